@@ -1,0 +1,91 @@
+"""Every error this package raises on purpose: one base class, one subclass for each failure.
+
+An error means that no decision could be made. A rejected model or a broken data contract is a result, not an error, and is
+reported by checks. Each message names the thing, the value, the bound and the fix.
+"""
+
+from pathlib import Path
+
+
+class TaskclfDagsterError(Exception):
+    """Base of all errors raised by this package."""
+
+
+class HomeNotFoundError(TaskclfDagsterError):
+    """The taskclf home is not a folder."""
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(
+            f"There is no taskclf home at {home}. Set TASKCLF_HOME to the folder that holds data/processed, or make a demo home with "
+            "`taskclf-dagster demo`."
+        )
+
+
+class NoWindowsError(TaskclfDagsterError):
+    """No feature partition lies in the look-back range."""
+
+    def __init__(self, folder: Path, start: str, end: str) -> None:
+        super().__init__(
+            f"{folder} holds no feature partition from {start} to {end} (UTC days). Let taskclf record some days, raise "
+            "data_lookback_days, or give an earlier --as-of."
+        )
+
+
+class UnreadableFileError(TaskclfDagsterError):
+    """A file exists but cannot be read as what it should be."""
+
+    def __init__(self, path: Path, reason: str, fix: str) -> None:
+        super().__init__(f"{path} cannot be read: {reason}. {fix}")
+
+
+class SettingsError(TaskclfDagsterError):
+    """A settings file has an unknown key, a wrong type or a value out of bounds; every finding is listed."""
+
+    def __init__(self, path: Path, findings: list[str]) -> None:
+        lines = "\n".join(f"  - {finding}" for finding in findings)
+        super().__init__(f"{path} is not a valid retrain configuration:\n{lines}\nEvery key is explained in configs/retrain.yaml.")
+
+
+class AsOfError(TaskclfDagsterError):
+    """The as-of time is not an ISO 8601 date or time."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(f"as_of is {value!r}, but must be an ISO 8601 date or time such as 2026-02-04 or 2026-02-04T06:00:00+01:00.")
+
+
+class DataContractError(TaskclfDagsterError):
+    """A later step was asked to work on input that its blocking checks had refused."""
+
+    def __init__(self, asset: str, findings: list[str]) -> None:
+        lines = "\n".join(f"  - {finding}" for finding in findings)
+        super().__init__(f"The latest {asset} failed its checks and must not be used:\n{lines}\nMend this and materialize {asset} again.")
+
+
+class BundleError(TaskclfDagsterError):
+    """A model bundle is invalid, or not compatible with this version of the schema."""
+
+    def __init__(self, bundle: Path, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Model bundle {bundle} cannot be used: {reason}.")
+
+
+class SnapshotError(TaskclfDagsterError):
+    """A dataset snapshot is missing or its contents do not match its hash."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"Dataset snapshot {path} cannot be used: {reason}. Materialize dataset_snapshot again.")
+
+
+class DecisionNotVerifiedError(TaskclfDagsterError):
+    """A promotion decision does not hold when checked again; the pointer stays as it was."""
+
+    def __init__(self, decision_id: str, findings: list[str]) -> None:
+        lines = "\n".join(f"  - {finding}" for finding in findings)
+        super().__init__(f"Decision {decision_id} does not verify, so the pointer was not moved:\n{lines}\nRun a new retrain.")
+
+
+class RecordNotFoundError(TaskclfDagsterError):
+    """An asset was launched alone and the record of its upstream asset does not exist."""
+
+    def __init__(self, asset: str, folder: Path) -> None:
+        super().__init__(f"{asset} has never been materialized for this home: no record in {folder}. Materialize {asset} first.")
