@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.ipc
 
-from taskclf_dagster.domain.features import LABELS, SCHEMAS, SchemaVersion
+from taskclf_dagster.domain.features import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.files import Record, write_atomic
 from taskclf_dagster.domain.hashing import frame_digest
 from taskclf_dagster.domain.labels import LabelReading, read_label_spans, save_watermark
 from taskclf_dagster.domain.projection import Projection, project_blocks_to_windows
-from taskclf_dagster.domain.windows import WINDOW_SECONDS, Finding, WindowReading, epoch_us, read_windows
+from taskclf_dagster.domain.windows import Finding, WindowReading, epoch_us, read_windows
 from taskclf_dagster.errors import DataContractError, HomeNotFoundError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.feasibility import Feasibility, assess_feasibility
@@ -153,22 +154,25 @@ def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> No
     write_json(folder / "snapshot.json", record.model_dump(mode="json"))
 
 
-def load_snapshot_rows(home: Home, record: DatasetSnapshot, columns: list[str] | None = None) -> pd.DataFrame:
-    """Reads the rows of a snapshot in key order, all columns or some.
+def read_snapshot_rows(folder: Path, *, columns: list[str] | None = None, splits: tuple[str, ...] | None = None) -> pd.DataFrame:
+    """Reads the rows of a snapshot folder in key order.
+
+    Args:
+        folder: holds windows.parquet.
+        columns: the columns wanted; None is all.
+        splits: the splits wanted; None is all. Needs the column split.
 
     Raises:
         SnapshotError: the file is missing or not readable parquet.
     """
-    return read_snapshot_rows(home.root / record.path, columns)
-
-
-def read_snapshot_rows(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """Reads windows.parquet of a snapshot folder; see `load_snapshot_rows`."""
     path = folder / "windows.parquet"
     try:
-        table = pq.ParquetFile(path).read(columns=columns, use_threads=False)
+        with pq.ParquetFile(path) as file:
+            table = file.read(columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise SnapshotError(path, str(error).strip().split("\n")[0]) from error
+    if splits is not None:
+        table = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(splits)))
     return table.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
 
 
@@ -178,7 +182,7 @@ def holds_every_label_of(folder: Path, rows: pd.DataFrame) -> bool:
     A stored snapshot that is gone or damaged holds nothing.
     """
     try:
-        before = read_snapshot_rows(folder, ["user_id", "bucket_start_ts", "label"])
+        before = read_snapshot_rows(folder, columns=["user_id", "bucket_start_ts", "label"])
     except SnapshotError:
         return False
     return bool(np.isin(hash_row_labels(rows), hash_row_labels(before)).all())

@@ -119,7 +119,7 @@ def _cut_user(user: str, starts: npt.NDArray[np.int64], sessions: npt.NDArray[np
                 break
         earliest = row
         at = datetime.fromtimestamp(int(starts[row]) / 1e6, tz=UTC) if row < n else None
-        cuts.append(Cut(user_id=user, part=part, target_row=target, row=row, at=at, boundary=boundary))  # type: ignore[arg-type]  # literals
+        cuts.append(Cut(user_id=user, part=part, target_row=target, row=row, at=at, boundary=boundary))
     return cuts
 
 

@@ -1,0 +1,301 @@
+"""Model bundles: the folder that taskclf loads (contract, section 7). Writes them whole, reads and verifies them.
+
+Which bundle is the champion, and where a bundle may lie, is decided in `registry` and `selection`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from taskclf_dagster.domain.encoding import encode_inputs
+from taskclf_dagster.domain.features import LABELS, SCHEMAS, FeatureSchema
+from taskclf_dagster.domain.files import file_hash, sync_folder, write_atomic, write_json, write_text
+from taskclf_dagster.domain.hashing import hash_row_keys
+from taskclf_dagster.domain.training import TrainedModel, predict
+from taskclf_dagster.errors import BundleError
+
+if TYPE_CHECKING:
+    import lightgbm
+
+MODEL, METADATA, METRICS = "model.txt", "metadata.json", "metrics.json"
+CONFUSION, ENCODERS, TRAINING_ROWS = "confusion_matrix.csv", "categorical_encoders.json", "training_rows.npy"
+
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class _Foreign(BaseModel):
+    """A file that taskclf writes too: keys we do not know are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class BundleMetadata(_Foreign):
+    """metadata.json, as far as retraining needs it."""
+
+    schema_version: str
+    schema_hash: str
+    label_set: list[str]
+    train_date_from: date
+    train_date_to: date
+    dataset_hash: str
+    reject_threshold: Score
+    data_provenance: Literal["real", "synthetic", "mixed"]
+    created_at: datetime
+    artifact_hash: str | None = None
+    tree_hash: str | None = None
+
+    @field_validator("created_at")
+    @classmethod
+    def _naive_means_utc(cls, value: datetime) -> datetime:
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class BundleMetrics(_Foreign):
+    """metrics.json: validation split, arg-max without reject, all eight labels [0 to 1, higher is better]."""
+
+    macro_f1: Score
+    weighted_f1: Score
+    confusion_matrix: list[list[Annotated[int, Field(ge=0)]]]
+    label_names: list[str]
+
+    @model_validator(mode="after")
+    def _matrix_is_square(self) -> "BundleMetrics":
+        n = len(self.label_names)
+        if len(self.confusion_matrix) != n or any(len(row) != n for row in self.confusion_matrix):
+            msg = f"confusion_matrix must be {n} x {n}, one row and column for each of label_names"
+            raise ValueError(msg)
+        return self
+
+
+class ModelBundle(BaseModel):
+    """One folder of a models directory, as found.
+
+    Attributes:
+        invalid_reason: why the bundle cannot be used at all; None where it can.
+        metadata: None exactly where the bundle is invalid; so is metrics.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model_id: str
+    path: Path
+    invalid_reason: str | None
+    metadata: BundleMetadata | None = None
+    metrics: BundleMetrics | None = None
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A bundle ready to predict, with its own schema version, vocabularies and threshold."""
+
+    bundle: ModelBundle
+    booster: "lightgbm.Booster"
+    schema: FeatureSchema
+    encoders: dict[str, list[str]]
+    reject_threshold: float
+
+    def predict_rows(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
+        """Class probabilities of shape (n_rows, 8) for rows that have the model inputs of this model's schema."""
+        return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
+
+
+def parse_bundle(folder: Path) -> ModelBundle:
+    """Reads a bundle without loading the model; never raises: what is wrong is in `invalid_reason`.
+
+    model.txt is checked for being whole by the tree sizes it states, which a truncated file does not fulfil.
+    """
+    model_id = folder.name
+    try:
+        missing = [name for name in (MODEL, METADATA, METRICS, CONFUSION, ENCODERS) if not (folder / name).is_file()]
+        if missing:
+            return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: missing {', '.join(missing)}")
+        metadata = BundleMetadata.model_validate(json.loads((folder / METADATA).read_text(encoding="utf-8")))
+        metrics = BundleMetrics.model_validate(json.loads((folder / METRICS).read_text(encoding="utf-8")))
+        _check_confusion_csv(folder / CONFUSION)
+        read_encoders(folder)
+        check_model_text((folder / MODEL).read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "top level"
+        return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: {error.title}: {where}: {first['msg']}")
+    except (OSError, ValueError) as error:
+        return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: {str(error).strip() or type(error).__name__}")
+    return ModelBundle(model_id=model_id, path=folder, invalid_reason=None, metadata=metadata, metrics=metrics)
+
+
+def incompatible_reason(bundle: ModelBundle) -> str | None:
+    """Why a bundle cannot serve with the contract's schemas and labels, or None; an invalid bundle keeps its own reason."""
+    if bundle.metadata is None:
+        return bundle.invalid_reason
+    known = {str(version): schema.schema_hash for version, schema in SCHEMAS.items()}
+    if known.get(bundle.metadata.schema_version) != bundle.metadata.schema_hash:
+        return "incompatible: schema_hash mismatch"
+    if sorted(bundle.metadata.label_set) != list(LABELS):
+        return "incompatible: label_set mismatch"
+    return None
+
+
+def load_bundle(folder: Path) -> LoadedModel:
+    """Loads a bundle for prediction.
+
+    Raises:
+        BundleError: the bundle is invalid, incompatible, or LightGBM cannot load it as a model of its schema.
+    """
+    import lightgbm
+
+    bundle = parse_bundle(folder)
+    reason = incompatible_reason(bundle)
+    if reason is not None or bundle.metadata is None:
+        raise BundleError(folder, reason or "invalid")
+    schema = next(schema for version, schema in SCHEMAS.items() if version == bundle.metadata.schema_version)
+    encoders = read_encoders(folder)
+    lacking = [column for column in schema.categorical if column not in encoders]
+    if lacking:
+        raise BundleError(folder, f"invalid: {ENCODERS} lacks {', '.join(lacking)}")
+    try:
+        booster = lightgbm.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8"))
+    except (lightgbm.basic.LightGBMError, OSError, UnicodeDecodeError) as error:
+        raise BundleError(folder, f"invalid: LightGBM cannot load {MODEL}: {error}") from error
+    if booster.num_feature() != len(schema.model_inputs) or booster.num_model_per_iteration() != len(LABELS):
+        found = f"{booster.num_feature()} inputs and {booster.num_model_per_iteration()} classes"
+        raise BundleError(folder, f"incompatible: {MODEL} has {found}, {schema.version} needs {len(schema.model_inputs)} and {len(LABELS)}")
+    return LoadedModel(bundle, booster, schema, encoders, bundle.metadata.reject_threshold)
+
+
+def write_bundle(
+    folder: Path,
+    model: TrainedModel,
+    train_rows: pd.DataFrame,
+    *,
+    metadata: Mapping[str, object],
+) -> None:
+    """Writes a bundle into a folder that does not exist yet: first beside it, then renamed as a whole.
+
+    Args:
+        folder: `<somewhere>/<model_id>`.
+        model: the trained model.
+        train_rows: user_id and bucket_start_ts of the training rows, for their hashes and dates.
+        metadata: what the contract asks for beyond what the model knows itself, and additive keys; overrides nothing below.
+    """
+    staging = folder.with_name(f".{folder.name}.staging")
+    staging.mkdir(parents=True, exist_ok=True)
+    text = model.booster.model_to_string()
+    write_text(staging / MODEL, text)
+    write_atomic(staging / TRAINING_ROWS, lambda path: _save_sorted(path, hash_row_keys(train_rows)))
+    write_json(staging / ENCODERS, model.encoders)
+    write_json(staging / METRICS, _validation_metrics(model))
+    matrix = pd.DataFrame(confusion_counts(model.validation_true, model.validation_predicted), index=list(LABELS), columns=list(LABELS))
+    write_text(staging / CONFUSION, matrix.to_csv())
+    days = train_rows["bucket_start_ts"].agg(["min", "max"])
+    document = {
+        "schema_version": model.schema.version,
+        "schema_hash": model.schema.schema_hash,
+        "label_set": list(LABELS),
+        "train_date_from": days["min"].date().isoformat(),
+        "train_date_to": days["max"].date().isoformat(),
+        "params": model.params,
+        "reject_threshold": model.reject.value,
+        "unknown_category_freq_threshold": model.params["unknown_category_freq_threshold"],
+        "unknown_category_mask_rate": model.params["unknown_category_mask_rate"],
+        "model_id": folder.name,
+        "artifact_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "tree_hash": tree_hash(text),
+        "training_rows_file": TRAINING_ROWS,
+        "reject_threshold_choice": model.reject.model_dump(),
+        **metadata,
+    }
+    write_json(staging / METADATA, document)
+    staging.rename(folder)
+    sync_folder(folder.parent)
+
+
+def add_test_figures(folder: Path, figures: dict[str, object]) -> None:
+    """Adds the test figures to metrics.json under the key `test`, beside the contract's own keys."""
+    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
+    write_json(folder / METRICS, {**metrics, "test": figures})
+
+
+def bundle_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a bundle, by name."""
+    return {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def tree_hash(model_text: str) -> str:
+    """SHA-256 over the tree section of model.txt: the model itself, without the parameter block that carries num_threads."""
+    begin, end = model_text.find("Tree=0"), model_text.find("end of trees")
+    return hashlib.sha256(model_text[begin:end].encode()).hexdigest()
+
+
+def check_model_text(text: str) -> None:
+    """Checks that a LightGBM text model is whole.
+
+    Raises:
+        ValueError: it does not begin as one, or its trees do not have the sizes that its header states.
+    """
+    sizes = next((line for line in text[: text.find("Tree=0")].split("\n") if line.startswith("tree_sizes=")), None)
+    if not text.startswith("tree") or sizes is None:
+        msg = f"{MODEL} is not a LightGBM text model"
+        raise ValueError(msg)
+    begin = text.find("Tree=0")
+    expected = begin + sum(int(size) for size in sizes.removeprefix("tree_sizes=").split())
+    if text.find("end of trees") != expected:
+        msg = f"{MODEL} is truncated or damaged: its trees do not have the sizes its header states"
+        raise ValueError(msg)
+
+
+def read_encoders(folder: Path) -> dict[str, list[str]]:
+    """The categorical vocabularies of a bundle.
+
+    Raises:
+        OSError: the file is missing.
+        ValueError: it is not a JSON object of lists of strings.
+    """
+    content = json.loads((folder / ENCODERS).read_text(encoding="utf-8"))
+    whole = isinstance(content, dict) and all(
+        isinstance(values, list) and all(isinstance(value, str) for value in values) for values in content.values()
+    )
+    if not whole:
+        msg = f"{ENCODERS} must be an object of lists of strings"
+        raise ValueError(msg)
+    return dict(content)
+
+
+def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The 8 x 8 confusion matrix: rows true, columns predicted, in the order of LABELS."""
+    k = len(LABELS)
+    return np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
+
+
+def _validation_metrics(model: TrainedModel) -> dict[str, object]:
+    matrix = confusion_counts(model.validation_true, model.validation_predicted)
+    support, named, right = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
+    f1 = np.divide(2 * right, support + named, out=np.zeros(len(LABELS)), where=support + named > 0)
+    return {
+        "macro_f1": round(float(f1.mean()), 4),
+        "weighted_f1": round(float((f1 * support).sum() / max(1, support.sum())), 4),
+        "confusion_matrix": matrix.tolist(),
+        "label_names": list(LABELS),
+    }
+
+
+def _check_confusion_csv(path: Path) -> None:
+    table = pd.read_csv(StringIO(path.read_text(encoding="utf-8")), index_col=0)
+    numeric = all(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)
+    if table.empty or list(table.index) != list(table.columns) or not numeric:
+        msg = f"{CONFUSION} must be a square table of counts with the labels as header and index"
+        raise ValueError(msg)
+
+
+def _save_sorted(path: Path, keys: npt.NDArray[np.uint64]) -> None:
+    with path.open("wb") as file:
+        np.save(file, np.sort(keys))
