@@ -1,0 +1,268 @@
+"""The gates: each judges one figure against one threshold and says PASS, FAIL or why it cannot say.
+
+Thresholds come from the settings, figures from `evaluation`, `baseline` and `comparison`; what follows from all gates together is decided
+in `decision`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+from taskclf_dagster.domain.baseline import BaselineScore
+from taskclf_dagster.domain.comparison import Comparison
+from taskclf_dagster.domain.evaluation import EvaluationReport
+from taskclf_dagster.domain.features import BREAK_IDLE
+from taskclf_dagster.domain.files import Record
+from taskclf_dagster.settings import RetrainConfig
+
+Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "ERROR", "NOT_APPLICABLE"]
+Kind = Literal["candidate", "comparative"]
+
+CANDIDATE_GATES = (
+    "loads_and_predicts",
+    "macro_f1",
+    "weighted_f1",
+    "breakidle_precision",
+    "breakidle_recall",
+    "no_class_below_50_precision",
+    "reject_rate_bounds",
+    "seen_user_f1",
+    "unseen_user_f1",
+    "beats_rule_baseline",
+    "beats_lookup_baseline",
+)
+COMPARATIVE_GATES = ("macro_f1_no_regression", "min_improvement")
+MAY_NOT_APPLY = frozenset(
+    {"seen_user_f1", "unseen_user_f1", "beats_rule_baseline", "beats_lookup_baseline", "macro_f1_no_regression", "min_improvement"}
+)
+"""Gates that have nothing to judge in some situations; every other one must pass."""
+
+MIN_RULE_WINDOWS = 30
+"""Fewer windows than this on which the rule baseline commits are too few to compare on (design, section 5)."""
+
+ROUNDING_NOISE = 1e-12
+"""Figures are compared unrounded; this only absorbs binary representation, so that 0.72 - 0.70 is not above 0.02."""
+
+
+class RegressionGate(Record):
+    """The verdict of one gate.
+
+    Attributes:
+        observed: the figure judged; None where there is none.
+        threshold: the bound, or the lower and upper bound.
+        unit: what observed and threshold are measured in, and which direction is better.
+        detail: one sentence for a person.
+    """
+
+    name: str
+    kind: Kind
+    status: Status
+    observed: float | None
+    threshold: float | tuple[float, float] | None
+    unit: str
+    detail: str
+
+
+class RegressionResult(Record):
+    """Gates of one kind, in a fixed order."""
+
+    gates: list[RegressionGate]
+
+    @property
+    def all_passed(self) -> bool:
+        """Whether at least one gate passed and every other passed or does not apply; never true for no gates."""
+        statuses = [gate.status for gate in self.gates]
+        return "PASS" in statuses and all(status in ("PASS", "NOT_APPLICABLE") for status in statuses)
+
+
+class _NoVerdictError(Exception):
+    """Raised inside a gate that has nothing to judge: carries the status and the reason."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        self.status: Status = status
+        super().__init__(reason)
+
+
+def check_candidate_gates(
+    report: EvaluationReport | None,
+    *,
+    failure: str | None,
+    rule: BaselineScore | None,
+    lookup: BaselineScore | None,
+    config: RetrainConfig,
+) -> RegressionResult:
+    """Judges a challenger on its own.
+
+    Args:
+        report: its figures on the test split; None where it could not be scored.
+        failure: why it could not be loaded or does not predict probabilities; None where it does.
+        rule: the challenger beside the rule baseline.
+        lookup: the challenger beside the lookup baseline.
+        config: thresholds, and whether baselines must be beaten.
+    """
+    gates, high = config.gates, "higher is better"
+    judges: dict[str, tuple[str, float | tuple[float, float] | None, Callable[[], tuple[float, bool, str]]]] = {
+        "loads_and_predicts": ("share of windows with a valid prediction", 1.0, lambda: _loads(failure)),
+        "macro_f1": (f"F1, {high}", gates.min_macro_f1, lambda: _floor(_required(report).macro_f1, gates.min_macro_f1)),
+        "weighted_f1": (f"F1, {high}", gates.min_weighted_f1, lambda: _floor(_required(report).weighted_f1, gates.min_weighted_f1)),
+        "breakidle_precision": (
+            f"precision, {high}",
+            gates.min_breakidle_precision,
+            lambda: _break_idle(_required(report), "precision", gates.min_breakidle_precision),
+        ),
+        "breakidle_recall": (
+            f"recall, {high}",
+            gates.min_breakidle_recall,
+            lambda: _break_idle(_required(report), "recall", gates.min_breakidle_recall),
+        ),
+        "no_class_below_50_precision": (
+            f"lowest precision of a judged label, {high}",
+            gates.min_class_precision,
+            lambda: _lowest_precision(_required(report), gates.min_class_precision),
+        ),
+        "reject_rate_bounds": (
+            "share of windows rejected",
+            (gates.min_reject_rate, gates.max_reject_rate),
+            lambda: _within(_required(report).reject_rate, gates.min_reject_rate, gates.max_reject_rate),
+        ),
+        "seen_user_f1": (f"F1, {high}", gates.min_seen_user_f1, lambda: _users(report, "seen", gates.min_seen_user_f1)),
+        "unseen_user_f1": (f"F1, {high}", gates.min_unseen_user_f1, lambda: _users(report, "unseen", gates.min_unseen_user_f1)),
+        "beats_rule_baseline": (
+            f"F1 on the windows the rules name, {high}",
+            None if rule is None else rule.baseline,
+            lambda: _beats(rule, required=config.require_baseline_improvement, fewest=MIN_RULE_WINDOWS),
+        ),
+        "beats_lookup_baseline": (
+            f"F1, {high}",
+            None if lookup is None else lookup.baseline,
+            lambda: _beats(lookup, required=config.require_baseline_improvement, fewest=1),
+        ),
+    }
+    return RegressionResult(gates=[_judge(name, "candidate", *judges[name]) for name in CANDIDATE_GATES])
+
+
+def check_regression_gates(
+    comparison: Comparison | None, *, champion_missing: bool, not_compared_because: str, config: RetrainConfig
+) -> RegressionResult:
+    """Judges a challenger beside the champion on identical windows.
+
+    Args:
+        comparison: both on the same windows; None where there is no champion, or none that can be scored.
+        champion_missing: True where there is nothing to compare with, so that the absolute gates alone decide; False where there is a
+            champion that cannot be scored, which never lets a challenger through.
+        not_compared_because: the reason where `comparison` is None.
+        config: regression_tolerance and min_improvement.
+    """
+
+    def delta() -> float:
+        if comparison is None:
+            raise _NoVerdictError("NOT_APPLICABLE" if champion_missing else "INCONCLUSIVE", not_compared_because)
+        if comparison.macro_f1_delta is None:
+            reason = f"no label has enough of the {comparison.windows} windows that both models scored ({comparison.left_out} left out)"
+            raise _NoVerdictError("INCONCLUSIVE", reason)
+        return comparison.macro_f1_delta
+
+    def improvement() -> tuple[float, bool, str]:
+        if config.min_improvement == 0:
+            raise _NoVerdictError("NOT_APPLICABLE", "min_improvement is 0: nothing beyond no regression is asked for")
+        return _floor(delta(), config.min_improvement)
+
+    unit = "macro-F1 of the challenger minus that of the champion, higher is better"
+    floor = 0.0 - config.regression_tolerance
+    return RegressionResult(
+        gates=[
+            _judge("macro_f1_no_regression", "comparative", unit, floor, lambda: _floor(delta(), floor)),
+            _judge("min_improvement", "comparative", unit, config.min_improvement, improvement),
+        ]
+    )
+
+
+def _judge(
+    name: str, kind: Kind, unit: str, threshold: float | tuple[float, float] | None, judge: Callable[[], tuple[float, bool, str]]
+) -> RegressionGate:
+    try:
+        observed, passed, detail = judge()
+        if not math.isfinite(observed):
+            return _gate(name, kind, "ERROR", None, threshold, unit, f"the figure is {observed}, which is not a number")
+        return _gate(name, kind, "PASS" if passed else "FAIL", observed, threshold, unit, detail)
+    except _NoVerdictError as error:
+        return _gate(name, kind, error.status, None, threshold, unit, str(error))
+    except Exception as error:  # a gate that raises must hold the model back, whatever it raised
+        return _gate(name, kind, "ERROR", None, threshold, unit, f"the gate failed with {type(error).__name__}: {error}")
+
+
+def _gate(
+    name: str, kind: Kind, status: Status, observed: float | None, threshold: float | tuple[float, float] | None, unit: str, detail: str
+) -> RegressionGate:
+    return RegressionGate(name=name, kind=kind, status=status, observed=observed, threshold=threshold, unit=unit, detail=detail)
+
+
+def _required(report: EvaluationReport | None) -> EvaluationReport:
+    if report is None:
+        raise _NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
+    return report
+
+
+def _loads(failure: str | None) -> tuple[float, bool, str]:
+    if failure is not None:
+        return 0.0, False, failure
+    return 1.0, True, "the bundle loads from disk and predicts probabilities for every test window"
+
+
+def _floor(observed: float | None, threshold: float) -> tuple[float, bool, str]:
+    if observed is None:
+        raise _NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
+    passed = observed >= threshold - ROUNDING_NOISE
+    return observed, passed, f"{observed:.4f} {'>=' if passed else '<'} {threshold:g}"
+
+
+def _within(observed: float, low: float, high: float) -> tuple[float, bool, str]:
+    passed = low - ROUNDING_NOISE <= observed <= high + ROUNDING_NOISE
+    return observed, passed, f"{observed:.4f} {'in' if passed else 'outside'} [{low:g}, {high:g}]"
+
+
+def _break_idle(report: EvaluationReport, figure: Literal["precision", "recall"], threshold: float) -> tuple[float, bool, str]:
+    score = report.per_class[BREAK_IDLE]
+    if not score.judged:
+        raise _NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} must be judged, but has only {score.support} test windows")
+    value = score.precision if figure == "precision" else score.recall
+    if value is None:
+        raise _NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} was never predicted, so its precision is undefined")
+    return _floor(value, threshold)
+
+
+def _lowest_precision(report: EvaluationReport, threshold: float) -> tuple[float, bool, str]:
+    judged = {label: score.precision for label, score in report.per_class.items() if score.judged}
+    defined = {label: precision for label, precision in judged.items() if precision is not None}
+    undefined = sorted(set(judged) - set(defined))
+    if defined:
+        label = min(defined, key=lambda name: defined[name])
+        observed, passed, detail = _floor(defined[label], threshold)
+        if not passed or not undefined:
+            return observed, passed, f"{label}: {detail}"
+    if undefined:
+        raise _NoVerdictError("INCONCLUSIVE", f"{', '.join(undefined)} never predicted, so the precision is undefined")
+    raise _NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
+
+
+def _users(report: EvaluationReport | None, which: Literal["seen", "unseen"], threshold: float) -> tuple[float, bool, str]:
+    users = [user.unseen for user in _required(report).per_user.values()]
+    if not any(users):
+        raise _NoVerdictError("NOT_APPLICABLE", "no users are held out")
+    return _floor(_required(report).seen_user_f1 if which == "seen" else _required(report).unseen_user_f1, threshold)
+
+
+def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> tuple[float, bool, str]:
+    if not required:
+        raise _NoVerdictError("NOT_APPLICABLE", "require_baseline_improvement is off")
+    if score is None:
+        raise _NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
+    if score.windows < fewest or score.model is None or score.baseline is None:
+        reason = f"the baseline names a judged label on {score.windows} windows only, and {fewest} are needed"
+        raise _NoVerdictError("NOT_APPLICABLE" if score.windows < fewest else "INCONCLUSIVE", reason)
+    passed = score.model > score.baseline
+    return (
+        score.model,
+        passed,
+        f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({score.windows} windows)",
+    )

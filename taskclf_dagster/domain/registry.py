@@ -1,0 +1,310 @@
+"""The file registry: which model taskclf runs, and the only code that changes it (contract, sections 8 and 12).
+
+Readers never write. Every change holds the lock of the models folder, appends to the history before it moves the pointer, and writes
+each file atomically. How bundles are ranked belongs to `selection`, whether to promote to `decision`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from taskclf_dagster.domain.bundle import LoadedModel, bundle_hashes, load_bundle
+from taskclf_dagster.domain.decision import PromotionDecision, verify_decision
+from taskclf_dagster.domain.files import append_line, bytes_hash_or_none, canonical_json, move_folder, read_json_object, write_json
+from taskclf_dagster.domain.selection import POLICY_VERSION, ExclusionRecord, find_best_loadable_model, write_index_cache
+from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+PROMOTION_NOTE = "retrain promotion"
+INFERENCE_POLICY_VERSION = "v1"
+
+ChampionSource = Literal["policy", "pointer", "last_known_good", "best_by_rank", "none"]
+ChampionState = Literal["ok", "none", "unreadable", "incompatible"]
+
+
+class ActivePointer(BaseModel):
+    """models/active.json. Keys we do not know are kept, because taskclf may write more."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model_dir: str
+    selected_at: datetime
+    policy_version: Literal[1]
+    model_id: str | None = None
+    reason: dict[str, object] | None = None
+
+
+class ActiveHistoryEntry(BaseModel):
+    """One line of models/active_history.jsonl: what ran before and what runs since."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    at: datetime
+    old: ActivePointer | None
+    new: ActivePointer
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model a challenger is compared with.
+
+    Attributes:
+        state: ok; none where nothing was ever promoted; unreadable or incompatible where what taskclf runs cannot be loaded and the
+            history holds nothing that can.
+        source: where it was found.
+        model: the loaded model, exactly where the state is ok.
+        warnings: everything a person should know about how it was found.
+    """
+
+    state: ChampionState
+    source: ChampionSource
+    model: LoadedModel | None
+    model_dir: str | None
+    reason: str
+    warnings: list[str] = field(default_factory=list)
+    excluded: list[ExclusionRecord] = field(default_factory=list)
+
+
+def read_active(home: Home) -> ActivePointer | None:
+    """Reads the pointer; None where there is none.
+
+    Raises:
+        UnreadableFileError: the file is not a pointer.
+    """
+    if not home.active_pointer.exists():
+        return None
+    try:
+        return ActivePointer.model_validate(read_json_object(home.active_pointer))
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        raise UnreadableFileError(home.active_pointer, reason, "Promote a model or restore the file") from error
+
+
+def read_history(home: Home) -> tuple[list[ActiveHistoryEntry], list[str]]:
+    """The history's entries, oldest first, and a warning for each line that is not one."""
+    entries, warnings = [], []
+    if home.active_history.exists():
+        for number, line in enumerate(home.active_history.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            try:
+                entries.append(ActiveHistoryEntry.model_validate_json(line))
+            except ValidationError:
+                warnings.append(f"line {number} of {home.active_history.name} is not a history entry and was passed over")
+    return entries, warnings
+
+
+def resolve_model_dir(home: Home, model_dir: str) -> Path:
+    """The folder that a pointer names.
+
+    Raises:
+        BundleError: the path is absolute or leaves the home, also through a link.
+    """
+    path = (home.root / model_dir).resolve()
+    if Path(model_dir).is_absolute() or ".." in Path(model_dir).parts or not path.is_relative_to(home.root.resolve()):
+        raise BundleError(home.root / model_dir, "invalid: model_dir must stay within the home")
+    return path
+
+
+def resolve_active_model(home: Home) -> Champion:
+    """Finds what taskclf runs, and loads it; never writes.
+
+    The inference policy's model where there is a policy, else the pointer's. If that cannot be loaded: the last model of the history
+    that can. Without pointer and policy: the last known good of the history, else the best by rank, else none.
+    """
+    warnings: list[str] = []
+    policy_dir = _read_policy_dir(home, warnings)
+    pointer_dir, pointer_problem = _read_pointer_dir(home)
+    if policy_dir and pointer_dir and policy_dir != pointer_dir:
+        names = f"{home.inference_policy.name} names {policy_dir}, {home.active_pointer.name} names {pointer_dir}"
+        warnings.append(f"{names}: taskclf runs the first")
+    named = policy_dir or pointer_dir
+    source: ChampionSource = "policy" if policy_dir else "pointer"
+    problem = None if policy_dir else pointer_problem
+    if named is not None:
+        try:
+            model = load_bundle(resolve_model_dir(home, named))
+        except BundleError as error:
+            problem = error.reason
+        else:
+            return Champion("ok", source, model, named, f"named by the {source}", warnings)
+    if problem is not None:
+        warnings.append(f"what the {source} names cannot be used ({problem}): falling back to the last known good model of the history")
+    good = _last_known_good(home, named, warnings)
+    if good is not None:
+        return good
+    if problem is not None:
+        state: ChampionState = "incompatible" if problem.startswith("incompatible") else "unreadable"
+        return Champion(state, source, None, named, problem, warnings)
+    best, report = find_best_loadable_model(home.models)
+    warnings.extend(f"{record.path} is left out: {record.reason}" for record in report.excluded)
+    if best is None:
+        return Champion("none", "none", None, None, "no model was ever promoted", warnings, report.excluded)
+    reason = "no pointer and no history: the best by stored validation score"
+    return Champion("ok", "best_by_rank", load_bundle(best.path), f"{home.models.name}/{best.model_id}", reason, warnings, report.excluded)
+
+
+def write_active_atomic(home: Home, pointer: ActivePointer) -> None:
+    """Writes models/active.json atomically."""
+    write_json(home.active_pointer, pointer.model_dump(mode="json", exclude_none=True))
+
+
+def append_active_history(home: Home, entry: ActiveHistoryEntry) -> None:
+    """Appends one line to models/active_history.jsonl."""
+    append_line(home.active_history, canonical_json(_history_line(entry)))
+
+
+def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> ActivePointer:
+    """Makes the challenger of a decision the active model, after checking everything the decision says again.
+
+    Args:
+        home: the taskclf home.
+        decision: a decision whose verdict is PROMOTE.
+        at: the time of the change.
+
+    Raises:
+        DecisionNotVerifiedError: the decision does not hold, the bundle is not the one that was judged, or the pointer or policy moved
+            on since. Nothing is changed then.
+    """
+    with _write_lock(home):
+        model = _verified_challenger(home, decision)
+        source, target = model.bundle.path, decision.destination(home)
+        if source != target:
+            move_folder(source, target)
+        try:
+            old = read_active(home)
+        except UnreadableFileError:
+            old = None  # the history tells what ran before
+        metrics = model.bundle.metrics
+        pointer = ActivePointer(
+            model_dir=f"{home.models.name}/{target.name}",
+            selected_at=at,
+            policy_version=POLICY_VERSION,
+            model_id=target.name,
+            reason={
+                "metric": "macro_f1",
+                "macro_f1": None if metrics is None else metrics.macro_f1,
+                "weighted_f1": None if metrics is None else metrics.weighted_f1,
+                "note": PROMOTION_NOTE,
+                "decision_id": decision.decision_id,
+            },
+        )
+        append_active_history(home, ActiveHistoryEntry(at=at, old=old, new=pointer))
+        write_json(home.inference_policy, _inference_policy(pointer, model, at, decision.code_version))
+        write_active_atomic(home, pointer)
+        write_index_cache(home, at=at)
+        return pointer
+
+
+def put_aside(home: Home, decision: PromotionDecision) -> Path:
+    """Moves the challenger of a decision that does not promote to where rejected or waiting bundles lie; nothing else changes."""
+    source, target = find_bundle(home, decision.challenger.model_id), decision.destination(home)
+    if source is not None and source != target:
+        move_folder(source, target)
+    return target
+
+
+def find_bundle(home: Home, model_id: str) -> Path | None:
+    """The folder of a bundle wherever a retrain may have put it, or None."""
+    folders = (home.challengers, home.pending_models, home.rejected_models, home.models)
+    return next((folder / model_id for folder in folders if (folder / model_id).is_dir()), None)
+
+
+def pointer_state(home: Home) -> tuple[str | None, str | None]:
+    """SHA-256 of active.json and of inference_policy.json; None where there is no such file."""
+    return bytes_hash_or_none(home.active_pointer), bytes_hash_or_none(home.inference_policy)
+
+
+def _verified_challenger(home: Home, decision: PromotionDecision) -> LoadedModel:
+    """Loads the challenger if the decision holds, is still about the present pointer, and the bundle is the one that was judged."""
+    findings = verify_decision(decision)
+    if not decision.moves_pointer:
+        findings.append(f"the verdict is {decision.verdict}{' of a dry run' if decision.dry_run else ''}, which moves nothing")
+    if (decision.pointer_hash, decision.policy_hash) != pointer_state(home):
+        findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
+    source = find_bundle(home, decision.challenger.model_id)
+    if source is None:
+        raise DecisionNotVerifiedError(decision.decision_id, [*findings, f"bundle {decision.challenger.model_id} is gone"])
+    files = bundle_hashes(source)
+    changed = sorted(name for name in files | decision.challenger.files if files.get(name) != decision.challenger.files.get(name))
+    if changed:
+        findings.append(f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed")
+    if findings:
+        raise DecisionNotVerifiedError(decision.decision_id, findings)
+    try:
+        return load_bundle(source)
+    except BundleError as error:
+        raise DecisionNotVerifiedError(decision.decision_id, [str(error)]) from error
+
+
+def _inference_policy(pointer: ActivePointer, model: LoadedModel, at: datetime, code_version: str) -> dict[str, object]:
+    """What taskclf's inference reads first: the new model and its threshold; calibrators belong to the old model and are gone."""
+    metadata = model.bundle.metadata
+    return {
+        "policy_version": INFERENCE_POLICY_VERSION,
+        "model_dir": pointer.model_dir,
+        "model_schema_hash": model.schema.schema_hash,
+        "model_label_set": [] if metadata is None else metadata.label_set,
+        "calibrator_store_dir": None,
+        "calibration_method": None,
+        "reject_threshold": model.reject_threshold,
+        "per_user_reject_thresholds": None,
+        "created_at": at.isoformat(),
+        "source": "retrain",
+        "git_commit": code_version,
+    }
+
+
+def _last_known_good(home: Home, broken: str | None, warnings: list[str]) -> Champion | None:
+    """The last model of the history that loads, other than the one known to be broken."""
+    entries, history_warnings = read_history(home)
+    warnings.extend(history_warnings)
+    for model_dir in dict.fromkeys(entry.new.model_dir for entry in reversed(entries)):
+        if model_dir == broken:
+            continue
+        try:
+            model = load_bundle(resolve_model_dir(home, model_dir))
+        except BundleError as error:
+            warnings.append(f"{model_dir} of the history cannot be used ({error.reason})")
+            continue
+        return Champion("ok", "last_known_good", model, model_dir, "last model of the history that loads", warnings)
+    return None
+
+
+def _read_policy_dir(home: Home, warnings: list[str]) -> str | None:
+    if not home.inference_policy.exists():
+        return None
+    try:
+        model_dir = read_json_object(home.inference_policy).get("model_dir")
+    except UnreadableFileError as error:
+        warnings.append(f"{error} The active pointer is used instead.")
+        return None
+    if not isinstance(model_dir, str):
+        warnings.append(f"{home.inference_policy.name} names no model_dir; the active pointer is used instead")
+        return None
+    return model_dir
+
+
+def _read_pointer_dir(home: Home) -> tuple[str | None, str | None]:
+    try:
+        pointer = read_active(home)
+    except UnreadableFileError as error:
+        return None, str(error)
+    return (None, None) if pointer is None else (pointer.model_dir, None)
+
+
+def _history_line(entry: ActiveHistoryEntry) -> dict[str, object]:
+    old = None if entry.old is None else entry.old.model_dump(mode="json", exclude_none=True)
+    return {"at": entry.at.isoformat(), "old": old, "new": entry.new.model_dump(mode="json", exclude_none=True)}
+
+
+@contextmanager
+def _write_lock(home: Home) -> Iterator[None]:
+    home.models.mkdir(parents=True, exist_ok=True)
+    with FileLock(home.models / ".lock"):
+        yield
