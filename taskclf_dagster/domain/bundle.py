@@ -194,7 +194,8 @@ def write_bundle(
     write_atomic(staging / TRAINING_ROWS, lambda path: _save_sorted(path, hash_row_keys(train_rows)))
     write_json(staging / ENCODERS, model.encoders)
     write_json(staging / METRICS, _validation_metrics(model))
-    matrix = pd.DataFrame(confusion_counts(model.validation_true, model.validation_predicted), index=list(LABELS), columns=list(LABELS))
+    counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
+    matrix = pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS))
     write_text(staging / CONFUSION, matrix.to_csv())
     days = train_rows["bucket_start_ts"].agg(["min", "max"])
     document = {
@@ -277,7 +278,7 @@ def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int6
 
 
 def _validation_metrics(model: TrainedModel) -> dict[str, object]:
-    matrix = confusion_counts(model.validation_true, model.validation_predicted)
+    matrix = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
     support, named, right = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     f1 = np.divide(2 * right, support + named, out=np.zeros(len(LABELS)), where=support + named > 0)
     return {

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from taskclf_dagster.domain.findings import epoch_us
 from taskclf_dagster.domain.labels import hash_strings, mix64
-from taskclf_dagster.domain.windows import epoch_us
 
 _UInt = npt.NDArray[np.uint64]
 

@@ -14,10 +14,11 @@ import pyarrow.ipc
 
 from taskclf_dagster.domain.features import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.files import Record, write_atomic
+from taskclf_dagster.domain.findings import Finding, epoch_us
 from taskclf_dagster.domain.hashing import frame_digest
 from taskclf_dagster.domain.labels import LabelReading, read_label_spans, save_watermark
 from taskclf_dagster.domain.projection import Projection, project_blocks_to_windows
-from taskclf_dagster.domain.windows import Finding, WindowReading, epoch_us, read_windows
+from taskclf_dagster.domain.windows import WindowReading, read_windows
 from taskclf_dagster.errors import DataContractError, HomeNotFoundError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
@@ -130,13 +131,15 @@ def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] 
 def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:
     session_seconds = _session_seconds(frame)
     rows = np.flatnonzero(projection.label >= 0)
-    labeled = frame.take(rows).reset_index(drop=True)
-    return labeled.assign(
-        label=pd.Categorical.from_codes(projection.label[rows], categories=list(LABELS)),
-        gold=projection.gold[rows],
-        span=projection.span[rows],
-        session_seconds=session_seconds[rows],
+    labels = pd.DataFrame(
+        {
+            "label": pd.Categorical.from_codes(projection.label[rows], categories=list(LABELS)),
+            "gold": projection.gold[rows],
+            "span": projection.span[rows],
+            "session_seconds": session_seconds[rows],
+        }
     )
+    return pd.concat([frame.take(rows).reset_index(drop=True), labels], axis=1)
 
 
 def _session_seconds(frame: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.features import LABELS, ColumnType
 from taskclf_dagster.domain.files import write_atomic
-from taskclf_dagster.domain.windows import DataCheck, Finding, epoch_us, has_type
+from taskclf_dagster.domain.findings import DataCheck, Finding, epoch_us, has_type
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.features import LABELS, WINDOW_SECONDS
-from taskclf_dagster.domain.windows import epoch_us
+from taskclf_dagster.domain.findings import epoch_us
 
 WINDOW_US = WINDOW_SECONDS * 1_000_000
 

@@ -215,6 +215,18 @@ def find_bundle(home: Home, model_id: str) -> Path | None:
     return next((folder / model_id for folder in folders if (folder / model_id).is_dir()), None)
 
 
+def require_bundle(home: Home, model_id: str) -> Path:
+    """As `find_bundle`.
+
+    Raises:
+        BundleError: there is no such bundle.
+    """
+    folder = find_bundle(home, model_id)
+    if folder is None:
+        raise BundleError(home.challengers / model_id, "the folder is gone")
+    return folder
+
+
 def pointer_state(home: Home) -> tuple[str | None, str | None]:
     """SHA-256 of active.json and of inference_policy.json; None where there is no such file."""
     return bytes_hash_or_none(home.active_pointer), bytes_hash_or_none(home.inference_policy)

@@ -18,6 +18,7 @@ from taskclf_dagster.domain.features import LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.files import Record, write_atomic, write_json
 from taskclf_dagster.domain.hashing import frame_digest, hash_row_labels
 from taskclf_dagster.domain.labeled import LabeledWindows
+from taskclf_dagster.domain.labels import SYNTHETIC
 from taskclf_dagster.domain.split import SPLITS, Cut, split_by_time
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
@@ -56,6 +57,7 @@ class DatasetSnapshot(Record):
     time_range: tuple[datetime, datetime] | None
     users: dict[str, int]
     holdout_users: list[str]
+    has_synthetic_spans: bool
     rows: dict[str, int]
     class_distribution: dict[str, dict[str, int]]
     exclusions: dict[str, int]
@@ -88,7 +90,8 @@ def build_snapshot(
     excluded = short | empty
     rows = frame[~excluded].reset_index(drop=True) if excluded.any() else frame
     split = split_by_time(rows, holdout_fraction=holdout_fraction)
-    rows = rows.drop(columns=_HELPERS).assign(split=pd.Categorical.from_codes(split.codes, categories=list(SPLITS)))
+    parts = pd.Series(pd.Categorical.from_codes(split.codes, categories=list(SPLITS)), name="split")
+    rows = pd.concat([rows.drop(columns=_HELPERS), parts], axis=1)
     counts = {name: int(n) for name, n in zip(SPLITS, np.bincount(split.codes, minlength=len(SPLITS)), strict=True)}
     distribution = _class_distribution(rows)
     digest = frame_digest(rows)
@@ -109,6 +112,7 @@ def build_snapshot(
         time_range=(starts.min().to_pydatetime(), starts.max().to_pydatetime()) if len(rows) else None,
         users={str(user): int(n) for user, n in rows["user_id"].value_counts(sort=False).items() if n},
         holdout_users=split.holdout_users,
+        has_synthetic_spans=SYNTHETIC in labeled.spans_by_provenance,
         rows=counts,
         class_distribution=distribution,
         exclusions={

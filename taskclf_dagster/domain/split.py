@@ -14,7 +14,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.features import FEATURE_LOOKBACK_SECONDS
 from taskclf_dagster.domain.files import Record
-from taskclf_dagster.domain.windows import epoch_us
+from taskclf_dagster.domain.findings import epoch_us
 
 SPLITS = ("train", "validation", "test", "embargo", "weak_after_cut")
 """Values of the split column. The last two are kept out of training and judging: rows whose successors look back on them, and weak

@@ -50,7 +50,8 @@ class TrainedModel:
     """A trained challenger in memory.
 
     Attributes:
-        validation_predicted: arg-max class index of each validation row, without reject.
+        validation_true: class index of each validation row.
+        validation_probabilities: shape (n_validation, 8), columns in the order of LABELS.
         params: everything LightGBM was given, and what was done to the rows before.
     """
 
@@ -59,7 +60,7 @@ class TrainedModel:
     encoders: dict[str, list[str]]
     reject: RejectThreshold
     validation_true: npt.NDArray[np.int64]
-    validation_predicted: npt.NDArray[np.int64]
+    validation_probabilities: npt.NDArray[np.float64]
     params: dict[str, float | int | str | bool]
 
 
@@ -118,7 +119,7 @@ def train_challenger(
         encoders=encoders,
         reject=tune_reject_threshold(probabilities, true, reject),
         validation_true=true,
-        validation_predicted=probabilities.argmax(axis=1),
+        validation_probabilities=probabilities,
         params={
             **lightgbm_params,
             "num_boost_round": params.num_boost_round,

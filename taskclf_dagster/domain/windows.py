@@ -4,7 +4,6 @@ Violations are findings, not errors: the caller shows them all at once. Only fil
 said in `features`; labels are read by `labels`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,58 +20,24 @@ from taskclf_dagster.domain.features import (
     SCHEMA_VERSIONS,
     SCHEMAS,
     WINDOW_SECONDS,
-    ColumnType,
     FeatureSchema,
     SchemaVersion,
-    column_bounds,
 )
-from taskclf_dagster.domain.files import Record
+from taskclf_dagster.domain.findings import (
+    Finding,
+    Origin,
+    epoch_us,
+    find_bound_problems,
+    find_column_problems,
+    find_null_problems,
+    find_time_problems,
+    find_version_problems,
+)
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 AUTO_COVERAGE = 0.9
 """Share of the days in range that the newest schema version must cover to be chosen by `auto` (contract, section 5)."""
-
-DataCheck = Literal[
-    "columns_are_complete_and_typed",
-    "schema_hash_is_known",
-    "values_are_in_bounds",
-    "windows_are_whole_minutes",
-    "labels_are_in_the_label_set",
-    "spans_end_after_they_start",
-]
-
-_IS_TYPE: dict[ColumnType, Callable[[pa.DataType], bool]] = {
-    "str": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_null(t),
-    "int": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t),
-    "float": lambda t: pa.types.is_floating(t) or pa.types.is_integer(t) or pa.types.is_null(t),
-    "bool": pa.types.is_boolean,
-    "datetime": pa.types.is_timestamp,
-    "list": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t),
-}
-
-
-class Finding(Record):
-    """One way in which a file breaks the data contract.
-
-    Attributes:
-        check: the check that it turns red.
-        file: path relative to the home.
-        column: the column, or None where the whole file is meant.
-        row: zero-based row in the file, or None where no single row is meant.
-        message: the value, the bound and the fix.
-    """
-
-    check: DataCheck
-    file: str
-    column: str | None
-    row: int | None
-    message: str
-
-    def __str__(self) -> str:
-        column = "" if self.column is None else f", column {self.column}"
-        row = "" if self.row is None else f", row {self.row}"
-        return f"{self.file}{column}{row}: {self.message}"
 
 
 @dataclass
@@ -168,16 +133,6 @@ def choose_schema_version(days: dict[SchemaVersion, set[str]]) -> SchemaVersion 
     return max(newest_first, key=lambda version: (len(days[version]), version))
 
 
-def has_type(found: pa.DataType, kind: ColumnType) -> bool:
-    """Whether an arrow type, dictionary-encoded or not, can hold a column of the contract's type."""
-    return _IS_TYPE[kind](found.value_type if pa.types.is_dictionary(found) else found)
-
-
-def epoch_us(values: pd.Series) -> npt.NDArray[np.int64]:
-    """Microseconds since 1970 of a time-zone-aware column."""
-    return values.dt.as_unit("us").astype("int64").to_numpy()
-
-
 def _partitions(folder: Path, start: datetime, end: datetime) -> dict[str, Path]:
     first = start.astimezone(UTC).date()
     last = (end.astimezone(UTC) - timedelta(microseconds=1)).date()
@@ -201,7 +156,7 @@ def _read_partition(path: Path, name: str, reading: WindowReading) -> pa.Table |
             present = file.schema_arrow
             for column in (c for c in present.names if c.startswith("raw_")):
                 reading.raw_columns_dropped[column] = reading.raw_columns_dropped.get(column, 0) + 1
-            problems = _column_findings(present, schema, name)
+            problems = find_column_problems(present, schema, name)
             if problems:
                 reading.findings.extend(problems)
                 return None
@@ -209,49 +164,9 @@ def _read_partition(path: Path, name: str, reading: WindowReading) -> pa.Table |
     except (pa.ArrowException, OSError) as error:
         fix = "Let taskclf write the day again, or set skip_unreadable_days to use the other days"
         raise UnreadableFileError(path, str(error).strip().split("\n")[0], fix) from error
-    problems = [*_version_findings(table, schema, name), *_null_findings(table, schema, name)]
+    problems = [*find_version_problems(table, schema, name), *find_null_problems(table, schema, name)]
     reading.findings.extend(problems)
     return None if problems else _canonical(table, schema)
-
-
-def _column_findings(present: pa.Schema, schema: FeatureSchema, name: str) -> list[Finding]:
-    findings = []
-    for column in schema.required_columns:
-        kind = schema.columns[column]
-        if column not in present.names:
-            message = f"is missing; schema {schema.version} needs it as {kind}. Let taskclf build the day again"
-        elif not has_type(present.field(column).type, kind):
-            message = f"has type {present.field(column).type}, but schema {schema.version} needs {kind}. Let taskclf build the day again"
-        else:
-            continue
-        findings.append(Finding(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
-    return findings
-
-
-def _version_findings(table: pa.Table, schema: FeatureSchema, name: str) -> list[Finding]:
-    """Every row must carry the version of its folder and that version's hash; the first row that does not is named."""
-    findings = []
-    for column, expected in (("schema_version", schema.version), ("schema_hash", schema.schema_hash)):
-        found = {str(value): count for value, count in _counts(table[column]).items()}
-        wrong = {value: count for value, count in found.items() if value != expected}
-        if wrong:
-            row = next(i for i, value in enumerate(table[column].to_pylist()) if value != expected)
-            mixed = "mixes" if len(found) > 1 else "has"
-            listed = ", ".join(f"{value!r} ({count} rows)" for value, count in sorted(found.items()))
-            message = f"{mixed} {listed}, but every row must have {expected!r}. Build the day again with one schema version"
-            findings.append(Finding(check="schema_hash_is_known", file=name, column=column, row=row, message=message))
-    return findings
-
-
-def _null_findings(table: pa.Table, schema: FeatureSchema, name: str) -> list[Finding]:
-    findings = []
-    keys = {"user_id", "session_id", "bucket_start_ts", "bucket_end_ts"}
-    for column in schema.required_columns:
-        if table[column].null_count and (column in keys or schema.columns[column] in ("int", "bool")):
-            row = int(np.flatnonzero(table[column].is_null().to_numpy())[0])
-            message = f"is null in {table[column].null_count} rows, but must not be. Let taskclf build the day again"
-            findings.append(Finding(check="values_are_in_bounds", file=name, column=column, row=row, message=message))
-    return findings
 
 
 def _canonical(table: pa.Table, schema: FeatureSchema) -> pa.Table:
@@ -284,13 +199,13 @@ def _rows_in_range(table: pa.Table, start: datetime, end: datetime) -> npt.NDArr
 
 
 def _to_frame(tables: list[tuple[str, pa.Table, npt.NDArray[np.int64]]], reading: WindowReading) -> pd.DataFrame:
-    origin = _Origin([(name, rows) for name, _, rows in tables])
+    origin = Origin([(name, rows) for name, _, rows in tables])
     merged = pa.concat_tables([table for _, table, _ in tables]).unify_dictionaries()
     tables.clear()
     frame = merged.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
     del merged
-    reading.findings.extend(_time_findings(frame, origin))
-    reading.findings.extend(_bound_findings(frame, reading.schema, origin))
+    reading.findings.extend(find_time_problems(frame, origin))
+    reading.findings.extend(find_bound_problems(frame, reading.schema, origin))
     frame = frame.drop(columns="bucket_end_ts")
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.CategoricalDtype):
@@ -309,71 +224,6 @@ def _to_frame(tables: list[tuple[str, pa.Table, npt.NDArray[np.int64]]], reading
     return frame.take(kept).reset_index(drop=True)
 
 
-class _Origin:
-    """Tells which file and row a row of the concatenated frame came from."""
-
-    def __init__(self, files: list[tuple[str, npt.NDArray[np.int64]]]) -> None:
-        self._files = files
-        self._ends = np.cumsum([len(rows) for _, rows in files])
-
-    def first_in_each_file(self, bad: npt.NDArray[np.bool_]) -> list[tuple[str, int, int, int]]:
-        """(file, row in the file, row in the frame, number of bad rows in the file) for each file with bad rows."""
-        positions = np.flatnonzero(bad)
-        owners = np.searchsorted(self._ends, positions, side="right")
-        found = []
-        for owner in np.unique(owners):
-            mine = positions[owners == owner]
-            name, rows = self._files[owner]
-            begin = 0 if owner == 0 else self._ends[owner - 1]
-            found.append((name, int(rows[mine[0] - begin]), int(mine[0]), len(mine)))
-        return found
-
-
-def _time_findings(frame: pd.DataFrame, origin: _Origin) -> list[Finding]:
-    starts, ends = epoch_us(frame["bucket_start_ts"]), epoch_us(frame["bucket_end_ts"])
-    minute = WINDOW_SECONDS * 1_000_000
-    findings = []
-    for column, bad, rule in (
-        ("bucket_start_ts", starts % minute != 0, "must lie on a whole minute (UTC)"),
-        ("bucket_end_ts", ends - starts != minute, "must lie 60 s after bucket_start_ts"),
-    ):
-        for file, row, position, count in origin.first_in_each_file(bad):
-            message = f"is {frame[column].iloc[position].isoformat()}, but {rule} ({count} rows). Let taskclf build the day again"
-            findings.append(Finding(check="windows_are_whole_minutes", file=file, column=column, row=row, message=message))
-    return findings
-
-
-def _bound_findings(frame: pd.DataFrame, schema: FeatureSchema, origin: _Origin) -> list[Finding]:
-    findings = []
-    for column in schema.model_inputs:
-        kind = schema.columns[column]
-        if kind not in ("int", "float"):
-            continue
-        values = frame[column].to_numpy()
-        low, high = column_bounds(column)
-        if _all_within(values, low, high, whole=kind == "int"):
-            continue
-        bad = np.isinf(values) | (values < low) | (values > high)
-        rule = f"must be a finite number in [{low:g}, {high:g}]"
-        if kind == "int":
-            bad |= values != np.round(values)
-            rule = f"must be a whole number in [{low:g}, {high:g}]"
-        for file, row, position, count in origin.first_in_each_file(bad):
-            message = f"is {values[position]:g}, but {rule} ({count} rows). Let taskclf build the day again"
-            findings.append(Finding(check="values_are_in_bounds", file=file, column=column, row=row, message=message))
-    return findings
-
-
-def _all_within(values: npt.NDArray[np.float64], low: float, high: float, *, whole: bool) -> bool:
-    if len(values) == 0:
-        return True
-    smallest, largest = np.fmin.reduce(values), np.fmax.reduce(values)
-    if np.isnan(smallest):
-        return True
-    finite = bool(np.isfinite(smallest) and np.isfinite(largest))
-    return finite and bool(low <= smallest and largest <= high) and not (whole and bool((values != np.round(values)).any()))
-
-
 def _as_dictionary(values: pa.ChunkedArray) -> pa.ChunkedArray:
     target = pa.dictionary(pa.int32(), pa.string())
     if values.type == target:
@@ -381,10 +231,6 @@ def _as_dictionary(values: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     return values.cast(pa.string()).dictionary_encode()
-
-
-def _counts(values: pa.ChunkedArray) -> dict[object, int]:
-    return {entry["values"]: entry["counts"] for entry in values.value_counts().to_pylist()}
 
 
 def _sorted_vocabulary(values: pd.Series) -> pd.Series:

@@ -1,0 +1,177 @@
+"""The steps of a retrain that join several modules: what counts as nothing new, and the decision from two reports.
+
+Each takes records and returns a record. What a step computes belongs to the module that it is named after.
+"""
+
+from datetime import datetime
+
+import pandas as pd
+
+from taskclf_dagster.domain.cadence import LastDecided, read_last_decided, write_last_decided
+from taskclf_dagster.domain.challenger import ChallengerModel
+from taskclf_dagster.domain.comparison import Comparison, compare
+from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, decide, save_decision, seal
+from taskclf_dagster.domain.evaluation import load_predictions
+from taskclf_dagster.domain.files import read_json_object
+from taskclf_dagster.domain.gates import RegressionResult, check_regression_gates
+from taskclf_dagster.domain.registry import pointer_state
+from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of
+from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.home import Home
+from taskclf_dagster.settings import RetrainConfig
+
+
+def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
+    """Why training again would learn nothing: the last decided snapshot already held every labeled window with the same label."""
+    last = read_last_decided(home)
+    if last is None or not holds_every_label_of(home.root / last.snapshot_path, rows):
+        return None
+    seen = f"the run of {last.decided_at:%Y-%m-%d %H:%M %Z} ({last.outcome}) already saw all {len(rows)} labelled windows"
+    return f"no new labels: {seen}. Label more minutes, or launch with force to train again all the same."
+
+
+def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: datetime) -> None:
+    """Counts a skip as a decided run for cadence; the snapshot last decided on stays the one to compare with."""
+    last = read_last_decided(home)
+    if last is not None:
+        update = {"outcome": "SKIP", "decided_at": at, "as_of": snapshot.as_of, "run_id": run_id, "decision_id": None}
+        write_last_decided(home, last.model_copy(update={**update, "label_watermark": snapshot.label_watermark}))
+
+
+def make_decision(
+    home: Home,
+    snapshot: DatasetSnapshot,
+    challenger: ChallengerModel,
+    challenger_report: ChallengerReport,
+    champion_report: ChampionReport,
+    *,
+    config: RetrainConfig,
+    dry_run: bool,
+    forced: bool,
+    bootstrap: bool,
+    code_version: str,
+) -> PromotionDecision:
+    """Compares, judges by the comparative gates and decides; the decision is kept in artifacts/decisions.
+
+    Args:
+        home: the taskclf home.
+        snapshot: the dataset.
+        challenger: the challenger.
+        challenger_report: its figures and candidate gates.
+        champion_report: the champion on the same windows.
+        config: the policy.
+        dry_run: decide, but move nothing.
+        forced: recorded: the run was forced.
+        bootstrap: let the absolute gates alone decide where a champion exists that cannot be compared with.
+        code_version: recorded.
+    """
+    comparison = _compare(home, challenger_report, champion_report, config)
+    comparative = _comparative_gates(comparison, challenger_report, champion_report, config=config, bootstrap=bootstrap)
+    gates = [*challenger_report.gates.gates, *comparative.gates]
+    verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.auto_promote)
+    pointer_hash, policy_hash = pointer_state(home)
+    champion = champion_report.report
+    decision = seal(
+        {
+            "verdict": verdict,
+            "reason": reason,
+            "as_of": snapshot.as_of,
+            "home": snapshot.home,
+            "demo": snapshot.demo,
+            "dry_run": dry_run,
+            "forced": forced,
+            "bootstrap": bootstrap,
+            "dataset_hash": snapshot.dataset_hash,
+            "dataset_digest": snapshot.dataset_digest,
+            "snapshot_path": snapshot.path,
+            "label_watermark": snapshot.label_watermark,
+            "feasibility": snapshot.feasibility,
+            "challenger": _judged(challenger.model_id, challenger_report),
+            "champion": None if champion is None else _judged(champion.model_id, champion_report),
+            "champion_source": champion_report.source,
+            "champion_state": champion_report.state,
+            "champion_warnings": champion_report.warnings,
+            "comparison": comparison,
+            "gates": gates,
+            "pointer_hash": pointer_hash,
+            "policy_hash": policy_hash,
+            "previous_policy": _previous_policy(home),
+            "config": config,
+            "code_version": code_version,
+        }
+    )
+    save_decision(home, decision)
+    return decision
+
+
+def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
+    """Counts a decision for cadence and for what is new next time; a dry run counts for neither."""
+    if decision.dry_run:
+        return
+    write_last_decided(
+        home,
+        LastDecided(
+            outcome=decision.verdict,
+            decided_at=at,
+            as_of=decision.as_of,
+            run_id=run_id,
+            decision_id=decision.decision_id,
+            dataset_hash=decision.dataset_hash,
+            snapshot_path=decision.snapshot_path,
+            label_watermark=decision.label_watermark,
+        ),
+    )
+
+
+def _compare(home: Home, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig) -> Comparison | None:
+    paths = [report.report.predictions_path if report.report else None for report in (challenger, champion)]
+    if paths[0] is None or paths[1] is None:
+        return None
+    ours, theirs = (load_predictions(home.root / path) for path in paths if path is not None)
+    return compare(ours, theirs, min_class_windows=config.min_class_windows)
+
+
+def _comparative_gates(
+    comparison: Comparison | None,
+    challenger: ChallengerReport,
+    champion: ChampionReport,
+    *,
+    config: RetrainConfig,
+    bootstrap: bool,
+) -> RegressionResult:
+    comparable = comparison is not None and comparison.macro_f1_delta is not None
+    if champion.state == "none":
+        missing, because = True, "there is no champion: the absolute gates alone decide"
+    elif champion.state != "ok":
+        missing = bootstrap
+        because = f"the champion is {champion.state} ({champion.reason}) and no model of the history loads; restore it or give bootstrap"
+    elif challenger.report is None:
+        missing, because = False, "the challenger could not be scored"
+    else:
+        missing, because = bootstrap, "the champion could not be scored on enough windows; label newer minutes or give bootstrap"
+    if missing and champion.state != "none":
+        because = f"bootstrap was given: {because}"
+    return check_regression_gates(
+        comparison if comparable or not missing else None, champion_missing=missing, not_compared_because=because, config=config
+    )
+
+
+def _judged(model_id: str, report: ChallengerReport | ChampionReport) -> JudgedModel:
+    figures = report.report
+    return JudgedModel(
+        model_id=model_id,
+        files=report.files,
+        report_hash=report.record_hash,
+        macro_f1=None if figures is None else figures.macro_f1,
+        weighted_f1=None if figures is None else figures.weighted_f1,
+    )
+
+
+def _previous_policy(home: Home) -> dict[str, object] | None:
+    if not home.inference_policy.exists():
+        return None
+    try:
+        return read_json_object(home.inference_policy)
+    except UnreadableFileError:
+        return None

@@ -1,0 +1,34 @@
+"""Which code and libraries are running: what a bundle and a decision record about their making."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+LIBRARIES = ("taskclf-dagster", "dagster", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn")
+
+
+def code_version() -> str:
+    """The commit of this package's own checkout, `+changes` if tracked files differ from it; "unknown" outside a checkout.
+
+    Asked of the package's folder, not of the current one, and only if git tracks the package there.
+    """
+    package = Path(__file__).resolve().parent
+    if not _git(package, "ls-files", "--error-unmatch", "__init__.py"):
+        return "unknown"
+    commit = _git(package, "rev-parse", "HEAD")
+    return f"{commit}+changes" if _git(package, "status", "--porcelain", "--untracked-files=no", ".") else commit or "unknown"
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that shape a model."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603  # fixed arguments
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
