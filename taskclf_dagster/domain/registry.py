@@ -159,13 +159,16 @@ def append_active_history(home: Home, entry: ActiveHistoryEntry) -> None:
     append_line(home.active_history, canonical_json(_history_line(entry)))
 
 
-def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> ActivePointer:
+def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> tuple[ActivePointer, ActivePointer | None]:
     """Makes the challenger of a decision the active model, after checking everything the decision says again.
 
     Args:
         home: the taskclf home.
         decision: a decision whose verdict is PROMOTE.
         at: the time of the change.
+
+    Returns:
+        The pointer now, and before (None where there was none that could be read).
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold, the bundle is not the one that was judged, or the pointer or policy moved
@@ -198,7 +201,7 @@ def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> ActiveP
         write_json(home.inference_policy, _inference_policy(pointer, model, at, decision.code_version))
         write_active_atomic(home, pointer)
         write_index_cache(home, at=at)
-        return pointer
+        return pointer, old
 
 
 def put_aside(home: Home, decision: PromotionDecision) -> Path:
@@ -207,6 +210,43 @@ def put_aside(home: Home, decision: PromotionDecision) -> Path:
     if source is not None and source != target:
         move_folder(source, target)
     return target
+
+
+def is_applied(home: Home, decision: PromotionDecision) -> bool:
+    """Whether the active pointer was written by this very decision."""
+    try:
+        pointer = read_active(home)
+    except UnreadableFileError:
+        return False
+    return pointer is not None and (pointer.reason or {}).get("decision_id") == decision.decision_id
+
+
+def find_pointer_problem(home: Home) -> str | None:
+    """Why active.json does not name a bundle that loads, or None."""
+    try:
+        pointer = read_active(home)
+        if pointer is None:
+            return f"{home.active_pointer} does not exist"
+        load_bundle(resolve_model_dir(home, pointer.model_dir))
+    except (UnreadableFileError, BundleError) as error:
+        return str(error)
+    return None
+
+
+def find_history_disagreement(home: Home) -> str | None:
+    """How active.json, inference_policy.json and the last line of the history differ, or None."""
+    warnings: list[str] = []
+    pointer_dir, problem = _read_pointer_dir(home)
+    if problem is not None:
+        return problem
+    entries, _ = read_history(home)
+    last = entries[-1].new.model_dir if entries else None
+    policy_dir = _read_policy_dir(home, warnings)
+    if pointer_dir != last:
+        return f"active.json names {pointer_dir}, the last line of the history {last}"
+    if home.inference_policy.exists() and policy_dir != pointer_dir:
+        return f"active.json names {pointer_dir}, inference_policy.json {policy_dir}"
+    return None
 
 
 def find_bundle(home: Home, model_id: str) -> Path | None:

@@ -66,6 +66,7 @@ class DatasetSnapshot(Record):
     feasibility: Feasibility
     skip_reason: str | None
     config: RetrainConfig
+    gold_windows: int
 
 
 def build_snapshot(
@@ -128,6 +129,7 @@ def build_snapshot(
         feasibility=assess_feasibility(distribution, config, held_out=bool(split.holdout_users)),
         skip_reason=None,
         config=config,
+        gold_windows=gold,
     )
     return record, rows
 

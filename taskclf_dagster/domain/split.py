@@ -98,6 +98,25 @@ def split_by_time(rows: pd.DataFrame, *, holdout_fraction: float = 0.0) -> Split
     return Split(codes, cuts, held_out)
 
 
+def find_split_overlaps(rows: pd.DataFrame) -> list[str]:
+    """Users whose splits overlap in time, or lie closer than the 15 minutes that features look back; one sentence each.
+
+    Args:
+        rows: user_id (category), bucket_start_ts (UTC), split (category).
+    """
+    timed = pd.DataFrame({"user": rows["user_id"], "split": rows["split"].astype("str"), "at": epoch_us(rows["bucket_start_ts"])})
+    ranges = timed.groupby(["user", "split"], observed=True)["at"].agg(["min", "max"])
+    overlaps = []
+    for user, mine in ranges.groupby(level="user", observed=True):
+        present = [part for part in SPLITS[:3] if (user, part) in mine.index]
+        for i, earlier in enumerate(present):
+            for later in present[i + 1 :]:
+                gap = int(mine.loc[(user, later), "min"]) - int(mine.loc[(user, earlier), "max"])
+                if gap <= EMBARGO_US:
+                    overlaps.append(f"user {user}: {earlier} reaches within {gap / 6e7:.0f} minutes of {later}")
+    return overlaps
+
+
 def _cut_user(user: str, starts: npt.NDArray[np.int64], sessions: npt.NDArray[np.generic], spans: npt.NDArray[np.int32]) -> list[Cut]:
     n = len(starts)
     last_row_of_span = np.zeros(spans.max() + 1, dtype=np.int64)

@@ -1,0 +1,63 @@
+"""The table of contents: every asset, check, job, schedule, sensor and resource of the project.
+
+Nothing is defined here. `build_definitions` takes resources, so that tests and the command line build a variant instead of patching.
+"""
+
+import dagster as dg
+
+from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
+from taskclf_dagster.defs.assets.models import challenger_model
+from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
+from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
+from taskclf_dagster.defs.checks.data import DATA_CHECKS
+from taskclf_dagster.defs.checks.models import MODEL_CHECKS
+from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
+from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
+from taskclf_dagster.defs.jobs import retrain
+from taskclf_dagster.defs.record_io import RecordIOManager
+from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.schedules import build_daily_schedule
+from taskclf_dagster.defs.sensors import label_arrival
+
+ASSETS = [
+    labeled_windows,
+    dataset_snapshot,
+    challenger_model,
+    challenger_report,
+    champion_report,
+    promotion_decision,
+    active_pointer,
+]
+
+
+def build_definitions(
+    *, home: HomeResource | None = None, run_settings: RunSettingsResource | None = None, clock: ClockResource | None = None
+) -> dg.Definitions:
+    """The project's definitions, with other resources where given.
+
+    Raises:
+        SettingsError: the retrain configuration is not valid.
+    """
+    home = home or HomeResource()
+    run_settings = run_settings or RunSettingsResource()
+    resources = {
+        "home": home,
+        "run_settings": run_settings,
+        "clock": clock or ClockResource(),
+        "io_manager": RecordIOManager(home=home),
+    }
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=[*DATA_CHECKS, *MODEL_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
+        jobs=[retrain],
+        schedules=[build_daily_schedule(run_settings.load_config().schedule)],
+        sensors=[label_arrival],
+        resources=resources,
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What `dagster dev` and `dg` load."""
+    return build_definitions()

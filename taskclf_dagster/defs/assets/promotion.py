@@ -1,0 +1,153 @@
+"""promotion_decision and active_pointer: what follows, and the only step that changes what taskclf runs. Dagster concept: assets.
+
+Dagster is not the safety boundary: whoever moves the pointer checks the decision again.
+"""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import dagster as dg
+
+from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
+from taskclf_dagster.defs.metadata import comparison_table, comparison_words, gate_check, gate_table, plotted
+from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.domain.challenger import ChallengerModel
+from taskclf_dagster.domain.decision import PromotionDecision, verify_decision
+from taskclf_dagster.domain.files import Record
+from taskclf_dagster.domain.gates import COMPARATIVE_GATES
+from taskclf_dagster.domain.pipeline import make_decision, remember_decision
+from taskclf_dagster.domain.registry import is_applied, promote, put_aside
+from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.snapshot import DatasetSnapshot
+from taskclf_dagster.provenance import code_version
+
+COMPARATIVE_CHECKS: dict[str, str] = {
+    "macro_f1_no_regression": "On the same windows the challenger is at most regression_tolerance below the champion.",
+    "min_improvement": "On the same windows the challenger is at least min_improvement above the champion; off at 0.",
+}
+STALE_AFTER, WARN_AFTER = timedelta(days=45), timedelta(days=30)
+
+
+class PointerMove(Record):
+    """That a decision moved the pointer, and to what."""
+
+    decision_id: str
+    model_id: str
+    model_dir: str
+    selected_at: str
+    previous_model_dir: str | None
+
+
+@dg.asset(
+    group_name=GROUP,
+    pool=POOL,
+    dagster_type=dg.PythonObjectDagsterType(PromotionDecision),
+    owners=OWNERS,
+    kinds={"json"},
+    check_specs=[
+        *(dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES),
+        dg.AssetCheckSpec(
+            "verdict_follows_from_the_gates",
+            asset="promotion_decision",
+            description="Computed again from the record, the verdict is the same.",
+        ),
+    ],
+)
+def promotion_decision(
+    context: dg.AssetExecutionContext,
+    dataset_snapshot: DatasetSnapshot,
+    challenger_model: ChallengerModel,
+    challenger_report: ChallengerReport,
+    champion_report: ChampionReport,
+    home: HomeResource,
+    run_settings: RunSettingsResource,
+    clock: ClockResource,
+) -> dg.MaterializeResult:
+    """PROMOTE, AWAITING_APPROVAL, REJECT or HOLD: one record with every gate's observed value and threshold, and hashes of all it judged.
+
+    Every outcome is a successful run. The record is kept in artifacts/decisions.
+    """
+    record = make_decision(
+        home.open(),
+        dataset_snapshot,
+        challenger_model,
+        challenger_report,
+        champion_report,
+        config=run_settings.load_config(),
+        dry_run=run_settings.dry_run,
+        forced=run_settings.force,
+        bootstrap=run_settings.bootstrap,
+        code_version=code_version(),
+    )
+    remember_decision(home.open(), record, run_id=context.run.run_id, at=clock.now())
+    outcome = f"{record.verdict}{' (dry run)' if record.dry_run else ''}"
+    context.log.info(f"{outcome}: {record.reason}")
+    context.instance.add_run_tags(context.run.run_id, {"taskclf/outcome": outcome, "taskclf/model": record.challenger.model_id})
+    metadata = {
+        "home": record.home,
+        "verdict": outcome,
+        "reason": record.reason,
+        "decision_id": record.decision_id,
+        "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
+        "gates": gate_table(record.gates),
+        "champion_versus_challenger": comparison_table(challenger_report.report, champion_report.report),
+        "comparison": comparison_words(record.comparison),
+        **plotted(
+            challenger_macro_f1=record.challenger.macro_f1,
+            champion_macro_f1=None if record.champion is None else record.champion.macro_f1,
+            macro_f1_delta=None if record.comparison is None else record.comparison.macro_f1_delta,
+            gates_failed=sum(gate.status == "FAIL" for gate in record.gates),
+        ),
+    }
+    comparative = [gate_check(gate) for gate in record.gates if gate.name in COMPARATIVE_GATES]
+    findings = verify_decision(record)
+    follows = dg.AssetCheckResult(
+        check_name="verdict_follows_from_the_gates", passed=not findings, description="\n".join(findings) or f"{outcome}: {record.reason}"
+    )
+    return materialized(record, metadata=metadata, check_results=[*comparative, follows])
+
+
+@dg.asset(
+    group_name=GROUP,
+    pool=POOL,
+    dagster_type=dg.PythonObjectDagsterType(PointerMove),
+    owners=OWNERS,
+    kinds={"json"},
+    output_required=False,
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=STALE_AFTER, warn_window=WARN_AFTER),
+)
+def active_pointer(
+    context: dg.AssetExecutionContext, promotion_decision: PromotionDecision, home: HomeResource, clock: ClockResource
+) -> Iterator[dg.MaterializeResult]:
+    """What taskclf runs. Materialized only when it moves, so its age is the age of the model.
+
+    Checks the decision, the bundle and the present pointer again, then writes history, inference policy, active.json and index.json. Any
+    verdict but PROMOTE leaves models/ as it is, byte for byte, and puts the challenger aside.
+    """
+    place = home.open()
+    if is_applied(place, promotion_decision):
+        context.log.info(f"decision {promotion_decision.decision_id} is in effect already: nothing to do")
+        return
+    if not promotion_decision.moves_pointer:
+        target = put_aside(place, promotion_decision)
+        context.log.info(f"{promotion_decision.verdict}: the pointer stays as it is; the challenger lies in {target}")
+        return
+    pointer, previous = promote(place, promotion_decision, at=clock.now())
+    record = PointerMove(
+        decision_id=promotion_decision.decision_id,
+        model_id=promotion_decision.challenger.model_id,
+        model_dir=pointer.model_dir,
+        selected_at=pointer.selected_at.isoformat(),
+        previous_model_dir=None if previous is None else previous.model_dir,
+    )
+    context.log.info(f"taskclf now runs {record.model_id} (before: {record.previous_model_dir or 'nothing'})")
+    metadata = {
+        "home": promotion_decision.home,
+        "model_id": record.model_id,
+        "previous": record.previous_model_dir or "none",
+        "decision_id": record.decision_id,
+        "reason": promotion_decision.reason,
+        "pointer": dg.MetadataValue.path(str(place.active_pointer)),
+        **plotted(macro_f1=promotion_decision.challenger.macro_f1),
+    }
+    yield materialized(record, metadata=metadata)

@@ -1,0 +1,32 @@
+"""Claims about the challenger's bundle. Dagster concept: asset checks."""
+
+import dagster as dg
+
+from taskclf_dagster.defs.assets.models import challenger_model
+from taskclf_dagster.defs.resources import HomeResource
+from taskclf_dagster.domain.challenger import ChallengerModel, reload_and_probe
+from taskclf_dagster.domain.snapshot import DatasetSnapshot
+from taskclf_dagster.errors import BundleError
+
+
+@dg.asset_check(
+    asset=challenger_model,
+    additional_ins={"dataset_snapshot": dg.AssetIn("dataset_snapshot")},
+    pool="retrain",
+    description="The bundle on disk predicts what the model in memory did, to the last bit.",
+)
+def bundle_reloads_and_predicts_identically(
+    challenger_model: ChallengerModel, dataset_snapshot: DatasetSnapshot, home: HomeResource
+) -> dg.AssetCheckResult:
+    """Loads the bundle and compares its probabilities on the probe windows with those taken before it was written."""
+    try:
+        digest = reload_and_probe(home.open(), dataset_snapshot, challenger_model)
+    except BundleError as error:
+        return dg.AssetCheckResult(passed=False, description=str(error))
+    same = digest == challenger_model.probe_digest
+    return dg.AssetCheckResult(
+        passed=same, description="Identical." if same else "The bundle predicts something else.", metadata={"probe": digest}
+    )
+
+
+MODEL_CHECKS = [bundle_reloads_and_predicts_identically]

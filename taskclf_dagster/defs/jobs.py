@@ -1,0 +1,97 @@
+"""The job `retrain` and its one flat launch form; and running it from Python. Dagster concept: jobs, run configuration.
+
+What the job does is the graph of assets; nothing is computed here.
+"""
+
+from dataclasses import dataclass
+
+import dagster as dg
+from pydantic import Field
+
+from taskclf_dagster.defs.assets.common import GROUP
+from taskclf_dagster.defs.resources import RunSettingsResource
+from taskclf_dagster.domain.decision import PromotionDecision
+
+RETRAIN = "retrain"
+MAX_RUNTIME_SECONDS = 30 * 60
+
+
+class RetrainParams(dg.Config):
+    """What a single retrain may change; the defaults are right for the schedule and for a launch by hand."""
+
+    force: bool = Field(False, description="Train although nothing is new since the last decided run.")
+    dry_run: bool = Field(False, description="Decide, but move nothing: the pointer stays, and the run does not count for cadence.")
+    as_of: str | None = Field(None, description="End of the look-back range: an ISO date or time (UTC without an offset). Default: now.")
+    holdout_user_fraction: float = Field(
+        0.0, ge=0, lt=1, description="Share of users kept out of training, to judge unseen users [0 to 1)."
+    )
+    config_path: str | None = Field(None, description="A YAML file laid over configs/retrain.yaml.")
+    bootstrap: bool = Field(False, description="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
+
+
+@dg.config_mapping
+def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
+    """Hands the launch form to the resource that the assets read."""
+    return dg.RunConfig(resources={"run_settings": RunSettingsResource(**val.model_dump())})
+
+
+retrain = dg.define_asset_job(
+    RETRAIN,
+    selection=dg.AssetSelection.groups(GROUP),
+    config=retrain_run_config,
+    executor_def=dg.in_process_executor,
+    description="From windows and labels to a decision, and to a new active model if every gate passes. Fields: see the launch form.",
+    tags={"dagster/max_runtime": str(MAX_RUNTIME_SECONDS)},
+)
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """How a retrain ended.
+
+    Attributes:
+        success: whether the run ended without an error; a rejected challenger is a success.
+        outcome: the verdict, SKIP, or FAILED.
+        reason: why, in words.
+        decision: the record, where there is one.
+        pointer_moved: whether the active model changed.
+    """
+
+    run_id: str
+    success: bool
+    outcome: str
+    reason: str
+    decision: PromotionDecision | None
+    pointer_moved: bool
+
+
+def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, instance: dg.DagsterInstance) -> RetrainResult:
+    """Runs the job in this process, recorded in the instance, and returns its outcome.
+
+    Args:
+        definitions: the project's definitions.
+        params: the launch form.
+        instance: where the run is recorded.
+    """
+    job = definitions.resolve_job_def(RETRAIN)
+    result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False)
+    made = {event.node_name: event for event in result.get_asset_materialization_events()}
+    if not result.success:
+        return RetrainResult(result.run_id, False, "FAILED", _failure(result), None, False)
+    if "promotion_decision" not in made:
+        snapshot = result.output_for_node("dataset_snapshot")
+        return RetrainResult(result.run_id, True, "SKIP", snapshot.skip_reason or "nothing was decided", None, False)
+    decision: PromotionDecision = result.output_for_node("promotion_decision")
+    return RetrainResult(result.run_id, True, decision.verdict, decision.reason, decision, "active_pointer" in made)
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> str:
+    """What a person needs: the words of blocking checks that are red, else the innermost error."""
+    red = [e for e in result.get_asset_check_evaluations() if not e.passed and e.blocking]
+    if red:
+        return "\n".join(f"{e.asset_key.to_user_string()}: {e.check_name}: {e.description}" for e in red)
+    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    error = next((e for e in errors if e is not None), None)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "the run failed before any step; see the run's log"
