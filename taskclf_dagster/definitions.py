@@ -3,6 +3,8 @@
 Nothing is defined here. `build_definitions` takes resources, so that tests and the command line build a variant instead of patching.
 """
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
@@ -31,9 +33,13 @@ ASSETS = [
 
 
 def build_definitions(
-    *, home: HomeResource | None = None, run_settings: RunSettingsResource | None = None, clock: ClockResource | None = None
+    *,
+    home: HomeResource | None = None,
+    run_settings: RunSettingsResource | None = None,
+    clock: ClockResource | None = None,
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
-    """The project's definitions, with other resources where given.
+    """The project's definitions, with other resources and loggers where given.
 
     Raises:
         SettingsError: the retrain configuration is not valid.
@@ -54,6 +60,7 @@ def build_definitions(
         sensors=[label_arrival],
         resources=resources,
         executor=dg.in_process_executor,
+        loggers=loggers,
     )
 
 

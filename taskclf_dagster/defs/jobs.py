@@ -31,8 +31,11 @@ class RetrainParams(dg.Config):
 
 @dg.config_mapping
 def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
-    """Hands the launch form to the resource that the assets read."""
-    return dg.RunConfig(resources={"run_settings": RunSettingsResource(**val.model_dump())})
+    """Hands the launch form to the resource that the assets read; the console shows what assets say, the event log has everything."""
+    return dg.RunConfig(
+        resources={"run_settings": RunSettingsResource(**val.model_dump())},
+        loggers={"console": {"config": {"log_level": "INFO"}}},
+    )
 
 
 retrain = dg.define_asset_job(

@@ -8,10 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from taskclf_dagster.domain.comparison import Comparison
 from taskclf_dagster.domain.feasibility import Feasibility
-from taskclf_dagster.domain.files import Record, json_hash, write_json
+from taskclf_dagster.domain.files import Record, json_hash, read_json_object, write_json
 from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, MAY_NOT_APPLY, RegressionGate
+from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
@@ -140,6 +143,17 @@ def save_decision(home: Home, decision: PromotionDecision) -> Path:
     path = home.decisions / f"{decision.decision_id}.json"
     write_json(path, decision.model_dump(mode="json"))
     return path
+
+
+def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Path]]:
+    """Every decision of a home, the newest as-of time first, and the files that are none."""
+    decisions, damaged = [], []
+    for path in home.decisions.glob("*_*_*.json"):
+        try:
+            decisions.append(PromotionDecision.model_validate(read_json_object(path)))
+        except (UnreadableFileError, ValidationError):
+            damaged.append(path)
+    return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), damaged
 
 
 def _content_hash(decision: PromotionDecision) -> str:
