@@ -25,14 +25,17 @@ def label_arrival(
 ) -> dg.SensorResult | dg.SkipReason:
     """One run for each content of the label store; a store rewritten with the same spans is the same content."""
     try:
-        trigger = assess_trigger(home.open(), config=run_settings.load_config(), now=clock.now())
+        trigger = assess_trigger(
+            home.open(), config=run_settings.load_config(), now=clock.now(), heeding=("new_labels",), seen_watermark=context.cursor
+        )
     except TaskclfDagsterError as error:
         return dg.SkipReason(str(error))
-    if context.cursor == trigger.label_watermark:
-        return dg.SkipReason(
-            f"the label store is as it was when a run was last requested ({trigger.changed_spans} spans since the last decided run)"
-        )
-    if trigger.cause != "new_labels" or not trigger.launch:
+    if trigger.cause is None:
         return dg.SkipReason(trigger.reason)
-    request = dg.RunRequest(run_key=f"labels-{trigger.label_watermark}", tags={"taskclf/cause": "new_labels"})
-    return dg.SensorResult(run_requests=[request], cursor=trigger.label_watermark)
+    if not trigger.launch:
+        return dg.SensorResult(skip_reason=trigger.reason, cursor=trigger.label_watermark)
+    context.log.info(trigger.reason)
+    tags = {"taskclf/cause": trigger.cause, "taskclf/changed_spans": str(trigger.changed_spans)}
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=f"labels-{trigger.label_watermark}", tags=tags)], cursor=trigger.label_watermark
+    )

@@ -106,7 +106,7 @@ def make_decision(
 
 
 def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
-    """Counts a decision for cadence and for what is new next time; a dry run counts for neither."""
+    """Counts a decision for cadence and for what is new next time, once it is in effect; a dry run counts for neither."""
     if decision.dry_run:
         return
     write_last_decided(

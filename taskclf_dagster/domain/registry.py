@@ -205,11 +205,17 @@ def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> tuple[A
 
 
 def put_aside(home: Home, decision: PromotionDecision) -> Path:
-    """Moves the challenger of a decision that does not promote to where rejected or waiting bundles lie; nothing else changes."""
-    source, target = find_bundle(home, decision.challenger.model_id), decision.destination(home)
-    if source is not None and source != target:
-        move_folder(source, target)
-    return target
+    """Moves the challenger of a decision that does not promote to where rejected or waiting bundles lie.
+
+    Only a bundle that no decision has moved yet: one that was promoted since stays in models/.
+
+    Returns:
+        Where the bundle lies now.
+    """
+    built, target = home.challengers / decision.challenger.model_id, decision.destination(home)
+    if built.is_dir():
+        move_folder(built, target)
+    return find_bundle(home, decision.challenger.model_id) or target
 
 
 def is_applied(home: Home, decision: PromotionDecision) -> bool:

@@ -61,7 +61,6 @@ def promotion_decision(
     champion_report: ChampionReport,
     home: HomeResource,
     run_settings: RunSettingsResource,
-    clock: ClockResource,
 ) -> dg.MaterializeResult:
     """PROMOTE, AWAITING_APPROVAL, REJECT or HOLD: one record with every gate's observed value and threshold, and hashes of all it judged.
 
@@ -79,14 +78,13 @@ def promotion_decision(
         bootstrap=run_settings.bootstrap,
         code_version=code_version(),
     )
-    remember_decision(home.open(), record, run_id=context.run.run_id, at=clock.now())
     outcome = f"{record.verdict}{' (dry run)' if record.dry_run else ''}"
     context.log.info(f"{outcome}: {record.reason}")
     context.instance.add_run_tags(context.run.run_id, {"taskclf/outcome": outcome, "taskclf/model": record.challenger.model_id})
     metadata = {
-        "home": record.home,
         "verdict": outcome,
         "reason": record.reason,
+        "home": record.home,
         "decision_id": record.decision_id,
         "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
         "gates": gate_table(record.gates),
@@ -130,9 +128,11 @@ def active_pointer(
         return
     if not promotion_decision.moves_pointer:
         target = put_aside(place, promotion_decision)
+        remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
         context.log.info(f"{promotion_decision.verdict}: the pointer stays as it is; the challenger lies in {target}")
         return
     pointer, previous = promote(place, promotion_decision, at=clock.now())
+    remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
     record = PointerMove(
         decision_id=promotion_decision.decision_id,
         model_id=promotion_decision.challenger.model_id,

@@ -1,0 +1,49 @@
+# One vocabulary for people and CI. On a fresh machine `make demo` and `make test` do all the set-up themselves.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_HOME ?= demo_home
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test check format bench clean
+
+help: ## Show this list.
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+install: $(VENV)/installed ## Make a virtual environment and install the project into it.
+
+$(VENV)/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: install ## Set up, write a demo home, retrain on it, and say where to look.
+	$(BIN)/taskclf-dagster demo $(DEMO_HOME)
+	$(BIN)/taskclf-dagster retrain --home $(DEMO_HOME) --config configs/demo.yaml
+	@echo
+	@echo 'Look at it:    make dev     then open http://127.0.0.1:3000/asset-groups'
+	@echo 'A week later:  $(BIN)/taskclf-dagster demo $(DEMO_HOME) --extend 7   and retrain as it says'
+
+dev: install ## Open the demo home in Dagster; for your own, type `dagster dev`.
+	TASKCLF_HOME=$(abspath $(DEMO_HOME)) TASKCLF_DAGSTER_CONFIG=configs/demo.yaml $(BIN)/dagster dev
+
+test: install ## Run the tests.
+	$(BIN)/python -m pytest -q
+
+check: install ## Lint and check types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/dg check defs
+
+format: install ## Format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install ## Time the domain path beside LightGBM itself (some minutes).
+	$(BIN)/python benchmarks/run.py
+
+clean: ## Remove the virtual environment, the demo home and Dagster's history.
+	rm -rf $(VENV) $(DEMO_HOME) .dagster .tmp_dagster_home_*
