@@ -89,9 +89,10 @@ def demo(folder: Path, end: datetime | None, users: int, days: int, seed: int, s
     else:
         last = (datetime.now(UTC) - timedelta(days=1)).date() if end is None else end.date()
         made = generate_demo_home(folder, end=last, users=users, days=days, seed=seed, schema=cast("SchemaVersion", schema))
-    click.echo(
-        f"DEMO home {made.root}: {made.users} users, {made.first_day} to {made.last_day}, {made.windows} windows, {made.spans} label spans"
-    )
+    size = f"{len(made.users)} users, {made.first_day} to {made.last_day}, {made.windows} windows, {made.spans} label spans"
+    as_of = made.last_day + timedelta(days=1)
+    click.echo(f"DEMO home {made.root}: {size}")
+    click.echo(f"Retrain on it: taskclf-dagster retrain --home {folder} --config configs/demo.yaml --as-of {as_of}")
 
 
 @main.command()
@@ -202,7 +203,7 @@ def _summary(decision: PromotionDecision) -> dict[str, object]:
     champion = decision.champion
     return {
         "decision": decision.decision_id,
-        "verdict": f"{decision.verdict}{' (dry run)' if decision.dry_run else ''}",
+        "verdict": decision.outcome,
         "challenger": decision.challenger.model_id,
         "macro_f1": _rounded(decision.challenger.macro_f1),
         "champion": champion.model_id if champion else None,
@@ -220,8 +221,8 @@ def _print_result(result: RetrainResult, home: Home) -> None:
         ]
         click.echo(tabulate(rows, headers=["verdict", "gate", "observed", "threshold", "detail"], maxcolwidths=[None] * 4 + [70]))
         click.echo("")
-    dry = " (dry run)" if result.decision is not None and result.decision.dry_run else ""
-    click.secho(f"{result.outcome}{dry}: {result.reason}", bold=True)
+    outcome = result.outcome if result.decision is None else result.decision.outcome
+    click.secho(f"{outcome}: {result.reason}", bold=True)
     click.echo(f"home      {home.display_name}")
     if result.decision is not None:
         where = result.decision.destination(home)

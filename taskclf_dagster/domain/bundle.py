@@ -128,7 +128,7 @@ def parse_bundle(folder: Path) -> ModelBundle:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
         return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: {error.title}: {where}: {first['msg']}")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: {str(error).strip() or type(error).__name__}")
     return ModelBundle(model_id=model_id, path=folder, invalid_reason=None, metadata=metadata, metrics=metrics)
 
@@ -162,9 +162,11 @@ def load_bundle(folder: Path) -> LoadedModel:
     lacking = [column for column in schema.categorical if column not in encoders]
     if lacking:
         raise BundleError(folder, f"invalid: {ENCODERS} lacks {', '.join(lacking)}")
+    if bundle.metadata.artifact_hash not in (None, file_hash(folder / MODEL)):
+        raise BundleError(folder, f"invalid: {MODEL} is not the one that {METADATA} names")
     try:
         booster = lightgbm.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8"))
-    except (lightgbm.basic.LightGBMError, OSError, UnicodeDecodeError) as error:
+    except (lightgbm.basic.LightGBMError, OSError, ValueError) as error:
         raise BundleError(folder, f"invalid: LightGBM cannot load {MODEL}: {error}") from error
     if booster.num_feature() != len(schema.model_inputs) or booster.num_model_per_iteration() != len(LABELS):
         found = f"{booster.num_feature()} inputs and {booster.num_model_per_iteration()} classes"
@@ -213,9 +215,8 @@ def write_bundle(
         "tree_hash": tree_hash(text),
         "training_rows_file": TRAINING_ROWS,
         "reject_threshold_choice": model.reject.model_dump(),
-        **metadata,
     }
-    write_json(staging / METADATA, document)
+    write_json(staging / METADATA, {**document, **{key: value for key, value in metadata.items() if key not in document}})
     staging.rename(folder)
     sync_folder(folder.parent)
 
@@ -249,8 +250,8 @@ def check_model_text(text: str) -> None:
         raise ValueError(msg)
     begin = text.find("Tree=0")
     expected = begin + sum(int(size) for size in sizes.removeprefix("tree_sizes=").split())
-    if text.find("end of trees") != expected:
-        msg = f"{MODEL} is truncated or damaged: its trees do not have the sizes its header states"
+    if text.find("end of trees") != expected or "\nend of parameters\n" not in text[expected:]:
+        msg = f"{MODEL} is truncated or damaged: its trees do not have the sizes its header states, or its parameters do not end"
         raise ValueError(msg)
 
 

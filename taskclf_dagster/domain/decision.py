@@ -79,6 +79,11 @@ class PromotionDecision(Record):
     code_version: str
 
     @property
+    def outcome(self) -> str:
+        """The verdict, marked if nothing follows from it because the run was dry."""
+        return f"{self.verdict} (dry run)" if self.dry_run else self.verdict
+
+    @property
     def moves_pointer(self) -> bool:
         return self.verdict == "PROMOTE" and not self.dry_run
 

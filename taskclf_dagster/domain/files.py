@@ -77,10 +77,13 @@ def write_json(path: Path, value: object) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line and syncs it."""
+    """Appends one line and syncs it; behind a torn last line it begins a new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    with path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        torn = file.read(1) not in (b"", b"\n")
+        file.write(("\n" if torn else "").encode() + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -106,7 +109,7 @@ def read_json_object(path: Path) -> dict[str, object]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UnreadableFileError(path, str(error), "Restore the file or remove it") from error
     if not isinstance(value, dict):
         raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", "Restore the file or remove it")

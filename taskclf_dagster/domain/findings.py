@@ -4,6 +4,7 @@ Pure checks on tables and frames. Reading them belongs to `windows`; spans are c
 """
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -64,6 +65,11 @@ def has_type(found: pa.DataType, kind: ColumnType) -> bool:
 def epoch_us(values: pd.Series) -> npt.NDArray[np.int64]:
     """Microseconds since 1970 of a time-zone-aware column."""
     return values.dt.as_unit("us").astype("int64").to_numpy()
+
+
+def to_epoch_us(moment: datetime) -> int:
+    """Microseconds since 1970 of a time with a zone, exactly."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def find_column_problems(present: pa.Schema, schema: FeatureSchema, name: str) -> list[Finding]:
@@ -170,7 +176,7 @@ def _all_within(values: npt.NDArray[np.float64], low: float, high: float, *, who
         return True
     smallest, largest = np.fmin.reduce(values), np.fmax.reduce(values)
     if np.isnan(smallest):
-        return True
+        return not whole
     finite = bool(np.isfinite(smallest) and np.isfinite(largest))
     return finite and bool(low <= smallest and largest <= high) and not (whole and bool((values != np.round(values)).any()))
 

@@ -16,7 +16,7 @@ from taskclf_dagster.domain.features import LABELS, SCHEMAS, WINDOW_SECONDS, Sch
 from taskclf_dagster.domain.files import Record, write_atomic
 from taskclf_dagster.domain.findings import Finding, epoch_us
 from taskclf_dagster.domain.hashing import frame_digest
-from taskclf_dagster.domain.labels import LabelReading, read_label_spans, save_watermark
+from taskclf_dagster.domain.labels import LabelReading, read_label_spans, watermark
 from taskclf_dagster.domain.projection import Projection, project_blocks_to_windows
 from taskclf_dagster.domain.windows import WindowReading, read_windows
 from taskclf_dagster.errors import DataContractError, HomeNotFoundError, SnapshotError
@@ -64,7 +64,7 @@ class LabeledWindows(Record):
 
 
 def label_windows(home: Home, *, as_of: datetime, config: RetrainConfig) -> tuple[LabeledWindows, pd.DataFrame | None]:
-    """Reads the look-back range of a home and labels its windows; writes nothing but a kept copy of the labels' fingerprints.
+    """Reads the look-back range of a home and labels its windows; writes nothing.
 
     Args:
         home: the taskclf home.
@@ -94,8 +94,7 @@ def label_windows(home: Home, *, as_of: datetime, config: RetrainConfig) -> tupl
     if reading.frame is not None:
         projection = project_blocks_to_windows(reading.frame, spans)
         frame = _attach(reading.frame, projection) if not findings else None
-    mark = save_watermark(home.decisions, labels.fingerprints)
-    return _describe(home, as_of, start, reading, labels, projection, mark), frame
+    return _describe(home, as_of, start, reading, labels, projection), frame
 
 
 def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame) -> LabeledWindows:
@@ -161,7 +160,6 @@ def _describe(
     reading: WindowReading,
     labels: LabelReading,
     projection: Projection | None,
-    mark: str,
 ) -> LabeledWindows:
     counts = {"gold": dict.fromkeys(LABELS, 0), "weak": dict.fromkeys(LABELS, 0)}
     if projection is not None:
@@ -186,7 +184,7 @@ def _describe(
         users={} if frame is None else {str(user): int(n) for user, n in frame["user_id"].value_counts(sort=False).items()},
         users_without_windows=[] if projection is None else projection.users_without_windows,
         spans_by_provenance={str(k): int(v) for k, v in labels.spans["provenance"].value_counts().sort_index().items()},
-        label_watermark=mark,
+        label_watermark=watermark(labels.fingerprints),
         days=reading.days,
         days_of_other_versions=reading.days_of_other_versions,
         unreadable_days=reading.unreadable_days,

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.features import LABELS, ColumnType
 from taskclf_dagster.domain.files import write_atomic
-from taskclf_dagster.domain.findings import DataCheck, Finding, epoch_us, has_type
+from taskclf_dagster.domain.findings import DataCheck, Finding, epoch_us, has_type, to_epoch_us
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -113,11 +113,14 @@ def watermark(fingerprints: npt.NDArray[np.uint64]) -> str:
 
 
 def save_watermark(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str:
-    """Keeps a store's fingerprints under their watermark, so that later changes can be counted; returns the watermark."""
+    """Keeps a store's fingerprints under their watermark, in place of those kept before, so that later changes can be counted."""
     mark = watermark(fingerprints)
     path = folder / f"labels_{mark}.npy"
     if not path.exists():
         write_atomic(path, lambda temporary: _save_array(temporary, fingerprints))
+    for other in folder.glob("labels_*.npy"):
+        if other != path:
+            other.unlink(missing_ok=True)
     return mark
 
 
@@ -206,10 +209,11 @@ def _canonical(table: pa.Table) -> pd.DataFrame:
 
 def _span_findings(columns: pd.DataFrame, name: str, start: datetime, end: datetime) -> tuple[list[Finding], npt.NDArray[np.bool_]]:
     """Findings for the spans that touch the range, and the mask of spans that are usable and start before its end."""
-    first, last = (int(moment.timestamp() * 1_000_000) for moment in (start, end))
+    first, last = to_epoch_us(start), to_epoch_us(end)
     starts, ends = columns["start_us"].to_numpy(), columns["end_us"].to_numpy()
-    null = (columns["start_is_null"] | columns["end_is_null"] | columns["label"].isna() | columns["provenance"].isna()).to_numpy()
-    judged = null | ((starts < last) & (np.maximum(starts, ends) >= first))
+    timeless = (columns["start_is_null"] | columns["end_is_null"]).to_numpy()
+    null = timeless | (columns["label"].isna() | columns["provenance"].isna()).to_numpy()
+    judged = timeless | ((starts < last) & (np.maximum(starts, ends) >= first))
     unknown = ~columns["label"].isin(LABELS).to_numpy() & ~null
     forward = columns["extend_forward"].to_numpy()
     backwards = ((ends < starts) | ((ends == starts) & ~forward)) & ~null

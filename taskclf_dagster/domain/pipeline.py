@@ -14,6 +14,7 @@ from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, deci
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
 from taskclf_dagster.domain.gates import RegressionResult, check_regression_gates
+from taskclf_dagster.domain.labels import read_fingerprints, save_watermark, watermark
 from taskclf_dagster.domain.registry import pointer_state
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of
@@ -36,7 +37,7 @@ def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: dat
     last = read_last_decided(home)
     if last is not None:
         update = {"outcome": "SKIP", "decided_at": at, "as_of": snapshot.as_of, "run_id": run_id, "decision_id": None}
-        write_last_decided(home, last.model_copy(update={**update, "label_watermark": snapshot.label_watermark}))
+        _remember(home, last.model_copy(update={**update, "label_watermark": snapshot.label_watermark}))
 
 
 def make_decision(
@@ -109,7 +110,7 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
     """Counts a decision for cadence and for what is new next time, once it is in effect; a dry run counts for neither."""
     if decision.dry_run:
         return
-    write_last_decided(
+    _remember(
         home,
         LastDecided(
             outcome=decision.verdict,
@@ -122,6 +123,14 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
             label_watermark=decision.label_watermark,
         ),
     )
+
+
+def _remember(home: Home, last: LastDecided) -> None:
+    """Writes the decided run and keeps the labels it saw; labels that changed while it ran stay new."""
+    fingerprints = read_fingerprints(home)
+    if watermark(fingerprints) == last.label_watermark:
+        save_watermark(home.decisions, fingerprints)
+    write_last_decided(home, last)
 
 
 def _compare(home: Home, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig) -> Comparison | None:

@@ -282,7 +282,7 @@ def _verified_challenger(home: Home, decision: PromotionDecision) -> LoadedModel
     """Loads the challenger if the decision holds, is still about the present pointer, and the bundle is the one that was judged."""
     findings = verify_decision(decision)
     if not decision.moves_pointer:
-        findings.append(f"the verdict is {decision.verdict}{' of a dry run' if decision.dry_run else ''}, which moves nothing")
+        findings.append(f"the verdict is {decision.outcome}, which moves nothing")
     if (decision.pointer_hash, decision.policy_hash) != pointer_state(home):
         findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
     source = find_bundle(home, decision.challenger.model_id)

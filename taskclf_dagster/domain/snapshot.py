@@ -149,12 +149,12 @@ def find_blockers(gold: int, rows: dict[str, int], min_labels: int) -> list[str]
 
 
 def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> None:
-    """Writes windows.parquet and, last, snapshot.json; a folder that is complete already is left as it is.
+    """Writes windows.parquet and, last, snapshot.json; a folder that is whole already is left as it is, a damaged one is mended.
 
     The same contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
     """
     folder = home.root / record.path
-    if (folder / "snapshot.json").exists():
+    if (folder / "snapshot.json").exists() and _stored_digest(folder) == record.dataset_digest:
         return
     write_atomic(folder / "windows.parquet", lambda temporary: _write_parquet(temporary, rows))
     write_json(folder / "snapshot.json", record.model_dump(mode="json"))
@@ -202,6 +202,13 @@ def compute_dataset_hash(rows: pd.DataFrame) -> str:
 def label_codes(rows: pd.DataFrame) -> np.ndarray:
     """Class index of each row: the position of its label in LABELS."""
     return rows["label"].cat.set_categories(list(LABELS)).cat.codes.to_numpy()
+
+
+def _stored_digest(folder: Path) -> str | None:
+    try:
+        return frame_digest(read_snapshot_rows(folder))
+    except SnapshotError:
+        return None
 
 
 def _class_distribution(rows: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -170,7 +170,8 @@ def tune_reject_threshold(
     order = np.argsort(confidence, kind="stable")
     confidence, label, predicted = confidence[order], true[order], probabilities.argmax(axis=1)[order]
     rejected = np.searchsorted(confidence, np.unique(confidence), side="left")
-    inside = rejected[(rejected >= settings.min_reject_rate * n) & (rejected <= settings.max_reject_rate * n)]
+    rate = rejected / max(1, n)
+    inside = rejected[(rate >= settings.min_reject_rate - 1e-12) & (rate <= settings.max_reject_rate + 1e-12)]
     tuned = len(inside) > 0
     if tuned:
         scores = _macro_f1_when_rejecting(label, predicted, inside)
@@ -180,11 +181,11 @@ def tune_reject_threshold(
         value = settings.fallback
         count = int(np.searchsorted(confidence, value, side="left"))
         score = float(_macro_f1_when_rejecting(label, predicted, np.array([count]))[0]) if n else 0.0
-    rate = count / n if n else 0.0
+    share = count / n if n else 0.0
     bounds = f"{settings.min_reject_rate:g}..{settings.max_reject_rate:g}"
     how = f"best of {len(inside)} thresholds with a reject rate in {bounds}" if tuned else f"fallback: no threshold rejects {bounds}"
-    detail = f"{value:.4f}: {how}; rejects {rate:.1%} of the validation windows, macro-F1 {score:.4f}"
-    return RejectThreshold(value=value, tuned=tuned, reject_rate=rate, macro_f1=score, detail=detail)
+    detail = f"{value:.4f}: {how}; rejects {share:.1%} of the validation windows, macro-F1 {score:.4f}"
+    return RejectThreshold(value=value, tuned=tuned, reject_rate=share, macro_f1=score, detail=detail)
 
 
 def _training_data(

@@ -32,6 +32,7 @@ from taskclf_dagster.domain.findings import (
     find_null_problems,
     find_time_problems,
     find_version_problems,
+    to_epoch_us,
 )
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -152,14 +153,14 @@ def _read_partition(path: Path, name: str, reading: WindowReading) -> pa.Table |
     schema = reading.schema
     strings = [column for column in schema.required_columns if schema.columns[column] == "str"]
     try:
+        present = pq.read_schema(path)
+        for column in (c for c in present.names if c.startswith("raw_")):
+            reading.raw_columns_dropped[column] = reading.raw_columns_dropped.get(column, 0) + 1
+        problems = find_column_problems(present, schema, name)
+        if problems:
+            reading.findings.extend(problems)
+            return None
         with pq.ParquetFile(path, read_dictionary=strings) as file:
-            present = file.schema_arrow
-            for column in (c for c in present.names if c.startswith("raw_")):
-                reading.raw_columns_dropped[column] = reading.raw_columns_dropped.get(column, 0) + 1
-            problems = find_column_problems(present, schema, name)
-            if problems:
-                reading.findings.extend(problems)
-                return None
             table = file.read(columns=list(schema.required_columns), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         fix = "Let taskclf write the day again, or set skip_unreadable_days to use the other days"
@@ -194,7 +195,7 @@ def _canonical(table: pa.Table, schema: FeatureSchema) -> pa.Table:
 
 def _rows_in_range(table: pa.Table, start: datetime, end: datetime) -> npt.NDArray[np.int64]:
     starts = table["bucket_start_ts"].cast(pa.int64()).to_numpy()
-    first, last = (int(moment.timestamp()) * 1_000_000 for moment in (start, end))
+    first, last = to_epoch_us(start), to_epoch_us(end)
     return np.flatnonzero((starts >= first) & (starts + WINDOW_SECONDS * 1_000_000 <= last))
 
 

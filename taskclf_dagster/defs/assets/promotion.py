@@ -78,7 +78,7 @@ def promotion_decision(
         bootstrap=run_settings.bootstrap,
         code_version=code_version(),
     )
-    outcome = f"{record.verdict}{' (dry run)' if record.dry_run else ''}"
+    outcome = record.outcome
     context.log.info(f"{outcome}: {record.reason}")
     context.instance.add_run_tags(context.run.run_id, {"taskclf/outcome": outcome, "taskclf/model": record.challenger.model_id})
     metadata = {
@@ -129,7 +129,7 @@ def active_pointer(
     if not promotion_decision.moves_pointer:
         target = put_aside(place, promotion_decision)
         remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
-        context.log.info(f"{promotion_decision.verdict}: the pointer stays as it is; the challenger lies in {target}")
+        context.log.info(f"{promotion_decision.outcome}: the pointer stays as it is; the challenger lies in {target}")
         return
     pointer, previous = promote(place, promotion_decision, at=clock.now())
     remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())

@@ -1,0 +1,32 @@
+"""What every test gets: quiet logs, no settings of the machine it runs on, and the real homes where there are any."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"
+
+
+@pytest.fixture(autouse=True)
+def _machine_settings_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may read, or write into, the home of the person who runs it."""
+    for name in ("TASKCLF_HOME", "TASKCLF_DAGSTER_CONFIG", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_logs() -> None:
+    for name in ("dagster", "alembic", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@pytest.fixture(scope="session")
+def real_homes() -> Path:
+    """The folder that holds academic-v1, academic-v3 and original-home; read-only, so copy what you write into."""
+    folder = os.environ.get(REAL_HOMES)
+    if not folder:
+        pytest.skip(f"{REAL_HOMES} is not set: there are no real homes to read")
+    return Path(folder)

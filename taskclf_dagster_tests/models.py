@@ -1,0 +1,434 @@
+"""Small named models for the tests: tiny trained bundles, damage done to them, reports with chosen figures, sealed decisions.
+
+Bundles are real: trained once by `train_challenger`, written once by `write_bundle`, then copied to where a test wants them. A test
+changes the one thing it is about.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from taskclf_dagster.domain.bundle import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, bundle_hashes, write_bundle
+from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, decide, seal
+from taskclf_dagster.domain.evaluation import ClassScore, EvaluationReport, UserScore
+from taskclf_dagster.domain.feasibility import Feasibility
+from taskclf_dagster.domain.features import LABELS, SCHEMAS, SchemaVersion
+from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, RegressionGate, Status
+from taskclf_dagster.domain.labeled import label_windows
+from taskclf_dagster.domain.registry import find_bundle, pointer_state
+from taskclf_dagster.domain.snapshot import build_snapshot
+from taskclf_dagster.domain.training import TrainedModel, train_challenger
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
+
+AT = datetime(2026, 2, 5, 12, 30, tzinfo=UTC)
+"""When a promotion of these tests happens."""
+
+OLD, MID, NEW = "2026-01-10_060000_run-0001", "2026-01-20_060000_run-0002", "2026-02-04_000000_run-0003"
+"""Model ids: two that were promoted before, and the challenger."""
+
+CONTRACT_METADATA = {
+    "schema_version",
+    "schema_hash",
+    "label_set",
+    "train_date_from",
+    "train_date_to",
+    "params",
+    "git_commit",
+    "dataset_hash",
+    "reject_threshold",
+    "data_provenance",
+    "created_at",
+    "unknown_category_freq_threshold",
+    "unknown_category_mask_rate",
+}
+"""Keys of metadata.json in contract section 7."""
+
+GIVEN_METADATA = {
+    "dataset_hash": "0a963156a3de73d5",
+    "data_provenance": "real",
+    "created_at": "2026-02-04T00:00:00+00:00",
+    "git_commit": "0123456",
+}
+"""What the contract asks for and the model does not know itself."""
+
+Damage = Callable[[Path], object]
+"""Breaks the bundle in a folder."""
+
+
+# --- Tiny bundles ---------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def snapshot_rows(version: SchemaVersion = "v1") -> pd.DataFrame:
+    """All rows of a snapshot of two users and four days; v3 are those of v1 with empty titles. Not to be changed in place."""
+    if version == "v3":
+        rows, present = snapshot_rows("v1"), set(snapshot_rows("v1").columns)
+        titles = [column for column in SCHEMAS["v3"].model_inputs if column not in present]
+        return pd.concat([rows, pd.DataFrame(0.0, index=rows.index, columns=titles)], axis=1)
+    config = retrain_config(schema_version=version)
+    with tempfile.TemporaryDirectory() as folder:
+        home = learnable_home(Path(folder), users=1 if version == "v2" else 2, days=4, version=version)
+        labeled, frame = label_windows(home, as_of=AS_OF, config=config)
+        return build_snapshot(home, labeled, frame, config=config)[1]
+
+
+def rows_of(split: str, version: SchemaVersion = "v1") -> pd.DataFrame:
+    """The rows of one split, numbered from 0."""
+    rows = snapshot_rows(version)
+    return rows[rows["split"] == split].reset_index(drop=True)
+
+
+@cache
+def tiny_model(version: SchemaVersion = "v1") -> TrainedModel:
+    """Three rounds of four leaves, in memory."""
+    config = retrain_config(train_params={"num_boost_round": 3, "num_leaves": 4})
+    return train_challenger(
+        lambda split: rows_of(split, version),
+        SCHEMAS[version],
+        params=config.train_params,
+        reject=config.reject_threshold,
+        dataset_digest="0123456789abcdef" * 4,
+        num_threads=1,
+        on_progress=lambda _: None,
+    )
+
+
+@cache
+def _bundle_files(version: SchemaVersion) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / NEW
+        write_bundle(path, tiny_model(version), rows_of("train", version), metadata=GIVEN_METADATA)
+        return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def write_tiny_bundle(
+    folder: Path,
+    *,
+    version: SchemaVersion = "v1",
+    metadata: Mapping[str, object] | None = None,
+    metrics: Mapping[str, object] | None = None,
+) -> Path:
+    """A whole bundle in a new folder, with some keys of metadata.json and metrics.json replaced."""
+    folder.mkdir(parents=True)
+    for name, content in _bundle_files(version).items():
+        (folder / name).write_bytes(content)
+    edit_json(folder / METADATA, {"model_id": folder.name, **(metadata or {})})
+    edit_json(folder / METRICS, metrics or {})
+    return folder
+
+
+def edit_json(path: Path, changes: Mapping[str, object], *, without: str | None = None) -> None:
+    """Replaces some keys of a JSON object and leaves one out; NaN and Infinity are written as Python's json writes them."""
+    document = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    document.pop(without, None)
+    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+
+# --- Damage -----------------------------------------------------------------------------------------------------------------------
+
+
+def _cut_model(share: float) -> Damage:
+    """Leaves that share of the tree section of model.txt, and nothing after it."""
+
+    def damage(folder: Path) -> None:
+        text = (folder / MODEL).read_text(encoding="utf-8")
+        begin, end = text.index("Tree=0"), text.index("end of trees")
+        (folder / MODEL).write_text(text[: begin + int(share * (end - begin))], encoding="utf-8")
+
+    return damage
+
+
+def _cut_model_within(marker: str, offset: int) -> Damage:
+    """Cuts model.txt some characters after the first occurrence of a marker."""
+
+    def damage(folder: Path) -> None:
+        text = (folder / MODEL).read_text(encoding="utf-8")
+        (folder / MODEL).write_text(text[: text.index(marker) + offset], encoding="utf-8")
+
+    return damage
+
+
+def _remove(name: str) -> Damage:
+    return lambda folder: (folder / name).unlink()
+
+
+def _write(name: str, text: str) -> Damage:
+    return lambda folder: (folder / name).write_text(text, encoding="utf-8")
+
+
+def _edit(name: str, **changes: object) -> Damage:
+    return lambda folder: edit_json(folder / name, changes)
+
+
+def _without(name: str, key: str) -> Damage:
+    return lambda folder: edit_json(folder / name, {}, without=key)
+
+
+def _truncate(name: str) -> Damage:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-20])
+
+
+INVALID: dict[str, tuple[Damage, str]] = {
+    **{f"{name} missing": (_remove(name), f"missing {name}") for name in (MODEL, METADATA, METRICS, CONFUSION, ENCODERS)},
+    "model.txt empty": (_write(MODEL, ""), MODEL),
+    "model.txt something else": (_write(MODEL, "<html>" * 100), MODEL),
+    "model.txt cut in the header": (_cut_model_within("feature_names=", 30), MODEL),
+    "model.txt cut in the first tree": (_cut_model(0.02), MODEL),
+    "model.txt cut in the middle": (_cut_model(0.5), MODEL),
+    "model.txt cut at the end of the trees": (_cut_model(1.0), MODEL),
+    "model.txt cut in the feature importances": (_cut_model_within("feature_importances:", 25), MODEL),
+    "model.txt cut in the parameters": (_cut_model_within("[learning_rate:", 3), MODEL),
+    "model.txt cut before the end of the parameters": (_cut_model_within("end of parameters", 0), MODEL),
+    "model.txt not text": (lambda folder: (folder / MODEL).write_bytes(b"tree\n\xff\xfe\x00"), "utf-8"),
+    **{f"{name} truncated": (_truncate(name), "") for name in (METADATA, METRICS, ENCODERS)},
+    **{f"{name} empty": (_write(name, ""), "") for name in (METADATA, METRICS, ENCODERS, CONFUSION)},
+    **{f"{name} an array": (_write(name, "[]"), "") for name in (METADATA, METRICS, ENCODERS)},
+    **{f"{name} null": (_write(name, "null"), "") for name in (METADATA, METRICS, ENCODERS)},
+    **{f"{name} nested too deep": (_write(name, "[" * 100_000), "") for name in (METADATA, METRICS, ENCODERS)},
+    "encoders of numbers": (_edit(ENCODERS, app_id=[1, 2]), ENCODERS),
+    "encoders of text": (_edit(ENCODERS, app_id="abc"), ENCODERS),
+    **{
+        f"{figure} {value}": (_edit(METRICS, **{figure: value}), figure)
+        for figure in ("macro_f1", "weighted_f1")
+        for value in (float("nan"), float("inf"), float("-inf"), 7.5, -0.1, None, "high")
+    },
+    **{f"metrics without {key}": (_without(METRICS, key), key) for key in ("macro_f1", "weighted_f1", "confusion_matrix", "label_names")},
+    "confusion matrix of seven rows": (_edit(METRICS, confusion_matrix=[[1] * 8] * 7), "8 x 8"),
+    "confusion matrix with a short row": (_edit(METRICS, confusion_matrix=[[1] * 8] * 7 + [[1] * 7]), "8 x 8"),
+    "confusion matrix with a negative count": (_edit(METRICS, confusion_matrix=[[1] * 8] * 7 + [[1] * 7 + [-1]]), "confusion_matrix"),
+    "confusion csv of another shape": (_write(CONFUSION, ",A,B\nA,1,2\n"), CONFUSION),
+    "confusion csv of other names": (_write(CONFUSION, ",A,B\nA,1,2\nC,3,4\n"), CONFUSION),
+    "confusion csv of words": (_write(CONFUSION, ",A,B\nA,one,two\nB,three,four\n"), CONFUSION),
+    **{
+        f"metadata without {key}": (_without(METADATA, key), key)
+        for key in ("schema_version", "schema_hash", "label_set", "train_date_from", "train_date_to", "dataset_hash")
+    },
+    **{f"metadata without {key}": (_without(METADATA, key), key) for key in ("reject_threshold", "data_provenance", "created_at")},
+    "threshold NaN": (_edit(METADATA, reject_threshold=float("nan")), "reject_threshold"),
+    "threshold above 1": (_edit(METADATA, reject_threshold=1.5), "reject_threshold"),
+    "unknown provenance": (_edit(METADATA, data_provenance="guessed"), "data_provenance"),
+    "created_at no time": (_edit(METADATA, created_at="yesterday"), "created_at"),
+}
+"""Ways to break a bundle so that it cannot be used at all, and what the reason must name."""
+
+INCOMPATIBLE: dict[str, tuple[Damage, str]] = {
+    "schema_hash one character off": (_edit(METADATA, schema_hash="4077fe0dba71"), "incompatible: schema_hash mismatch"),
+    "schema_hash of another version": (_edit(METADATA, schema_hash="7f29b4b8795e"), "incompatible: schema_hash mismatch"),
+    "unknown schema version": (_edit(METADATA, schema_version="v9"), "incompatible: schema_hash mismatch"),
+    "a label missing": (_edit(METADATA, label_set=list(LABELS[:-1])), "incompatible: label_set mismatch"),
+    "a label too many": (_edit(METADATA, label_set=[*LABELS, "Mixed/Unknown"]), "incompatible: label_set mismatch"),
+    "a label twice": (_edit(METADATA, label_set=[*LABELS[:-1], LABELS[0]]), "incompatible: label_set mismatch"),
+}
+"""Ways to make a whole bundle one of another schema or label set, and the reason."""
+
+
+def change_a_leaf(folder: Path) -> None:
+    """One digit of one leaf of model.txt becomes another: still a whole model, but not the one that was trained."""
+    text = (folder / MODEL).read_text(encoding="utf-8")
+    at = text.index("leaf_value=") + len("leaf_value=")
+    while text[at] not in "12345678":
+        at += 1
+    (folder / MODEL).write_text(text[:at] + str(int(text[at]) + 1) + text[at + 1 :], encoding="utf-8")
+
+
+# --- A home with models -----------------------------------------------------------------------------------------------------------
+
+
+def pointer_to(model_id: str, **changes: object) -> dict[str, object]:
+    """The content of an active.json as taskclf writes it."""
+    return {
+        "model_dir": f"models/{model_id}",
+        "selected_at": "2026-01-20T06:00:00+00:00",
+        "policy_version": 1,
+        "model_id": model_id,
+        "reason": {"metric": "macro_f1", "macro_f1": 0.7324, "weighted_f1": 0.7293, "note": "retrain promotion"},
+        **changes,
+    }
+
+
+def point_at(home: Home, model_id: str, **changes: object) -> None:
+    """Writes active.json."""
+    home.models.mkdir(parents=True, exist_ok=True)
+    home.active_pointer.write_text(json.dumps(pointer_to(model_id, **changes), indent=2) + "\n", encoding="utf-8")
+
+
+def write_history(home: Home, *model_ids: str) -> None:
+    """Writes active_history.jsonl as taskclf does: one line a change, the oldest first."""
+    home.models.mkdir(parents=True, exist_ok=True)
+    pointers = [None, *(pointer_to(model_id) for model_id in model_ids)]
+    lines = [json.dumps({"at": new["selected_at"], "old": old, "new": new}, separators=(",", ":")) for old, new in pairwise(pointers)]
+    home.active_history.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_policy(home: Home, model_id: str, **changes: object) -> dict[str, object]:
+    """Writes inference_policy.json with a calibrator store and per-user thresholds, as taskclf does after tuning."""
+    document = {
+        "policy_version": "v1",
+        "model_dir": f"models/{model_id}",
+        "model_schema_hash": "4077fe0dba70",
+        "model_label_set": list(LABELS),
+        "calibrator_store_dir": "artifacts/calibrator_store",
+        "calibration_method": "temperature",
+        "reject_threshold": 0.6,
+        "per_user_reject_thresholds": {"user-0": 0.7},
+        "created_at": "2026-01-21T06:00:00+00:00",
+        "source": "tune-reject",
+        "git_commit": "unknown",
+        **changes,
+    }
+    home.models.mkdir(parents=True, exist_ok=True)
+    home.inference_policy.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    return document
+
+
+def home_with_champion(home: Home, model_id: str = MID, *, older: str | None = OLD) -> Home:
+    """A home where a model runs, one ran before (unless None), and no policy was ever written."""
+    for name in [older, model_id]:
+        if name is not None:
+            write_tiny_bundle(home.models / name)
+    write_history(home, *(name for name in (older, model_id) if name is not None))
+    point_at(home, model_id)
+    return home
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its bytes, and every empty folder; the lock file says nothing and is left out."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"<folder>"
+        for path in sorted(folder.rglob("*"))
+        if path.name != ".lock"
+    }
+
+
+def copy_real_home(source: Path, target: Path) -> Home:
+    """A copy of a real home that may be written into."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    return Home(target)
+
+
+# --- Reports, gates, decisions ------------------------------------------------------------------------------------------------------
+
+
+def class_score(**changes: object) -> ClassScore:
+    """A judged label with good figures, some of them replaced."""
+    good = {"precision": 0.97, "recall": 0.96, "f1": 0.965, "support": 100, "predicted": 99, "judged": True}
+    return ClassScore.model_validate({**good, **changes})
+
+
+def a_report(*, classes: Mapping[str, ClassScore] | None = None, **figures: object) -> EvaluationReport:
+    """A report whose figures pass every gate of the shipped settings, some of them replaced."""
+    good: dict[str, object] = {
+        "model_id": NEW,
+        "schema_version": "v1",
+        "reject_threshold": 0.5,
+        "windows": 800,
+        "rows_digest": "0" * 16,
+        "predictions_path": None,
+        "judged_labels": list(LABELS),
+        "label_names": list(LABELS),
+        "macro_f1": 0.9,
+        "weighted_f1": 0.9,
+        "all_labels_macro_f1": 0.9,
+        "all_labels_weighted_f1": 0.9,
+        "accuracy": 0.9,
+        "per_class": {label: class_score() for label in LABELS} | dict(classes or {}),
+        "per_user": {"user-0": UserScore(windows=800, macro_f1=0.9, reject_rate=0.1, unseen=False)},
+        "seen_user_f1": None,
+        "unseen_user_f1": None,
+        "confusion_matrix": np.diag([100] * 8).tolist(),
+        "rejected_by_label": dict.fromkeys(LABELS, 0),
+        "reject_rate": 0.1,
+        "calibration": {},
+        "expected_calibration_error": 0.05,
+        "multiclass_brier_score": 0.2,
+        "multiclass_log_loss": 0.4,
+        "flap_rate": 0.1,
+        "flap_rate_smoothed": 0.05,
+        "top_confusion_pairs": [],
+    }
+    return EvaluationReport.model_validate({**good, **figures})
+
+
+def gate(name: str, status: Status = "PASS") -> RegressionGate:
+    """One gate with a status and a detail that names it."""
+    kind = "comparative" if name in COMPARATIVE_GATES else "candidate"
+    return RegressionGate(
+        name=name, kind=kind, status=status, observed=0.9, threshold=0.5, unit="F1, higher is better", detail=f"detail of {name}"
+    )
+
+
+def all_gates(**statuses: Status) -> list[RegressionGate]:
+    """Every required gate in its order, PASS unless another status is given."""
+    return [gate(name, statuses.get(name, "PASS")) for name in (*CANDIDATE_GATES, *COMPARATIVE_GATES)]
+
+
+def feasible() -> Feasibility:
+    """A dataset on which every label can be judged."""
+    return Feasibility(promotable=True, judged_classes=list(LABELS), reasons=[], advice=[])
+
+
+def infeasible() -> Feasibility:
+    """A dataset without enough breaks."""
+    return Feasibility(
+        promotable=False, judged_classes=list(LABELS[1:]), reasons=["BreakIdle has 4 test windows"], advice=["Label 26 more minutes of it."]
+    )
+
+
+def a_decision(
+    home: Home,
+    model_id: str = NEW,
+    *,
+    gates: list[RegressionGate] | None = None,
+    feasibility: Feasibility | None = None,
+    auto_promote: bool = True,
+    **changes: object,
+) -> PromotionDecision:
+    """A sealed decision about a bundle of this home as it lies there now; PROMOTE unless gates or settings say otherwise."""
+    judged = gates if gates is not None else all_gates()
+    ground = feasibility or feasible()
+    verdict, reason = decide(judged, ground, auto_promote=auto_promote)
+    folder = find_bundle(home, model_id)
+    pointer_hash, policy_hash = pointer_state(home)
+    fields: dict[str, object] = {
+        "verdict": verdict,
+        "reason": reason,
+        "as_of": AS_OF,
+        "home": str(home.root),
+        "demo": False,
+        "dry_run": False,
+        "forced": False,
+        "bootstrap": False,
+        "dataset_hash": "0a963156a3de73d5",
+        "dataset_digest": "0a963156a3de73d5" * 4,
+        "snapshot_path": "artifacts/snapshots/0a963156a3de73d5",
+        "label_watermark": "0" * 16,
+        "feasibility": ground,
+        "challenger": JudgedModel(
+            model_id=model_id,
+            files={} if folder is None else bundle_hashes(folder),
+            report_hash="1" * 64,
+            macro_f1=0.9,
+            weighted_f1=0.9,
+        ),
+        "champion": None,
+        "champion_source": "none",
+        "champion_state": "none",
+        "champion_warnings": [],
+        "comparison": None,
+        "gates": judged,
+        "pointer_hash": pointer_hash,
+        "policy_hash": policy_hash,
+        "previous_policy": None,
+        "config": retrain_config(auto_promote=auto_promote),
+        "code_version": "0123456",
+    }
+    return seal({**fields, **changes})

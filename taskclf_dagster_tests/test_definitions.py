@@ -1,0 +1,232 @@
+"""The table of contents, pinned: every asset, check, job, schedule and sensor by name, written out by hand."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import tzlocal
+import yaml
+
+from taskclf_dagster import definitions
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.jobs import RetrainParams
+from taskclf_dagster.defs.resources import RunSettingsResource
+from taskclf_dagster.errors import SettingsError
+from taskclf_dagster.home import Home
+from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
+
+ASSETS = {
+    "labeled_windows": ({"parquet", "pandas"}, set()),
+    "dataset_snapshot": ({"parquet", "json"}, {"labeled_windows"}),
+    "challenger_model": ({"lightgbm"}, {"dataset_snapshot"}),
+    "challenger_report": ({"json"}, {"dataset_snapshot", "challenger_model"}),
+    "champion_report": ({"json"}, {"dataset_snapshot"}),
+    "promotion_decision": ({"json"}, {"dataset_snapshot", "challenger_model", "challenger_report", "champion_report"}),
+    "active_pointer": ({"json"}, {"promotion_decision"}),
+}
+"""For each asset its kinds and what it is made from."""
+
+BLOCKING_CHECKS = {
+    "labeled_windows:columns_are_complete_and_typed",
+    "labeled_windows:schema_hash_is_known",
+    "labeled_windows:values_are_in_bounds",
+    "labeled_windows:windows_are_whole_minutes",
+    "labeled_windows:labels_are_in_the_label_set",
+    "labeled_windows:spans_end_after_they_start",
+    "labeled_windows:keys_are_unique",
+    "labeled_windows:no_raw_columns",
+    "dataset_snapshot:enough_labels",
+    "dataset_snapshot:no_split_is_empty",
+    "dataset_snapshot:hash_matches_contents",
+    "dataset_snapshot:splits_are_disjoint_in_time_per_user",
+}
+"""Data contracts: what follows would be meaningless."""
+
+OTHER_CHECKS = {
+    "labeled_windows:every_user_has_windows",
+    "dataset_snapshot:a_model_could_be_promoted",
+    "dataset_snapshot:every_class_has_support",
+    "challenger_model:bundle_reloads_and_predicts_identically",
+    "challenger_report:loads_and_predicts",
+    "challenger_report:macro_f1",
+    "challenger_report:weighted_f1",
+    "challenger_report:breakidle_precision",
+    "challenger_report:breakidle_recall",
+    "challenger_report:no_class_below_50_precision",
+    "challenger_report:reject_rate_bounds",
+    "challenger_report:seen_user_f1",
+    "challenger_report:unseen_user_f1",
+    "challenger_report:beats_rule_baseline",
+    "challenger_report:beats_lookup_baseline",
+    "challenger_report:every_label_is_judged",
+    "challenger_report:flap_rate_is_low",
+    "champion_report:scored_on_the_challengers_windows",
+    "champion_report:has_not_trained_on_them",
+    "champion_report:is_what_taskclf_runs",
+    "promotion_decision:macro_f1_no_regression",
+    "promotion_decision:min_improvement",
+    "promotion_decision:verdict_follows_from_the_gates",
+    "active_pointer:points_to_a_valid_bundle",
+    "active_pointer:agrees_with_the_history",
+}
+"""Gates and advice: a rejected model is a result, so none of these may stop a run."""
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build_definitions()
+
+
+@pytest.fixture
+def _machine_in_tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    tzlocal.reload_localzone()
+    yield
+    monkeypatch.undo()
+    tzlocal.reload_localzone()
+
+
+def _overlay(tmp_path: Path, text: str) -> RunSettingsResource:
+    path = tmp_path / "overlay.yaml"
+    path.write_text(text, encoding="utf-8")
+    return RunSettingsResource(config_path=str(path))
+
+
+# --- Assets and checks ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_assets_are_these_seven_and_each_is_made_from_these(defs: dg.Definitions) -> None:
+    found = {
+        spec.key.to_user_string(): (set(spec.kinds), {dep.asset_key.to_user_string() for dep in spec.deps})
+        for spec in defs.resolve_all_asset_specs()
+    }
+    assert found == ASSETS
+
+
+def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_expanded(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        assert spec.group_name == "retrain", spec.key
+        assert list(spec.owners) == ["team:taskclf"], spec.key
+        assert len(spec.description or "") > 40, spec.key
+
+
+def test_the_checks_are_these_and_only_data_contracts_block(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    blocking = {key.to_user_string(): graph.get(key).blocking for key in graph.asset_check_keys}
+    assert blocking == {**dict.fromkeys(BLOCKING_CHECKS, True), **dict.fromkeys(OTHER_CHECKS, False)}
+
+
+def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
+    graph = defs.resolve_asset_graph()
+    assert [key.to_user_string() for key in graph.asset_check_keys if len(graph.get(key).description or "") < 15] == []
+
+
+def test_every_step_is_in_the_pool_of_which_the_instance_admits_one_run(defs: dg.Definitions) -> None:
+    nodes = {node.node_def.name: node.node_def.pool for node in defs.resolve_asset_graph().assets_defs}
+    assert set(ASSETS) < set(nodes)
+    assert set(nodes.values()) == {"retrain"}
+    instance = yaml.safe_load((DEFAULT_CONFIG_PATH.parent.parent / "dagster.yaml").read_text(encoding="utf-8"))
+    assert instance["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
+
+
+def test_an_active_model_is_late_after_30_days_and_stale_after_45(defs: dg.Definitions) -> None:
+    spec = next(spec for spec in defs.resolve_all_asset_specs() if spec.key == dg.AssetKey("active_pointer"))
+    policy = spec.freshness_policy
+    assert policy is not None
+    windows = (policy.warn_window.to_timedelta(), policy.fail_window.to_timedelta())
+    assert windows == (timedelta(days=30), timedelta(days=45))
+
+
+# --- Job, schedule, sensor ------------------------------------------------------------------------------------------------------
+
+
+def test_the_job_retrain_holds_every_asset_and_every_check(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def("retrain")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(ASSETS)
+    assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == BLOCKING_CHECKS | OTHER_CHECKS
+    assert job.description
+
+
+def test_there_is_one_job_one_schedule_and_one_sensor(defs: dg.Definitions) -> None:
+    repository = defs.get_repository_def()
+    assert {job.name for job in repository.get_all_jobs()} == {"retrain", "__ASSET_JOB"}
+    assert [schedule.name for schedule in repository.schedule_defs] == ["daily_retrain"]
+    assert [sensor.name for sensor in repository.sensor_defs] == ["label_arrival"]
+
+
+@pytest.mark.parametrize("name", ["retrain", "__ASSET_JOB"])
+def test_the_job_and_materialize_all_run_in_one_process(defs: dg.Definitions, name: str) -> None:
+    job = defs.resolve_implicit_global_asset_job_def() if name == "__ASSET_JOB" else defs.resolve_job_def(name)
+    assert job.executor_def.name == "in_process"
+
+
+def test_a_retrain_that_hangs_is_ended_after_half_an_hour(defs: dg.Definitions) -> None:
+    assert defs.resolve_job_def("retrain").tags["dagster/max_runtime"] == "1800"
+
+
+def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it() -> None:
+    expected = {
+        "force": False,
+        "dry_run": False,
+        "as_of": None,
+        "holdout_user_fraction": 0.0,
+        "config_path": None,
+        "bootstrap": False,
+    }
+    assert {name: field.default for name, field in RetrainParams.model_fields.items()} == expected
+    assert {name: field.default for name, field in RunSettingsResource.model_fields.items()} == expected
+
+
+def test_every_field_of_the_launch_form_is_explained() -> None:
+    assert [name for name, field in RetrainParams.model_fields.items() if len(field.description or "") < 20] == []
+
+
+def test_the_schedule_looks_every_morning_at_six_and_is_on(defs: dg.Definitions) -> None:
+    schedule = defs.resolve_schedule_def("daily_retrain")
+    assert schedule.cron_schedule == "0 6 * * *"
+    assert schedule.job_name == "retrain"
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+def test_the_sensor_launches_the_job_looks_once_a_minute_and_is_on(defs: dg.Definitions) -> None:
+    sensor = defs.resolve_sensor_def("label_arrival")
+    assert [target.job_name for target in sensor.targets] == ["retrain"]
+    assert sensor.minimum_interval_seconds == 60
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+@pytest.mark.usefixtures("_machine_in_tokyo")
+def test_without_a_time_zone_in_the_settings_the_schedule_has_the_machines() -> None:
+    assert build_definitions().resolve_schedule_def("daily_retrain").execution_timezone == "Asia/Tokyo"
+
+
+@pytest.mark.usefixtures("_machine_in_tokyo")
+def test_cron_line_and_time_zone_of_the_settings_win(tmp_path: Path) -> None:
+    settings = _overlay(tmp_path, 'schedule: {cron: "30 4 * * 1", timezone: Europe/Vienna}\n')
+    schedule = build_definitions(run_settings=settings).resolve_schedule_def("daily_retrain")
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 4 * * 1", "Europe/Vienna")
+
+
+# --- Loading --------------------------------------------------------------------------------------------------------------------
+
+
+def test_everything_loads_and_binds() -> None:
+    dg.Definitions.validate_loadable(definitions.defs())
+
+
+def test_loading_touches_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKCLF_HOME", str(tmp_path / "none"))
+    dg.Definitions.validate_loadable(build_definitions())
+    assert not Home(tmp_path / "none").root.exists()
+
+
+def test_a_wrong_configuration_stops_the_loading_with_every_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text("auto_promot: true\ndata_lookback_days: -3\n", encoding="utf-8")
+    monkeypatch.setenv("TASKCLF_DAGSTER_CONFIG", str(path))
+    with pytest.raises(SettingsError) as caught:
+        build_definitions()
+    assert "auto_promot: unknown key" in str(caught.value)
+    assert "data_lookback_days" in str(caught.value)

@@ -1,0 +1,317 @@
+"""The configuration: what is shipped, what a file of one's own may say, and the one clear error that everything else is."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from taskclf_dagster.errors import SettingsError
+from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig, load_retrain_config
+from taskclf_dagster_tests.scenario import retrain_config
+
+SHARE = (0.0, 1.0, -0.001, 1.001)
+NUMBERS: dict[str, tuple[float, float, float, float]] = {
+    # key: smallest and largest value that is allowed, and values just outside
+    "global_retrain_cadence_days": (1, 365, 0, 366),
+    "calibrator_update_cadence_days": (1, 365, 0, 366),
+    "min_new_labels": (1, 100_000, 0, 100_001),
+    "data_lookback_days": (1, 3650, 0, 3651),
+    "min_labels": (1, 1_000_000, 0, 1_000_001),
+    "train_params.num_boost_round": (1, 10_000, 0, 10_001),
+    "train_params.num_leaves": (2, 4096, 1, 4097),
+    "train_params.learning_rate": (1e-9, 1.0, 0.0, 1.001),
+    "train_params.num_threads": (1, 1024, 0, 1025),
+    "reject_threshold.min_reject_rate": (0.0, 0.25, -0.001, 1.001),  # max_reject_rate is 0.25
+    "reject_threshold.max_reject_rate": (0.08, 1.0, -0.001, 1.001),  # min_reject_rate is 0.08
+    "reject_threshold.fallback": SHARE,
+    "min_class_windows": (1, 100_000, 0, 100_001),
+    "gates.min_macro_f1": SHARE,
+    "gates.min_weighted_f1": SHARE,
+    "gates.min_breakidle_precision": SHARE,
+    "gates.min_breakidle_recall": SHARE,
+    "gates.min_class_precision": SHARE,
+    "gates.min_reject_rate": (0.0, 0.30, -0.001, 1.001),  # max_reject_rate is 0.30
+    "gates.max_reject_rate": (0.05, 1.0, -0.001, 1.001),  # min_reject_rate is 0.05
+    "gates.min_seen_user_f1": SHARE,
+    "gates.min_unseen_user_f1": SHARE,
+    "regression_tolerance": SHARE,
+    "min_improvement": SHARE,
+    "advice.max_flap_rate": SHARE,
+    "advice.max_flap_rate_smoothed": SHARE,
+}
+CHOICES: dict[str, tuple[object, ...]] = {
+    "schedule.cron": ("0 6 * * *", "*/15 8-18 1,15 * MON-FRI"),
+    "schedule.timezone": (None, "Europe/Vienna", "UTC"),
+    "schema_version": ("auto", "v1", "v2", "v3"),
+    "skip_unreadable_days": (True, False),
+    "weak_labels": ("train_only", "exclude"),
+    "train_params.class_weight": ("balanced", "none"),
+    "train_params.num_threads": ("auto", 4),
+    "require_baseline_improvement": (True, False),
+    "auto_promote": (True, False),
+}
+
+
+def write(tmp_path: Path, key: str, value: object) -> Path:
+    """A file that sets one key, nested keys with a dot."""
+    content: object = value
+    for name in reversed(key.split(".")):
+        content = {name: content}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def get(config: BaseModel, key: str) -> object:
+    value: object = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def leaves(config: BaseModel, prefix: str = "") -> set[str]:
+    found = set()
+    for name in type(config).model_fields:
+        value = getattr(config, name)
+        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {prefix + name}
+    return found
+
+
+# --- What is shipped --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_configuration_loads() -> None:
+    config = load_retrain_config()
+    assert config == load_retrain_config(DEFAULT_CONFIG_PATH)
+    assert (config.data_lookback_days, config.min_labels, config.auto_promote) == (30, 200, False)
+    assert config.gates.min_breakidle_precision == 0.95
+
+
+def test_the_values_of_the_contract_are_the_shipped_ones() -> None:
+    config = load_retrain_config()
+    assert (config.global_retrain_cadence_days, config.calibrator_update_cadence_days) == (7, 7)
+    assert (config.regression_tolerance, config.min_improvement, config.require_baseline_improvement) == (0.02, 0.0, True)
+    assert (config.train_params.num_boost_round, config.train_params.num_leaves, config.train_params.learning_rate) == (100, 31, 0.1)
+    gates = config.gates
+    assert (gates.min_macro_f1, gates.min_weighted_f1, gates.min_class_precision) == (0.65, 0.70, 0.50)
+    assert (gates.min_breakidle_precision, gates.min_breakidle_recall) == (0.95, 0.90)
+    assert (gates.min_reject_rate, gates.max_reject_rate) == (0.05, 0.30)
+    assert (gates.min_seen_user_f1, gates.min_unseen_user_f1) == (0.70, 0.60)
+
+
+def test_every_shipped_file_loads() -> None:
+    files = sorted(DEFAULT_CONFIG_PATH.parent.glob("*.yaml"))
+    assert {path.name for path in files} >= {"retrain.yaml", "demo.yaml"}
+    for path in files:
+        load_retrain_config(path)
+    assert load_retrain_config(DEFAULT_CONFIG_PATH.parent / "demo.yaml").auto_promote
+
+
+def test_the_shipped_file_says_every_key() -> None:
+    shipped = yaml.safe_load(DEFAULT_CONFIG_PATH.read_text(encoding="utf-8"))
+    for key in leaves(load_retrain_config()):
+        value = shipped
+        for name in key.split("."):
+            assert name in value, f"{key} is not in {DEFAULT_CONFIG_PATH.name}"
+            value = value[name]
+
+
+def test_a_configuration_cannot_be_changed_after_loading() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_retrain_config().min_labels = 5
+
+
+# --- Files of one's own -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_partial_file_keeps_everything_else(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("min_labels: 50\ntrain_params:\n  num_boost_round: 7\n", encoding="utf-8")
+    expected = load_retrain_config().model_dump()
+    expected["min_labels"] = 50
+    expected["train_params"]["num_boost_round"] = 7
+    assert load_retrain_config(path).model_dump() == expected
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing but a comment\n", "---\n"])
+def test_an_empty_file_changes_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    assert load_retrain_config(path) == load_retrain_config()
+
+
+def test_the_file_of_the_original_tool_loads_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "retrain.yaml"
+    path.write_text(
+        "global_retrain_cadence_days: 14\n"
+        "calibrator_update_cadence_days: 3\n"
+        "data_lookback_days: 60\n"
+        "regression_tolerance: 0.05\n"
+        "require_baseline_improvement: false\n"
+        "auto_promote: true\n"
+        "min_improvement: 0.01\n"
+        "train_params:\n"
+        "  num_boost_round: 200\n"
+        "  class_weight: none\n",
+        encoding="utf-8",
+    )
+    config = load_retrain_config(path)
+    assert (config.global_retrain_cadence_days, config.calibrator_update_cadence_days, config.data_lookback_days) == (14, 3, 60)
+    assert (config.regression_tolerance, config.min_improvement) == (0.05, 0.01)
+    assert (config.require_baseline_improvement, config.auto_promote) == (False, True)
+    assert (config.train_params.num_boost_round, config.train_params.class_weight, config.train_params.num_leaves) == (200, "none", 31)
+
+
+@pytest.mark.parametrize("key", ["regression_tolerance", "gates.min_macro_f1", "train_params.learning_rate"])
+def test_a_whole_number_is_accepted_where_a_share_is_wanted(tmp_path: Path, key: str) -> None:
+    assert get(load_retrain_config(write(tmp_path, key, 1)), key) == 1.0
+
+
+# --- Bounds, one key at a time ----------------------------------------------------------------------------------------------------
+
+
+def test_every_key_has_its_row_in_these_tables() -> None:
+    assert set(NUMBERS) | set(CHOICES) == leaves(load_retrain_config())
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_a_number_at_either_bound_is_taken_as_it_is(tmp_path: Path, key: str) -> None:
+    low, high, _, _ = NUMBERS[key]
+    for value in (low, high):
+        assert get(load_retrain_config(write(tmp_path, key, value)), key) == value
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("side", [2, 3], ids=["below", "above"])
+def test_a_number_just_outside_its_bounds_is_an_error_that_names_key_and_value(tmp_path: Path, key: str, side: int) -> None:
+    value = NUMBERS[key][side]
+    path = write(tmp_path, key, value)
+    with pytest.raises(SettingsError) as caught:
+        load_retrain_config(path)
+    for part in (str(path), key, f"value {value!r}", "greater than" if side == 2 else "less than", "configs/retrain.yaml"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in CHOICES.items() for value in values])
+def test_every_choice_is_taken_as_it_is(tmp_path: Path, key: str, value: object) -> None:
+    assert get(load_retrain_config(write(tmp_path, key, value)), key) == value
+
+
+BAD_VALUES: dict[str, tuple[str, object, tuple[str, ...]]] = {
+    "an unknown key": ("auto_promot", True, ("auto_promot: unknown key", "value True", "mend its spelling")),
+    "an unknown nested key": ("gates.min_macro_f2", 0.5, ("gates.min_macro_f2: unknown key", "value 0.5")),
+    "a number for a text": ("schema_version", 3, ("schema_version", "'auto', 'v1', 'v2' or 'v3'", "value 3")),
+    "an unknown schema version": ("schema_version", "v4", ("schema_version", "'auto', 'v1', 'v2' or 'v3'", "value 'v4'")),
+    "an unknown use of weak labels": ("weak_labels", "always", ("weak_labels", "'train_only' or 'exclude'", "value 'always'")),
+    "an unknown class weight": ("train_params.class_weight", "sqrt", ("train_params.class_weight", "'balanced' or 'none'", "value 'sqrt'")),
+    "a text for a number": ("min_labels", "many", ("min_labels", "integer", "value 'many'")),
+    "a number in quotes": ("min_labels", "200", ("min_labels", "integer", "value '200'")),
+    "a fraction of a day": ("data_lookback_days", 7.5, ("data_lookback_days", "integer", "value 7.5")),
+    "a flag for a number": ("regression_tolerance", True, ("regression_tolerance", "number", "value True")),
+    "a number for a flag": ("auto_promote", 1, ("auto_promote", "boolean", "value 1")),
+    "a text for a flag": ("auto_promote", "true", ("auto_promote", "boolean", "value 'true'")),
+    "null for a number": ("min_labels", None, ("min_labels", "integer", "value None")),
+    "null for a section": ("gates", None, ("gates", "value None")),
+    "a list for a section": ("gates", [0.5], ("gates", "value [0.5]")),
+    "not a number": ("min_improvement", float("nan"), ("min_improvement", "finite", "value nan")),
+    "infinity": ("regression_tolerance", float("inf"), ("regression_tolerance", "value inf")),
+    "not a number as learning rate": ("train_params.learning_rate", float("nan"), ("train_params.learning_rate", "value nan")),
+    "threads in words": ("train_params.num_threads", "all", ("train_params.num_threads", "'auto'", "value 'all'")),
+    "an unknown time zone": ("schedule.timezone", "Europe/Wien", ("schedule.timezone", "'Europe/Wien'", "IANA", "such as Europe/Vienna")),
+    "half a time zone": ("schedule.timezone", "Europe", ("schedule.timezone", "'Europe'", "IANA time zone")),
+    "an empty time zone": ("schedule.timezone", "", ("schedule.timezone", "IANA time zone")),
+    "a path for a time zone": ("schedule.timezone", "../../etc/passwd", ("schedule.timezone", "IANA time zone")),
+    "a cron line of four fields": ("schedule.cron", "0 6 * *", ("schedule.cron", "pattern", "value '0 6 * *'")),
+    "a cron line of six fields": ("schedule.cron", "0 0 6 * * *", ("schedule.cron", "pattern")),
+    "a threshold range that is empty": (
+        "reject_threshold", {"min_reject_rate": 0.3, "max_reject_rate": 0.2},
+        ("reject_threshold", "min_reject_rate 0.3 must not exceed max_reject_rate 0.2"),
+    ),
+    "a gate range that is empty": (
+        "gates", {"min_reject_rate": 0.31}, ("gates", "min_reject_rate 0.31 must not exceed max_reject_rate 0.3"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value", "parts"), BAD_VALUES.values(), ids=BAD_VALUES)
+def test_a_bad_value_is_an_error_that_names_file_key_value_and_rule(
+    tmp_path: Path, key: str, value: object, parts: tuple[str, ...]
+) -> None:
+    path = write(tmp_path, key, value)
+    with pytest.raises(SettingsError) as caught:
+        load_retrain_config(path)
+    for part in (str(path), *parts):
+        assert part in str(caught.value)
+
+
+def test_a_range_of_one_value_is_allowed(tmp_path: Path) -> None:
+    config = load_retrain_config(write(tmp_path, "reject_threshold", {"min_reject_rate": 0.2, "max_reject_rate": 0.2}))
+    assert config.reject_threshold.min_reject_rate == config.reject_threshold.max_reject_rate == 0.2
+
+
+def test_all_mistakes_of_a_file_are_listed_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("auto_promot: true\nregression_tolerance: 5\nmin_improvement: -1\ndata_lookback_days: -3\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_retrain_config(path)
+    for key in ("auto_promot", "regression_tolerance", "min_improvement", "data_lookback_days"):
+        assert f"  - {key}: " in str(caught.value)
+
+
+# --- Files that cannot be used ----------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml is not a valid retrain configuration") as caught:
+        load_retrain_config(tmp_path / "nowhere.yaml")
+    assert "No such file" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"- a\n- b\n", "must be a mapping of keys to values, but is a list"),
+        (b"just words\n", "must be a mapping of keys to values, but is a str"),
+        (b"42\n", "must be a mapping of keys to values, but is a int"),
+        (b"gates: [\n", "cannot be read as YAML"),
+        (b"gates:\n\t- tab\n", "cannot be read as YAML"),
+        (b"\xff\xfe\x00", "cannot be read as YAML"),
+        (b"1: 2\n", "1: "),
+    ],
+    ids=["list", "text", "number", "unclosed", "tab", "bytes", "number as key"],
+)
+def test_a_file_that_is_no_mapping_is_an_error_that_says_what_it_is(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError) as caught:
+        load_retrain_config(path)
+    assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read as YAML"):
+        load_retrain_config(tmp_path)
+
+
+def test_a_file_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"min_labels: !!python/object/apply:pathlib.Path.touch ['{tmp_path}/touched']\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="cannot be read as YAML"):
+        load_retrain_config(path)
+    assert not (tmp_path / "touched").exists()
+
+
+# --- The helper of the tests --------------------------------------------------------------------------------------------------------
+
+
+def test_the_helper_of_the_tests_builds_what_a_file_would(tmp_path: Path) -> None:
+    assert retrain_config() == load_retrain_config()
+    built = retrain_config(min_labels=50, gates={"min_macro_f1": 0.1})
+    path = tmp_path / "mine.yaml"
+    path.write_text("min_labels: 50\ngates:\n  min_macro_f1: 0.1\n", encoding="utf-8")
+    assert built == load_retrain_config(path)
+    assert isinstance(built, RetrainConfig)
+    with pytest.raises(ValidationError):
+        retrain_config(min_labels=0)
