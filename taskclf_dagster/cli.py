@@ -140,8 +140,8 @@ def check_retrain(home: Path | None, config: Path | None) -> None:
     trigger = assess_trigger(place, config=settings, now=clock.now())
     calibrators = check_calibrator_update_due(place, now=clock.now(), cadence_days=settings.calibrator_update_cadence_days)
     click.echo(f"home         {place.display_name}")
-    click.echo(f"retrain      {'due' if trigger.launch else 'not due'}: {trigger.reason}")
-    click.echo(f"calibrators  {'due' if calibrators.due else 'not due'}: {calibrators.reason}")
+    click.echo(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
+    click.echo(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
 
 
 @main.command("list")

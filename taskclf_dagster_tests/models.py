@@ -27,7 +27,7 @@ from taskclf_dagster.domain.registry import find_bundle, pointer_state
 from taskclf_dagster.domain.snapshot import build_snapshot
 from taskclf_dagster.domain.training import TrainedModel, train_challenger
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
+from taskclf_dagster_tests.scenario import AS_OF, at, learnable_home, retrain_config
 
 AT = datetime(2026, 2, 5, 12, 30, tzinfo=UTC)
 """When a promotion of these tests happens."""
@@ -316,6 +316,17 @@ def copy_real_home(source: Path, target: Path) -> Home:
 
 
 # --- Reports, gates, decisions ------------------------------------------------------------------------------------------------------
+
+
+def window_keys(users: list[str], sessions: list[str] | None = None) -> pd.DataFrame:
+    """What `evaluate` needs to know of consecutive minutes with these users and sessions (one session by default)."""
+    return pd.DataFrame(
+        {
+            "user_id": pd.Categorical(users),
+            "session_id": pd.Categorical(sessions or ["s"] * len(users)),
+            "bucket_start_ts": pd.date_range(at("09:00"), periods=len(users), freq="min").as_unit("us"),
+        }
+    )
 
 
 def class_score(**changes: object) -> ClassScore:

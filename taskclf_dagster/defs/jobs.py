@@ -97,4 +97,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
     error = next((e for e in errors if e is not None), None)
     while error is not None and error.cause is not None:
         error = error.cause
-    return error.message.strip() if error is not None else "the run failed before any step; see the run's log"
+    if error is None:
+        return "the run failed before any step; see the run's log"
+    own, _, words = error.message.strip().partition(": ")
+    return words if own.startswith("taskclf_dagster.errors.") else error.message.strip()

@@ -5,7 +5,7 @@ each file atomically. How bundles are ranked belongs to `selection`, whether to 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -200,7 +200,8 @@ def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> tuple[A
         append_active_history(home, ActiveHistoryEntry(at=at, old=old, new=pointer))
         write_json(home.inference_policy, _inference_policy(pointer, model, at, decision.code_version))
         write_active_atomic(home, pointer)
-        write_index_cache(home, at=at)
+        with suppress(OSError):  # informational: the promotion stands without it
+            write_index_cache(home, at=at)
         return pointer, old
 
 

@@ -127,7 +127,6 @@ def test_a_window_without_app_category_is_not_locked() -> None:
 
 
 def test_no_windows_are_named_nothing() -> None:
-    assert predict_baseline(rows()).tolist() == []
     assert predict_baseline(rows(QUIET).head(0)).tolist() == []
 
 

@@ -15,7 +15,8 @@ THEIRS = [BREAK, BREAK, REJECTED, BUILD, BREAK, BREAK, WRITE]
 
 
 def predictions(true: list[int], said: list[int], *, keys: list[int] | None = None) -> Predictions:
-    return Predictions(np.array(keys or range(10, 10 + len(true)), dtype=np.uint64), np.array(true), np.array(said))
+    names = np.array(keys or range(10, 10 + len(true)), dtype=np.uint64)
+    return Predictions(names, np.array(true, dtype=np.int64), np.array(said, dtype=np.int64))
 
 
 def taken(model: Predictions, positions: list[int]) -> Predictions:

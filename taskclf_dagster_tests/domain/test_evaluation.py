@@ -25,7 +25,7 @@ from taskclf_dagster.domain.evaluation import (
 from taskclf_dagster.domain.features import LABELS, REJECTED_LABEL
 from taskclf_dagster.domain.hashing import hash_row_keys
 from taskclf_dagster.errors import SnapshotError
-from taskclf_dagster_tests.scenario import at
+from taskclf_dagster_tests.models import window_keys
 
 BREAK, BUILD, COMMUNICATE, DEBUG, MEET, READ, REVIEW, WRITE = range(8)
 REJECT = 8
@@ -57,18 +57,6 @@ def probabilities_of(said: list[int], *, confidence: float = 0.9) -> np.ndarray:
     return rows
 
 
-def windows(users: list[str], sessions: list[str] | None = None) -> pd.DataFrame:
-    """Consecutive minutes, with the given users and sessions in this order."""
-    n = len(users)
-    return pd.DataFrame(
-        {
-            "user_id": pd.Categorical(users),
-            "session_id": pd.Categorical(sessions or ["s"] * n),
-            "bucket_start_ts": pd.date_range(at("09:00"), periods=n, freq="min").as_unit("us"),
-        }
-    )
-
-
 def score(
     true: np.ndarray,
     probabilities: np.ndarray,
@@ -79,7 +67,7 @@ def score(
     unseen: tuple[str, ...] = (),
 ) -> tuple[EvaluationReport, Predictions]:
     return evaluate(
-        windows(["alice"] * len(true)) if rows is None else rows,
+        window_keys(["alice"] * len(true)) if rows is None else rows,
         true,
         probabilities,
         model_id="model",
@@ -91,7 +79,7 @@ def score(
 
 
 def table_report(**options: object) -> EvaluationReport:
-    return score(TRUE, probabilities_of(SAID), rows=windows(USERS), **options)[0]
+    return score(TRUE, probabilities_of(SAID), rows=window_keys(USERS), **options)[0]
 
 
 def random_case(n: int = 4000, *, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -199,7 +187,7 @@ def test_each_user_is_scored_on_the_judged_labels_that_user_has() -> None:
 
 
 def test_users_without_windows_are_left_out() -> None:
-    rows = windows(USERS)
+    rows = window_keys(USERS)
     rows["user_id"] = rows["user_id"].cat.add_categories(["carol"])
     assert list(score(TRUE, probabilities_of(SAID), rows=rows)[0].per_user) == ["alice", "bob"]
 
@@ -371,7 +359,7 @@ def test_short_sequences_are_smoothed_to_themselves(length: int) -> None:
 def test_a_report_counts_flaps_by_user_and_session() -> None:
     # alice s1: A A B A R, alice s2: B B, bob s2: C C A. Raw 3 + 0 + 1; smoothed A A A A R, B B, C C A: 1 + 0 + 1.
     said = [BREAK, BREAK, BUILD, BREAK, REJECT, BUILD, BUILD, COMMUNICATE, COMMUNICATE, BREAK]
-    rows = windows(["alice"] * 7 + ["bob"] * 3, ["s1"] * 5 + ["s2"] * 5)
+    rows = window_keys(["alice"] * 7 + ["bob"] * 3, ["s1"] * 5 + ["s2"] * 5)
     probabilities = np.full((10, 8), 1 / 8)
     for i, label in enumerate(said):
         if label != REJECT:
@@ -400,7 +388,7 @@ def test_smoothing_gives_the_labels_that_the_original_wrote(real_homes: Path, we
 
 
 def test_predictions_name_their_windows() -> None:
-    rows = windows(USERS)
+    rows = window_keys(USERS)
     predictions = score(TRUE, probabilities_of(SAID), rows=rows)[1]
     assert np.array_equal(predictions.key, hash_row_keys(rows))
     assert len(np.unique(predictions.key)) == 16
@@ -418,9 +406,9 @@ def test_the_rows_digest_names_a_set_of_windows_whatever_their_order() -> None:
 
 def test_two_models_on_the_same_windows_have_the_same_rows_digest() -> None:
     one = table_report()
-    other = score(TRUE, np.full((16, 8), 1 / 8), rows=windows(USERS))[0]
+    other = score(TRUE, np.full((16, 8), 1 / 8), rows=window_keys(USERS))[0]
     assert one.rows_digest == other.rows_digest
-    assert one.rows_digest != score(TRUE, probabilities_of(SAID), rows=windows(["carol"] * 16))[0].rows_digest
+    assert one.rows_digest != score(TRUE, probabilities_of(SAID), rows=window_keys(["carol"] * 16))[0].rows_digest
 
 
 def test_predictions_are_read_back_as_they_were(tmp_path: Path) -> None:
@@ -442,7 +430,7 @@ def test_predictions_that_are_gone_or_damaged_are_told(tmp_path: Path, content: 
 
 
 def test_no_windows_give_an_empty_report_and_no_crash() -> None:
-    rows = windows(USERS).head(0)
+    rows = window_keys(USERS).head(0)
     found, predictions = score(np.empty(0, dtype=np.int64), np.empty((0, 8)), rows=rows, unseen=("bob",))
     assert (found.windows, found.macro_f1, found.weighted_f1, found.judged_labels, found.per_user) == (0, None, None, [], {})
     assert (found.accuracy, found.reject_rate, found.flap_rate, found.flap_rate_smoothed) == (0, 0, 0, 0)
