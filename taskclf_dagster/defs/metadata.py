@@ -19,7 +19,7 @@ from taskclf_dagster.domain.gates import RegressionGate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_PICTURE_BYTES = 50_000
+PICTURE_COLOURS = 48
 TOP_FEATURES = 15
 Cell = str | int | float | bool | None
 
@@ -70,9 +70,9 @@ def per_class_table(report: EvaluationReport) -> dg.MetadataValue:
         [
             {
                 "label": label,
-                "precision": _figure(score.precision),
-                "recall": _figure(score.recall),
-                "f1": _figure(score.f1),
+                "precision": show_figure(score.precision),
+                "recall": show_figure(score.recall),
+                "f1": show_figure(score.f1),
                 "windows": score.support,
                 "predicted": score.predicted,
                 "judged": score.judged,
@@ -89,8 +89,8 @@ def per_user_table(report: EvaluationReport) -> dg.MetadataValue:
             {
                 "user": user,
                 "windows": score.windows,
-                "macro_f1": _figure(score.macro_f1),
-                "reject_rate": _figure(score.reject_rate),
+                "macro_f1": show_figure(score.macro_f1),
+                "reject_rate": show_figure(score.reject_rate),
                 "seen in training": not score.unseen,
             }
             for user, score in report.per_user.items()
@@ -102,7 +102,7 @@ def gate_table(gates: Sequence[RegressionGate]) -> dg.MetadataValue:
     """One row a gate: verdict, observed, threshold. The words stand with the check of the same name."""
     return table(
         [
-            {"gate": gate.name, "verdict": gate.status, "observed": _figure(gate.observed), "threshold": show_threshold(gate.threshold)}
+            {"gate": gate.name, "verdict": gate.status, "observed": show_figure(gate.observed), "threshold": show_threshold(gate.threshold)}
             for gate in gates
         ]
     )
@@ -230,20 +230,21 @@ def _figure_of(width: float, height: float) -> "Figure":
 
 
 def _picture(figure: "Figure", name: str) -> dg.MetadataValue:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", pil_kwargs={"optimize": True})
-    content = buffer.getvalue()
-    if len(content) > MAX_PICTURE_BYTES:
-        return dg.MetadataValue.text(f"{name}: the picture would have {len(content)} bytes, more than fit an event log entry")
-    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(content).decode()})")
+    """The figure as markdown with an inline PNG of few colours, which keeps it small enough for the event log."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("RGB").quantize(PICTURE_COLOURS).save(small, format="png", optimize=True)
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})")
 
 
 def _difference(name: str, champion: float | None, challenger: float | None) -> dict[str, Cell]:
     delta = None if champion is None or challenger is None else challenger - champion
     return {
         "figure": name,
-        "champion": _figure(champion),
-        "challenger": _figure(challenger),
+        "champion": show_figure(champion),
+        "challenger": show_figure(challenger),
         "difference": "-" if delta is None else f"{delta:+.4f}",
     }
 
@@ -252,7 +253,8 @@ def _get(report: EvaluationReport | None, name: str) -> float | None:
     return None if report is None else getattr(report, name)
 
 
-def _figure(value: float | None) -> str:
+def show_figure(value: float | None) -> str:
+    """A figure for showing: four decimals, or a dash where it is undefined."""
     return "-" if value is None else f"{value:.4f}"
 
 

@@ -16,6 +16,7 @@ from taskclf_dagster.defs.metadata import (
     per_class_table,
     per_user_table,
     plotted,
+    show_figure,
     table,
 )
 from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource, cores
@@ -177,7 +178,12 @@ def _baselines(record: ChallengerReport) -> dict[str, object]:
     return {
         "baselines": table(
             [
-                {"baseline": name, "windows": score.windows, "challenger F1": score.model, "baseline F1": score.baseline}
+                {
+                    "baseline": name,
+                    "windows": score.windows,
+                    "challenger F1": show_figure(score.model),
+                    "baseline F1": show_figure(score.baseline),
+                }
                 for name, score in scores.items()
                 if score is not None
             ]
