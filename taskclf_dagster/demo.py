@@ -57,7 +57,7 @@ _BREAK, _BUILD, _COMMUNICATE, _DEBUG, _MEET, _READ, _REVIEW, _WRITE = range(len(
 _AWAY = -1
 _ODDS = len(LABELS)  # odds and ends: what people do for some minutes in the midst of any task
 _ODDS_CHANCE, _ODDS_MINUTES = 0.052, 3
-_MINUTE_NOISE, _BLOCK_NOISE = 0.31, 0.06  # spread of the logarithm of the rates
+_MINUTE_NOISE, _BLOCK_NOISE = 0.32, 0.06  # spread of the logarithm of the rates
 _TITLES_PER_APP = 12
 _SESSION_GAP = 5  # minutes without a window, after which a new session begins
 
@@ -79,11 +79,11 @@ _DOMAIN_MIX = _MIX[:, len(_APPS) :].cumsum(axis=1)
 _INPUTS = ("keys_per_min", "shortcut_rate", "clicks_per_min", "scroll_events_per_min", "mouse_distance")
 _RATES = np.array(  # one row an input: the median in a minute of each task
     [
-        [0.0, 76.0, 48.0, 26.0, 7.0, 3.0, 14.0, 132.0, 24.0],
+        [0.0, 76.0, 48.0, 26.0, 7.0, 3.0, 14.0, 132.0, 18.0],
         [0.0, 5.0, 0.8, 7.0, 0.3, 0.4, 1.5, 1.3, 1.3],
         [0.0, 6.5, 11.0, 15.0, 4.0, 6.0, 18.0, 3.5, 8.5],
         [0.0, 5.0, 6.0, 12.0, 1.5, 20.0, 26.0, 3.0, 8.0],
-        [0.0, 300.0, 430.0, 700.0, 170.0, 390.0, 850.0, 200.0, 400.0],
+        [0.0, 300.0, 430.0, 700.0, 170.0, 390.0, 850.0, 200.0, 370.0],
     ]
 )
 _KEY_FACTOR = np.array([1.1, 1.2, 0.7, 1.1, 0.6, 1.0, 1.2, 0.5, 0.0])  # on keys and shortcuts in each category of _APPS
@@ -93,20 +93,20 @@ _QUIET = np.array([0.0, 0.03, 0.04, 0.05, 0.28, 0.14, 0.10, 0.04, 0.08])  # shar
 _BACKSPACE = np.array([0.05, 0.10, 0.09, 0.07, 0.06, 0.05, 0.06, 0.14, 0.08])
 _STAY = np.array([0.97, 0.80, 0.62, 0.72, 0.88, 0.80, 0.78, 0.82, 0.70])  # chance that the next minute stays in the same app
 _FLIPS = np.array([0.0, 0.7, 1.2, 1.3, 0.3, 0.5, 0.7, 0.4, 0.8])  # further app changes within a minute
-_LENGTH = np.array([11.0, 18.0, 12.0, 17.0, 21.0, 15.0, 15.0, 17.0])  # median minutes of a block
+_LENGTH = np.array([11.0, 18.0, 15.0, 17.0, 21.0, 15.0, 15.0, 17.0])  # median minutes of a block
 _STARTS = np.array(  # weight of starting a block of each task
     [
-        [0.8, 1.3, 3.6, 1.0, 1.0, 0.8, 1.1, 1.0],  # first hour
-        [1.5, 1.4, 1.0, 1.2, 1.2, 1.0, 1.1, 1.3],  # morning
-        [2.1, 1.0, 1.5, 0.9, 0.8, 1.3, 1.3, 1.0],  # before lunch
-        [1.6, 1.0, 1.2, 1.1, 1.4, 1.1, 1.3, 1.1],  # after lunch
-        [1.6, 1.4, 1.1, 1.5, 0.8, 1.1, 1.2, 1.3],  # afternoon
-        [1.5, 1.0, 1.5, 1.0, 0.5, 1.5, 1.3, 1.6],  # late
+        [0.6, 1.3, 3.6, 1.0, 1.0, 0.8, 1.1, 1.0],  # first hour
+        [1.3, 1.4, 1.0, 1.2, 1.2, 1.0, 1.1, 1.3],  # morning
+        [1.8, 1.0, 1.5, 0.9, 0.8, 1.3, 1.3, 1.0],  # before lunch
+        [1.3, 1.0, 1.2, 1.1, 1.4, 1.1, 1.3, 1.1],  # after lunch
+        [1.3, 1.4, 1.1, 1.5, 0.8, 1.1, 1.2, 1.3],  # afternoon
+        [1.3, 1.0, 1.5, 1.0, 0.5, 1.5, 1.3, 1.6],  # late
     ]
 )
 _DRIFT_LIKING = np.array([0.95, 0.90, 1.10, 0.95, 1.05, 1.05, 1.0, 1.1])
 _MEETINGS_BY_WEEKDAY = (1.4, 1.1, 0.7, 1.1, 0.8, 0.6, 0.6)
-_CONFUSED_WITH = np.array([_BREAK, _DEBUG, _WRITE, _BUILD, _COMMUNICATE, _REVIEW, _READ, _COMMUNICATE])
+_CONFUSED_WITH = np.array([_BREAK, _DEBUG, _WRITE, _BUILD, _COMMUNICATE, _REVIEW, _READ, _READ])
 
 _DAY = timedelta(days=1)
 _TIME = pa.timestamp("us", tz="UTC")
@@ -334,7 +334,8 @@ def _live(person: _Person, day: date, marker: _Marker) -> tuple[Columns, Columns
     minute = start[block] + np.arange(len(block)) - np.repeat(recorded.cumsum() - recorded, recorded)
     session_starts = np.diff(minute, prepend=-1000) > _SESSION_GAP + 1
     session_row = np.maximum.accumulate(np.where(session_starts, np.arange(len(minute)), 0))
-    drifting_off = np.convolve(rng.random(len(minute)) < _ODDS_CHANCE, np.ones(_ODDS_MINUTES))[: len(minute)] > 0
+    unsettled = _ODDS_CHANCE * (1 + 0.04 * min(max((day - marker.drift_from).days + 1, 0), 2 * DRIFT_DAYS))
+    drifting_off = np.convolve(rng.random(len(minute)) < unsettled, np.ones(_ODDS_MINUTES))[: len(minute)] > 0
     doing = np.where(drifting_off & (task[block] != _BREAK), _ODDS, task[block])
     line = _Timeline(minute, block, doing, session_row)
     app = _use_apps(person, line, rng, drifted)
@@ -411,7 +412,7 @@ def _use_apps(person: _Person, line: _Timeline, rng: np.random.Generator, drifte
     switched[0] = True
     app = _pick(person.app_mixes[drifted][line.task], rng)[np.maximum.accumulate(np.where(switched, rows, 0))]
     minute_of_block = rows - np.maximum.accumulate(np.where(new_block, rows, 0))
-    locks_after = np.where(rng.random(line.block[-1] + 1) < 0.75, rng.integers(0, 3, line.block[-1] + 1), 7)
+    locks_after = np.where(rng.random(line.block[-1] + 1) < 0.75, rng.integers(0, 3, line.block[-1] + 1), 4)
     return np.where(resting & (minute_of_block >= locks_after[line.block]), _LOCK, app)
 
 
@@ -512,15 +513,15 @@ def _label_day(person: _Person, plan: Ints, day: date, rng: np.random.Generator)
     """The person's label spans: most blocks, with some wrong labels and some edges off by a minute or two."""
     n = len(plan)
     start, length, _, task = plan.T
-    labeled = (task != _AWAY) & (length >= 5) & (rng.random(n) < 0.76)
     works = task != _BREAK  # the lock screen makes breaks plain to see
+    labeled = (task != _AWAY) & (length >= 5) & (rng.random(n) < np.where(works, 0.74, 0.9))
     free_before, free_after = ~np.append(False, labeled[:-1]), ~np.append(labeled[1:], False)
     begin, end = start * 60, (start + length) * 60
     for edge, outward, free in ((begin, -1, free_before), (end, 1, free_after)):
         sign = np.where(free & (rng.random(n) < 0.5), outward, -outward)
         edge += np.where(works & (rng.random(n) < 0.12), sign * 60 * rng.integers(1, 3, n), 0)
         edge -= np.where(rng.random(n) < 0.25, outward * rng.integers(1, 59, n), 0)
-    hasty = (length <= 10) & (rng.random(n) < 0.12)  # short blocks are labelled with less care
+    hasty = (length <= 15) & (rng.random(n) < 0.06)  # short blocks are labelled with less care
     label = np.where(hasty, _CONFUSED_WITH[task], task)
     chosen = labeled & (end - begin >= 300)
     midnight = np.datetime64(day, "us")

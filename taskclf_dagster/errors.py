@@ -35,7 +35,7 @@ class UnreadableFileError(TaskclfDagsterError):
     """A file exists but cannot be read as what it should be."""
 
     def __init__(self, path: Path, reason: str, fix: str) -> None:
-        super().__init__(f"{path} cannot be read: {reason}. {fix}")
+        super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 
 class SettingsError(TaskclfDagsterError):
@@ -73,7 +73,7 @@ class SnapshotError(TaskclfDagsterError):
     """A dataset snapshot is missing or its contents do not match its hash."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"Dataset snapshot {path} cannot be used: {reason}. Materialize dataset_snapshot again.")
+        super().__init__(f"Dataset snapshot {path} cannot be used: {reason.rstrip('.')}. Materialize dataset_snapshot again.")
 
 
 class DecisionNotVerifiedError(TaskclfDagsterError):

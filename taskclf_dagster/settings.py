@@ -4,6 +4,7 @@ No thresholds live here: every value comes from `configs/retrain.yaml`, and what
 change (force, dry_run, as_of, ...) is not a setting; see `defs/resources.py`.
 """
 
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -73,7 +74,7 @@ class AdviceThresholds(_Settings):
 class ScheduleSettings(_Settings):
     """When the daily schedule ticks."""
 
-    cron: Annotated[str, StringConstraints(pattern=r"^\s*\S+(\s+\S+){4}\s*$")]
+    cron: Annotated[str, StringConstraints(pattern=r"^[\d*/,-]+( [\d*/,-]+){2}( ([\d*/,-]|[A-Za-z]{3})+){2}$")]
     timezone: str | None
 
     @field_validator("timezone")
@@ -130,6 +131,17 @@ def load_retrain_config(path: Path | None = None) -> RetrainConfig:
         raise SettingsError(path or DEFAULT_CONFIG_PATH, findings) from error
 
 
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A SafeLoader that refuses a key that is written twice, where YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(repeated)} is written twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
 def _finding(key: str, kind: str, message: str, value: object) -> str:
     if kind == "extra_forbidden":
         return f"{key}: unknown key (value {value!r}); remove it or mend its spelling"
@@ -148,7 +160,7 @@ def _ordered(settings: _Range) -> _Range:
 
 def _read_mapping(path: Path) -> dict[str, object]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  # a SafeLoader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(path, [f"cannot be read as YAML: {error}"]) from error
     if content is None:

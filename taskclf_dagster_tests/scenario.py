@@ -4,7 +4,7 @@ Everything is written as taskclf writes it: real parquet files in a real home. A
 changes the one thing it is about. Nothing here is random except `learnable_home`, which has a seed.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,17 @@ def make_home(tmp_path: Path) -> Home:
     home = Home(tmp_path / "home")
     home.root.mkdir(parents=True, exist_ok=True)
     return home
+
+
+def flip_bytes(path: Path, *, times: int = 120) -> Iterator[int]:
+    """Damages a file in one byte after another, spread over its length, and mends it in the end; gives the position each time."""
+    whole = path.read_bytes()
+    for position in np.linspace(0, len(whole) - 1, times).astype(int):
+        damaged = bytearray(whole)
+        damaged[position] ^= 0x40
+        path.write_bytes(bytes(damaged))
+        yield int(position)
+    path.write_bytes(whole)
 
 
 def retrain_config(**overrides: object) -> RetrainConfig:
@@ -248,9 +259,9 @@ def spans_frame(spans: Iterable[Mapping[str, object]]) -> pd.DataFrame:
             "start_us": _epoch_us(rows["start_ts"]),
             "end_us": _epoch_us(rows["end_ts"]),
             "label": pd.Series([LABELS.index(label) for label in rows["label"]], dtype="int8"),
-            "gold": is_gold(rows["provenance"].astype("str")).astype(bool),
-            "provenance": rows["provenance"].astype("str"),
-            "user_id": rows["user_id"].astype("str") if rows["user_id"].notna().any() else pd.Series(None, rows.index, "str"),
+            "gold": is_gold(rows["provenance"]).astype(bool),
+            "provenance": rows["provenance"],
+            "user_id": rows["user_id"],
             "extend_forward": rows["extend_forward"].astype(bool),
         }
     )

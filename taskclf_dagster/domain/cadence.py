@@ -5,7 +5,7 @@ What a run decided belongs to `decision`; that it decided, and what it had seen,
 
 from datetime import UTC, datetime, timedelta
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from taskclf_dagster.domain.files import Record, read_json_object, write_json
 from taskclf_dagster.errors import UnreadableFileError
@@ -25,8 +25,8 @@ class LastDecided(Record):
     """
 
     outcome: str
-    decided_at: datetime
-    as_of: datetime
+    decided_at: AwareDatetime
+    as_of: AwareDatetime
     run_id: str
     decision_id: str | None
     dataset_hash: str
@@ -82,9 +82,9 @@ def write_last_decided(home: Home, last: LastDecided) -> None:
 def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str) -> Due:
     if since is None:
         return Due(due=True, due_at=None, reason=f"{what} is due: {never}")
-    due_at = since + timedelta(days=cadence_days)
     if since > now:
         return Due(due=True, due_at=None, reason=f"{what} is due: the last one lies in the future ({since:%Y-%m-%d %H:%M %Z})")
+    due_at = since + timedelta(days=cadence_days)
     age = (now - since) / timedelta(days=1)
     state = "is due" if now >= due_at else f"is not due before {due_at:%Y-%m-%d %H:%M %Z}"
     reason = f"{what} {state}: the last one was {age:.1f} days ago, cadence is {cadence_days} days"

@@ -4,7 +4,7 @@ It moves nothing. Whoever moves the pointer calls `verify_decision` first and co
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +38,7 @@ class JudgedModel(Record):
 
 
 class PromotionDecision(Record):
-    """One decision. `decision_hash` covers every other field.
+    """One decision. `decision_hash` covers every field but the id, which is made of it.
 
     Attributes:
         verdict: PROMOTE, AWAITING_APPROVAL, REJECT or HOLD.
@@ -127,7 +127,7 @@ def seal(fields: dict[str, object]) -> PromotionDecision:
     """Completes a decision with its hash and an id made of the as-of time and that hash."""
     draft = PromotionDecision.model_validate({**fields, "decision_id": "", "decision_hash": ""})
     digest = _content_hash(draft)
-    return draft.model_copy(update={"decision_hash": digest, "decision_id": f"{draft.as_of:%Y-%m-%d_%H%M%S}_{digest[:8]}"})
+    return draft.model_copy(update={"decision_hash": digest, "decision_id": _decision_id(draft.as_of, digest)})
 
 
 def verify_decision(decision: PromotionDecision) -> list[str]:
@@ -135,6 +135,8 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
     findings = []
     if _content_hash(decision) != decision.decision_hash:
         findings.append("decision_hash does not match the contents: the record was changed after it was made")
+    if decision.decision_id != _decision_id(decision.as_of, decision.decision_hash):
+        findings.append("decision_id is not the one made of as_of and decision_hash: the record was changed after it was made")
     verdict, reason = decide(decision.gates, decision.feasibility, auto_promote=decision.config.auto_promote)
     if (verdict, reason) != (decision.verdict, decision.reason):
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
@@ -159,6 +161,10 @@ def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Path]]:
         except (UnreadableFileError, ValidationError):
             damaged.append(path)
     return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), damaged
+
+
+def _decision_id(as_of: datetime, digest: str) -> str:
+    return f"{as_of.astimezone(UTC):%Y-%m-%d_%H%M%S}_{digest[:8]}"
 
 
 def _content_hash(decision: PromotionDecision) -> str:

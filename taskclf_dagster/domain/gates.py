@@ -17,6 +17,7 @@ from taskclf_dagster.settings import RetrainConfig
 
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "ERROR", "NOT_APPLICABLE"]
 Kind = Literal["candidate", "comparative"]
+Threshold = float | tuple[float, float] | None
 
 CANDIDATE_GATES = (
     "loads_and_predicts",
@@ -101,7 +102,7 @@ def check_candidate_gates(
         config: thresholds, and whether baselines must be beaten.
     """
     gates, high = config.gates, "higher is better"
-    judges: dict[str, tuple[str, float | tuple[float, float] | None, Callable[[], tuple[float, bool, str]]]] = {
+    judges: dict[str, tuple[str, Threshold | Callable[[], Threshold], Callable[[], tuple[float, bool, str]]]] = {
         "loads_and_predicts": ("share of windows with a valid prediction", 1.0, lambda: _loads(failure)),
         "macro_f1": (f"F1, {high}", gates.min_macro_f1, lambda: _floor(_required(report).macro_f1, gates.min_macro_f1)),
         "weighted_f1": (f"F1, {high}", gates.min_weighted_f1, lambda: _floor(_required(report).weighted_f1, gates.min_weighted_f1)),
@@ -129,12 +130,12 @@ def check_candidate_gates(
         "unseen_user_f1": (f"F1, {high}", gates.min_unseen_user_f1, lambda: _users(report, "unseen", gates.min_unseen_user_f1)),
         "beats_rule_baseline": (
             f"F1 on the windows the rules name, {high}",
-            None if rule is None else rule.baseline,
+            lambda: _baseline(rule),
             lambda: _beats(rule, required=config.require_baseline_improvement, fewest=MIN_RULE_WINDOWS),
         ),
         "beats_lookup_baseline": (
             f"F1, {high}",
-            None if lookup is None else lookup.baseline,
+            lambda: _baseline(lookup),
             lambda: _beats(lookup, required=config.require_baseline_improvement, fewest=1),
         ),
     }
@@ -178,9 +179,11 @@ def check_regression_gates(
 
 
 def _judge(
-    name: str, kind: Kind, unit: str, threshold: float | tuple[float, float] | None, judge: Callable[[], tuple[float, bool, str]]
+    name: str, kind: Kind, unit: str, bound: Threshold | Callable[[], Threshold], judge: Callable[[], tuple[float, bool, str]]
 ) -> RegressionGate:
+    threshold: Threshold = None
     try:
+        threshold = bound() if callable(bound) else bound
         observed, passed, detail = judge()
         if not math.isfinite(observed):
             return _gate(name, kind, "ERROR", None, threshold, unit, f"the figure is {observed}, which is not a number")
@@ -191,9 +194,7 @@ def _judge(
         return _gate(name, kind, "ERROR", None, threshold, unit, f"the gate failed with {type(error).__name__}: {error}")
 
 
-def _gate(
-    name: str, kind: Kind, status: Status, observed: float | None, threshold: float | tuple[float, float] | None, unit: str, detail: str
-) -> RegressionGate:
+def _gate(name: str, kind: Kind, status: Status, observed: float | None, threshold: Threshold, unit: str, detail: str) -> RegressionGate:
     return RegressionGate(name=name, kind=kind, status=status, observed=observed, threshold=threshold, unit=unit, detail=detail)
 
 
@@ -236,7 +237,7 @@ def _lowest_precision(report: EvaluationReport, threshold: float) -> tuple[float
     defined = {label: precision for label, precision in judged.items() if precision is not None}
     undefined = sorted(set(judged) - set(defined))
     if defined:
-        label = min(defined, key=lambda name: defined[name])
+        label = min(defined, key=lambda name: (not math.isnan(defined[name]), defined[name]))  # NaN first, so that it is seen
         observed, passed, detail = _floor(defined[label], threshold)
         if not passed or not undefined:
             return observed, passed, f"{label}: {detail}"
@@ -252,6 +253,11 @@ def _users(report: EvaluationReport | None, which: Literal["seen", "unseen"], th
     return _floor(_required(report).seen_user_f1 if which == "seen" else _required(report).unseen_user_f1, threshold)
 
 
+def _baseline(score: BaselineScore | None) -> float | None:
+    """The baseline's own figure as the threshold to beat, where it is a number."""
+    return score.baseline if score is not None and score.baseline is not None and math.isfinite(score.baseline) else None
+
+
 def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> tuple[float, bool, str]:
     if not required:
         raise _NoVerdictError("NOT_APPLICABLE", "require_baseline_improvement is off")
@@ -260,9 +266,9 @@ def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> tuple
     if score.windows < fewest or score.model is None or score.baseline is None:
         reason = f"the baseline names a judged label on {score.windows} windows only, and {fewest} are needed"
         raise _NoVerdictError("NOT_APPLICABLE" if score.windows < fewest else "INCONCLUSIVE", reason)
+    if not math.isfinite(score.baseline):
+        msg = f"the baseline's figure is {score.baseline}"
+        raise ValueError(msg)
     passed = score.model > score.baseline
-    return (
-        score.model,
-        passed,
-        f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({score.windows} windows)",
-    )
+    words = f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({score.windows} windows)"
+    return score.model, passed, words

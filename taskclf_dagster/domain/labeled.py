@@ -113,7 +113,7 @@ def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] 
 
     Raises:
         DataContractError: the record has findings, so there is nothing to go on with.
-        SnapshotError: the file is gone or not readable.
+        SnapshotError: the file is gone or not readable, or is read as a whole and does not have the recorded hash.
     """
     if record.path is None:
         raise DataContractError("labeled_windows", [str(finding) for finding in record.findings])
@@ -122,9 +122,12 @@ def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] 
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
             table = table if columns is None else table.select(columns)
-            return table.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+            frame = table.replace_schema_metadata(None).to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
+    except (pa.ArrowException, OSError, KeyError, MemoryError) as error:  # a damaged size field asks for absurd memory
         raise SnapshotError(path, f"the labeled windows behind it cannot be read: {error}") from error
+    if columns is None and frame_digest(frame) != record.digest:
+        raise SnapshotError(path, "the labeled windows behind it do not have the hash of their record")
+    return frame
 
 
 def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:

@@ -167,7 +167,7 @@ def _read_table(path: Path) -> pa.Table | None:
     try:
         with pq.ParquetFile(path) as file:
             wanted = [name for name in (*_REQUIRED, *_OPTIONAL) if name in file.schema_arrow.names]
-            return file.read(columns=wanted) if file.schema_arrow.names else pa.table({})
+            return file.read(columns=wanted).replace_schema_metadata(None) if file.schema_arrow.names else pa.table({})
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().split("\n")[0]
         raise UnreadableFileError(path, reason, "Restore the label store from taskclf or a backup") from error

@@ -6,7 +6,6 @@ each file atomically. How bundles are ranked belongs to `selection`, whether to 
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -17,15 +16,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from taskclf_dagster.domain.bundle import LoadedModel, bundle_hashes, load_bundle
 from taskclf_dagster.domain.decision import PromotionDecision, verify_decision
 from taskclf_dagster.domain.files import append_line, bytes_hash_or_none, canonical_json, move_folder, read_json_object, write_json
-from taskclf_dagster.domain.selection import POLICY_VERSION, ExclusionRecord, find_best_loadable_model, write_index_cache
+from taskclf_dagster.domain.selection import POLICY_VERSION, write_index_cache
 from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 PROMOTION_NOTE = "retrain promotion"
 INFERENCE_POLICY_VERSION = "v1"
-
-ChampionSource = Literal["policy", "pointer", "last_known_good", "best_by_rank", "none"]
-ChampionState = Literal["ok", "none", "unreadable", "incompatible"]
 
 
 class ActivePointer(BaseModel):
@@ -50,27 +46,6 @@ class ActiveHistoryEntry(BaseModel):
     new: ActivePointer
 
 
-@dataclass(frozen=True)
-class Champion:
-    """The model a challenger is compared with.
-
-    Attributes:
-        state: ok; none where nothing was ever promoted; unreadable or incompatible where what taskclf runs cannot be loaded and the
-            history holds nothing that can.
-        source: where it was found.
-        model: the loaded model, exactly where the state is ok.
-        warnings: everything a person should know about how it was found.
-    """
-
-    state: ChampionState
-    source: ChampionSource
-    model: LoadedModel | None
-    model_dir: str | None
-    reason: str
-    warnings: list[str] = field(default_factory=list)
-    excluded: list[ExclusionRecord] = field(default_factory=list)
-
-
 def read_active(home: Home) -> ActivePointer | None:
     """Reads the pointer; None where there is none.
 
@@ -91,7 +66,8 @@ def read_history(home: Home) -> tuple[list[ActiveHistoryEntry], list[str]]:
     """The history's entries, oldest first, and a warning for each line that is not one."""
     entries, warnings = [], []
     if home.active_history.exists():
-        for number, line in enumerate(home.active_history.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        text = home.active_history.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+        for number, line in enumerate(text.split("\n") if text else [], start=1):
             try:
                 entries.append(ActiveHistoryEntry.model_validate_json(line))
             except ValidationError:
@@ -105,53 +81,18 @@ def resolve_model_dir(home: Home, model_dir: str) -> Path:
     Raises:
         BundleError: the path is absolute or leaves the home, also through a link.
     """
-    path = (home.root / model_dir).resolve()
+    try:
+        path = (home.root / model_dir).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
+        raise BundleError(home.root, f"invalid: model_dir {model_dir!r} is not a path: {error}") from error
     if Path(model_dir).is_absolute() or ".." in Path(model_dir).parts or not path.is_relative_to(home.root.resolve()):
         raise BundleError(home.root / model_dir, "invalid: model_dir must stay within the home")
     return path
 
 
-def resolve_active_model(home: Home) -> Champion:
-    """Finds what taskclf runs, and loads it; never writes.
-
-    The inference policy's model where there is a policy, else the pointer's. If that cannot be loaded: the last model of the history
-    that can. Without pointer and policy: the last known good of the history, else the best by rank, else none.
-    """
-    warnings: list[str] = []
-    policy_dir = _read_policy_dir(home, warnings)
-    pointer_dir, pointer_problem = _read_pointer_dir(home)
-    if policy_dir and pointer_dir and policy_dir != pointer_dir:
-        names = f"{home.inference_policy.name} names {policy_dir}, {home.active_pointer.name} names {pointer_dir}"
-        warnings.append(f"{names}: taskclf runs the first")
-    named = policy_dir or pointer_dir
-    source: ChampionSource = "policy" if policy_dir else "pointer"
-    problem = None if policy_dir else pointer_problem
-    if named is not None:
-        try:
-            model = load_bundle(resolve_model_dir(home, named))
-        except BundleError as error:
-            problem = error.reason
-        else:
-            return Champion("ok", source, model, named, f"named by the {source}", warnings)
-    if problem is not None:
-        warnings.append(f"what the {source} names cannot be used ({problem}): falling back to the last known good model of the history")
-    good = _last_known_good(home, named, warnings)
-    if good is not None:
-        return good
-    if problem is not None:
-        state: ChampionState = "incompatible" if problem.startswith("incompatible") else "unreadable"
-        return Champion(state, source, None, named, problem, warnings)
-    best, report = find_best_loadable_model(home.models)
-    warnings.extend(f"{record.path} is left out: {record.reason}" for record in report.excluded)
-    if best is None:
-        return Champion("none", "none", None, None, "no model was ever promoted", warnings, report.excluded)
-    reason = "no pointer and no history: the best by stored validation score"
-    return Champion("ok", "best_by_rank", load_bundle(best.path), f"{home.models.name}/{best.model_id}", reason, warnings, report.excluded)
-
-
 def write_active_atomic(home: Home, pointer: ActivePointer) -> None:
     """Writes models/active.json atomically."""
-    write_json(home.active_pointer, pointer.model_dump(mode="json", exclude_none=True))
+    write_json(home.active_pointer, _pointer_json(pointer))
 
 
 def append_active_history(home: Home, entry: ActiveHistoryEntry) -> None:
@@ -228,34 +169,6 @@ def is_applied(home: Home, decision: PromotionDecision) -> bool:
     return pointer is not None and (pointer.reason or {}).get("decision_id") == decision.decision_id
 
 
-def find_pointer_problem(home: Home) -> str | None:
-    """Why active.json does not name a bundle that loads, or None."""
-    try:
-        pointer = read_active(home)
-        if pointer is None:
-            return f"{home.active_pointer} does not exist"
-        load_bundle(resolve_model_dir(home, pointer.model_dir))
-    except (UnreadableFileError, BundleError) as error:
-        return str(error)
-    return None
-
-
-def find_history_disagreement(home: Home) -> str | None:
-    """How active.json, inference_policy.json and the last line of the history differ, or None."""
-    warnings: list[str] = []
-    pointer_dir, problem = _read_pointer_dir(home)
-    if problem is not None:
-        return problem
-    entries, _ = read_history(home)
-    last = entries[-1].new.model_dir if entries else None
-    policy_dir = _read_policy_dir(home, warnings)
-    if pointer_dir != last:
-        return f"active.json names {pointer_dir}, the last line of the history {last}"
-    if home.inference_policy.exists() and policy_dir != pointer_dir:
-        return f"active.json names {pointer_dir}, inference_policy.json {policy_dir}"
-    return None
-
-
 def find_bundle(home: Home, model_id: str) -> Path | None:
     """The folder of a bundle wherever a retrain may have put it, or None."""
     folders = (home.challengers, home.pending_models, home.rejected_models, home.models)
@@ -319,47 +232,14 @@ def _inference_policy(pointer: ActivePointer, model: LoadedModel, at: datetime, 
     }
 
 
-def _last_known_good(home: Home, broken: str | None, warnings: list[str]) -> Champion | None:
-    """The last model of the history that loads, other than the one known to be broken."""
-    entries, history_warnings = read_history(home)
-    warnings.extend(history_warnings)
-    for model_dir in dict.fromkeys(entry.new.model_dir for entry in reversed(entries)):
-        if model_dir == broken:
-            continue
-        try:
-            model = load_bundle(resolve_model_dir(home, model_dir))
-        except BundleError as error:
-            warnings.append(f"{model_dir} of the history cannot be used ({error.reason})")
-            continue
-        return Champion("ok", "last_known_good", model, model_dir, "last model of the history that loads", warnings)
-    return None
-
-
-def _read_policy_dir(home: Home, warnings: list[str]) -> str | None:
-    if not home.inference_policy.exists():
-        return None
-    try:
-        model_dir = read_json_object(home.inference_policy).get("model_dir")
-    except UnreadableFileError as error:
-        warnings.append(f"{error} The active pointer is used instead.")
-        return None
-    if not isinstance(model_dir, str):
-        warnings.append(f"{home.inference_policy.name} names no model_dir; the active pointer is used instead")
-        return None
-    return model_dir
-
-
-def _read_pointer_dir(home: Home) -> tuple[str | None, str | None]:
-    try:
-        pointer = read_active(home)
-    except UnreadableFileError as error:
-        return None, str(error)
-    return (None, None) if pointer is None else (pointer.model_dir, None)
-
-
 def _history_line(entry: ActiveHistoryEntry) -> dict[str, object]:
-    old = None if entry.old is None else entry.old.model_dump(mode="json", exclude_none=True)
-    return {"at": entry.at.isoformat(), "old": old, "new": entry.new.model_dump(mode="json", exclude_none=True)}
+    old = None if entry.old is None else _pointer_json(entry.old)
+    return {"at": entry.at.isoformat(), "old": old, "new": _pointer_json(entry.new)}
+
+
+def _pointer_json(pointer: ActivePointer) -> dict[str, object]:
+    """The pointer as taskclf writes it: times with a numeric offset, absent keys left out."""
+    return {**pointer.model_dump(mode="json", exclude_none=True), "selected_at": pointer.selected_at.isoformat()}
 
 
 @contextmanager

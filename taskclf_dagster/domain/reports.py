@@ -12,12 +12,13 @@ import pandas as pd
 from taskclf_dagster.domain.baseline import BaselineScore, compare_with_baseline, fit_lookup, predict_baseline
 from taskclf_dagster.domain.bundle import TRAINING_ROWS, LoadedModel, add_test_figures, bundle_hashes, load_bundle
 from taskclf_dagster.domain.challenger import ChallengerModel
+from taskclf_dagster.domain.champion import Champion, ChampionSource, ChampionState, resolve_active_model
 from taskclf_dagster.domain.evaluation import EvaluationReport, Predictions, evaluate, save_predictions
 from taskclf_dagster.domain.features import DEFAULT_USER, WINDOW_SECONDS
 from taskclf_dagster.domain.files import Record
 from taskclf_dagster.domain.gates import RegressionResult, check_candidate_gates
 from taskclf_dagster.domain.hashing import hash_row_keys
-from taskclf_dagster.domain.registry import Champion, ChampionSource, ChampionState, require_bundle, resolve_active_model
+from taskclf_dagster.domain.registry import require_bundle
 from taskclf_dagster.domain.selection import ExclusionRecord
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, label_codes, read_snapshot_rows
 from taskclf_dagster.domain.windows import read_windows

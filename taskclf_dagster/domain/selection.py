@@ -84,7 +84,7 @@ def list_bundles(models: Path) -> list[ModelBundle]:
     """Every bundle folder under a models folder, each parsed once, in order of name; hidden folders are not bundles."""
     if not models.is_dir():
         return []
-    return [parse_bundle(folder) for folder in sorted(models.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    return [_parse_within(folder) for folder in sorted(models.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
 
 
 def is_compatible(bundle: ModelBundle) -> bool:
@@ -187,6 +187,13 @@ def summarize(bundle: ModelBundle) -> IndexCacheBundleSummary:
     return IndexCacheBundleSummary(
         model_id=bundle.model_id, path=_relative(bundle), macro_f1=macro_f1, weighted_f1=weighted_f1, created_at=created_at
     )
+
+
+def _parse_within(folder: Path) -> ModelBundle:
+    """As `parse_bundle`, but a link that leaves the models folder is no bundle of this home."""
+    if not folder.resolve().is_relative_to(folder.parent.resolve()):
+        return ModelBundle(model_id=folder.name, path=folder, invalid_reason="invalid: it lies outside the home")
+    return parse_bundle(folder)
 
 
 def _relative(bundle: ModelBundle) -> str:

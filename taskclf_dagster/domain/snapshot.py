@@ -173,13 +173,13 @@ def read_snapshot_rows(folder: Path, *, columns: list[str] | None = None, splits
     """
     path = folder / "windows.parquet"
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read(columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table = file.read(columns=columns, use_threads=False).replace_schema_metadata(None)
+        if splits is not None:
+            table = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(splits)))
+        return table.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise SnapshotError(path, str(error).strip().split("\n")[0]) from error
-    if splits is not None:
-        table = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(splits)))
-    return table.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
 
 
 def holds_every_label_of(folder: Path, rows: pd.DataFrame) -> bool:
@@ -221,4 +221,6 @@ def _write_parquet(path: Path, rows: pd.DataFrame) -> None:
     table = pa.Table.from_pandas(rows, preserve_index=False, nthreads=1)
     text = [column for column in rows.columns if isinstance(rows[column].dtype, pd.CategoricalDtype)]
     # Dictionary pages only pay for text; numbers are stored plain and compressed.
-    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=text, write_statistics=False)
+    pq.write_table(
+        table, path, compression="zstd", compression_level=1, use_dictionary=text, write_statistics=False, write_page_checksum=True
+    )

@@ -89,7 +89,7 @@ def read_windows(
 
     Raises:
         NoWindowsError: no partition of the version lies in range.
-        UnreadableFileError: a daily file is truncated or not parquet, and `skip_unreadable_days` is off.
+        UnreadableFileError: a daily file is truncated or not parquet, and `skip_unreadable_days` is off or no day is left.
     """
     available = {version: _partitions(home.features(version), start, end) for version in SCHEMA_VERSIONS}
     version = choose_schema_version({v: set(days) for v, days in available.items()}) if schema_version == "auto" else schema_version
@@ -106,7 +106,7 @@ def read_windows(
         try:
             table = _read_partition(path, name, reading)
         except UnreadableFileError:
-            if not skip_unreadable_days:
+            if not skip_unreadable_days or (not reading.days and day == max(partitions)):  # nothing is left to go on with
                 raise
             reading.unreadable_days.append(day)
             continue
@@ -115,8 +115,6 @@ def read_windows(
         if table is not None:
             rows = _rows_in_range(table, start, end)
             tables.append((name, table if len(rows) == len(table) else table.take(rows), rows))
-    if not reading.days:
-        raise NoWindowsError(home.features(version), str(start.date()), str(end.date()))
     if tables and len(tables) == len(reading.days):
         reading.frame = _to_frame(tables, reading)
     return reading

@@ -38,7 +38,7 @@ def say(window: dict[str, object], **changes: object) -> str:
     return [*LABELS, REJECTED_LABEL][code]
 
 
-# --- Rules --------------------------------------------------------------------------------------------------------------------------
+# --- Rules ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_window_that_no_rule_speaks_about_is_not_named() -> None:
@@ -130,7 +130,7 @@ def test_no_windows_are_named_nothing() -> None:
     assert predict_baseline(rows(QUIET).head(0)).tolist() == []
 
 
-# --- Lookup -------------------------------------------------------------------------------------------------------------------------
+# --- Lookup -----------------------------------------------------------------------------------------------------------------------
 
 
 def apps(*windows: tuple[str | None, str | None], labels: list[str] | None = None) -> pd.DataFrame:
@@ -186,7 +186,7 @@ def test_the_lookup_names_every_window_in_its_order() -> None:
     assert found.tolist() == [WRITE, DEBUG, BUILD]
 
 
-# --- A model beside a baseline --------------------------------------------------------------------------------------------------------
+# --- A model beside a baseline ----------------------------------------------------------------------------------------------------
 
 TRUE = [BREAK, BREAK, BREAK, BUILD, BUILD, READ, WRITE, WRITE]
 MODEL = [BREAK, BREAK, BUILD, BUILD, REJECTED, READ, WRITE, WRITE]

@@ -210,7 +210,7 @@ def test_confusion_counts_have_true_labels_as_rows() -> None:
     assert counts.tolist() == expected.tolist()
 
 
-# --- What is read back --------------------------------------------------------------------------------------------------------------
+# --- What is read back ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
@@ -354,7 +354,7 @@ def test_the_reason_of_a_refused_load_is_kept_beside_the_message(bundle: Path) -
     assert str(bundle) in str(caught.value)
 
 
-# --- The original's own bundles -------------------------------------------------------------------------------------------------------
+# --- The original's own bundles ---------------------------------------------------------------------------------------------------
 
 
 def expected_probabilities(path: Path, rows: pd.DataFrame) -> np.ndarray:

@@ -50,7 +50,7 @@ def fitted_at(home: Home, created_at: object) -> None:
     write_store(home, json.dumps(store))
 
 
-# --- Retrain --------------------------------------------------------------------------------------------------------------------------
+# --- Retrain ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,7 @@ def fitted_at(home: Home, created_at: object) -> None:
 def test_a_retrain_is_due_from_the_border_on(age: timedelta, due: bool) -> None:
     found = check_retrain_due(last(), now=DECIDED + age, cadence_days=7)
     assert (found.due, found.due_at) == (due, DECIDED + WEEK)
+    assert ("retrain is due: " in found.reason) is due
 
 
 def test_cadence_counts_from_the_decision_and_not_from_the_as_of_time_of_its_data() -> None:
@@ -105,7 +106,7 @@ def test_times_of_different_zones_are_compared_as_times() -> None:
     assert not check_retrain_due(elsewhere, now=DECIDED + WEEK - MICROSECOND, cadence_days=7).due
 
 
-# --- What was decided last --------------------------------------------------------------------------------------------------------------
+# --- What was decided last --------------------------------------------------------------------------------------------------------
 
 
 def test_the_last_decided_run_is_read_back_as_it_was(home: Home) -> None:
@@ -132,7 +133,7 @@ def test_a_last_decided_time_without_a_zone_does_not_stop_retraining(home: Home)
     assert check_retrain_due(read_last_decided(home), now=DECIDED + WEEK, cadence_days=7).due
 
 
-# --- Calibrators ------------------------------------------------------------------------------------------------------------------------
+# --- Calibrators ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("age", "due"), [(WEEK, True), (WEEK - MICROSECOND, False), (timedelta(0), False), (2 * WEEK, True)])

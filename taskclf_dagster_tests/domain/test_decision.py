@@ -39,7 +39,7 @@ def verdict_of(gates: list[RegressionGate], *, auto_promote: bool = True) -> Ver
     return decide(gates, feasible(), auto_promote=auto_promote)[0]
 
 
-# --- What follows from the gates ------------------------------------------------------------------------------------------------------
+# --- What follows from the gates --------------------------------------------------------------------------------------------------
 
 
 def test_every_gate_is_required() -> None:
@@ -68,7 +68,7 @@ def test_one_gate_decides_when_all_others_pass(name: str, status: Status | None)
 def test_any_combination_promotes_only_if_every_required_gate_passes_or_may_be_not_applicable() -> None:
     rng = np.random.default_rng(11)
     seen = dict.fromkeys(("PROMOTE", "REJECT", "HOLD"), 0)
-    for _ in range(3000):
+    for _ in range(600):
         likely = rng.choice([0.5, 0.9, 0.99])
         drawn = [rng.choice([*STATUSES, "missing"], p=[likely, *[(1 - likely) / 5] * 5]) for _ in REQUIRED_GATES]
         statuses = dict(zip(REQUIRED_GATES, drawn, strict=True))
@@ -77,7 +77,7 @@ def test_any_combination_promotes_only_if_every_required_gate_passes_or_may_be_n
         gates = [gate(name, status) for name, status in statuses.items() if status != "missing"]
         assert verdict_of(gates) == expected, statuses
         seen[expected] += 1
-    assert min(seen.values()) > 100
+    assert min(seen.values()) > 30
 
 
 def test_no_gates_at_all_never_promote() -> None:
@@ -140,7 +140,7 @@ def test_data_on_which_nothing_could_be_promoted_holds_in_the_words_of_the_pre_f
     assert "Label 26 more minutes of it." in ground.words
 
 
-# --- Where the bundle goes --------------------------------------------------------------------------------------------------------------
+# --- Where the bundle goes --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_each_verdict_has_its_place_for_the_bundle(
     assert decision.moves_pointer is moves
 
 
-# --- The seal -------------------------------------------------------------------------------------------------------------------------
+# --- The seal ---------------------------------------------------------------------------------------------------------------------
 
 
 def full_decision(home: Home) -> PromotionDecision:
@@ -319,7 +319,7 @@ def test_a_decision_with_a_key_too_many_is_not_read(home: Home) -> None:
         PromotionDecision.model_validate({**full_decision(home).model_dump(mode="json"), "approved_by": "me"})
 
 
-# --- Files ------------------------------------------------------------------------------------------------------------------------------
+# --- Files ------------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_kept_decision_is_read_back_and_verifies(home: Home) -> None:

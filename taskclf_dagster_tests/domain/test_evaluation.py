@@ -227,7 +227,7 @@ def test_at_most_ten_confusions_are_named() -> None:
     assert {pair.count for pair in found} == {1}
 
 
-# --- Beside scikit-learn ------------------------------------------------------------------------------------------------------------
+# --- Beside scikit-learn ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_all_label_figures_are_those_of_scikit_learn_with_rejects_as_a_ninth_label() -> None:
@@ -309,7 +309,7 @@ def test_certain_and_right_predictions_have_no_calibration_error() -> None:
     assert (found.expected_calibration_error, found.multiclass_brier_score, found.multiclass_log_loss) == (0, 0, 0)
 
 
-# --- Flapping -----------------------------------------------------------------------------------------------------------------------
+# --- Flapping ---------------------------------------------------------------------------------------------------------------------
 
 
 def follows(*lengths: int) -> np.ndarray:
@@ -384,7 +384,7 @@ def test_smoothing_gives_the_labels_that_the_original_wrote(real_homes: Path, we
     assert names[smooth(raw, same)].tolist() == written["predicted_label"].tolist()
 
 
-# --- Keys, files, borders -----------------------------------------------------------------------------------------------------------
+# --- Keys, files, borders ---------------------------------------------------------------------------------------------------------
 
 
 def test_predictions_name_their_windows() -> None:

@@ -95,7 +95,7 @@ def compared(
     return next(found for found in result.gates if found.name == name)
 
 
-# --- All of them ----------------------------------------------------------------------------------------------------------------------
+# --- All of them ------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_candidate_gates_have_these_names_in_this_order() -> None:
@@ -161,7 +161,7 @@ def test_a_report_that_raises_makes_every_gate_on_it_an_error() -> None:
     assert "ZeroDivisionError" in next(each for each in result.gates if each.name == "macro_f1").detail
 
 
-# --- One after the other --------------------------------------------------------------------------------------------------------------
+# --- One after the other ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_bundle_that_does_not_load_fails_with_its_reason() -> None:
@@ -321,7 +321,7 @@ def test_without_held_out_users_seen_and_unseen_do_not_apply(name: str) -> None:
     assert "held out" in found.detail
 
 
-# --- Baselines ------------------------------------------------------------------------------------------------------------------------
+# --- Baselines --------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", ["rule", "lookup"])
@@ -381,7 +381,7 @@ def test_baselines_do_not_apply_when_they_need_not_be_beaten(which: str) -> None
     assert judge(f"beats_{which}_baseline", a_report(), **{which: worse}, config=on).status == "FAIL"
 
 
-# --- Comparative ----------------------------------------------------------------------------------------------------------------------
+# --- Comparative ------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_a_comparison_that_raises_is_an_error(name: str) -> None:
     assert "ZeroDivisionError" in found.detail
 
 
-# --- Results --------------------------------------------------------------------------------------------------------------------------
+# --- Results ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

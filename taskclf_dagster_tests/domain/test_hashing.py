@@ -41,7 +41,7 @@ SAME_VALUES: dict[str, Change] = {
     "rows in another order": lambda f: f.iloc[[2, 0, 3, 1]],
     "another index": lambda f: f.set_index(np.arange(1000, 1004)),
     "columns in another order": lambda f: f[f.columns[::-1]],
-    "text as str": lambda f: f.astype({"app_id": "str", "user_id": "str", "label": "str"}),
+    "text as str": lambda f: f.assign(**{name: f[name].tolist() for name in ("app_id", "user_id", "label")}),
     "text as object": lambda f: f.astype({"user_id": object, "split": object}),
     "categories that do not occur": lambda f: f.assign(
         label=f["label"].cat.add_categories(["Write"]), user_id=f["user_id"].cat.set_categories(["aaron", "alice", "bob"])

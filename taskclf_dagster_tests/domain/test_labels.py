@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,7 +21,7 @@ from taskclf_dagster.domain.labels import (
 )
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.scenario import at, labels_table, make_home, span, weak, write_labels
+from taskclf_dagster_tests.scenario import MINUTE, at, flip_bytes, labels_table, make_home, span, weak, write_labels
 
 LABELS_FILE = "data/processed/labels_v1/labels.parquet"
 GOOD = span(at("09:00"), at("10:00"), "Build")
@@ -288,6 +289,21 @@ def test_a_truncated_store_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(UnreadableFileError, match=r"labels\.parquet"):
         read(home)
+
+
+def test_a_flipped_byte_is_no_error_or_one_of_ours(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    spans = [span(at("09:00") + i * MINUTE, at("09:01") + i * MINUTE, "Build", confidence=0.5) for i in range(30)]
+    write_labels(home, [])
+    pd.DataFrame(spans).to_parquet(home.labels, engine="pyarrow", index=False)  # with the metadata that taskclf's pandas writes
+    refused = 0
+    for _ in flip_bytes(home.labels):
+        try:
+            read(home)
+        except UnreadableFileError:
+            refused += 1
+    assert refused > 20
+    assert len(read(home).spans) == 30
 
 
 # --- Changes of the store ---------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ def metrics(macro_f1: float) -> BundleMetrics:
     return BundleMetrics(macro_f1=macro_f1, weighted_f1=0.5, confusion_matrix=[], label_names=[])
 
 
-# --- Ranking ----------------------------------------------------------------------------------------------------------------------------
+# --- Ranking ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_bundles_are_ranked_by_macro_f1_first(home: Home) -> None:
@@ -139,7 +139,7 @@ def test_no_folder_and_an_empty_folder_have_no_best(home: Home) -> None:
     assert find_latest_model(home.models) is None
 
 
-# --- What is left out ---------------------------------------------------------------------------------------------------------------------
+# --- What is left out -------------------------------------------------------------------------------------------------------------
 
 
 def test_only_folders_that_are_not_hidden_are_bundles(home: Home) -> None:
@@ -245,7 +245,7 @@ def test_selection_writes_nothing(home: Home) -> None:
     assert contents(home.root) == before
 
 
-# --- Newest, switching ------------------------------------------------------------------------------------------------------------------
+# --- Newest, switching ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_latest_model_is_found_by_time_and_not_by_text(home: Home) -> None:
@@ -281,7 +281,7 @@ def test_another_bundle_is_preferred_from_the_border_of_improvement_on(
     assert should_switch_active(before, metrics(candidate), min_improvement=min_improvement) is switch
 
 
-# --- index.json ---------------------------------------------------------------------------------------------------------------------------
+# --- index.json -------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_index_has_the_keys_of_the_contract_and_relative_paths(home: Home) -> None:

@@ -31,6 +31,7 @@ from taskclf_dagster_tests.scenario import (
     MINUTE,
     MONDAY,
     at,
+    flip_bytes,
     learnable_home,
     make_home,
     retrain_config,
@@ -265,12 +266,13 @@ def test_a_home_of_one_hour_has_no_validation_part_and_says_so(tmp_path: Path) -
     assert "no validation windows" in record.blockers[0]
 
 
-def test_the_pre_flight_is_part_of_the_record(tmp_path: Path) -> None:
-    few = snapshot(spaced_home(tmp_path / "few"), min_class_windows=30)[0].feasibility
-    assert not few.promotable
-    assert "BreakIdle has 0 test windows" in few.words
-    home = spaced_home(tmp_path / "enough", "BreakIdle", "Build")
+def test_the_pre_flight_judges_the_test_part(tmp_path: Path) -> None:
+    # Sessions 17 to 19 are the test part: Build, BreakIdle, Build. Of twenty sessions ten are BreakIdle.
+    home = spaced_home(tmp_path, "BreakIdle", "Build")
     assert snapshot(home, min_class_windows=3)[0].feasibility.promotable
+    found = snapshot(home, min_class_windows=4)[0].feasibility
+    assert (found.promotable, found.judged_classes) == (False, ["Build"])
+    assert found.reasons == ["BreakIdle has 3 test windows (30 in all) and must be judged on at least 4"]
 
 
 # --- The name of the contents -----------------------------------------------------------------------------------------------------
@@ -378,6 +380,18 @@ def test_a_damaged_snapshot_is_an_error_that_names_the_file_and_the_fix(tmp_path
         read_snapshot_rows(home.root / record.path)
     assert str(path) in str(caught.value)
     assert "Materialize dataset_snapshot again" in str(caught.value)
+
+
+def test_a_flipped_byte_is_no_error_or_one_of_ours(tmp_path: Path) -> None:
+    home, record, rows = _saved(tmp_path)
+    refused = 0
+    for _ in flip_bytes(home.root / record.path / "windows.parquet"):
+        try:
+            read_snapshot_rows(home.root / record.path, splits=("train",))
+        except SnapshotError:
+            refused += 1
+    assert refused > 20
+    assert holds_every_label_of(home.root / record.path, rows)
 
 
 @DAMAGES

@@ -4,7 +4,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.promotion import active_pointer
 from taskclf_dagster.defs.resources import HomeResource
-from taskclf_dagster.domain.registry import find_history_disagreement, find_pointer_problem
+from taskclf_dagster.domain.champion import find_history_disagreement, find_pointer_problem
 
 
 @dg.asset_check(asset=active_pointer, pool="retrain", description="active.json names a bundle within the home that loads.")

@@ -1,0 +1,144 @@
+"""The champion: which model taskclf runs, found the way taskclf finds it, or the next best that loads (contract, section 8).
+
+Readers only: nothing here writes. Changing what taskclf runs belongs to `registry`.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from taskclf_dagster.domain.bundle import LoadedModel, load_bundle
+from taskclf_dagster.domain.files import read_json_object
+from taskclf_dagster.domain.registry import read_active, read_history, resolve_model_dir
+from taskclf_dagster.domain.selection import ExclusionRecord, find_best_loadable_model
+from taskclf_dagster.errors import BundleError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+ChampionSource = Literal["policy", "pointer", "last_known_good", "best_by_rank", "none"]
+ChampionState = Literal["ok", "none", "unreadable", "incompatible"]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model a challenger is compared with.
+
+    Attributes:
+        state: ok; none where nothing was ever promoted; unreadable or incompatible where what taskclf runs cannot be loaded and the
+            history holds nothing that can.
+        source: where it was found.
+        model: the loaded model, exactly where the state is ok.
+        warnings: everything a person should know about how it was found.
+    """
+
+    state: ChampionState
+    source: ChampionSource
+    model: LoadedModel | None
+    model_dir: str | None
+    reason: str
+    warnings: list[str] = field(default_factory=list)
+    excluded: list[ExclusionRecord] = field(default_factory=list)
+
+
+def resolve_active_model(home: Home) -> Champion:
+    """Finds what taskclf runs, and loads it; never writes.
+
+    The inference policy's model where there is a policy, else the pointer's. If that cannot be loaded: the last model of the history
+    that can. Without pointer and policy: the last known good of the history, else the best by rank, else none.
+    """
+    warnings: list[str] = []
+    policy_dir = _read_policy_dir(home, warnings)
+    pointer_dir, pointer_problem = _read_pointer_dir(home)
+    if policy_dir and pointer_dir and policy_dir != pointer_dir:
+        names = f"{home.inference_policy.name} names {policy_dir}, {home.active_pointer.name} names {pointer_dir}"
+        warnings.append(f"{names}: taskclf runs the first")
+    if policy_dir and pointer_problem:
+        warnings.append(f"{pointer_problem} taskclf runs what the policy names.")
+    named = policy_dir or pointer_dir
+    source: ChampionSource = "policy" if policy_dir else "pointer"
+    problem = None if policy_dir else pointer_problem
+    if named is not None:
+        try:
+            model = load_bundle(resolve_model_dir(home, named))
+        except BundleError as error:
+            problem = error.reason
+        else:
+            return Champion("ok", source, model, named, f"named by the {source}", warnings)
+    if problem is not None:
+        warnings.append(f"what the {source} names cannot be used ({problem}): falling back to the last known good model of the history")
+    good = _last_known_good(home, named, warnings)
+    if good is not None:
+        return good
+    if problem is not None:
+        state: ChampionState = "incompatible" if problem.startswith("incompatible") else "unreadable"
+        return Champion(state, source, None, named, problem, warnings)
+    best, report = find_best_loadable_model(home.models)
+    warnings.extend(f"{record.path} is left out: {record.reason}" for record in report.excluded)
+    if best is None:
+        return Champion("none", "none", None, None, "no model was ever promoted", warnings, report.excluded)
+    reason = "no pointer and no model of a history that loads: the best by stored validation score"
+    return Champion("ok", "best_by_rank", load_bundle(best.path), f"{home.models.name}/{best.model_id}", reason, warnings, report.excluded)
+
+
+def find_pointer_problem(home: Home) -> str | None:
+    """Why active.json does not name a bundle that loads, or None."""
+    try:
+        pointer = read_active(home)
+        if pointer is None:
+            return f"{home.active_pointer} does not exist"
+        load_bundle(resolve_model_dir(home, pointer.model_dir))
+    except (UnreadableFileError, BundleError) as error:
+        return str(error)
+    return None
+
+
+def find_history_disagreement(home: Home) -> str | None:
+    """How active.json, inference_policy.json and the last line of the history differ, or None."""
+    warnings: list[str] = []
+    pointer_dir, problem = _read_pointer_dir(home)
+    if problem is not None:
+        return problem
+    entries, _ = read_history(home)
+    last = entries[-1].new.model_dir if entries else None
+    policy_dir = _read_policy_dir(home, warnings)
+    if pointer_dir != last:
+        return f"active.json names {pointer_dir}, the last line of the history {last}"
+    if home.inference_policy.exists() and policy_dir != pointer_dir:
+        return f"active.json names {pointer_dir}, inference_policy.json {policy_dir}"
+    return None
+
+
+def _last_known_good(home: Home, broken: str | None, warnings: list[str]) -> Champion | None:
+    """The last model of the history that loads, other than the one known to be broken."""
+    entries, history_warnings = read_history(home)
+    warnings.extend(history_warnings)
+    for model_dir in dict.fromkeys(entry.new.model_dir for entry in reversed(entries)):
+        if model_dir == broken:
+            continue
+        try:
+            model = load_bundle(resolve_model_dir(home, model_dir))
+        except BundleError as error:
+            warnings.append(f"{model_dir} of the history cannot be used ({error.reason})")
+            continue
+        return Champion("ok", "last_known_good", model, model_dir, "last model of the history that loads", warnings)
+    return None
+
+
+def _read_policy_dir(home: Home, warnings: list[str]) -> str | None:
+    if not home.inference_policy.exists():
+        return None
+    try:
+        model_dir = read_json_object(home.inference_policy).get("model_dir")
+    except UnreadableFileError as error:
+        warnings.append(f"{error} The active pointer is used instead.")
+        return None
+    if not isinstance(model_dir, str):
+        warnings.append(f"{home.inference_policy.name} names no model_dir; the active pointer is used instead")
+        return None
+    return model_dir
+
+
+def _read_pointer_dir(home: Home) -> tuple[str | None, str | None]:
+    try:
+        pointer = read_active(home)
+    except UnreadableFileError as error:
+        return None, str(error)
+    return (None, None) if pointer is None else (pointer.model_dir, None)
