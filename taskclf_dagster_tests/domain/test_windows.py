@@ -665,7 +665,7 @@ def test_nothing_but_unreadable_days_is_an_error_even_if_they_may_be_skipped(tmp
     home = make_home(tmp_path)
     for day in (MONDAY, TUESDAY):
         _garbage(write_day(home, day, windows_frame()))
-    with pytest.raises(UnreadableFileError, match="date=2026-01-06.*cannot be read"):
+    with pytest.raises(UnreadableFileError, match=r"date=2026-01-06.*cannot be read"):
         read(home, skip_unreadable_days=True)
 
 
