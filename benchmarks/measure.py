@@ -68,7 +68,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     """One retrain without Dagster: the bodies of the assets and of the standalone checks, in the order in which the job runs them."""
     from taskclf_dagster import provenance
     from taskclf_dagster.domain import challenger as training
-    from taskclf_dagster.domain import hashing, labeled, pipeline, registry, reports, snapshot, split
+    from taskclf_dagster.domain import champion, hashing, labeled, pipeline, registry, reports, snapshot, split
 
     with step("label_windows"):
         record, frame = labeled.label_windows(home, as_of=as_of, config=config)
@@ -112,8 +112,8 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step("promote"):
         registry.promote(home, decision, at=as_of)
     with step(CHECK + "pointer_and_history"):
-        registry.find_pointer_problem(home)
-        registry.find_history_disagreement(home)
+        champion.find_pointer_problem(home)
+        champion.find_history_disagreement(home)
     return dataset, model, ours, theirs
 
 

@@ -4,6 +4,7 @@ Makes the data and the tables; `measure.py` measures. README.md explains the row
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tabulate import tabulate
 
-from taskclf_dagster.demo import generate_demo_home
+from taskclf_dagster import demo
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE / ".data"
@@ -37,14 +38,18 @@ Rows = dict[str, dict[str, float]]
 
 
 def generate(windows: int) -> Path:
-    """A home with exactly so many v1 windows in 30 days, made once; where there are more, the oldest are cut off."""
-    folder = DATA / f"home-{windows}"
-    if (folder / "complete").exists():
+    """A home with exactly so many v1 windows in 30 days, made once for each version of the generator.
+
+    The generator makes somewhat more; the oldest are cut off.
+    """
+    source = hashlib.sha256(Path(demo.__file__).read_bytes()).hexdigest()
+    folder, complete = DATA / f"home-{windows}", DATA / f"home-{windows}" / "complete"
+    if complete.exists() and complete.read_text(encoding="utf-8") == source:
         return folder
     users, surplus = max(1, windows // WINDOWS_PER_USER), -1
     while surplus < 0:
         shutil.rmtree(folder, ignore_errors=True)
-        surplus = generate_demo_home(folder, end=LAST_DAY, users=users, days=DAYS).windows - windows
+        surplus = demo.generate_demo_home(folder, end=LAST_DAY, users=users, days=DAYS).windows - windows
         users += 1
     for path in sorted(folder.glob("data/processed/features_v1/date=*/features.parquet")):
         table = pq.read_table(path, partitioning=None)
@@ -53,7 +58,7 @@ def generate(windows: int) -> Path:
         elif surplus > 0:
             pq.write_table(table.slice(surplus), path)
         surplus = max(0, surplus - len(table))
-    (folder / "complete").touch()
+    complete.write_text(source, encoding="utf-8")
     return folder
 
 

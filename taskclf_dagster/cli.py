@@ -26,7 +26,7 @@ from taskclf_dagster.domain.features import SchemaVersion
 from taskclf_dagster.domain.registry import read_active
 from taskclf_dagster.domain.selection import SelectionPolicy, find_best_model, should_switch_active, summarize
 from taskclf_dagster.domain.triggers import assess_trigger
-from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
+from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
 
@@ -153,7 +153,7 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
 
     The ranking is for information: what runs is what the pointer names.
     """
-    place = _home_resource(home).open()
+    place = _existing_home(home)
     settings = RunSettingsResource(config_path=None if config is None else str(config.absolute())).load_config()
     report = find_best_model(place.models, SelectionPolicy(min_improvement=settings.min_improvement))
     active = _active_model(place)
@@ -185,7 +185,7 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
 @json_option
 def history(home: Path | None, limit: int, as_json: bool) -> None:
     """List the decisions made for this home, newest first."""
-    place = _home_resource(home).open()
+    place = _existing_home(home)
     decisions, damaged = list_decisions(place)
     shown = decisions[:limit]
     if as_json:
@@ -255,6 +255,13 @@ def _params(**fields: object) -> RetrainParams:
 
 def _home_resource(home: Path | None) -> HomeResource:
     return HomeResource(root=None if home is None else str(home.absolute()))
+
+
+def _existing_home(home: Path | None) -> Home:
+    place = _home_resource(home).open()
+    if not place.root.is_dir():
+        raise HomeNotFoundError(place.root)
+    return place
 
 
 def _open_instance() -> dg.DagsterInstance:

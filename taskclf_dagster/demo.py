@@ -56,7 +56,7 @@ _DOMAINS = np.array(["code_hosting", "docs", "search", "productivity", "email_we
 _BREAK, _BUILD, _COMMUNICATE, _DEBUG, _MEET, _READ, _REVIEW, _WRITE = range(len(LABELS))
 _AWAY = -1
 _ODDS = len(LABELS)  # odds and ends: what people do for some minutes in the midst of any task
-_ODDS_CHANCE, _ODDS_MINUTES = 0.052, 3
+_ODDS_CHANCE, _ODDS_MINUTES = 0.048, 3
 _MINUTE_NOISE, _BLOCK_NOISE = 0.32, 0.06  # spread of the logarithm of the rates
 _TITLES_PER_APP = 12
 _SESSION_GAP = 5  # minutes without a window, after which a new session begins
@@ -79,9 +79,9 @@ _DOMAIN_MIX = _MIX[:, len(_APPS) :].cumsum(axis=1)
 _INPUTS = ("keys_per_min", "shortcut_rate", "clicks_per_min", "scroll_events_per_min", "mouse_distance")
 _RATES = np.array(  # one row an input: the median in a minute of each task
     [
-        [0.0, 76.0, 48.0, 26.0, 7.0, 3.0, 14.0, 132.0, 18.0],
+        [0.0, 78.0, 46.0, 26.0, 7.0, 3.0, 14.0, 132.0, 18.0],
         [0.0, 5.0, 0.8, 7.0, 0.3, 0.4, 1.5, 1.3, 1.3],
-        [0.0, 6.5, 11.0, 15.0, 4.0, 6.0, 18.0, 3.5, 8.5],
+        [0.0, 6.5, 12.0, 15.0, 4.0, 6.0, 18.0, 3.5, 8.5],
         [0.0, 5.0, 6.0, 12.0, 1.5, 20.0, 26.0, 3.0, 8.0],
         [0.0, 300.0, 430.0, 700.0, 170.0, 390.0, 850.0, 200.0, 370.0],
     ]
@@ -290,7 +290,7 @@ def _invent_person(marker: _Marker, index: int) -> _Person:
     user_id = DEFAULT_USER if marker.rows == "v2" else str(uuid.UUID(bytes=rng.bytes(16), version=4))
     liking = rng.exponential(size=len(_APP_IDS)) ** 2
     liking[_NEW] = 0
-    slots = _MIX[:, : len(_APPS)] * rng.gamma(15, 1 / 15, (len(_MIX), len(_APPS)))
+    slots = _MIX[:, : len(_APPS)] * rng.gamma(25, 1 / 25, (len(_MIX), len(_APPS)))
     apps = (slots / slots.sum(axis=1, keepdims=True))[:, _SLOT] * (liking / np.bincount(_SLOT, liking)[_SLOT])
     later = apps.copy()
     later[:, :_NEW] *= 0.55
@@ -303,7 +303,7 @@ def _invent_person(marker: _Marker, index: int) -> _Person:
         start=start,
         lunch=start + int(rng.integers(200, 270)),
         appetite=rng.gamma(60, 1 / 60, len(LABELS)),
-        rates=_RATES * np.exp(rng.normal(0, 0.2, (len(_INPUTS), 1)) + rng.normal(0, 0.08, _RATES.shape)),
+        rates=_RATES * np.exp(rng.normal(0, 0.2, (len(_INPUTS), 1)) + rng.normal(0, 0.04, _RATES.shape)),
         app_mixes=(apps.cumsum(axis=1), later.cumsum(axis=1)),
         title_hashes=np.array([hashlib.sha256(f"{user_id} {title}".encode()).hexdigest()[:12] for title in titles], dtype=object),
         title_columns=_invent_titles(rng, len(titles)) if marker.rows == "v3" else {},
@@ -334,7 +334,7 @@ def _live(person: _Person, day: date, marker: _Marker) -> tuple[Columns, Columns
     minute = start[block] + np.arange(len(block)) - np.repeat(recorded.cumsum() - recorded, recorded)
     session_starts = np.diff(minute, prepend=-1000) > _SESSION_GAP + 1
     session_row = np.maximum.accumulate(np.where(session_starts, np.arange(len(minute)), 0))
-    unsettled = _ODDS_CHANCE * (1 + 0.04 * min(max((day - marker.drift_from).days + 1, 0), 2 * DRIFT_DAYS))
+    unsettled = _ODDS_CHANCE * (1 + 0.03 * min(max((day - marker.drift_from).days + 1, 0), 2 * DRIFT_DAYS))
     drifting_off = np.convolve(rng.random(len(minute)) < unsettled, np.ones(_ODDS_MINUTES))[: len(minute)] > 0
     doing = np.where(drifting_off & (task[block] != _BREAK), _ODDS, task[block])
     line = _Timeline(minute, block, doing, session_row)

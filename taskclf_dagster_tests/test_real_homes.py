@@ -37,6 +37,7 @@ WINDOWS = 5260
 class Run:
     """A whole run with the shipped settings on a copy of a real home."""
 
+    name: str
     home: Home
     before: dict[str, bytes]
     result: dg.ExecuteInProcessResult
@@ -70,7 +71,7 @@ def _run(source: Path, target: Path, *, as_of: str) -> Run:
         result = definitions.resolve_job_def("retrain").execute_in_process(
             run_config={"as_of": as_of}, instance=instance, raise_on_error=False
         )
-    return Run(home, before, result)
+    return Run(source.name, home, before, result)
 
 
 @pytest.fixture(scope="module", params=["academic-v1", "academic-v3"])
@@ -93,7 +94,7 @@ def test_every_day_of_a_real_person_is_read_and_breaks_no_contract(person: Run) 
     assert [e.check_name for e in person.checks.values() if e.blocking and not e.passed] == []
     labeled = person.result.output_for_node("labeled_windows")
     assert (labeled.windows, len(labeled.days), labeled.unreadable_days) == (WINDOWS, 20, [])
-    assert labeled.schema_version == person.home.root.parent.name[-2:] or labeled.schema_version in ("v1", "v3")
+    assert f"academic-{labeled.schema_version}" == person.name
     assert labeled.gold > 3000
 
 

@@ -11,8 +11,10 @@ from pydantic import Field
 from taskclf_dagster.defs.assets.common import GROUP
 from taskclf_dagster.defs.resources import RunSettingsResource
 from taskclf_dagster.domain.decision import PromotionDecision
+from taskclf_dagster.errors import TaskclfDagsterError
 
 RETRAIN = "retrain"
+OWN_ERRORS = f"{TaskclfDagsterError.__module__}."
 MAX_RUNTIME_SECONDS = 30 * 60
 
 
@@ -95,9 +97,9 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
         return "\n".join(f"{e.asset_key.to_user_string()}: {e.check_name}: {e.description}" for e in red)
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
     error = next((e for e in errors if e is not None), None)
-    while error is not None and error.cause is not None:
-        error = error.cause
     if error is None:
         return "the run failed before any step; see the run's log"
-    own, _, words = error.message.strip().partition(": ")
-    return words if own.startswith("taskclf_dagster.errors.") else error.message.strip()
+    while not error.message.startswith(OWN_ERRORS) and error.cause is not None:
+        error = error.cause
+    message = error.message.strip()
+    return message.partition(": ")[2] if message.startswith(OWN_ERRORS) else message

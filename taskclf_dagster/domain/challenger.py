@@ -6,6 +6,7 @@ Training itself belongs to `training`, the bundle's format to `bundle`.
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,8 @@ class ChallengerModel(Record):
         macro_f1, weighted_f1: on the validation split, arg-max without reject, as in metrics.json [0 to 1, higher is better].
         timings: seconds by step.
     """
+
+    unhashed: ClassVar[frozenset[str]] = frozenset({"timings"})
 
     model_id: str
     path: str

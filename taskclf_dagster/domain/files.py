@@ -9,6 +9,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,14 +17,19 @@ from taskclf_dagster.errors import UnreadableFileError
 
 
 class Record(BaseModel):
-    """Base of all immutable records: unknown keys are refused, and its hash names its contents."""
+    """Base of all immutable records: unknown keys are refused, and its hash names its contents.
+
+    Attributes:
+        unhashed: fields that differ between equal runs, such as timings; the hash leaves them out.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    unhashed: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def record_hash(self) -> str:
         """SHA-256 over the canonical JSON of the record."""
-        return json_hash(self.model_dump(mode="json"))
+        return json_hash(self.model_dump(mode="json", exclude=set(self.unhashed)))
 
 
 def canonical_json(value: object) -> str:

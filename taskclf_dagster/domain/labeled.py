@@ -108,6 +108,20 @@ def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame
     return record.model_copy(update={"path": str(path.relative_to(home.root)), "digest": digest})
 
 
+def stored_columns(home: Home, record: LabeledWindows) -> list[str]:
+    """Names of the columns in the file behind a record.
+
+    Raises:
+        DataContractError, SnapshotError: as `load_labeled_windows`.
+    """
+    path = _path_of(home, record)
+    try:
+        with pa.memory_map(str(path)) as source:
+            return list(pa.ipc.open_file(source).schema.names)
+    except (pa.ArrowException, OSError) as error:
+        raise SnapshotError(path, f"the labeled windows behind it cannot be read: {error}") from error
+
+
 def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] | None = None) -> pd.DataFrame:
     """Reads the frame of a record, all of its columns or some.
 
@@ -115,9 +129,7 @@ def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] 
         DataContractError: the record has findings, so there is nothing to go on with.
         SnapshotError: the file is gone or not readable, or is read as a whole and does not have the recorded hash.
     """
-    if record.path is None:
-        raise DataContractError("labeled_windows", [str(finding) for finding in record.findings])
-    path = home.root / record.path
+    path = _path_of(home, record)
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
@@ -128,6 +140,12 @@ def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] 
     if columns is None and frame_digest(frame) != record.digest:
         raise SnapshotError(path, "the labeled windows behind it do not have the hash of their record")
     return frame
+
+
+def _path_of(home: Home, record: LabeledWindows) -> Path:
+    if record.path is None:
+        raise DataContractError("labeled_windows", [str(finding) for finding in record.findings])
+    return home.root / record.path
 
 
 def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:

@@ -4,6 +4,7 @@ Scoring itself belongs to `evaluation`, who the champion is to `registry`.
 """
 
 from datetime import date, timedelta
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +35,10 @@ class ChallengerReport(Record):
 
     Attributes:
         failure: why it could not be scored; None where it could.
-        files: SHA-256 of every file of the bundle that was scored.
+        files: SHA-256 of every file of the bundle that was scored; metadata.json has timings, so they are not part of the hash.
     """
+
+    unhashed: ClassVar[frozenset[str]] = frozenset({"files"})
 
     model_id: str
     failure: str | None

@@ -273,16 +273,27 @@ def test_pictures_are_small_images_in_markdown(run: Run, asset: str, names: set[
 
 @pytest.mark.parametrize("asset", ASSETS)
 def test_the_data_version_of_an_asset_is_the_hash_of_its_record(run: Run, asset: str) -> None:
-    assert run.made[asset].tags["dagster/data_version"] == json_hash(run.record(asset))
+    differs_between_equal_runs = {"challenger_model": "timings", "challenger_report": "files"}.get(asset)
+    record = {name: value for name, value in run.record(asset).items() if name != differs_between_equal_runs}
+    assert run.made[asset].tags["dagster/data_version"] == json_hash(record)
 
 
-@pytest.mark.parametrize("asset", ASSETS)
+@pytest.mark.parametrize("asset", ASSETS[:5])  # a decision names files of the bundle, whose metadata has timings
 def test_equal_input_gives_an_equal_data_version(runs: tuple[Run, Run], asset: str) -> None:
     first, second = (run.made[asset].tags["dagster/data_version"] for run in runs)
     assert first == second
 
 
-def test_other_labels_give_another_data_version(run: Run, config: Path, tmp_path: Path) -> None:
+def test_the_same_home_time_and_settings_give_the_same_dataset_trees_and_decision(runs: tuple[Run, Run]) -> None:
+    first, second = runs
+    assert first.record("dataset_snapshot")["dataset_digest"] == second.record("dataset_snapshot")["dataset_digest"]
+    assert first.record("challenger_model")["tree_hash"] == second.record("challenger_model")["tree_hash"]
+    one, two = (run.record("promotion_decision") for run in runs)
+    assert (one["verdict"], one["reason"], one["gates"]) == (two["verdict"], two["reason"], two["gates"])
+    assert one["comparison"] == two["comparison"]
+
+
+def test_other_labels_give_another_data_version(tmp_path: Path) -> None:
     home = learnable_home(tmp_path, users=1, days=2)
     definitions = build_definitions(home=HomeResource(root=str(home.root)), clock=ClockResource(fixed=AS_OF.isoformat()))
     job = definitions.resolve_implicit_global_asset_job_def()

@@ -5,7 +5,7 @@ import dagster as dg
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.resources import HomeResource
 from taskclf_dagster.domain.hashing import frame_digest
-from taskclf_dagster.domain.labeled import LabeledWindows, load_labeled_windows
+from taskclf_dagster.domain.labeled import LabeledWindows, load_labeled_windows, stored_columns
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, read_snapshot_rows
 from taskclf_dagster.domain.split import find_split_overlaps
 
@@ -23,7 +23,7 @@ def keys_are_unique(labeled_windows: LabeledWindows, home: HomeResource) -> dg.A
 @dg.asset_check(asset=labeled_windows, blocking=True, pool="retrain", description="No column starting with raw_ was kept (privacy).")
 def no_raw_columns(labeled_windows: LabeledWindows, home: HomeResource) -> dg.AssetCheckResult:
     """Looks at the columns of the file behind the asset."""
-    raw = [column for column in load_labeled_windows(home.open(), labeled_windows).columns if column.startswith("raw_")]
+    raw = [column for column in stored_columns(home.open(), labeled_windows) if column.startswith("raw_")]
     dropped = ", ".join(labeled_windows.raw_columns_dropped) or "none"
     words = f"Kept: {', '.join(raw)}." if raw else f"None kept; dropped at the door: {dropped}."
     return dg.AssetCheckResult(
