@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.domain.baseline import fit_lookup, predict_baseline
@@ -335,6 +337,21 @@ def test_a_v1_champion_is_scored_with_its_own_features_on_a_v3_snapshot(upgraded
     assert record.windows_without_features == 0
     assert record.report.rows_digest == challenger.report.rows_digest
     assert record.report.macro_f1 > 0.5  # its own features, not zeros
+
+
+def test_what_the_champion_sees_comes_from_the_partitions_of_its_own_version(upgraded: Judged) -> None:
+    before = upgraded.champion().report
+    for path in upgraded.home.features("v1").rglob("*.parquet"):
+        table = pq.read_table(path)
+        flat = {name: pa.array(np.zeros(len(table))) for name in ("keys_per_min", "mouse_distance", "scroll_events_per_min")}
+        for name, values in flat.items():
+            table = table.set_column(table.column_names.index(name), name, values)
+        pq.write_table(table, path)
+    after = upgraded.champion().report
+    assert before is not None
+    assert after is not None
+    assert after.rows_digest == before.rows_digest
+    assert after.accuracy < before.accuracy
 
 
 def test_windows_that_the_champions_version_lacks_are_left_out_and_counted(upgraded: Judged) -> None:
