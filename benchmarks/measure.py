@@ -78,7 +78,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step(CHECK + "keys_are_unique"):
         labeled.load_labeled_windows(home, record, columns=["user_id", "bucket_start_ts"]).duplicated().sum()
     with step(CHECK + "no_raw_columns"):
-        _ = [name for name in labeled.load_labeled_windows(home, record).columns if name.startswith("raw_")]
+        _ = [name for name in labeled.stored_columns(home, record) if name.startswith("raw_")]
     with step("load_labeled_windows"):
         frame = labeled.load_labeled_windows(home, record)
     with step("build_snapshot"):

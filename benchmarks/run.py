@@ -22,6 +22,7 @@ from taskclf_dagster import demo
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE / ".data"
+GENERATOR = sorted(Path(demo.__file__).parent.glob("demo*.py"))
 LAST_DAY, DAYS, WINDOWS_PER_USER, WARM_UP_WINDOWS = date(2026, 6, 30), 30, 10_000, 5_000
 MAX_ELSE_PER_FLOOR, MAX_PEAK_GIB, JUDGED_FROM = 0.25, 1.5, 100_000
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -42,7 +43,7 @@ def generate(windows: int) -> Path:
 
     The generator makes somewhat more; the oldest are cut off.
     """
-    source = hashlib.sha256(Path(demo.__file__).read_bytes()).hexdigest()
+    source = hashlib.sha256(b"".join(path.read_bytes() for path in GENERATOR)).hexdigest()
     folder, complete = DATA / f"home-{windows}", DATA / f"home-{windows}" / "complete"
     if complete.exists() and complete.read_text(encoding="utf-8") == source:
         return folder

@@ -278,7 +278,7 @@ class _ProgressHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {})
         message = str(meta.get("orig_message") or record.getMessage())
-        if not meta.get("dagster_event") and not message.startswith("Skipping step"):
+        if not meta.get("dagster_event") and not message.startswith(("Skipping step", "Dependencies for step")):
             click.echo(f"{meta.get('step_key') or 'run'}: {message}")
 
 
@@ -289,3 +289,7 @@ def _progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     logger.propagate = False
     logger.handlers = [_ProgressHandler()]
     return logger
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from taskclf_dagster.demo_days import DRIFT_DAYS, PROVENANCE, Columns, Plan, invent_person, live_day
+from taskclf_dagster.demo_days import PROVENANCE, Columns, Plan, invent_person, live_day
+from taskclf_dagster.demo_habits import DRIFT_DAYS
 from taskclf_dagster.domain.features import SCHEMA_VERSIONS, SCHEMAS, ColumnType, SchemaVersion
 from taskclf_dagster.domain.files import Record, read_json_object, write_atomic, write_json
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError

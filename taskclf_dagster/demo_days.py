@@ -27,6 +27,7 @@ from taskclf_dagster.demo_habits import (
     CONFUSED_WITH,
     DOMAIN_MIX,
     DOMAINS,
+    DRIFT_DAYS,
     DRIFT_FACTOR,
     DRIFT_LIKING,
     FLIPS,
@@ -59,8 +60,6 @@ Bools = npt.NDArray[np.bool_]
 Columns = dict[str, npt.NDArray[np.generic] | Sequence[object]]
 
 PROVENANCE = "manual:demo"
-DRIFT_DAYS = 7
-"""The last days of a new home, in which a new app appears and habits shift; days added later continue like them."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +208,7 @@ def _sharedday(person: Person, rng: np.random.Generator, weekday: int, drifted: 
                 add(glance, glance, COMMUNICATE)
                 add(int(rng.integers(7, 16)), 0, AWAY)
         weights = liking * STARTS[np.searchsorted(turns, minute, side="right")] / (1 + done / 20)
-        if blocks and blocks[-1][3] != AWAY:
-            weights[blocks[-1][3]] = 0
+        weights[blocks[-1][3] if blocks and blocks[-1][3] != AWAY else BREAK] = 0  # nobody comes back only to have a break
         task = int(_pick(weights.cumsum()[None, :] / weights.sum(), rng)[0])
         length = int(np.clip(rng.lognormal(np.log(LENGTH[task]), 0.4), 5, 55))
         add(length, length, task)

@@ -7,6 +7,8 @@ import numpy as np
 
 from taskclf_dagster.domain.features import LABELS
 
+DRIFT_DAYS = 7
+"""The last days of a new home, in which a new app appears and habits shift; days added later continue like them."""
 NEW_APP = "dev.zed.Zed"
 
 APPS = {

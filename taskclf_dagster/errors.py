@@ -50,7 +50,8 @@ class AsOfError(TaskclfDagsterError):
     """The as-of time is not an ISO 8601 date or time."""
 
     def __init__(self, value: str) -> None:
-        super().__init__(f"as_of is {value!r}, but must be an ISO 8601 date or time such as 2026-02-04 or 2026-02-04T06:00:00+01:00.")
+        examples = "such as 2026-02-04 or 2026-02-04T06:00:00+01:00"
+        super().__init__(f"as_of is {value!r}, but must be an ISO 8601 date or time {examples}, from 1990 on.")
 
 
 class DataContractError(TaskclfDagsterError):
@@ -74,6 +75,14 @@ class SnapshotError(TaskclfDagsterError):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"Dataset snapshot {path} cannot be used: {reason.rstrip('.')}. Materialize dataset_snapshot again.")
+
+
+class RecordsDoNotMatchError(TaskclfDagsterError):
+    """Records of different runs or settings were about to be judged together."""
+
+    def __init__(self, findings: list[str]) -> None:
+        lines = "\n".join(f"  - {finding}" for finding in findings)
+        super().__init__(f"These records do not belong together, so nothing was decided:\n{lines}\nMaterialize the whole graph again.")
 
 
 class DecisionNotVerifiedError(TaskclfDagsterError):

@@ -21,7 +21,7 @@ from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, deci
 from taskclf_dagster.domain.evaluation import ClassScore, EvaluationReport, UserScore
 from taskclf_dagster.domain.feasibility import Feasibility
 from taskclf_dagster.domain.features import LABELS, SCHEMAS, SchemaVersion
-from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, RegressionGate, Status
+from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, RegressionGate, Status, configured_threshold
 from taskclf_dagster.domain.labeled import label_windows
 from taskclf_dagster.domain.registry import find_bundle, pointer_state
 from taskclf_dagster.domain.snapshot import build_snapshot
@@ -372,8 +372,12 @@ def a_report(*, classes: Mapping[str, ClassScore] | None = None, **figures: obje
 def gate(name: str, status: Status = "PASS") -> RegressionGate:
     """One gate with a status and a detail that names it."""
     kind = "comparative" if name in COMPARATIVE_GATES else "candidate"
+    bound = configured_threshold(name, retrain_config())
+    threshold = 0.5 if bound is None else bound
+    low, high = threshold if isinstance(threshold, tuple) else (threshold, threshold + 0.2)
+    observed = {"PASS": 1.0 if name == "loads_and_predicts" else (low + high) / 2, "FAIL": low - 0.01}.get(status)
     return RegressionGate(
-        name=name, kind=kind, status=status, observed=0.9, threshold=0.5, unit="F1, higher is better", detail=f"detail of {name}"
+        name=name, kind=kind, status=status, observed=observed, threshold=threshold, unit="F1, higher is better", detail=f"detail of {name}"
     )
 
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.demo import DemoHome, DemoHomeError, extend_demo_home, generate_demo_home
-from taskclf_dagster.demo_days import DRIFT_DAYS, PROVENANCE
-from taskclf_dagster.demo_habits import NEW_APP
+from taskclf_dagster.demo_days import PROVENANCE
+from taskclf_dagster.demo_habits import DRIFT_DAYS, NEW_APP
 from taskclf_dagster.domain.baseline import compare_with_baseline, fit_lookup, predict_baseline
 from taskclf_dagster.domain.encoding import encode_inputs
 from taskclf_dagster.domain.evaluation import evaluate
@@ -123,11 +123,32 @@ def test_a_rolling_mean_is_that_of_the_windows_before_it_in_the_session(small: D
     assert session["hour_of_day"].tolist() == session["bucket_start_ts"].dt.hour.tolist()
 
 
+def test_changes_and_app_switches_are_those_of_the_session(small: DemoHome) -> None:
+    windows = _windows(small.root)
+    session = windows[windows["session_id"] == windows["session_id"].value_counts().index[0]].sort_values("bucket_start_ts")
+    for name in ("keys_per_min", "clicks_per_min", "mouse_distance"):
+        np.testing.assert_allclose(session[f"{name}_delta"], session[name].diff(), atol=1e-4)
+    apps, starts = session["app_id"].tolist(), session["bucket_start_ts"].tolist()
+    switched_at = [now for now, app, before in zip(starts[1:], apps[1:], apps, strict=False) if app != before]
+    assert len(switched_at) > 5
+    for minutes in (5, 15):
+        expected = [sum(timedelta(0) <= start - at < timedelta(minutes=minutes) for at in switched_at) for start in starts]
+        assert session[f"app_switch_count_last_{minutes}m"].tolist() == expected
+
+
 def test_a_new_app_comes_with_the_drift_in_the_last_week(small: DemoHome) -> None:
     windows = _windows(small.root)
     days = windows.loc[windows["app_id"] == NEW_APP, "bucket_start_ts"].dt.date
     assert days.min() >= END - timedelta(days=DRIFT_DAYS - 1)
     assert days.nunique() >= 5
+
+
+def test_nobody_comes_back_only_to_have_a_break(small: DemoHome) -> None:
+    """A locked screen from a session's first minute on is something a model of few days has never seen, and calls work."""
+    windows = _windows(small.root)
+    first = windows.sort_values("bucket_start_ts").groupby("session_id").head(1)
+    assert len(first) > 20
+    assert not (first["app_category"] == "lockscreen").any()
 
 
 def test_the_marker_says_what_made_the_home(small: DemoHome) -> None:

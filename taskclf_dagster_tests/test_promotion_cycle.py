@@ -599,7 +599,7 @@ def test_a_champion_that_broke_with_nothing_before_it_holds_the_challenger_back(
     assert result.success
     assert (decision.verdict, decision.champion_state, decision.champion) == ("HOLD", state, None)
     assert _gates(decision)["macro_f1_no_regression"] == "INCONCLUSIVE"
-    assert "restore it or give bootstrap" in decision.reason
+    assert "restore it and launch with force, or give bootstrap" in decision.reason
     assert contents(stage.home.models) == before
     assert (stage.home.pending_models / decision.challenger.model_id).is_dir()
     red = {evaluation.check_name for evaluation in result.get_asset_check_evaluations() if not evaluation.passed}

@@ -14,6 +14,7 @@ from taskclf_dagster.errors import AsOfError
 from taskclf_dagster.home import Home, default_home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig, load_retrain_config
 
+EARLIEST_YEAR, LATEST_YEAR = 1990, 9000  # room for any look-back on either side
 CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
 
 
@@ -72,6 +73,8 @@ def parse_as_of(value: str) -> datetime:
         moment = datetime.fromisoformat(value)
     except ValueError as error:
         raise AsOfError(value) from error
+    if not EARLIEST_YEAR <= moment.year <= LATEST_YEAR:
+        raise AsOfError(value)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

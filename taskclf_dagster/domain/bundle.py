@@ -5,6 +5,8 @@ Which bundle is the champion, and where a bundle may lie, is decided in `registr
 
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -105,7 +107,9 @@ class LoadedModel:
     reject_threshold: float
 
     def predict_rows(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
-        """Class probabilities of shape (n_rows, 8) for rows that have the model inputs of this model's schema."""
+        """Class probabilities of shape (n_rows, 8) for rows that have the model inputs of this model's schema; no rows need none."""
+        if rows.empty:
+            return np.empty((0, len(LABELS)))
         return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
 
 
@@ -189,36 +193,40 @@ def write_bundle(
         train_rows: user_id and bucket_start_ts of the training rows, for their hashes and dates.
         metadata: what the contract asks for beyond what the model knows itself, and additive keys; overrides nothing below.
     """
-    staging = folder.with_name(f".{folder.name}.staging")
-    staging.mkdir(parents=True, exist_ok=True)
-    text = model.booster.model_to_string()
-    write_text(staging / MODEL, text)
-    write_atomic(staging / TRAINING_ROWS, lambda path: _save_sorted(path, hash_row_keys(train_rows)))
-    write_json(staging / ENCODERS, model.encoders)
-    write_json(staging / METRICS, _validation_metrics(model))
-    counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
-    matrix = pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS))
-    write_text(staging / CONFUSION, matrix.to_csv())
-    days = train_rows["bucket_start_ts"].agg(["min", "max"])
-    document = {
-        "schema_version": model.schema.version,
-        "schema_hash": model.schema.schema_hash,
-        "label_set": list(LABELS),
-        "train_date_from": days["min"].date().isoformat(),
-        "train_date_to": days["max"].date().isoformat(),
-        "params": model.params,
-        "reject_threshold": model.reject.value,
-        "unknown_category_freq_threshold": model.params["unknown_category_freq_threshold"],
-        "unknown_category_mask_rate": model.params["unknown_category_mask_rate"],
-        "model_id": folder.name,
-        "artifact_hash": hashlib.sha256(text.encode()).hexdigest(),
-        "tree_hash": tree_hash(text),
-        "training_rows_file": TRAINING_ROWS,
-        "reject_threshold_choice": model.reject.model_dump(),
-    }
-    write_json(staging / METADATA, {**document, **{key: value for key, value in metadata.items() if key not in document}})
-    staging.rename(folder)
-    sync_folder(folder.parent)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    staging.chmod(0o755)
+    try:
+        text = model.booster.model_to_string()
+        write_text(staging / MODEL, text)
+        write_atomic(staging / TRAINING_ROWS, lambda path: _save_sorted(path, hash_row_keys(train_rows)))
+        write_json(staging / ENCODERS, model.encoders)
+        write_json(staging / METRICS, _validation_metrics(model))
+        counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
+        matrix = pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS))
+        write_text(staging / CONFUSION, matrix.to_csv())
+        days = train_rows["bucket_start_ts"].agg(["min", "max"])
+        document = {
+            "schema_version": model.schema.version,
+            "schema_hash": model.schema.schema_hash,
+            "label_set": list(LABELS),
+            "train_date_from": days["min"].date().isoformat(),
+            "train_date_to": days["max"].date().isoformat(),
+            "params": model.params,
+            "reject_threshold": model.reject.value,
+            "unknown_category_freq_threshold": model.params["unknown_category_freq_threshold"],
+            "unknown_category_mask_rate": model.params["unknown_category_mask_rate"],
+            "model_id": folder.name,
+            "artifact_hash": hashlib.sha256(text.encode()).hexdigest(),
+            "tree_hash": tree_hash(text),
+            "training_rows_file": TRAINING_ROWS,
+            "reject_threshold_choice": model.reject.model_dump(),
+        }
+        write_json(staging / METADATA, {**document, **{key: value for key, value in metadata.items() if key not in document}})
+        staging.rename(folder)
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)  # gone already where the rename succeeded
 
 
 def add_test_figures(folder: Path, figures: dict[str, object]) -> None:

@@ -108,7 +108,7 @@ def build_challenger(
             "dataset_hash": snapshot.dataset_hash,
             "dataset_digest": snapshot.dataset_digest,
             "data_provenance": _provenance(snapshot, train_rows),
-            "created_at": snapshot.as_of.isoformat(),
+            "created_at": snapshot.as_of.astimezone(UTC).isoformat(),
             "git_commit": code_version,
             "snapshot_path": snapshot.path,
             "label_schema_version": snapshot.label_schema_version,

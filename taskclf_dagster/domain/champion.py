@@ -3,7 +3,7 @@
 Readers only: nothing here writes. Changing what taskclf runs belongs to `registry`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from taskclf_dagster.domain.bundle import LoadedModel, load_bundle
@@ -61,6 +61,7 @@ def resolve_active_model(home: Home) -> Champion:
         except BundleError as error:
             problem = error.reason
         else:
+            model = _with_policy_threshold(home, model, warnings) if policy_dir else model
             return Champion("ok", source, model, named, f"named by the {source}", warnings)
     if problem is not None:
         warnings.append(f"what the {source} names cannot be used ({problem}): falling back to the last known good model of the history")
@@ -70,12 +71,7 @@ def resolve_active_model(home: Home) -> Champion:
     if problem is not None:
         state: ChampionState = "incompatible" if problem.startswith("incompatible") else "unreadable"
         return Champion(state, source, None, named, problem, warnings)
-    best, report = find_best_loadable_model(home.models)
-    warnings.extend(f"{record.path} is left out: {record.reason}" for record in report.excluded)
-    if best is None:
-        return Champion("none", "none", None, None, "no model was ever promoted", warnings, report.excluded)
-    reason = "no pointer and no model of a history that loads: the best by stored validation score"
-    return Champion("ok", "best_by_rank", load_bundle(best.path), f"{home.models.name}/{best.model_id}", reason, warnings, report.excluded)
+    return _best_by_rank(home, warnings)
 
 
 def find_pointer_problem(home: Home) -> str | None:
@@ -120,6 +116,32 @@ def _last_known_good(home: Home, broken: str | None, warnings: list[str]) -> Cha
             continue
         return Champion("ok", "last_known_good", model, model_dir, "last model of the history that loads", warnings)
     return None
+
+
+def _best_by_rank(home: Home, warnings: list[str]) -> Champion:
+    """The best bundle by stored score; without any, none, or unreadable where the history says that there was one."""
+    best, report = find_best_loadable_model(home.models)
+    warnings.extend(f"{record.path} is left out: {record.reason}" for record in report.excluded)
+    if best is not None:
+        reason = "no pointer and no model of a history that loads: the best by stored validation score"
+        model_dir = f"{home.models.name}/{best.model_id}"
+        return Champion("ok", "best_by_rank", load_bundle(best.path), model_dir, reason, warnings, report.excluded)
+    if home.active_history.exists() and home.active_history.stat().st_size:
+        reason = "the history names models, but none of them loads"
+        return Champion("unreadable", "last_known_good", None, None, reason, warnings, report.excluded)
+    return Champion("none", "none", None, None, "no model was ever promoted", warnings, report.excluded)
+
+
+def _with_policy_threshold(home: Home, model: LoadedModel, warnings: list[str]) -> LoadedModel:
+    """The model with the reject threshold that taskclf applies: the policy's, where it has one."""
+    policy = read_json_object(home.inference_policy)
+    threshold = policy.get("reject_threshold")
+    if policy.get("calibration_method") is not None:
+        warnings.append("taskclf calibrates this model's probabilities; the comparison uses them as they are")
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1 or threshold == model.reject_threshold:
+        return model
+    warnings.append(f"the policy's reject threshold {threshold:g} is used, as taskclf does; the bundle says {model.reject_threshold:g}")
+    return replace(model, reject_threshold=float(threshold))
 
 
 def _read_policy_dir(home: Home, warnings: list[str]) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from taskclf_dagster.domain.comparison import Comparison
 from taskclf_dagster.domain.feasibility import Feasibility
 from taskclf_dagster.domain.files import Record, json_hash, read_json_object, write_json
-from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, MAY_NOT_APPLY, RegressionGate
+from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, MAY_NOT_APPLY, RegressionGate, find_contradictions
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
@@ -131,7 +131,11 @@ def seal(fields: dict[str, object]) -> PromotionDecision:
 
 
 def verify_decision(decision: PromotionDecision) -> list[str]:
-    """Checks a decision against itself: its hash, and that its verdict follows from its gates. Returns what does not hold."""
+    """Checks a decision against itself: its hash, its verdict from its gates, each gate from its numbers and the settings.
+
+    Returns:
+        What does not hold, one sentence each.
+    """
     findings = []
     if _content_hash(decision) != decision.decision_hash:
         findings.append("decision_hash does not match the contents: the record was changed after it was made")
@@ -140,6 +144,7 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
     verdict, reason = decide(decision.gates, decision.feasibility, auto_promote=decision.config.auto_promote)
     if (verdict, reason) != (decision.verdict, decision.reason):
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
+    findings.extend(find_contradictions(decision.gates, decision.config))
     names = [gate.name for gate in decision.gates]
     findings.extend(f"gate {name} appears {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1)
     return findings
@@ -152,14 +157,24 @@ def save_decision(home: Home, decision: PromotionDecision) -> Path:
     return path
 
 
+def read_decision(home: Home, decision_id: str) -> PromotionDecision | None:
+    """The stored record of a decision; None where it is missing or damaged."""
+    try:
+        return PromotionDecision.model_validate(read_json_object(home.decisions / f"{decision_id}.json"))
+    except (UnreadableFileError, ValidationError):
+        return None
+
+
 def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Path]]:
     """Every decision of a home, the newest as-of time first, and the files that are none."""
-    decisions, damaged = [], []
+    decisions: list[PromotionDecision] = []
+    damaged: list[Path] = []
     for path in home.decisions.glob("*_*_*.json"):
-        try:
-            decisions.append(PromotionDecision.model_validate(read_json_object(path)))
-        except (UnreadableFileError, ValidationError):
+        decision = read_decision(home, path.stem)
+        if decision is None:
             damaged.append(path)
+        else:
+            decisions.append(decision)
     return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), damaged
 
 

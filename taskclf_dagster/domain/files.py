@@ -77,6 +77,11 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes atomically."""
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+
+
 def write_json(path: Path, value: object) -> None:
     """Writes indented JSON with a final newline, atomically; NaN and Infinity are refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

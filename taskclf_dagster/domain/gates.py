@@ -5,7 +5,7 @@ in `decision`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from taskclf_dagster.domain.baseline import BaselineScore
@@ -102,44 +102,77 @@ def check_candidate_gates(
         config: thresholds, and whether baselines must be beaten.
     """
     gates, high = config.gates, "higher is better"
-    judges: dict[str, tuple[str, Threshold | Callable[[], Threshold], Callable[[], tuple[float, bool, str]]]] = {
-        "loads_and_predicts": ("share of windows with a valid prediction", 1.0, lambda: _loads(failure)),
-        "macro_f1": (f"F1, {high}", gates.min_macro_f1, lambda: _floor(_required(report).macro_f1, gates.min_macro_f1)),
-        "weighted_f1": (f"F1, {high}", gates.min_weighted_f1, lambda: _floor(_required(report).weighted_f1, gates.min_weighted_f1)),
-        "breakidle_precision": (
-            f"precision, {high}",
-            gates.min_breakidle_precision,
-            lambda: _break_idle(_required(report), "precision", gates.min_breakidle_precision),
-        ),
-        "breakidle_recall": (
-            f"recall, {high}",
-            gates.min_breakidle_recall,
-            lambda: _break_idle(_required(report), "recall", gates.min_breakidle_recall),
-        ),
+    judges: dict[str, tuple[str, Callable[[], tuple[float, bool, str]]]] = {
+        "loads_and_predicts": ("share of windows with a valid prediction", lambda: _loads(failure)),
+        "macro_f1": (f"F1, {high}", lambda: _floor(_required(report).macro_f1, gates.min_macro_f1)),
+        "weighted_f1": (f"F1, {high}", lambda: _floor(_required(report).weighted_f1, gates.min_weighted_f1)),
+        "breakidle_precision": (f"precision, {high}", lambda: _break_idle(_required(report), "precision", gates.min_breakidle_precision)),
+        "breakidle_recall": (f"recall, {high}", lambda: _break_idle(_required(report), "recall", gates.min_breakidle_recall)),
         "no_class_below_50_precision": (
             f"lowest precision of a judged label, {high}",
-            gates.min_class_precision,
             lambda: _lowest_precision(_required(report), gates.min_class_precision),
         ),
         "reject_rate_bounds": (
             "share of windows rejected",
-            (gates.min_reject_rate, gates.max_reject_rate),
             lambda: _within(_required(report).reject_rate, gates.min_reject_rate, gates.max_reject_rate),
         ),
-        "seen_user_f1": (f"F1, {high}", gates.min_seen_user_f1, lambda: _users(report, "seen", gates.min_seen_user_f1)),
-        "unseen_user_f1": (f"F1, {high}", gates.min_unseen_user_f1, lambda: _users(report, "unseen", gates.min_unseen_user_f1)),
+        "seen_user_f1": (f"F1, {high}", lambda: _users(report, "seen", gates.min_seen_user_f1)),
+        "unseen_user_f1": (f"F1, {high}", lambda: _users(report, "unseen", gates.min_unseen_user_f1)),
         "beats_rule_baseline": (
             f"F1 on the windows the rules name, {high}",
-            lambda: _baseline(rule),
             lambda: _beats(rule, required=config.require_baseline_improvement, fewest=MIN_RULE_WINDOWS),
         ),
-        "beats_lookup_baseline": (
-            f"F1, {high}",
-            lambda: _baseline(lookup),
-            lambda: _beats(lookup, required=config.require_baseline_improvement, fewest=1),
-        ),
+        "beats_lookup_baseline": (f"F1, {high}", lambda: _beats(lookup, required=config.require_baseline_improvement, fewest=1)),
     }
-    return RegressionResult(gates=[_judge(name, "candidate", *judges[name]) for name in CANDIDATE_GATES])
+    baselines = {"beats_rule_baseline": rule, "beats_lookup_baseline": lookup}
+
+    def judge(name: str) -> RegressionGate:
+        unit, verdict = judges[name]
+        bound = (lambda: _baseline(baselines[name])) if name in baselines else configured_threshold(name, config)
+        return _judge(name, "candidate", unit, bound, verdict)
+
+    return RegressionResult(gates=[judge(name) for name in CANDIDATE_GATES])
+
+
+def configured_threshold(name: str, config: RetrainConfig) -> Threshold:
+    """The threshold that the settings give a gate; None for the baselines, whose own figure is the threshold."""
+    gates = config.gates
+    thresholds: dict[str, Threshold] = {
+        "loads_and_predicts": 1.0,
+        "macro_f1": gates.min_macro_f1,
+        "weighted_f1": gates.min_weighted_f1,
+        "breakidle_precision": gates.min_breakidle_precision,
+        "breakidle_recall": gates.min_breakidle_recall,
+        "no_class_below_50_precision": gates.min_class_precision,
+        "reject_rate_bounds": (gates.min_reject_rate, gates.max_reject_rate),
+        "seen_user_f1": gates.min_seen_user_f1,
+        "unseen_user_f1": gates.min_unseen_user_f1,
+        "macro_f1_no_regression": 0.0 - config.regression_tolerance,
+        "min_improvement": config.min_improvement,
+    }
+    return thresholds.get(name)
+
+
+def find_contradictions(gates: Sequence[RegressionGate], config: RetrainConfig) -> list[str]:
+    """Gates whose PASS or FAIL does not follow from their own numbers, or whose threshold is not the one in the settings."""
+    findings = []
+    for gate in gates:
+        if gate.status not in ("PASS", "FAIL"):
+            continue
+        expected = configured_threshold(gate.name, config)
+        if gate.observed is None or gate.threshold is None:
+            findings.append(f"gate {gate.name} is {gate.status} without a figure and a threshold")
+        elif expected is not None and gate.threshold != expected:
+            findings.append(f"gate {gate.name} was judged against {gate.threshold}, the settings say {expected}")
+        elif (gate.status == "PASS") != _passes(gate.name, gate.observed, gate.threshold):
+            findings.append(f"gate {gate.name} is {gate.status}, which does not follow from {gate.observed} and {gate.threshold}")
+    return findings
+
+
+def _passes(name: str, observed: float, threshold: float | tuple[float, float]) -> bool:
+    if isinstance(threshold, tuple):
+        return _within(observed, *threshold)[1]
+    return observed > threshold if name.startswith("beats_") else _floor(observed, threshold)[1]
 
 
 def check_regression_gates(
@@ -169,12 +202,9 @@ def check_regression_gates(
         return _floor(delta(), config.min_improvement)
 
     unit = "macro-F1 of the challenger minus that of the champion, higher is better"
-    floor = 0.0 - config.regression_tolerance
+    verdicts = {"macro_f1_no_regression": lambda: _floor(delta(), 0.0 - config.regression_tolerance), "min_improvement": improvement}
     return RegressionResult(
-        gates=[
-            _judge("macro_f1_no_regression", "comparative", unit, floor, lambda: _floor(delta(), floor)),
-            _judge("min_improvement", "comparative", unit, config.min_improvement, improvement),
-        ]
+        gates=[_judge(name, "comparative", unit, configured_threshold(name, config), verdicts[name]) for name in COMPARATIVE_GATES]
     )
 
 

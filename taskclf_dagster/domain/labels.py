@@ -130,9 +130,12 @@ def count_changed_spans(folder: Path, mark: str | None, fingerprints: npt.NDArra
     An edited span is one that went and one that came, and counts once.
     """
     path = folder / f"labels_{mark}.npy"
-    if mark is None or not path.is_file():
+    try:
+        before = np.load(path) if mark is not None else None
+    except (OSError, ValueError, EOFError):  # missing or damaged: as if nothing had been kept
+        before = None
+    if before is None:
         return len(fingerprints)
-    before = np.load(path)
     came = len(np.setdiff1d(fingerprints, before, assume_unique=False))
     went = len(np.setdiff1d(before, fingerprints, assume_unique=False))
     return max(came, went)

@@ -13,12 +13,11 @@ from taskclf_dagster.domain.comparison import Comparison, compare
 from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, decide, save_decision, seal
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
-from taskclf_dagster.domain.gates import RegressionResult, check_regression_gates
+from taskclf_dagster.domain.gates import RegressionResult, check_candidate_gates, check_regression_gates
 from taskclf_dagster.domain.labels import read_fingerprints, save_watermark, watermark
-from taskclf_dagster.domain.registry import pointer_state
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
@@ -66,12 +65,25 @@ def make_decision(
         forced: recorded: the run was forced.
         bootstrap: let the absolute gates alone decide where a champion exists that cannot be compared with.
         code_version: recorded.
+
+    The candidate gates are judged again from the report's figures, so that the thresholds are those of the policy that is recorded. The
+    decision carries the pointer's state from when the champion was looked up, so that it only holds against that champion.
+
+    Raises:
+        RecordsDoNotMatchError: the records are about different datasets or models.
     """
+    _require_same_dataset(snapshot, challenger, challenger_report, champion_report)
+    candidate = check_candidate_gates(
+        challenger_report.report,
+        failure=challenger_report.failure,
+        rule=challenger_report.rule_baseline,
+        lookup=challenger_report.lookup_baseline,
+        config=config,
+    )
     comparison = _compare(home, challenger_report, champion_report, config)
     comparative = _comparative_gates(comparison, challenger_report, champion_report, config=config, bootstrap=bootstrap)
-    gates = [*challenger_report.gates.gates, *comparative.gates]
+    gates = [*candidate.gates, *comparative.gates]
     verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.auto_promote)
-    pointer_hash, policy_hash = pointer_state(home)
     champion = champion_report.report
     decision = seal(
         {
@@ -95,8 +107,8 @@ def make_decision(
             "champion_warnings": champion_report.warnings,
             "comparison": comparison,
             "gates": gates,
-            "pointer_hash": pointer_hash,
-            "policy_hash": policy_hash,
+            "pointer_hash": champion_report.pointer_hash,
+            "policy_hash": champion_report.policy_hash,
             "previous_policy": _previous_policy(home),
             "config": config,
             "code_version": code_version,
@@ -125,12 +137,38 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
     )
 
 
+def _require_same_dataset(
+    snapshot: DatasetSnapshot, challenger: ChallengerModel, challenger_report: ChallengerReport, champion_report: ChampionReport
+) -> None:
+    datasets = {
+        "challenger_model": challenger.dataset_hash,
+        "challenger_report": challenger_report.dataset_hash,
+        "champion_report": champion_report.dataset_hash,
+    }
+    findings = [
+        f"{name} is about dataset {dataset}, the snapshot is {snapshot.dataset_hash}"
+        for name, dataset in datasets.items()
+        if dataset != snapshot.dataset_hash
+    ]
+    if challenger_report.model_id != challenger.model_id:
+        findings.append(f"challenger_report is about {challenger_report.model_id}, the challenger is {challenger.model_id}")
+    if findings:
+        raise RecordsDoNotMatchError(findings)
+
+
 def _remember(home: Home, last: LastDecided) -> None:
     """Writes the decided run and keeps the labels it saw; labels that changed while it ran stay new."""
     fingerprints = read_fingerprints(home)
     if watermark(fingerprints) == last.label_watermark:
         save_watermark(home.decisions, fingerprints)
     write_last_decided(home, last)
+
+
+def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
+    """Counts a decision that took effect in a run that ended before it was remembered; anything later stands."""
+    last = read_last_decided(home)
+    if last is None or last.as_of < decision.as_of:
+        remember_decision(home, decision, run_id=run_id, at=at)
 
 
 def _compare(home: Home, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig) -> Comparison | None:
@@ -154,7 +192,8 @@ def _comparative_gates(
         missing, because = True, "there is no champion: the absolute gates alone decide"
     elif champion.state != "ok":
         missing = bootstrap
-        because = f"the champion is {champion.state} ({champion.reason}) and no model of the history loads; restore it or give bootstrap"
+        found = f"the champion is {champion.state} ({champion.reason}) and no model of the history loads"
+        because = f"{found}; restore it and launch with force, or give bootstrap"
     elif challenger.report is None:
         missing, because = False, "the challenger could not be scored"
     else:

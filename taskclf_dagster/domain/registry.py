@@ -15,7 +15,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from taskclf_dagster.domain.bundle import LoadedModel, bundle_hashes, load_bundle
 from taskclf_dagster.domain.decision import PromotionDecision, verify_decision
-from taskclf_dagster.domain.files import append_line, bytes_hash_or_none, canonical_json, move_folder, read_json_object, write_json
+from taskclf_dagster.domain.files import (
+    append_line,
+    bytes_hash_or_none,
+    canonical_json,
+    move_folder,
+    read_json_object,
+    write_bytes,
+    write_json,
+)
 from taskclf_dagster.domain.selection import POLICY_VERSION, write_index_cache
 from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -138,9 +146,10 @@ def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> tuple[A
                 "decision_id": decision.decision_id,
             },
         )
-        append_active_history(home, ActiveHistoryEntry(at=at, old=old, new=pointer))
-        write_json(home.inference_policy, _inference_policy(pointer, model, at, decision.code_version))
-        write_active_atomic(home, pointer)
+        with _undone_on_error(home, source, target):
+            append_active_history(home, ActiveHistoryEntry(at=at, old=old, new=pointer))
+            write_json(home.inference_policy, _inference_policy(pointer, model, at, decision.code_version))
+            write_active_atomic(home, pointer)
         with suppress(OSError):  # informational: the promotion stands without it
             write_index_cache(home, at=at)
         return pointer, old
@@ -149,19 +158,25 @@ def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> tuple[A
 def put_aside(home: Home, decision: PromotionDecision) -> Path:
     """Moves the challenger of a decision that does not promote to where rejected or waiting bundles lie.
 
-    Only a bundle that no decision has moved yet: one that was promoted since stays in models/.
-
     Returns:
         Where the bundle lies now.
+
+    Raises:
+        DecisionNotVerifiedError: the decision does not hold. Nothing is changed then.
     """
+    findings = verify_decision(decision)
+    if findings:
+        raise DecisionNotVerifiedError(decision.decision_id, findings)
     built, target = home.challengers / decision.challenger.model_id, decision.destination(home)
-    if built.is_dir():
+    if built.is_dir():  # else it lies there already, or was promoted since
         move_folder(built, target)
     return find_bundle(home, decision.challenger.model_id) or target
 
 
 def is_applied(home: Home, decision: PromotionDecision) -> bool:
-    """Whether the active pointer was written by this very decision."""
+    """Whether nothing is left to do for a decision: the pointer was written by it, or its challenger was put aside."""
+    if not decision.moves_pointer:
+        return not (home.challengers / decision.challenger.model_id).is_dir()
     try:
         pointer = read_active(home)
     except UnreadableFileError:
@@ -240,6 +255,23 @@ def _history_line(entry: ActiveHistoryEntry) -> dict[str, object]:
 def _pointer_json(pointer: ActivePointer) -> dict[str, object]:
     """The pointer as taskclf writes it: times with a numeric offset, absent keys left out."""
     return {**pointer.model_dump(mode="json", exclude_none=True), "selected_at": pointer.selected_at.isoformat()}
+
+
+@contextmanager
+def _undone_on_error(home: Home, source: Path, target: Path) -> Iterator[None]:
+    """Puts history, policy and bundle back as they were if a write fails, so that a promotion happens whole or not at all."""
+    history, policy = (path.read_bytes() if path.exists() else None for path in (home.active_history, home.inference_policy))
+    try:
+        yield
+    except OSError:
+        for path, content in ((home.inference_policy, policy), (home.active_history, history)):
+            if content is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != content:
+                write_bytes(path, content)
+        if source != target:
+            move_folder(target, source)
+        raise
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Scoring itself belongs to `evaluation`, who the champion is to `registry`.
 """
 
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import ClassVar
 
@@ -19,11 +20,11 @@ from taskclf_dagster.domain.features import DEFAULT_USER, WINDOW_SECONDS
 from taskclf_dagster.domain.files import Record
 from taskclf_dagster.domain.gates import RegressionResult, check_candidate_gates
 from taskclf_dagster.domain.hashing import hash_row_keys
-from taskclf_dagster.domain.registry import require_bundle
+from taskclf_dagster.domain.registry import pointer_state, require_bundle
 from taskclf_dagster.domain.selection import ExclusionRecord
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, label_codes, read_snapshot_rows
 from taskclf_dagster.domain.windows import read_windows
-from taskclf_dagster.errors import BundleError, NoWindowsError, UnreadableFileError
+from taskclf_dagster.errors import BundleError, NoWindowsError, RecordsDoNotMatchError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
@@ -41,6 +42,7 @@ class ChallengerReport(Record):
     unhashed: ClassVar[frozenset[str]] = frozenset({"files"})
 
     model_id: str
+    dataset_hash: str
     failure: str | None
     files: dict[str, str]
     report: EvaluationReport | None
@@ -58,8 +60,12 @@ class ChampionReport(Record):
         windows_without_features: test windows that the champion's own schema version does not have.
         windows_trained_on: test windows that the champion learned from.
         trained_on_evidence: how that is known: row_hashes, training_dates, or none without a champion.
+        pointer_hash, policy_hash: SHA-256 of active.json and inference_policy.json when the champion was looked up.
     """
 
+    dataset_hash: str
+    pointer_hash: str | None
+    policy_hash: str | None
     state: ChampionState
     source: ChampionSource
     model_id: str | None
@@ -82,7 +88,16 @@ def report_challenger(
     """Scores a challenger from disk on the test split and judges it by the candidate gates.
 
     The test figures are added to the bundle's metrics.json, as long as no decision has moved the bundle.
+
+    Raises:
+        RecordsDoNotMatchError: the challenger was trained on another dataset.
+        SnapshotError: the snapshot cannot be read.
     """
+    if challenger.dataset_hash != snapshot.dataset_hash:
+        finding = (
+            f"challenger {challenger.model_id} was trained on dataset {challenger.dataset_hash}, the snapshot is {snapshot.dataset_hash}"
+        )
+        raise RecordsDoNotMatchError([finding])
     path = home.root / snapshot.path
     rows = read_snapshot_rows(path, splits=("test",))
     folder, failure, report, rule, lookup = None, None, None, None, None
@@ -98,6 +113,7 @@ def report_challenger(
         failure = str(error)
     return ChallengerReport(
         model_id=challenger.model_id,
+        dataset_hash=snapshot.dataset_hash,
         failure=failure,
         files={} if folder is None else bundle_hashes(folder),
         report=report,
@@ -109,17 +125,19 @@ def report_challenger(
 
 def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> ChampionReport:
     """Finds the champion and scores it on the test split, with its own schema version, vocabularies and threshold."""
+    found_at = pointer_state(home)
     champion = resolve_active_model(home)
+    described = _describe(champion, snapshot, found_at)
     if champion.model is None:
-        return _describe(champion)
+        return described
     rows = read_snapshot_rows(home.root / snapshot.path, splits=("test",))
     own, missing = _rows_for(champion.model, home, rows, snapshot)
     try:
         report, predictions = _score(home, champion.model, own, snapshot, config=config, num_threads=num_threads)
     except BundleError as error:
-        return _describe(champion).model_copy(update={"state": "unreadable", "reason": error.reason})
+        return described.model_copy(update={"state": "unreadable", "reason": error.reason})
     trained_on, evidence = _count_trained_on(champion.model, rows, predictions)
-    return _describe(champion).model_copy(
+    return described.model_copy(
         update={
             "report": report,
             "windows_without_features": missing,
@@ -194,9 +212,8 @@ def _rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: Data
 
 
 def _count_trained_on(model: LoadedModel, rows: pd.DataFrame, predictions: Predictions) -> tuple[int, str]:
-    stored = model.bundle.path / TRAINING_ROWS
-    if stored.is_file():
-        return int(np.isin(predictions.key, np.load(stored)).sum()), "row_hashes"
+    with suppress(OSError, ValueError, EOFError):  # missing or damaged: the training dates are the next best evidence
+        return int(np.isin(predictions.key, np.load(model.bundle.path / TRAINING_ROWS)).sum()), "row_hashes"
     metadata = model.bundle.metadata
     if metadata is None:
         return 0, "none"
@@ -205,9 +222,12 @@ def _count_trained_on(model: LoadedModel, rows: pd.DataFrame, predictions: Predi
     return int(inside.sum()), "training_dates"
 
 
-def _describe(champion: Champion) -> ChampionReport:
+def _describe(champion: Champion, snapshot: DatasetSnapshot, found_at: tuple[str | None, str | None]) -> ChampionReport:
     metadata = None if champion.model is None else champion.model.bundle.metadata
     return ChampionReport(
+        dataset_hash=snapshot.dataset_hash,
+        pointer_hash=found_at[0],
+        policy_hash=found_at[1],
         state=champion.state,
         source=champion.source,
         model_id=None if champion.model is None else champion.model.bundle.model_id,

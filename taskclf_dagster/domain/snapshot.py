@@ -125,7 +125,7 @@ def build_snapshot(
             **{f"unlabeled_{reason}": n for reason, n in labeled.unlabeled.items()},
         },
         cuts=split.cuts,
-        blockers=find_blockers(gold, counts, config.min_labels),
+        blockers=find_blockers(gold, counts, config.min_labels, held_out=bool(split.holdout_users)),
         feasibility=assess_feasibility(distribution, config, held_out=bool(split.holdout_users)),
         skip_reason=None,
         config=config,
@@ -134,7 +134,7 @@ def build_snapshot(
     return record, rows
 
 
-def find_blockers(gold: int, rows: dict[str, int], min_labels: int) -> list[str]:
+def find_blockers(gold: int, rows: dict[str, int], min_labels: int, *, held_out: bool = False) -> list[str]:
     """Why there is nothing to learn from: too few gold windows or an empty split. Empty when training makes sense."""
     blockers = []
     if gold < min_labels:
@@ -144,7 +144,8 @@ def find_blockers(gold: int, rows: dict[str, int], min_labels: int) -> list[str]
         )
     empty = [name for name in ("train", "validation", "test") if rows[name] == 0]
     if empty:
-        blockers.append(f"the split has no {' and no '.join(empty)} windows: label more minutes on more days")
+        fix = "hold out a smaller share of users" if held_out and "train" in empty else "label more minutes on more days"
+        blockers.append(f"the split has no {' and no '.join(empty)} windows: {fix}")
     return blockers
 
 

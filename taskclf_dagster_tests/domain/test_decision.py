@@ -344,3 +344,28 @@ def test_decisions_are_listed_newest_first_and_damaged_files_apart(home: Home) -
 
 def test_a_home_without_decisions_lists_none(home: Home) -> None:
     assert list_decisions(home) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "forged", "words"),
+    [
+        ("macro_f1", {"observed": 0.1}, "does not follow from 0.1 and 0.65"),
+        ("macro_f1", {"threshold": 0.05}, "was judged against 0.05, the settings say 0.65"),
+        ("breakidle_recall", {"observed": None}, "without a figure and a threshold"),
+        ("reject_rate_bounds", {"observed": 0.31}, "does not follow from 0.31"),
+        ("beats_lookup_baseline", {"observed": 0.5, "threshold": 0.5}, "does not follow from 0.5 and 0.5"),
+        ("macro_f1_no_regression", {"observed": -0.03}, "does not follow from -0.03"),
+    ],
+)
+def test_a_gate_whose_verdict_does_not_follow_from_its_numbers_is_found_in_a_sealed_decision(
+    tmp_path: Path, name: str, forged: dict[str, object], words: str
+) -> None:
+    gates = [gate.model_copy(update=forged) if gate.name == name else gate for gate in all_gates()]
+    findings = verify_decision(a_decision(Home(tmp_path), gates=gates))
+    assert len(findings) == 1
+    assert words in findings[0]
+
+
+def test_gates_that_follow_from_their_numbers_contradict_nothing(tmp_path: Path) -> None:
+    for status in ("PASS", "FAIL"):
+        assert verify_decision(a_decision(Home(tmp_path), gates=all_gates(macro_f1=status, reject_rate_bounds=status))) == []

@@ -1,11 +1,15 @@
 """From rows to the input matrix: vocabularies, codes of known and unknown values, missing values, and the masking that teaches unknown."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from taskclf_dagster.domain.bundle import load_bundle
 from taskclf_dagster.domain.encoding import NO_CODE, UNKNOWN, Matrix, encode_inputs, fit_encoders, mask_categories
 from taskclf_dagster.domain.features import SCHEMAS
+from taskclf_dagster_tests.models import write_tiny_bundle
 from taskclf_dagster_tests.scenario import windows_frame
 
 V1, V2 = SCHEMAS["v1"], SCHEMAS["v2"]
@@ -172,3 +176,8 @@ def test_a_column_is_masked_alike_in_a_schema_without_the_user() -> None:
     matrix = np.ones((MANY, len(V2.model_inputs)))
     mask_categories(matrix, V2, ENCODERS, rate=0.05, seed=3)
     assert np.array_equal(matrix == 0.0, masked()[:, :38])
+
+
+def test_a_model_predicts_nothing_for_no_rows_whatever_their_columns(tmp_path: Path) -> None:
+    model = load_bundle(write_tiny_bundle(tmp_path / "2026-01-01_000000_run-0001", version="v3"))
+    assert model.predict_rows(pd.DataFrame({"user_id": []}), num_threads=1).shape == (0, 8)

@@ -394,3 +394,10 @@ def test_spans_outside_the_look_back_count_as_changes_of_the_store(tmp_path: Pat
     reading = read(home, at("00:00", day=10), at("00:00", day=20))
     assert reading.fingerprints.tolist() == read_fingerprints(home).tolist()
     assert len(reading.fingerprints) == 4
+
+
+def test_a_kept_watermark_that_is_damaged_counts_as_none(tmp_path: Path) -> None:
+    fingerprints = fingerprints_of(tmp_path, STORE)
+    mark = save_watermark(tmp_path, fingerprints)
+    (tmp_path / f"labels_{mark}.npy").write_bytes(b"torn")
+    assert count_changed_spans(tmp_path, mark, fingerprints) == len(fingerprints)

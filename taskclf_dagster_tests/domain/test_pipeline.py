@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from taskclf_dagster.domain.baseline import BaselineScore
 from taskclf_dagster.domain.cadence import LAST_DECIDED, read_last_decided
 from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, verify_decision
@@ -18,10 +19,11 @@ from taskclf_dagster.domain.evaluation import Predictions, save_predictions
 from taskclf_dagster.domain.gates import RegressionGate, RegressionResult, Status
 from taskclf_dagster.domain.labeled import LabeledWindows, label_windows
 from taskclf_dagster.domain.pipeline import find_skip_reason, make_decision, remember_decision, remember_skip
+from taskclf_dagster.domain.registry import pointer_state
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
 from taskclf_dagster.domain.triggers import assess_trigger
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig
 from taskclf_dagster_tests.models import MID, NEW, a_report, all_gates, contents, feasible, home_with_champion, infeasible, write_policy
@@ -200,13 +202,14 @@ class _Decide:
     dry_run: bool = False
     forced: bool = False
     bootstrap: bool = False
+    figures: dict[str, object] = field(default_factory=dict)
 
     def make(self) -> PromotionDecision:
         reports = self._challenger_report(), self._champion_report()
         return make_decision(
             self.home,
             self.snapshot or _a_snapshot(self.home),
-            _a_challenger(),
+            _a_challenger().model_copy(update={"dataset_hash": self._dataset_hash}),
             *reports,
             config=self.config,
             dry_run=self.dry_run,
@@ -215,23 +218,32 @@ class _Decide:
             code_version="0123456",
         )
 
+    @property
+    def _dataset_hash(self) -> str:
+        return (self.snapshot or _a_snapshot(self.home)).dataset_hash
+
     def _challenger_report(self) -> ChallengerReport:
         gates = RegressionResult(gates=self.gates or [gate for gate in all_gates() if gate.kind == "candidate"])
         scored = self.gates is None or self.gates[0].status == "PASS"
-        report = a_report(predictions_path=self._save("challenger", self.challenger)) if scored else None
+        report = a_report(predictions_path=self._save("challenger", self.challenger), **self.figures) if scored else None
         return ChallengerReport(
             model_id=NEW,
+            dataset_hash=self._dataset_hash,
             failure=None if scored else "the folder is gone",
             files={"model.txt": "1" * 64},
             report=report,
-            rule_baseline=None,
-            lookup_baseline=None,
+            rule_baseline=BaselineScore(windows=100, model=0.8, baseline=0.3),
+            lookup_baseline=BaselineScore(windows=400, model=0.8, baseline=0.4),
             gates=gates,
         )
 
     def _champion_report(self) -> ChampionReport:
         report = a_report(model_id=MID, predictions_path=self._save("champion", self.champion)) if self.state == "ok" else None
+        pointer_hash, policy_hash = pointer_state(self.home)
         return ChampionReport(
+            dataset_hash=self._dataset_hash,
+            pointer_hash=pointer_hash,
+            policy_hash=policy_hash,
             state=self.state,
             source="none" if self.state == "none" else "pointer",
             model_id=MID if self.state == "ok" else None,
@@ -384,7 +396,7 @@ def test_a_champion_that_cannot_be_compared_with_holds_and_names_the_way_out(hom
     decision = _Decide(home, state=state, reason="invalid: missing model.txt").make()
     assert decision.verdict == "HOLD"
     assert f"the champion is {state} (invalid: missing model.txt)" in decision.reason
-    assert "restore it or give bootstrap" in decision.reason
+    assert "restore it and launch with force, or give bootstrap" in decision.reason
     assert _status(decision, "macro_f1_no_regression") == "INCONCLUSIVE"
 
 
@@ -409,8 +421,39 @@ def test_bootstrap_does_not_excuse_from_beating_a_champion_that_can_be_compared_
 
 
 def test_bootstrap_does_not_excuse_from_an_absolute_gate(home: Home) -> None:
-    gates = [gate for gate in all_gates(macro_f1="FAIL") if gate.kind == "candidate"]
-    assert _Decide(home, state="unreadable", gates=gates, bootstrap=True).make().verdict == "REJECT"
+    assert _Decide(home, state="unreadable", figures={"macro_f1": 0.6}, bootstrap=True).make().verdict == "REJECT"
+
+
+def test_candidate_gates_are_judged_again_by_the_policy_that_is_recorded(home: Home) -> None:
+    strict = retrain_config(gates={"min_macro_f1": 0.99})
+    decision = _Decide(home, config=strict).make()
+    assert decision.verdict == "REJECT"
+    assert next(gate.threshold for gate in decision.gates if gate.name == "macro_f1") == 0.99
+
+
+@pytest.mark.parametrize("record", ["_a_challenger", "_challenger_report", "_champion_report"])
+def test_records_of_another_dataset_are_never_judged_together(home: Home, record: str) -> None:
+    made = _Decide(home)
+    parts = {"_a_challenger": _a_challenger(), "_challenger_report": made._challenger_report(), "_champion_report": made._champion_report()}
+    parts[record] = parts[record].model_copy(update={"dataset_hash": "f" * 16})
+    with pytest.raises(RecordsDoNotMatchError, match=f"is about dataset {'f' * 16}, the snapshot is"):
+        make_decision(
+            home,
+            _a_snapshot(home),
+            *parts.values(),  # type: ignore[arg-type]
+            config=retrain_config(),
+            dry_run=False,
+            forced=False,
+            bootstrap=False,
+            code_version="0123456",
+        )
+
+
+def test_a_decision_is_about_the_pointer_that_stood_when_the_champion_was_looked_up(home: Home) -> None:
+    made = _Decide(home)
+    report = made._champion_report().model_copy(update={"pointer_hash": "a" * 64})
+    made._champion_report = lambda: report  # type: ignore[method-assign]
+    assert made.make().pointer_hash == "a" * 64
 
 
 def test_a_challenger_that_could_not_be_scored_is_never_promoted(home: Home) -> None:

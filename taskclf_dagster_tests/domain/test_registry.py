@@ -1,5 +1,6 @@
 """The registry: what taskclf runs, found without writing and changed only by a decision that holds."""
 
+import errno
 import json
 import os
 import shutil
@@ -7,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from taskclf_dagster.domain.bundle import ENCODERS, METADATA, METRICS, MODEL, bundle_hashes
+from taskclf_dagster.domain import registry
+from taskclf_dagster.domain.bundle import ENCODERS, METADATA, METRICS, MODEL, bundle_hashes, load_bundle
 from taskclf_dagster.domain.champion import find_history_disagreement, find_pointer_problem, resolve_active_model
 from taskclf_dagster.domain.decision import PromotionDecision, seal, verify_decision
 from taskclf_dagster.domain.encoding import encode_inputs
@@ -249,14 +251,51 @@ def test_the_inference_policy_comes_before_the_pointer(champion_home: Home) -> N
     write_policy(champion_home, OLD)
     found = resolve_active_model(champion_home)
     assert (found.state, found.source, found.model_dir) == ("ok", "policy", f"models/{OLD}")
-    (warning,) = found.warnings
-    assert warning == f"inference_policy.json names models/{OLD}, active.json names models/{MID}: taskclf runs the first"
+    assert f"inference_policy.json names models/{OLD}, active.json names models/{MID}: taskclf runs the first" in found.warnings
 
 
 def test_a_policy_that_agrees_with_the_pointer_warns_of_nothing(champion_home: Home) -> None:
-    write_policy(champion_home, MID)
+    write_policy(champion_home, MID, calibration_method=None, reject_threshold=None)
     found = resolve_active_model(champion_home)
     assert (found.source, found.model_dir, found.warnings) == ("policy", f"models/{MID}", [])
+
+
+@pytest.mark.parametrize(("threshold", "used"), [(0.9, 0.9), (0, 0.0), (1.5, None), ("high", None), (None, None)])
+def test_the_champion_has_the_policys_reject_threshold_where_it_is_one(champion_home: Home, threshold: object, used: float | None) -> None:
+    own = load_bundle(champion_home.models / MID).reject_threshold
+    write_policy(champion_home, MID, calibration_method=None, reject_threshold=threshold)
+    found = resolve_active_model(champion_home)
+    assert found.model is not None
+    assert found.model.reject_threshold == (own if used is None else used)
+    assert len(found.warnings) == (0 if used is None else 1)
+
+
+def test_a_history_of_models_that_do_not_load_is_never_taken_for_no_champion(champion_home: Home) -> None:
+    champion_home.active_pointer.unlink()
+    for folder in champion_home.models.iterdir():
+        if folder.is_dir():
+            (folder / "model.txt").unlink()
+    found = resolve_active_model(champion_home)
+    assert (found.state, found.source, found.model) == ("unreadable", "last_known_good", None)
+
+
+def test_a_promotion_whose_pointer_cannot_be_written_leaves_everything_as_it_was(
+    challenger_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def disk_full(home: Home, pointer: ActivePointer) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(home.active_pointer))
+
+    write_policy(challenger_home, MID)
+    decision = a_decision(challenger_home)
+    before = contents(challenger_home.root)
+    monkeypatch.setattr(registry, "write_active_atomic", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        promote(challenger_home, decision, at=datetime(2026, 2, 4, tzinfo=UTC))
+    after = contents(challenger_home.root)
+    assert {name: content for name, content in after.items() if not name.endswith(".lock")} == before
+    monkeypatch.undo()
+    promote(challenger_home, decision, at=datetime(2026, 2, 4, tzinfo=UTC))
+    assert is_applied(challenger_home, decision)
 
 
 def test_a_policy_serves_without_any_pointer(champion_home: Home) -> None:

@@ -110,14 +110,15 @@ def _data_checks(record: LabeledWindows) -> list[dg.AssetCheckResult]:
     results = []
     for name in get_args(DataCheck):
         found = [str(finding) for finding in record.findings if finding.check == name]
-        shown = "\n".join(f"- {text}" for text in found[:MAX_FINDINGS_SHOWN])
-        more = f"\n- and {len(found) - MAX_FINDINGS_SHOWN} more" if len(found) > MAX_FINDINGS_SHOWN else ""
+        shown = [f"- {text}" for text in found]
+        more = [f"- and {len(found) - MAX_FINDINGS_SHOWN} more: see every_finding"] if len(found) > MAX_FINDINGS_SHOWN else []
+        listed = {"every_finding": "\n".join(shown)} if more else {}
         results.append(
             dg.AssetCheckResult(
                 check_name=name,
                 passed=not found,
-                description=shown + more or DATA_CHECKS[name],
-                metadata={"findings": len(found)},
+                description="\n".join([*shown[:MAX_FINDINGS_SHOWN], *more]) or DATA_CHECKS[name],
+                metadata={"findings": len(found), **listed},
             )
         )
     missing = record.users_without_windows

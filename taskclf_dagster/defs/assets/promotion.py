@@ -12,10 +12,10 @@ from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.metadata import comparison_table, comparison_words, gate_check, gate_table, plotted
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.challenger import ChallengerModel
-from taskclf_dagster.domain.decision import PromotionDecision, verify_decision
+from taskclf_dagster.domain.decision import PromotionDecision
 from taskclf_dagster.domain.files import Record
 from taskclf_dagster.domain.gates import COMPARATIVE_GATES
-from taskclf_dagster.domain.pipeline import make_decision, remember_decision
+from taskclf_dagster.domain.pipeline import make_decision, remember_decision, remember_if_forgotten
 from taskclf_dagster.domain.registry import is_applied, promote, put_aside
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
@@ -44,14 +44,7 @@ class PointerMove(Record):
     dagster_type=dg.PythonObjectDagsterType(PromotionDecision),
     owners=OWNERS,
     kinds={"json"},
-    check_specs=[
-        *(dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES),
-        dg.AssetCheckSpec(
-            "verdict_follows_from_the_gates",
-            asset="promotion_decision",
-            description="Computed again from the record, the verdict is the same.",
-        ),
-    ],
+    check_specs=[dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES],
 )
 def promotion_decision(
     context: dg.AssetExecutionContext,
@@ -98,11 +91,7 @@ def promotion_decision(
         ),
     }
     comparative = [gate_check(gate) for gate in record.gates if gate.name in COMPARATIVE_GATES]
-    findings = verify_decision(record)
-    follows = dg.AssetCheckResult(
-        check_name="verdict_follows_from_the_gates", passed=not findings, description="\n".join(findings) or f"{outcome}: {record.reason}"
-    )
-    return materialized(record, metadata=metadata, check_results=[*comparative, follows])
+    return materialized(record, metadata=metadata, check_results=comparative)
 
 
 @dg.asset(
@@ -125,6 +114,7 @@ def active_pointer(
     place = home.open()
     if is_applied(place, promotion_decision):
         context.log.info(f"decision {promotion_decision.decision_id} is in effect already: nothing to do")
+        remember_if_forgotten(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
         return
     if not promotion_decision.moves_pointer:
         target = put_aside(place, promotion_decision)

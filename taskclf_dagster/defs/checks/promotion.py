@@ -1,10 +1,11 @@
-"""Claims about what taskclf runs now; they can be executed at any time. Dagster concept: asset checks."""
+"""Claims about the stored decision and about what taskclf runs now; they can be executed at any time. Dagster concept: asset checks."""
 
 import dagster as dg
 
-from taskclf_dagster.defs.assets.promotion import active_pointer
+from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.resources import HomeResource
 from taskclf_dagster.domain.champion import find_history_disagreement, find_pointer_problem
+from taskclf_dagster.domain.decision import PromotionDecision, read_decision, verify_decision
 
 
 @dg.asset_check(asset=active_pointer, pool="retrain", description="active.json names a bundle within the home that loads.")
@@ -12,6 +13,17 @@ def points_to_a_valid_bundle(home: HomeResource) -> dg.AssetCheckResult:
     """Reads the pointer as taskclf does and loads what it names."""
     problem = find_pointer_problem(home.open())
     return dg.AssetCheckResult(passed=problem is None, description=problem or "The bundle loads.")
+
+
+@dg.asset_check(asset=promotion_decision, pool="retrain", description="Computed again from the stored record, the verdict is the same.")
+def verdict_follows_from_the_gates(promotion_decision: PromotionDecision, home: HomeResource) -> dg.AssetCheckResult:
+    """Reads artifacts/decisions/<decision_id>.json back, and decides again from its gates."""
+    stored = read_decision(home.open(), promotion_decision.decision_id)
+    findings = ["the record in artifacts/decisions is missing or damaged"] if stored is None else verify_decision(stored)
+    if stored is not None and stored.decision_hash != promotion_decision.decision_hash:
+        findings.append("the record in artifacts/decisions is not the one this run made")
+    words = "\n".join(findings) or f"{promotion_decision.outcome}: {promotion_decision.reason}"
+    return dg.AssetCheckResult(passed=not findings, description=words, metadata={"findings": len(findings)})
 
 
 @dg.asset_check(
@@ -23,4 +35,4 @@ def agrees_with_the_history(home: HomeResource) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=problem is None, description=problem or "They agree.")
 
 
-PROMOTION_CHECKS = [points_to_a_valid_bundle, agrees_with_the_history]
+PROMOTION_CHECKS = [verdict_follows_from_the_gates, points_to_a_valid_bundle, agrees_with_the_history]

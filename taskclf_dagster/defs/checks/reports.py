@@ -24,7 +24,8 @@ def scored_on_the_challengers_windows(champion_report: ChampionReport, challenge
     missing = champion_report.windows_without_features
     words = f"{theirs.windows} windows of both." if not missing else f"{missing} windows lack the champion's features and are out for both."
     metadata = {"windows": theirs.windows, "left_out": missing}
-    return dg.AssetCheckResult(passed=ours.rows_digest == theirs.rows_digest, description=words, metadata=metadata)
+    severity = WARN if missing else dg.AssetCheckSeverity.ERROR  # windows left out for both are unusual, not unfair
+    return dg.AssetCheckResult(passed=ours.rows_digest == theirs.rows_digest, severity=severity, description=words, metadata=metadata)
 
 
 @dg.asset_check(asset=champion_report, pool="retrain", description="Advice: the champion did not learn from the windows it is scored on.")
