@@ -121,6 +121,11 @@ def _make_instance(folder: Path) -> None:
         instance.all_instigator_state()
 
 
+def _heed_interrupts() -> None:
+    """In the child: even where the tests run as a background job, whose children a shell makes deaf to SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -156,7 +161,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = folder / "server.log"
     with log.open("wb") as output:
         # A session of its own, and SIGINT to stop it: as a background job of a shell it would ignore both INT and TERM.
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True, preexec_fn=_heed_interrupts
+        )
         try:
             url = f"http://127.0.0.1:{port}"
             ready = next((True for _ in _until(TIMEOUT_SECONDS) if _answers(url) or process.poll() is not None), False)
