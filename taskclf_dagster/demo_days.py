@@ -64,13 +64,7 @@ PROVENANCE = "manual:demo"
 
 @dataclass(frozen=True)
 class Plan:
-    """What all days of a demo home share.
-
-    Attributes:
-        seed: another seed invents other people and days.
-        schema: the version of the feature rows.
-        drift_from: the first day on which a new app is in use and habits have shifted.
-    """
+    """What all days of a demo home share; from the day `drift_from` on a new app is in use and habits have shifted."""
 
     seed: int
     schema: SchemaVersion
