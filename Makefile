@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 DEMO_HOME ?= demo_home
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check format bench clean
+.PHONY: help install demo dev test test-faults check format bench clean
 
 help: ## Show this list.
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(VENV)/installed ## Make a virtual environment and install the project into it.
 
@@ -31,6 +31,9 @@ dev: install ## Open the demo home in Dagster; for your own, type `dagster dev`.
 
 test: install ## Run the tests.
 	$(BIN)/python -m pytest -q
+
+test-faults: install ## Break the registry at every file-system call, in every order, and by SIGKILL (some minutes).
+	TASKCLF_DAGSTER_ALL_FAULTS=1 $(BIN)/python -m pytest -q taskclf_dagster_tests/faults
 
 check: install ## Lint and check types.
 	$(BIN)/ruff check .

@@ -149,12 +149,12 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
 
 
 def draw_pictures(model: Any, *reports: Any) -> None:
-    from taskclf_dagster.defs import metadata
+    from taskclf_dagster.defs import metadata, pictures
 
     metadata.training_metadata(model)
     for report in reports:
-        metadata.confusion_picture(report.report)
-        metadata.calibration_picture(report.report)
+        pictures.confusion_picture(report.report)
+        pictures.calibration_picture(report.report)
 
 
 def run_job(home: Any, config_path: Path, meter: Meter) -> None:
@@ -172,7 +172,7 @@ def run_job(home: Any, config_path: Path, meter: Meter) -> None:
         logger.disabled = True
         return logger
 
-    pictures = ("confusion_picture", "calibration_picture", "_importance_picture")
+    pictures = ("confusion_picture", "calibration_picture", "importance_picture", "interval_picture")
     found: list[tuple[Any, str, Any, str]] = [(pd.DataFrame, "duplicated", pd.DataFrame.duplicated, "domain")]
     for module in [module for name, module in sys.modules.items() if name.startswith("taskclf_dagster.defs.") and "record_io" not in name]:
         for name, value in vars(module).items():

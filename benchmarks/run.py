@@ -29,9 +29,13 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 # Gates are computed as always but cannot fail: what is measured must not depend on how good a model is.
 CONFIG = """\
 auto_promote: true
+prove_reproducible: false
+regression_tolerance: 1.0
+clearly_worse_margin: 1.0
+max_negative_flips: 1.0
+max_flip_excess: 1.0
 train_params: {num_threads: 1}
 require_baseline_improvement: false
-regression_tolerance: 1.0
 gates: {min_macro_f1: 0, min_weighted_f1: 0, min_breakidle_precision: 0, min_breakidle_recall: 0, min_class_precision: 0,
         min_reject_rate: 0, max_reject_rate: 1, min_seen_user_f1: 0, min_unseen_user_f1: 0}
 """

@@ -15,33 +15,26 @@ import dagster as dg
 from pydantic import ValidationError
 from tabulate import tabulate
 
+from taskclf_dagster.commands.common import config_option, existing_home, home_option, json_option, load_config
+from taskclf_dagster.commands.evidence import EVIDENCE_COMMANDS
+from taskclf_dagster.commands.registry import REGISTRY_COMMANDS
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs import RetrainParams, RetrainResult, run_retrain_pipeline
 from taskclf_dagster.defs.metadata import show_threshold
-from taskclf_dagster.defs.resources import CONFIG_VARIABLE, ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.demo import extend_demo_home, generate_demo_home
 from taskclf_dagster.domain.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.decision import PromotionDecision, list_decisions
 from taskclf_dagster.domain.features import SchemaVersion
-from taskclf_dagster.domain.registry import read_active
+from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.domain.selection import SelectionPolicy, find_best_model, should_switch_active, summarize
 from taskclf_dagster.domain.triggers import assess_trigger
-from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError, UnreadableFileError
+from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
 
 PROJECT = DEFAULT_CONFIG_PATH.parent.parent
 DEFAULT_HISTORY = 20
-
-home_option = click.option(
-    "--home", type=click.Path(path_type=Path), help="The taskclf home. Default: TASKCLF_HOME, else where taskclf keeps its data."
-)
-config_option = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    help=f"YAML laid over configs/retrain.yaml. Default: {CONFIG_VARIABLE}, else that file alone.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
 class _Group(click.Group):
@@ -136,7 +129,7 @@ def retrain(
 def check_retrain(home: Path | None, config: Path | None) -> None:
     """Say whether a retrain is due, and why or why not; and whether the calibrators are."""
     place, clock = _home_resource(home).open(), ClockResource()
-    settings = RunSettingsResource(config_path=None if config is None else str(config.absolute())).load_config()
+    settings = load_config(config)
     trigger = assess_trigger(place, config=settings, now=clock.now())
     calibrators = check_calibrator_update_due(place, now=clock.now(), cadence_days=settings.calibrator_update_cadence_days)
     click.echo(f"home         {place.display_name}")
@@ -153,8 +146,8 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
 
     The ranking is for information: what runs is what the pointer names.
     """
-    place = _existing_home(home)
-    settings = RunSettingsResource(config_path=None if config is None else str(config.absolute())).load_config()
+    place = existing_home(home)
+    settings = load_config(config)
     report = find_best_model(place.models, SelectionPolicy(min_improvement=settings.min_improvement))
     active = _active_model(place)
     if as_json:
@@ -185,7 +178,7 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
 @json_option
 def history(home: Path | None, limit: int, as_json: bool) -> None:
     """List the decisions made for this home, newest first."""
-    place = _existing_home(home)
+    place = existing_home(home)
     decisions, damaged = list_decisions(place)
     shown = decisions[:limit]
     if as_json:
@@ -257,13 +250,6 @@ def _home_resource(home: Path | None) -> HomeResource:
     return HomeResource(root=None if home is None else str(home.absolute()))
 
 
-def _existing_home(home: Path | None) -> Home:
-    place = _home_resource(home).open()
-    if not place.root.is_dir():
-        raise HomeNotFoundError(place.root)
-    return place
-
-
 def _open_instance() -> dg.DagsterInstance:
     """The instance that `dagster dev` in the project's folder uses: DAGSTER_HOME if set, else dagster.yaml there."""
     if os.environ.get("DAGSTER_HOME"):
@@ -290,6 +276,9 @@ def _progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     logger.handlers = [_ProgressHandler()]
     return logger
 
+
+for command in (*REGISTRY_COMMANDS, *EVIDENCE_COMMANDS):
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -16,6 +16,7 @@ from taskclf_dagster.defs.checks.models import MODEL_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.jobs import retrain
+from taskclf_dagster.defs.operations import OPERATIONS
 from taskclf_dagster.defs.record_io import RecordIOManager
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.schedules import build_daily_schedule
@@ -55,7 +56,7 @@ def build_definitions(
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=[*DATA_CHECKS, *MODEL_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[retrain],
+        jobs=[retrain, *OPERATIONS],
         schedules=[build_daily_schedule(run_settings.load_config().schedule)],
         sensors=[label_arrival],
         resources=resources,

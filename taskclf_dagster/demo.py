@@ -18,6 +18,7 @@ from taskclf_dagster.demo_days import PROVENANCE, Columns, Plan, invent_person, 
 from taskclf_dagster.demo_habits import DRIFT_DAYS
 from taskclf_dagster.domain.features import SCHEMA_VERSIONS, SCHEMAS, ColumnType, SchemaVersion
 from taskclf_dagster.domain.files import Record, read_json_object, write_atomic, write_json
+from taskclf_dagster.domain.filesystem import file_system
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -112,7 +113,7 @@ def generate_demo_home(root: Path, *, end: date, users: int = 3, days: int = 30,
     marker = _Marker(seed=seed, users=users, days=days, end=end, schema=schema, drift_from=end - (DRIFT_DAYS - 1) * _DAY)
     write_json(home.demo_marker, marker.model_dump(mode="json", by_alias=True))
     for path in [home.labels, *(path for version in SCHEMA_VERSIONS for path in home.features(version).glob("date=*/features.parquet"))]:
-        path.unlink(missing_ok=True)
+        file_system().remove_file(path)
     return _write_days(home, marker, new_days=days, spans=_SPAN_SCHEMA.empty_table())
 
 

@@ -93,6 +93,36 @@ class DecisionNotVerifiedError(TaskclfDagsterError):
         super().__init__(f"Decision {decision_id} does not verify, so the pointer was not moved:\n{lines}\nRun a new retrain.")
 
 
+class RegistryBusyError(TaskclfDagsterError):
+    """Another writer holds the registry's lock."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__(f"Another process has held {path} for {seconds:g} s. Let it end, or stop it, and try again; nothing was changed.")
+
+
+class UnsafeFileSystemError(TaskclfDagsterError):
+    """The file system of the home cannot keep the registry's promises."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"The file system of {path} is not safe to promote on: {reason}. Move the home to a local file system; nothing was changed."
+        )
+
+
+class RegistryRefusedError(TaskclfDagsterError):
+    """The registry was asked for a change that it must not make; nothing was changed."""
+
+    def __init__(self, what: str, reason: str, fix: str) -> None:
+        super().__init__(f"{what} is refused: {reason.rstrip('.')}. {fix}")
+
+
+class DecisionNotFoundError(TaskclfDagsterError):
+    """There is no such decision record."""
+
+    def __init__(self, decision_id: str, folder: Path) -> None:
+        super().__init__(f"There is no decision {decision_id!r} in {folder}. `taskclf-dagster history` lists them.")
+
+
 class RecordNotFoundError(TaskclfDagsterError):
     """An asset was launched alone and the record of its upstream asset does not exist."""
 

@@ -66,6 +66,16 @@ class Home:
         return self.models / "index.json"
 
     @property
+    def registry_lock(self) -> Path:
+        """Ours: held by whoever writes below models/."""
+        return self.models / ".lock"
+
+    @property
+    def staging(self) -> Path:
+        """Ours: what is on its way into models/ or out of it; empty between changes."""
+        return self.models / ".staging"
+
+    @property
     def inference_policy(self) -> Path:
         return self.models / "inference_policy.json"
 
@@ -110,6 +120,11 @@ class Home:
     def decisions(self) -> Path:
         """Ours: one JSON record for each promotion decision."""
         return self.artifacts / "decisions"
+
+    @property
+    def outbox(self) -> Path:
+        """Ours: events that wait for delivery, one JSON file each."""
+        return self.artifacts / "outbox"
 
     @property
     def records(self) -> Path:

@@ -1,5 +1,6 @@
-"""Which code and libraries are running: what a bundle and a decision record about their making."""
+"""What is running: code, libraries and processors. The first two are what a bundle and a decision record about their making."""
 
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -23,6 +24,11 @@ def code_version() -> str:
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape a model."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+
+
+def cores() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _git(folder: Path, *arguments: str) -> str:

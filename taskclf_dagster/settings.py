@@ -4,7 +4,8 @@ No thresholds live here: every value comes from `configs/retrain.yaml`, and what
 change (force, dry_run, as_of, ...) is not a setting; see `defs/resources.py`.
 """
 
-from collections.abc import Hashable
+import os
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from taskclf_dagster.errors import SettingsError
 
+CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "configs" / "retrain.yaml"
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -108,8 +110,25 @@ class RetrainConfig(_Settings):
     require_baseline_improvement: bool
     regression_tolerance: Share
     min_improvement: Share
+    evidence_policy: Literal["point", "hold", "superior"]
+    significance: Annotated[float, Field(gt=0, le=0.5)]
+    min_user_days: Annotated[int, Field(ge=2, le=10_000)]
+    min_windows: Annotated[int, Field(ge=1, le=1_000_000)]
+    max_leaked_share: Share
+    clearly_worse_margin: Share
+    max_negative_flips: Share
+    max_flip_excess: Share
+    anchor_tolerance: Share | None
+    prove_reproducible: Literal["auto"] | bool
     advice: AdviceThresholds
     auto_promote: bool
+    keep_versions: Annotated[int, Field(ge=1, le=10_000)]
+    keep_rejected: Annotated[int, Field(ge=0, le=10_000)]
+
+    @property
+    def allowed_below_anchor(self) -> float:
+        """How far below an anchor a challenger may be: `anchor_tolerance`, else twice `regression_tolerance`."""
+        return 2 * self.regression_tolerance if self.anchor_tolerance is None else self.anchor_tolerance
 
 
 def load_retrain_config(path: Path | None = None) -> RetrainConfig:
@@ -129,6 +148,15 @@ def load_retrain_config(path: Path | None = None) -> RetrainConfig:
     except ValidationError as error:
         findings = [_finding(".".join(str(part) for part in e["loc"]), e["type"], e["msg"], e["input"]) for e in error.errors()]
         raise SettingsError(path or DEFAULT_CONFIG_PATH, findings) from error
+
+
+def resolve_config(chosen: str | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
+    """The configuration a person chose, else the one that TASKCLF_DAGSTER_CONFIG names, else the default; relative to the project."""
+    name = chosen or environ.get(CONFIG_VARIABLE)
+    if not name:
+        return load_retrain_config()
+    path = Path(name).expanduser()
+    return load_retrain_config(path if path.is_absolute() else DEFAULT_CONFIG_PATH.parent.parent / path)
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskclf_dagster.cli import main
-from taskclf_dagster.domain.registry import read_active
+from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, OLD, contents, edit_json, home_with_champion, write_tiny_bundle
 from taskclf_dagster_tests.scenario import AS_OF, DAY, day_file, learnable_home, make_home, span, windows_frame, write_labels, write_windows
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"
 )
 
-EASY = "auto_promote: true\nmin_class_windows: 15\ntrain_params: {num_boost_round: 15}\n"
-STRICT = "min_class_windows: 15\ntrain_params: {num_boost_round: 3, num_leaves: 4}\ngates: {min_macro_f1: 0.999}\n"
+EASY = "auto_promote: true\nmin_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 15}\n"
+STRICT = "min_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 3, num_leaves: 4}\ngates: {min_macro_f1: 0.999}\n"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(sto
     assert 0.65 <= float(macro[2]) <= 1
     assert macro[3] == "0.65"
     assert _row(result, "reject_rate_bounds").split()[3] == "0.05..0.3"
-    assert len([line for line in result.stdout.splitlines() if re.match(r"(PASS|FAIL|NOT_APPLICABLE|INCONCLUSIVE|ERROR)\s", line)]) == 13
+    assert len([line for line in result.stdout.splitlines() if re.match(r"(PASS|FAIL|NOT_APPLICABLE|INCONCLUSIVE|ERROR)\s", line)]) == 19
     assert "PROMOTE: All 9 gates that apply passed." in result.stdout
     assert f"home      {story.home.root}" in result.stdout
     assert f"model     {story.home.models / model}" in result.stdout

@@ -60,6 +60,7 @@ OTHER_CHECKS = {
     "challenger_report:unseen_user_f1",
     "challenger_report:beats_rule_baseline",
     "challenger_report:beats_lookup_baseline",
+    "challenger_report:reproducible",
     "challenger_report:every_label_is_judged",
     "challenger_report:flap_rate_is_low",
     "champion_report:scored_on_the_challengers_windows",
@@ -67,6 +68,12 @@ OTHER_CHECKS = {
     "champion_report:is_what_taskclf_runs",
     "promotion_decision:macro_f1_no_regression",
     "promotion_decision:min_improvement",
+    "promotion_decision:not_worse_than_anchor",
+    "promotion_decision:no_user_clearly_worse",
+    "promotion_decision:no_class_clearly_worse",
+    "promotion_decision:negative_flips",
+    "promotion_decision:not_rolled_back",
+    "promotion_decision:enough_user_days",
     "promotion_decision:verdict_follows_from_the_gates",
     "active_pointer:points_to_a_valid_bundle",
     "active_pointer:agrees_with_the_history",
@@ -149,9 +156,9 @@ def test_the_job_retrain_holds_every_asset_and_every_check(defs: dg.Definitions)
     assert job.description
 
 
-def test_there_is_one_job_one_schedule_and_one_sensor(defs: dg.Definitions) -> None:
+def test_there_are_three_jobs_one_schedule_and_one_sensor(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
-    assert {job.name for job in repository.get_all_jobs()} == {"retrain", "__ASSET_JOB"}
+    assert {job.name for job in repository.get_all_jobs()} == {"retrain", "rollback", "approve", "__ASSET_JOB"}
     assert [schedule.name for schedule in repository.schedule_defs] == ["daily_retrain"]
     assert [sensor.name for sensor in repository.sensor_defs] == ["label_arrival"]
 

@@ -24,7 +24,9 @@ from taskclf_dagster.domain.champion import find_history_disagreement, find_poin
 from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, verify_decision
 from taskclf_dagster.domain.features import LABELS, SCHEMAS
 from taskclf_dagster.domain.hashing import hash_row_keys
-from taskclf_dagster.domain.registry import read_active, read_history
+from taskclf_dagster.domain.history import read_history
+from taskclf_dagster.domain.manifest import MANIFEST, find_manifest_problem
+from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.domain.snapshot import read_snapshot_rows
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import OLD, Damage, contents, edit_json, point_at, pointer_to, write_policy, write_tiny_bundle
@@ -122,7 +124,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """Two users, six days, no model."""
     folder = tmp_path_factory.mktemp("cycle")
     config = folder / "config.yaml"
-    text = "auto_promote: true\nmin_class_windows: 20\ndata_lookback_days: 20\ntrain_params: {num_boost_round: 15}\n"
+    text = "auto_promote: true\nmin_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ndata_lookback_days: 20\ntrain_params: {num_boost_round: 15}\n"
     config.write_text(text, encoding="utf-8")
     return Stage(learnable_home(folder, days=DAYS), config)
 
@@ -161,6 +163,7 @@ def decided(judged: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """The same with the decision to promote, which is not in effect yet. The champion's stored score is better than it is."""
     stage = judged.copy(tmp_path_factory.mktemp("decided"))
     edit_json(stage.champion_bundle() / "metrics.json", {"macro_f1": STALE_SCORE})
+    (stage.champion_bundle() / MANIFEST).unlink()  # as taskclf would have written it
     assert stage.materialize(*DECIDE).success
     assert stage.decision().verdict == "PROMOTE"
     return stage
@@ -273,7 +276,7 @@ def test_the_decision_is_on_disk_with_every_gate_and_holds_when_checked_again(fi
     decisions, damaged = list_decisions(stage.home)
     assert (decisions, damaged) == ([result.decision], [])
     assert verify_decision(decisions[0]) == []
-    assert len(decisions[0].gates) == 13
+    assert len(decisions[0].gates) == 19
     assert all(gate.detail for gate in decisions[0].gates)
     pointer = json.loads(stage.home.active_pointer.read_text(encoding="utf-8"))
     assert pointer["reason"]["decision_id"] == decisions[0].decision_id
@@ -283,8 +286,9 @@ def test_what_was_promoted_is_byte_for_byte_what_was_judged(first: tuple[Stage, 
     stage, result = first
     assert result.decision is not None
     assert {name: len(digest) for name, digest in result.decision.challenger.files.items()} == {
-        path.name: 64 for path in stage.champion_bundle().iterdir()
+        path.name: 64 for path in stage.champion_bundle().iterdir() if path.name != MANIFEST
     }
+    assert find_manifest_problem(stage.champion_bundle()) is None
     assert load_bundle(stage.champion_bundle()).bundle.model_id == result.decision.challenger.model_id
 
 
@@ -352,7 +356,8 @@ def test_new_labels_bring_a_challenger_that_holds_its_own_and_takes_over(grown: 
     assert stage.active() == result.decision.challenger.model_id != before
     assert (stage.home.models / before / "model.txt").is_file()
     assert find_history_disagreement(stage.home) is None
-    entries, warnings = read_history(stage.home)
+    history = read_history(stage.home)
+    entries, warnings = history.entries, list(history.problems.values())
     assert warnings == []
     assert [Path(entry.new.model_dir).name for entry in entries] == [before, stage.active()]
     assert entries[1].old == entries[0].new
@@ -368,7 +373,7 @@ def test_a_challenger_that_learned_from_shuffled_labels_is_rejected_and_the_run_
     _, result, _ = rejected
     assert (result.success, result.outcome, result.pointer_moved) == (True, "REJECT", False)
     assert result.decision is not None
-    assert [name for name, status in _gates(result.decision).items() if status == "FAIL"] == ["macro_f1_no_regression"]
+    assert [name for name, status in _gates(result.decision).items() if status == "FAIL"] == ["macro_f1_no_regression", "not_worse_than_anchor"]
     assert result.decision.comparison is not None
     assert result.decision.comparison.macro_f1_delta < -0.1
 

@@ -15,7 +15,8 @@ from taskclf_dagster.defs.resources import ClockResource, HomeResource
 from taskclf_dagster.domain.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.champion import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, verify_decision
-from taskclf_dagster.domain.registry import read_active, read_history
+from taskclf_dagster.domain.history import read_history
+from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.selection import find_best_model, read_index_cache
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
@@ -137,7 +138,8 @@ def test_its_challenger_waits_beside_models_and_nothing_of_the_home_has_changed(
 
 def test_everything_the_original_wrote_is_understood(real_homes: Path) -> None:
     home = Home(real_homes / "original-home")
-    entries, warnings = read_history(home)
+    history = read_history(home)
+    entries, warnings = history.entries, list(history.problems.values())
     assert ([Path(entry.new.model_dir).name for entry in entries], warnings) == ([OLDER, ACTIVE], [])
     pointer = read_active(home)
     assert pointer is not None

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from taskclf_dagster.domain.decision import list_decisions
-from taskclf_dagster.domain.registry import read_active
+from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
 from taskclf_dagster_tests.scenario import DAY, add_learnable_days, make_home
@@ -40,6 +40,9 @@ ASSETS = (
 CONFIG = """
 auto_promote: true
 min_class_windows: 15
+min_windows: 50
+max_negative_flips: 1.0
+max_flip_excess: 1.0
 min_new_labels: 100000
 schedule: {cron: "0 0 1 1 *"}
 train_params: {num_boost_round: 15}

@@ -1,25 +1,19 @@
-"""Turns records into Dagster metadata: tables, numbers that Dagster plots over time, and pictures.
+"""Turns records into Dagster metadata: tables, words, and numbers that Dagster plots over time. Pictures are drawn in `pictures`.
 
 Nothing is computed here that a decision depends on; numbers are rounded for showing only.
 """
 
-import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import dagster as dg
 
+from taskclf_dagster.defs.pictures import importance_picture
 from taskclf_dagster.domain.challenger import ChallengerModel
-from taskclf_dagster.domain.comparison import Comparison
 from taskclf_dagster.domain.evaluation import EvaluationReport
 from taskclf_dagster.domain.features import LABELS, SCHEMAS
 from taskclf_dagster.domain.gates import RegressionGate
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-PICTURE_COLOURS = 48
 TOP_FEATURES = 15
 Cell = str | int | float | bool | None
 
@@ -126,9 +120,9 @@ def comparison_table(challenger: EvaluationReport | None, champion: EvaluationRe
     return table(rows)
 
 
-def gate_check(gate: RegressionGate) -> dg.AssetCheckResult:
+def gate_check(gate: RegressionGate, *, more: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
     """A gate as an asset check: red unless it passes or does not apply. It never blocks: a rejected model is a result."""
-    metadata: dict[str, float | str] = {"verdict": gate.status, "unit": gate.unit}
+    metadata: dict[str, Any] = {"verdict": gate.status, "unit": gate.unit, **(more or {})}
     if gate.observed is not None:
         metadata["observed"] = gate.observed
     if isinstance(gate.threshold, float):
@@ -161,82 +155,10 @@ def training_metadata(challenger: ChallengerModel) -> dict[str, object]:
     top = list(challenger.feature_importance.items())[:TOP_FEATURES]
     return {
         "feature_importance": table([{"input": name, "share of gain": round(share, 4)} for name, share in top]),
-        "feature_importance_picture": _importance_picture(top),
+        "feature_importance_picture": importance_picture(top),
         "params": dg.MetadataValue.json(challenger.params),
         "training_seconds": challenger.timings["training_and_threshold"],
     }
-
-
-def confusion_picture(report: EvaluationReport) -> dg.MetadataValue:
-    """The confusion matrix as a picture: rows true, columns predicted, `rejected` last, shaded by share of the row."""
-    counts = [[*row, report.rejected_by_label[label]] for label, row in zip(LABELS, report.confusion_matrix, strict=True)]
-    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
-    figure = _figure_of(5.4, 4.4)
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    columns = [*LABELS, "rejected"]
-    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=7)
-    axes.set_yticks(range(len(LABELS)), list(LABELS), fontsize=7)
-    axes.set_xlabel("predicted", fontsize=8)
-    axes.set_ylabel("true", fontsize=8)
-    for i, row in enumerate(counts):
-        for j, count in enumerate(row):
-            if count:
-                axes.text(j, i, str(count), ha="center", va="center", fontsize=6, color="white" if shares[i][j] > 0.5 else "black")
-    axes.set_title(f"{report.model_id}: {report.windows} test windows", fontsize=8)
-    return _picture(figure, "confusion matrix")
-
-
-def calibration_picture(report: EvaluationReport) -> dg.MetadataValue:
-    """Reliability of each label's probability: on the diagonal, what is said happens as often as it is said."""
-    figure = _figure_of(4.8, 4.2)
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-    for label, curve in report.calibration.items():
-        axes.plot(curve.mean_predicted_value, curve.fraction_of_positives, marker=".", markersize=4, linewidth=1, label=label)
-    axes.set_xlabel("predicted probability", fontsize=8)
-    axes.set_ylabel("share that is true", fontsize=8)
-    axes.tick_params(labelsize=7)
-    axes.legend(fontsize=6, frameon=False)
-    axes.set_title(f"{report.model_id}: ECE {report.expected_calibration_error:.3f}", fontsize=8)
-    return _picture(figure, "calibration")
-
-
-def comparison_words(comparison: Comparison | None) -> str:
-    """The comparison in one sentence."""
-    if comparison is None:
-        return "There was nothing to compare with."
-    if comparison.macro_f1_delta is None:
-        return f"The models have {comparison.windows} windows in common, too few of any label."
-    return (
-        f"On {comparison.windows} common windows the challenger scores macro-F1 {comparison.challenger_macro_f1:.4f}, the champion "
-        f"{comparison.champion_macro_f1:.4f}: a difference of {comparison.macro_f1_delta:+.4f}."
-    )
-
-
-def _importance_picture(top: Sequence[tuple[str, float]]) -> dg.MetadataValue:
-    figure = _figure_of(4.8, 3.4)
-    axes = figure.subplots()
-    axes.barh([name for name, _ in reversed(top)], [share for _, share in reversed(top)], color="#4478b8")
-    axes.tick_params(labelsize=7)
-    axes.set_xlabel("share of gain", fontsize=8)
-    return _picture(figure, "feature importance")
-
-
-def _figure_of(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure  # costs half a second; only assets with pictures pay for it
-
-    return Figure(figsize=(width, height), dpi=90, layout="constrained")
-
-
-def _picture(figure: "Figure", name: str) -> dg.MetadataValue:
-    """The figure as markdown with an inline PNG of few colours, which keeps it small enough for the event log."""
-    from PIL import Image
-
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(PICTURE_COLOURS).save(small, format="png", optimize=True)
-    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})")
 
 
 def _difference(name: str, champion: float | None, challenger: float | None) -> dict[str, Cell]:

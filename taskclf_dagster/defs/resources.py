@@ -3,7 +3,6 @@
 A resource reads when it is asked, not when it is made, so that definitions load anywhere. Dagster concept: resources.
 """
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from pydantic import Field
 
 from taskclf_dagster.errors import AsOfError
 from taskclf_dagster.home import Home, default_home
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig, load_retrain_config
+from taskclf_dagster.settings import RetrainConfig, resolve_config
 
 EARLIEST_YEAR, LATEST_YEAR = 1990, 9000  # room for any look-back on either side
-CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
 
 
 class HomeResource(dg.ConfigurableResource[None]):
@@ -52,11 +50,7 @@ class RunSettingsResource(dg.ConfigurableResource[None]):
 
     def load_config(self) -> RetrainConfig:
         """The retrain configuration: config_path, else TASKCLF_DAGSTER_CONFIG, laid over configs/retrain.yaml."""
-        chosen = self.config_path or os.environ.get(CONFIG_VARIABLE)
-        if not chosen:
-            return load_retrain_config()
-        path = Path(chosen).expanduser()
-        return load_retrain_config(path if path.is_absolute() else DEFAULT_CONFIG_PATH.parent.parent / path)
+        return resolve_config(self.config_path)
 
     def resolve_as_of(self, clock: ClockResource) -> datetime:
         """The as-of time of a run; without one, the present second."""
@@ -76,8 +70,3 @@ def parse_as_of(value: str) -> datetime:
     if not EARLIEST_YEAR <= moment.year <= LATEST_YEAR:
         raise AsOfError(value)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def cores() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

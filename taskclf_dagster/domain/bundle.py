@@ -5,9 +5,10 @@ Which bundle is the champion, and where a bundle may lie, is decided in `registr
 
 import hashlib
 import json
-import shutil
-import tempfile
+import re
+import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import StringIO
@@ -21,8 +22,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from taskclf_dagster.domain.encoding import encode_inputs
 from taskclf_dagster.domain.features import LABELS, SCHEMAS, FeatureSchema
-from taskclf_dagster.domain.files import file_hash, sync_folder, write_atomic, write_json, write_text
+from taskclf_dagster.domain.files import TEMPORARY, file_hash, make_folders, move_folder, remove_tree, write_atomic, write_json, write_text
 from taskclf_dagster.domain.hashing import hash_row_keys
+from taskclf_dagster.domain.manifest import MANIFEST, find_manifest_problem
 from taskclf_dagster.domain.training import TrainedModel, predict
 from taskclf_dagster.errors import BundleError
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 MODEL, METADATA, METRICS = "model.txt", "metadata.json", "metrics.json"
 CONFUSION, ENCODERS, TRAINING_ROWS = "confusion_matrix.csv", "categorical_encoders.json", "training_rows.npy"
+
+_NOT_A_NUMBER = re.compile(r"^leaf_value=.*\b(?:nan|inf)", re.IGNORECASE | re.MULTILINE)
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -60,6 +64,13 @@ class BundleMetadata(_Foreign):
     @classmethod
     def _naive_means_utc(cls, value: datetime) -> datetime:
         return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+    @model_validator(mode="after")
+    def _dates_are_in_order(self) -> "BundleMetadata":
+        if not self.train_date_from <= self.train_date_to < date(9000, 1, 1):
+            msg = f"train_date_from {self.train_date_from} to train_date_to {self.train_date_to} is not a range of days"
+            raise ValueError(msg)
+        return self
 
 
 class BundleMetrics(_Foreign):
@@ -158,7 +169,8 @@ def load_bundle(folder: Path) -> LoadedModel:
     import lightgbm
 
     bundle = parse_bundle(folder)
-    reason = incompatible_reason(bundle)
+    problem = find_manifest_problem(folder)
+    reason = incompatible_reason(bundle) or (f"invalid: {problem}" if problem else None)
     if reason is not None or bundle.metadata is None:
         raise BundleError(folder, reason or "invalid")
     schema = next(schema for version, schema in SCHEMAS.items() if version == bundle.metadata.schema_version)
@@ -193,9 +205,8 @@ def write_bundle(
         train_rows: user_id and bucket_start_ts of the training rows, for their hashes and dates.
         metadata: what the contract asks for beyond what the model knows itself, and additive keys; overrides nothing below.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    staging.chmod(0o755)
+    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}{TEMPORARY}"
+    make_folders(staging)
     try:
         text = model.booster.model_to_string()
         write_text(staging / MODEL, text)
@@ -223,10 +234,11 @@ def write_bundle(
             "reject_threshold_choice": model.reject.model_dump(),
         }
         write_json(staging / METADATA, {**document, **{key: value for key, value in metadata.items() if key not in document}})
-        staging.rename(folder)
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)  # gone already where the rename succeeded
+        move_folder(staging, folder)
+    except BaseException:
+        with suppress(OSError):
+            remove_tree(staging)
+        raise
 
 
 def add_test_figures(folder: Path, figures: dict[str, object]) -> None:
@@ -236,8 +248,8 @@ def add_test_figures(folder: Path, figures: dict[str, object]) -> None:
 
 
 def bundle_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle, by name."""
-    return {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    """SHA-256 of every file of a bundle but its manifest, by name."""
+    return {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST}
 
 
 def tree_hash(model_text: str) -> str:
@@ -250,7 +262,7 @@ def check_model_text(text: str) -> None:
     """Checks that a LightGBM text model is whole.
 
     Raises:
-        ValueError: it does not begin as one, or its trees do not have the sizes that its header states.
+        ValueError: it does not begin as one, its trees do not have the sizes that its header states, or a leaf is not a number.
     """
     sizes = next((line for line in text[: text.find("Tree=0")].split("\n") if line.startswith("tree_sizes=")), None)
     if not text.startswith("tree") or sizes is None:
@@ -260,6 +272,9 @@ def check_model_text(text: str) -> None:
     expected = begin + sum(int(size) for size in sizes.removeprefix("tree_sizes=").split())
     if text.find("end of trees") != expected or "\nend of parameters\n" not in text[expected:]:
         msg = f"{MODEL} is truncated or damaged: its trees do not have the sizes its header states, or its parameters do not end"
+        raise ValueError(msg)
+    if _NOT_A_NUMBER.search(text, begin, expected):
+        msg = f"{MODEL} has leaves that are not numbers, so it predicts none"
         raise ValueError(msg)
 
 

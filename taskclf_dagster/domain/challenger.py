@@ -9,21 +9,19 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.bundle import load_bundle, write_bundle
 from taskclf_dagster.domain.features import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.files import Record, canonical_json
-from taskclf_dagster.domain.registry import find_bundle, require_bundle
+from taskclf_dagster.domain.hashing import probabilities_digest
+from taskclf_dagster.domain.pointer import find_bundle, require_bundle
+from taskclf_dagster.domain.reproduction import PROBE_ROWS
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, read_snapshot_rows
 from taskclf_dagster.domain.training import RejectThreshold, resolve_num_threads, train_challenger
 from taskclf_dagster.errors import BundleError, DataContractError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
-
-PROBE_ROWS = 256
-"""Validation windows whose predictions are remembered, to see that the bundle on disk predicts the same."""
 
 
 class ChallengerModel(Record):
@@ -163,11 +161,6 @@ def reload_and_probe(home: Home, snapshot: DatasetSnapshot, challenger: Challeng
     folder = require_bundle(home, challenger.model_id)
     rows = read_snapshot_rows(home.root / snapshot.path, splits=("validation",)).head(PROBE_ROWS)
     return probabilities_digest(load_bundle(folder).predict_rows(rows, num_threads=1))
-
-
-def probabilities_digest(probabilities: npt.NDArray[np.float64]) -> str:
-    """SHA-256 over the exact bits of probabilities, row by row."""
-    return hashlib.sha256(np.ascontiguousarray(probabilities, dtype="<f8").tobytes()).hexdigest()
 
 
 def _provenance(snapshot: DatasetSnapshot, train_rows: pd.DataFrame) -> str:

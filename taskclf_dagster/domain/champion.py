@@ -8,7 +8,8 @@ from typing import Literal
 
 from taskclf_dagster.domain.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.files import read_json_object
-from taskclf_dagster.domain.registry import read_active, read_history, resolve_model_dir
+from taskclf_dagster.domain.history import read_history
+from taskclf_dagster.domain.pointer import read_active, resolve_model_dir
 from taskclf_dagster.domain.selection import ExclusionRecord, find_best_loadable_model
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -92,8 +93,8 @@ def find_history_disagreement(home: Home) -> str | None:
     pointer_dir, problem = _read_pointer_dir(home)
     if problem is not None:
         return problem
-    entries, _ = read_history(home)
-    last = entries[-1].new.model_dir if entries else None
+    move = read_history(home).last_move
+    last = None if move is None or move.new is None else move.new.model_dir
     policy_dir = _read_policy_dir(home, warnings)
     if pointer_dir != last:
         return f"active.json names {pointer_dir}, the last line of the history {last}"
@@ -103,11 +104,12 @@ def find_history_disagreement(home: Home) -> str | None:
 
 
 def _last_known_good(home: Home, broken: str | None, warnings: list[str]) -> Champion | None:
-    """The last model of the history that loads, other than the one known to be broken."""
-    entries, history_warnings = read_history(home)
-    warnings.extend(history_warnings)
-    for model_dir in dict.fromkeys(entry.new.model_dir for entry in reversed(entries)):
-        if model_dir == broken:
+    """The last model of the history that loads and was not rolled back, other than the one known to be broken."""
+    history = read_history(home)
+    warnings.extend(f"{home.active_history.name}, line {number}: {problem}" for number, problem in history.open_problems.items())
+    for pointer in {entry.new.model_dir: entry.new for entry in reversed(history.moves) if entry.new is not None}.values():
+        model_dir = pointer.model_dir
+        if model_dir == broken or pointer.name in history.blocked:
             continue
         try:
             model = load_bundle(resolve_model_dir(home, model_dir))

@@ -1,4 +1,4 @@
-"""The promotion decision: one record that says what follows from the gates, and names by hash everything it judged.
+"""The promotion decision, a receipt: what follows from the gates, with every number it followed from and the hash of all it judged.
 
 It moves nothing. Whoever moves the pointer calls `verify_decision` first and compares the hashes with what lies on disk.
 """
@@ -10,16 +10,26 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from taskclf_dagster.domain.comparison import Comparison
+from taskclf_dagster.domain.changes import ChangePreview
+from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES, check_regression_gates
+from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, complete_comparison
 from taskclf_dagster.domain.feasibility import Feasibility
-from taskclf_dagster.domain.files import Record, json_hash, read_json_object, write_json
-from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, MAY_NOT_APPLY, RegressionGate, find_contradictions
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.domain.files import Record, canonical_json, json_hash, read_json_object, write_text
+from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, find_contradictions
+from taskclf_dagster.errors import DecisionNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
 Verdict = Literal["PROMOTE", "AWAITING_APPROVAL", "REJECT", "HOLD"]
 REQUIRED_GATES = (*CANDIDATE_GATES, *COMPARATIVE_GATES)
+MAY_NOT_APPLY = frozenset(
+    {
+        *("seen_user_f1", "unseen_user_f1", "beats_rule_baseline", "beats_lookup_baseline", "reproducible"),
+        *("macro_f1_no_regression", "min_improvement", "not_worse_than_anchor"),
+        *("no_user_clearly_worse", "no_class_clearly_worse", "negative_flips"),
+    }
+)
+"""Gates that have nothing to judge in some situations; every other one must pass."""
 
 
 class JudgedModel(Record):
@@ -44,7 +54,15 @@ class PromotionDecision(Record):
         verdict: PROMOTE, AWAITING_APPROVAL, REJECT or HOLD.
         reason: why, in one or two sentences.
         bootstrap: whether a champion that cannot be read was overridden by hand.
+        split: windows by split.
         champion_source: how the champion was found; none where there is none.
+        champion_state: ok, none, unreadable or incompatible, with champion_reason.
+        comparison: both models on the windows that neither learned from, with the counts that everything in it follows from.
+        anchors: the challenger beside models that ran lately.
+        rolled_back_as: the model with the same trees that a rollback left, or None.
+        changes: what the challenger would say differently about the last days; nothing follows from it.
+        protections: what guarded this decision, in words.
+        registry_sequence: number of the history record that had set the pointer; 0 where none of ours had.
         pointer_hash: SHA-256 of active.json when the decision was made; None where there was no pointer.
         policy_hash: the same of inference_policy.json.
         previous_policy: the inference policy before; its calibrators and per-user thresholds belong to the old model.
@@ -63,15 +81,23 @@ class PromotionDecision(Record):
     dataset_hash: str
     dataset_digest: str
     snapshot_path: str
+    split: dict[str, int]
     label_watermark: str
     feasibility: Feasibility
     challenger: JudgedModel
     champion: JudgedModel | None
     champion_source: str
     champion_state: str
+    champion_reason: str
+    champion_dir: str | None
     champion_warnings: list[str]
     comparison: Comparison | None
+    anchors: list[AnchorComparison]
+    rolled_back_as: str | None
+    changes: ChangePreview | None
+    protections: list[str]
     gates: list[RegressionGate]
+    registry_sequence: int
     pointer_hash: str | None
     policy_hash: str | None
     previous_policy: dict[str, object] | None
@@ -110,13 +136,15 @@ def decide(gates: Sequence[RegressionGate], feasibility: Feasibility, *, auto_pr
     if failed:
         return "REJECT", "Failed: " + "; ".join(f"{gate.name} ({gate.detail})" for gate in failed) + "."
     found = {gate.name: gate for gate in gates}
-    open_questions = [f"{name} was not judged" for name in REQUIRED_GATES if name not in found]
+    missing = [f"{name} was not judged" for name in REQUIRED_GATES if name not in found]
+    reasons: dict[tuple[str, str], list[str]] = {}  # several gates may lack the same thing
     for gate in gates:
         excused = gate.status == "NOT_APPLICABLE" and gate.name in MAY_NOT_APPLY
         if gate.status != "PASS" and not excused:
-            open_questions.append(f"{gate.name} is {gate.status} ({gate.detail})")
-    if open_questions:
-        return "HOLD", "Not decided: " + "; ".join(open_questions) + "."
+            reasons.setdefault((gate.status, gate.detail), []).append(gate.name)
+    held = [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {status} ({detail})" for (status, detail), names in reasons.items()]
+    if missing or held:
+        return "HOLD", "Not decided: " + "; ".join([*missing, *held]) + "."
     passed = sum(gate.status == "PASS" for gate in gates)
     if auto_promote:
         return "PROMOTE", f"All {passed} gates that apply passed."
@@ -131,7 +159,9 @@ def seal(fields: dict[str, object]) -> PromotionDecision:
 
 
 def verify_decision(decision: PromotionDecision) -> list[str]:
-    """Checks a decision against itself: its hash, its verdict from its gates, each gate from its numbers and the settings.
+    """Checks a decision against itself, offline: its hash, its verdict from its gates, each gate from its numbers and the settings.
+
+    The comparison, its statistics and the comparative gates are computed again from the counts by block, and must be equal byte for byte.
 
     Returns:
         What does not hold, one sentence each.
@@ -144,21 +174,82 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
     verdict, reason = decide(decision.gates, decision.feasibility, auto_promote=decision.config.auto_promote)
     if (verdict, reason) != (decision.verdict, decision.reason):
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
-    findings.extend(find_contradictions(decision.gates, decision.config))
+    findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], decision.config))
+    findings.extend(_find_unfounded(decision))
     names = [gate.name for gate in decision.gates]
     findings.extend(f"gate {name} appears {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1)
     return findings
 
 
+def _find_unfounded(decision: PromotionDecision) -> list[str]:
+    """What does not follow from the counts: the comparison, or a comparative gate."""
+    findings, comparison = [], decision.comparison
+    if comparison is not None:
+        again = complete_comparison(
+            challenger_id=comparison.challenger_id,
+            champion_id=comparison.champion_id,
+            left_out=comparison.left_out,
+            exclusion=comparison.exclusion,
+            sums=comparison.sums,
+            flips=comparison.flips,
+            seed=comparison.seed,
+            config=decision.config,
+        )
+        if canonical_json(again.model_dump(mode="json")) != canonical_json(comparison.model_dump(mode="json")):
+            findings.append("the comparison does not follow from its counts by block")
+        if decision.champion is None or (comparison.challenger_id, comparison.champion_id) != (
+            decision.challenger.model_id,
+            decision.champion.model_id,
+        ):
+            findings.append(f"the comparison is about {comparison.challenger_id} and {comparison.champion_id}")
+    expected = judge_beside_others(decision, decision.config)
+    found = {gate.name: gate for gate in decision.gates if gate.kind == "comparative"}
+    findings.extend(
+        f"gate {gate.name} does not follow from the comparison" for gate in expected if found.get(gate.name) not in (None, gate)
+    )
+    return findings
+
+
+def judge_beside_others(decision: PromotionDecision, config: RetrainConfig) -> list[RegressionGate]:
+    """The comparative gates, from what a decision says about champion, comparison, anchors and rollbacks."""
+    return check_regression_gates(
+        decision.comparison,
+        champion_state=decision.champion_state,
+        champion_reason=decision.champion_reason,
+        anchors=decision.anchors,
+        rolled_back_as=decision.rolled_back_as,
+        bootstrap=decision.bootstrap,
+        config=config,
+    ).gates
+
+
 def save_decision(home: Home, decision: PromotionDecision) -> Path:
-    """Writes `artifacts/decisions/<decision_id>.json`."""
+    """Writes `artifacts/decisions/<decision_id>.json` as canonical JSON, so that equal decisions are equal files."""
     path = home.decisions / f"{decision.decision_id}.json"
-    write_json(path, decision.model_dump(mode="json"))
+    write_text(path, _receipt_text(decision))
     return path
 
 
+def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list[str]]:
+    """Reads a receipt and checks it; its file must be, byte for byte, the one that follows from its contents.
+
+    Raises:
+        DecisionNotFoundError: there is none, or it is damaged beyond reading.
+    """
+    decision = read_decision(home, decision_id)
+    if decision is None:
+        raise DecisionNotFoundError(decision_id, home.decisions)
+    findings = verify_decision(decision)
+    path = home.decisions / f"{decision_id}.json"
+    if path.read_bytes() != _receipt_text(decision).encode():
+        findings.append(f"{path.name} is not the canonical JSON of its contents: the file was written or changed by other hands")
+    return decision, findings
+
+
 def read_decision(home: Home, decision_id: str) -> PromotionDecision | None:
-    """The stored record of a decision; None where it is missing or damaged."""
+    """The stored record of a decision; None where it is missing or damaged, or the id is not one."""
+    if Path(decision_id).name != decision_id:
+        return None
     try:
         return PromotionDecision.model_validate(read_json_object(home.decisions / f"{decision_id}.json"))
     except (UnreadableFileError, ValidationError):
@@ -176,6 +267,20 @@ def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Path]]:
         else:
             decisions.append(decision)
     return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), damaged
+
+
+def find_later_decision(home: Home, decision: PromotionDecision) -> PromotionDecision | None:
+    """A decision about later and other labels, dry runs aside, or None."""
+    for other in list_decisions(home)[0]:
+        if other.as_of <= decision.as_of:
+            break
+        if not other.dry_run and other.label_watermark != decision.label_watermark:
+            return other
+    return None
+
+
+def _receipt_text(decision: PromotionDecision) -> str:
+    return canonical_json(decision.model_dump(mode="json")) + "\n"
 
 
 def _decision_id(as_of: datetime, digest: str) -> str:

@@ -13,6 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from taskclf_dagster.domain.calibration_curves import (
+    CalibrationCurve,
+    brier_score,
+    calibration_curves,
+    expected_calibration_error,
+    log_loss,
+    one_vs_rest_auc,
+)
 from taskclf_dagster.domain.features import LABELS
 from taskclf_dagster.domain.files import Record, write_atomic
 from taskclf_dagster.domain.hashing import hash_row_keys
@@ -21,7 +29,6 @@ from taskclf_dagster.errors import SnapshotError
 K = len(LABELS)
 REJECTED = K
 """Code of a rejected prediction: one past the last label."""
-BINS = 10
 TOP_CONFUSIONS = 10
 
 _Int = npt.NDArray[np.int64]
@@ -43,14 +50,6 @@ class ClassScore(Record):
     support: int
     predicted: int
     judged: bool
-
-
-class CalibrationCurve(Record):
-    """Reliability of one label's probability in ten bins of equal width; bins without windows are left out."""
-
-    mean_predicted_value: list[float]
-    fraction_of_positives: list[float]
-    windows: list[int]
 
 
 class UserScore(Record):
@@ -78,6 +77,10 @@ class EvaluationReport(Record):
         rows_digest: names the windows: SHA-256 of their sorted key hashes.
         macro_f1: mean F1 of the judged labels; None where no label is judged.
         weighted_f1: mean F1 of the judged labels, weighted by their true windows.
+        macro_precision: mean precision of the judged labels; None where one of them was never predicted.
+        macro_recall: mean recall of the judged labels.
+        one_vs_rest_auc: mean area under the ROC curve of each judged label's probability against all other labels [0.5 is chance,
+            1 is best]; None where no judged label has both windows of its own and of others.
         all_labels_macro_f1: as the original counts: all eight labels, undefined as 0.
         confusion_matrix: rows true, columns predicted, in the order of label_names.
         rejected_by_label: windows of each true label that were rejected, `Mixed/Unknown`.
@@ -100,6 +103,9 @@ class EvaluationReport(Record):
     label_names: list[str]
     macro_f1: float | None
     weighted_f1: float | None
+    macro_precision: float | None
+    macro_recall: float | None
+    one_vs_rest_auc: float | None
     all_labels_macro_f1: float
     all_labels_weighted_f1: float
     accuracy: float
@@ -160,7 +166,7 @@ def evaluate(
     n = len(true)
     best = probabilities.argmax(axis=1)
     confidence = probabilities[np.arange(n), best]
-    predicted = np.where(confidence < reject_threshold, REJECTED, best)
+    predicted = apply_reject(probabilities, reject_threshold)
     user = rows["user_id"].cat.codes.to_numpy().astype(np.int64)
     names = [str(name) for name in rows["user_id"].cat.categories]
     counts = np.bincount((user * K + true) * (K + 1) + predicted, minlength=len(names) * K * (K + 1)).reshape(len(names), K, K + 1)
@@ -168,6 +174,7 @@ def evaluate(
     judged = table.sum(axis=1) >= min_class_windows
     f1, support = _f1(table), table.sum(axis=1)
     unseen = np.isin(names, unseen_users)
+    scores = _class_scores(table, judged)
     same_session = _follows_in_session(rows)
     key = hash_row_keys(rows)
     report = EvaluationReport(
@@ -181,25 +188,33 @@ def evaluate(
         label_names=list(LABELS),
         macro_f1=macro_f1(table, judged),
         weighted_f1=float((f1 * support)[judged].sum() / support[judged].sum()) if judged.any() else None,
+        macro_precision=_mean_or_none([scores[LABELS[i]].precision for i in np.flatnonzero(judged)]),
+        macro_recall=_mean_or_none([scores[LABELS[i]].recall for i in np.flatnonzero(judged)]),
+        one_vs_rest_auc=one_vs_rest_auc(probabilities, true, judged),
         all_labels_macro_f1=float(np.nan_to_num(f1).mean()),
         all_labels_weighted_f1=float((np.nan_to_num(f1) * support).sum() / max(1, n)),
         accuracy=float(table[:, :K].trace() / max(1, n)),
-        per_class=_class_scores(table, judged),
+        per_class=scores,
         per_user=_user_scores(counts, names, judged, unseen),
         seen_user_f1=macro_f1(counts[~unseen].sum(axis=0), judged) if unseen.any() else None,
         unseen_user_f1=macro_f1(counts[unseen].sum(axis=0), judged) if unseen.any() else None,
         confusion_matrix=table[:, :K].tolist(),
         rejected_by_label=dict(zip(LABELS, table[:, REJECTED].tolist(), strict=True)),
         reject_rate=float(table[:, REJECTED].sum() / max(1, n)),
-        calibration=_calibration_curves(probabilities, true),
-        expected_calibration_error=_expected_calibration_error(confidence, best == true),
-        multiclass_brier_score=_brier(probabilities, true),
-        multiclass_log_loss=_log_loss(probabilities, true),
+        calibration=calibration_curves(probabilities, true),
+        expected_calibration_error=expected_calibration_error(confidence, best == true),
+        multiclass_brier_score=brier_score(probabilities, true),
+        multiclass_log_loss=log_loss(probabilities, true),
         flap_rate=flap_rate(predicted, same_session),
         flap_rate_smoothed=flap_rate(smooth(predicted, same_session), same_session),
         top_confusion_pairs=_top_confusions(table),
     )
     return report, Predictions(key, true, predicted)
+
+
+def apply_reject(probabilities: _Float, reject_threshold: float) -> _Int:
+    """What a model says, shape (n,): the class index of the largest of (n, 8) probabilities, REJECTED where that is below the threshold."""
+    return np.where(probabilities.max(axis=1) < reject_threshold, REJECTED, probabilities.argmax(axis=1))
 
 
 def macro_f1(table: _Int, judged: npt.NDArray[np.bool_]) -> float | None:
@@ -279,6 +294,12 @@ def _class_scores(table: _Int, judged: npt.NDArray[np.bool_]) -> dict[str, Class
     return scores
 
 
+def _mean_or_none(values: list[float | None]) -> float | None:
+    """The mean of figures that are all defined; None where one is undefined or there are none."""
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined and len(defined) == len(values) else None
+
+
 def _user_scores(counts: _Int, names: list[str], judged: npt.NDArray[np.bool_], unseen: npt.NDArray[np.bool_]) -> dict[str, UserScore]:
     windows = counts.sum(axis=(1, 2))
     return {
@@ -300,42 +321,6 @@ def _follows_in_session(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
         same = codes[1:] == codes[:-1]
         follows[1:] = same if column == "user_id" else follows[1:] & same
     return follows
-
-
-def _calibration_curves(probabilities: _Float, true: _Int) -> dict[str, CalibrationCurve]:
-    curves = {}
-    for i, label in enumerate(LABELS):
-        windows, mean, positive = _reliability(probabilities[:, i], true == i)
-        curves[label] = CalibrationCurve(
-            mean_predicted_value=mean.tolist(), fraction_of_positives=positive.tolist(), windows=windows.tolist()
-        )
-    return curves
-
-
-def _expected_calibration_error(confidence: _Float, right: npt.NDArray[np.bool_]) -> float:
-    windows, mean, accuracy = _reliability(confidence, right)
-    return float((windows * np.abs(accuracy - mean)).sum() / max(1, len(confidence)))
-
-
-def _reliability(predicted: _Float, positive: npt.NDArray[np.bool_]) -> tuple[_Int, _Float, _Float]:
-    """Windows, mean prediction and share of positives of the non-empty bins of equal width."""
-    bins = np.minimum((predicted * BINS).astype(np.int64), BINS - 1)
-    windows = np.bincount(bins, minlength=BINS)
-    filled = windows > 0
-    sums = np.bincount(bins, weights=predicted, minlength=BINS)[filled]
-    hits = np.bincount(bins, weights=positive, minlength=BINS)[filled]
-    return windows[filled], sums / windows[filled], hits / windows[filled]
-
-
-def _brier(probabilities: _Float, true: _Int) -> float:
-    # sum over classes of (p - y)^2 = sum p^2 - 2 p_true + 1
-    own = probabilities[np.arange(len(true)), true]
-    return float((np.einsum("ij,ij->i", probabilities, probabilities) - 2 * own + 1).mean()) if len(true) else 0.0
-
-
-def _log_loss(probabilities: _Float, true: _Int) -> float:
-    own = probabilities[np.arange(len(true)), true]
-    return float(-np.log(np.clip(own, np.finfo(np.float64).eps, 1.0)).mean()) if len(true) else 0.0
 
 
 def _top_confusions(table: _Int) -> list[Confusion]:

@@ -1,19 +1,26 @@
-"""The one seam through which files of a home are written, and the hashes that name them.
+"""Writes files of a home whole or not at all, and the hashes that name them.
 
-Every write is atomic: a reader sees the old file or the new one. What the files mean belongs to the modules that call this.
+Every write is atomic: a reader sees the old file or the new one. The calls that change anything are those of `filesystem`; what the
+files mean belongs to the modules that call this.
 """
 
+import errno
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.domain.filesystem import file_system
+from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
+
+TEMPORARY = ".tmp"
+MAX_JSON_BYTES = 256 * 1024 * 1024
+_NO_RENAME = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 class Record(BaseModel):
@@ -53,33 +60,49 @@ def bytes_hash_or_none(path: Path) -> str | None:
     return file_hash(path) if path.exists() else None
 
 
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a temporary file in the same folder, syncs it and renames it to `path`.
+def bytes_or_none(path: Path) -> bytes | None:
+    """The file's bytes, or None where there is no such file."""
+    return path.read_bytes() if path.exists() else None
+
+
+def make_folders(folder: Path) -> None:
+    """Makes a folder and those above it; each new name survives a power loss."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        file_system().make_folder(new)
+        file_system().sync_folder(new.parent)
+
+
+def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    """Writes a temporary file in the same folder, syncs it and renames it to `path`.
 
     The name is unique to the call, so that two writers never share a temporary file. Nothing is left behind on failure.
+
+    Args:
+        path: the file to write or replace.
+        content: its bytes, or a function that writes the file it is given.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    make_folders(path.parent)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    fs = file_system()
     try:
-        write(temporary)
-        temporary.chmod(0o644)
-        _sync(temporary)
-        temporary.replace(path)
-        sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        fs.create(temporary, content)
+        fs.sync_file(temporary)
+        with _rename_must_work(path):
+            fs.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            fs.remove_file(temporary)
+        raise
+    fs.sync_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
     """Writes text atomically."""
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes bytes atomically."""
-    write_atomic(path, lambda temporary: temporary.write_bytes(content))
+    write_atomic(path, text.encode())
 
 
 def write_json(path: Path, value: object) -> None:
@@ -87,49 +110,66 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def append_line(path: Path, line: str) -> None:
-    """Appends one line and syncs it; behind a torn last line it begins a new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - 1))
-        torn = file.read(1) not in (b"", b"\n")
-        file.write(("\n" if torn else "").encode() + line.encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+def write_synced(path: Path, content: bytes) -> None:
+    """Makes a new file whose bytes survive a power loss; its name does once the folder is synced."""
+    file_system().create(path, content)
+    file_system().sync_file(path)
 
 
 def move_folder(source: Path, target: Path) -> None:
     """Moves a folder to a new name on the same file system, in one rename; the target must not exist."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    source.rename(target)
-    sync_folder(target.parent)
+    make_folders(target.parent)
+    with _rename_must_work(target):
+        file_system().rename(source, target)
+    file_system().sync_folder(target.parent)
+    if source.parent != target.parent:
+        file_system().sync_folder(source.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder survive a power loss, where the platform can."""
-    if os.name == "posix":
-        _sync(folder)
+def remove_tree(path: Path) -> None:
+    """Removes a file, or a folder with everything in it; a link is removed, not followed."""
+    if path.is_dir() and not path.is_symlink():
+        for child in sorted(path.iterdir()):
+            remove_tree(child)
+        file_system().remove_folder(path)
+    else:
+        file_system().remove_file(path)
 
 
-def read_json_object(path: Path) -> dict[str, object]:
+def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, object]:
     """Reads a JSON object.
 
     Raises:
-        UnreadableFileError: the file cannot be read, is not JSON, or its top level is not an object.
+        UnreadableFileError: the file cannot be read, is larger than `max_bytes`, is not JSON, its top level is not an object, or a key
+            comes twice in one object.
     """
+    fix = "Restore the file or remove it"
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise UnreadableFileError(path, f"it has {size} bytes, and at most {max_bytes} are read", fix)
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
     except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableFileError(path, str(error), "Restore the file or remove it") from error
+        raise UnreadableFileError(path, str(error), fix) from error
     if not isinstance(value, dict):
-        raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", "Restore the file or remove it")
+        raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", fix)
     return value
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+@contextmanager
+def _rename_must_work(path: Path) -> Iterator[None]:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        if error.errno in _NO_RENAME:
+            raise UnsafeFileSystemError(path, f"it cannot rename ({error})") from error
+        raise
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        msg = f"key {next(key for key in keys if keys.count(key) > 1)!r} comes twice in one object"
+        raise ValueError(msg)
+    return value

@@ -1,7 +1,7 @@
-"""The gates: each judges one figure against one threshold and says PASS, FAIL or why it cannot say.
+"""The gates: each judges one figure against one threshold and says PASS, FAIL or why it cannot say. Here are those of a candidate alone.
 
-Thresholds come from the settings, figures from `evaluation`, `baseline` and `comparison`; what follows from all gates together is decided
-in `decision`.
+Thresholds come from the settings, figures from `evaluation`, `baseline` and `reproduction`. Gates beside another model are in
+`comparative_gates`; what follows from all gates together is decided in `decision`.
 """
 
 import math
@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from taskclf_dagster.domain.baseline import BaselineScore
-from taskclf_dagster.domain.comparison import Comparison
 from taskclf_dagster.domain.evaluation import EvaluationReport
 from taskclf_dagster.domain.features import BREAK_IDLE
 from taskclf_dagster.domain.files import Record
+from taskclf_dagster.domain.reproduction import Reproduction
+from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.settings import RetrainConfig
 
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "ERROR", "NOT_APPLICABLE"]
@@ -31,13 +32,8 @@ CANDIDATE_GATES = (
     "unseen_user_f1",
     "beats_rule_baseline",
     "beats_lookup_baseline",
+    "reproducible",
 )
-COMPARATIVE_GATES = ("macro_f1_no_regression", "min_improvement")
-MAY_NOT_APPLY = frozenset(
-    {"seen_user_f1", "unseen_user_f1", "beats_rule_baseline", "beats_lookup_baseline", "macro_f1_no_regression", "min_improvement"}
-)
-"""Gates that have nothing to judge in some situations; every other one must pass."""
-
 MIN_RULE_WINDOWS = 30
 """Fewer windows than this on which the rule baseline commits are too few to compare on (design, section 5)."""
 
@@ -76,7 +72,7 @@ class RegressionResult(Record):
         return "PASS" in statuses and all(status in ("PASS", "NOT_APPLICABLE") for status in statuses)
 
 
-class _NoVerdictError(Exception):
+class NoVerdictError(TaskclfDagsterError):
     """Raised inside a gate that has nothing to judge: carries the status and the reason."""
 
     def __init__(self, status: Status, reason: str) -> None:
@@ -90,6 +86,7 @@ def check_candidate_gates(
     failure: str | None,
     rule: BaselineScore | None,
     lookup: BaselineScore | None,
+    reproduction: Reproduction | None,
     config: RetrainConfig,
 ) -> RegressionResult:
     """Judges a challenger on its own.
@@ -99,13 +96,14 @@ def check_candidate_gates(
         failure: why it could not be loaded or does not predict probabilities; None where it does.
         rule: the challenger beside the rule baseline.
         lookup: the challenger beside the lookup baseline.
+        reproduction: what training again gave; None where it was not tried.
         config: thresholds, and whether baselines must be beaten.
     """
     gates, high = config.gates, "higher is better"
     judges: dict[str, tuple[str, Callable[[], tuple[float, bool, str]]]] = {
         "loads_and_predicts": ("share of windows with a valid prediction", lambda: _loads(failure)),
-        "macro_f1": (f"F1, {high}", lambda: _floor(_required(report).macro_f1, gates.min_macro_f1)),
-        "weighted_f1": (f"F1, {high}", lambda: _floor(_required(report).weighted_f1, gates.min_weighted_f1)),
+        "macro_f1": (f"F1, {high}", lambda: floor(_required(report).macro_f1, gates.min_macro_f1)),
+        "weighted_f1": (f"F1, {high}", lambda: floor(_required(report).weighted_f1, gates.min_weighted_f1)),
         "breakidle_precision": (f"precision, {high}", lambda: _break_idle(_required(report), "precision", gates.min_breakidle_precision)),
         "breakidle_recall": (f"recall, {high}", lambda: _break_idle(_required(report), "recall", gates.min_breakidle_recall)),
         "no_class_below_50_precision": (
@@ -123,13 +121,14 @@ def check_candidate_gates(
             lambda: _beats(rule, required=config.require_baseline_improvement, fewest=MIN_RULE_WINDOWS),
         ),
         "beats_lookup_baseline": (f"F1, {high}", lambda: _beats(lookup, required=config.require_baseline_improvement, fewest=1)),
+        "reproducible": ("1: training again gives the same model", lambda: _reproducible(reproduction)),
     }
     baselines = {"beats_rule_baseline": rule, "beats_lookup_baseline": lookup}
 
     def judge(name: str) -> RegressionGate:
         unit, verdict = judges[name]
         bound = (lambda: _baseline(baselines[name])) if name in baselines else configured_threshold(name, config)
-        return _judge(name, "candidate", unit, bound, verdict)
+        return judge_gate(name, "candidate", unit, bound, verdict)
 
     return RegressionResult(gates=[judge(name) for name in CANDIDATE_GATES])
 
@@ -147,8 +146,7 @@ def configured_threshold(name: str, config: RetrainConfig) -> Threshold:
         "reject_rate_bounds": (gates.min_reject_rate, gates.max_reject_rate),
         "seen_user_f1": gates.min_seen_user_f1,
         "unseen_user_f1": gates.min_unseen_user_f1,
-        "macro_f1_no_regression": 0.0 - config.regression_tolerance,
-        "min_improvement": config.min_improvement,
+        "reproducible": 1.0,
     }
     return thresholds.get(name)
 
@@ -172,45 +170,21 @@ def find_contradictions(gates: Sequence[RegressionGate], config: RetrainConfig) 
 def _passes(name: str, observed: float, threshold: float | tuple[float, float]) -> bool:
     if isinstance(threshold, tuple):
         return _within(observed, *threshold)[1]
-    return observed > threshold if name.startswith("beats_") else _floor(observed, threshold)[1]
+    return observed > threshold if name.startswith("beats_") else floor(observed, threshold)[1]
 
 
-def check_regression_gates(
-    comparison: Comparison | None, *, champion_missing: bool, not_compared_because: str, config: RetrainConfig
-) -> RegressionResult:
-    """Judges a challenger beside the champion on identical windows.
-
-    Args:
-        comparison: both on the same windows; None where there is no champion, or none that can be scored.
-        champion_missing: True where there is nothing to compare with, so that the absolute gates alone decide; False where there is a
-            champion that cannot be scored, which never lets a challenger through.
-        not_compared_because: the reason where `comparison` is None.
-        config: regression_tolerance and min_improvement.
-    """
-
-    def delta() -> float:
-        if comparison is None:
-            raise _NoVerdictError("NOT_APPLICABLE" if champion_missing else "INCONCLUSIVE", not_compared_because)
-        if comparison.macro_f1_delta is None:
-            reason = f"no label has enough of the {comparison.windows} windows that both models scored ({comparison.left_out} left out)"
-            raise _NoVerdictError("INCONCLUSIVE", reason)
-        return comparison.macro_f1_delta
-
-    def improvement() -> tuple[float, bool, str]:
-        if config.min_improvement == 0:
-            raise _NoVerdictError("NOT_APPLICABLE", "min_improvement is 0: nothing beyond no regression is asked for")
-        return _floor(delta(), config.min_improvement)
-
-    unit = "macro-F1 of the challenger minus that of the champion, higher is better"
-    verdicts = {"macro_f1_no_regression": lambda: _floor(delta(), 0.0 - config.regression_tolerance), "min_improvement": improvement}
-    return RegressionResult(
-        gates=[_judge(name, "comparative", unit, configured_threshold(name, config), verdicts[name]) for name in COMPARATIVE_GATES]
-    )
-
-
-def _judge(
+def judge_gate(
     name: str, kind: Kind, unit: str, bound: Threshold | Callable[[], Threshold], judge: Callable[[], tuple[float, bool, str]]
 ) -> RegressionGate:
+    """Judges one gate; one that raises, or finds no number, is an ERROR and holds the model back.
+
+    Args:
+        name: of the gate.
+        kind: candidate or comparative.
+        unit: of figure and threshold.
+        bound: the threshold, or what finds it.
+        judge: gives the figure, whether it passes, and the words; raises NoVerdictError where there is nothing to judge.
+    """
     threshold: Threshold = None
     try:
         threshold = bound() if callable(bound) else bound
@@ -218,7 +192,7 @@ def _judge(
         if not math.isfinite(observed):
             return _gate(name, kind, "ERROR", None, threshold, unit, f"the figure is {observed}, which is not a number")
         return _gate(name, kind, "PASS" if passed else "FAIL", observed, threshold, unit, detail)
-    except _NoVerdictError as error:
+    except NoVerdictError as error:
         return _gate(name, kind, error.status, None, threshold, unit, str(error))
     except Exception as error:  # a gate that raises must hold the model back, whatever it raised
         return _gate(name, kind, "ERROR", None, threshold, unit, f"the gate failed with {type(error).__name__}: {error}")
@@ -230,7 +204,7 @@ def _gate(name: str, kind: Kind, status: Status, observed: float | None, thresho
 
 def _required(report: EvaluationReport | None) -> EvaluationReport:
     if report is None:
-        raise _NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
+        raise NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
     return report
 
 
@@ -240,9 +214,10 @@ def _loads(failure: str | None) -> tuple[float, bool, str]:
     return 1.0, True, "the bundle loads from disk and predicts probabilities for every test window"
 
 
-def _floor(observed: float | None, threshold: float) -> tuple[float, bool, str]:
+def floor(observed: float | None, threshold: float) -> tuple[float, bool, str]:
+    """A figure that must reach a threshold: the figure, whether it does, and the words."""
     if observed is None:
-        raise _NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
+        raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
     passed = observed >= threshold - ROUNDING_NOISE
     return observed, passed, f"{observed:.4f} {'>=' if passed else '<'} {threshold:g}"
 
@@ -255,11 +230,11 @@ def _within(observed: float, low: float, high: float) -> tuple[float, bool, str]
 def _break_idle(report: EvaluationReport, figure: Literal["precision", "recall"], threshold: float) -> tuple[float, bool, str]:
     score = report.per_class[BREAK_IDLE]
     if not score.judged:
-        raise _NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} must be judged, but has only {score.support} test windows")
+        raise NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} must be judged, but has only {score.support} test windows")
     value = score.precision if figure == "precision" else score.recall
     if value is None:
-        raise _NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} was never predicted, so its precision is undefined")
-    return _floor(value, threshold)
+        raise NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} was never predicted, so its precision is undefined")
+    return floor(value, threshold)
 
 
 def _lowest_precision(report: EvaluationReport, threshold: float) -> tuple[float, bool, str]:
@@ -268,19 +243,25 @@ def _lowest_precision(report: EvaluationReport, threshold: float) -> tuple[float
     undefined = sorted(set(judged) - set(defined))
     if defined:
         label = min(defined, key=lambda name: (not math.isnan(defined[name]), defined[name]))  # NaN first, so that it is seen
-        observed, passed, detail = _floor(defined[label], threshold)
+        observed, passed, detail = floor(defined[label], threshold)
         if not passed or not undefined:
             return observed, passed, f"{label}: {detail}"
     if undefined:
-        raise _NoVerdictError("INCONCLUSIVE", f"{', '.join(undefined)} never predicted, so the precision is undefined")
-    raise _NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
+        raise NoVerdictError("INCONCLUSIVE", f"{', '.join(undefined)} never predicted, so the precision is undefined")
+    raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
 
 
 def _users(report: EvaluationReport | None, which: Literal["seen", "unseen"], threshold: float) -> tuple[float, bool, str]:
     users = [user.unseen for user in _required(report).per_user.values()]
     if not any(users):
-        raise _NoVerdictError("NOT_APPLICABLE", "no users are held out")
-    return _floor(_required(report).seen_user_f1 if which == "seen" else _required(report).unseen_user_f1, threshold)
+        raise NoVerdictError("NOT_APPLICABLE", "no users are held out")
+    return floor(_required(report).seen_user_f1 if which == "seen" else _required(report).unseen_user_f1, threshold)
+
+
+def _reproducible(reproduction: Reproduction | None) -> tuple[float, bool, str]:
+    if reproduction is None:
+        raise NoVerdictError("NOT_APPLICABLE", "it was not trained again: prove_reproducible is off, or auto and there are many windows")
+    return float(reproduction.same), reproduction.same, reproduction.detail
 
 
 def _baseline(score: BaselineScore | None) -> float | None:
@@ -290,12 +271,12 @@ def _baseline(score: BaselineScore | None) -> float | None:
 
 def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> tuple[float, bool, str]:
     if not required:
-        raise _NoVerdictError("NOT_APPLICABLE", "require_baseline_improvement is off")
+        raise NoVerdictError("NOT_APPLICABLE", "require_baseline_improvement is off")
     if score is None:
-        raise _NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
+        raise NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
     if score.windows < fewest or score.model is None or score.baseline is None:
         reason = f"the baseline names a judged label on {score.windows} windows only, and {fewest} are needed"
-        raise _NoVerdictError("NOT_APPLICABLE" if score.windows < fewest else "INCONCLUSIVE", reason)
+        raise NoVerdictError("NOT_APPLICABLE" if score.windows < fewest else "INCONCLUSIVE", reason)
     if not math.isfinite(score.baseline):
         msg = f"the baseline's figure is {score.baseline}"
         raise ValueError(msg)

@@ -44,6 +44,11 @@ def hash_row_labels(frame: pd.DataFrame) -> _UInt:
     return mix64(hash_row_keys(frame) ^ hash_strings(frame["label"]))
 
 
+def probabilities_digest(probabilities: npt.NDArray[np.float64]) -> str:
+    """SHA-256 over the exact bits of probabilities, row by row."""
+    return hashlib.sha256(np.ascontiguousarray(probabilities, dtype="<f8").tobytes()).hexdigest()
+
+
 def _buffer(column: pd.Series) -> tuple[str, list[str], npt.NDArray[np.generic]]:
     """Kind, vocabulary (strings only) and little-endian values of a column."""
     if pd.api.types.is_bool_dtype(column.dtype):

@@ -14,6 +14,7 @@ import pyarrow.ipc
 
 from taskclf_dagster.domain.features import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.files import Record, write_atomic
+from taskclf_dagster.domain.filesystem import file_system
 from taskclf_dagster.domain.findings import Finding, epoch_us
 from taskclf_dagster.domain.hashing import frame_digest
 from taskclf_dagster.domain.labels import LabelReading, read_label_spans, watermark
@@ -104,7 +105,7 @@ def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame
     write_atomic(path, lambda temporary: _write_ipc(temporary, frame))
     frames = sorted(home.labeled_windows.glob("*.arrow"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
     for old in frames[KEPT_FRAMES:]:
-        old.unlink(missing_ok=True)
+        file_system().remove_file(old)
     return record.model_copy(update={"path": str(path.relative_to(home.root)), "digest": digest})
 
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.features import LABELS, ColumnType
 from taskclf_dagster.domain.files import write_atomic
+from taskclf_dagster.domain.filesystem import file_system
 from taskclf_dagster.domain.findings import DataCheck, Finding, epoch_us, has_type, to_epoch_us
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -120,7 +121,7 @@ def save_watermark(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str:
         write_atomic(path, lambda temporary: _save_array(temporary, fingerprints))
     for other in folder.glob("labels_*.npy"):
         if other != path:
-            other.unlink(missing_ok=True)
+            file_system().remove_file(other)
     return mark
 
 
@@ -129,12 +130,8 @@ def count_changed_spans(folder: Path, mark: str | None, fingerprints: npt.NDArra
 
     An edited span is one that went and one that came, and counts once.
     """
-    path = folder / f"labels_{mark}.npy"
-    try:
-        before = np.load(path) if mark is not None else None
-    except (OSError, ValueError, EOFError):  # missing or damaged: as if nothing had been kept
-        before = None
-    if before is None:
+    before = None if mark is None else read_hashes(folder / f"labels_{mark}.npy")
+    if before is None:  # missing or damaged: as if nothing had been kept
         return len(fingerprints)
     came = len(np.setdiff1d(fingerprints, before, assume_unique=False))
     went = len(np.setdiff1d(before, fingerprints, assume_unique=False))
@@ -157,6 +154,16 @@ def hash_strings(values: pd.Series) -> npt.NDArray[np.uint64]:
     for position, text in enumerate(distinct):
         table[position] = int.from_bytes(hashlib.sha256(str(text).encode()).digest()[:8], "little")
     return cast("npt.NDArray[np.uint64]", table[codes])
+
+
+def read_hashes(path: Path) -> npt.NDArray[np.uint64] | None:
+    """A kept array of 64-bit hashes; None where the file is missing or damaged."""
+    try:
+        with path.open("rb") as file:
+            hashes = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception:  # a damaged header makes numpy raise ValueError, TokenError, SyntaxError, TypeError or MemoryError
+        return None
+    return hashes if hashes.dtype == np.uint64 and hashes.ndim == 1 else None
 
 
 def _save_array(path: Path, array: npt.NDArray[np.uint64]) -> None:

@@ -7,16 +7,20 @@ from datetime import datetime
 
 import pandas as pd
 
+from taskclf_dagster.domain.bundle import load_bundle, parse_bundle
 from taskclf_dagster.domain.cadence import LastDecided, read_last_decided, write_last_decided
 from taskclf_dagster.domain.challenger import ChallengerModel
-from taskclf_dagster.domain.comparison import Comparison, compare
+from taskclf_dagster.domain.changes import ChangePreview, preview_changes
+from taskclf_dagster.domain.comparative_gates import check_regression_gates
+from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, compare, compare_with_anchor, derive_seed
 from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, decide, save_decision, seal
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
-from taskclf_dagster.domain.gates import RegressionResult, check_candidate_gates, check_regression_gates
+from taskclf_dagster.domain.gates import check_candidate_gates
 from taskclf_dagster.domain.labels import read_fingerprints, save_watermark, watermark
+from taskclf_dagster.domain.pointer import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
-from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of
+from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of, read_snapshot_rows
 from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
@@ -51,6 +55,7 @@ def make_decision(
     forced: bool,
     bootstrap: bool,
     code_version: str,
+    num_threads: int = 1,
 ) -> PromotionDecision:
     """Compares, judges by the comparative gates and decides; the decision is kept in artifacts/decisions.
 
@@ -65,6 +70,7 @@ def make_decision(
         forced: recorded: the run was forced.
         bootstrap: let the absolute gates alone decide where a champion exists that cannot be compared with.
         code_version: recorded.
+        num_threads: LightGBM threads for the preview of changes.
 
     The candidate gates are judged again from the report's figures, so that the thresholds are those of the policy that is recorded. The
     decision carries the pointer's state from when the champion was looked up, so that it only holds against that champion.
@@ -78,10 +84,20 @@ def make_decision(
         failure=challenger_report.failure,
         rule=challenger_report.rule_baseline,
         lookup=challenger_report.lookup_baseline,
+        reproduction=challenger_report.reproduction,
         config=config,
     )
-    comparison = _compare(home, challenger_report, champion_report, config)
-    comparative = _comparative_gates(comparison, challenger_report, champion_report, config=config, bootstrap=bootstrap)
+    comparison, anchors = _compare(home, snapshot, challenger_report, champion_report, config)
+    rolled_back_as = next((name for name, trees in champion_report.blocked.items() if trees == challenger.tree_hash), None)
+    comparative = check_regression_gates(
+        comparison,
+        champion_state=champion_report.state,
+        champion_reason=champion_report.reason,
+        anchors=anchors,
+        rolled_back_as=rolled_back_as,
+        bootstrap=bootstrap,
+        config=config,
+    )
     gates = [*candidate.gates, *comparative.gates]
     verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.auto_promote)
     champion = champion_report.report
@@ -98,15 +114,23 @@ def make_decision(
             "dataset_hash": snapshot.dataset_hash,
             "dataset_digest": snapshot.dataset_digest,
             "snapshot_path": snapshot.path,
+            "split": snapshot.rows,
             "label_watermark": snapshot.label_watermark,
             "feasibility": snapshot.feasibility,
             "challenger": _judged(challenger.model_id, challenger_report),
             "champion": None if champion is None else _judged(champion.model_id, champion_report),
             "champion_source": champion_report.source,
             "champion_state": champion_report.state,
+            "champion_reason": champion_report.reason,
+            "champion_dir": champion_report.model_dir,
             "champion_warnings": champion_report.warnings,
             "comparison": comparison,
+            "anchors": anchors,
+            "rolled_back_as": rolled_back_as,
+            "changes": _preview(home, snapshot, challenger_report, champion_report, num_threads=num_threads),
+            "protections": _list_protections(config, challenger_report, comparison, anchors, bootstrap=bootstrap, dry_run=dry_run),
             "gates": gates,
+            "registry_sequence": champion_report.registry_sequence,
             "pointer_hash": champion_report.pointer_hash,
             "policy_hash": champion_report.policy_hash,
             "previous_policy": _previous_policy(home),
@@ -171,38 +195,72 @@ def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: st
         remember_decision(home, decision, run_id=run_id, at=at)
 
 
-def _compare(home: Home, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig) -> Comparison | None:
-    paths = [report.report.predictions_path if report.report else None for report in (challenger, champion)]
-    if paths[0] is None or paths[1] is None:
+def _compare(
+    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig
+) -> tuple[Comparison | None, list[AnchorComparison]]:
+    """The challenger beside champion and anchors, on the test windows that neither of each pair learned from."""
+    if challenger.report is None or challenger.report.predictions_path is None:
+        return None, []
+    rows = read_snapshot_rows(home.root / snapshot.path, columns=["user_id", "bucket_start_ts", "split"], splits=("test",))
+    ours = load_predictions(home.root / challenger.report.predictions_path)
+    bundle = parse_bundle(require_bundle(home, challenger.model_id))
+    comparison = None
+    if champion.report is not None and champion.report.predictions_path is not None and champion.model_dir is not None:
+        comparison = compare(
+            rows,
+            ours,
+            load_predictions(home.root / champion.report.predictions_path),
+            (bundle, parse_bundle(resolve_model_dir(home, champion.model_dir))),
+            config=config,
+            seed=derive_seed(snapshot.dataset_digest, [champion.files, challenger.files], config),
+        )
+    anchors = [
+        compare_with_anchor(
+            rows,
+            ours,
+            load_predictions(home.root / anchor.predictions_path),
+            (bundle, parse_bundle(resolve_model_dir(home, anchor.path))),
+            ran_at=anchor.ran_at,
+            config=config,
+        )
+        for anchor in champion.anchors
+        if anchor.predictions_path is not None
+    ]
+    return comparison, anchors
+
+
+def _preview(
+    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, *, num_threads: int
+) -> ChangePreview | None:
+    if challenger.report is None or champion.report is None or champion.model_dir is None:
         return None
-    ours, theirs = (load_predictions(home.root / path) for path in paths if path is not None)
-    return compare(ours, theirs, min_class_windows=config.min_class_windows)
+    models = load_bundle(require_bundle(home, challenger.model_id)), load_bundle(resolve_model_dir(home, champion.model_dir))
+    return preview_changes(home, *models, as_of=snapshot.as_of, num_threads=num_threads)
 
 
-def _comparative_gates(
-    comparison: Comparison | None,
-    challenger: ChallengerReport,
-    champion: ChampionReport,
-    *,
+def _list_protections(
     config: RetrainConfig,
+    challenger: ChallengerReport,
+    comparison: Comparison | None,
+    anchors: list[AnchorComparison],
+    *,
     bootstrap: bool,
-) -> RegressionResult:
-    comparable = comparison is not None and comparison.macro_f1_delta is not None
-    if champion.state == "none":
-        missing, because = True, "there is no champion: the absolute gates alone decide"
-    elif champion.state != "ok":
-        missing = bootstrap
-        found = f"the champion is {champion.state} ({champion.reason}) and no model of the history loads"
-        because = f"{found}; restore it and launch with force, or give bootstrap"
-    elif challenger.report is None:
-        missing, because = False, "the challenger could not be scored"
-    else:
-        missing, because = bootstrap, "the champion could not be scored on enough windows; label newer minutes or give bootstrap"
-    if missing and champion.state != "none":
-        because = f"bootstrap was given: {because}"
-    return check_regression_gates(
-        comparison if comparable or not missing else None, champion_missing=missing, not_compared_because=because, config=config
-    )
+    dry_run: bool,
+) -> list[str]:
+    """What guarded the decision, and what was switched off, in words."""
+    lines = [
+        f"evidence policy {config.evidence_policy}, significance {config.significance:g}",
+        f"leaked windows excluded: {0 if comparison is None else comparison.exclusion.excluded}"
+        f" ({'no comparison' if comparison is None else comparison.exclusion.detail})",
+        f"{len(anchors)} anchors",
+        "trained again and compared" if challenger.reproduction is not None else "not trained again",
+        "promotes by itself" if config.auto_promote else "a person has to approve",
+    ]
+    if not config.require_baseline_improvement:
+        lines.append("OFF: baselines need not be beaten")
+    if bootstrap:
+        lines.append("OVERRIDDEN by bootstrap: the absolute gates alone decide where the champion cannot be compared with")
+    return [*lines, "dry run: nothing follows"] if dry_run else lines
 
 
 def _judged(model_id: str, report: ChallengerReport | ChampionReport) -> JudgedModel:

@@ -1,158 +1,190 @@
-"""The file registry: which model taskclf runs, and the only code that changes it (contract, sections 8 and 12).
+"""The file registry: the only code that changes which model taskclf runs (contract, sections 8 and 12).
 
-Readers never write. Every change holds the lock of the models folder, appends to the history before it moves the pointer, and writes
-each file atomically. How bundles are ranked belongs to `selection`, whether to promote to `decision`.
+Every change holds the lock, recovers what was cut off, stages and verifies, and then commits history, policy and pointer. Readers never
+write: those are in `pointer`, `history` and `champion`. How a change is made durable belongs to `transition`; whether to promote, to
+`decision`.
 """
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
-
-from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from taskclf_dagster.domain.bundle import LoadedModel, bundle_hashes, load_bundle
-from taskclf_dagster.domain.decision import PromotionDecision, verify_decision
-from taskclf_dagster.domain.files import (
-    append_line,
-    bytes_hash_or_none,
-    canonical_json,
-    move_folder,
-    read_json_object,
-    write_bytes,
-    write_json,
+from taskclf_dagster.domain.decision import PromotionDecision, find_later_decision, read_decision, save_decision, verify_decision
+from taskclf_dagster.domain.files import make_folders, move_folder, read_json_object, remove_tree, write_synced
+from taskclf_dagster.domain.filesystem import file_system
+from taskclf_dagster.domain.history import ActiveHistoryEntry, BlockedModel, History, read_history
+from taskclf_dagster.domain.manifest import MANIFEST, build_manifest, find_manifest_problem
+from taskclf_dagster.domain.pointer import (
+    ActivePointer,
+    find_bundle,
+    make_pointer,
+    pointer_sequence,
+    pointer_state,
+    read_active,
+    resolve_model_dir,
 )
-from taskclf_dagster.domain.selection import POLICY_VERSION, write_index_cache
-from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError, UnreadableFileError
+from taskclf_dagster.domain.recovery import Recovery, find_last_known_good, recover
+from taskclf_dagster.domain.snapshot import find_snapshot_problem
+from taskclf_dagster.domain.transition import build_policy, commit, metrics_of
+from taskclf_dagster.errors import BundleError, DecisionNotFoundError, DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 
-PROMOTION_NOTE = "retrain promotion"
-INFERENCE_POLICY_VERSION = "v1"
+PROMOTION_NOTE, ROLLBACK_NOTE = "retrain promotion", "rollback"
 
 
-class ActivePointer(BaseModel):
-    """models/active.json. Keys we do not know are kept, because taskclf may write more."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    model_dir: str
-    selected_at: datetime
-    policy_version: Literal[1]
-    model_id: str | None = None
-    reason: dict[str, object] | None = None
-
-
-class ActiveHistoryEntry(BaseModel):
-    """One line of models/active_history.jsonl: what ran before and what runs since."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    at: datetime
-    old: ActivePointer | None
-    new: ActivePointer
-
-
-def read_active(home: Home) -> ActivePointer | None:
-    """Reads the pointer; None where there is none.
-
-    Raises:
-        UnreadableFileError: the file is not a pointer.
-    """
-    if not home.active_pointer.exists():
-        return None
-    try:
-        return ActivePointer.model_validate(read_json_object(home.active_pointer))
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-        raise UnreadableFileError(home.active_pointer, reason, "Promote a model or restore the file") from error
-
-
-def read_history(home: Home) -> tuple[list[ActiveHistoryEntry], list[str]]:
-    """The history's entries, oldest first, and a warning for each line that is not one."""
-    entries, warnings = [], []
-    if home.active_history.exists():
-        text = home.active_history.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
-        for number, line in enumerate(text.split("\n") if text else [], start=1):
-            try:
-                entries.append(ActiveHistoryEntry.model_validate_json(line))
-            except ValidationError:
-                warnings.append(f"line {number} of {home.active_history.name} is not a history entry and was passed over")
-    return entries, warnings
-
-
-def resolve_model_dir(home: Home, model_dir: str) -> Path:
-    """The folder that a pointer names.
-
-    Raises:
-        BundleError: the path is absolute or leaves the home, also through a link.
-    """
-    try:
-        path = (home.root / model_dir).resolve()
-    except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
-        raise BundleError(home.root, f"invalid: model_dir {model_dir!r} is not a path: {error}") from error
-    if Path(model_dir).is_absolute() or ".." in Path(model_dir).parts or not path.is_relative_to(home.root.resolve()):
-        raise BundleError(home.root / model_dir, "invalid: model_dir must stay within the home")
-    return path
-
-
-def write_active_atomic(home: Home, pointer: ActivePointer) -> None:
-    """Writes models/active.json atomically."""
-    write_json(home.active_pointer, _pointer_json(pointer))
-
-
-def append_active_history(home: Home, entry: ActiveHistoryEntry) -> None:
-    """Appends one line to models/active_history.jsonl."""
-    append_line(home.active_history, canonical_json(_history_line(entry)))
-
-
-def promote(home: Home, decision: PromotionDecision, *, at: datetime) -> tuple[ActivePointer, ActivePointer | None]:
+def promote(
+    home: Home, decision: PromotionDecision, *, at: datetime, approved: bool = False, run_id: str | None = None
+) -> tuple[ActivePointer, ActivePointer | None]:
     """Makes the challenger of a decision the active model, after checking everything the decision says again.
 
     Args:
         home: the taskclf home.
-        decision: a decision whose verdict is PROMOTE.
+        decision: its verdict is PROMOTE, or AWAITING_APPROVAL and a person approved it.
         at: the time of the change.
+        approved: whether a person approved it.
+        run_id: the Dagster run, for history and event.
 
     Returns:
         The pointer now, and before (None where there was none that could be read).
 
     Raises:
-        DecisionNotVerifiedError: the decision does not hold, the bundle is not the one that was judged, or the pointer or policy moved
-            on since. Nothing is changed then.
+        DecisionNotVerifiedError: the decision does not hold, is not the newest, what it judged is not what lies there now, or its
+            challenger was rolled back. Nothing is changed then.
     """
-    with _write_lock(home):
-        model = _verified_challenger(home, decision)
-        source, target = model.bundle.path, decision.destination(home)
-        if source != target:
-            move_folder(source, target)
+    with write_lock(home):
+        if _find_promotion(home, decision) is None:
+            _require_promotable(home, decision, approved=approved)
+        history = _recover_for(home, decision, at=at)
+        done = _find_promotion(home, decision)
+        if done is not None and done.new is not None and _read_usable(home) == done.new:
+            return done.new, done.old  # made before; cut off, perhaps, and finished by recovery
+        source = find_bundle(home, decision.challenger.model_id)
+        if source is None:
+            raise DecisionNotVerifiedError(decision.decision_id, [f"bundle {decision.challenger.model_id} is gone"])
+        settled = pointer_state(home)
+        target = home.models / decision.challenger.model_id
+        old = _read_usable(home)
         try:
-            old = read_active(home)
-        except UnreadableFileError:
-            old = None  # the history tells what ran before
-        metrics = model.bundle.metrics
-        pointer = ActivePointer(
-            model_dir=f"{home.models.name}/{target.name}",
-            selected_at=at,
-            policy_version=POLICY_VERSION,
-            model_id=target.name,
-            reason={
-                "metric": "macro_f1",
-                "macro_f1": None if metrics is None else metrics.macro_f1,
-                "weighted_f1": None if metrics is None else metrics.weighted_f1,
-                "note": PROMOTION_NOTE,
-                "decision_id": decision.decision_id,
-            },
-        )
-        with _undone_on_error(home, source, target):
-            append_active_history(home, ActiveHistoryEntry(at=at, old=old, new=pointer))
-            write_json(home.inference_policy, _inference_policy(pointer, model, at, decision.code_version))
-            write_active_atomic(home, pointer)
-        with suppress(OSError):  # informational: the promotion stands without it
-            write_index_cache(home, at=at)
+            staged = target if source == target else _stage(home, source, decision)
+            model = _load_judged_bundle(staged, decision, history)
+            if read_decision(home, decision.decision_id) != decision:
+                save_decision(home, decision)
+            if staged != target:
+                move_folder(staged, target)
+            _require_unmoved(home, decision, target, settled)
+            pointer = make_pointer(
+                target.name,
+                at=at,
+                sequence=history.sequence + 1,
+                metrics=metrics_of(model),
+                note=PROMOTION_NOTE,
+                decision_id=decision.decision_id,
+            )
+            entry = ActiveHistoryEntry(
+                at=at,
+                old=old,
+                new=pointer,
+                action="promote",
+                decision_id=decision.decision_id,
+                run_id=run_id,
+                reason=f"approved by a person. {decision.reason}" if approved else decision.reason,
+                policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
+            )
+            commit(home, entry, history)
+        except Exception:
+            with suppress(OSError):
+                _unstage(home, source, target)
+            raise
+        with suppress(OSError):  # a second copy, or an empty folder, does no harm: retention and recovery remove them
+            _unstage(home, target, target)
+            if source != target:
+                remove_tree(source)
         return pointer, old
+
+
+def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = None) -> ActivePointer:
+    """Promotes the challenger of a decision that awaits approval.
+
+    Raises:
+        DecisionNotFoundError: there is no such decision.
+        DecisionNotVerifiedError: it does not await approval, or anything it judged has changed since.
+    """
+    decision = read_decision(home, decision_id)
+    if decision is None:
+        raise DecisionNotFoundError(decision_id, home.decisions)
+    problem = find_snapshot_problem(home.root / decision.snapshot_path, decision.dataset_digest)
+    if problem is not None:
+        raise DecisionNotVerifiedError(decision_id, [f"what it was judged on changed: {problem}"])
+    return promote(home, decision, at=at, approved=True, run_id=run_id)[0]
+
+
+def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: str | None = None) -> ActivePointer:
+    """Goes back to an earlier model, without training: loads it first, makes one record, and blocks what it left until `unblock`.
+
+    Args:
+        home: the taskclf home.
+        to: a model id in models/; None is the last known good model before the present one.
+        reason: why, for the record.
+        at: the time of the change.
+        run_id: the Dagster run, for history and event.
+
+    Returns:
+        The pointer now.
+
+    Raises:
+        RegistryRefusedError: there is nothing to go back to, or it is what runs now, blocked, or does not load.
+    """
+    what = f"Rolling back to {to or 'the model before'}"
+    with write_lock(home):
+        recovery = recover(home, at=at)
+        history, current = recovery.history, _read_usable(home)
+        if recovery.repaired and current is not None and to in (None, current.name):
+            return current  # what ran was damaged, and the last known good model runs again already
+        if to is None:
+            good = find_last_known_good(home, history, but=None if current is None else current.model_dir)
+            if good is None:
+                raise RegistryRefusedError(what, "the history has no other model that can run", "Run a retrain instead.")
+            to = good.name
+        model = _load_for_rollback(home, to, current, history, what)
+        left = None if current is None else _describe_left(home, current)
+        pointer = make_pointer(to, at=at, sequence=history.sequence + 1, metrics=metrics_of(model), note=ROLLBACK_NOTE, decision_id=None)
+        entry = ActiveHistoryEntry(
+            at=at,
+            old=current,
+            new=pointer,
+            action="rollback",
+            reason=reason,
+            run_id=run_id,
+            blocks=left,
+            policy=_policy_for_rollback(home, model, history, at),
+        )
+        commit(home, entry, history)
+        return pointer
+
+
+def unblock(home: Home, model_id: str, *, reason: str, at: datetime) -> None:
+    """Lets a model be promoted again that a rollback left.
+
+    Raises:
+        RegistryRefusedError: it is not blocked.
+    """
+    with write_lock(home):
+        history = recover(home, at=at).history
+        if model_id not in history.blocked:
+            listed = ", ".join(sorted(history.blocked)) or "nothing"
+            raise RegistryRefusedError(f"Unblocking {model_id}", "it is not blocked", f"Blocked is: {listed}.")
+        current = _read_usable(home)
+        note = ActiveHistoryEntry(at=at, old=current, new=current, action="unblock", subject=[model_id], reason=reason)
+        commit(home, note, history)
+
+
+def repair(home: Home, *, at: datetime) -> Recovery:
+    """Finishes or aborts what was cut off, adopts what other programs did, and mends what is damaged; all of it is in the history."""
+    with write_lock(home):
+        return recover(home, at=at)
 
 
 def put_aside(home: Home, decision: PromotionDecision) -> Path:
@@ -167,115 +199,189 @@ def put_aside(home: Home, decision: PromotionDecision) -> Path:
     findings = verify_decision(decision)
     if findings:
         raise DecisionNotVerifiedError(decision.decision_id, findings)
-    built, target = home.challengers / decision.challenger.model_id, decision.destination(home)
-    if built.is_dir():  # else it lies there already, or was promoted since
-        move_folder(built, target)
-    return find_bundle(home, decision.challenger.model_id) or target
+    with write_lock(home):
+        built, target = home.challengers / decision.challenger.model_id, decision.destination(home)
+        if built.is_dir():  # else it lies there already, or was promoted since
+            move_folder(built, target)
+        return find_bundle(home, decision.challenger.model_id) or target
 
 
 def is_applied(home: Home, decision: PromotionDecision) -> bool:
-    """Whether nothing is left to do for a decision: the pointer was written by it, or its challenger was put aside."""
+    """Whether nothing is left to do for a decision: the pointer was once moved by it, or its challenger was put aside."""
     if not decision.moves_pointer:
         return not (home.challengers / decision.challenger.model_id).is_dir()
-    try:
-        pointer = read_active(home)
-    except UnreadableFileError:
-        return False
-    return pointer is not None and (pointer.reason or {}).get("decision_id") == decision.decision_id
+    done = _find_promotion(home, decision)
+    return done is not None and (done != read_history(home).last_move or _read_usable(home) == done.new)
 
 
-def find_bundle(home: Home, model_id: str) -> Path | None:
-    """The folder of a bundle wherever a retrain may have put it, or None."""
-    folders = (home.challengers, home.pending_models, home.rejected_models, home.models)
-    return next((folder / model_id for folder in folders if (folder / model_id).is_dir()), None)
-
-
-def require_bundle(home: Home, model_id: str) -> Path:
-    """As `find_bundle`.
+@contextmanager
+def write_lock(home: Home) -> Iterator[None]:
+    """At most one writer: holds the lock of models/.
 
     Raises:
-        BundleError: there is no such bundle.
+        RegistryBusyError: another writer holds it for too long.
+        UnsafeFileSystemError: the file system has no locks that work.
     """
-    folder = find_bundle(home, model_id)
-    if folder is None:
-        raise BundleError(home.challengers / model_id, "the folder is gone")
-    return folder
+    make_folders(home.models)
+    with file_system().lock(home.registry_lock):
+        yield
 
 
-def pointer_state(home: Home) -> tuple[str | None, str | None]:
-    """SHA-256 of active.json and of inference_policy.json; None where there is no such file."""
-    return bytes_hash_or_none(home.active_pointer), bytes_hash_or_none(home.inference_policy)
-
-
-def _verified_challenger(home: Home, decision: PromotionDecision) -> LoadedModel:
-    """Loads the challenger if the decision holds, is still about the present pointer, and the bundle is the one that was judged."""
+def _require_promotable(home: Home, decision: PromotionDecision, *, approved: bool) -> None:
+    """Before anything is written: the decision holds and promotes, and pointer, champion, labels and challenger are those it is about."""
     findings = verify_decision(decision)
-    if not decision.moves_pointer:
-        findings.append(f"the verdict is {decision.outcome}, which moves nothing")
-    if (decision.pointer_hash, decision.policy_hash) != pointer_state(home):
-        findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
-    source = find_bundle(home, decision.challenger.model_id)
-    if source is None:
-        raise DecisionNotVerifiedError(decision.decision_id, [*findings, f"bundle {decision.challenger.model_id} is gone"])
-    files = bundle_hashes(source)
-    changed = sorted(name for name in files | decision.challenger.files if files.get(name) != decision.challenger.files.get(name))
-    if changed:
-        findings.append(f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed")
+    wanted = "AWAITING_APPROVAL" if approved else "PROMOTE"
+    if decision.verdict != wanted or decision.dry_run:
+        findings.append(
+            f"the verdict is {decision.outcome}, which moves nothing" if not approved else f"it does not await approval: {decision.outcome}"
+        )
+    findings.extend(_find_what_moved_on(home, decision))
+    if decision.challenger.model_id in read_history(home).blocked:
+        findings.append(_blocked_words(decision.challenger.model_id))
+    if find_bundle(home, decision.challenger.model_id) is None:
+        findings.append(f"bundle {decision.challenger.model_id} is gone")
+    _refuse(decision, findings)
+
+
+def _recover_for(home: Home, decision: PromotionDecision, *, at: datetime) -> History:
+    """Recovers, and makes sure that this did not make the decision a stale one: a change that was finished only now came first.
+
+    A broken champion that was put back to the last known good model is fine, if that is the one the decision was made against.
+    """
+    recovery = recover(home, at=at)
+    if _find_promotion(home, decision) is None and pointer_state(home) != (decision.pointer_hash, decision.policy_hash):
+        pointer = _read_usable(home)
+        if not recovery.repaired or pointer is None or pointer.model_dir != decision.champion_dir:
+            _refuse(decision, [f"the registry moved on: {'; '.join(recovery.done)}"])
+    return recovery.history
+
+
+def _refuse(decision: PromotionDecision, findings: list[str]) -> None:
     if findings:
         raise DecisionNotVerifiedError(decision.decision_id, findings)
+
+
+def _find_what_moved_on(home: Home, decision: PromotionDecision) -> list[str]:
+    """Why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
+    findings = []
+    if (decision.pointer_hash, decision.policy_hash) != pointer_state(home):
+        findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
+    sequence = pointer_sequence(home)
+    if sequence != decision.registry_sequence:
+        findings.append(f"the registry is at record {sequence}, the decision was made at {decision.registry_sequence}")
+    later = find_later_decision(home, decision)
+    if later is not None:
+        findings.append(f"decision {later.decision_id} was made on later labels")
+    if decision.champion is not None and decision.champion_dir is not None:
+        try:
+            files = bundle_hashes(resolve_model_dir(home, decision.champion_dir))
+        except (BundleError, OSError):
+            files = {}
+        if files != decision.champion.files:
+            findings.append(f"champion {decision.champion.model_id} is not the bundle that was compared with")
+    return findings
+
+
+def _require_unmoved(home: Home, decision: PromotionDecision, target: Path, settled: tuple[str | None, str | None]) -> None:
+    """The last look before the change: pointer and policy, later decisions, and the manifest of what is in models/ now."""
+    problem = find_manifest_problem(target)
+    findings = [] if problem is None else [problem]
+    if pointer_state(home) != settled:
+        findings.append("another program changed active.json or inference_policy.json just now")
+    _refuse(decision, findings)
+
+
+def _stage(home: Home, source: Path, decision: PromotionDecision) -> Path:
+    """Copies a bundle to models/.staging and adds the manifest, each file durable."""
+    staged = home.staging / decision.challenger.model_id
+    make_folders(staged)
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name != MANIFEST:
+            write_synced(staged / path.name, path.read_bytes())
+    manifest = build_manifest(staged, decision_id=decision.decision_id)
+    write_synced(staged / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2).encode())
+    file_system().sync_folder(staged)
+    return staged
+
+
+def _unstage(home: Home, source: Path, target: Path) -> None:
+    """Empties models/.staging; takes a bundle out of models/ again that was put there in vain, in one rename."""
+    named = any(entry.new is not None and entry.new.name == target.name for entry in read_history(home).entries)
+    if source != target and target.is_dir() and not named:
+        make_folders(home.staging)
+        move_folder(target, home.staging / f"{target.name}.out")
+    if home.staging.exists():
+        remove_tree(home.staging)
+
+
+def _find_promotion(home: Home, decision: PromotionDecision) -> ActiveHistoryEntry | None:
+    """The change that a decision made, or None."""
+    return next((entry for entry in reversed(read_history(home).moves) if entry.decision_id == decision.decision_id), None)
+
+
+def _load_judged_bundle(folder: Path, decision: PromotionDecision, history: History) -> LoadedModel:
+    """Loads what is in models/ now, if it is the bundle that was judged."""
+    files = bundle_hashes(folder)
+    changed = sorted(name for name in files | decision.challenger.files if files.get(name) != decision.challenger.files.get(name))
+    if changed:
+        _refuse(decision, [f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed"])
     try:
-        return load_bundle(source)
+        model = load_bundle(folder)
     except BundleError as error:
         raise DecisionNotVerifiedError(decision.decision_id, [str(error)]) from error
+    same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash and blocked.tree_hash == _tree_hash(model)]
+    _refuse(decision, [_blocked_words(name) for name in same])
+    return model
 
 
-def _inference_policy(pointer: ActivePointer, model: LoadedModel, at: datetime, code_version: str) -> dict[str, object]:
-    """What taskclf's inference reads first: the new model and its threshold; calibrators belong to the old model and are gone."""
-    metadata = model.bundle.metadata
-    return {
-        "policy_version": INFERENCE_POLICY_VERSION,
-        "model_dir": pointer.model_dir,
-        "model_schema_hash": model.schema.schema_hash,
-        "model_label_set": [] if metadata is None else metadata.label_set,
-        "calibrator_store_dir": None,
-        "calibration_method": None,
-        "reject_threshold": model.reject_threshold,
-        "per_user_reject_thresholds": None,
-        "created_at": at.isoformat(),
-        "source": "retrain",
-        "git_commit": code_version,
-    }
-
-
-def _history_line(entry: ActiveHistoryEntry) -> dict[str, object]:
-    old = None if entry.old is None else _pointer_json(entry.old)
-    return {"at": entry.at.isoformat(), "old": old, "new": _pointer_json(entry.new)}
-
-
-def _pointer_json(pointer: ActivePointer) -> dict[str, object]:
-    """The pointer as taskclf writes it: times with a numeric offset, absent keys left out."""
-    return {**pointer.model_dump(mode="json", exclude_none=True), "selected_at": pointer.selected_at.isoformat()}
-
-
-@contextmanager
-def _undone_on_error(home: Home, source: Path, target: Path) -> Iterator[None]:
-    """Puts history, policy and bundle back as they were if a write fails, so that a promotion happens whole or not at all."""
-    history, policy = (path.read_bytes() if path.exists() else None for path in (home.active_history, home.inference_policy))
+def _load_for_rollback(home: Home, to: str, current: ActivePointer | None, history: History, what: str) -> LoadedModel:
+    if current is not None and current.name == to:
+        raise RegistryRefusedError(what, "it is what taskclf runs now", "Name another model: `taskclf-dagster list` shows them.")
+    if to in history.blocked:
+        raise RegistryRefusedError(what, "an earlier rollback left it", f"`taskclf-dagster unblock {to}` allows it again.")
     try:
-        yield
-    except OSError:
-        for path, content in ((home.inference_policy, policy), (home.active_history, history)):
-            if content is None:
-                path.unlink(missing_ok=True)
-            elif path.read_bytes() != content:
-                write_bytes(path, content)
-        if source != target:
-            move_folder(target, source)
-        raise
+        return load_bundle(resolve_model_dir(home, f"{home.models.name}/{to}"))
+    except BundleError as error:
+        raise RegistryRefusedError(what, error.reason, "Name another model: `taskclf-dagster list` shows them.") from error
 
 
-@contextmanager
-def _write_lock(home: Home) -> Iterator[None]:
-    home.models.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.models / ".lock"):
-        yield
+def _describe_left(home: Home, pointer: ActivePointer) -> BlockedModel:
+    tree_hash = None
+    with suppress(BundleError):
+        tree_hash = _tree_hash(load_bundle(resolve_model_dir(home, pointer.model_dir)))
+    return BlockedModel(model_id=pointer.name, tree_hash=tree_hash)
+
+
+def _policy_for_rollback(home: Home, model: LoadedModel, history: History, at: datetime) -> dict[str, object]:
+    """The policy of a model that runs again: the one it had when it was replaced, where its calibrators are still there, else a new one."""
+    model_dir = f"{home.models.name}/{model.bundle.model_id}"
+    for entry in reversed(history.moves):
+        replaced = entry.old is not None and entry.old.model_dir == model_dir
+        decision = read_decision(home, entry.decision_id) if replaced and entry.decision_id else None
+        previous = None if decision is None else decision.previous_policy
+        if previous is not None and previous.get("model_dir") == model_dir and _fits_calibrators(home, previous, model.bundle.model_id):
+            return {**previous, "created_at": at.isoformat(), "source": ROLLBACK_NOTE}
+    return build_policy(model, at=at, source=ROLLBACK_NOTE)
+
+
+def _fits_calibrators(home: Home, policy: dict[str, object], model_id: str) -> bool:
+    """Whether a policy names no calibrators, or those in the store were fitted for this model."""
+    if policy.get("calibrator_store_dir") is None:
+        return True
+    with suppress(UnreadableFileError):
+        return read_json_object(home.calibrator_store).get("model_bundle_id") == model_id
+    return False
+
+
+def _read_usable(home: Home) -> ActivePointer | None:
+    with suppress(UnreadableFileError):
+        return read_active(home)
+    return None
+
+
+def _tree_hash(model: LoadedModel) -> str | None:
+    return None if model.bundle.metadata is None else model.bundle.metadata.tree_hash
+
+
+def _blocked_words(model_id: str) -> str:
+    return f"model {model_id} was rolled back, and these trees are blocked; `taskclf-dagster unblock {model_id}` allows them again"

@@ -1,18 +1,18 @@
 """Reports on challenger and champion, scored on the same test windows: what the gates and a person look at.
 
-Scoring itself belongs to `evaluation`, who the champion is to `registry`.
+Scoring itself belongs to `evaluation`, who the champion is to `champion`, who the anchors are to `anchor`.
 """
 
-from contextlib import suppress
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from taskclf_dagster.domain.anchor import find_anchors
 from taskclf_dagster.domain.baseline import BaselineScore, compare_with_baseline, fit_lookup, predict_baseline
-from taskclf_dagster.domain.bundle import TRAINING_ROWS, LoadedModel, add_test_figures, bundle_hashes, load_bundle
+from taskclf_dagster.domain.bundle import LoadedModel, add_test_figures, bundle_hashes, load_bundle
 from taskclf_dagster.domain.challenger import ChallengerModel
 from taskclf_dagster.domain.champion import Champion, ChampionSource, ChampionState, resolve_active_model
 from taskclf_dagster.domain.evaluation import EvaluationReport, Predictions, evaluate, save_predictions
@@ -20,7 +20,10 @@ from taskclf_dagster.domain.features import DEFAULT_USER, WINDOW_SECONDS
 from taskclf_dagster.domain.files import Record
 from taskclf_dagster.domain.gates import RegressionResult, check_candidate_gates
 from taskclf_dagster.domain.hashing import hash_row_keys
-from taskclf_dagster.domain.registry import pointer_state, require_bundle
+from taskclf_dagster.domain.history import History, read_history
+from taskclf_dagster.domain.leakage import find_leaked
+from taskclf_dagster.domain.pointer import pointer_sequence, pointer_state, require_bundle, resolve_model_dir
+from taskclf_dagster.domain.reproduction import Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.selection import ExclusionRecord
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, label_codes, read_snapshot_rows
 from taskclf_dagster.domain.windows import read_windows
@@ -37,6 +40,7 @@ class ChallengerReport(Record):
     Attributes:
         failure: why it could not be scored; None where it could.
         files: SHA-256 of every file of the bundle that was scored; metadata.json has timings, so they are not part of the hash.
+        reproduction: what training again gave; None where it was not tried.
     """
 
     unhashed: ClassVar[frozenset[str]] = frozenset({"files"})
@@ -48,11 +52,28 @@ class ChallengerReport(Record):
     report: EvaluationReport | None
     rule_baseline: BaselineScore | None
     lookup_baseline: BaselineScore | None
+    reproduction: Reproduction | None
     gates: RegressionResult
 
 
+class AnchorReport(Record):
+    """A model that ran lately, on the challenger's test windows.
+
+    Attributes:
+        ran_at: when it came to run.
+        path: the bundle, relative to the home.
+        problem: why it could not be scored; None where it could.
+    """
+
+    model_id: str
+    ran_at: datetime
+    path: str
+    predictions_path: str | None
+    problem: str | None
+
+
 class ChampionReport(Record):
-    """The champion on the challenger's test windows.
+    """The champion on the challenger's test windows, and the anchors.
 
     Attributes:
         state: ok, none, unreadable or incompatible.
@@ -60,10 +81,14 @@ class ChampionReport(Record):
         windows_without_features: test windows that the champion's own schema version does not have.
         windows_trained_on: test windows that the champion learned from.
         trained_on_evidence: how that is known: row_hashes, training_dates, or none without a champion.
+        anchors: the models that ran lately, the newest first.
+        blocked: models that a rollback left and nobody unblocked: hash of their trees by id.
+        registry_sequence: number of the history record that had set the pointer then; 0 where none of ours had.
         pointer_hash, policy_hash: SHA-256 of active.json and inference_policy.json when the champion was looked up.
     """
 
     dataset_hash: str
+    registry_sequence: int
     pointer_hash: str | None
     policy_hash: str | None
     state: ChampionState
@@ -80,6 +105,8 @@ class ChampionReport(Record):
     trained_on_evidence: str
     train_date_from: date | None
     train_date_to: date | None
+    anchors: list[AnchorReport]
+    blocked: dict[str, str | None]
 
 
 def report_challenger(
@@ -100,13 +127,15 @@ def report_challenger(
         raise RecordsDoNotMatchError([finding])
     path = home.root / snapshot.path
     rows = read_snapshot_rows(path, splits=("test",))
-    folder, failure, report, rule, lookup = None, None, None, None, None
+    folder, failure, report, rule, lookup, reproduction = None, None, None, None, None, None
     try:
         folder = require_bundle(home, challenger.model_id)
         report, predictions = _score(home, load_bundle(folder), rows, snapshot, config=config, num_threads=num_threads)
         lookup_table = fit_lookup(read_snapshot_rows(path, columns=["app_id", "app_category", "label", "split"], splits=("train",)))
         rule = compare_with_baseline(predictions, predict_baseline(rows), report.judged_labels)
         lookup = compare_with_baseline(predictions, lookup_table.predict(rows), report.judged_labels)
+        if is_proof_wanted(config, windows=sum(snapshot.rows.values())):
+            reproduction = reproduce(home, folder)
         if folder.parent == home.challengers:
             add_test_figures(folder, _test_figures(report, snapshot))
     except BundleError as error:
@@ -119,58 +148,94 @@ def report_challenger(
         report=report,
         rule_baseline=rule,
         lookup_baseline=lookup,
-        gates=check_candidate_gates(report, failure=failure, rule=rule, lookup=lookup, config=config),
+        reproduction=reproduction,
+        gates=check_candidate_gates(report, failure=failure, rule=rule, lookup=lookup, reproduction=reproduction, config=config),
     )
 
 
 def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> ChampionReport:
-    """Finds the champion and scores it on the test split, with its own schema version, vocabularies and threshold."""
-    found_at = pointer_state(home)
+    """Finds the champion and the anchors, and scores each on the test split with its own schema version, vocabularies and threshold."""
+    found_at, history = (pointer_sequence(home), *pointer_state(home)), read_history(home)
     champion = resolve_active_model(home)
-    described = _describe(champion, snapshot, found_at)
-    if champion.model is None:
-        return described
+    described = _describe(champion, snapshot, found_at, history)
     rows = read_snapshot_rows(home.root / snapshot.path, splits=("test",))
-    own, missing = _rows_for(champion.model, home, rows, snapshot)
+    own_id, own_path = None, None
+    if champion.model is not None:
+        own, missing = rows_for(champion.model, home, rows, snapshot)
+        try:
+            report, predictions = _score(home, champion.model, own, snapshot, config=config, num_threads=num_threads)
+            _, leakage = find_leaked(rows[np.isin(hash_row_keys(rows), predictions.key)], champion.model.bundle)
+        except BundleError as error:
+            return described.model_copy(update={"state": "unreadable", "reason": error.reason})
+        own_id, own_path = report.model_id, report.predictions_path
+        described = described.model_copy(
+            update={
+                "report": report,
+                "windows_without_features": missing,
+                "windows_trained_on": leakage.trained_on,
+                "trained_on_evidence": leakage.evidence,
+            }
+        )
+    anchors = []
+    for model_id, ran_at in find_anchors(history, as_of=snapshot.as_of):
+        anchor = AnchorReport(
+            model_id=model_id, ran_at=ran_at, path=f"{home.models.name}/{model_id}", predictions_path=own_path, problem=None
+        )
+        if model_id != own_id:
+            anchor = _score_anchor(home, anchor, rows, snapshot, config=config, num_threads=num_threads)
+        anchors.append(anchor)
+    return described.model_copy(update={"anchors": anchors})
+
+
+def _score_anchor(
+    home: Home, anchor: AnchorReport, rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int
+) -> AnchorReport:
     try:
-        report, predictions = _score(home, champion.model, own, snapshot, config=config, num_threads=num_threads)
+        model = load_bundle(resolve_model_dir(home, anchor.path))
+        own, _ = rows_for(model, home, rows, snapshot)
+        report, _ = _score(home, model, own, snapshot, config=config, num_threads=num_threads)
     except BundleError as error:
-        return described.model_copy(update={"state": "unreadable", "reason": error.reason})
-    trained_on, evidence = _count_trained_on(champion.model, rows, predictions)
-    return described.model_copy(
-        update={
-            "report": report,
-            "windows_without_features": missing,
-            "windows_trained_on": trained_on,
-            "trained_on_evidence": evidence,
-        }
-    )
+        return anchor.model_copy(update={"predictions_path": None, "problem": error.reason})
+    return anchor.model_copy(update={"predictions_path": report.predictions_path})
 
 
 def _score(
     home: Home, model: LoadedModel, rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int
 ) -> tuple[EvaluationReport, Predictions]:
+    """As `score_model`; the predictions are kept in artifacts/predictions."""
+    report, predictions = score_model(
+        model, rows, unseen_users=snapshot.holdout_users, min_class_windows=config.min_class_windows, num_threads=num_threads
+    )
+    path = home.predictions / snapshot.dataset_hash / f"{model.bundle.model_id}.parquet"
+    save_predictions(path, predictions)
+    return report.model_copy(update={"predictions_path": str(path.relative_to(home.root))}), predictions
+
+
+def score_model(
+    model: LoadedModel, rows: pd.DataFrame, *, unseen_users: list[str], min_class_windows: int, num_threads: int
+) -> tuple[EvaluationReport, Predictions]:
+    """Scores a model on labelled rows that have the inputs of its schema; writes nothing.
+
+    Raises:
+        BundleError: it does not predict valid probabilities.
+    """
     import lightgbm
 
-    folder = model.bundle.path
     try:
         probabilities = model.predict_rows(rows, num_threads=num_threads)
     except lightgbm.basic.LightGBMError as error:
-        raise BundleError(folder, f"invalid: it does not predict: {error}") from error
+        raise BundleError(model.bundle.path, f"invalid: it does not predict: {error}") from error
     _check_probabilities(model, probabilities)
-    report, predictions = evaluate(
+    return evaluate(
         rows,
         label_codes(rows).astype(np.int64),
         probabilities,
         model_id=model.bundle.model_id,
         schema_version=model.schema.version,
         reject_threshold=model.reject_threshold,
-        min_class_windows=config.min_class_windows,
-        unseen_users=snapshot.holdout_users,
+        min_class_windows=min_class_windows,
+        unseen_users=unseen_users,
     )
-    path = home.predictions / snapshot.dataset_hash / f"{model.bundle.model_id}.parquet"
-    save_predictions(path, predictions)
-    return report.model_copy(update={"predictions_path": str(path.relative_to(home.root))}), predictions
 
 
 def _check_probabilities(model: LoadedModel, probabilities: _Float) -> None:
@@ -179,7 +244,7 @@ def _check_probabilities(model: LoadedModel, probabilities: _Float) -> None:
         raise BundleError(model.bundle.path, f"invalid: {int(bad.sum())} of {len(bad)} test windows get no valid probabilities")
 
 
-def _rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: DatasetSnapshot) -> tuple[pd.DataFrame, int]:
+def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: DatasetSnapshot) -> tuple[pd.DataFrame, int]:
     """The test rows with the inputs of the model's own schema version, and how many of them it does not have.
 
     Features of another version come from that version's own partitions, matched by user and time (v2 rows have one implicit user: by
@@ -211,23 +276,15 @@ def _rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: Data
     return pd.concat([base[[*keep, "label"]], matched[inputs]], axis=1), len(rows) - len(base)
 
 
-def _count_trained_on(model: LoadedModel, rows: pd.DataFrame, predictions: Predictions) -> tuple[int, str]:
-    with suppress(OSError, ValueError, EOFError):  # missing or damaged: the training dates are the next best evidence
-        return int(np.isin(predictions.key, np.load(model.bundle.path / TRAINING_ROWS)).sum()), "row_hashes"
-    metadata = model.bundle.metadata
-    if metadata is None:
-        return 0, "none"
-    days = rows["bucket_start_ts"].dt.date
-    inside = (days >= metadata.train_date_from) & (days <= metadata.train_date_to)
-    return int(inside.sum()), "training_dates"
-
-
-def _describe(champion: Champion, snapshot: DatasetSnapshot, found_at: tuple[str | None, str | None]) -> ChampionReport:
+def _describe(
+    champion: Champion, snapshot: DatasetSnapshot, found_at: tuple[int, str | None, str | None], history: History
+) -> ChampionReport:
     metadata = None if champion.model is None else champion.model.bundle.metadata
     return ChampionReport(
         dataset_hash=snapshot.dataset_hash,
-        pointer_hash=found_at[0],
-        policy_hash=found_at[1],
+        registry_sequence=found_at[0],
+        pointer_hash=found_at[1],
+        policy_hash=found_at[2],
         state=champion.state,
         source=champion.source,
         model_id=None if champion.model is None else champion.model.bundle.model_id,
@@ -242,6 +299,8 @@ def _describe(champion: Champion, snapshot: DatasetSnapshot, found_at: tuple[str
         trained_on_evidence="none",
         train_date_from=None if metadata is None else metadata.train_date_from,
         train_date_to=None if metadata is None else metadata.train_date_to,
+        anchors=[],
+        blocked={name: model.tree_hash for name, model in history.blocked.items()},
     )
 
 

@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from taskclf_dagster.domain.bundle import BundleMetrics, ModelBundle, incompatible_reason, load_bundle, parse_bundle
 from taskclf_dagster.domain.features import SCHEMA_VERSIONS
 from taskclf_dagster.domain.files import Record, file_hash, read_json_object, write_json
+from taskclf_dagster.domain.pointer import POLICY_VERSION
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
-
-POLICY_VERSION = 1
 
 
 class SelectionPolicy(Record):

@@ -155,10 +155,19 @@ def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> No
     The same contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
     """
     folder = home.root / record.path
-    if (folder / "snapshot.json").exists() and _stored_digest(folder) == record.dataset_digest:
+    if (folder / "snapshot.json").exists() and find_snapshot_problem(folder, record.dataset_digest) is None:
         return
     write_atomic(folder / "windows.parquet", lambda temporary: _write_parquet(temporary, rows))
     write_json(folder / "snapshot.json", record.model_dump(mode="json"))
+
+
+def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
+    """Why a stored snapshot is not the one that a digest names, or None."""
+    try:
+        digest = frame_digest(read_snapshot_rows(folder))
+    except SnapshotError as error:
+        return str(error)
+    return None if digest == dataset_digest else f"snapshot {folder.name} holds other rows than it did"
 
 
 def read_snapshot_rows(folder: Path, *, columns: list[str] | None = None, splits: tuple[str, ...] | None = None) -> pd.DataFrame:
@@ -203,13 +212,6 @@ def compute_dataset_hash(rows: pd.DataFrame) -> str:
 def label_codes(rows: pd.DataFrame) -> np.ndarray:
     """Class index of each row: the position of its label in LABELS."""
     return rows["label"].cat.set_categories(list(LABELS)).cat.codes.to_numpy()
-
-
-def _stored_digest(folder: Path) -> str | None:
-    try:
-        return frame_digest(read_snapshot_rows(folder))
-    except SnapshotError:
-        return None
 
 
 def _class_distribution(rows: pd.DataFrame) -> dict[str, dict[str, int]]:

@@ -97,7 +97,7 @@ def _odd_home(folder: Path) -> Home:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "fast.yaml"
-    path.write_text("auto_promote: true\nmin_class_windows: 20\ntrain_params: {num_boost_round: 20}\n", encoding="utf-8")
+    path.write_text("auto_promote: true\nmin_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 20}\n", encoding="utf-8")
     return path
 
 

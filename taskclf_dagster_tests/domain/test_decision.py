@@ -21,7 +21,8 @@ from taskclf_dagster.domain.decision import (
     seal,
     verify_decision,
 )
-from taskclf_dagster.domain.gates import CANDIDATE_GATES, COMPARATIVE_GATES, RegressionGate, Status
+from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES
+from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, Status
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import NEW, a_decision, all_gates, feasible, gate, infeasible, pointer_to
 from taskclf_dagster_tests.scenario import AS_OF, make_home, retrain_config

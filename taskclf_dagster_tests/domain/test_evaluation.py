@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import rankdata
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, f1_score, log_loss
+from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, f1_score, log_loss, precision_score, recall_score
 
 from taskclf_dagster.domain.evaluation import (
     REJECTED,
@@ -227,6 +228,80 @@ def test_at_most_ten_confusions_are_named() -> None:
     assert {pair.count for pair in found} == {1}
 
 
+# --- Precision, recall and the area under the curve ---------------------------------------------------------------------------------
+
+
+def two_labels(build: list[float], debug: list[float]) -> np.ndarray:
+    """Probabilities of windows that say only these about Build and Debug; the rest goes to Write."""
+    rows = np.zeros((len(build), 8))
+    rows[:, BUILD], rows[:, DEBUG] = build, debug
+    rows[:, WRITE] = 1 - rows.sum(axis=1)
+    return rows
+
+
+def test_macro_precision_and_recall_are_means_over_the_judged_labels() -> None:
+    # Break is right throughout; Build is right in 2 of 4 said and in 2 of 4 true, Debug in 2 of 3 and 2 of 3
+    found = table_report(min_class_windows=4)
+    assert (found.macro_precision, found.macro_recall) == (pytest.approx((1 + 2 / 4) / 2), pytest.approx((1 + 2 / 4) / 2))
+    true = np.array([BREAK] * 4 + [BUILD] * 4 + [WRITE])
+    said = np.array([BREAK] * 4 + [BUILD, BREAK, BREAK, BREAK] + [BREAK])
+    found = score(true, np.eye(8)[said] * 0.9 + 0.0125)[0]
+    assert (found.macro_precision, found.macro_recall) == (pytest.approx((4 / 8 + 1 / 1) / 2), pytest.approx((4 / 4 + 1 / 4) / 2))
+
+
+def test_macro_precision_is_undefined_where_a_judged_label_was_never_predicted() -> None:
+    # Meet has three windows and is never said
+    found = table_report(min_class_windows=3)
+    assert found.judged_labels == ["BreakIdle", "Build", "Debug", "Meet"]
+    assert found.macro_precision is None
+    assert found.macro_recall == pytest.approx((1 + 2 / 4 + 2 / 3 + 0) / 4)
+
+
+def test_without_judged_labels_there_is_no_mean_precision_recall_or_area() -> None:
+    found = table_report(min_class_windows=17)
+    assert (found.macro_precision, found.macro_recall, found.one_vs_rest_auc) == (None, None, None)
+
+
+def test_the_area_under_the_curve_is_the_share_of_pairs_in_the_right_order() -> None:
+    # Build: of 0.6, 0.3 against 0.4, 0.1 three of four pairs. Debug: 0.3, 0.7 against 0.1, 0.3: three and a tie.
+    probabilities = two_labels(build=[0.6, 0.3, 0.4, 0.1], debug=[0.1, 0.3, 0.3, 0.7])
+    true = np.array([BUILD, BUILD, DEBUG, DEBUG])
+    assert score(true, probabilities, min_class_windows=2)[0].one_vs_rest_auc == pytest.approx((3 / 4 + 3.5 / 4) / 2)
+
+
+def test_the_area_under_the_curve_is_one_half_where_all_probabilities_are_equal_and_falls_to_zero_where_they_are_turned_round() -> None:
+    true = np.array([BUILD, BUILD, DEBUG, DEBUG])
+    assert score(true, np.full((4, 8), 1 / 8), min_class_windows=2)[0].one_vs_rest_auc == 0.5
+    right = two_labels(build=[0.8, 0.7, 0.1, 0.2], debug=[0.1, 0.2, 0.8, 0.7])
+    assert score(true, right, min_class_windows=2)[0].one_vs_rest_auc == 1.0
+    assert score(true[::-1], right, min_class_windows=2)[0].one_vs_rest_auc == 0.0
+
+
+def test_only_judged_labels_enter_the_area_but_windows_of_all_others_are_its_negatives() -> None:
+    # Debug has one window. Build: 0.6, 0.5 against 0.55 of Debug: one of two pairs.
+    true = np.array([BUILD, BUILD, DEBUG])
+    probabilities = two_labels(build=[0.6, 0.5, 0.55], debug=[0.1, 0.1, 0.4])
+    assert score(true, probabilities, min_class_windows=2)[0].one_vs_rest_auc == pytest.approx(1 / 2)
+    assert score(true, probabilities, min_class_windows=1)[0].one_vs_rest_auc == pytest.approx((1 / 2 + 1) / 2)
+
+
+def test_a_label_that_all_windows_have_has_no_area() -> None:
+    found = score(np.array([BUILD] * 4), two_labels(build=[0.6, 0.3, 0.4, 0.1], debug=[0.1, 0.1, 0.1, 0.1]))[0]
+    assert (found.judged_labels, found.one_vs_rest_auc) == (["Build"], None)
+
+
+def test_the_area_looks_at_probabilities_so_that_the_reject_threshold_does_not_change_it() -> None:
+    true, probabilities = random_case()
+    strict, lax = (score(true, probabilities, threshold=threshold)[0] for threshold in (0.9, 0.0))
+    assert strict.macro_recall < lax.macro_recall
+    assert strict.one_vs_rest_auc == lax.one_vs_rest_auc
+    areas = []
+    for label in [0, 1, 2, 3, 4, 5, 7]:
+        own, rank = true == label, rankdata(probabilities[:, label])
+        areas.append((rank[own].mean() - (own.sum() + 1) / 2) / (~own).sum())  # Mann-Whitney
+    assert lax.one_vs_rest_auc == pytest.approx(np.mean(areas), abs=1e-12)
+
+
 # --- Beside scikit-learn ----------------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +320,8 @@ def test_the_all_label_figures_are_those_of_scikit_learn_with_rejects_as_a_ninth
     judged = [0, 1, 2, 3, 4, 5, 7]
     assert found.judged_labels == [LABELS[i] for i in judged]
     assert found.macro_f1 == pytest.approx(f1_score(true, said, labels=judged, average="macro"), abs=1e-12)
+    assert found.macro_precision == pytest.approx(precision_score(true, said, labels=judged, average="macro"), abs=1e-12)
+    assert found.macro_recall == pytest.approx(recall_score(true, said, labels=judged, average="macro"), abs=1e-12)
     assert found.weighted_f1 == pytest.approx(f1_score(true, said, labels=judged, average="weighted"), abs=1e-12)
 
 
@@ -433,6 +510,7 @@ def test_no_windows_give_an_empty_report_and_no_crash() -> None:
     rows = window_keys(USERS).head(0)
     found, predictions = score(np.empty(0, dtype=np.int64), np.empty((0, 8)), rows=rows, unseen=("bob",))
     assert (found.windows, found.macro_f1, found.weighted_f1, found.judged_labels, found.per_user) == (0, None, None, [], {})
+    assert (found.macro_precision, found.macro_recall, found.one_vs_rest_auc) == (None, None, None)
     assert (found.accuracy, found.reject_rate, found.flap_rate, found.flap_rate_smoothed) == (0, 0, 0, 0)
     assert (found.seen_user_f1, found.unseen_user_f1) == (None, None)
     assert found.confusion_matrix == np.zeros((8, 8), dtype=int).tolist()

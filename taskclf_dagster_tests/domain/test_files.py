@@ -1,7 +1,9 @@
-"""The write seam: a reader sees the old file or the new one, nothing is left behind, and hashes name contents."""
+"""Files of a home: a reader sees the old file or the new one, nothing is left behind, and hashes name contents."""
 
+import errno
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +14,23 @@ from pydantic import ValidationError
 
 from taskclf_dagster.domain.files import (
     Record,
-    append_line,
     bytes_hash_or_none,
+    bytes_or_none,
     canonical_json,
     file_hash,
     json_hash,
+    make_folders,
     move_folder,
     read_json_object,
+    remove_tree,
     write_atomic,
     write_json,
+    write_synced,
     write_text,
 )
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.domain.filesystem import use_file_system
+from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
+from taskclf_dagster_tests.registry_scenario import Recording, WithoutRename
 
 
 class Pair(Record):
@@ -142,20 +149,105 @@ def test_concurrent_writers_never_tear_a_file(tmp_path: Path) -> None:
     assert names(tmp_path) == ["active.json"]
 
 
-def test_appended_lines_stand_whole_and_in_order(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "history.jsonl"
-    for number in range(3):
-        append_line(path, f'{{"n":{number}}}')
-    assert path.read_text(encoding="utf-8") == '{"n":0}\n{"n":1}\n{"n":2}\n'
+def test_bytes_are_durable_before_they_get_their_name_and_the_name_after(tmp_path: Path) -> None:
+    recording = Recording()
+    with use_file_system(recording):
+        write_json(tmp_path / "active.json", {"a": 1})
+    (_, temporary), *_ = recording.calls
+    assert re.fullmatch(r"\.active\.json\.[0-9a-f]{32}\.tmp", temporary)
+    assert recording.calls == [
+        ("create", temporary),
+        ("sync_file", temporary),
+        ("replace", "active.json"),
+        ("sync_folder", tmp_path.name),
+    ]
 
 
-def test_a_line_appended_behind_a_torn_one_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "history.jsonl"
-    path.write_bytes(b'{"n":0}\n{"n":1')  # the power went while the second line was written
-    append_line(path, '{"n":2}')
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == '{"n":0}'
-    assert lines[-1] == '{"n":2}'
+def test_two_writes_never_share_a_temporary_name(tmp_path: Path) -> None:
+    recording = Recording()
+    with use_file_system(recording):
+        for _ in range(2):
+            write_text(tmp_path / "a", "x")
+    assert len({name for call, name in recording.calls if call == "create"}) == 2
+
+
+def test_every_new_folder_on_the_way_is_made_durable_from_the_top(tmp_path: Path) -> None:
+    recording = Recording()
+    with use_file_system(recording):
+        make_folders(tmp_path / "a" / "b")
+        make_folders(tmp_path / "a" / "b")
+    assert recording.calls == [("make_folder", "a"), ("sync_folder", tmp_path.name), ("make_folder", "b"), ("sync_folder", "a")]
+
+
+def test_a_file_written_in_place_is_synced_and_never_lies_over_another(tmp_path: Path) -> None:
+    recording = Recording()
+    with use_file_system(recording):
+        write_synced(tmp_path / "model.txt", b"tree")
+        with pytest.raises(FileExistsError):
+            write_synced(tmp_path / "model.txt", b"other")
+    assert recording.calls[:2] == [("create", "model.txt"), ("sync_file", "model.txt")]
+    assert (tmp_path / "model.txt").read_bytes() == b"tree"
+
+
+def test_a_moved_folder_is_durable_in_both_folders(tmp_path: Path) -> None:
+    (tmp_path / "staging" / "one").mkdir(parents=True)
+    (tmp_path / "models").mkdir()
+    recording = Recording()
+    with use_file_system(recording):
+        move_folder(tmp_path / "staging" / "one", tmp_path / "models" / "one")
+    assert recording.calls == [("rename", "one"), ("sync_folder", "models"), ("sync_folder", "staging")]
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS], ids=lambda number: errno.errorcode[number])
+def test_a_file_system_that_cannot_rename_is_told_and_the_old_file_stays(tmp_path: Path, number: int) -> None:
+    write_text(tmp_path / "a", "old")
+    with use_file_system(WithoutRename(number)), pytest.raises(UnsafeFileSystemError, match="it cannot rename"):
+        write_text(tmp_path / "a", "new")
+    assert names(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "old"
+
+
+def test_a_tree_is_removed_without_following_a_link_out_of_it(tmp_path: Path) -> None:
+    for folder in ("tree/deep/deeper", "outside"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("tree/deep/deeper/a", "outside/kept"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    (tmp_path / "tree" / "link").symlink_to(tmp_path / "outside", target_is_directory=True)
+    (tmp_path / "tree" / "dangling").symlink_to(tmp_path / "nowhere")
+    remove_tree(tmp_path / "tree")
+    assert names(tmp_path) == ["outside"]
+    assert names(tmp_path / "outside") == ["kept"]
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.write_bytes(b"x")], ids=["nothing", "a file"])
+def test_what_is_no_tree_is_removed_like_one(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    make(tmp_path / "a")
+    remove_tree(tmp_path / "a")
+    assert names(tmp_path) == []
+
+
+def test_the_bytes_of_a_file_that_is_not_there_are_none(tmp_path: Path) -> None:
+    assert bytes_or_none(tmp_path / "a") is None
+    (tmp_path / "a").write_bytes(b"\x00\xff")
+    assert bytes_or_none(tmp_path / "a") == b"\x00\xff"
+
+
+@pytest.mark.parametrize(("limit", "read"), [(10, True), (9, False)], ids=["exactly as long", "one byte too long"])
+def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, limit: int, *, read: bool) -> None:
+    path = tmp_path / "active.json"
+    path.write_bytes(b'{"a": 123}')
+    if read:
+        assert read_json_object(path, max_bytes=limit) == {"a": 123}
+    else:
+        with pytest.raises(UnreadableFileError, match="it has 10 bytes, and at most 9 are read"):
+            read_json_object(path, max_bytes=limit)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"deep": [{"b": 1, "a": 1, "a": 1}]}'])
+def test_a_key_that_comes_twice_is_told_by_its_name(tmp_path: Path, text: str) -> None:
+    (tmp_path / "active.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UnreadableFileError, match="key 'a' comes twice in one object"):
+        read_json_object(tmp_path / "active.json")
 
 
 @pytest.mark.parametrize(
@@ -167,9 +259,10 @@ def test_a_line_appended_behind_a_torn_one_is_whole(tmp_path: Path) -> None:
         (b"null", "not NoneType"),
         (b'"text"', "not str"),
         (b"\xff\xfe", "utf-8"),
+        (b'\xef\xbb\xbf{"a": 1}', "BOM"),
         (b"[" * 100_000, ""),
     ],
-    ids=["empty", "truncated", "array", "null", "text", "not utf-8", "nested too deep"],
+    ids=["empty", "truncated", "array", "null", "text", "not utf-8", "with a byte order mark", "nested too deep"],
 )
 def test_what_is_not_a_json_object_is_told_with_its_path_and_reason(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "active.json"

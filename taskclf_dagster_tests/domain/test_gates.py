@@ -1,4 +1,4 @@
-"""Every gate: at its threshold, just below, far above, without a figure, with NaN, and when it raises."""
+"""Every gate of a candidate alone: at its threshold, just below, far above, without a figure, with NaN, and when it raises."""
 
 from typing import NoReturn
 
@@ -6,28 +6,27 @@ import numpy as np
 import pytest
 
 from taskclf_dagster.domain.baseline import BaselineScore
-from taskclf_dagster.domain.comparison import Comparison
 from taskclf_dagster.domain.evaluation import EvaluationReport, UserScore, evaluate
 from taskclf_dagster.domain.features import LABELS
 from taskclf_dagster.domain.files import canonical_json
 from taskclf_dagster.domain.gates import (
     CANDIDATE_GATES,
-    COMPARATIVE_GATES,
-    MAY_NOT_APPLY,
     RegressionGate,
     RegressionResult,
     Status,
     check_candidate_gates,
-    check_regression_gates,
+    configured_threshold,
+    find_contradictions,
 )
 from taskclf_dagster.domain.training import tune_reject_threshold
 from taskclf_dagster.settings import RetrainConfig
-from taskclf_dagster_tests.models import a_report, class_score, gate, window_keys
+from taskclf_dagster_tests.models import a_report, a_reproduction, class_score, gate, window_keys
 from taskclf_dagster_tests.scenario import retrain_config
 
 NAN = float("nan")
 HELD_OUT = {"user-9": UserScore(windows=100, macro_f1=0.9, reject_rate=0.1, unseen=True)}
 BETTER = BaselineScore(windows=100, model=0.9, baseline=0.4)
+AGAIN = a_reproduction()
 
 # gate: where its figure is in the report, and the threshold of contract section 9
 FLOORS = {
@@ -66,33 +65,19 @@ def judge(
     failure: str | None = None,
     rule: object = BETTER,
     lookup: object = BETTER,
+    reproduction: object = AGAIN,
     config: RetrainConfig | None = None,
 ) -> RegressionGate:
     """The verdict of one candidate gate."""
-    gates = check_candidate_gates(report, failure=failure, rule=rule, lookup=lookup, config=config or retrain_config()).gates
+    given = {"failure": failure, "rule": rule, "lookup": lookup, "reproduction": reproduction}
+    gates = check_candidate_gates(report, **given, config=config or retrain_config()).gates  # type: ignore[arg-type]
     return next(found for found in gates if found.name == name)
 
 
-def difference(value: float | None, *, challenger: float = 0.8) -> Comparison:
-    return Comparison(
-        windows=800,
-        left_out=3,
-        judged_labels=[] if value is None else list(LABELS),
-        challenger_macro_f1=challenger,
-        champion_macro_f1=None if value is None else challenger - value,
-        macro_f1_delta=value,
-        f1_delta_by_label={},
-    )
-
-
-def compared(
-    name: str, comparison: object, *, missing: bool = False, because: str = "no reason", config: RetrainConfig | None = None
-) -> RegressionGate:
-    """The verdict of one comparative gate."""
-    result = check_regression_gates(
-        comparison, champion_missing=missing, not_compared_because=because, config=config or retrain_config(min_improvement=0.01)
-    )
-    return next(found for found in result.gates if found.name == name)
+def judge_all(report: object, **given: object) -> RegressionResult:
+    """The verdicts of all candidate gates on a good model but for what is given."""
+    good = {"failure": None, "rule": BETTER, "lookup": BETTER, "reproduction": AGAIN, "config": retrain_config()}
+    return check_candidate_gates(report, **{**good, **given})  # type: ignore[arg-type]
 
 
 # --- All of them ------------------------------------------------------------------------------------------------------------------
@@ -111,32 +96,15 @@ def test_the_candidate_gates_have_these_names_in_this_order() -> None:
         "unseen_user_f1",
         "beats_rule_baseline",
         "beats_lookup_baseline",
+        "reproducible",
     )
-    found = check_candidate_gates(a_report(), failure=None, rule=BETTER, lookup=BETTER, config=retrain_config()).gates
+    found = judge_all(a_report()).gates
     assert tuple(each.name for each in found) == CANDIDATE_GATES
     assert {each.kind for each in found} == {"candidate"}
 
 
-def test_the_comparative_gates_have_these_names_in_this_order() -> None:
-    assert COMPARATIVE_GATES == ("macro_f1_no_regression", "min_improvement")
-    found = check_regression_gates(difference(0.0), champion_missing=False, not_compared_because="", config=retrain_config()).gates
-    assert tuple(each.name for each in found) == COMPARATIVE_GATES
-    assert {each.kind for each in found} == {"comparative"}
-
-
-def test_only_gates_that_may_have_nothing_to_judge_may_not_apply() -> None:
-    assert {
-        "seen_user_f1",
-        "unseen_user_f1",
-        "beats_rule_baseline",
-        "beats_lookup_baseline",
-        "macro_f1_no_regression",
-        "min_improvement",
-    } == MAY_NOT_APPLY
-
-
 def test_a_good_model_passes_every_gate_that_applies() -> None:
-    result = check_candidate_gates(a_report(), failure=None, rule=BETTER, lookup=BETTER, config=retrain_config())
+    result = judge_all(a_report())
     assert {each.name: each.status for each in result.gates} == {
         **dict.fromkeys(CANDIDATE_GATES, "PASS"),
         "seen_user_f1": "NOT_APPLICABLE",
@@ -146,16 +114,17 @@ def test_a_good_model_passes_every_gate_that_applies() -> None:
 
 
 def test_without_a_report_no_gate_passes() -> None:
-    result = check_candidate_gates(None, failure="model.txt is gone", rule=None, lookup=None, config=retrain_config())
+    result = judge_all(None, failure="model.txt is gone", rule=None, lookup=None, reproduction=None)
     statuses = {each.name: each.status for each in result.gates}
-    assert statuses == {**dict.fromkeys(CANDIDATE_GATES, "INCONCLUSIVE"), "loads_and_predicts": "FAIL"}
+    expected = {**dict.fromkeys(CANDIDATE_GATES, "INCONCLUSIVE"), "loads_and_predicts": "FAIL", "reproducible": "NOT_APPLICABLE"}
+    assert statuses == expected
     assert not result.all_passed
 
 
 def test_a_report_that_raises_makes_every_gate_on_it_an_error() -> None:
-    result = check_candidate_gates(Raising(), failure=None, rule=BETTER, lookup=BETTER, config=retrain_config())
+    result = judge_all(Raising())
     statuses = {each.name: each.status for each in result.gates}
-    fine = ("loads_and_predicts", "beats_rule_baseline", "beats_lookup_baseline")
+    fine = ("loads_and_predicts", "beats_rule_baseline", "beats_lookup_baseline", "reproducible")
     assert statuses == {**dict.fromkeys(CANDIDATE_GATES, "ERROR"), **dict.fromkeys(fine, "PASS")}
     assert not result.all_passed
     assert "ZeroDivisionError" in next(each for each in result.gates if each.name == "macro_f1").detail
@@ -367,9 +336,7 @@ def test_a_baseline_that_was_not_scored_is_inconclusive(which: str) -> None:
 
 @pytest.mark.parametrize("which", ["rule", "lookup"])
 def test_a_baseline_that_raises_is_an_error_of_its_gate_alone(which: str) -> None:
-    gates = check_candidate_gates(
-        a_report(), failure=None, config=retrain_config(), **{"rule": BETTER, "lookup": BETTER, which: Raising()}
-    ).gates
+    gates = judge_all(a_report(), **{which: Raising()}).gates
     assert [found.name for found in gates if found.status == "ERROR"] == [f"beats_{which}_baseline"]
 
 
@@ -381,73 +348,47 @@ def test_baselines_do_not_apply_when_they_need_not_be_beaten(which: str) -> None
     assert judge(f"beats_{which}_baseline", a_report(), **{which: worse}, config=on).status == "FAIL"
 
 
-# --- Comparative ------------------------------------------------------------------------------------------------------------------
+# --- Trained again ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("delta", "status"),
-    [(-0.02, "PASS"), (-0.02 - 1e-9, "FAIL"), (-0.5, "FAIL"), (0.0, "PASS"), (0.5, "PASS"), (NAN, "ERROR"), (float("inf"), "ERROR")],
-)
-def test_a_challenger_may_be_below_the_champion_by_the_tolerance(delta: float, status: Status) -> None:
-    found = compared("macro_f1_no_regression", difference(delta))
-    assert (found.status, found.threshold) == (status, -0.02)
-    if status in ("PASS", "FAIL"):
-        assert found.observed == delta
+def test_a_model_that_comes_out_the_same_again_passes_with_one() -> None:
+    found = judge("reproducible", a_report(), reproduction=a_reproduction(same=True))
+    assert (found.status, found.observed, found.threshold, found.detail) == ("PASS", 1.0, 1.0, "trained again: the same")
 
 
-def test_the_noise_of_binary_fractions_does_not_count_as_a_regression() -> None:
-    assert 0.70 - 0.72 < -0.02  # by 1.8e-17
-    assert compared("macro_f1_no_regression", difference(0.70 - 0.72)).status == "PASS"
-    assert compared("macro_f1_no_regression", difference(0.6999 - 0.72)).status == "FAIL"
+def test_a_model_that_comes_out_otherwise_again_fails_with_zero_and_says_what_differs() -> None:
+    found = judge("reproducible", a_report(), reproduction=a_reproduction(same=False))
+    assert (found.status, found.observed, found.threshold, found.detail) == ("FAIL", 0.0, 1.0, "trained again: trees differ")
 
 
-def test_the_tolerance_comes_from_the_settings() -> None:
-    for tolerance, status in [(0.0, "FAIL"), (0.05, "PASS"), (0.049, "FAIL")]:
-        config = retrain_config(regression_tolerance=tolerance)
-        found = compared("macro_f1_no_regression", difference(-0.05), config=config)
-        assert (found.status, found.threshold) == (status, -tolerance)
-
-
-@pytest.mark.parametrize(
-    ("delta", "status"), [(0.01, "PASS"), (0.01 - 1e-9, "FAIL"), (0.0, "FAIL"), (-0.5, "FAIL"), (0.5, "PASS"), (NAN, "ERROR")]
-)
-def test_an_improvement_that_is_asked_for_must_be_reached(delta: float, status: Status) -> None:
-    found = compared("min_improvement", difference(delta), config=retrain_config(min_improvement=0.01))
-    assert (found.status, found.threshold) == (status, 0.01)
-
-
-@pytest.mark.parametrize("comparison", [difference(-0.5), difference(0.5), difference(None), None, Raising()])
-def test_an_improvement_that_is_not_asked_for_does_not_apply(comparison: object) -> None:
-    found = compared("min_improvement", comparison, config=retrain_config(min_improvement=0.0))
+def test_a_model_that_was_not_trained_again_is_not_judged_by_that_and_the_words_name_the_setting() -> None:
+    found = judge("reproducible", a_report(), reproduction=None)
     assert (found.status, found.observed) == ("NOT_APPLICABLE", None)
+    assert "prove_reproducible" in found.detail
 
 
-@pytest.mark.parametrize("name", COMPARATIVE_GATES)
-def test_without_a_champion_the_comparative_gates_do_not_apply(name: str) -> None:
-    found = compared(name, None, missing=True, because="there is no champion")
-    assert (found.status, found.observed, found.detail) == ("NOT_APPLICABLE", None, "there is no champion")
+def test_a_proof_that_raises_is_an_error_of_its_gate_alone() -> None:
+    gates = judge_all(a_report(), reproduction=Raising()).gates
+    assert [found.name for found in gates if found.status == "ERROR"] == ["reproducible"]
 
 
-@pytest.mark.parametrize("name", COMPARATIVE_GATES)
-def test_a_champion_that_cannot_be_read_makes_the_comparative_gates_inconclusive(name: str) -> None:
-    found = compared(name, None, missing=False, because="the champion is unreadable")
-    assert (found.status, found.observed, found.detail) == ("INCONCLUSIVE", None, "the champion is unreadable")
+# --- Gates against their own numbers ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", COMPARATIVE_GATES)
-@pytest.mark.parametrize("missing", [True, False])
-def test_too_few_windows_in_common_are_inconclusive_and_told(name: str, missing: bool) -> None:
-    found = compared(name, difference(None), missing=missing)
-    assert (found.status, found.observed) == ("INCONCLUSIVE", None)
-    assert "800 windows" in found.detail
-    assert "3 left out" in found.detail
+@pytest.mark.parametrize("name", [name for name in CANDIDATE_GATES if not name.startswith("beats_")])
+def test_every_gate_that_is_no_baseline_has_its_threshold_in_the_settings(name: str) -> None:
+    report = a_report(per_user=HELD_OUT, seen_user_f1=0.9, unseen_user_f1=0.9)
+    assert judge(name, report).threshold == configured_threshold(name, retrain_config()) is not None
 
 
-@pytest.mark.parametrize("name", COMPARATIVE_GATES)
-def test_a_comparison_that_raises_is_an_error(name: str) -> None:
-    found = compared(name, Raising())
-    assert (found.status, found.observed) == ("ERROR", None)
-    assert "ZeroDivisionError" in found.detail
+@pytest.mark.parametrize("name", CANDIDATE_GATES)
+def test_a_verdict_that_is_turned_round_contradicts_its_numbers(name: str) -> None:
+    report = a_report(per_user=HELD_OUT, seen_user_f1=0.9, unseen_user_f1=0.9)
+    honest = judge(name, report)
+    assert honest.status == "PASS"
+    assert find_contradictions([honest], retrain_config()) == []
+    (finding,) = find_contradictions([honest.model_copy(update={"status": "FAIL"})], retrain_config())
+    assert f"gate {name} is FAIL, which does not follow" in finding
 
 
 # --- Results ----------------------------------------------------------------------------------------------------------------------
@@ -474,8 +415,5 @@ def test_all_passed_needs_one_that_passed_and_none_that_did_not(statuses: list[S
 def test_whatever_the_figures_the_gates_can_be_kept_as_json(value: float | None) -> None:
     report = with_figure("macro_f1", value).model_copy(update={"reject_rate": value})
     baseline = BaselineScore(windows=100, model=value, baseline=value)
-    result = check_candidate_gates(report, failure=None, rule=baseline, lookup=baseline, config=retrain_config())
-    comparative = check_regression_gates(difference(value), champion_missing=False, not_compared_because="", config=retrain_config())
-    for found in (result, comparative):
-        text = canonical_json(found.model_dump(mode="json"))
-        assert RegressionResult.model_validate_json(text) == found
+    result = judge_all(report, rule=baseline, lookup=baseline)
+    assert RegressionResult.model_validate_json(canonical_json(result.model_dump(mode="json"))) == result

@@ -19,7 +19,7 @@ from taskclf_dagster.domain.evaluation import Predictions, save_predictions
 from taskclf_dagster.domain.gates import RegressionGate, RegressionResult, Status
 from taskclf_dagster.domain.labeled import LabeledWindows, label_windows
 from taskclf_dagster.domain.pipeline import find_skip_reason, make_decision, remember_decision, remember_skip
-from taskclf_dagster.domain.registry import pointer_state
+from taskclf_dagster.domain.pointer import pointer_state
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
 from taskclf_dagster.domain.triggers import assess_trigger

@@ -7,10 +7,10 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.metadata import training_metadata
-from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource, cores
+from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
 from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
-from taskclf_dagster.provenance import code_version, library_versions
+from taskclf_dagster.provenance import code_version, cores, library_versions
 
 
 @dg.asset(

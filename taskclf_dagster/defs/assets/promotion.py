@@ -4,26 +4,35 @@ Dagster is not the safety boundary: whoever moves the pointer checks the decisio
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.metadata import comparison_table, comparison_words, gate_check, gate_table, plotted
+from taskclf_dagster.defs.evidence_tables import ENOUGH_USER_DAYS, comparative_checks, evidence_metadata
+from taskclf_dagster.defs.metadata import comparison_table, gate_table, plotted
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.challenger import ChallengerModel
+from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision import PromotionDecision
 from taskclf_dagster.domain.files import Record
-from taskclf_dagster.domain.gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.pipeline import make_decision, remember_decision, remember_if_forgotten
 from taskclf_dagster.domain.registry import is_applied, promote, put_aside
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.retention import prune
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
-from taskclf_dagster.provenance import code_version
+from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
+from taskclf_dagster.provenance import code_version, cores
 
 COMPARATIVE_CHECKS: dict[str, str] = {
-    "macro_f1_no_regression": "On the same windows the challenger is at most regression_tolerance below the champion.",
+    "macro_f1_no_regression": "On the same unseen windows the challenger is not worse than the champion, as evidence_policy wants it.",
     "min_improvement": "On the same windows the challenger is at least min_improvement above the champion; off at 0.",
+    "not_worse_than_anchor": "Not far below the best of the models that ran lately: no slow decline in tolerated steps.",
+    "no_user_clearly_worse": "No user gets clearly worse predictions than from the champion.",
+    "no_class_clearly_worse": "No label is clearly worse recognised than by the champion.",
+    "negative_flips": "Few windows that were right become wrong.",
+    "not_rolled_back": "Not a model that a person rolled back.",
 }
 STALE_AFTER, WARN_AFTER = timedelta(days=45), timedelta(days=30)
 
@@ -44,7 +53,14 @@ class PointerMove(Record):
     dagster_type=dg.PythonObjectDagsterType(PromotionDecision),
     owners=OWNERS,
     kinds={"json"},
-    check_specs=[dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES],
+    check_specs=[
+        *(dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES),
+        dg.AssetCheckSpec(
+            ENOUGH_USER_DAYS,
+            asset="promotion_decision",
+            description="Advice: the comparison rests on enough user-days to say how sure it is.",
+        ),
+    ],
 )
 def promotion_decision(
     context: dg.AssetExecutionContext,
@@ -70,8 +86,9 @@ def promotion_decision(
         forced=run_settings.force,
         bootstrap=run_settings.bootstrap,
         code_version=code_version(),
+        num_threads=cores(),
     )
-    outcome = record.outcome
+    outcome, interval = record.outcome, None if record.comparison is None else record.comparison.evidence.interval
     context.log.info(f"{outcome}: {record.reason}")
     context.instance.add_run_tags(context.run.run_id, {"taskclf/outcome": outcome, "taskclf/model": record.challenger.model_id})
     metadata = {
@@ -82,16 +99,17 @@ def promotion_decision(
         "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
         "gates": gate_table(record.gates),
         "champion_versus_challenger": comparison_table(challenger_report.report, champion_report.report),
-        "comparison": comparison_words(record.comparison),
+        **evidence_metadata(record),
         **plotted(
             challenger_macro_f1=record.challenger.macro_f1,
             champion_macro_f1=None if record.champion is None else record.champion.macro_f1,
             macro_f1_delta=None if record.comparison is None else record.comparison.macro_f1_delta,
+            interval_low=None if interval is None else interval[0],
+            interval_high=None if interval is None else interval[1],
             gates_failed=sum(gate.status == "FAIL" for gate in record.gates),
         ),
     }
-    comparative = [gate_check(gate) for gate in record.gates if gate.name in COMPARATIVE_GATES]
-    return materialized(record, metadata=metadata, check_results=comparative)
+    return materialized(record, metadata=metadata, check_results=comparative_checks(record))
 
 
 @dg.asset(
@@ -119,10 +137,12 @@ def active_pointer(
     if not promotion_decision.moves_pointer:
         target = put_aside(place, promotion_decision)
         remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
+        _tidy(context, place, promotion_decision, clock.now(), promoted=False)
         context.log.info(f"{promotion_decision.outcome}: the pointer stays as it is; the challenger lies in {target}")
         return
-    pointer, previous = promote(place, promotion_decision, at=clock.now())
+    pointer, previous = promote(place, promotion_decision, at=clock.now(), run_id=context.run.run_id)
     remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
+    _tidy(context, place, promotion_decision, clock.now(), promoted=True)
     record = PointerMove(
         decision_id=promotion_decision.decision_id,
         model_id=promotion_decision.challenger.model_id,
@@ -141,3 +161,15 @@ def active_pointer(
         **plotted(macro_f1=promotion_decision.challenger.macro_f1),
     }
     yield materialized(record, metadata=metadata)
+
+
+def _tidy(context: dg.AssetExecutionContext, home: Home, decision: PromotionDecision, at: datetime, *, promoted: bool) -> None:
+    """Removes what retention no longer keeps; promoted bundles only after a promotion, so that anything else leaves models/ as it is."""
+    config = decision.config
+    try:
+        removed = prune(home, keep_versions=config.keep_versions, keep_rejected=config.keep_rejected, at=at, promoted=promoted).remove
+    except (OSError, TaskclfDagsterError) as error:  # the decision stands; the next run tidies up
+        context.log.warning(f"retention was put off: {error}")
+        return
+    if removed:
+        context.log.info(f"retention removed {len(removed)} files and folders: {', '.join(item.path for item in removed[:10])}")

@@ -9,8 +9,6 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.metadata import (
-    calibration_picture,
-    confusion_picture,
     gate_check,
     gate_table,
     per_class_table,
@@ -19,13 +17,15 @@ from taskclf_dagster.defs.metadata import (
     show_figure,
     table,
 )
-from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource, cores
+from taskclf_dagster.defs.pictures import calibration_picture, confusion_picture
+from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
 from taskclf_dagster.domain.challenger import ChallengerModel
 from taskclf_dagster.domain.evaluation import EvaluationReport
 from taskclf_dagster.domain.features import LABELS
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.training import resolve_num_threads
+from taskclf_dagster.provenance import cores
 from taskclf_dagster.settings import RetrainConfig
 
 CANDIDATE_CHECKS: dict[str, str] = {
@@ -40,6 +40,7 @@ CANDIDATE_CHECKS: dict[str, str] = {
     "unseen_user_f1": "Macro-F1 on held-out users; only where there are any.",
     "beats_rule_baseline": "Better than taskclf's rules on the windows where these name a label.",
     "beats_lookup_baseline": "Better than a table of the most common label of each app.",
+    "reproducible": "Trained again from the stored snapshot it comes out the same: trees, predictions, threshold.",
 }
 
 

@@ -1,0 +1,234 @@
+"""What a writer does before anything else: finish or abort a change that was cut off, adopt what another program did, mend what is damaged.
+
+Runs under the registry's lock, and every change it makes is a record in the history. Readers never come here.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from taskclf_dagster.domain.bundle import load_bundle
+from taskclf_dagster.domain.files import TEMPORARY, bytes_hash_or_none, remove_tree
+from taskclf_dagster.domain.filesystem import file_system
+from taskclf_dagster.domain.history import ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
+from taskclf_dagster.domain.manifest import read_manifest
+from taskclf_dagster.domain.outbox import read_cursor
+from taskclf_dagster.domain.pointer import ActivePointer, make_pointer, read_policy, resolve_model_dir
+from taskclf_dagster.domain.transition import (
+    apply,
+    build_policy,
+    commit,
+    find_model_problem,
+    find_usable_pointer,
+    finish,
+    metrics_of,
+)
+from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.home import Home
+
+REPAIR_NOTE = "repair"
+_FINISHED_LATER = frozenset({"promote", "rollback", "repair"})
+
+
+@dataclass
+class Recovery:
+    """What recovery found and did.
+
+    Attributes:
+        history: as it is now.
+        done: what was done, one sentence each; empty where all was well.
+        repaired: whether what taskclf runs had to be put back to the last known good model.
+    """
+
+    history: History
+    done: list[str] = field(default_factory=list)
+    repaired: bool = False
+
+
+def recover(home: Home, *, at: datetime) -> Recovery:
+    """Brings a home into a state that keeps every promise, as far as what is on disk allows it.
+
+    Args:
+        home: the taskclf home; its registry lock is held.
+        at: the time of records that are made.
+    """
+    recovery = Recovery(read_history(home))
+    _mend_tail(home, recovery)
+    _sweep(home, recovery)
+    _finish_interrupted(home, recovery, at)
+    _adopt_foreign(home, recovery, at)
+    _repair_pointer(home, recovery, at)
+    _acknowledge_damage(home, recovery, at)
+    if recovery.done or read_cursor(home) < recovery.history.sequence:
+        finish(home, recovery.history, at=at)
+    return recovery
+
+
+def find_last_known_good(home: Home, history: History, *, but: str | None = None) -> ActivePointer | None:
+    """The last model that ran, is not blocked, and can run now; other than the one named."""
+    for entry in reversed(history.moves):
+        pointer = entry.new
+        if pointer is None or pointer.model_dir == but or pointer.name in history.blocked:
+            continue
+        if find_model_problem(home, pointer.model_dir) is None:
+            return pointer
+    return None
+
+
+def _mend_tail(home: Home, recovery: Recovery) -> None:
+    """A line that was cut off is removed: nothing had been done about it yet. One that only lacks its newline gets it."""
+    history = recovery.history
+    if not history.torn:
+        return
+    if is_whole_line(history.torn):
+        file_system().append(home.active_history, b"\n")
+        file_system().sync_file(home.active_history)
+    else:
+        cut_history(home, history.size)
+        recovery.done.append(f"removed {len(history.torn)} bytes of a history line that was cut off")
+    recovery.history = read_history(home)
+
+
+def _sweep(home: Home, recovery: Recovery) -> None:
+    """Removes staged files, temporary files, and bundles whose promotion never began, as long as the challenger itself is there."""
+    left = [home.staging] if home.staging.exists() else []
+    left += [path for path in home.models.glob(f".*{TEMPORARY}") if path.is_file()]
+    named = {entry.new.model_dir for entry in recovery.history.entries if entry.new is not None}
+    policy = read_policy(home)
+    named.add(str(policy.get("model_dir")) if policy else "")
+    for folder in home.models.iterdir():
+        if f"{home.models.name}/{folder.name}" not in named and _is_copy_of_challenger(home, folder.name):
+            left.append(folder)
+    for path in left:
+        remove_tree(path)
+        if path != home.staging:
+            recovery.done.append(f"removed {path.name}, left by a change that was cut off")
+
+
+def _is_copy_of_challenger(home: Home, model_id: str) -> bool:
+    with suppress(UnreadableFileError, OSError):
+        if (home.models / model_id).is_dir() and read_manifest(home.models / model_id) is not None:
+            return any((folder / model_id).is_dir() for folder in (home.challengers, home.pending_models, home.rejected_models))
+    return False
+
+
+def _finish_interrupted(home: Home, recovery: Recovery, at: datetime) -> None:
+    """A record whose change was not made is carried out if its model can run, else aborted."""
+    last = recovery.history.last_move
+    if last is None or last.new is None or last.action not in _FINISHED_LATER:
+        return
+    pointer, problem = find_usable_pointer(home)
+    if pointer == last.new:
+        return
+    before = None if pointer is None else pointer.document
+    waiting = before == (None if last.old is None else last.old.document)
+    if last.action == "repair":
+        waiting = bytes_hash_or_none(home.active_pointer) == (last.subject[0] if last.subject else None)
+    if not waiting or (problem is not None and last.action != "repair"):
+        return
+    unusable = find_model_problem(home, last.new.model_dir)
+    if unusable is None:
+        apply(home, last)
+        recovery.done.append(f"finished {last.action} {last.sequence} to {last.new.name}, which had been cut off")
+        return
+    _record(
+        home,
+        recovery,
+        ActiveHistoryEntry(
+            at=at,
+            old=pointer,
+            new=pointer,
+            action="abort",
+            subject=[str(last.sequence)],
+            reason=f"{last.action} {last.sequence} was cut off, and {last.new.name} cannot run: {unusable}",
+        ),
+    )
+
+
+def _adopt_foreign(home: Home, recovery: Recovery, at: datetime) -> None:
+    """A valid pointer that our last record does not know was set by another program: it stays, and is recorded."""
+    pointer, problem = find_usable_pointer(home)
+    last = recovery.history.last_move
+    if pointer is None or problem is not None or (last is not None and last.new == pointer and not last.foreign):
+        return
+    lost = pointer.sequence is not None and pointer.sequence > recovery.history.sequence
+    reason = f"the history lost the records up to {pointer.sequence}" if lost else "another program set the pointer"
+    old = None if last is None else (last.old if last.new == pointer else last.new)
+    entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason)
+    if lost:
+        jump = {"sequence": (pointer.sequence or 0) + 1, "acknowledges": [recovery.history.lines + 1]}
+        entry = entry.model_copy(update=jump)
+    _record(home, recovery, entry)
+
+
+def _repair_pointer(home: Home, recovery: Recovery, at: datetime) -> None:
+    """Puts pointer and policy back to the last known good model where what they name cannot run."""
+    pointer, problem = find_usable_pointer(home)
+    last = recovery.history.last_move
+    if problem is None and pointer is None and last is not None:
+        problem = f"{home.active_pointer.name} is missing"
+    policy_problem = find_policy_problem(home)
+    if problem is None and (policy_problem is None or pointer is None):
+        return
+    good = pointer if problem is None else find_last_known_good(home, recovery.history)
+    if good is None:
+        return
+    model = load_bundle(resolve_model_dir(home, good.model_dir))
+    policy = read_policy(home)
+    keeps_policy = policy_problem is None and policy is not None and policy.get("model_dir") == good.model_dir
+    damaged = bytes_hash_or_none(home.active_pointer)
+    _record(
+        home,
+        recovery,
+        ActiveHistoryEntry(
+            at=at,
+            old=pointer,
+            new=make_pointer(
+                good.name,
+                at=at,
+                sequence=recovery.history.sequence + 1,
+                metrics=metrics_of(model),
+                note=REPAIR_NOTE,
+                decision_id=_decision_of(good),
+            ).model_copy(update={"model_dir": good.model_dir}),
+            action="repair",
+            reason=problem or policy_problem,
+            subject=[] if damaged is None else [damaged],
+            policy=None if keeps_policy else build_policy(model, at=at, source=REPAIR_NOTE),
+        ),
+    )
+    recovery.repaired = problem is not None
+
+
+def find_policy_problem(home: Home) -> str | None:
+    """Why taskclf cannot follow inference_policy.json, or None; without the file it follows the pointer."""
+    if not home.inference_policy.exists():
+        return None
+    policy = read_policy(home)
+    model_dir = None if policy is None else policy.get("model_dir")
+    if not isinstance(model_dir, str):
+        return f"{home.inference_policy.name} is damaged"
+    problem = find_model_problem(home, model_dir)
+    return None if problem is None else f"{home.inference_policy.name} names {model_dir}: {problem}"
+
+
+def _acknowledge_damage(home: Home, recovery: Recovery, at: datetime) -> None:
+    """Records which lines are damaged, so that later damage is told from it."""
+    damaged = recovery.history.open_problems
+    if damaged:
+        pointer = find_usable_pointer(home)[0]
+        words = "; ".join(f"line {number}: {problem}" for number, problem in damaged.items())
+        note = ActiveHistoryEntry(
+            at=at, old=pointer, new=pointer, action="acknowledge", acknowledges=sorted(damaged), reason=f"damage: {words}"
+        )
+        _record(home, recovery, note)
+
+
+def _record(home: Home, recovery: Recovery, entry: ActiveHistoryEntry) -> None:
+    recovery.history = commit(home, entry, recovery.history)
+    recovery.done.append(f"{entry.action}: {entry.reason}" + (f"; taskclf runs {entry.new.name}" if entry.new else ""))
+
+
+def _decision_of(pointer: ActivePointer) -> str | None:
+    decision = (pointer.reason or {}).get("decision_id")
+    return decision if isinstance(decision, str) else None

@@ -1,0 +1,127 @@
+"""Every call that changes a home fails once, in every way: whatever an operation was doing, readers and the next writer are well."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from taskclf_dagster.domain.filesystem import use_file_system
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.faults.injection import (
+    EVERYTHING,
+    FAULTS,
+    OPERATIONS,
+    FailingFileSystem,
+    Fault,
+    Killed,
+    Problems,
+    Start,
+    find_reader_problems,
+    find_recovery_problems,
+    find_repeat_problems,
+    make_naive_start,
+    make_start,
+    memory_folder,
+    quick_parsing,
+    write_tree,
+)
+
+STRIDE = 1 if EVERYTHING else 12
+"""Of so many cases one is tried; which ones differs from operation to operation and fault to fault."""
+
+CALLS = {
+    "promote": 50,
+    "promote on first start": 60,
+    "promote on an empty home": 50,
+    "rollback": 20,
+    "approve": 50,
+    "put aside": 5,
+    "prune": 30,
+    "prune models": 25,
+    "prune data": 10,
+    "unblock": 10,
+    "repair a broken pointer": 20,
+    "repair a broken model": 20,
+    "repair a promotion cut off": 20,
+    "repair after another program": 15,
+}
+"""The least number of calls of each operation: with fewer, the loop would not reach what it is for."""
+
+
+@dataclass
+class Loop:
+    """What came of letting every call fail."""
+
+    calls: int = 0
+    tried: int = 0
+    problems: Problems = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    with memory_folder() as folder, quick_parsing():
+        yield folder / "home"
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_that_fails_at_any_call_leaves_a_home_that_keeps_its_promises(place: Path, name: str) -> None:
+    start = make_start(name, Home(place))
+    loop = Loop(calls=_count_calls(Home(place), start))
+    for position, (words, fault) in enumerate(FAULTS.items()):
+        _fail_everywhere(loop, Home(place), start, words, fault, offset=position)
+    print(f"{name}: {loop.calls} calls, {loop.tried} faults")  # noqa: T201
+    assert loop.calls >= CALLS[name]
+    assert loop.tried >= loop.calls * 4 // STRIDE - 1
+    assert loop.problems == []
+
+
+def test_the_loop_sees_what_is_wrong_with_a_naive_promotion(place: Path) -> None:
+    start = make_naive_start(Home(place))
+    loop = Loop(calls=_count_calls(Home(place), start))
+    for words in ("killed", "killed halfway", "EIO"):
+        _fail_everywhere(loop, Home(place), start, words, FAULTS[words], stride=1)
+    print(f"naive: {loop.calls} calls, {loop.tried} faults, {len(loop.problems)} problems")  # noqa: T201
+    assert {promise for promise in ("P1", "P3") if any(promise in problem for problem in loop.problems)} == {"P1", "P3"}
+
+
+def _count_calls(home: Home, start: Start) -> int:
+    write_tree(home.root, start.tree)
+    fs = FailingFileSystem(0, FAULTS["EIO"])
+    assert _run(home, start, fs)
+    return len(fs.calls)
+
+
+def _fail_everywhere(loop: Loop, home: Home, start: Start, words: str, fault: Fault, *, offset: int = 0, stride: int = STRIDE) -> None:
+    """Lets the calls fail one after the other, until the operation ends without having made that many."""
+    for n in count(1):
+        if n <= loop.calls and (n + offset) % stride:
+            continue
+        write_tree(home.root, start.tree)
+        fs = FailingFileSystem(n, fault)
+        returned = _run(home, start, fs)
+        if len(fs.calls) < n:
+            loop.calls = len(fs.calls)
+            return
+        if not fs.reached:
+            continue
+        loop.tried += 1
+        name, path = fs.calls[n - 1]
+        where = f"{start.name}, {words} at call {n} ({name} {path.relative_to(home.root)})"
+        loop.problems += [f"{where}: {problem}" for problem in _judge(home, start, returned=returned)]
+
+
+def _run(home: Home, start: Start, fs: FailingFileSystem) -> bool:
+    """Whether the operation returned; else it was killed, or raised an error of whatever kind: it did not say that it was done."""
+    try:
+        with use_file_system(fs):
+            start.call(home)
+    except (Killed, Exception):  # noqa: BLE001
+        return False
+    return True
+
+
+def _judge(home: Home, start: Start, *, returned: bool) -> Problems:
+    problems = find_reader_problems(home, start, returned=returned)
+    return [*problems, *find_recovery_problems(home, start), *find_repeat_problems(home, start)]
