@@ -26,6 +26,7 @@ from taskclf_dagster.demo import extend_demo_home, generate_demo_home
 from taskclf_dagster.domain.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.decision import PromotionDecision, list_decisions
 from taskclf_dagster.domain.features import SchemaVersion
+from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.domain.selection import SelectionPolicy, find_best_model, should_switch_active, summarize
 from taskclf_dagster.domain.triggers import assess_trigger
@@ -180,23 +181,25 @@ def history(home: Path | None, limit: int, as_json: bool) -> None:
     """List the decisions made for this home, newest first."""
     place = existing_home(home)
     decisions, damaged = list_decisions(place)
-    shown = decisions[:limit]
+    records = {entry.decision_id: entry.sequence for entry in read_history(place).moves if entry.decision_id}
+    shown = [_summary(decision, records.get(decision.decision_id)) for decision in decisions[:limit]]
     if as_json:
-        click.echo(json.dumps([_summary(decision) for decision in shown], indent=2))
+        click.echo(json.dumps(shown, indent=2))
         return
     click.echo(f"{place.display_name}: {len(decisions)} decisions")
     if shown:
-        rows = [list(_summary(decision).values()) for decision in shown]
-        click.echo(tabulate(rows, headers=list(_summary(shown[0])), maxcolwidths=[None] * 6 + [60]))
+        click.echo(tabulate([list(row.values()) for row in shown], headers=list(shown[0]), maxcolwidths=[None] * 7 + [60]))
     for path in damaged:
         click.echo(f"{path} is not a decision record and was passed over", err=True)
 
 
-def _summary(decision: PromotionDecision) -> dict[str, object]:
+def _summary(decision: PromotionDecision, record: int | None) -> dict[str, object]:
+    """One line of the history; `record` is the number of the registry's record by which the decision moved the pointer."""
     champion = decision.champion
     return {
         "decision": decision.decision_id,
         "verdict": decision.outcome,
+        "moved the pointer": "no" if record is None else f"record {record}",
         "challenger": decision.challenger.model_id,
         "macro_f1": _rounded(decision.challenger.macro_f1),
         "champion": champion.model_id if champion else None,

@@ -35,6 +35,7 @@ class UnreadableFileError(TaskclfDagsterError):
     """A file exists but cannot be read as what it should be."""
 
     def __init__(self, path: Path, reason: str, fix: str) -> None:
+        self.reason = reason
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 

@@ -150,6 +150,16 @@ def load_retrain_config(path: Path | None = None) -> RetrainConfig:
         raise SettingsError(path or DEFAULT_CONFIG_PATH, findings) from error
 
 
+def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
+    """A configuration that was recorded by this or an earlier version: keys that are unknown now are left out, new ones have defaults.
+
+    Raises:
+        pydantic.ValidationError: a value is out of bounds.
+    """
+    defaults = _read_mapping(DEFAULT_CONFIG_PATH)
+    return RetrainConfig.model_validate(_lay_over(defaults, _only_known(recorded, defaults)))
+
+
 def resolve_config(chosen: str | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
     """The configuration a person chose, else the one that TASKCLF_DAGSTER_CONFIG names, else the default; relative to the project."""
     name = chosen or environ.get(CONFIG_VARIABLE)
@@ -204,3 +214,12 @@ def _lay_over(base: dict[str, object], top: dict[str, object]) -> dict[str, obje
         below = merged.get(key)
         merged[key] = _lay_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _only_known(recorded: Mapping[str, object], known: Mapping[str, object]) -> dict[str, object]:
+    kept: dict[str, object] = {}
+    for key, value in recorded.items():
+        below = known.get(key)
+        if key in known:
+            kept[key] = _only_known(value, below) if isinstance(value, dict) and isinstance(below, dict) else value
+    return kept

@@ -566,6 +566,7 @@ def a_decision(
         "pointer_hash": pointer_hash,
         "policy_hash": policy_hash,
         "previous_policy": None,
+        "required_gates": [*CANDIDATE_GATES, *COMPARATIVE_GATES],
         "config": retrain_config(auto_promote=auto_promote),
         "code_version": "0123456",
     }

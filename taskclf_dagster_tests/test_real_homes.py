@@ -12,11 +12,14 @@ import pytest
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources import ClockResource, HomeResource
+from taskclf_dagster.domain.bundle import load_bundle
 from taskclf_dagster.domain.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.champion import find_history_disagreement, find_pointer_problem
-from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, verify_decision
+from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, verify_stored
+from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.pointer import read_active
+from taskclf_dagster.domain.registry import approve
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.selection import find_best_model, read_index_cache
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
@@ -64,13 +67,13 @@ class Run:
         return self.result.output_for_node("promotion_decision")
 
 
-def _run(source: Path, target: Path, *, as_of: str) -> Run:
+def _run(source: Path, target: Path, *, as_of: str, **form: object) -> Run:
     home = copy_real_home(source, target)
     before = contents(home.root)
     definitions = build_definitions(home=HomeResource(root=str(home.root)), clock=ClockResource(fixed=as_of))
     with dg.DagsterInstance.ephemeral() as instance:
         result = definitions.resolve_job_def("retrain").execute_in_process(
-            run_config={"as_of": as_of}, instance=instance, raise_on_error=False
+            run_config={"as_of": as_of, **form}, instance=instance, raise_on_error=False
         )
     return Run(source.name, home, before, result)
 
@@ -85,6 +88,12 @@ def person(request: pytest.FixtureRequest, real_homes: Path, tmp_path_factory: p
 def original(real_homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A home with models, pointer, history, policy and calibrators of the original tool."""
     return _run(real_homes / "original-home", tmp_path_factory.mktemp("original") / "home", as_of="2026-02-04")
+
+
+@pytest.fixture(scope="module")
+def bootstrapped(real_homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same home, where a person lets the absolute gates alone decide."""
+    return _run(real_homes / "original-home", tmp_path_factory.mktemp("bootstrapped") / "home", as_of="2026-02-04", bootstrap=True)
 
 
 # --- A real person's month --------------------------------------------------------------------------------------------------------
@@ -128,7 +137,7 @@ def test_a_model_that_loses_to_a_table_of_apps_is_told_so(person: Run) -> None:
 def test_its_challenger_waits_beside_models_and_nothing_of_the_home_has_changed(person: Run) -> None:
     decision = person.decision
     assert (person.home.pending_models / decision.challenger.model_id / "model.txt").is_file()
-    assert not person.home.models.exists()
+    assert contents(person.home.models) == {}  # but for the lock
     after = contents(person.home.root)
     assert {name: after[name] for name in person.before} == person.before
 
@@ -175,23 +184,95 @@ def test_a_champion_that_was_trained_on_the_test_windows_is_a_warning_by_its_dat
     assert original.champion.windows_trained_on > 0
 
 
-def test_a_decision_is_made_against_the_original_champion_and_holds_when_checked_again(original: Run) -> None:
+COMPARED = ("macro_f1_no_regression", "no_user_clearly_worse", "no_class_clearly_worse", "negative_flips")
+"""Gates that need windows which neither model learned from."""
+
+
+def test_a_champion_that_learned_from_every_window_cannot_be_compared_with_so_the_challenger_is_held(original: Run) -> None:
     decision = original.decision
-    assert list_decisions(original.home) == ([decision], [])
-    assert verify_decision(decision) == []
+    assert (decision.verdict, decision.champion_state) == ("HOLD", "ok")
     assert decision.champion is not None
     assert decision.champion.model_id == ACTIVE
     assert decision.comparison is not None
-    assert decision.comparison.left_out == 0
-    assert decision.comparison.macro_f1_delta is not None
-    assert {gate.name: gate.status for gate in decision.gates}["macro_f1_no_regression"] in ("PASS", "FAIL")
-    assert decision.verdict in ("AWAITING_APPROVAL", "REJECT", "HOLD")  # auto_promote is off as shipped
+    assert decision.comparison.windows == 0
+    assert decision.comparison.exclusion.excluded == original.champion.windows_trained_on == original.snapshot.rows["test"]
+    gates = {gate.name: gate.status for gate in decision.gates}
+    assert {name: gates[name] for name in COMPARED} == dict.fromkeys(COMPARED, "INCONCLUSIVE")
+    assert {gate.status for gate in decision.gates if gate.kind == "candidate"} == {"PASS", "NOT_APPLICABLE"}
 
 
-def test_models_of_the_original_are_left_as_they_were_and_so_is_everything_else(original: Run) -> None:
-    after = contents(original.home.root)
-    assert {name: after[name] for name in original.before} == original.before
-    ours = {name.split("/")[1] for name in after.keys() - original.before.keys() if "/" in name}
+def test_the_reason_to_hold_says_how_many_newer_windows_are_needed_and_names_the_override(original: Run) -> None:
+    reason = original.decision.reason
+    assert reason.startswith("Not decided: macro_f1_no_regression, ")
+    assert "only 0 windows are left to compare on, and min_windows is 300" in reason
+    assert "about 300 labelled test windows newer than 2026-02-04 00:00 UTC are needed, or give bootstrap" in reason
+    assert reason.count("min_windows is 300") == 1  # four gates lack the same thing, which is said once
+
+
+def test_the_decision_about_the_original_champion_is_kept_and_holds_when_checked_again(original: Run) -> None:
+    decision = original.decision
+    assert list_decisions(original.home) == ([decision], [])
+    assert verify_stored(original.home, decision.decision_id) == (decision, [])
+    waiting = original.home.pending_models / decision.challenger.model_id
+    assert load_bundle(waiting).bundle.model_id == decision.challenger.model_id
+    assert not list(original.home.challengers.iterdir())
+
+
+def test_a_run_that_is_held_leaves_everything_that_the_original_wrote_in_models(original: Run) -> None:
+    assert {f"models/{name}": content for name, content in contents(original.home.models).items()} == {
+        name: content for name, content in original.before.items() if name.startswith("models/")
+    }
+
+
+def test_with_bootstrap_the_absolute_gates_alone_decide(bootstrapped: Run, original: Run) -> None:
+    decision, held = bootstrapped.decision, original.decision
+    assert (decision.bootstrap, held.bootstrap) == (True, False)
+    assert decision.verdict == "AWAITING_APPROVAL"  # auto_promote is off as shipped
+    gates = {gate.name: gate for gate in decision.gates}
+    assert {gates[name].status for name in COMPARED} == {"NOT_APPLICABLE"}
+    assert [gate for gate in decision.gates if gate.kind == "candidate"] == [gate for gate in held.gates if gate.kind == "candidate"]
+    assert verify_stored(bootstrapped.home, decision.decision_id) == (decision, [])
+
+
+def test_the_receipt_of_a_bootstrap_says_what_was_overridden_and_why(bootstrapped: Run, original: Run) -> None:
+    decision = bootstrapped.decision
+    overridden = [line for line in decision.protections if line.startswith("OVERRIDDEN by bootstrap")]
+    assert len(overridden) == 1
+    assert "absolute gates alone decide" in overridden[0]
+    assert not any("bootstrap" in line for line in original.decision.protections)
+    details = {gate.name: gate.detail for gate in decision.gates}
+    for name in COMPARED:
+        assert details[name].startswith("bootstrap was given: only 0 windows are left to compare on"), name
+
+
+@pytest.mark.parametrize("run", ["original", "bootstrapped"])
+def test_a_person_sees_the_comparison_that_could_not_be_made(run: str, request: pytest.FixtureRequest) -> None:
+    found: Run = request.getfixturevalue(run)
+    check = found.checks["macro_f1_no_regression"]
+    assert check.passed is (run == "bootstrapped")
+    assert "only 0 windows are left to compare on" in (check.description or "")
+    shown = found.result.asset_materializations_for_node("promotion_decision")[0].metadata
+    assert "too few of any label" in str(shown["comparison"].value)
+    certificates = {row.data["model"]: row.data for row in shown["what_they_learned_from"].records}
+    assert (certificates[ACTIVE]["known by"], certificates[ACTIVE]["trained on"]) == ("training dates", found.snapshot.rows["test"])
+
+
+def test_a_person_may_approve_what_a_bootstrap_left_to_them_and_taskclf_runs_it(bootstrapped: Run, tmp_path: Path) -> None:
+    home = copy_real_home(bootstrapped.home.root, tmp_path / "home")
+    decision = bootstrapped.decision
+    pointer = approve(home, decision.decision_id, at=datetime(2026, 2, 5, tzinfo=UTC))
+    assert pointer.name == decision.challenger.model_id
+    assert find_pointer_problem(home) is None
+    assert [finding.words for finding in check_registry(home) if finding.severity == "damage"] == []
+    assert [entry.new.name for entry in read_history(home).moves if entry.new][:2] == [OLDER, ACTIVE]
+
+
+@pytest.mark.parametrize("run", ["original", "bootstrapped"])
+def test_models_of_the_original_are_left_as_they_were_and_so_is_everything_else(run: str, request: pytest.FixtureRequest) -> None:
+    found: Run = request.getfixturevalue(run)
+    after = contents(found.home.root)
+    assert {name: after[name] for name in found.before} == found.before
+    ours = {name.split("/")[1] for name in after.keys() - found.before.keys() if "/" in name}
     assert ours <= {
         "challengers",
         "pending_models",

@@ -7,7 +7,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from taskclf_dagster.errors import SettingsError
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig, load_retrain_config
+from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig, complete_config, load_retrain_config
 from taskclf_dagster_tests.scenario import retrain_config
 
 SHARE = (0.0, 1.0, -0.001, 1.001)
@@ -37,6 +37,16 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "gates.min_unseen_user_f1": SHARE,
     "regression_tolerance": SHARE,
     "min_improvement": SHARE,
+    "significance": (1e-9, 0.5, 0.0, 0.501),
+    "min_user_days": (2, 10_000, 1, 10_001),
+    "min_windows": (1, 1_000_000, 0, 1_000_001),
+    "max_leaked_share": SHARE,
+    "clearly_worse_margin": SHARE,
+    "max_negative_flips": SHARE,
+    "max_flip_excess": SHARE,
+    "anchor_tolerance": SHARE,
+    "keep_versions": (1, 10_000, 0, 10_001),
+    "keep_rejected": (0, 10_000, -1, 10_001),
     "advice.max_flap_rate": SHARE,
     "advice.max_flap_rate_smoothed": SHARE,
 }
@@ -49,6 +59,9 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "train_params.class_weight": ("balanced", "none"),
     "train_params.num_threads": ("auto", 4),
     "require_baseline_improvement": (True, False),
+    "evidence_policy": ("point", "hold", "superior"),
+    "anchor_tolerance": (None, 0.03),
+    "prove_reproducible": ("auto", True, False),
     "auto_promote": (True, False),
 }
 
@@ -93,6 +106,10 @@ def test_the_values_of_the_contract_are_the_shipped_ones() -> None:
     assert (config.global_retrain_cadence_days, config.calibrator_update_cadence_days) == (7, 7)
     assert (config.regression_tolerance, config.min_improvement, config.require_baseline_improvement) == (0.02, 0.0, True)
     assert (config.train_params.num_boost_round, config.train_params.num_leaves, config.train_params.learning_rate) == (100, 31, 0.1)
+    assert (config.evidence_policy, config.significance, config.min_user_days, config.min_windows) == ("point", 0.05, 5, 300)
+    assert (config.max_leaked_share, config.clearly_worse_margin) == (0.30, 0.05)
+    assert (config.max_negative_flips, config.max_flip_excess, config.anchor_tolerance) == (0.05, 0.01, None)
+    assert (config.prove_reproducible, config.keep_versions, config.keep_rejected) == ("auto", 10, 10)
     gates = config.gates
     assert (gates.min_macro_f1, gates.min_weighted_f1, gates.min_class_precision) == (0.65, 0.70, 0.50)
     assert (gates.min_breakidle_precision, gates.min_breakidle_recall) == (0.95, 0.90)
@@ -168,6 +185,11 @@ def test_a_whole_number_is_accepted_where_a_share_is_wanted(tmp_path: Path, key:
     assert get(load_retrain_config(write(tmp_path, key, 1)), key) == 1.0
 
 
+@pytest.mark.parametrize(("regression", "anchor", "allowed"), [(0.02, None, 0.04), (0.0, None, 0.0), (0.02, 0.01, 0.01), (0.02, 0.0, 0.0)])
+def test_an_anchor_tolerance_that_is_null_is_twice_the_other(regression: float, anchor: float | None, allowed: float) -> None:
+    assert retrain_config(regression_tolerance=regression, anchor_tolerance=anchor).allowed_below_anchor == allowed
+
+
 # --- Bounds, one key at a time ----------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +240,14 @@ BAD_VALUES: dict[str, tuple[str, object, tuple[str, ...]]] = {
     "infinity": ("regression_tolerance", float("inf"), ("regression_tolerance", "value inf")),
     "not a number as learning rate": ("train_params.learning_rate", float("nan"), ("train_params.learning_rate", "value nan")),
     "threads in words": ("train_params.num_threads", "all", ("train_params.num_threads", "'auto'", "value 'all'")),
+    "an unknown evidence policy": ("evidence_policy", "strict", ("evidence_policy", "'point', 'hold' or 'superior'", "value 'strict'")),
+    "a proof in words": ("prove_reproducible", "sometimes", ("prove_reproducible", "'auto'", "value 'sometimes'")),
+    "a number for a proof": ("prove_reproducible", 1, ("prove_reproducible", "value 1")),
+    "an anchor tolerance in words": ("anchor_tolerance", "twice", ("anchor_tolerance", "number", "value 'twice'")),
+    "not a number as significance": ("significance", float("nan"), ("significance", "value nan")),
+    "half a user-day": ("min_user_days", 5.5, ("min_user_days", "integer", "value 5.5")),
+    "null for a tolerance that has no default": ("max_negative_flips", None, ("max_negative_flips", "number", "value None")),
+    "null for the bundles that stay": ("keep_versions", None, ("keep_versions", "integer", "value None")),
     "an unknown time zone": ("schedule.timezone", "Europe/Wien", ("schedule.timezone", "'Europe/Wien'", "IANA", "such as Europe/Vienna")),
     "half a time zone": ("schedule.timezone", "Europe", ("schedule.timezone", "'Europe'", "IANA time zone")),
     "an empty time zone": ("schedule.timezone", "", ("schedule.timezone", "IANA time zone")),
@@ -257,6 +287,29 @@ def test_all_mistakes_of_a_file_are_listed_at_once(tmp_path: Path) -> None:
         load_retrain_config(path)
     for key in ("auto_promot", "regression_tolerance", "min_improvement", "data_lookback_days"):
         assert f"  - {key}: " in str(caught.value)
+
+
+# --- Configurations of earlier versions ---------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_configuration_is_read_back_as_it_was() -> None:
+    config = retrain_config(anchor_tolerance=0.03, prove_reproducible=False, gates={"min_macro_f1": 0.61})
+    assert complete_config(config.model_dump(mode="json")) == config
+
+
+def test_keys_that_a_recorded_configuration_does_not_know_have_the_present_defaults_and_unknown_ones_are_left_out() -> None:
+    recorded = retrain_config(min_labels=50).model_dump(mode="json")
+    for key in ("evidence_policy", "min_windows"):
+        del recorded[key]
+    del recorded["gates"]["min_class_precision"]
+    recorded |= {"of_a_later_version": 1}
+    recorded["gates"] |= {"min_anything": 0.5}
+    assert complete_config(recorded) == retrain_config(min_labels=50)
+
+
+def test_a_recorded_configuration_that_is_out_of_bounds_is_an_error() -> None:
+    with pytest.raises(ValidationError, match="regression_tolerance"):
+        complete_config({**retrain_config().model_dump(mode="json"), "regression_tolerance": 5.0})
 
 
 # --- Files that cannot be used ----------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ def comparative_checks(decision: PromotionDecision) -> list[dg.AssetCheckResult]
     comparison = decision.comparison
     more: dict[str, dict[str, dg.MetadataValue]] = {}
     if comparison is not None:
-        bound = regression_bound(decision.config)
+        bound = regression_bound(decision.settings)
         more = {
             "macro_f1_no_regression": {
                 "interval": interval_picture(comparison.evidence, bound=bound),
@@ -48,7 +48,7 @@ def comparative_checks(decision: PromotionDecision) -> list[dg.AssetCheckResult]
             "negative_flips": {"flips": flips_table(comparison.flips)},
         }
     gates = [gate_check(gate, more=more.get(gate.name)) for gate in decision.gates if gate.name in COMPARATIVE_GATES]
-    return [*gates, _user_days(comparison, decision.config.min_user_days)]
+    return [*gates, _user_days(comparison, decision.settings.min_user_days)]
 
 
 def evidence_metadata(decision: PromotionDecision) -> dict[str, object]:
@@ -61,7 +61,7 @@ def evidence_metadata(decision: PromotionDecision) -> dict[str, object]:
     }
     if comparison is not None:
         shown |= {
-            "interval": interval_picture(comparison.evidence, bound=regression_bound(decision.config)),
+            "interval": interval_picture(comparison.evidence, bound=regression_bound(decision.settings)),
             "what_they_learned_from": leakage_table(comparison),
             "flips": flips_table(comparison.flips),
             "users": group_table(comparison.evidence.by_user),
@@ -126,7 +126,7 @@ def group_table(groups: Sequence[GroupEvidence]) -> dg.MetadataValue:
                 "windows": group.windows,
                 "user_days": group.user_days,
                 "difference": "-" if group.difference is None else f"{group.difference:+.4f}",
-                "p of being clearly worse (Holm)": show_figure(group.adjusted_p),
+                "adjusted p": show_figure(group.adjusted_p),
             }
             for group in groups
         ]

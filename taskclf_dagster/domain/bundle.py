@@ -157,6 +157,8 @@ def incompatible_reason(bundle: ModelBundle) -> str | None:
         return "incompatible: schema_hash mismatch"
     if sorted(bundle.metadata.label_set) != list(LABELS):
         return "incompatible: label_set mismatch"
+    if bundle.metadata.label_set != list(LABELS):
+        return "incompatible: label_set is not in alphabetical order, which is the order of the model's classes"
     return None
 
 

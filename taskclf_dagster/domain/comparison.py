@@ -183,9 +183,29 @@ def compare_with_anchor(
     )
 
 
-def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], config: RetrainConfig) -> int:
-    """A seed from the hashes of dataset, models (of model.txt: metadata has timings) and policy."""
-    parts = [dataset_digest, *(files.get("model.txt", "") for files in models), canonical_json(config.model_dump(mode="json"))]
+def find_inconsistencies(comparison: Comparison) -> list[str]:
+    """Counts of a comparison that contradict each other, whatever was computed from them."""
+    exclusion, flips = comparison.exclusion, comparison.flips
+    cells = np.array(comparison.sums.cells, dtype=np.int64).reshape(-1, 7)
+    support, ours, ours_named, theirs, theirs_named = cells[:, 2:].T
+    by_label = np.zeros(len(LABELS), dtype=np.int64)
+    np.add.at(by_label, cells[:, 1], ours - theirs)
+    net = {label: flips.positive[label] - flips.negative[label] for label in LABELS}
+    claims = {
+        "the windows excluded and those that remain do not add up": exclusion.excluded + exclusion.remaining == exclusion.windows,
+        "the windows that remain are not those compared": exclusion.remaining == comparison.windows == int(support.sum()),
+        "more windows are right than there are": bool(
+            ((ours <= np.minimum(support, ours_named)) & (theirs <= np.minimum(support, theirs_named)) & (cells >= 0).all(axis=1)).all()
+        ),
+        "the flips are not the difference of what both have right": net == dict(zip(LABELS, by_label.tolist(), strict=True)),
+    }
+    return [f"the comparison contradicts itself: {claim}" for claim, holds in claims.items() if not holds]
+
+
+def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy: RetrainConfig | Mapping[str, object]) -> int:
+    """A seed from the hashes of dataset, models (champion first; of model.txt, because metadata has timings) and policy."""
+    document = policy.model_dump(mode="json") if isinstance(policy, RetrainConfig) else dict(policy)
+    parts = [dataset_digest, *(files.get("model.txt", "") for files in models), canonical_json(document)]
     return int(hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8], 16)
 
 

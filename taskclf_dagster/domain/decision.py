@@ -6,19 +6,19 @@ It moves nothing. Whoever moves the pointer calls `verify_decision` first and co
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, BeforeValidator, ValidationError
 
 from taskclf_dagster.domain.changes import ChangePreview
 from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES, check_regression_gates
-from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, complete_comparison
+from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, complete_comparison, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.feasibility import Feasibility
 from taskclf_dagster.domain.files import Record, canonical_json, json_hash, read_json_object, write_text
 from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, find_contradictions
 from taskclf_dagster.errors import DecisionNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import RetrainConfig
+from taskclf_dagster.settings import RetrainConfig, complete_config
 
 Verdict = Literal["PROMOTE", "AWAITING_APPROVAL", "REJECT", "HOLD"]
 REQUIRED_GATES = (*CANDIDATE_GATES, *COMPARATIVE_GATES)
@@ -47,8 +47,14 @@ class JudgedModel(Record):
     weighted_f1: float | None
 
 
+def _as_document(config: object) -> object:
+    return config.model_dump(mode="json") if isinstance(config, RetrainConfig) else config
+
+
 class PromotionDecision(Record):
     """One decision. `decision_hash` covers every field but the id, which is made of it.
+
+    Receipts outlive versions of this code: a field added later needs a default, and what a receipt does not have stays out of its hash.
 
     Attributes:
         verdict: PROMOTE, AWAITING_APPROVAL, REJECT or HOLD.
@@ -60,6 +66,8 @@ class PromotionDecision(Record):
         comparison: both models on the windows that neither learned from, with the counts that everything in it follows from.
         anchors: the challenger beside models that ran lately.
         rolled_back_as: the model with the same trees that a rollback left, or None.
+        required_gates: the gates that had to be judged, as the code knew them then.
+        config: the whole policy as it was then.
         changes: what the challenger would say differently about the last days; nothing follows from it.
         protections: what guarded this decision, in words.
         registry_sequence: number of the history record that had set the pointer; 0 where none of ours had.
@@ -72,7 +80,7 @@ class PromotionDecision(Record):
     decision_hash: str
     verdict: Verdict
     reason: str
-    as_of: datetime
+    as_of: AwareDatetime
     home: str
     demo: bool
     dry_run: bool
@@ -101,8 +109,14 @@ class PromotionDecision(Record):
     pointer_hash: str | None
     policy_hash: str | None
     previous_policy: dict[str, object] | None
-    config: RetrainConfig
+    required_gates: list[str]
+    config: Annotated[dict[str, object], BeforeValidator(_as_document)]
     code_version: str
+
+    @property
+    def settings(self) -> RetrainConfig:
+        """The policy; keys that did not exist yet have the present defaults."""
+        return complete_config(self.config)
 
     @property
     def outcome(self) -> str:
@@ -121,7 +135,9 @@ class PromotionDecision(Record):
         return (home.pending_models if waits else home.rejected_models) / self.challenger.model_id
 
 
-def decide(gates: Sequence[RegressionGate], feasibility: Feasibility, *, auto_promote: bool) -> tuple[Verdict, str]:
+def decide(
+    gates: Sequence[RegressionGate], feasibility: Feasibility, *, auto_promote: bool, required: Sequence[str] = REQUIRED_GATES
+) -> tuple[Verdict, str]:
     """What follows from the gates.
 
     HOLD if no model could be promoted on this data; REJECT if a gate fails; HOLD if a required gate is missing, cannot say, or does not
@@ -136,7 +152,7 @@ def decide(gates: Sequence[RegressionGate], feasibility: Feasibility, *, auto_pr
     if failed:
         return "REJECT", "Failed: " + "; ".join(f"{gate.name} ({gate.detail})" for gate in failed) + "."
     found = {gate.name: gate for gate in gates}
-    missing = [f"{name} was not judged" for name in REQUIRED_GATES if name not in found]
+    missing = [f"{name} was not judged" for name in required if name not in found]
     reasons: dict[tuple[str, str], list[str]] = {}  # several gates may lack the same thing
     for gate in gates:
         excused = gate.status == "NOT_APPLICABLE" and gate.name in MAY_NOT_APPLY
@@ -171,10 +187,11 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
         findings.append("decision_hash does not match the contents: the record was changed after it was made")
     if decision.decision_id != _decision_id(decision.as_of, decision.decision_hash):
         findings.append("decision_id is not the one made of as_of and decision_hash: the record was changed after it was made")
-    verdict, reason = decide(decision.gates, decision.feasibility, auto_promote=decision.config.auto_promote)
-    if (verdict, reason) != (decision.verdict, decision.reason):
+    settings = decision.settings
+    verdict, reason = decide(decision.gates, decision.feasibility, auto_promote=settings.auto_promote, required=decision.required_gates)
+    if verdict != decision.verdict:
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
-    findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], decision.config))
+    findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], settings))
     findings.extend(_find_unfounded(decision))
     names = [gate.name for gate in decision.gates]
     findings.extend(f"gate {name} appears {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1)
@@ -182,32 +199,50 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
 
 
 def _find_unfounded(decision: PromotionDecision) -> list[str]:
-    """What does not follow from the counts: the comparison, or a comparative gate."""
-    findings, comparison = [], decision.comparison
-    if comparison is not None:
-        again = complete_comparison(
-            challenger_id=comparison.challenger_id,
-            champion_id=comparison.champion_id,
-            left_out=comparison.left_out,
-            exclusion=comparison.exclusion,
-            sums=comparison.sums,
-            flips=comparison.flips,
-            seed=comparison.seed,
-            config=decision.config,
-        )
-        if canonical_json(again.model_dump(mode="json")) != canonical_json(comparison.model_dump(mode="json")):
-            findings.append("the comparison does not follow from its counts by block")
-        if decision.champion is None or (comparison.challenger_id, comparison.champion_id) != (
-            decision.challenger.model_id,
-            decision.champion.model_id,
-        ):
-            findings.append(f"the comparison is about {comparison.challenger_id} and {comparison.champion_id}")
-    expected = judge_beside_others(decision, decision.config)
-    found = {gate.name: gate for gate in decision.gates if gate.kind == "comparative"}
-    findings.extend(
-        f"gate {gate.name} does not follow from the comparison" for gate in expected if found.get(gate.name) not in (None, gate)
-    )
+    """What does not follow from the counts: the comparison, or a comparative gate; and what contradicts itself."""
+    findings = _find_unfounded_comparison(decision) if decision.comparison is not None else []
+    expected = {gate.name: _figures(gate) for gate in judge_beside_others(decision, decision.settings)}
+    for gate in decision.gates:
+        if gate.kind != ("candidate" if gate.name in CANDIDATE_GATES else "comparative"):
+            findings.append(f"gate {gate.name} is called {gate.kind}")
+        elif gate.kind == "comparative" and expected.get(gate.name) != _figures(gate):
+            findings.append(f"gate {gate.name} does not follow from the comparison")
+    for anchor in decision.anchors:
+        ours, theirs = anchor.challenger_macro_f1, anchor.anchor_macro_f1
+        if anchor.difference is not None and (ours is None or theirs is None or anchor.difference != ours - theirs):
+            findings.append(f"the difference to anchor {anchor.model_id} is not that of the figures")
     return findings
+
+
+def _find_unfounded_comparison(decision: PromotionDecision) -> list[str]:
+    comparison, champion = decision.comparison, decision.champion
+    if comparison is None or champion is None or decision.champion_state != "ok":
+        return ["there is a comparison without a champion to compare with"]
+    findings = find_inconsistencies(comparison)
+    again = complete_comparison(
+        challenger_id=comparison.challenger_id,
+        champion_id=comparison.champion_id,
+        left_out=comparison.left_out,
+        exclusion=comparison.exclusion,
+        sums=comparison.sums,
+        flips=comparison.flips,
+        seed=derive_seed(decision.dataset_digest, [champion.files, decision.challenger.files], decision.config),
+        config=decision.settings,
+    )
+    if _numbers(again) != _numbers(comparison):
+        findings.append("the comparison does not follow from its counts by block")
+    if (comparison.challenger_id, comparison.champion_id) != (decision.challenger.model_id, champion.model_id):
+        findings.append(f"the comparison is about {comparison.challenger_id} and {comparison.champion_id}")
+    return findings
+
+
+def _numbers(comparison: Comparison) -> str:
+    """The comparison without words, which a later version may put differently."""
+    return canonical_json(comparison.model_dump(mode="json", exclude={"evidence": {"words"}}))
+
+
+def _figures(gate: RegressionGate) -> tuple[object, ...]:
+    return gate.status, gate.observed, gate.threshold
 
 
 def judge_beside_others(decision: PromotionDecision, config: RetrainConfig) -> list[RegressionGate]:
@@ -280,7 +315,7 @@ def find_later_decision(home: Home, decision: PromotionDecision) -> PromotionDec
 
 
 def _receipt_text(decision: PromotionDecision) -> str:
-    return canonical_json(decision.model_dump(mode="json")) + "\n"
+    return canonical_json(decision.model_dump(mode="json", exclude_unset=True)) + "\n"
 
 
 def _decision_id(as_of: datetime, digest: str) -> str:
@@ -288,5 +323,4 @@ def _decision_id(as_of: datetime, digest: str) -> str:
 
 
 def _content_hash(decision: PromotionDecision) -> str:
-    content = decision.model_dump(mode="json", exclude={"decision_id", "decision_hash"})
-    return json_hash(content)
+    return json_hash(decision.model_dump(mode="json", exclude={"decision_id", "decision_hash"}, exclude_unset=True))

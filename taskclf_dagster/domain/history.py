@@ -29,7 +29,7 @@ class BlockedModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     model_id: str
-    tree_hash: str | None
+    tree_hash: str | None = None
 
 
 class ActiveHistoryEntry(BaseModel):
@@ -231,4 +231,7 @@ def _parse_entry(line: bytes) -> ActiveHistoryEntry | None:
 
 
 def _checksum_holds(document: dict[str, object]) -> bool:
-    return document.get(_CHECKSUM) == json_hash({key: value for key, value in document.items() if key != _CHECKSUM})
+    try:
+        return document.get(_CHECKSUM) == json_hash({key: value for key, value in document.items() if key != _CHECKSUM})
+    except ValueError:  # not a number, or half a character: we never wrote that
+        return False

@@ -13,7 +13,7 @@ from taskclf_dagster.domain.challenger import ChallengerModel
 from taskclf_dagster.domain.changes import ChangePreview, preview_changes
 from taskclf_dagster.domain.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, compare, compare_with_anchor, derive_seed
-from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, decide, save_decision, seal
+from taskclf_dagster.domain.decision import REQUIRED_GATES, JudgedModel, PromotionDecision, decide, save_decision, seal
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
 from taskclf_dagster.domain.gates import check_candidate_gates
@@ -134,6 +134,7 @@ def make_decision(
             "pointer_hash": champion_report.pointer_hash,
             "policy_hash": champion_report.policy_hash,
             "previous_policy": _previous_policy(home),
+            "required_gates": list(REQUIRED_GATES),
             "config": config,
             "code_version": code_version,
         }

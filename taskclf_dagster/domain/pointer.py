@@ -3,11 +3,12 @@
 Nothing here writes. What changes the pointer is `registry`; what happened to it is `history`.
 """
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from taskclf_dagster.domain.files import bytes_hash_or_none, read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
@@ -33,6 +34,11 @@ class ActivePointer(BaseModel):
     model_id: str | None = None
     reason: dict[str, object] | None = None
     sequence: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _can_be_written_again(cls, value: object) -> object:
+        return _presentable(value)
 
     @property
     def document(self) -> dict[str, object]:
@@ -113,9 +119,14 @@ def pointer_sequence(home: Home) -> int:
     return 0 if pointer is None else pointer.sequence or 0
 
 
+def is_model_id(name: str) -> bool:
+    """Whether a name can be that of a bundle's folder: no path, not hidden."""
+    return bool(name) and Path(name).name == name and not name.startswith(".")
+
+
 def find_bundle(home: Home, model_id: str) -> Path | None:
     """The folder of a bundle wherever a retrain may have put it, or None."""
-    if Path(model_id).name != model_id or model_id.startswith("."):
+    if not is_model_id(model_id):
         return None
     folders = (home.models, home.challengers, home.pending_models, home.rejected_models)
     return next((folder / model_id for folder in folders if (folder / model_id).is_dir()), None)
@@ -131,3 +142,14 @@ def require_bundle(home: Home, model_id: str) -> Path:
     if folder is None:
         raise BundleError(home.challengers / model_id, "there is no such bundle in models/ or in artifacts/")
     return folder
+
+
+def _presentable(value: object) -> object:
+    """JSON without what JSON has not: other programs write NaN and halves of characters, which we could not write again."""
+    if isinstance(value, dict):
+        return {key: _presentable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_presentable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from taskclf_dagster.domain.filesystem import file_system
 from taskclf_dagster.domain.history import ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.manifest import read_manifest
 from taskclf_dagster.domain.outbox import read_cursor
-from taskclf_dagster.domain.pointer import ActivePointer, make_pointer, read_policy, resolve_model_dir
+from taskclf_dagster.domain.pointer import ActivePointer, make_pointer, read_active, read_policy, resolve_model_dir
 from taskclf_dagster.domain.transition import (
     apply,
     build_policy,
@@ -94,8 +94,7 @@ def _sweep(home: Home, recovery: Recovery) -> None:
     left = [home.staging] if home.staging.exists() else []
     left += [path for path in home.models.glob(f".*{TEMPORARY}") if path.is_file()]
     named = {entry.new.model_dir for entry in recovery.history.entries if entry.new is not None}
-    policy = read_policy(home)
-    named.add(str(policy.get("model_dir")) if policy else "")
+    named |= {str((read_policy(home) or {}).get("model_dir")), _active_dir(home)}
     for folder in home.models.iterdir():
         if f"{home.models.name}/{folder.name}" not in named and _is_copy_of_challenger(home, folder.name):
             left.append(folder)
@@ -168,11 +167,13 @@ def _repair_pointer(home: Home, recovery: Recovery, at: datetime) -> None:
     if problem is None and pointer is None and last is not None:
         problem = f"{home.active_pointer.name} is missing"
     policy_problem = find_policy_problem(home)
+    if problem is None and pointer is None and policy_problem is not None:
+        _set_policy_aside(home, recovery, at, policy_problem)
     if problem is None and (policy_problem is None or pointer is None):
         return
     good = pointer if problem is None else find_last_known_good(home, recovery.history)
     if good is None:
-        return
+        return  # there is nothing to go back to
     model = load_bundle(resolve_model_dir(home, good.model_dir))
     policy = read_policy(home)
     keeps_policy = policy_problem is None and policy is not None and policy.get("model_dir") == good.model_dir
@@ -198,6 +199,15 @@ def _repair_pointer(home: Home, recovery: Recovery, at: datetime) -> None:
         ),
     )
     recovery.repaired = problem is not None
+
+
+def _set_policy_aside(home: Home, recovery: Recovery, at: datetime, problem: str) -> None:
+    """Where no model ever ran, a policy that cannot be followed only does harm; it is kept under another name."""
+    aside = home.inference_policy.with_suffix(".damaged")
+    file_system().replace(home.inference_policy, aside)
+    file_system().sync_folder(home.models)
+    reason = f"{problem}; kept as {aside.name}"
+    _record(home, recovery, ActiveHistoryEntry(at=at, old=None, new=None, action="acknowledge", reason=reason))
 
 
 def find_policy_problem(home: Home) -> str | None:
@@ -227,6 +237,13 @@ def _acknowledge_damage(home: Home, recovery: Recovery, at: datetime) -> None:
 def _record(home: Home, recovery: Recovery, entry: ActiveHistoryEntry) -> None:
     recovery.history = commit(home, entry, recovery.history)
     recovery.done.append(f"{entry.action}: {entry.reason}" + (f"; taskclf runs {entry.new.name}" if entry.new else ""))
+
+
+def _active_dir(home: Home) -> str:
+    with suppress(UnreadableFileError):
+        pointer = read_active(home)
+        return "" if pointer is None else pointer.model_dir
+    return ""
 
 
 def _decision_of(pointer: ActivePointer) -> str | None:

@@ -11,15 +11,23 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from taskclf_dagster.domain.bundle import LoadedModel, bundle_hashes, load_bundle
-from taskclf_dagster.domain.decision import PromotionDecision, find_later_decision, read_decision, save_decision, verify_decision
-from taskclf_dagster.domain.files import make_folders, move_folder, read_json_object, remove_tree, write_synced
+from taskclf_dagster.domain.bundle import MODEL, LoadedModel, bundle_hashes, load_bundle, tree_hash
+from taskclf_dagster.domain.decision import (
+    REQUIRED_GATES,
+    PromotionDecision,
+    find_later_decision,
+    read_decision,
+    save_decision,
+    verify_decision,
+)
+from taskclf_dagster.domain.files import make_folders, move_folder, read_json_object, remove_tree, write_atomic, write_synced
 from taskclf_dagster.domain.filesystem import file_system
 from taskclf_dagster.domain.history import ActiveHistoryEntry, BlockedModel, History, read_history
 from taskclf_dagster.domain.manifest import MANIFEST, build_manifest, find_manifest_problem
 from taskclf_dagster.domain.pointer import (
     ActivePointer,
     find_bundle,
+    is_model_id,
     make_pointer,
     pointer_sequence,
     pointer_state,
@@ -55,7 +63,7 @@ def promote(
             challenger was rolled back. Nothing is changed then.
     """
     with write_lock(home):
-        if _find_promotion(home, decision) is None:
+        if not _is_cut_off_or_done(home, decision):
             _require_promotable(home, decision, approved=approved)
         history = _recover_for(home, decision, at=at)
         done = _find_promotion(home, decision)
@@ -69,6 +77,8 @@ def promote(
         old = _read_usable(home)
         try:
             staged = target if source == target else _stage(home, source, decision)
+            if not (staged / MANIFEST).exists():
+                write_atomic(staged / MANIFEST, _manifest(staged, decision))
             model = _load_judged_bundle(staged, decision, history)
             if read_decision(home, decision.decision_id) != decision:
                 save_decision(home, decision)
@@ -235,6 +245,8 @@ def _require_promotable(home: Home, decision: PromotionDecision, *, approved: bo
         findings.append(
             f"the verdict is {decision.outcome}, which moves nothing" if not approved else f"it does not await approval: {decision.outcome}"
         )
+    if set(decision.required_gates) != set(REQUIRED_GATES):
+        findings.append("it was made by another version of this program, which judged other gates")
     findings.extend(_find_what_moved_on(home, decision))
     if decision.challenger.model_id in read_history(home).blocked:
         findings.append(_blocked_words(decision.challenger.model_id))
@@ -298,10 +310,13 @@ def _stage(home: Home, source: Path, decision: PromotionDecision) -> Path:
     for path in sorted(source.iterdir()):
         if path.is_file() and path.name != MANIFEST:
             write_synced(staged / path.name, path.read_bytes())
-    manifest = build_manifest(staged, decision_id=decision.decision_id)
-    write_synced(staged / MANIFEST, json.dumps(manifest.model_dump(mode="json"), indent=2).encode())
+    write_synced(staged / MANIFEST, _manifest(staged, decision))
     file_system().sync_folder(staged)
     return staged
+
+
+def _manifest(folder: Path, decision: PromotionDecision) -> bytes:
+    return json.dumps(build_manifest(folder, decision_id=decision.decision_id).model_dump(mode="json"), indent=2).encode()
 
 
 def _unstage(home: Home, source: Path, target: Path) -> None:
@@ -312,6 +327,12 @@ def _unstage(home: Home, source: Path, target: Path) -> None:
         move_folder(target, home.staging / f"{target.name}.out")
     if home.staging.exists():
         remove_tree(home.staging)
+
+
+def _is_cut_off_or_done(home: Home, decision: PromotionDecision) -> bool:
+    """Whether the last change is the one that a decision made: recovery finishes it then, if that is still to be done."""
+    done = _find_promotion(home, decision)
+    return done is not None and done == read_history(home).last_move
 
 
 def _find_promotion(home: Home, decision: PromotionDecision) -> ActiveHistoryEntry | None:
@@ -329,7 +350,7 @@ def _load_judged_bundle(folder: Path, decision: PromotionDecision, history: Hist
         model = load_bundle(folder)
     except BundleError as error:
         raise DecisionNotVerifiedError(decision.decision_id, [str(error)]) from error
-    same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash and blocked.tree_hash == _tree_hash(model)]
+    same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash == _tree_hash(model)]
     _refuse(decision, [_blocked_words(name) for name in same])
     return model
 
@@ -337,6 +358,8 @@ def _load_judged_bundle(folder: Path, decision: PromotionDecision, history: Hist
 def _load_for_rollback(home: Home, to: str, current: ActivePointer | None, history: History, what: str) -> LoadedModel:
     if current is not None and current.name == to:
         raise RegistryRefusedError(what, "it is what taskclf runs now", "Name another model: `taskclf-dagster list` shows them.")
+    if not is_model_id(to):
+        raise RegistryRefusedError(what, "it is not the id of a model", "`taskclf-dagster list` shows them.")
     if to in history.blocked:
         raise RegistryRefusedError(what, "an earlier rollback left it", f"`taskclf-dagster unblock {to}` allows it again.")
     try:
@@ -346,10 +369,10 @@ def _load_for_rollback(home: Home, to: str, current: ActivePointer | None, histo
 
 
 def _describe_left(home: Home, pointer: ActivePointer) -> BlockedModel:
-    tree_hash = None
+    trees = None
     with suppress(BundleError):
-        tree_hash = _tree_hash(load_bundle(resolve_model_dir(home, pointer.model_dir)))
-    return BlockedModel(model_id=pointer.name, tree_hash=tree_hash)
+        trees = _tree_hash(load_bundle(resolve_model_dir(home, pointer.model_dir)))
+    return BlockedModel(model_id=pointer.name, tree_hash=trees)
 
 
 def _policy_for_rollback(home: Home, model: LoadedModel, history: History, at: datetime) -> dict[str, object]:
@@ -379,8 +402,8 @@ def _read_usable(home: Home) -> ActivePointer | None:
     return None
 
 
-def _tree_hash(model: LoadedModel) -> str | None:
-    return None if model.bundle.metadata is None else model.bundle.metadata.tree_hash
+def _tree_hash(model: LoadedModel) -> str:
+    return tree_hash((model.bundle.path / MODEL).read_text(encoding="utf-8"))
 
 
 def _blocked_words(model_id: str) -> str:

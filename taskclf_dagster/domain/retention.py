@@ -15,7 +15,7 @@ from taskclf_dagster.domain.cadence import read_last_decided
 from taskclf_dagster.domain.decision import PromotionDecision, find_later_decision, list_decisions
 from taskclf_dagster.domain.files import Record, make_folders, move_folder, read_json_object, remove_tree
 from taskclf_dagster.domain.history import ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.pointer import ActivePointer, pointer_state, read_active, read_policy
+from taskclf_dagster.domain.pointer import ActivePointer, is_model_id, pointer_state, read_active, read_policy
 from taskclf_dagster.domain.recovery import find_last_known_good, recover
 from taskclf_dagster.domain.registry import write_lock
 from taskclf_dagster.domain.transition import commit, find_model_problem
@@ -110,7 +110,7 @@ def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, p
 def find_reachable(home: Home, history: History, decisions: Iterable[PromotionDecision], *, at: datetime) -> dict[str, str]:
     """Model ids that must stay, with the reason."""
     reachable: dict[str, str] = {}
-    receipts = {decision.challenger.model_id: decision for decision in decisions}
+    decisions = list(decisions)
     pointer, policy = _pointer(home), read_policy(home) or {}
     active = None if pointer is None else pointer.name
     for model_id, reason in (
@@ -119,15 +119,14 @@ def find_reachable(home: Home, history: History, decisions: Iterable[PromotionDe
         (_name(find_last_known_good(home, history)), "last known good"),
         (_name(find_last_known_good(home, history, but=None if pointer is None else pointer.model_dir)), "what a rollback goes back to"),
         *((anchor, "anchor") for anchor, _ in find_anchors(history, as_of=at)),
-        *((decision.challenger.model_id, "awaiting approval") for decision in find_awaiting(home, receipts.values())),
+        *((decision.challenger.model_id, "awaiting approval") for decision in find_awaiting(home, decisions)),
         (_latest(home, "challenger_model", "model_id"), "made by the last run"),
     ):
         if model_id is not None:
             reachable.setdefault(model_id, reason)
-    for model_id in list(reachable):
-        receipt = receipts.get(model_id)
-        if receipt is not None and receipt.champion is not None:
-            reachable.setdefault(receipt.champion.model_id, f"named by the receipt of {model_id}")
+    for receipt in [decision for decision in decisions if decision.challenger.model_id in reachable]:
+        if receipt.champion is not None:
+            reachable.setdefault(receipt.champion.model_id, f"named by the receipt of {receipt.challenger.model_id}")
     return reachable
 
 
@@ -160,7 +159,8 @@ def _beyond(home: Home, folders: list[Path], keep: int, reachable: dict[str, str
 
 def _promoted_folders(home: Home, history: History) -> list[Path]:
     """Bundles in models/ that the history names, the one promoted last first; what other programs put there and never ran is theirs."""
-    names = dict.fromkeys(entry.new.name for entry in reversed(history.moves) if entry.new is not None)
+    pointers = [entry.new for entry in reversed(history.moves) if entry.new is not None]
+    names = dict.fromkeys(p.name for p in pointers if is_model_id(p.name) and p.model_dir == f"{home.models.name}/{p.name}")
     return [home.models / name for name in names if (home.models / name).is_dir()]
 
 

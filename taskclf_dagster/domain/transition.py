@@ -80,7 +80,7 @@ def find_usable_pointer(home: Home) -> tuple[ActivePointer | None, str | None]:
     try:
         pointer = read_active(home)
     except UnreadableFileError as error:
-        return None, str(error)
+        return None, f"it cannot be read: {error.reason}"
     return pointer, None if pointer is None else find_model_problem(home, pointer.model_dir)
 
 

@@ -13,12 +13,15 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from dagster_shared.serdes import serialize_value
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources import ClockResource, HomeResource
 from taskclf_dagster.domain.cadence import read_last_decided
+from taskclf_dagster.domain.decision import REQUIRED_GATES
 from taskclf_dagster.domain.features import LABELS, SCHEMAS
 from taskclf_dagster.domain.files import json_hash
+from taskclf_dagster.domain.gates import CANDIDATE_GATES
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, OLD, contents, home_with_champion
 from taskclf_dagster_tests.scenario import AS_OF, DAY, day_file, learnable_home, span, weak, windows_frame, write_labels, write_windows
@@ -97,7 +100,8 @@ def _odd_home(folder: Path) -> Home:
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "fast.yaml"
-    path.write_text("auto_promote: true\nmin_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 20}\n", encoding="utf-8")
+    small = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
+    path.write_text(f"auto_promote: true\n{small}train_params: {{num_boost_round: 20}}\n", encoding="utf-8")
     return path
 
 
@@ -220,7 +224,8 @@ def test_a_report_shows_every_figure_of_a_model_as_a_number_that_can_be_plotted(
 
 def test_challenger_report_shows_every_gate_and_both_baselines(run: Run) -> None:
     gates = {row["gate"]: row for row in run.table("challenger_report", "gates")}
-    assert len(gates) == 11
+    assert list(gates) == list(CANDIDATE_GATES)
+    assert gates["reproducible"]["verdict"] == "PASS"
     assert gates["macro_f1"]["verdict"] == "PASS"
     assert gates["macro_f1"]["observed"] == f"{run.shown('challenger_report')['macro_f1']:.4f}"
     assert gates["reject_rate_bounds"]["threshold"] == "0.05..0.3"
@@ -237,13 +242,52 @@ def test_champion_report_shows_which_model_it_is_and_why(run: Run) -> None:
 def test_promotion_decision_shows_verdict_reason_gates_and_both_models_beside_each_other(run: Run) -> None:
     shown = run.shown("promotion_decision")
     assert (shown["verdict"], shown["gates_failed"]) == ("PROMOTE", 0)
-    assert shown["reason"] == "All 10 gates that apply passed."
+    assert shown["reason"] == "All 14 gates that apply passed."
     assert shown["macro_f1_delta"] == pytest.approx(shown["challenger_macro_f1"] - shown["champion_macro_f1"])
-    assert "common windows the challenger scores" in str(shown["comparison"])
-    assert len(run.table("promotion_decision", "gates")) == 13
+    assert re.match(r"On \d+ windows that neither learned from the challenger scores macro-F1", str(shown["comparison"]))
+    assert [row["gate"] for row in run.table("promotion_decision", "gates")] == list(REQUIRED_GATES)
     rows = {row["figure"]: row for row in run.table("promotion_decision", "champion_versus_challenger")}
     assert rows["macro_f1"]["champion"] == f"{shown['champion_macro_f1']:.4f}"
     assert Path(str(shown["record"])).name == f"{shown['decision_id']}.json"
+
+
+def test_promotion_decision_shows_the_evidence_as_numbers_tables_and_a_picture(run: Run) -> None:
+    shown = run.shown("promotion_decision")
+    comparison = run.record("promotion_decision")["comparison"]
+    assert (shown["interval_low"], shown["interval_high"]) == tuple(comparison["evidence"]["interval"])
+    assert shown["interval_low"] < shown["macro_f1_delta"] < shown["interval_high"]
+    flips = run.table("promotion_decision", "flips")
+    assert {row["label"]: row["became right"] for row in flips} == comparison["flips"]["positive"]
+    assert [row["model"] for row in run.table("promotion_decision", "what_they_learned_from")] == [
+        run.shown("active_pointer")["model_id"],
+        MID,
+    ]
+    assert {row["name"] for row in run.table("promotion_decision", "users")} == {"user-0", "user-1"}
+    changes = run.record("promotion_decision")["changes"]
+    assert shown["what_changes"] == changes["detail"]
+    assert sum(row["minutes"] for row in run.table("promotion_decision", "relabelled_minutes")) == changes["relabelled"] > 0
+    assert "trained again and compared" in str(shown["protections"])
+
+
+def test_what_promotion_decision_leaves_in_the_event_log_stays_small(run: Run) -> None:
+    checks = [e for e in run.result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey("promotion_decision")]
+    sizes = [len(serialize_value(each)) for each in (run.made["promotion_decision"], *checks)]
+    assert 10_000 < sum(sizes) < 300_000, sizes
+
+
+@pytest.mark.parametrize(
+    ("gate", "shown"),
+    [
+        ("macro_f1_no_regression", "interval"),
+        ("not_worse_than_anchor", "anchors"),
+        ("no_user_clearly_worse", "users"),
+        ("no_class_clearly_worse", "labels"),
+        ("negative_flips", "flips"),
+    ],
+)
+def test_the_check_of_a_comparative_gate_carries_its_table_or_picture(run: Run, gate: str, shown: str) -> None:
+    (check,) = [e for e in run.result.get_asset_check_evaluations() if e.check_name == gate]
+    assert check.metadata[shown] == run.made["promotion_decision"].metadata[shown]
 
 
 def test_active_pointer_shows_what_runs_now_and_what_ran_before(run: Run) -> None:
@@ -260,6 +304,7 @@ def test_active_pointer_shows_what_runs_now_and_what_ran_before(run: Run) -> Non
         ("challenger_model", {"feature_importance_picture"}),
         ("challenger_report", {"confusion_matrix", "calibration"}),
         ("champion_report", {"confusion_matrix", "calibration"}),
+        ("promotion_decision", {"interval"}),
     ],
 )
 def test_pictures_are_small_images_in_markdown(run: Run, asset: str, names: set[str]) -> None:

@@ -259,7 +259,14 @@ def breakless(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("breakless")
     home = learnable_home(folder, users=1, days=6)
     write_labels(home, [row for row in pq.read_table(home.labels).to_pylist() if row["label"] != "BreakIdle"])
-    return _run(home, _overlay(folder, "auto_promote: true\nmin_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 15}\n"))
+    return _run(
+        home,
+        _overlay(
+            folder,
+            "auto_promote: true\nmin_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
+            "train_params: {num_boost_round: 15}\n",
+        ),
+    )
 
 
 def test_data_on_which_no_model_could_be_promoted_is_red_before_training_and_the_run_is_green(breakless: Run) -> None:

@@ -1,22 +1,14 @@
-"""What a person sees of a record: tables, numbers that are plotted, pictures, and gates as checks."""
-
-import base64
-import io
-import re
+"""What a person sees of a record: tables, numbers that are plotted, and gates as checks."""
 
 import dagster as dg
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
 
 from taskclf_dagster.defs import metadata
-from taskclf_dagster.domain.comparison import Comparison
 from taskclf_dagster.domain.evaluation import EvaluationReport, evaluate
 from taskclf_dagster.domain.features import LABELS
 from taskclf_dagster.domain.gates import RegressionGate, Status
-
-DATA_URL = re.compile(r"^!\[(?P<name>[^\]]+)\]\(data:image/png;base64,(?P<content>[A-Za-z0-9+/=]+)\)$")
 
 
 def _gate(status: Status = "PASS", observed: float | None = 0.7, threshold: float | tuple[float, float] | None = 0.65) -> RegressionGate:
@@ -49,16 +41,6 @@ def _evaluate(true: np.ndarray, probabilities: np.ndarray, *, model_id: str = "m
     return evaluate(rows, true, probabilities, model_id=model_id, schema_version="v1", **judging)[0]
 
 
-def _believable_report() -> EvaluationReport:
-    """Eight labels with curves that wiggle over all ten bins, as every real model has them."""
-    rng = np.random.default_rng(1)
-    true = np.repeat(np.arange(8), 100)
-    scores = rng.normal(size=(len(true), 8))
-    scores[np.arange(len(true)), true] += 2.0
-    probabilities = np.exp(1.5 * scores) / np.exp(1.5 * scores).sum(axis=1, keepdims=True)
-    return _evaluate(true, probabilities)
-
-
 @pytest.fixture(scope="module")
 def report() -> EvaluationReport:
     return _report()
@@ -67,13 +49,6 @@ def report() -> EvaluationReport:
 def _rows(value: object) -> list[dict[str, object]]:
     assert isinstance(value, dg.TableMetadataValue)
     return [dict(record.data) for record in value.records]
-
-
-def _picture(value: object) -> np.ndarray:
-    assert isinstance(value, dg.MarkdownMetadataValue)
-    found = DATA_URL.match(value.md_str or "")
-    assert found, "not a markdown image"
-    return matplotlib.image.imread(io.BytesIO(base64.b64decode(found["content"])), format="png")
 
 
 # --- Tables ---------------------------------------------------------------------------------------------------------------------
@@ -164,16 +139,6 @@ def test_without_a_champion_its_column_is_dashes(report: EvaluationReport) -> No
     assert "-" not in {row["challenger"] for row in rows}
 
 
-def test_the_comparison_is_said_in_a_sentence() -> None:
-    facts = {"windows": 400, "left_out": 3, "judged_labels": ["Build"], "f1_delta_by_label": {}}
-    both = Comparison(**facts, challenger_macro_f1=0.7, champion_macro_f1=0.72, macro_f1_delta=-0.02)
-    neither = Comparison(**facts, challenger_macro_f1=None, champion_macro_f1=None, macro_f1_delta=None)
-    assert "400 common windows" in metadata.comparison_words(both)
-    assert "difference of -0.0200" in metadata.comparison_words(both)
-    assert "too few of any label" in metadata.comparison_words(neither)
-    assert metadata.comparison_words(None) == "There was nothing to compare with."
-
-
 def test_a_figure_that_is_missing_is_not_plotted_as_zero() -> None:
     assert metadata.plotted(macro_f1=0.5, unseen_user_f1=None) == {"macro_f1": 0.5}
 
@@ -205,29 +170,7 @@ def test_a_range_becomes_two_numbers_and_what_is_missing_is_left_out() -> None:
     assert set(metadata.gate_check(_gate("INCONCLUSIVE", None, None)).metadata) == {"verdict", "unit"}
 
 
-# --- Pictures -------------------------------------------------------------------------------------------------------------------
-
-
-def test_the_confusion_matrix_is_a_picture_with_ink(report: EvaluationReport) -> None:
-    pixels = _picture(metadata.confusion_picture(report))
-    assert pixels.shape[0] > 200
-    assert pixels.shape[1] > 200
-    assert pixels[..., :3].std() > 0.05
-
-
-def test_another_confusion_matrix_is_another_picture(report: EvaluationReport) -> None:
-    before, after = metadata.confusion_picture(report), metadata.confusion_picture(_report(right=0.25))
-    assert before.value != after.value
-
-
-def test_the_calibration_curves_are_a_picture(report: EvaluationReport) -> None:
-    assert _picture(metadata.calibration_picture(report))[..., :3].std() > 0.05
-
-
-def test_a_picture_of_a_believable_model_stays_small_because_it_lives_in_the_event_log() -> None:
-    report = _believable_report()
-    for picture in (metadata.confusion_picture, metadata.calibration_picture):
-        pixels = picture(report)
-        found = DATA_URL.match(str(pixels.value))
-        assert found, f"not a picture: {str(pixels.value)[:90]}"
-        assert len(base64.b64decode(found["content"])) <= 50_000
+def test_a_gate_carries_what_belongs_to_it_beside_its_own_figures() -> None:
+    result = metadata.gate_check(_gate(), more={"flips": dg.MetadataValue.text("none")})
+    assert result.metadata["flips"].value == "none"
+    assert result.metadata["verdict"].value == "PASS"

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource, parse_as_of
-from taskclf_dagster.provenance import cores
 from taskclf_dagster.errors import AsOfError, SettingsError
+from taskclf_dagster.provenance import cores
 
 NOON = "2026-02-04T12:00:00+00:00"
 

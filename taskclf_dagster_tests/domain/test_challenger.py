@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.domain.bundle import bundle_hashes, load_bundle, tree_hash
-from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger, next_model_id, probabilities_digest, reload_and_probe
+from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger, next_model_id, reload_and_probe
 from taskclf_dagster.domain.features import LABELS, SCHEMAS
-from taskclf_dagster.domain.hashing import hash_row_keys
+from taskclf_dagster.domain.hashing import hash_row_keys, probabilities_digest
 from taskclf_dagster.domain.labeled import label_windows
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, read_snapshot_rows, save_snapshot
 from taskclf_dagster.errors import BundleError, DataContractError, SnapshotError
@@ -217,8 +217,9 @@ def test_other_data_or_settings_give_another_number(tmp_path: Path) -> None:
         next_model_id(home, AS_OF, "0" * 64, CONFIG),
         next_model_id(home, AS_OF, "1" * 64, CONFIG),
         next_model_id(home, AS_OF, "0" * 64, retrain_config(auto_promote=True)),
+        next_model_id(home, AS_OF, "0" * 64, retrain_config(evidence_policy="hold")),
     }
-    assert len(ids) == 3
+    assert len(ids) == 4
     assert next_model_id(home, AS_OF, "0" * 64, CONFIG) in ids
 
 
@@ -274,7 +275,7 @@ def test_a_bundle_that_is_gone_or_truncated_is_an_error(home: Home) -> None:
     with pytest.raises(BundleError, match="truncated"):
         reload_and_probe(home, snapshot, challenger)
     (home.root / challenger.path).rename(home.root / "elsewhere")
-    with pytest.raises(BundleError, match="the folder is gone"):
+    with pytest.raises(BundleError, match="there is no such bundle"):
         reload_and_probe(home, snapshot, challenger)
 
 

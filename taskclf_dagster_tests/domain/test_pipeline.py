@@ -7,6 +7,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -14,24 +16,50 @@ import yaml
 from taskclf_dagster.domain.baseline import BaselineScore
 from taskclf_dagster.domain.cadence import LAST_DECIDED, read_last_decided
 from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger
-from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, verify_decision
+from taskclf_dagster.domain.comparison import derive_seed
+from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, read_decision, verify_decision
 from taskclf_dagster.domain.evaluation import Predictions, save_predictions
-from taskclf_dagster.domain.gates import RegressionGate, RegressionResult, Status
+from taskclf_dagster.domain.files import canonical_json
+from taskclf_dagster.domain.gates import RegressionResult, Status
+from taskclf_dagster.domain.hashing import frame_digest
 from taskclf_dagster.domain.labeled import LabeledWindows, label_windows
 from taskclf_dagster.domain.pipeline import find_skip_reason, make_decision, remember_decision, remember_skip
-from taskclf_dagster.domain.pointer import pointer_state
-from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport, report_challenger, report_champion
+from taskclf_dagster.domain.pointer import pointer_sequence, pointer_state
+from taskclf_dagster.domain.registry import promote, rollback
+from taskclf_dagster.domain.reports import AnchorReport, ChallengerReport, ChampionReport, report_challenger, report_champion
+from taskclf_dagster.domain.reproduction import Reproduction
+from taskclf_dagster.domain.retention import plan_prune
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
 from taskclf_dagster.domain.triggers import assess_trigger
 from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig
-from taskclf_dagster_tests.models import MID, NEW, a_report, all_gates, contents, feasible, home_with_champion, infeasible, write_policy
+from taskclf_dagster_tests.models import (
+    AT,
+    MID,
+    NEW,
+    OLD,
+    a_report,
+    a_reproduction,
+    all_gates,
+    contents,
+    duel_rows,
+    feasible,
+    home_with_champion,
+    infeasible,
+    named,
+    some,
+    write_policy,
+    write_tiny_bundle,
+)
+from taskclf_dagster_tests.registry_scenario import NEXT, promoted
 from taskclf_dagster_tests.scenario import (
     AS_OF,
     DAY,
     LEARNABLE_DAY_WINDOWS,
     MINUTE,
+    add_learnable_days,
+    at,
     day_file,
     learnable_home,
     make_home,
@@ -44,6 +72,7 @@ from taskclf_dagster_tests.scenario import (
 )
 
 NOON = AS_OF + timedelta(hours=12)
+MONDAY_END = at("00:00", day=1)
 FAST = {"num_boost_round": 3, "num_leaves": 4}
 CONFIG = retrain_config(train_params=FAST, min_class_windows=10)
 GOLD = 2 * 6 * LEARNABLE_DAY_WINDOWS - 20
@@ -186,15 +215,23 @@ def test_labels_that_changed_while_the_run_was_deciding_stay_new(decided: Home) 
 # --- The decision -----------------------------------------------------------------------------------------------------------------
 
 
+ROWS = duel_rows()
+RIGHT = named(ROWS)
+
+
 @dataclass
 class _Decide:
-    """The inputs of `make_decision`, all in favour of the challenger; a test changes the one it is about."""
+    """The inputs of `make_decision`, all in favour of the challenger; a test changes the one it is about.
+
+    Both models say something about ROWS, from which neither learned.
+    """
 
     home: Home
     snapshot: DatasetSnapshot | None = None
-    gates: list[RegressionGate] | None = None
-    challenger: Predictions | None = None
-    champion: Predictions | None = None
+    challenger: Predictions = RIGHT
+    champion: Predictions = RIGHT
+    anchors: Mapping[str, Predictions | None] = field(default_factory=dict)
+    blocked: Mapping[str, str | None] = field(default_factory=dict)
     state: str = "none"
     reason: str = "no model was ever promoted"
     warnings: list[str] = field(default_factory=list)
@@ -203,14 +240,18 @@ class _Decide:
     forced: bool = False
     bootstrap: bool = False
     figures: dict[str, object] = field(default_factory=dict)
+    failure: str | None = None
+    reproduction: Reproduction | None = field(default_factory=a_reproduction)
 
     def make(self) -> PromotionDecision:
-        reports = self._challenger_report(), self._champion_report()
+        snapshot = self.snapshot or _a_snapshot(self.home)
+        self._prepare(snapshot)
         return make_decision(
             self.home,
-            self.snapshot or _a_snapshot(self.home),
-            _a_challenger().model_copy(update={"dataset_hash": self._dataset_hash}),
-            *reports,
+            snapshot,
+            _a_challenger().model_copy(update={"dataset_hash": snapshot.dataset_hash}),
+            self._challenger_report(),
+            self._champion_report(),
             config=self.config,
             dry_run=self.dry_run,
             forced=self.forced,
@@ -218,30 +259,45 @@ class _Decide:
             code_version="0123456",
         )
 
+    def _prepare(self, snapshot: DatasetSnapshot) -> None:
+        """Bundles and test windows, where the home does not have them yet."""
+        bundles = [
+            self.home.challengers / NEW,
+            *(self.home.models / name for name in ([MID] if self.state == "ok" else []) + [*self.anchors]),
+        ]
+        for folder in bundles:
+            if not folder.exists():
+                write_tiny_bundle(folder)
+        windows = self.home.root / snapshot.path / "windows.parquet"
+        if not windows.exists():
+            windows.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_pandas(ROWS.assign(split=pd.Categorical(["test"] * len(ROWS)))), windows)
+
     @property
     def _dataset_hash(self) -> str:
         return (self.snapshot or _a_snapshot(self.home)).dataset_hash
 
     def _challenger_report(self) -> ChallengerReport:
-        gates = RegressionResult(gates=self.gates or [gate for gate in all_gates() if gate.kind == "candidate"])
-        scored = self.gates is None or self.gates[0].status == "PASS"
-        report = a_report(predictions_path=self._save("challenger", self.challenger), **self.figures) if scored else None
+        scored = self.failure is None
+        report = a_report(predictions_path=self._save(NEW, self.challenger), **self.figures) if scored else None
         return ChallengerReport(
             model_id=NEW,
             dataset_hash=self._dataset_hash,
-            failure=None if scored else "the folder is gone",
+            failure=self.failure,
             files={"model.txt": "1" * 64},
             report=report,
             rule_baseline=BaselineScore(windows=100, model=0.8, baseline=0.3),
             lookup_baseline=BaselineScore(windows=400, model=0.8, baseline=0.4),
-            gates=gates,
+            reproduction=self.reproduction,
+            gates=RegressionResult(gates=[gate for gate in all_gates() if gate.kind == "candidate"]),
         )
 
     def _champion_report(self) -> ChampionReport:
-        report = a_report(model_id=MID, predictions_path=self._save("champion", self.champion)) if self.state == "ok" else None
+        report = a_report(model_id=MID, predictions_path=self._save(MID, self.champion)) if self.state == "ok" else None
         pointer_hash, policy_hash = pointer_state(self.home)
         return ChampionReport(
             dataset_hash=self._dataset_hash,
+            registry_sequence=pointer_sequence(self.home),
             pointer_hash=pointer_hash,
             policy_hash=policy_hash,
             state=self.state,
@@ -258,20 +314,28 @@ class _Decide:
             trained_on_evidence="none",
             train_date_from=None,
             train_date_to=None,
+            anchors=[self._anchor(name, said) for name, said in self.anchors.items()],
+            blocked=dict(self.blocked),
         )
 
-    def _save(self, name: str, predictions: Predictions | None) -> str:
+    def _anchor(self, name: str, said: Predictions | None) -> AnchorReport:
+        path, problem = (None, "invalid: missing model.txt") if said is None else (self._save(name, said), None)
+        return AnchorReport(model_id=name, ran_at=AS_OF - DAY, path=f"models/{name}", predictions_path=path, problem=problem)
+
+    def _save(self, name: str, predictions: Predictions) -> str:
         path = self.home.predictions / f"{name}.parquet"
-        save_predictions(path, predictions or _predictions())
+        save_predictions(path, predictions)
         return str(path.relative_to(self.home.root))
 
 
-def _predictions(*, right: float = 1.0, first: int = 0, n: int = 50) -> Predictions:
-    """n windows of each label; the first share of each label is named right, the rest taken for the next label."""
-    true = np.repeat(np.arange(8), n)
-    rank = np.tile(np.arange(n), 8)
-    named = np.where(rank < round(right * n), true, (true + 1) % 8)
-    return Predictions(np.arange(first, first + 8 * n, dtype=np.uint64), true, named)
+def _wrong(share: float, *, after: float = 0.0, among: pd.Series | None = None) -> Predictions:
+    """A model that has this share of the windows of each label wrong."""
+    return named(ROWS, wrong=some(ROWS, share, after=after, among=among))
+
+
+def _part(said: Predictions, part: slice) -> Predictions:
+    """What a model says that has features for a part of the windows only."""
+    return Predictions(said.key[part], said.true[part], said.predicted[part])
 
 
 def _a_snapshot(home: Home, **changes: object) -> DatasetSnapshot:
@@ -338,7 +402,7 @@ def test_a_decision_is_kept_on_disk_as_it_was_returned_and_holds(home: Home) -> 
 def test_the_record_names_by_hash_what_was_judged_and_how(home: Home) -> None:
     home_with_champion(home)
     policy = write_policy(home, MID)
-    decision = _Decide(home, state="ok", champion=_predictions(right=0.9)).make()
+    decision = _Decide(home, state="ok", champion=_wrong(0.1)).make()
     assert decision.challenger.files == {"model.txt": "1" * 64}
     assert decision.champion is not None
     assert decision.champion.files == {"model.txt": "2" * 64}
@@ -346,8 +410,18 @@ def test_the_record_names_by_hash_what_was_judged_and_how(home: Home) -> None:
     assert decision.pointer_hash is not None
     assert decision.policy_hash is not None
     assert decision.previous_policy == policy
-    assert decision.config == retrain_config(auto_promote=True)
+    assert decision.settings == retrain_config(auto_promote=True)
+    assert decision.required_gates == [gate.name for gate in decision.gates]
     assert (decision.dataset_hash, decision.code_version, decision.label_watermark) == ("0a963156a3de73d5", "0123456", "0" * 16)
+    assert decision.split == {"train": 1, "validation": 1, "test": 400}
+    assert (decision.champion_dir, decision.champion_reason) == (f"models/{MID}", "no model was ever promoted")
+
+
+def test_the_seed_of_the_record_is_that_of_dataset_champion_challenger_and_policy(home: Home) -> None:
+    decision = _Decide(home, state="ok").make()
+    assert decision.comparison is not None
+    files = [{"model.txt": "2" * 64}, {"model.txt": "1" * 64}]
+    assert decision.comparison.seed == derive_seed("0a963156a3de73d5" * 4, files, retrain_config(auto_promote=True))
 
 
 def test_a_policy_that_cannot_be_read_does_not_stop_the_decision(home: Home) -> None:
@@ -358,6 +432,19 @@ def test_a_policy_that_cannot_be_read_does_not_stop_the_decision(home: Home) -> 
     assert decision.policy_hash is not None
 
 
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"\\ud800"'], ids=["NaN", "infinity", "half a character"])
+def test_a_policy_with_a_value_that_json_cannot_keep_does_not_stop_the_decision(home: Home, value: str) -> None:
+    home_with_champion(home)
+    write_policy(home, MID)
+    text = home.inference_policy.read_text(encoding="utf-8").replace('"reject_threshold": 0.6', f'"reject_threshold": {value}')
+    home.inference_policy.write_text(text, encoding="utf-8")
+    decision = _Decide(home, state="ok").make()
+    again = read_decision(home, decision.decision_id)
+    assert again is not None
+    assert again.decision_hash == decision.decision_hash
+    assert verify_decision(again) == []
+
+
 def test_making_a_decision_leaves_models_alone(home: Home) -> None:
     home_with_champion(home)
     before = contents(home.models)
@@ -365,30 +452,68 @@ def test_making_a_decision_leaves_models_alone(home: Home) -> None:
     assert contents(home.models) == before
 
 
+def test_the_number_of_the_history_record_that_had_set_the_pointer_is_in_the_record(home: Home) -> None:
+    assert _Decide(home).make().registry_sequence == 0
+    promoted(home, OLD, MID)
+    assert _Decide(home, state="ok").make().registry_sequence == 2
+    rollback(home, to=OLD, reason="worse", at=AT + 5 * DAY)
+    assert _Decide(home, state="ok").make().registry_sequence == 3
+
+
 def test_equal_models_pass_because_the_tolerance_is_not_an_improvement(home: Home) -> None:
     decision = _Decide(home, state="ok").make()
     assert decision.comparison is not None
     assert (decision.comparison.windows, decision.comparison.macro_f1_delta) == (400, 0.0)
     assert decision.verdict == "PROMOTE"
+    assert verify_decision(decision) == []
 
 
 def test_a_challenger_clearly_worse_than_the_champion_is_rejected(home: Home) -> None:
-    decision = _Decide(home, state="ok", challenger=_predictions(right=0.9)).make()
+    decision = _Decide(home, state="ok", challenger=_wrong(0.1)).make()
     assert decision.verdict == "REJECT"
-    assert decision.reason == "Failed: macro_f1_no_regression (-0.1000 < -0.02)."
+    assert "macro_f1_no_regression (-0.1000 < -0.02)" in decision.reason
+    assert "negative_flips (10.00% became wrong, 0.00% became right" in decision.reason
+    assert verify_decision(decision) == []
 
 
 def test_both_models_are_compared_on_the_windows_they_share(home: Home) -> None:
-    shifted = _predictions(first=200)
-    decision = _Decide(home, state="ok", champion=shifted, config=retrain_config(auto_promote=True, min_class_windows=1)).make()
+    config = retrain_config(auto_promote=True, min_class_windows=1, min_windows=200)
+    decision = _Decide(home, state="ok", champion=_part(RIGHT, slice(200)), config=config).make()
     assert decision.comparison is not None
     assert (decision.comparison.windows, decision.comparison.left_out) == (200, 200)
+    assert decision.verdict == "PROMOTE"
+
+
+def test_windows_that_the_champion_learned_from_leave_the_comparison_and_too_few_hold_with_what_to_label(home: Home) -> None:
+    # The challenger learned before all of them and MID until 2026-01-08, so that of five days the last is left: 80 windows.
+    write_tiny_bundle(home.challengers / NEW, metadata={"train_date_from": "2025-12-01", "train_date_to": "2025-12-31"})
+    write_tiny_bundle(home.models / MID, metadata={"train_date_from": "2026-01-05", "train_date_to": "2026-01-08"})
+    (home.models / MID / "training_rows.npy").unlink()
+    decision = _Decide(home, state="ok").make()
+    assert decision.comparison is not None
+    assert decision.comparison.exclusion.only_newer
+    assert (decision.comparison.windows, decision.comparison.exclusion.excluded) == (80, 320)
+    assert decision.verdict == "HOLD"
+    assert (
+        "only 80 windows are left to compare on, and min_windows is 300: about 220 labelled test windows newer than 2026-01-09 00:00 UTC "
+        "are needed, or give bootstrap"
+    ) in decision.reason
+    enough = _Decide(home, state="ok", config=retrain_config(auto_promote=True, min_windows=80, min_class_windows=10)).make()
+    assert enough.verdict == "PROMOTE"
 
 
 def test_no_window_in_common_holds_and_says_so(home: Home) -> None:
-    decision = _Decide(home, state="ok", champion=_predictions(first=10_000)).make()
+    decision = _Decide(home, state="ok", champion=_part(RIGHT, slice(0))).make()
     assert decision.verdict == "HOLD"
-    assert "no label has enough of the 0 windows that both models scored (400 left out)" in decision.reason
+    assert "only 0 windows are left to compare on" in decision.reason
+    assert decision.comparison is not None
+    assert decision.comparison.left_out == 400
+
+
+def test_too_few_windows_of_every_label_hold_and_say_so(home: Home) -> None:
+    decision = _Decide(home, state="ok", config=retrain_config(auto_promote=True, min_class_windows=51)).make()
+    assert decision.verdict == "HOLD"
+    assert "no label has enough of the 400 windows that both models scored (0 left out)" in decision.reason
 
 
 @pytest.mark.parametrize("state", ["unreadable", "incompatible"])
@@ -398,6 +523,7 @@ def test_a_champion_that_cannot_be_compared_with_holds_and_names_the_way_out(hom
     assert f"the champion is {state} (invalid: missing model.txt)" in decision.reason
     assert "restore it and launch with force, or give bootstrap" in decision.reason
     assert _status(decision, "macro_f1_no_regression") == "INCONCLUSIVE"
+    assert verify_decision(decision) == []
 
 
 @pytest.mark.parametrize("state", ["unreadable", "incompatible"])
@@ -408,20 +534,89 @@ def test_bootstrap_lets_the_absolute_gates_decide_and_the_record_says_so(home: H
     assert gate.status == "NOT_APPLICABLE"
     assert gate.detail.startswith("bootstrap was given: ")
     assert "invalid: missing model.txt" in gate.detail
+    assert any(line.startswith("OVERRIDDEN by bootstrap") for line in decision.protections)
 
 
 def test_bootstrap_overrides_windows_that_are_not_in_common(home: Home) -> None:
-    decision = _Decide(home, state="ok", champion=_predictions(first=10_000), bootstrap=True).make()
+    decision = _Decide(home, state="ok", champion=_part(RIGHT, slice(0)), bootstrap=True).make()
     assert decision.verdict == "PROMOTE"
 
 
 def test_bootstrap_does_not_excuse_from_beating_a_champion_that_can_be_compared_with(home: Home) -> None:
-    decision = _Decide(home, state="ok", challenger=_predictions(right=0.9), bootstrap=True).make()
+    decision = _Decide(home, state="ok", challenger=_wrong(0.1), bootstrap=True).make()
     assert decision.verdict == "REJECT"
 
 
 def test_bootstrap_does_not_excuse_from_an_absolute_gate(home: Home) -> None:
     assert _Decide(home, state="unreadable", figures={"macro_f1": 0.6}, bootstrap=True).make().verdict == "REJECT"
+
+
+def test_what_guarded_a_decision_is_in_the_record_and_what_was_switched_off_too(home: Home) -> None:
+    guarded = _Decide(home, state="ok", anchors={OLD: RIGHT}).make().protections
+    assert guarded[0] == "evidence policy point, significance 0.05"
+    assert {"1 anchors", "trained again and compared", "promotes by itself"} <= set(guarded)
+    loose = retrain_config(require_baseline_improvement=False, evidence_policy="hold", significance=0.1)
+    bare = _Decide(home, state="none", config=loose, reproduction=None, dry_run=True).make().protections
+    assert bare[0] == "evidence policy hold, significance 0.1"
+    assert {"0 anchors", "not trained again", "a person has to approve", "dry run: nothing follows"} <= set(bare)
+    assert "OFF: baselines need not be beaten" in bare
+
+
+# --- Anchors and rollbacks ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_challenger_as_good_as_the_champion_but_far_below_an_anchor_is_rejected(home: Home) -> None:
+    declined = {"challenger": _wrong(0.1), "champion": _wrong(0.1), "state": "ok"}
+    decision = _Decide(home, **declined, anchors={MID: _wrong(0.1), OLD: RIGHT}).make()  # type: ignore[arg-type]
+    assert decision.verdict == "REJECT"
+    assert decision.reason == f"Failed: not_worse_than_anchor (beside {OLD}: -0.1000 < -0.04)."
+    assert {anchor.model_id: anchor.difference for anchor in decision.anchors} == {MID: 0.0, OLD: pytest.approx(-0.1)}
+    assert verify_decision(decision) == []
+    allowed = retrain_config(auto_promote=True, anchor_tolerance=0.1)
+    assert _Decide(home, **declined, anchors={OLD: RIGHT}, config=allowed).make().verdict == "PROMOTE"  # type: ignore[arg-type]
+
+
+def test_an_anchor_is_compared_on_windows_that_it_did_not_learn_from(home: Home) -> None:
+    # OLD learned on the first of five days, and only there it is better.
+    first = (ROWS["bucket_start_ts"] < MONDAY_END).to_numpy()
+    write_tiny_bundle(home.models / OLD, metadata={"train_date_from": "2026-01-05", "train_date_to": "2026-01-05"})
+    (home.models / OLD / "training_rows.npy").unlink()
+    lately = named(ROWS, wrong=first)
+    decision = _Decide(home, state="ok", challenger=lately, champion=lately, anchors={OLD: RIGHT}).make()
+    (anchor,) = decision.anchors
+    assert (anchor.windows, anchor.difference) == (320, 0.0)
+    assert decision.verdict == "PROMOTE"
+
+
+def test_an_anchor_that_could_not_be_scored_stops_nobody_but_is_in_the_record(home: Home) -> None:
+    decision = _Decide(home, state="ok", anchors={OLD: None}).make()
+    assert decision.verdict == "PROMOTE"
+    (anchor,) = decision.anchors
+    assert (anchor.model_id, anchor.windows, anchor.difference) == (OLD, 0, None)
+    assert "missing model.txt" in anchor.detail
+
+
+@pytest.mark.parametrize("state", ["none", "unreadable"])
+def test_anchors_count_where_the_champion_cannot_be_compared_with(home: Home, state: str) -> None:
+    decision = _Decide(home, state=state, challenger=_wrong(0.1), anchors={OLD: RIGHT}, bootstrap=True).make()
+    assert decision.verdict == "REJECT"
+    assert decision.reason.startswith("Failed: not_worse_than_anchor")
+
+
+@pytest.mark.parametrize(("trees", "verdict"), [("1" * 64, "REJECT"), ("2" * 64, "PROMOTE"), (None, "PROMOTE")])
+def test_trees_that_a_rollback_left_are_rejected_under_whatever_name(home: Home, trees: str | None, verdict: str) -> None:
+    decision = _Decide(home, state="ok", blocked={MID: None, OLD: trees}).make()
+    assert decision.verdict == verdict
+    assert decision.rolled_back_as == (OLD if verdict == "REJECT" else None)
+    assert verify_decision(decision) == []
+
+
+def test_a_challenger_that_does_not_come_out_the_same_again_is_rejected(home: Home) -> None:
+    decision = _Decide(home, reproduction=a_reproduction(same=False)).make()
+    assert (decision.verdict, decision.reason) == ("REJECT", "Failed: reproducible (trained again: trees differ).")
+
+
+# --- What is judged together --------------------------------------------------------------------------------------------------------
 
 
 def test_candidate_gates_are_judged_again_by_the_policy_that_is_recorded(home: Home) -> None:
@@ -434,6 +629,7 @@ def test_candidate_gates_are_judged_again_by_the_policy_that_is_recorded(home: H
 @pytest.mark.parametrize("record", ["_a_challenger", "_challenger_report", "_champion_report"])
 def test_records_of_another_dataset_are_never_judged_together(home: Home, record: str) -> None:
     made = _Decide(home)
+    made._prepare(_a_snapshot(home))
     parts = {"_a_challenger": _a_challenger(), "_challenger_report": made._challenger_report(), "_champion_report": made._champion_report()}
     parts[record] = parts[record].model_copy(update={"dataset_hash": "f" * 16})
     with pytest.raises(RecordsDoNotMatchError, match=f"is about dataset {'f' * 16}, the snapshot is"):
@@ -456,13 +652,12 @@ def test_a_decision_is_about_the_pointer_that_stood_when_the_champion_was_looked
     assert made.make().pointer_hash == "a" * 64
 
 
-def test_a_challenger_that_could_not_be_scored_is_never_promoted(home: Home) -> None:
-    rest: Mapping[str, Status] = dict.fromkeys(["macro_f1", "weighted_f1"], "INCONCLUSIVE")
-    gates = [gate for gate in all_gates(loads_and_predicts="FAIL", **rest) if gate.kind == "candidate"]
-    for state in ("none", "ok"):
-        decision = _Decide(home, state=state, gates=gates).make()
-        assert decision.verdict == "REJECT"
-        assert (decision.comparison, decision.challenger.macro_f1) == (None, None)
+@pytest.mark.parametrize("state", ["none", "ok"])
+def test_a_challenger_that_could_not_be_scored_is_never_promoted(home: Home, state: str) -> None:
+    decision = _Decide(home, state=state, failure="the folder is gone").make()
+    assert decision.verdict == "REJECT"
+    assert decision.reason == "Failed: loads_and_predicts (the folder is gone)."
+    assert (decision.comparison, decision.challenger.macro_f1) == (None, None)
 
 
 def test_data_on_which_no_model_could_be_promoted_holds_whatever_the_gates_say(home: Home) -> None:
@@ -482,6 +677,99 @@ def test_what_was_asked_for_is_in_the_record(home: Home) -> None:
     assert decision.outcome == "PROMOTE (dry run)"
 
 
+# --- Real runs ----------------------------------------------------------------------------------------------------------------------
+
+LEARNED = retrain_config(train_params={"num_boost_round": 20}, auto_promote=True)
+LATER = AS_OF + 4 * DAY
+
+
+def _run(home: Home, snapshot: DatasetSnapshot) -> PromotionDecision:
+    """All steps of a retrain from a snapshot to the decision."""
+    challenger = _challenger(home, snapshot, LEARNED)
+    reports = (
+        report_challenger(home, snapshot, challenger, config=LEARNED, num_threads=1),
+        report_champion(home, snapshot, config=LEARNED, num_threads=1),
+    )
+    asked = {"dry_run": False, "forced": False, "bootstrap": False, "code_version": "0123456"}
+    return make_decision(home, snapshot, challenger, *reports, config=LEARNED, **asked)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, PromotionDecision, PromotionDecision]:
+    """Two users and ten days, on which a model was promoted, then four days more and a challenger; not to be written into."""
+    home = learnable_home(tmp_path_factory.mktemp("real"), days=10)
+    first = _run(home, _snapshot(home, LEARNED)[0])
+    promote(home, first, at=AS_OF)
+    add_learnable_days(home, days=4)
+    return home, first, _run(home, _snapshot(home, LEARNED, as_of=LATER)[0])
+
+
+Learned = tuple[Home, PromotionDecision, PromotionDecision]
+
+
+def test_a_real_first_run_is_promoted_and_a_second_one_is_compared_with_it(learned: Learned) -> None:
+    home, first, second = learned
+    assert (first.verdict, first.comparison, first.champion) == ("PROMOTE", None, None)
+    assert second.champion is not None
+    assert second.champion.model_id == first.challenger.model_id
+    assert second.comparison is not None
+    assert second.comparison.windows == second.split["test"] - second.comparison.exclusion.excluded > 300
+    assert second.comparison.exclusion.certificates[1].evidence == "row_hashes"
+    assert [anchor.model_id for anchor in second.anchors] == [first.challenger.model_id]
+    assert second.anchors[0].difference == pytest.approx(second.comparison.macro_f1_delta)
+    assert second.registry_sequence == 1
+    assert second.changes is not None
+    statuses = {gate.name: gate.status for gate in second.gates}
+    assert statuses["reproducible"] == "PASS"
+    assert set(statuses.values()) <= {"PASS", "FAIL", "NOT_APPLICABLE"}
+    assert home.active_pointer.exists()
+
+
+def test_the_receipts_of_real_runs_verify_and_are_read_back_byte_for_byte(learned: Learned) -> None:
+    home, *decisions = learned
+    for decision in decisions:
+        assert verify_decision(decision) == []
+        again = read_decision(home, decision.decision_id)
+        assert again is not None
+        assert canonical_json(again.model_dump(mode="json")) == canonical_json(decision.model_dump(mode="json"))
+        assert verify_decision(again) == []
+
+
+def test_the_same_run_again_gives_the_same_verdict_comparison_and_gates(learned: Learned, tmp_path: Path) -> None:
+    shutil.copytree(learned[0].root, tmp_path / "home")
+    home, second = Home(tmp_path / "home"), learned[2]
+    again = _run(home, _snapshot(home, LEARNED, as_of=LATER)[0])
+    assert again.challenger.model_id != second.challenger.model_id  # the name was taken
+    assert again.challenger.files["model.txt"] == second.challenger.files["model.txt"]
+    assert again.comparison is not None
+    assert again.comparison.model_copy(update={"challenger_id": second.challenger.model_id, "exclusion": None}) == (
+        second.comparison and second.comparison.model_copy(update={"exclusion": None})
+    )
+    assert (again.verdict, again.gates) == (second.verdict, second.gates)
+
+
+def test_a_challenger_that_learned_from_shuffled_labels_is_rejected(learned: Learned, tmp_path: Path) -> None:
+    shutil.copytree(learned[0].root, tmp_path / "home")
+    home = Home(tmp_path / "home")
+    labeled, frame = label_windows(home, as_of=LATER, config=LEARNED)
+    assert frame is not None
+    snapshot, rows = build_snapshot(home, labeled, frame, config=LEARNED)
+    train = (rows["split"] == "train").to_numpy()
+    shuffled = rows["label"].to_numpy().copy()
+    shuffled[train] = np.random.default_rng(1).permutation(shuffled[train])
+    rows = rows.assign(label=pd.Categorical(shuffled, categories=rows["label"].cat.categories))
+    digest = frame_digest(rows)
+    names = {"dataset_digest": digest, "dataset_hash": digest[:16], "path": f"artifacts/snapshots/{digest[:16]}"}
+    snapshot = snapshot.model_copy(update=names)
+    save_snapshot(home, snapshot, rows)
+    decision = _run(home, snapshot)
+    assert decision.feasibility.promotable
+    assert decision.verdict == "REJECT"
+    failed = {gate.name for gate in decision.gates if gate.status == "FAIL"}
+    assert {"macro_f1", "weighted_f1", "macro_f1_no_regression", "not_worse_than_anchor", "negative_flips"} <= failed
+    assert verify_decision(decision) == []
+
+
 # --- Every setting changes an outcome -----------------------------------------------------------------------------------------------
 
 
@@ -495,6 +783,9 @@ class World:
     held_out: tuple[DatasetSnapshot, ChallengerModel]
     aging: Home
     torn: Home
+    bench: Home
+    leaky: Home
+    registry: Home
 
 
 @pytest.fixture(scope="module")
@@ -512,6 +803,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         held_out=(held_out, _challenger(home, held_out, config)),
         aging=_aging_home(folder / "aging"),
         torn=_torn_home(folder / "torn"),
+        bench=make_home(folder / "bench"),
+        leaky=_leaky_home(folder / "leaky"),
+        registry=_old_registry(folder / "registry"),
     )
 
 
@@ -543,6 +837,21 @@ def _aging_home(folder: Path) -> Home:
 def _torn_home(folder: Path) -> Home:
     home = learnable_home(folder, users=1, days=2)
     day_file(home, (AS_OF - 2 * DAY).date()).write_bytes(b"PAR1 torn")
+    return home
+
+
+def _leaky_home(folder: Path) -> Home:
+    """A champion that learned on the first day of ROWS, and says so by its dates only."""
+    home = make_home(folder)
+    write_tiny_bundle(home.models / MID, metadata={"train_date_from": "2026-01-05", "train_date_to": "2026-01-05"})
+    (home.models / MID / "training_rows.npy").unlink()
+    return home
+
+
+def _old_registry(folder: Path) -> Home:
+    home = promoted(make_home(folder), OLD, MID, NEW, NEXT)
+    for number in range(3):
+        write_tiny_bundle(home.rejected_models / f"2026-01-0{number + 1}_060000_run-0009")
     return home
 
 
@@ -578,12 +887,28 @@ def _gate_status(name: str, *, held_out: bool = False) -> Callable[[World, Retra
     return outcome
 
 
-def _beside_champion(right: float, name: str) -> Callable[[World, RetrainConfig], object]:
-    """The verdict of a comparative gate on a challenger that names this share right, beside a champion that names 0.9 right."""
+def _beside_champion(name: str, **inputs: object) -> Callable[[World, RetrainConfig], object]:
+    """The verdict of a comparative gate on a challenger beside a champion."""
 
     def outcome(world: World, config: RetrainConfig) -> object:
-        predictions = {"challenger": _predictions(right=right), "champion": _predictions(right=0.9)}
-        return _status(_Decide(world.home, state="ok", config=config, **predictions).make(), name)
+        return _status(_Decide(world.bench, state="ok", config=config, **inputs).make(), name)  # type: ignore[arg-type]
+
+    return outcome
+
+
+def _windows_compared(world: World, config: RetrainConfig) -> object:
+    """Beside a champion that learned on the first of five days: 80 of 400 windows; the challenger's training ended after all of them."""
+    comparison = _Decide(world.leaky, state="ok", config=config).make().comparison
+    assert comparison is not None
+    return comparison.windows
+
+
+def _removed(kind: str) -> Callable[[World, RetrainConfig], object]:
+    """How many bundles would go, of four that were promoted long ago and three that were rejected."""
+
+    def outcome(world: World, config: RetrainConfig) -> object:
+        keep = {"keep_versions": config.keep_versions, "keep_rejected": config.keep_rejected}
+        return [item.kind for item in plan_prune(world.registry, **keep, at=AT + 100 * DAY).remove].count(kind)  # type: ignore[arg-type]
 
     return outcome
 
@@ -629,6 +954,11 @@ def _rejects(world: World, config: RetrainConfig) -> object:
     return _trained(world, config).reject.reject_rate
 
 
+AS_GOOD = {"challenger": _wrong(0.06), "champion": _wrong(0.06, after=0.5)}
+"""Two models that are equally good, and have other windows wrong."""
+FEWER_MEETINGS = _wrong(0.18, among=ROWS["label"] == "Meet")
+BETTER = {OLD: RIGHT}
+
 Outcome = Callable[[World, RetrainConfig], object]
 EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     # key: (a value, what follows from it, another value, what follows from that, how)
@@ -652,8 +982,20 @@ EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     "gates.min_seen_user_f1": (0.1, "PASS", 1.0, "FAIL", _gate_status("seen_user_f1", held_out=True)),
     "gates.min_unseen_user_f1": (0.1, "PASS", 1.0, "FAIL", _gate_status("unseen_user_f1", held_out=True)),
     "require_baseline_improvement": (True, "PASS", False, "NOT_APPLICABLE", _gate_status("beats_lookup_baseline")),
-    "regression_tolerance": (0.05, "PASS", 0.03, "FAIL", _beside_champion(0.86, "macro_f1_no_regression")),
-    "min_improvement": (0.03, "PASS", 0.05, "FAIL", _beside_champion(0.94, "min_improvement")),
+    "prove_reproducible": (True, "PASS", False, "NOT_APPLICABLE", _gate_status("reproducible")),
+    "evidence_policy": ("point", "PASS", "hold", "INCONCLUSIVE", _beside_champion("macro_f1_no_regression", **AS_GOOD)),
+    "significance": (0.05, "FAIL", 0.01, "PASS", _beside_champion("no_class_clearly_worse", challenger=FEWER_MEETINGS)),
+    "min_user_days": (5, "PASS", 6, "NOT_APPLICABLE", _beside_champion("no_user_clearly_worse")),
+    "min_windows": (400, "PASS", 401, "INCONCLUSIVE", _beside_champion("macro_f1_no_regression")),
+    "max_leaked_share": (0.2, 320, 0.19, 0, _windows_compared),
+    "regression_tolerance": (0.05, "PASS", 0.03, "FAIL", _beside_champion("macro_f1_no_regression", challenger=_wrong(0.04))),
+    "min_improvement": (0.03, "PASS", 0.05, "FAIL", _beside_champion("min_improvement", champion=_wrong(0.04))),
+    "anchor_tolerance": (0.05, "PASS", 0.03, "FAIL", _beside_champion("not_worse_than_anchor", anchors=BETTER, challenger=_wrong(0.04))),
+    "clearly_worse_margin": (0.2, "PASS", 0.01, "FAIL", _beside_champion("no_class_clearly_worse", challenger=FEWER_MEETINGS)),
+    "max_negative_flips": (0.06, "PASS", 0.05, "FAIL", _beside_champion("negative_flips", **AS_GOOD)),
+    "max_flip_excess": (0.04, "PASS", 0.03, "FAIL", _beside_champion("negative_flips", challenger=_wrong(0.04))),
+    "keep_versions": (3, 1, 2, 2, _removed("promoted")),
+    "keep_rejected": (3, 0, 1, 2, _removed("rejected")),
     "auto_promote": (True, "PROMOTE", False, "AWAITING_APPROVAL", lambda world, config: _Decide(world.home, config=config).make().verdict),
 }
 DIFFERENT: dict[str, tuple[object, object, Outcome]] = {

@@ -24,7 +24,7 @@ from taskclf_dagster.domain.filesystem import use_file_system
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.manifest import MANIFEST, build_manifest
 from taskclf_dagster.domain.pointer import ActivePointer, find_bundle, read_active
-from taskclf_dagster.domain.registry import is_applied, promote, put_aside, repair
+from taskclf_dagster.domain.registry import is_applied, promote, put_aside, repair, rollback, unblock
 from taskclf_dagster.domain.training import predict
 from taskclf_dagster.errors import DecisionNotVerifiedError
 from taskclf_dagster.home import Home
@@ -358,14 +358,23 @@ def test_a_promotion_over_a_pointer_that_cannot_be_read_and_no_history_has_no_ol
     assert read_active(home).model_id == NEW
 
 
-def test_a_damaged_pointer_is_repaired_first_so_that_a_decision_made_beside_it_is_refused(challenger_home: Home) -> None:
+def test_a_damaged_pointer_is_put_back_before_a_decision_that_was_made_against_the_last_known_good(challenger_home: Home) -> None:
     challenger_home.active_pointer.write_text("{", encoding="utf-8")
-    decision = a_decision(challenger_home)
-    with pytest.raises(DecisionNotVerifiedError, match="made against another champion"):
-        promote(challenger_home, decision, at=AT)
+    _, before = promote(challenger_home, a_decision(challenger_home, champion_dir=f"models/{MID}"), at=AT)
+    assert before.model_id == MID
+    assert actions(challenger_home)[2:] == [(1, "adopt", MID), (2, "repair", MID), (3, "promote", NEW)]
+    assert damage(challenger_home) == []
+
+
+@pytest.mark.parametrize("champion_dir", [None, f"models/{OLD}"])
+def test_a_damaged_pointer_is_put_back_and_a_decision_that_was_made_against_something_else_is_refused(
+    challenger_home: Home, champion_dir: str | None
+) -> None:
+    challenger_home.active_pointer.write_text("{", encoding="utf-8")
+    with pytest.raises(DecisionNotVerifiedError, match="the registry moved on: repair"):
+        promote(challenger_home, a_decision(challenger_home, champion_dir=champion_dir), at=AT)
     assert read_active(challenger_home).model_id == MID
-    promote(challenger_home, a_decision(challenger_home), at=AT)
-    assert read_active(challenger_home).model_id == NEW
+    assert find_bundle(challenger_home, NEW) == challenger_home.challengers / NEW
 
 
 def test_a_promotion_behind_a_torn_history_is_on_record(challenger_home: Home) -> None:
@@ -454,11 +463,11 @@ def _forged(decision: PromotionDecision, **changes: object) -> PromotionDecision
 
 
 REFUSED: dict[str, tuple[Callable[[Home], PromotionDecision], str]] = {
-    "REJECT": (lambda home: a_decision(home, gates=all_gates(macro_f1="FAIL")), "the verdict is REJECT; PROMOTE is needed"),
-    "HOLD": (lambda home: a_decision(home, gates=all_gates(macro_f1="ERROR")), "the verdict is HOLD; PROMOTE is needed"),
-    "infeasible": (lambda home: a_decision(home, feasibility=infeasible()), "the verdict is HOLD; PROMOTE is needed"),
-    "AWAITING_APPROVAL": (lambda home: a_decision(home, auto_promote=False), "the verdict is AWAITING_APPROVAL; PROMOTE is needed"),
-    "dry run": (lambda home: a_decision(home, dry_run=True), r"the verdict is PROMOTE \(dry run\); PROMOTE is needed"),
+    "REJECT": (lambda home: a_decision(home, gates=all_gates(macro_f1="FAIL")), "the verdict is REJECT, which moves nothing"),
+    "HOLD": (lambda home: a_decision(home, gates=all_gates(macro_f1="ERROR")), "the verdict is HOLD, which moves nothing"),
+    "infeasible": (lambda home: a_decision(home, feasibility=infeasible()), "the verdict is HOLD, which moves nothing"),
+    "AWAITING_APPROVAL": (lambda home: a_decision(home, auto_promote=False), "the verdict is AWAITING_APPROVAL, which moves nothing"),
+    "dry run": (lambda home: a_decision(home, dry_run=True), r"the verdict is PROMOTE \(dry run\), which moves nothing"),
     "edited": (lambda home: a_decision(home).model_copy(update={"reason": "because"}), "decision_hash does not match"),
     "dry run undone": (lambda home: a_decision(home, dry_run=True).model_copy(update={"dry_run": False}), "decision_hash does not match"),
     "forged verdict": (
@@ -507,7 +516,7 @@ def test_a_forged_model_id_that_is_a_path_finds_no_bundle(challenger_home: Home,
 
 
 def test_an_approval_does_not_make_another_verdict_of_it(challenger_home: Home) -> None:
-    with pytest.raises(DecisionNotVerifiedError, match="the verdict is PROMOTE; AWAITING_APPROVAL is needed"):
+    with pytest.raises(DecisionNotVerifiedError, match="it does not await approval: PROMOTE"):
         promote(challenger_home, a_decision(challenger_home), at=AT, approved=True)
 
 
@@ -640,13 +649,13 @@ def test_a_policy_that_changed_since_the_decision_stops_the_promotion(challenger
     assert contents(challenger_home.root) == before
 
 
-def test_a_pointer_removed_since_the_decision_is_repaired_and_stops_the_promotion(challenger_home: Home) -> None:
+def test_a_pointer_removed_since_the_decision_stops_the_promotion(challenger_home: Home) -> None:
     decision = a_decision(challenger_home)
     challenger_home.active_pointer.unlink()
+    before = untouched(challenger_home)
     with pytest.raises(DecisionNotVerifiedError, match="made against another champion"):
         promote(challenger_home, decision, at=AT)
-    assert read_active(challenger_home).model_id == MID
-    assert find_bundle(challenger_home, NEW) == challenger_home.challengers / NEW
+    assert {name: content for name, content in untouched(challenger_home).items() if name != "models/active.json"} == before
 
 
 def test_a_champion_that_is_gone_stops_the_promotion(challenger_home: Home) -> None:
@@ -687,6 +696,20 @@ def test_a_decision_that_something_else_followed_is_not_applied_again(home: Home
         promote(home, decision, at=AT + 2 * DAY)
     assert contents(home.root) == before
     assert is_applied(home, decision)
+
+
+@pytest.mark.parametrize("unblocked", [False, True])
+def test_a_decision_whose_model_was_rolled_back_is_not_applied_again(home: Home, *, unblocked: bool) -> None:
+    promoted(home, OLD)
+    decision = judged(home, NEW)
+    promote(home, decision, at=AT)
+    rollback(home, to=None, reason="worse", at=AT + DAY)
+    if unblocked:
+        unblock(home, NEW, reason="it was the labels", at=AT + DAY)
+    before = contents(home.root)
+    with pytest.raises(DecisionNotVerifiedError):
+        promote(home, decision, at=AT + 2 * DAY)
+    assert contents(home.root) == before
 
 
 def test_a_decision_is_applied_as_long_as_its_pointer_stands_or_something_followed_it(challenger_home: Home) -> None:

@@ -13,18 +13,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.domain.baseline import fit_lookup, predict_baseline
-from taskclf_dagster.domain.bundle import bundle_hashes, load_bundle
+from taskclf_dagster.domain.bundle import bundle_hashes, load_bundle, tree_hash
 from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.evaluation import REJECTED, load_predictions
 from taskclf_dagster.domain.features import SchemaVersion
 from taskclf_dagster.domain.gates import CANDIDATE_GATES
 from taskclf_dagster.domain.hashing import hash_row_keys
 from taskclf_dagster.domain.labeled import label_windows
+from taskclf_dagster.domain.registry import promote, rollback, unblock
 from taskclf_dagster.domain.reports import ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, label_codes, read_snapshot_rows, save_snapshot
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     MID,
+    NEW,
     OLD,
     Damage,
     contents,
@@ -34,6 +36,7 @@ from taskclf_dagster_tests.models import (
     write_policy,
     write_tiny_bundle,
 )
+from taskclf_dagster_tests.registry_scenario import judged as decided
 from taskclf_dagster_tests.scenario import (
     AS_OF,
     add_learnable_days,
@@ -141,6 +144,15 @@ def test_every_candidate_gate_is_judged_once_in_the_known_order(judged: Judged) 
     assert tuple(gate.name for gate in record.gates.gates) == CANDIDATE_GATES
 
 
+@pytest.mark.parametrize(("setting", "proven"), [(True, True), ("auto", True), (False, False)])
+def test_the_challenger_is_trained_a_second_time_where_a_proof_is_wanted(judged: Judged, setting: object, proven: bool) -> None:
+    config = CONFIG.model_copy(update={"prove_reproducible": setting})
+    record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=config, num_threads=1)
+    gate = next(gate for gate in record.gates.gates if gate.name == "reproducible")
+    assert gate.status == ("PASS" if proven else "NOT_APPLICABLE")
+    assert (None if record.reproduction is None else record.reproduction.same) == (True if proven else None)
+
+
 def test_both_baselines_are_scored_on_the_same_windows_as_the_challenger(judged: Judged) -> None:
     record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
     rows = judged.test_rows()
@@ -179,7 +191,7 @@ def test_a_bundle_that_a_decision_has_moved_is_scored_but_not_touched(judged: Ju
     ("damage", "words"),
     [
         (lambda folder: (folder / "model.txt").unlink(), "missing model.txt"),
-        (lambda folder: shutil.rmtree(folder), "the folder is gone"),
+        (lambda folder: shutil.rmtree(folder), "there is no such bundle"),
         (_infinite_leaf, "test windows get no valid probabilities"),
     ],
     ids=["model.txt missing", "bundle gone", "a leaf infinite"],
@@ -301,6 +313,93 @@ def test_hashes_that_cannot_be_read_are_not_taken_for_no_training_at_all(judged:
     edit_json(judged.home.models / MID / "metadata.json", {"train_date_from": str(days.min()), "train_date_to": str(days.max())})
     record = judged.champion()
     assert (record.windows_trained_on, record.trained_on_evidence) == (len(days), "training_dates")
+
+
+# --- Anchors, rollbacks, and where the pointer stood ----------------------------------------------------------------------------------
+
+
+def _ran(home: Home, *model_ids: str) -> None:
+    """Promoted by the registry, one a day up to the day before AS_OF."""
+    for i, model_id in enumerate(model_ids):
+        promote(home, decided(home, model_id), at=AS_OF - timedelta(days=len(model_ids) - i))
+
+
+def test_a_home_without_a_history_has_no_anchors_nothing_blocked_and_no_record_behind_the_pointer(judged: Judged) -> None:
+    record = judged.champion()
+    assert (record.anchors, record.blocked, record.registry_sequence) == ([], {}, 0)
+    home_with_champion(judged.home)  # by taskclf itself, which numbers nothing
+    assert judged.champion().registry_sequence == 0
+
+
+def test_the_number_of_the_record_that_set_the_pointer_is_in_the_report(judged: Judged) -> None:
+    _ran(judged.home, OLD, MID)
+    assert judged.champion().registry_sequence == 2
+
+
+def test_every_model_that_ran_lately_is_scored_on_the_same_windows_the_newest_first(judged: Judged) -> None:
+    _ran(judged.home, OLD, MID, NEW)
+    record = judged.champion()
+    assert record.report is not None
+    assert [anchor.model_id for anchor in record.anchors] == [NEW, MID, OLD]
+    assert [anchor.path for anchor in record.anchors] == [f"models/{name}" for name in (NEW, MID, OLD)]
+    assert [anchor.ran_at for anchor in record.anchors] == [AS_OF - timedelta(days=day) for day in (1, 2, 3)]
+    assert [anchor.problem for anchor in record.anchors] == [None, None, None]
+    keys = np.sort(hash_row_keys(judged.test_rows()))
+    for anchor in record.anchors:
+        predictions = load_predictions(judged.home.root / (anchor.predictions_path or ""))
+        assert np.array_equal(np.sort(predictions.key), keys)
+    own = [load_bundle(judged.home.models / name).predict_rows(judged.test_rows(), num_threads=1).argmax(axis=1) for name in (MID, OLD)]
+    for anchor, expected in zip(record.anchors[1:], own, strict=True):
+        predicted = load_predictions(judged.home.root / (anchor.predictions_path or "")).predicted
+        assert np.array_equal(predicted[predicted != REJECTED], expected[predicted != REJECTED])
+
+
+def test_the_champion_is_its_own_anchor_without_being_scored_twice(judged: Judged) -> None:
+    _ran(judged.home, MID)
+    record = judged.champion()
+    assert record.report is not None
+    assert [(anchor.model_id, anchor.predictions_path) for anchor in record.anchors] == [(MID, record.report.predictions_path)]
+
+
+def test_models_of_long_ago_are_no_anchors(judged: Judged) -> None:
+    promote(judged.home, decided(judged.home, OLD), at=AS_OF - timedelta(days=61))
+    promote(judged.home, decided(judged.home, MID), at=AS_OF - timedelta(days=60))
+    assert [anchor.model_id for anchor in judged.champion().anchors] == [MID]
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [(lambda folder: (folder / "model.txt").unlink(), "missing model.txt"), (shutil.rmtree, "missing"), (_infinite_leaf, "")],
+    ids=["model.txt missing", "bundle gone", "a leaf infinite"],
+)
+def test_an_anchor_that_cannot_be_scored_says_why_and_stops_nobody(judged: Judged, damage: Damage, words: str) -> None:
+    _ran(judged.home, OLD, MID)
+    damage(judged.home.models / OLD)
+    champion, anchor = judged.champion().anchors
+    assert (champion.model_id, champion.problem) == (MID, None)
+    assert (anchor.model_id, anchor.predictions_path) == (OLD, None)
+    assert words in (anchor.problem or "")
+    assert anchor.problem
+
+
+def test_anchors_are_scored_even_where_the_champion_cannot_be(judged: Judged) -> None:
+    home_with_champion(judged.home)
+    _infinite_leaf(judged.home.models / MID)
+    record = judged.champion()
+    assert record.state == "unreadable"
+    assert {anchor.model_id: anchor.problem is None for anchor in record.anchors} == {MID: False, OLD: True}
+
+
+def test_what_a_rollback_left_is_blocked_by_its_trees_until_it_is_unblocked(judged: Judged) -> None:
+    _ran(judged.home, OLD, MID)
+    trees = tree_hash((judged.home.models / MID / "model.txt").read_text(encoding="utf-8"))
+    rollback(judged.home, to=None, reason="worse", at=AS_OF)
+    record = judged.champion()
+    assert record.blocked == {MID: trees}
+    assert record.model_id == OLD
+    assert [anchor.model_id for anchor in record.anchors] == [OLD]
+    unblock(judged.home, MID, reason="it was not", at=AS_OF)
+    assert judged.champion().blocked == {}
 
 
 # --- A champion of another schema version -------------------------------------------------------------------------------------------

@@ -1,18 +1,15 @@
 """What a power loss may leave on a disk: every state that the calls made so far allow, computed from a recording of them.
 
 The disk of this model is as bad as POSIX allows. A file's bytes are safe after `sync_file`, the names in a folder after `sync_folder`;
-until then every single change may be on disk or not, whatever came before or after it, and written bytes may be there in part. Only the
-change of one name within one folder is atomic. A rename from one folder to another is two changes: the new name, and the loss of the old.
+until then every single change may be on disk or not, whatever came before or after it, and written bytes may be there in part. A rename
+within a folder is atomic; one from a folder to another may leave both names, but never none.
 """
 
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from math import prod
 from pathlib import Path
-from typing import TypeVar
 
 from taskclf_dagster.domain.filesystem import FileSystem
 from taskclf_dagster_tests.faults.injection import Tree
@@ -20,7 +17,6 @@ from taskclf_dagster_tests.faults.injection import Tree
 MAX_COMBINATIONS = 100_000
 """More than that at one point of a recording is an error of the test: nothing is left out in silence."""
 
-_T = TypeVar("_T")
 _TEMPORARY = re.compile(r"(.*\.)[0-9a-f]{32}(\.tmp)$")
 
 
@@ -194,6 +190,27 @@ class _Folder:
         return found
 
 
+_Possible = dict[int, list[bytes] | list[dict[str, int]]]
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A folder or file that got a name in another folder, and lost the one it had."""
+
+    number: int
+    source: int
+    target: int
+    old: str
+    new: str
+
+    def lost(self, chosen: dict[int, int], possible: _Possible) -> bool:
+        """Whether it has neither name where both folders are there."""
+        if self.source not in chosen or self.target not in chosen:
+            return False
+        names = ((self.source, self.old), (self.target, self.new))
+        return all(possible[folder][chosen[folder]].get(name) != self.number for folder, name in names)  # type: ignore[union-attr]
+
+
 class _Disk:
     """Files and folders by number, what is safe of them, and what programs see."""
 
@@ -201,6 +218,7 @@ class _Disk:
         self._files: dict[int, _File] = {}
         self._folders: dict[int, _Folder] = {0: _Folder({})}
         self._live: dict[str, int] = {".": 0}
+        self._moves: list[_Move] = []
         self._next = 1
         for path, content in sorted(tree.items()):
             self._parent(path).safe[Path(path).name] = self._add(path, content)
@@ -228,22 +246,24 @@ class _Disk:
             self._live.pop(change.path, None)
             self._parent(change.path).pending.append((change, {path.name: None}))
         else:
+            if change.name == "link":
+                numbers = [self._live[name] for name in (change.path, str(path.parent), str(other.parent))]
+                self._moves.append(_Move(*numbers, path.name, other.name))
             self._move(change.path, change.other)
             gone = {path.name: None} if change.name == "rename" else {}
             self._parent(change.other).pending.append((change, {**gone, other.name: self._live[change.other]}))
 
     def states(self, newest: Change | None) -> Iterator[Tree]:
         """Every tree that may be found on the disk; with `newest`, those that the last change took part in."""
-        folders = {number: folder.names(newest) for number, folder in self._folders.items()}
-        files = {number: file.contents(newest) for number, file in self._files.items()}
-        combinations = prod(map(len, folders.values())) * prod(map(len, files.values()))
-        if combinations > MAX_COMBINATIONS:
-            raise TooManyStatesError(f"{combinations} combinations, but at most {MAX_COMBINATIONS} are tried")
-        for names in _choices(folders):
-            for contents in _choices(files):
-                tree: Tree = {}
-                _grow(tree, "", 0, names, contents)
-                yield tree
+        possible: _Possible = {number: file.contents(newest) for number, file in self._files.items()}
+        possible |= {number: folder.names(newest) for number, folder in self._folders.items()}
+        live = set(self._live.values())
+        moves = [move for move in self._moves if move.number in live]
+        for combinations, (state, chosen) in enumerate(_trees([("", 0)], {}, {}, possible)):
+            if combinations > MAX_COMBINATIONS:
+                raise TooManyStatesError(f"more than {MAX_COMBINATIONS} combinations")
+            if not any(move.lost(chosen, possible) for move in moves):
+                yield state
 
     def _add(self, path: str, content: bytes | None) -> int:
         number = self._live[path] = self._next
@@ -275,24 +295,36 @@ def _renamed(names: dict[str, int], change: dict[str, int | None]) -> dict[str, 
     return {name: number for name, number in {**names, **change}.items() if number is not None}
 
 
-def _choices(possible: dict[int, list[_T]]) -> Iterator[dict[int, _T]]:
-    """Every way to take one of the possibilities for each number."""
-    settled = {number: several[0] for number, several in possible.items()}
-    open_numbers = [number for number, several in possible.items() if len(several) > 1]
-    for chosen in product(*(possible[number] for number in open_numbers)):
-        yield {**settled, **dict(zip(open_numbers, chosen, strict=True))}
+def _trees(
+    waiting: list[tuple[str, int]], tree: Tree, chosen: dict[int, int], possible: _Possible
+) -> Iterator[tuple[Tree, dict[int, int]]]:
+    """Every tree below some files and folders, one possibility after the other for each of those that have a name.
 
+    Args:
+        waiting: path and number of what is not in the tree yet.
+        tree: what is in it already.
+        chosen: which possibility was taken for each number, so that two names of one folder hold the same.
+        possible: the possibilities for each number: bytes of a file, names in a folder.
 
-def _grow(tree: Tree, prefix: str, number: int, folders: dict[int, dict[str, int]], files: dict[int, bytes]) -> None:
-    """Adds what is in a folder to a tree. Random parts of temporary names are numbered, so that equal states are equal."""
-    seen = Counter[str]()
-    for name, inner in sorted(folders[number].items()):
-        path = prefix + _stable_name(name, seen)
-        if inner in folders:
-            tree[path] = None
-            _grow(tree, f"{path}/", inner, folders, files)
-        else:
-            tree[path] = files[inner]
+    Yields:
+        The tree, and what was chosen.
+    """
+    waiting, tree, chosen = list(waiting), dict(tree), dict(chosen)
+    while waiting:
+        path, number = waiting.pop()
+        several = possible[number]
+        if len(several) > 1 and number not in chosen:
+            for choice in range(len(several)):
+                yield from _trees([*waiting, (path, number)], tree, {**chosen, number: choice}, possible)
+            return
+        content = several[chosen.setdefault(number, 0)]
+        if path:
+            tree[path] = content if isinstance(content, bytes) else None
+        if isinstance(content, dict):
+            seen = Counter[str]()
+            prefix = f"{path}/" if path else ""
+            waiting += [(prefix + _stable_name(name, seen), inner) for name, inner in sorted(content.items())]
+    yield tree, chosen
 
 
 def _stable_name(name: str, seen: Counter[str]) -> str:

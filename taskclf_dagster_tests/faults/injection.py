@@ -279,8 +279,7 @@ def _repair_a_broken_model(home: Home) -> Call:
 def _repair_a_promotion_cut_off(home: Home) -> Call:
     """The history line is there; policy and pointer are not."""
     promote = _promote(home)
-    with use_file_system(_KilledBeforeThePolicy()), pytest.raises(Killed):
-        promote(home)
+    kill_before("create", "inference_policy", home, promote)
     return lambda home: registry.repair(home, at=LATER + DAY)
 
 
@@ -457,16 +456,23 @@ class FailingFileSystem(FileSystem):
         raise OSError(self._fault.number, os.strerror(self._fault.number), str(path))
 
 
-class _KilledBeforeThePolicy(FailingFileSystem):
-    """Kills the process when it is about to write the inference policy."""
+class _KillBefore(FailingFileSystem):
+    """Kills the process when it is about to make the first call of some name on a path that contains some words."""
 
-    def __init__(self) -> None:
-        super().__init__(0, FAULTS["killed"])
+    def __init__(self, name: str, words: str, inner: FileSystem | None) -> None:
+        super().__init__(0, FAULTS["killed"], inner)
+        self._name, self._words = name, words
 
-    def create(self, path: Path, content: bytes | Callable[[Path], object]) -> None:
-        if "inference_policy" in path.name:
+    def _do(self, name: str, path: Path, call: Callable[[], object], half: Callable[[], object] | None = None) -> None:
+        if self._fail_at == 0 and name == self._name and self._words in str(path):
             self._fail_at = len(self.calls) + 1
-        super().create(path, content)
+        super()._do(name, path, call, half)
+
+
+def kill_before(name: str, words: str, home: Home, call: Call, inner: FileSystem | None = None) -> None:
+    """Makes a call in a process that is killed just before it would have changed a certain file in a certain way."""
+    with use_file_system(_KillBefore(name, words, inner)), pytest.raises(Killed):
+        call(home)
 
 
 def _half(content: bytes) -> bytes:

@@ -165,7 +165,7 @@ def active_pointer(
 
 def _tidy(context: dg.AssetExecutionContext, home: Home, decision: PromotionDecision, at: datetime, *, promoted: bool) -> None:
     """Removes what retention no longer keeps; promoted bundles only after a promotion, so that anything else leaves models/ as it is."""
-    config = decision.config
+    config = decision.settings
     try:
         removed = prune(home, keep_versions=config.keep_versions, keep_rejected=config.keep_rejected, at=at, promoted=promoted).remove
     except (OSError, TaskclfDagsterError) as error:  # the decision stands; the next run tidies up

@@ -1,0 +1,320 @@
+"""The jobs `rollback` and `approve`: the launch form, what becomes of the pointer, what a person sees, and what a refusal leaves."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dagster._core.errors import DagsterConfigMappingFunctionError
+
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.resources import ClockResource, HomeResource
+from taskclf_dagster.domain.decision import PromotionDecision
+from taskclf_dagster.domain.fsck import check_registry
+from taskclf_dagster.domain.hashing import frame_digest
+from taskclf_dagster.domain.history import read_history
+from taskclf_dagster.domain.pointer import read_active
+from taskclf_dagster.domain.snapshot import read_snapshot_rows
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents, snapshot_rows
+from taskclf_dagster_tests.registry_scenario import NEXT, judged, promoted
+from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home
+
+POINTER = dg.AssetKey("active_pointer")
+LATER = AT + 5 * DAY
+SNAPSHOT = "artifacts/snapshots/0a963156a3de73d5"
+
+
+@dataclass(frozen=True)
+class Office:
+    """A home, and the instance in which its jobs are recorded."""
+
+    home: Home
+    instance: dg.DagsterInstance
+
+    def launch(self, job: str, **form: object) -> dg.ExecuteInProcessResult:
+        definitions = build_definitions(home=HomeResource(root=str(self.home.root)), clock=ClockResource(fixed=LATER.isoformat()))
+        return definitions.resolve_job_def(job).execute_in_process(run_config=form, instance=self.instance, raise_on_error=False)
+
+    def active(self) -> str | None:
+        pointer = read_active(self.home)
+        return None if pointer is None else pointer.name
+
+    def damage(self) -> list[str]:
+        return [finding.words for finding in check_registry(self.home) if finding.severity == "damage"]
+
+    def moves_of(self, result: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:
+        """What the run reported on the asset's page, as the instance has it."""
+        records = self.instance.fetch_materializations(POINTER, limit=100).records
+        return [record.asset_materialization for record in records if record.run_id == result.run_id and record.asset_materialization]
+
+    def tags(self, result: dg.ExecuteInProcessResult) -> dict[str, str]:
+        run = self.instance.get_run_by_id(result.run_id)
+        assert run is not None
+        return dict(run.tags)
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A real one, in SQLite, for all tests of this file: to make one takes seconds."""
+    with dg.instance_for_test() as made:
+        yield made
+
+
+@pytest.fixture
+def office(tmp_path: Path, instance: dg.DagsterInstance) -> Office:
+    """Three models ran, the newest of them runs."""
+    return Office(promoted(make_home(tmp_path), OLD, MID, NEW), instance)
+
+
+def _awaiting(home: Home, **options: object) -> PromotionDecision:
+    """A challenger that a person has to approve, with the snapshot it was judged on; or one that was decided about otherwise."""
+    folder = home.root / SNAPSHOT
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pandas(snapshot_rows(), preserve_index=False), folder / "windows.parquet")
+    about: dict[str, object] = {"auto_promote": False, "as_of": AS_OF + DAY, "dataset_digest": frame_digest(read_snapshot_rows(folder))}
+    return judged(home, NEXT, **{**about, **options})
+
+
+def _error(result: dg.ExecuteInProcessResult) -> list[str]:
+    """The classes and messages of the failed step's error and its causes."""
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    error, words = event.step_failure_data.error, []
+    while error is not None:
+        words.append(error.message.strip())
+        error = error.cause
+    return words
+
+
+# --- rollback -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_rollback_goes_back_to_the_model_before_in_one_record_and_blocks_what_it_left(office: Office) -> None:
+    records = len(read_history(office.home).entries)
+    result = office.launch("rollback", reason="it sees meetings everywhere")
+    assert result.success
+    assert office.active() == MID
+    history = read_history(office.home)
+    last = history.entries[-1]
+    assert len(history.entries) == records + 1
+    assert (last.action, last.reason, last.run_id, last.at) == ("rollback", "it sees meetings everywhere", result.run_id, LATER)
+    assert set(history.blocked) == {NEW}
+    assert office.damage() == []
+
+
+def test_rollback_goes_to_the_model_that_was_named(office: Office) -> None:
+    assert office.launch("rollback", to=OLD, reason="the last two are worse").success
+    assert office.active() == OLD
+
+
+def test_rollback_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_run(office: Office) -> None:
+    result = office.launch("rollback", reason="it sees meetings everywhere")
+    (move,) = office.moves_of(result)
+    shown = {name: value.value for name, value in move.metadata.items()}
+    sequence = read_history(office.home).sequence
+    assert shown == {"model_id": MID, "reason": "it sees meetings everywhere", "record": sequence}
+    assert move.description == "it sees meetings everywhere"
+    assert office.tags(result)["taskclf/model"] == MID
+
+
+def test_rollback_a_second_time_goes_back_further_never_to_what_was_left(office: Office) -> None:
+    office.launch("rollback", reason="one")
+    assert office.launch("rollback", reason="two").success
+    assert office.active() == OLD
+    assert set(read_history(office.home).blocked) == {NEW, MID}
+
+
+REFUSED_ROLLBACKS = {
+    "what runs now": ({"to": NEW}, f"Rolling back to {NEW} is refused: it is what taskclf runs now."),
+    "no such model": ({"to": "2020-01-01_000000_run-0000"}, "Rolling back to 2020-01-01_000000_run-0000 is refused: invalid: missing"),
+    "out of models/": ({"to": "../artifacts"}, "Rolling back to ../artifacts is refused: invalid: model_dir must stay within the home."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_ROLLBACKS)
+def test_a_rollback_that_is_refused_is_a_red_run_with_our_words_and_changes_nothing(office: Office, case: str) -> None:
+    form, words = REFUSED_ROLLBACKS[case]
+    before = contents(office.home.root)
+    result = office.launch("rollback", reason="because", **form)
+    assert not result.success
+    assert any(words in message for message in _error(result)), _error(result)
+    assert any("RegistryRefusedError" in message for message in _error(result))
+    assert contents(office.home.root) == before
+    assert office.moves_of(result) == []
+    assert "taskclf/model" not in office.tags(result)
+
+
+def test_with_nothing_to_go_back_to_a_rollback_is_refused_and_models_stay_byte_for_byte(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    office = Office(promoted(make_home(tmp_path), NEW), instance)
+    before = contents(office.home.models)
+    result = office.launch("rollback", reason="because")
+    assert not result.success
+    assert any("the history has no other model that can run. Run a retrain instead." in message for message in _error(result))
+    assert contents(office.home.models) == before
+
+
+def test_a_model_that_a_rollback_left_is_not_gone_back_to(office: Office) -> None:
+    office.launch("rollback", reason="one")
+    before = contents(office.home.root)
+    result = office.launch("rollback", to=NEW, reason="two")
+    assert not result.success
+    assert any(f"an earlier rollback left it. `taskclf-dagster unblock {NEW}` allows it again." in message for message in _error(result))
+    assert contents(office.home.root) == before
+
+
+# --- approve ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_approve_promotes_what_awaited_approval_and_the_record_says_that_a_person_did(office: Office) -> None:
+    decision = _awaiting(office.home)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    assert result.success, _error(result)
+    assert office.active() == NEXT
+    last = read_history(office.home).entries[-1]
+    assert (last.action, last.decision_id, last.run_id) == ("promote", decision.decision_id, result.run_id)
+    assert (last.reason or "").startswith("approved by a person. ")
+    assert office.damage() == []
+
+
+def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_run(office: Office) -> None:
+    decision = _awaiting(office.home)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    (move,) = office.moves_of(result)
+    shown = {name: value.value for name, value in move.metadata.items()}
+    words = f"decision {decision.decision_id} was approved"
+    assert shown == {"model_id": NEXT, "reason": words, "record": read_history(office.home).sequence}
+    assert office.tags(result)["taskclf/model"] == NEXT
+
+
+def test_approve_a_second_time_changes_nothing(office: Office) -> None:
+    decision = _awaiting(office.home)
+    office.launch("approve", decision_id=decision.decision_id)
+    before = contents(office.home.models)
+    office.launch("approve", decision_id=decision.decision_id)
+    assert contents(office.home.models) == before
+
+
+def _edit_snapshot(home: Home) -> None:
+    path = home.root / SNAPSHOT / "windows.parquet"
+    rows = pq.read_table(path).to_pandas()
+    rows.loc[0, "keys_per_min"] += 1
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path)
+
+
+def _edit_bundle(home: Home) -> None:
+    with (home.challengers / NEXT / "metrics.json").open("a", encoding="utf-8") as file:
+        file.write("\n")
+
+
+def _edit_pointer(home: Home) -> None:
+    home.active_pointer.write_text(home.active_pointer.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+
+
+CHANGED = {
+    "the snapshot": (_edit_snapshot, "what it was judged on changed: snapshot 0a963156a3de73d5 holds other rows than it did"),
+    "the bundle": (_edit_bundle, "is not the one that was judged: metrics.json changed"),
+    "the pointer": (_edit_pointer, "active.json or inference_policy.json changed since the decision"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_decision_that_no_longer_fits_is_not_approved_and_models_stay_byte_for_byte(office: Office, case: str) -> None:
+    change, words = CHANGED[case]
+    decision = _awaiting(office.home)
+    change(office.home)
+    before = contents(office.home.models)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    assert not result.success
+    assert any(words in message for message in _error(result)), _error(result)
+    assert any("DecisionNotVerifiedError" in message for message in _error(result))
+    assert contents(office.home.models) == before
+    assert office.moves_of(result) == []
+
+
+@pytest.mark.parametrize("name", ["2020-01-01_000000_00000000", "../decisions"])
+def test_an_unknown_decision_is_refused_with_how_to_find_the_right_one(office: Office, name: str) -> None:
+    before = contents(office.home.root)
+    result = office.launch("approve", decision_id=name)
+    assert not result.success
+    assert any(
+        f"There is no decision '{name}'" in message and "`taskclf-dagster history` lists them" in message for message in _error(result)
+    )
+    assert contents(office.home.root) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ({"gates": all_gates(macro_f1="FAIL")}, "REJECT"),
+        ({"gates": all_gates(reproducible="INCONCLUSIVE")}, "HOLD"),
+        ({"auto_promote": True}, "PROMOTE"),
+        ({"dry_run": True}, "AWAITING_APPROVAL (dry run)"),
+    ],
+    ids=["rejected", "held", "promoted by itself", "dry"],
+)
+def test_only_a_decision_that_awaits_approval_can_be_approved(office: Office, options: dict[str, object], outcome: str) -> None:
+    decision = _awaiting(office.home, **options)
+    assert decision.outcome == outcome
+    before = contents(office.home.models)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    assert not result.success
+    assert any(f"it does not await approval: {outcome}" in message for message in _error(result)), _error(result)
+    assert contents(office.home.models) == before
+    assert office.moves_of(result) == []
+
+
+# --- The launch forms -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def jobs() -> dict[str, dg.JobDefinition]:
+    definitions = build_definitions()
+    return {name: definitions.resolve_job_def(name) for name in ("rollback", "approve")}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("rollback", {"reason": "because"}), ("rollback", {"to": OLD, "reason": "because"}), ("approve", {"decision_id": "d-1"})],
+)
+def test_a_right_form_is_flat(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object]) -> None:
+    dg.validate_run_config(jobs[name], form)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("rollback", {}),
+        ("rollback", {"to": OLD}),
+        ("rollback", {"reason": 7}),
+        ("rollback", {"reason": "because", "too": OLD}),
+        ("rollback", {"ops": {"roll_back": {"config": {"reason": "because"}}}}),
+        ("approve", {}),
+        ("approve", {"decision_id": 7}),
+        ("approve", {"decision_id": "d-1", "force": True}),
+    ],
+)
+def test_a_wrong_form_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object]) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(jobs[name], form)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "field"), [("rollback", {"reason": ""}, "reason"), ("approve", {"decision_id": ""}, "decision_id")]
+)
+def test_an_empty_field_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object], field: str) -> None:
+    with pytest.raises(DagsterConfigMappingFunctionError) as caught:
+        dg.validate_run_config(jobs[name], form)
+    assert field in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", ["rollback", "approve"])
+def test_each_job_runs_in_one_process_in_the_pool_of_the_retrains_and_explains_itself(jobs: dict[str, dg.JobDefinition], name: str) -> None:
+    job = jobs[name]
+    assert job.executor_def.name == "in_process"
+    assert {node.definition.pool for node in job.graph.nodes} == {"retrain"}
+    assert len(job.description or "") > 40
