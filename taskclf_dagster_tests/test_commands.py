@@ -171,7 +171,7 @@ def test_rollback_goes_to_the_model_that_was_named(registry: Home) -> None:
 REFUSED: dict[str, tuple[list[str], str, str]] = {
     "what runs now": (["--to", NEW], "it is what taskclf runs now", "`taskclf-dagster list` shows them"),
     "no such model": (["--to", UNKNOWN], "invalid: missing model.txt", "Name another model"),
-    "out of models/": (["--to", "../artifacts"], "model_dir must stay within the home", "Name another model"),
+    "out of models/": (["--to", "../artifacts"], "it is not the id of a model", "`taskclf-dagster list` shows them"),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from taskclf_dagster.domain.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.files import read_json_object
 from taskclf_dagster.domain.history import read_history
-from taskclf_dagster.domain.pointer import read_active, resolve_model_dir
+from taskclf_dagster.domain.pointer import MAX_POINTER_BYTES, read_active, resolve_model_dir
 from taskclf_dagster.domain.selection import ExclusionRecord, find_best_loadable_model
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -122,7 +122,7 @@ def _last_known_good(home: Home, broken: str | None, warnings: list[str]) -> Cha
 
 def _best_by_rank(home: Home, warnings: list[str]) -> Champion:
     """The best bundle by stored score; without any, none, or unreadable where the history says that there was one."""
-    best, report = find_best_loadable_model(home.models)
+    best, report = find_best_loadable_model(home.models, blocked=read_history(home).blocked)
     warnings.extend(f"{record.path} is left out: {record.reason}" for record in report.excluded)
     if best is not None:
         reason = "no pointer and no model of a history that loads: the best by stored validation score"
@@ -150,7 +150,7 @@ def _read_policy_dir(home: Home, warnings: list[str]) -> str | None:
     if not home.inference_policy.exists():
         return None
     try:
-        model_dir = read_json_object(home.inference_policy).get("model_dir")
+        model_dir = read_json_object(home.inference_policy, max_bytes=MAX_POINTER_BYTES).get("model_dir")
     except UnreadableFileError as error:
         warnings.append(f"{error} The active pointer is used instead.")
         return None

@@ -4,6 +4,7 @@ Figures come from `comparison` and `evidence`; the candidate gates and what a ga
 is decided in `decision`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from taskclf_dagster.domain.comparison import AnchorComparison, Comparison
@@ -132,7 +133,7 @@ def _anchor(anchors: Sequence[AnchorComparison], config: RetrainConfig) -> _Verd
     if not differences:
         found = f"none of the {len(anchors)} models that ran lately can be compared with" if anchors else "no model ran lately"
         raise NoVerdictError("NOT_APPLICABLE", found)
-    worst = min(differences, key=lambda name: differences[name])
+    worst = min(differences, key=lambda name: (math.isfinite(differences[name]), differences[name]))  # no number first: an ERROR
     observed, passed, detail = floor(differences[worst], 0.0 - config.allowed_below_anchor)
     return observed, passed, f"beside {worst}: {detail}"
 
@@ -141,7 +142,7 @@ def _groups(groups: Sequence[GroupEvidence], what: str, config: RetrainConfig) -
     judged = {group.name: group for group in groups if group.judged and group.adjusted_p is not None}
     if not judged:
         raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {config.min_user_days} labelled user-days among those compared")
-    worst = min(judged.values(), key=lambda group: (group.adjusted_p or 0.0, group.difference or 0.0))
+    worst = min(judged.values(), key=lambda group: (math.isfinite(group.adjusted_p or 0.0), group.adjusted_p, group.difference or 0.0))
     observed, passed, _ = floor(worst.adjusted_p, config.significance)
     words = f"{worst.name}: {worst.difference:+.4f}, p {observed:.3f} of being worse by more than {config.clearly_worse_margin:g}"
     return observed, passed, f"{words} ({len(judged)} judged)"

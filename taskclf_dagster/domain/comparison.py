@@ -183,6 +183,13 @@ def compare_with_anchor(
     )
 
 
+def unscored_anchor(model_id: str, *, ran_at: datetime, problem: str) -> AnchorComparison:
+    """An anchor that could not be scored: it stops nobody, but the record says so."""
+    return AnchorComparison(
+        model_id=model_id, ran_at=ran_at, windows=0, challenger_macro_f1=None, anchor_macro_f1=None, difference=None, detail=problem
+    )
+
+
 def find_inconsistencies(comparison: Comparison) -> list[str]:
     """Counts of a comparison that contradict each other, whatever was computed from them."""
     exclusion, flips = comparison.exclusion, comparison.flips

@@ -16,6 +16,7 @@ from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, comp
 from taskclf_dagster.domain.feasibility import Feasibility
 from taskclf_dagster.domain.files import Record, canonical_json, json_hash, read_json_object, write_text
 from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, find_contradictions
+from taskclf_dagster.domain.reproduction import is_proof_wanted
 from taskclf_dagster.errors import DecisionNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig, complete_config
@@ -182,20 +183,33 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
     Returns:
         What does not hold, one sentence each.
     """
-    findings = []
+    findings: list[str] = []
     if _content_hash(decision) != decision.decision_hash:
         findings.append("decision_hash does not match the contents: the record was changed after it was made")
     if decision.decision_id != _decision_id(decision.as_of, decision.decision_hash):
         findings.append("decision_id is not the one made of as_of and decision_hash: the record was changed after it was made")
-    settings = decision.settings
+    try:
+        findings.extend(_find_contradictions(decision))
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a policy or a count that no run ever had
+        findings.append(f"it cannot be computed again: {type(error).__name__}: {str(error).splitlines()[0]}")
+    names = [gate.name for gate in decision.gates]
+    findings.extend(f"gate {name} appears {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1)
+    return findings
+
+
+def _find_contradictions(decision: PromotionDecision) -> list[str]:
+    """A verdict that does not follow from the gates, and gates that do not follow from their numbers, the policy or the counts."""
+    settings, findings = decision.settings, []
     verdict, reason = decide(decision.gates, decision.feasibility, auto_promote=settings.auto_promote, required=decision.required_gates)
     if verdict != decision.verdict:
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
     findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], settings))
-    findings.extend(_find_unfounded(decision))
-    names = [gate.name for gate in decision.gates]
-    findings.extend(f"gate {name} appears {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1)
-    return findings
+    excused = {gate.name for gate in decision.gates if gate.status == "NOT_APPLICABLE"}
+    if "reproducible" in excused and is_proof_wanted(settings, windows=sum(decision.split.values())):
+        findings.append("gate reproducible does not apply, but the policy wants the proof")
+    if "beats_lookup_baseline" in excused and settings.require_baseline_improvement:
+        findings.append("gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")
+    return [*findings, *_find_unfounded(decision)]
 
 
 def _find_unfounded(decision: PromotionDecision) -> list[str]:

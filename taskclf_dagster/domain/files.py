@@ -7,11 +7,12 @@ files mean belongs to the modules that call this.
 import errno
 import hashlib
 import json
+import math
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -153,7 +154,18 @@ def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str
         raise UnreadableFileError(path, str(error), fix) from error
     if not isinstance(value, dict):
         raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", fix)
-    return value
+    return cast("dict[str, object]", presentable(value))
+
+
+def presentable(value: object) -> object:
+    """A JSON value without what JSON has not: other programs write NaN and halves of characters, which we could not write again."""
+    if isinstance(value, dict):
+        return {key: presentable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [presentable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 @contextmanager

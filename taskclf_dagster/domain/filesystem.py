@@ -3,6 +3,7 @@
 What the calls are for belongs to `files` and the modules above it. Reading needs no seam.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 from taskclf_dagster.errors import RegistryBusyError, UnsafeFileSystemError
 
 LOCK_TIMEOUT_SECONDS = 60.0
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
 class FileSystem:
@@ -90,6 +92,8 @@ class FileSystem:
         except Timeout as error:
             raise RegistryBusyError(path, LOCK_TIMEOUT_SECONDS) from error
         except (NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+                raise
             raise UnsafeFileSystemError(path, f"it has no file locks ({error})") from error
         try:
             _require_exclusive(path)

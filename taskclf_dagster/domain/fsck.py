@@ -165,8 +165,10 @@ def _check_leftovers(home: Home, history: History) -> Iterator[RegistryFinding]:
         yield _warning("P2", f"{home.staging.name} holds what a change that was cut off left", "The next change, or repair, removes it")
     for path in sorted(home.models.glob(f".*{TEMPORARY}")):
         yield _warning("P2", f"{path.name} is left of a write that was cut off", "The next change, or repair, removes it")
-    if read_cursor(home) < history.sequence:
-        yield _warning("P9", f"events of records after {read_cursor(home)} were not written yet", "The next change, or repair, writes them")
+    if read_cursor(home, history) < history.sequence:
+        yield _warning(
+            "P9", f"events of records after {read_cursor(home, history)} were not written yet", "The next change, or repair, writes them"
+        )
 
 
 def _damage(promise: str, words: str, fix: str) -> RegistryFinding:

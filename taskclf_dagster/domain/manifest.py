@@ -12,6 +12,8 @@ from taskclf_dagster.errors import UnreadableFileError
 
 MANIFEST = "MANIFEST.json"
 MANIFEST_VERSION = 1
+REQUIRED = ("model.txt", "metadata.json", "metrics.json", "confusion_matrix.csv", "categorical_encoders.json")
+"""What a bundle consists of at least (contract, section 7)."""
 
 
 class ManifestEntry(Record):
@@ -54,8 +56,12 @@ def read_manifest(folder: Path) -> Manifest | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
+    document = read_json_object(path)
+    if document.get("version", MANIFEST_VERSION) != MANIFEST_VERSION:
+        known = f"it has version {document.get('version')}, this program knows {MANIFEST_VERSION}"
+        raise UnreadableFileError(path, known, "Use the program that wrote it")
     try:
-        return Manifest.model_validate(read_json_object(path))
+        return Manifest.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         raise UnreadableFileError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "Restore the bundle or roll back") from error
@@ -67,10 +73,11 @@ def find_manifest_problem(folder: Path) -> str | None:
         manifest = read_manifest(folder)
         if manifest is None:
             return None
-        if manifest.version != MANIFEST_VERSION:
-            return f"{MANIFEST} has version {manifest.version}, this program knows {MANIFEST_VERSION}"
         if manifest.model_id != folder.name:
             return f"{MANIFEST} is of {manifest.model_id}"
+        unnamed = [name for name in REQUIRED if name not in manifest.files]
+        if unnamed:
+            return f"{MANIFEST} does not name {', '.join(unnamed)}"
         for name, entry in manifest.files.items():
             path = folder / name
             if not path.is_file():

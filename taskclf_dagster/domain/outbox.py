@@ -4,7 +4,7 @@ An event has the same id however often it is written. Delivering events to anyon
 """
 
 from taskclf_dagster.domain.files import read_json_object, write_json
-from taskclf_dagster.domain.history import ActiveHistoryEntry, History
+from taskclf_dagster.domain.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -20,23 +20,26 @@ _CURSOR = "written_through.json"
 
 def write_events(home: Home, history: History) -> None:
     """Writes the events of all own changes behind the cursor, then moves the cursor."""
-    done = read_cursor(home)
+    done = read_cursor(home, history)
     if history.sequence <= done:
         return
     for entry in history.moves:
         if entry.sequence is not None and entry.sequence > done:
             event = build_event(entry)
             write_json(home.outbox / f"{event['eventId']}.json", event)
-    write_json(home.outbox / _CURSOR, {"sequence": history.sequence})
+    last = max((entry for entry in history.entries if not entry.foreign), key=lambda entry: entry.sequence or 0)
+    write_json(home.outbox / _CURSOR, {"sequence": last.sequence, "checksum": last.checksum})
 
 
-def read_cursor(home: Home) -> int:
-    """The number of the last history record whose event was written; 0 where that is not known, so that events come again."""
+def read_cursor(home: Home, history: History | None = None) -> int:
+    """The number of the last record whose event was written; 0 where that record is not in this history, so that events come again."""
     try:
-        sequence = read_json_object(home.outbox / _CURSOR).get("sequence")
+        cursor = read_json_object(home.outbox / _CURSOR)
     except UnreadableFileError:
         return 0
-    return sequence if isinstance(sequence, int) else 0
+    known = {(entry.sequence, entry.checksum) for entry in (history or read_history(home)).entries if not entry.foreign}
+    sequence = cursor.get("sequence")
+    return sequence if isinstance(sequence, int) and (sequence, cursor.get("checksum")) in known else 0
 
 
 def build_event(entry: ActiveHistoryEntry) -> dict[str, object]:

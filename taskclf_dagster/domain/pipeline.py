@@ -12,7 +12,7 @@ from taskclf_dagster.domain.cadence import LastDecided, read_last_decided, write
 from taskclf_dagster.domain.challenger import ChallengerModel
 from taskclf_dagster.domain.changes import ChangePreview, preview_changes
 from taskclf_dagster.domain.comparative_gates import check_regression_gates
-from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, compare, compare_with_anchor, derive_seed
+from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, compare, compare_with_anchor, derive_seed, unscored_anchor
 from taskclf_dagster.domain.decision import REQUIRED_GATES, JudgedModel, PromotionDecision, decide, save_decision, seal
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
@@ -215,18 +215,14 @@ def _compare(
             config=config,
             seed=derive_seed(snapshot.dataset_digest, [champion.files, challenger.files], config),
         )
-    anchors = [
-        compare_with_anchor(
-            rows,
-            ours,
-            load_predictions(home.root / anchor.predictions_path),
-            (bundle, parse_bundle(resolve_model_dir(home, anchor.path))),
-            ran_at=anchor.ran_at,
-            config=config,
-        )
-        for anchor in champion.anchors
-        if anchor.predictions_path is not None
-    ]
+    anchors = []
+    for anchor in champion.anchors:
+        if anchor.predictions_path is None:
+            anchors.append(unscored_anchor(anchor.model_id, ran_at=anchor.ran_at, problem=anchor.problem or "it could not be scored"))
+            continue
+        theirs = load_predictions(home.root / anchor.predictions_path)
+        pair = bundle, parse_bundle(resolve_model_dir(home, anchor.path))
+        anchors.append(compare_with_anchor(rows, ours, theirs, pair, ran_at=anchor.ran_at, config=config))
     return comparison, anchors
 
 

@@ -3,14 +3,13 @@
 Nothing here writes. What changes the pointer is `registry`; what happened to it is `history`.
 """
 
-import math
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from taskclf_dagster.domain.files import bytes_hash_or_none, read_json_object
+from taskclf_dagster.domain.files import bytes_hash_or_none, presentable, read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -38,7 +37,7 @@ class ActivePointer(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _can_be_written_again(cls, value: object) -> object:
-        return _presentable(value)
+        return presentable(value)
 
     @property
     def document(self) -> dict[str, object]:
@@ -142,14 +141,3 @@ def require_bundle(home: Home, model_id: str) -> Path:
     if folder is None:
         raise BundleError(home.challengers / model_id, "there is no such bundle in models/ or in artifacts/")
     return folder
-
-
-def _presentable(value: object) -> object:
-    """JSON without what JSON has not: other programs write NaN and halves of characters, which we could not write again."""
-    if isinstance(value, dict):
-        return {key: _presentable(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_presentable(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -3,12 +3,14 @@
 Runs under the registry's lock, and every change it makes is a record in the history. Readers never come here.
 """
 
+import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from taskclf_dagster.domain.bundle import load_bundle
-from taskclf_dagster.domain.files import TEMPORARY, bytes_hash_or_none, remove_tree
+from taskclf_dagster.domain.files import TEMPORARY, bytes_hash_or_none, make_folders, move_folder, remove_tree
 from taskclf_dagster.domain.filesystem import file_system
 from taskclf_dagster.domain.history import ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.manifest import read_manifest
@@ -52,6 +54,7 @@ def recover(home: Home, *, at: datetime) -> Recovery:
         home: the taskclf home; its registry lock is held.
         at: the time of records that are made.
     """
+    settle(home)
     recovery = Recovery(read_history(home))
     _mend_tail(home, recovery)
     _sweep(home, recovery)
@@ -59,9 +62,23 @@ def recover(home: Home, *, at: datetime) -> Recovery:
     _adopt_foreign(home, recovery, at)
     _repair_pointer(home, recovery, at)
     _acknowledge_damage(home, recovery, at)
-    if recovery.done or read_cursor(home) < recovery.history.sequence:
+    if recovery.done or read_cursor(home, recovery.history) < recovery.history.sequence:
         finish(home, recovery.history, at=at)
     return recovery
+
+
+def settle(home: Home) -> None:
+    """Makes durable what a process that was killed wrote and did not sync, because what follows acts on it.
+
+    A bundle that was moved is synced where it went before where it came from, so that it cannot be in neither.
+    """
+    fs = file_system()
+    if home.active_history.exists():
+        fs.sync_file(home.active_history)
+    moved = (home.rejected_models, home.pending_models, home.challengers)
+    for folder in (home.models, home.decisions, *moved, home.artifacts, home.root):
+        if folder.is_dir():
+            fs.sync_folder(folder)
 
 
 def find_last_known_good(home: Home, history: History, *, but: str | None = None) -> ActivePointer | None:
@@ -91,17 +108,29 @@ def _mend_tail(home: Home, recovery: Recovery) -> None:
 
 def _sweep(home: Home, recovery: Recovery) -> None:
     """Removes staged files, temporary files, and bundles whose promotion never began, as long as the challenger itself is there."""
-    left = [home.staging] if home.staging.exists() else []
-    left += [path for path in home.models.glob(f".*{TEMPORARY}") if path.is_file()]
+    left = [path for folder in (home.models, home.outbox) for path in folder.glob(f".*{TEMPORARY}") if path.is_file()]
     named = {entry.new.model_dir for entry in recovery.history.entries if entry.new is not None}
     named |= {str((read_policy(home) or {}).get("model_dir")), _active_dir(home)}
-    for folder in home.models.iterdir():
-        if f"{home.models.name}/{folder.name}" not in named and _is_copy_of_challenger(home, folder.name):
-            left.append(folder)
+    left += [
+        folder
+        for folder in home.models.iterdir()
+        if f"{home.models.name}/{folder.name}" not in named and _is_copy_of_challenger(home, folder.name)
+    ]
     for path in left:
-        remove_tree(path)
-        if path != home.staging:
-            recovery.done.append(f"removed {path.name}, left by a change that was cut off")
+        take_out(home, path)
+        recovery.done.append(f"removed {path.name}, left by a change that was cut off")
+    if home.staging.exists():
+        remove_tree(home.staging)
+
+
+def take_out(home: Home, path: Path) -> None:
+    """Removes a file, or a bundle: out of models/ in one rename first, so that nobody ever finds half of it there."""
+    if path.is_dir():
+        make_folders(home.staging)
+        target = home.staging / f"{path.name}.{uuid.uuid4().hex}.out"
+        move_folder(path, target)
+        path = target
+    remove_tree(path)
 
 
 def _is_copy_of_challenger(home: Home, model_id: str) -> bool:

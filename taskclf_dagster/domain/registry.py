@@ -34,7 +34,7 @@ from taskclf_dagster.domain.pointer import (
     read_active,
     resolve_model_dir,
 )
-from taskclf_dagster.domain.recovery import Recovery, find_last_known_good, recover
+from taskclf_dagster.domain.recovery import Recovery, find_last_known_good, recover, settle, take_out
 from taskclf_dagster.domain.snapshot import find_snapshot_problem
 from taskclf_dagster.domain.transition import build_policy, commit, metrics_of
 from taskclf_dagster.errors import BundleError, DecisionNotFoundError, DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
@@ -77,11 +77,10 @@ def promote(
         old = _read_usable(home)
         try:
             staged = target if source == target else _stage(home, source, decision)
+            model = _load_judged_bundle(staged, decision, history)
             if not (staged / MANIFEST).exists():
                 write_atomic(staged / MANIFEST, _manifest(staged, decision))
-            model = _load_judged_bundle(staged, decision, history)
-            if read_decision(home, decision.decision_id) != decision:
-                save_decision(home, decision)
+            save_decision(home, decision)
             if staged != target:
                 move_folder(staged, target)
             _require_unmoved(home, decision, target, settled)
@@ -210,6 +209,7 @@ def put_aside(home: Home, decision: PromotionDecision) -> Path:
     if findings:
         raise DecisionNotVerifiedError(decision.decision_id, findings)
     with write_lock(home):
+        settle(home)
         built, target = home.challengers / decision.challenger.model_id, decision.destination(home)
         if built.is_dir():  # else it lies there already, or was promoted since
             move_folder(built, target)
@@ -284,12 +284,12 @@ def _find_what_moved_on(home: Home, decision: PromotionDecision) -> list[str]:
     later = find_later_decision(home, decision)
     if later is not None:
         findings.append(f"decision {later.decision_id} was made on later labels")
-    if decision.champion is not None and decision.champion_dir is not None:
+    if decision.champion is not None:
         try:
-            files = bundle_hashes(resolve_model_dir(home, decision.champion_dir))
+            files = bundle_hashes(resolve_model_dir(home, decision.champion_dir or ""))
         except (BundleError, OSError):
             files = {}
-        if files != decision.champion.files:
+        if not files or files != decision.champion.files:
             findings.append(f"champion {decision.champion.model_id} is not the bundle that was compared with")
     return findings
 
@@ -323,8 +323,7 @@ def _unstage(home: Home, source: Path, target: Path) -> None:
     """Empties models/.staging; takes a bundle out of models/ again that was put there in vain, in one rename."""
     named = any(entry.new is not None and entry.new.name == target.name for entry in read_history(home).entries)
     if source != target and target.is_dir() and not named:
-        make_folders(home.staging)
-        move_folder(target, home.staging / f"{target.name}.out")
+        take_out(home, target)
     if home.staging.exists():
         remove_tree(home.staging)
 

@@ -166,16 +166,17 @@ def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainCon
             report, predictions = _score(home, champion.model, own, snapshot, config=config, num_threads=num_threads)
             _, leakage = find_leaked(rows[np.isin(hash_row_keys(rows), predictions.key)], champion.model.bundle)
         except BundleError as error:
-            return described.model_copy(update={"state": "unreadable", "reason": error.reason})
-        own_id, own_path = report.model_id, report.predictions_path
-        described = described.model_copy(
-            update={
-                "report": report,
-                "windows_without_features": missing,
-                "windows_trained_on": leakage.trained_on,
-                "trained_on_evidence": leakage.evidence,
-            }
-        )
+            described = described.model_copy(update={"state": "unreadable", "reason": error.reason})
+        else:
+            own_id, own_path = report.model_id, report.predictions_path
+            described = described.model_copy(
+                update={
+                    "report": report,
+                    "windows_without_features": missing,
+                    "windows_trained_on": leakage.trained_on,
+                    "trained_on_evidence": leakage.evidence,
+                }
+            )
     anchors = []
     for model_id, ran_at in find_anchors(history, as_of=snapshot.as_of):
         anchor = AnchorReport(

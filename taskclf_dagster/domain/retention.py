@@ -5,7 +5,7 @@ receipts name. Which models are anchors is decided in `anchor`.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +13,10 @@ from taskclf_dagster.domain.anchor import find_anchors
 from taskclf_dagster.domain.bundle import METADATA, parse_bundle
 from taskclf_dagster.domain.cadence import read_last_decided
 from taskclf_dagster.domain.decision import PromotionDecision, find_later_decision, list_decisions
-from taskclf_dagster.domain.files import Record, make_folders, move_folder, read_json_object, remove_tree
+from taskclf_dagster.domain.files import Record, read_json_object, remove_tree
 from taskclf_dagster.domain.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.pointer import ActivePointer, is_model_id, pointer_state, read_active, read_policy
-from taskclf_dagster.domain.recovery import find_last_known_good, recover
+from taskclf_dagster.domain.recovery import find_last_known_good, recover, take_out
 from taskclf_dagster.domain.registry import write_lock
 from taskclf_dagster.domain.transition import commit, find_model_problem
 from taskclf_dagster.errors import UnreadableFileError
@@ -70,7 +70,7 @@ def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: dateti
     remove = []
     if promoted:
         remove += _beyond(home, _promoted_folders(home, history), keep_versions, reachable, "promoted")
-    remove += _beyond(home, _rejected_folders(home), keep_rejected, reachable, "rejected")
+    remove += _beyond(home, _rejected_folders(home, at), keep_rejected, reachable, "rejected")
     going = {item.path for item in remove}
     staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
     remove += _unneeded_data(home, history, decisions, staying)
@@ -97,12 +97,11 @@ def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, p
             commit(home, note, history)
         for item in plan.remove:
             path = home.root / item.path
-            if item.kind == "promoted":  # out of models/ in one rename, so that nobody ever finds half a bundle there
-                make_folders(home.staging)
-                move_folder(path, home.staging / f"{item.name}.out")
-                path = home.staging / f"{item.name}.out"
-            remove_tree(path)
-        if models:
+            if item.kind == "promoted":
+                take_out(home, path)
+            else:
+                remove_tree(path)
+        if home.staging.exists():
             remove_tree(home.staging)
         return plan
 
@@ -164,9 +163,12 @@ def _promoted_folders(home: Home, history: History) -> list[Path]:
     return [home.models / name for name in names if (home.models / name).is_dir()]
 
 
-def _rejected_folders(home: Home) -> list[Path]:
+def _rejected_folders(home: Home, at: datetime) -> list[Path]:
+    """Bundles that were never promoted, the newest first; and what a training that was cut off left more than a day ago."""
     folders = (home.rejected_models, home.pending_models, home.challengers)
     found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()]
+    old = (at - timedelta(days=1)).timestamp()
+    found = [path for path in found if not path.name.startswith(".") or path.stat().st_mtime < old]
     return sorted(found, key=lambda path: path.name.lstrip("."), reverse=True)
 
 

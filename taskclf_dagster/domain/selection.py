@@ -4,6 +4,7 @@ Ranking only serves when no pointer and no history tell what runs; it never deci
 different data. The pointer itself belongs to `registry`.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -131,11 +132,14 @@ def find_best_model(models: Path, policy: SelectionPolicy | None = None) -> Sele
     return SelectionReport(ranked=sorted(ranked, key=score, reverse=True), excluded=excluded)
 
 
-def find_best_loadable_model(models: Path) -> tuple[ModelBundle | None, SelectionReport]:
-    """The best ranked bundle that really loads; those that do not are moved to the report's exclusions."""
+def find_best_loadable_model(models: Path, *, blocked: Collection[str] = ()) -> tuple[ModelBundle | None, SelectionReport]:
+    """The best ranked bundle that really loads and is not blocked; the others are moved to the report's exclusions."""
     report = find_best_model(models)
     excluded = list(report.excluded)
     for position, bundle in enumerate(report.ranked):
+        if bundle.model_id in blocked:
+            excluded.append(ExclusionRecord(model_id=bundle.model_id, path=_relative(bundle), reason="a rollback left it"))
+            continue
         try:
             load_bundle(bundle.path)
         except BundleError as error:

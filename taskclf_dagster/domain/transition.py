@@ -57,9 +57,9 @@ def apply(home: Home, entry: ActiveHistoryEntry) -> None:
 
 def finish(home: Home, history: History, *, at: datetime) -> None:
     """What follows a durable change: events, and index.json for information. Neither can undo it; missing events come with the next."""
-    with suppress(OSError):
+    with suppress(OSError, UnsafeFileSystemError):
         write_events(home, history)
-    with suppress(OSError):
+    with suppress(OSError, UnsafeFileSystemError):
         write_index_cache(home, at=at)
 
 

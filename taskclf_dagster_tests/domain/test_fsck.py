@@ -129,7 +129,7 @@ def _lost_waiting(home: Home) -> None:
 
 
 def _stale_cursor(home: Home) -> None:
-    write_json(home.outbox / "written_through.json", {"sequence": 1})
+    write_json(home.outbox / "written_through.json", {"sequence": 1, "checksum": read_history(home).entries[0].checksum})
 
 
 def _blocked_runs(home: Home) -> None:

@@ -100,7 +100,7 @@ DAMAGED_MANIFESTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "with a key too many": (lambda path: edit_json(path, {"colour": "blue"}), "colour: Extra inputs"),
     "with a size that is none": (lambda path: edit_json(path, {"files": {MODEL: {"sha256": "0", "size": "big"}}}), "files.model.txt.size"),
     "of another model": (lambda path: edit_json(path, {"model_id": OLD}), f"{MANIFEST} is of {OLD}"),
-    "of an unknown version": (lambda path: edit_json(path, {"version": 2}), f"{MANIFEST} has version 2, this program knows 1"),
+    "of an unknown version": (lambda path: edit_json(path, {"version": 2}), "it has version 2, this program knows 1"),
     "of no file": (lambda path: edit_json(path, {"files": {}}), MODEL),
 }
 

@@ -252,15 +252,15 @@ REFUSALS: dict[str, tuple[Callable[[Home], object], str, str]] = {
     "a blocked model": (_back_and, NEW, f"an earlier rollback left it. `taskclf-dagster unblock {NEW}` allows it again"),
     "a model without model.txt": (lambda home: (home.models / OLD / MODEL).unlink(), OLD, "missing model.txt"),
     "a model with another leaf": (lambda home: change_a_leaf(home.models / OLD), OLD, "is not the file that MANIFEST.json names"),
-    "a path out of models": (lambda home: write_tiny_bundle(home.rejected_models / NEXT), f"../artifacts/rejected_models/{NEXT}", "home"),
-    "an absolute path": (lambda home: None, "/etc", "missing model.txt"),
+    "a path out of models": (lambda home: write_tiny_bundle(home.rejected_models / NEXT), f"../artifacts/rejected_models/{NEXT}", "it is not the id of a model"),
+    "an absolute path": (lambda home: None, "/etc", "it is not the id of a model"),
     "a link out of the home": (
         lambda home: (home.models / "link").symlink_to(write_tiny_bundle(home.root.parent / "outside" / "evil"), target_is_directory=True),
         "link",
         "must stay within the home",
     ),
-    "no name": (lambda home: None, "", "missing model.txt"),
-    "the folder of models": (lambda home: None, ".", "missing model.txt"),
+    "no name": (lambda home: None, "", "it is not the id of a model"),
+    "the folder of models": (lambda home: None, ".", "it is not the id of a model"),
     "a null byte": (lambda home: None, "a\0b", "not a path"),
 }
 
