@@ -67,7 +67,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     """One retrain without Dagster: the bodies of the assets and of the standalone checks, in the order in which the job runs them."""
     from taskclf_dagster import provenance
     from taskclf_dagster.domain import challenger as training
-    from taskclf_dagster.domain import champion, hashing, labeled, pipeline, registry, reports, snapshot, split
+    from taskclf_dagster.domain import champion, hashing, labeled, pipeline, promotion, reports, snapshot, split
 
     with step("label_windows"):
         record, frame = labeled.label_windows(home, as_of=as_of, config=config)
@@ -109,7 +109,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     if decision.verdict != "PROMOTE" or reason is not None:
         raise SystemExit(f"The benchmark needs a promotion, but got {decision.verdict}: {reason or decision.reason}")
     with step("promote"):
-        registry.promote(home, decision, at=as_of)
+        promotion.promote(home, decision, at=as_of)
     with step(CHECK + "pointer_and_history"):
         champion.find_pointer_problem(home)
         champion.find_history_disagreement(home)

@@ -46,6 +46,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except TaskclfDagsterError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(f"{error}. What runs is as it was; `taskclf-dagster registry fsck` checks it.") from error
 
 
 @click.group(cls=_Group)

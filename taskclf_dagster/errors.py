@@ -74,8 +74,9 @@ class BundleError(TaskclfDagsterError):
 class SnapshotError(TaskclfDagsterError):
     """A dataset snapshot is missing or its contents do not match its hash."""
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"Dataset snapshot {path} cannot be used: {reason.rstrip('.')}. Materialize dataset_snapshot again.")
+    def __init__(self, path: Path, reason: str, fix: str = "Materialize dataset_snapshot again") -> None:
+        self.reason = reason
+        super().__init__(f"Dataset snapshot {path} cannot be used: {reason.rstrip('.')}. {fix}.")
 
 
 class RecordsDoNotMatchError(TaskclfDagsterError):
@@ -91,7 +92,7 @@ class DecisionNotVerifiedError(TaskclfDagsterError):
 
     def __init__(self, decision_id: str, findings: list[str]) -> None:
         lines = "\n".join(f"  - {finding}" for finding in findings)
-        super().__init__(f"Decision {decision_id} does not verify, so the pointer was not moved:\n{lines}\nRun a new retrain.")
+        super().__init__(f"Decision {decision_id} is refused, so the pointer was not moved:\n{lines}\nRun a new retrain.")
 
 
 class RegistryBusyError(TaskclfDagsterError):

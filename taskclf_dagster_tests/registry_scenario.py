@@ -21,7 +21,8 @@ from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.history import ActiveHistoryEntry, append_active_history, read_history
 from taskclf_dagster.domain.manifest import MANIFEST, build_manifest
 from taskclf_dagster.domain.pointer import find_bundle, make_pointer, read_active
-from taskclf_dagster.domain.registry import promote, repair
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import repair
 from taskclf_dagster.domain.transition import build_policy, metrics_of
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (

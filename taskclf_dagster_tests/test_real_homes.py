@@ -19,7 +19,7 @@ from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, v
 from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.pointer import read_active
-from taskclf_dagster.domain.registry import approve
+from taskclf_dagster.domain.promotion import approve
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.selection import find_best_model, read_index_cache
 from taskclf_dagster.domain.snapshot import DatasetSnapshot

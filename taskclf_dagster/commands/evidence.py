@@ -79,7 +79,7 @@ def _print_comparison(result: HeadToHead) -> None:
     factors = [[gate.status, gate.name, gate.detail] for gate in result.factors]
     click.echo(tabulate(factors, headers=["verdict", "if A were to replace B", "detail"], maxcolwidths=[None, None, 80]))
     click.echo("")
-    click.secho(f"{result.verdict.replace('FIRST', 'A').replace('SECOND', 'B')}: {result.reason}", bold=True)
+    click.secho(f"{result.verdict.replace('FIRST', 'A').replace('SECOND', 'B')}: {result.reason.replace('The challenger', 'A')}", bold=True)
     click.echo(f"A {'could' if result.would_replace else 'could not'} replace B by these gates.")
 
 

@@ -8,7 +8,8 @@ from tabulate import tabulate
 
 from taskclf_dagster.commands.common import config_option, existing_home, home_option, json_option, load_config, now, reason_option
 from taskclf_dagster.domain.fsck import PROMISES, check_registry
-from taskclf_dagster.domain.registry import approve, repair, rollback, unblock
+from taskclf_dagster.domain.promotion import approve
+from taskclf_dagster.domain.registry import repair, rollback, unblock
 from taskclf_dagster.domain.retention import plan_prune, prune
 from taskclf_dagster.home import Home
 

@@ -162,7 +162,9 @@ def _changes(changes: ChangePreview | None) -> dict[str, object]:
 
 def _user_days(comparison: Comparison | None, fewest: int) -> dg.AssetCheckResult:
     days = None if comparison is None else comparison.evidence.user_days
-    words = "There was nothing to compare with." if days is None else f"{days} labelled user-days are compared; at least {fewest} are wanted."
+    words = (
+        "There was nothing to compare with." if days is None else f"{days} labelled user-days are compared; at least {fewest} are wanted."
+    )
     return dg.AssetCheckResult(
         check_name=ENOUGH_USER_DAYS,
         passed=days is None or days >= fewest,

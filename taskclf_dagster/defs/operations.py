@@ -9,7 +9,8 @@ from pydantic import Field
 from taskclf_dagster.defs.assets.common import POOL
 from taskclf_dagster.defs.resources import ClockResource, HomeResource
 from taskclf_dagster.domain.pointer import ActivePointer
-from taskclf_dagster.domain.registry import approve, rollback
+from taskclf_dagster.domain.promotion import approve
+from taskclf_dagster.domain.registry import rollback
 
 
 class RollbackParams(dg.Config):

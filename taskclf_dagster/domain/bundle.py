@@ -198,7 +198,7 @@ def write_bundle(
     train_rows: pd.DataFrame,
     *,
     metadata: Mapping[str, object],
-) -> None:
+) -> Path:
     """Writes a bundle into a folder that does not exist yet: first beside it, then renamed as a whole.
 
     Args:
@@ -206,6 +206,12 @@ def write_bundle(
         model: the trained model.
         train_rows: user_id and bucket_start_ts of the training rows, for their hashes and dates.
         metadata: what the contract asks for beyond what the model knows itself, and additive keys; overrides nothing below.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileExistsError: there is such a folder.
     """
     staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}{TEMPORARY}"
     make_folders(staging)
@@ -241,6 +247,7 @@ def write_bundle(
         with suppress(OSError):
             remove_tree(staging)
         raise
+    return folder
 
 
 def add_test_figures(folder: Path, figures: dict[str, object]) -> None:
@@ -250,14 +257,20 @@ def add_test_figures(folder: Path, figures: dict[str, object]) -> None:
 
 
 def bundle_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle but its manifest, by name."""
-    return {path.name: file_hash(path) for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST}
+    """SHA-256 of every file of a bundle but its manifest and hidden files, which file managers leave, by name."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")]
+    return {path.name: file_hash(path) for path in files}
 
 
 def tree_hash(model_text: str) -> str:
     """SHA-256 over the tree section of model.txt: the model itself, without the parameter block that carries num_threads."""
     begin, end = model_text.find("Tree=0"), model_text.find("end of trees")
     return hashlib.sha256(model_text[begin:end].encode()).hexdigest()
+
+
+def hash_trees(model: LoadedModel) -> str:
+    """The tree hash of a loaded bundle, from its model.txt and not from what metadata.json says."""
+    return tree_hash((model.bundle.path / MODEL).read_text(encoding="utf-8"))
 
 
 def check_model_text(text: str) -> None:

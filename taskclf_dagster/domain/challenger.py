@@ -5,6 +5,7 @@ Training itself belongs to `training`, the bundle's format to `bundle`.
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -95,29 +96,27 @@ def build_challenger(
         on_progress=on_progress,
     )
     timings = {"training_and_threshold": round(stopwatch() - begin, 3)}
-    model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, config)
     train_rows = read_snapshot_rows(folder, columns=["user_id", "bucket_start_ts", "gold", "split"], splits=("train",))
-    path = home.challengers / model_id
-    write_bundle(
-        path,
-        model,
-        train_rows,
-        metadata={
-            "dataset_hash": snapshot.dataset_hash,
-            "dataset_digest": snapshot.dataset_digest,
-            "data_provenance": _provenance(snapshot, train_rows),
-            "created_at": snapshot.as_of.astimezone(UTC).isoformat(),
-            "git_commit": code_version,
-            "snapshot_path": snapshot.path,
-            "label_schema_version": snapshot.label_schema_version,
-            "class_distribution": snapshot.class_distribution,
-            "user_count": len(snapshot.users),
-            "holdout_users": snapshot.holdout_users,
-            "config": config.model_dump(mode="json"),
-            "library_versions": dict(library_versions),
-            "timings_seconds": timings,
-        },
-    )
+    metadata: dict[str, object] = {
+        "dataset_hash": snapshot.dataset_hash,
+        "dataset_digest": snapshot.dataset_digest,
+        "data_provenance": _provenance(snapshot, train_rows),
+        "created_at": snapshot.as_of.astimezone(UTC).isoformat(),
+        "git_commit": code_version,
+        "snapshot_path": snapshot.path,
+        "label_schema_version": snapshot.label_schema_version,
+        "class_distribution": snapshot.class_distribution,
+        "user_count": len(snapshot.users),
+        "holdout_users": snapshot.holdout_users,
+        "config": config.model_dump(mode="json"),
+        "library_versions": dict(library_versions),
+        "timings_seconds": timings,
+    }
+    path = None
+    while path is None:
+        model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, config)
+        with suppress(FileExistsError):  # another retrain took the name just now
+            path = write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
     loaded = load_bundle(path).bundle
     if loaded.metrics is None or loaded.metadata is None:
         raise BundleError(path, loaded.invalid_reason or "invalid")

@@ -22,6 +22,8 @@ COMPARATIVE_GATES = (
     "negative_flips",
     "not_rolled_back",
 )
+OVERRIDDEN = "bootstrap was given"
+"""How the detail of a gate begins that a person overrode."""
 _Verdict = tuple[float, bool, str]
 
 
@@ -54,7 +56,7 @@ def check_regression_gates(
         if missing is None and comparison is not None:
             return comparison
         if bootstrap:
-            raise NoVerdictError("NOT_APPLICABLE", f"bootstrap was given: {missing}")
+            raise NoVerdictError("NOT_APPLICABLE", f"{OVERRIDDEN}: {missing}")
         raise NoVerdictError("INCONCLUSIVE", f"{missing}, or give bootstrap: the absolute gates alone decide then")
 
     delta_unit = "macro-F1 of the challenger minus that of the champion, higher is better"

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BeforeValidator, ValidationError
 
 from taskclf_dagster.domain.changes import ChangePreview
-from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES, check_regression_gates
+from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES, OVERRIDDEN, check_regression_gates
 from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, complete_comparison, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.feasibility import Feasibility
 from taskclf_dagster.domain.files import Record, canonical_json, json_hash, read_json_object, write_text
@@ -62,6 +62,7 @@ class PromotionDecision(Record):
         reason: why, in one or two sentences.
         bootstrap: whether a champion that cannot be read was overridden by hand.
         split: windows by split.
+        labels_until: start of the newest labelled window.
         champion_source: how the champion was found; none where there is none.
         champion_state: ok, none, unreadable or incompatible, with champion_reason.
         comparison: both models on the windows that neither learned from, with the counts that everything in it follows from.
@@ -92,6 +93,7 @@ class PromotionDecision(Record):
     snapshot_path: str
     split: dict[str, int]
     label_watermark: str
+    labels_until: AwareDatetime | None = None
     feasibility: Feasibility
     challenger: JudgedModel
     champion: JudgedModel | None
@@ -162,10 +164,12 @@ def decide(
     held = [f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {status} ({detail})" for (status, detail), names in reasons.items()]
     if missing or held:
         return "HOLD", "Not decided: " + "; ".join([*missing, *held]) + "."
-    passed = sum(gate.status == "PASS" for gate in gates)
+    passed = f"All {sum(gate.status == 'PASS' for gate in gates)} gates that apply passed"
+    if any(gate.detail.startswith(OVERRIDDEN) for gate in gates):
+        passed += ", the champion was not compared with because bootstrap was given"
     if auto_promote:
-        return "PROMOTE", f"All {passed} gates that apply passed."
-    return "AWAITING_APPROVAL", f"All {passed} gates that apply passed; auto_promote is off, so a person has to approve."
+        return "PROMOTE", f"{passed}."
+    return "AWAITING_APPROVAL", f"{passed}; auto_promote is off, so a person has to approve."
 
 
 def seal(fields: dict[str, object]) -> PromotionDecision:
@@ -184,11 +188,11 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
         What does not hold, one sentence each.
     """
     findings: list[str] = []
-    if _content_hash(decision) != decision.decision_hash:
-        findings.append("decision_hash does not match the contents: the record was changed after it was made")
-    if decision.decision_id != _decision_id(decision.as_of, decision.decision_hash):
-        findings.append("decision_id is not the one made of as_of and decision_hash: the record was changed after it was made")
     try:
+        if _content_hash(decision) != decision.decision_hash:
+            findings.append("decision_hash does not match the contents: the record was changed after it was made")
+        if decision.decision_id != _decision_id(decision.as_of, decision.decision_hash):
+            findings.append("decision_id is not the one made of as_of and decision_hash: the record was changed after it was made")
         findings.extend(_find_contradictions(decision))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a policy or a count that no run ever had
         findings.append(f"it cannot be computed again: {type(error).__name__}: {str(error).splitlines()[0]}")
@@ -205,9 +209,10 @@ def _find_contradictions(decision: PromotionDecision) -> list[str]:
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
     findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], settings))
     excused = {gate.name for gate in decision.gates if gate.status == "NOT_APPLICABLE"}
-    if "reproducible" in excused and is_proof_wanted(settings, windows=sum(decision.split.values())):
+    promotes = decision.verdict in ("PROMOTE", "AWAITING_APPROVAL")  # else it may just not have been tried
+    if promotes and "reproducible" in excused and is_proof_wanted(settings, windows=sum(decision.split.values())):
         findings.append("gate reproducible does not apply, but the policy wants the proof")
-    if "beats_lookup_baseline" in excused and settings.require_baseline_improvement:
+    if promotes and "beats_lookup_baseline" in excused and settings.require_baseline_improvement:
         findings.append("gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")
     return [*findings, *_find_unfounded(decision)]
 
@@ -319,17 +324,20 @@ def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Path]]:
 
 
 def find_later_decision(home: Home, decision: PromotionDecision) -> PromotionDecision | None:
-    """A decision about later and other labels, dry runs aside, or None."""
-    for other in list_decisions(home)[0]:
-        if other.as_of <= decision.as_of:
-            break
-        if not other.dry_run and other.label_watermark != decision.label_watermark:
-            return other
-    return None
+    """A decision about later and other labels, dry runs aside, or None.
+
+    What counts is the newest label that was seen, and how many; not as_of, which a person can set to any time.
+    """
+    others = [other for other in list_decisions(home)[0] if not other.dry_run and other.label_watermark != decision.label_watermark]
+    return next((other for other in others if _labels_seen(other) > _labels_seen(decision)), None)
+
+
+def _labels_seen(decision: PromotionDecision) -> tuple[datetime, int]:
+    return decision.labels_until or decision.as_of, sum(decision.split.values())
 
 
 def _receipt_text(decision: PromotionDecision) -> str:
-    return canonical_json(decision.model_dump(mode="json", exclude_unset=True)) + "\n"
+    return canonical_json(decision.model_dump(mode="json", exclude_defaults=True)) + "\n"
 
 
 def _decision_id(as_of: datetime, digest: str) -> str:
@@ -337,4 +345,4 @@ def _decision_id(as_of: datetime, digest: str) -> str:
 
 
 def _content_hash(decision: PromotionDecision) -> str:
-    return json_hash(decision.model_dump(mode="json", exclude={"decision_id", "decision_hash"}, exclude_unset=True))
+    return json_hash(decision.model_dump(mode="json", exclude={"decision_id", "decision_hash"}, exclude_defaults=True))

@@ -337,4 +337,10 @@ def _words(found: Evidence, min_user_days: int, small: float) -> str:
     if least < _NOISE:  # every user-day says the same
         return words
     power = f"can detect a difference of {least:.2g} or more" if least <= 1 else "is too small to detect any difference"
-    return f"{words} This test {power}; to see {small:g}, about {needed} labelled user-day{' is' if needed == 1 else 's are'} needed."
+    return f"{words} This test {power}; {_need(needed, days, small)}."
+
+
+def _need(needed: int | None, days: int, small: float) -> str:
+    if needed is not None and needed <= days:
+        return f"that is enough to see {small:g}"
+    return f"to see {small:g}, about {needed} labelled user-days are needed"

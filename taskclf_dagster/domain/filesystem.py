@@ -5,12 +5,16 @@ What the calls are for belongs to `files` and the modules above it. Reading need
 
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+if sys.platform == "darwin":
+    import fcntl
 
 from taskclf_dagster.errors import RegistryBusyError, UnsafeFileSystemError
 
@@ -48,12 +52,12 @@ class FileSystem:
 
     def sync_file(self, path: Path) -> None:
         """Makes a file's bytes survive a power loss."""
-        _sync(path)
+        _sync(path, os.O_RDWR)
 
     def sync_folder(self, path: Path) -> None:
         """Makes the names in a folder survive a power loss, where the platform can."""
         if os.name == "posix":
-            _sync(path)
+            _sync(path, os.O_RDONLY)
 
     def replace(self, source: Path, target: Path) -> None:
         """Gives a file another name in the same folder, over the file that has it."""
@@ -131,9 +135,12 @@ def _require_exclusive(path: Path) -> None:
     raise UnsafeFileSystemError(path, "its file locks exclude nobody")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
-        os.fsync(descriptor)
+        if sys.platform == "darwin":
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync does not reach the platter there
+        else:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

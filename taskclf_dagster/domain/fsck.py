@@ -6,17 +6,16 @@ Mending is `registry.repair`.
 from collections.abc import Iterator
 from typing import Literal
 
-from taskclf_dagster.domain.bundle import parse_bundle
+from taskclf_dagster.domain.bundle import bundle_hashes, parse_bundle
 from taskclf_dagster.domain.decision import list_decisions, read_decision, verify_decision
 from taskclf_dagster.domain.files import TEMPORARY, Record
 from taskclf_dagster.domain.history import ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.manifest import find_manifest_problem, read_manifest
+from taskclf_dagster.domain.manifest import find_manifest_problem
 from taskclf_dagster.domain.outbox import read_cursor
 from taskclf_dagster.domain.pointer import ActivePointer, find_bundle, read_policy
-from taskclf_dagster.domain.recovery import find_last_known_good, find_policy_problem
+from taskclf_dagster.domain.recovery import find_last_known_good, find_policy_problem, is_waiting
 from taskclf_dagster.domain.retention import find_awaiting
 from taskclf_dagster.domain.transition import find_usable_pointer
-from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
 PROMISES = {
@@ -77,20 +76,23 @@ def _check_pointer(home: Home, history: History) -> Iterator[RegistryFinding]:
         words = f"{home.inference_policy.name} names {policy['model_dir']}, {home.active_pointer.name} names {pointer.model_dir}"
         yield _warning("P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree")
     if pointer is not None and problem is None:
-        yield from _check_record_of(pointer, history)
+        yield from _check_record_of(home, pointer, history)
         if pointer.name in history.blocked:
             words = f"{pointer.name} runs, though a rollback blocked it"
             yield _warning("P7", words, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
 
 
-def _check_record_of(pointer: ActivePointer, history: History) -> Iterator[RegistryFinding]:
+def _check_record_of(home: Home, pointer: ActivePointer, history: History) -> Iterator[RegistryFinding]:
     last = history.last_move
     if last is not None and last.new == pointer:
         return
     if pointer.sequence is None:
         yield _warning("P3", f"{pointer.name} was set by another program and is not recorded yet", "The next change, or repair, records it")
-    elif last is not None and last.old == pointer:
+    elif last is not None and is_waiting(home, last):
         yield _damage("P3", f"{last.action} {last.sequence} was cut off before the pointer moved", REPAIR)
+    elif any(entry.new == pointer and not entry.foreign for entry in history.entries):
+        words = f"the pointer is that of record {pointer.sequence}, though the history goes on"
+        yield _warning("P3", words, "The next change, or repair, records that it stayed")
     else:
         yield _damage("P3", f"the pointer is of record {pointer.sequence}, which the history does not have", REPAIR)
 
@@ -143,11 +145,8 @@ def _find_receipt_problem(home: Home, entry: ActiveHistoryEntry) -> str | None:
         return f"receipt {entry.decision_id} says {decision.outcome}"
     if entry.new is None or decision.challenger.model_id != entry.new.name:
         return f"receipt {entry.decision_id} is about {decision.challenger.model_id}"
-    try:
-        manifest = read_manifest(home.models / entry.new.name)
-    except UnreadableFileError as error:
-        return str(error)
-    if manifest is not None and {name: file.sha256 for name, file in manifest.files.items()} != decision.challenger.files:
+    folder = home.models / entry.new.name
+    if folder.is_dir() and find_manifest_problem(folder) is None and bundle_hashes(folder) != decision.challenger.files:
         return f"{entry.new.name} is not the bundle that receipt {entry.decision_id} judged"
     return None
 

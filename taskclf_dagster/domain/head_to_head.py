@@ -13,7 +13,7 @@ from taskclf_dagster.domain.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.comparison import Comparison, compare, derive_seed
 from taskclf_dagster.domain.evaluation import EvaluationReport
 from taskclf_dagster.domain.files import Record, read_json_object
-from taskclf_dagster.domain.gates import RegressionGate
+from taskclf_dagster.domain.gates import RegressionGate, RegressionResult
 from taskclf_dagster.domain.hashing import hash_row_keys
 from taskclf_dagster.domain.leakage import exclude_leaked
 from taskclf_dagster.domain.pointer import require_bundle
@@ -35,6 +35,10 @@ FIGURES = {
     "reject_rate": "neither",
 }
 """Figures that are shown, and which direction is better."""
+
+
+_NOT_LOOKED_AT = ("not_worse_than_anchor", "not_rolled_back")
+"""Gates that are about the registry, not about two models."""
 
 
 class FigurePair(Record):
@@ -104,9 +108,10 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
     seed = derive_seed(snapshot.dataset_digest, [bundle_hashes(bundle.path) for bundle in reversed(bundles)], config)
     comparison = compare(rows, whole[0][1], whole[1][1], bundles, config=config, seed=seed)
-    factors = check_regression_gates(
+    judged = check_regression_gates(
         comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, config=config
     )
+    factors = RegressionResult(gates=[gate for gate in judged.gates if gate.name not in _NOT_LOOKED_AT])
     verdict, reason = _judge(comparison, factors.gates[0], min_windows=config.min_windows)
     return HeadToHead(
         first=first,

@@ -156,7 +156,7 @@ def read_history(home: Home) -> History:
     A line that is no entry, or whose checksum is wrong, is a problem and is not among the entries; so is a gap in the numbers or a
     broken chain, but such an entry stays.
     """
-    content = home.active_history.read_bytes() if home.active_history.exists() else b""
+    content = home.active_history.read_bytes() if home.active_history.is_file() else b""
     whole, newline, torn = content.rpartition(b"\n")
     digest, entries, problems, sequence = hashlib.sha256(), [], {}, 0
     lines = (whole + newline).split(b"\n")[:-1]

@@ -126,6 +126,8 @@ def find_leaked(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[_Bool, Leakage
     if metadata is None:
         raise BundleError(bundle.path, bundle.invalid_reason or "invalid: no metadata")
     learned = _read_training_rows(bundle.path / TRAINING_ROWS)
+    if metadata.schema_version != "v2" and list(rows["user_id"].cat.categories) == [DEFAULT_USER]:
+        learned = None  # rows without a user, and hashes with one, which nobody knows here
     distance = _minutes_from_dates(rows, metadata) if learned is None else _minutes_from_windows(rows, learned, metadata.schema_version)
     leaked = distance <= NEIGHBOURHOOD_MINUTES
     trained_on = int((distance == 0).sum())

@@ -5,7 +5,7 @@ Only the registry writes one, as the last file of a bundle. What the files mean 
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ConfigDict, ValidationError
 
 from taskclf_dagster.domain.files import Record, file_hash, read_json_object
 from taskclf_dagster.errors import UnreadableFileError
@@ -24,12 +24,14 @@ class ManifestEntry(Record):
 
 
 class Manifest(Record):
-    """What a bundle consists of.
+    """What a bundle consists of; keys of later versions are ignored.
 
     Attributes:
         decision_id: the receipt that promoted it.
         files: every file but the manifest itself, by name.
     """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     version: int
     model_id: str
@@ -42,7 +44,7 @@ def build_manifest(folder: Path, *, decision_id: str) -> Manifest:
     files = {
         path.name: ManifestEntry(sha256=file_hash(path), size=path.stat().st_size)
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
     }
     return Manifest(version=MANIFEST_VERSION, model_id=folder.name, decision_id=decision_id, files=files)
 

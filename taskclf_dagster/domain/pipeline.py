@@ -116,6 +116,7 @@ def make_decision(
             "snapshot_path": snapshot.path,
             "split": snapshot.rows,
             "label_watermark": snapshot.label_watermark,
+            "labels_until": None if snapshot.time_range is None else snapshot.time_range[1],
             "feasibility": snapshot.feasibility,
             "challenger": _judged(challenger.model_id, challenger_report),
             "champion": None if champion is None else _judged(champion.model_id, champion_report),

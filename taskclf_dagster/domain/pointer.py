@@ -79,6 +79,14 @@ def read_active(home: Home) -> ActivePointer | None:
         raise UnreadableFileError(home.active_pointer, reason, fix) from error
 
 
+def read_usable(home: Home) -> ActivePointer | None:
+    """The pointer; None where there is none, or none that can be read."""
+    try:
+        return read_active(home)
+    except UnreadableFileError:
+        return None
+
+
 def resolve_model_dir(home: Home, model_dir: str) -> Path:
     """The folder that a pointer names.
 
@@ -116,6 +124,18 @@ def pointer_sequence(home: Home) -> int:
     except UnreadableFileError:
         return 0
     return 0 if pointer is None else pointer.sequence or 0
+
+
+def find_running(home: Home) -> str | None:
+    """The model_dir that taskclf follows: the policy's where there is one, else the pointer's; None where neither can be read."""
+    model_dir = (read_policy(home) or {}).get("model_dir")
+    if isinstance(model_dir, str):
+        return model_dir
+    try:
+        pointer = read_active(home)
+    except UnreadableFileError:
+        return None
+    return None if pointer is None else pointer.model_dir
 
 
 def is_model_id(name: str) -> bool:

@@ -39,12 +39,14 @@ class Recovery:
     Attributes:
         history: as it is now.
         done: what was done, one sentence each; empty where all was well.
-        repaired: whether what taskclf runs had to be put back to the last known good model.
+        repaired: whether the pointer had to be put back to the last known good model.
+        policy_mended: whether the inference policy was written anew, because what it named cannot run.
     """
 
     history: History
     done: list[str] = field(default_factory=list)
     repaired: bool = False
+    policy_mended: bool = False
 
 
 def recover(home: Home, *, at: datetime) -> Recovery:
@@ -82,10 +84,10 @@ def settle(home: Home) -> None:
 
 
 def find_last_known_good(home: Home, history: History, *, but: str | None = None) -> ActivePointer | None:
-    """The last model that ran, is not blocked, and can run now; other than the one named."""
+    """The last model that ran, is not blocked, and can run now; other than that of the model_dir given."""
     for entry in reversed(history.moves):
         pointer = entry.new
-        if pointer is None or pointer.model_dir == but or pointer.name in history.blocked:
+        if pointer is None or (but is not None and pointer.name == Path(but).name) or pointer.name in history.blocked:
             continue
         if find_model_problem(home, pointer.model_dir) is None:
             return pointer
@@ -143,16 +145,10 @@ def _is_copy_of_challenger(home: Home, model_id: str) -> bool:
 def _finish_interrupted(home: Home, recovery: Recovery, at: datetime) -> None:
     """A record whose change was not made is carried out if its model can run, else aborted."""
     last = recovery.history.last_move
-    if last is None or last.new is None or last.action not in _FINISHED_LATER:
+    if last is None or last.new is None or not is_waiting(home, last):
         return
     pointer, problem = find_usable_pointer(home)
-    if pointer == last.new:
-        return
-    before = None if pointer is None else pointer.document
-    waiting = before == (None if last.old is None else last.old.document)
-    if last.action == "repair":
-        waiting = bytes_hash_or_none(home.active_pointer) == (last.subject[0] if last.subject else None)
-    if not waiting or (problem is not None and last.action != "repair"):
+    if problem is not None and last.action != "repair":
         return
     unusable = find_model_problem(home, last.new.model_dir)
     if unusable is None:
@@ -173,6 +169,22 @@ def _finish_interrupted(home: Home, recovery: Recovery, at: datetime) -> None:
     )
 
 
+def is_cut_off(home: Home) -> bool:
+    """Whether the last record is of a change that was not made yet."""
+    last = read_history(home).last_move
+    return last is not None and last.action != "repair" and is_waiting(home, last)
+
+
+def is_waiting(home: Home, entry: ActiveHistoryEntry) -> bool:
+    """Whether a record's change was not made: the pointer is still what it was before, and no event was written, which comes after."""
+    if entry.foreign or entry.action not in _FINISHED_LATER or read_cursor(home) >= (entry.sequence or 0):
+        return False
+    if entry.action == "repair":
+        return bytes_hash_or_none(home.active_pointer) == (entry.subject[0] if entry.subject else None)
+    pointer = find_usable_pointer(home)[0]
+    return (None if pointer is None else pointer.document) == (None if entry.old is None else entry.old.document)
+
+
 def _adopt_foreign(home: Home, recovery: Recovery, at: datetime) -> None:
     """A valid pointer that our last record does not know was set by another program: it stays, and is recorded."""
     pointer, problem = find_usable_pointer(home)
@@ -181,6 +193,8 @@ def _adopt_foreign(home: Home, recovery: Recovery, at: datetime) -> None:
         return
     lost = pointer.sequence is not None and pointer.sequence > recovery.history.sequence
     reason = f"the history lost the records up to {pointer.sequence}" if lost else "another program set the pointer"
+    if pointer.sequence is not None and not lost:
+        reason = f"the pointer is that of record {pointer.sequence}; what the history says after it did not stay"
     old = None if last is None else (last.old if last.new == pointer else last.new)
     entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason)
     if lost:
@@ -228,6 +242,7 @@ def _repair_pointer(home: Home, recovery: Recovery, at: datetime) -> None:
         ),
     )
     recovery.repaired = problem is not None
+    recovery.policy_mended = policy_problem is not None
 
 
 def _set_policy_aside(home: Home, recovery: Recovery, at: datetime, problem: str) -> None:
@@ -265,7 +280,7 @@ def _acknowledge_damage(home: Home, recovery: Recovery, at: datetime) -> None:
 
 def _record(home: Home, recovery: Recovery, entry: ActiveHistoryEntry) -> None:
     recovery.history = commit(home, entry, recovery.history)
-    recovery.done.append(f"{entry.action}: {entry.reason}" + (f"; taskclf runs {entry.new.name}" if entry.new else ""))
+    recovery.done.append(f"{entry.action}: {entry.reason}" + (f"; {home.active_pointer.name} names {entry.new.name}" if entry.new else ""))
 
 
 def _active_dir(home: Home) -> str:

@@ -249,7 +249,7 @@ def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: Datas
     """The test rows with the inputs of the model's own schema version, and how many of them it does not have.
 
     Features of another version come from that version's own partitions, matched by user and time (v2 rows have one implicit user: by
-    time, and only where the snapshot has one user).
+    time, and only where the other side has one user).
     """
     if model.schema.version == snapshot.schema_version or rows.empty:
         return rows, 0
@@ -265,8 +265,9 @@ def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: Datas
         return rows.head(0), len(rows)
     own = reading.frame
     users = list(snapshot.users)
-    if model.schema.version == "v2" and len(users) == 1:
-        own = own.assign(user_id=own["user_id"].cat.rename_categories({DEFAULT_USER: users[0]}))
+    others = [str(user) for user in own["user_id"].cat.categories]
+    if users != others and len(users) == len(others) == 1 and DEFAULT_USER in (users[0], others[0]):
+        own = own.assign(user_id=own["user_id"].cat.rename_categories({others[0]: users[0]}))
     keys = hash_row_keys(rows)
     _, mine, theirs = np.intersect1d(keys, hash_row_keys(own), assume_unique=True, return_indices=True)
     order = np.argsort(mine)

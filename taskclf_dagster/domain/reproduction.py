@@ -66,7 +66,7 @@ def reproduce(home: Home, folder: Path, *, on_progress: Callable[[str], None] = 
     params, reject, snapshot, digest, threads = _read_recipe(folder)
     problem = find_snapshot_problem(home.root / snapshot, digest)
     if problem is not None:
-        raise SnapshotError(home.root / snapshot, problem)
+        raise SnapshotError(home.root / snapshot, problem, "Restore it from a backup: a model is only made again from what it was made of")
     schema = SCHEMAS[loaded.schema.version]
     again = train_challenger(
         lambda split: read_snapshot_rows(home.root / snapshot, splits=(split,)),

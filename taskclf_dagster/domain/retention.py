@@ -22,6 +22,8 @@ from taskclf_dagster.domain.transition import commit, find_model_problem
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
+IN_THE_MAKING_SECONDS = 3600
+"""A snapshot as young as this may belong to a run whose record is not written yet."""
 Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "record"]
 
 
@@ -73,7 +75,7 @@ def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: dateti
     remove += _beyond(home, _rejected_folders(home, at), keep_rejected, reachable, "rejected")
     going = {item.path for item in remove}
     staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
-    remove += _unneeded_data(home, history, decisions, staying)
+    remove += _unneeded_data(home, history, decisions, staying, at)
     remove += _old_records(home, keep_versions + keep_rejected)
     return PrunePlan(remove=remove, reachable=reachable)
 
@@ -178,23 +180,30 @@ def _bundle_folders(home: Home) -> Iterator[Path]:
             yield from (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _unneeded_data(home: Home, history: History, decisions: list[PromotionDecision], staying: list[Path]) -> Iterator[PruneItem]:
+def _unneeded_data(
+    home: Home, history: History, decisions: list[PromotionDecision], staying: list[Path], at: datetime
+) -> Iterator[PruneItem]:
     """Snapshots, predictions and receipts of models that are gone; a receipt that the history names stays as proof."""
     models = {folder.name for folder in staying}
     named = {entry.decision_id for entry in history.entries}
     last = read_last_decided(home)
     data = {_dataset_of(folder) for folder in staying} | {_latest(home, "dataset_snapshot", "dataset_hash")}
     data |= {None if last is None else Path(last.snapshot_path).name}
+    waiting = [
+        decision.as_of for decision in decisions if decision.verdict == "AWAITING_APPROVAL" and decision.challenger.model_id in models
+    ]
     for decision in decisions:
         if decision.challenger.model_id in models:
             data.add(decision.dataset_hash)
+        elif waiting and decision.as_of >= min(waiting):
+            continue  # it may be what makes a waiting decision an old one
         elif decision.decision_id not in named and (last is None or decision.decision_id != last.decision_id):
             path = home.decisions / f"{decision.decision_id}.json"
             yield _item(home, "receipt", path, f"model {decision.challenger.model_id} is gone")
     kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
     for kind, folder in kinds:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.name not in data:
+            if path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
                 yield _item(home, kind, path, "no model that stays was made or judged on it")
 
 

@@ -166,7 +166,7 @@ def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
     try:
         digest = frame_digest(read_snapshot_rows(folder))
     except SnapshotError as error:
-        return str(error)
+        return error.reason
     return None if digest == dataset_digest else f"snapshot {folder.name} holds other rows than it did"
 
 

@@ -617,6 +617,7 @@ CHANGES: dict[str, object] = {
     "snapshot_path": "artifacts/snapshots/other",
     "split": {"train": 700, "validation": 150, "test": 151},
     "label_watermark": "1" * 16,
+    "labels_until": AS_OF,
     "feasibility": infeasible(),
     "challenger": JudgedModel(model_id="evil", files={}, report_hash="1" * 64, macro_f1=0.9, weighted_f1=0.9),
     "champion": None,

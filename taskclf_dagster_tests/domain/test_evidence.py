@@ -182,7 +182,7 @@ def test_difference_standard_error_and_interval_by_hand() -> None:
     assert (round(detectable, 6), found.user_days_needed) == (0.965396, 1119)
     assert found.words == (
         "The challenger is 0.2000 better (95 % interval -0.574 to 0.974, 3 user-days of 2 users). The interval is rough: it is over fewer "
-        "than 5 user-days. This test can detect a difference of 0.97 or more; about 1119 labelled user-days are needed to see 0.05."
+        "than 5 user-days. This test can detect a difference of 0.97 or more; to see 0.05, about 1119 labelled user-days are needed."
     )
 
 
@@ -494,7 +494,7 @@ def test_words_for_a_worse_challenger_over_enough_days() -> None:
     found = assessed(BY_HAND.swapped, ["BreakIdle", "Build"], min_user_days=3)
     assert found.words == (
         "The challenger is 0.2000 worse (95 % interval -0.974 to 0.574, 3 user-days of 2 users). "
-        "This test can detect a difference of 0.97 or more; about 1119 labelled user-days are needed to see 0.05."
+        "This test can detect a difference of 0.97 or more; to see 0.05, about 1119 labelled user-days are needed."
     )
 
 
@@ -502,7 +502,7 @@ def test_words_for_a_test_that_can_detect_nothing() -> None:
     found = assessed(Windows.of(*DAY_A, *DAY_B), ["BreakIdle", "Build"], min_user_days=2)
     assert found.detectable_difference is not None
     assert found.detectable_difference > 1
-    assert f"This test is too small to detect any difference; about {found.user_days_needed} labelled user-days are needed" in found.words
+    assert f"This test is too small to detect any difference; to see 0.05, about {found.user_days_needed} labelled user-days are needed" in found.words
 
 
 def _best(call: Callable[[], object]) -> float:

@@ -15,7 +15,8 @@ from taskclf_dagster.domain.filesystem import FileSystem, file_system, use_file_
 from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.pointer import read_active
-from taskclf_dagster.domain.registry import promote, put_aside, repair, rollback, unblock, write_lock
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import put_aside, repair, rollback, unblock, write_lock
 from taskclf_dagster.domain.retention import prune
 from taskclf_dagster.errors import RegistryBusyError, UnsafeFileSystemError
 from taskclf_dagster.home import Home

@@ -12,7 +12,8 @@ from taskclf_dagster.domain.files import file_hash, write_json
 from taskclf_dagster.domain.fsck import PROMISES, check_registry
 from taskclf_dagster.domain.history import append_active_history, read_history
 from taskclf_dagster.domain.manifest import MANIFEST, build_manifest
-from taskclf_dagster.domain.registry import promote, put_aside, repair, rollback
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import put_aside, repair, rollback
 from taskclf_dagster.domain.retention import prune
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (

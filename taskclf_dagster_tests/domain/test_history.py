@@ -13,7 +13,8 @@ from taskclf_dagster.domain.filesystem import use_file_system
 from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.history import ActiveHistoryEntry, append_active_history, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.registry import promote, repair, rollback
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import repair, rollback
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, contents, home_with_champion, pointer_to
 from taskclf_dagster_tests.registry_scenario import (

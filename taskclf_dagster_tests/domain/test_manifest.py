@@ -13,7 +13,8 @@ from taskclf_dagster.domain.champion import resolve_active_model
 from taskclf_dagster.domain.features import LABELS
 from taskclf_dagster.domain.files import file_hash
 from taskclf_dagster.domain.manifest import MANIFEST, build_manifest, find_manifest_problem, read_manifest
-from taskclf_dagster.domain.registry import promote, rollback
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import rollback
 from taskclf_dagster.domain.transition import find_model_problem
 from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -97,7 +98,6 @@ DAMAGED_MANIFESTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "an array": (lambda path: path.write_text("[]", encoding="utf-8"), "a JSON object was expected"),
     "a folder": (lambda path: [path.unlink(), path.mkdir()], "cannot be read"),
     "without files": (lambda path: edit_json(path, {}, without="files"), "files: Field required"),
-    "with a key too many": (lambda path: edit_json(path, {"colour": "blue"}), "colour: Extra inputs"),
     "with a size that is none": (lambda path: edit_json(path, {"files": {MODEL: {"sha256": "0", "size": "big"}}}), "files.model.txt.size"),
     "of another model": (lambda path: edit_json(path, {"model_id": OLD}), f"{MANIFEST} is of {OLD}"),
     "of an unknown version": (lambda path: edit_json(path, {"version": 2}), "it has version 2, this program knows 1"),

@@ -12,7 +12,8 @@ from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.outbox import build_event, read_cursor, write_events
 from taskclf_dagster.domain.pointer import read_active
-from taskclf_dagster.domain.registry import promote, repair, rollback, unblock
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import repair, rollback, unblock
 from taskclf_dagster.domain.retention import prune
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, contents, point_at

@@ -25,7 +25,8 @@ from taskclf_dagster.domain.hashing import frame_digest
 from taskclf_dagster.domain.labeled import LabeledWindows, label_windows
 from taskclf_dagster.domain.pipeline import find_skip_reason, make_decision, remember_decision, remember_skip
 from taskclf_dagster.domain.pointer import pointer_sequence, pointer_state
-from taskclf_dagster.domain.registry import promote, rollback
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import rollback
 from taskclf_dagster.domain.reports import AnchorReport, ChallengerReport, ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.reproduction import Reproduction
 from taskclf_dagster.domain.retention import plan_prune

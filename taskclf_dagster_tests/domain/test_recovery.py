@@ -12,8 +12,9 @@ from taskclf_dagster.domain.champion import find_history_disagreement, resolve_a
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.manifest import MANIFEST
 from taskclf_dagster.domain.pointer import find_bundle, read_active
+from taskclf_dagster.domain.promotion import promote
 from taskclf_dagster.domain.recovery import find_last_known_good
-from taskclf_dagster.domain.registry import is_applied, promote, repair, rollback
+from taskclf_dagster.domain.registry import is_applied, repair, rollback
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     AT,
@@ -197,7 +198,8 @@ def test_a_repair_that_was_cut_off_is_finished(three: Home) -> None:
     three.active_pointer.write_text("{", encoding="utf-8")
     repair(three, at=LATER)
     repaired = read_active(three)
-    three.active_pointer.write_text("{", encoding="utf-8")  # the record is there, the pointer did not move
+    three.active_pointer.write_text("{", encoding="utf-8")  # the record is there, the pointer did not move, no event was written
+    (three.outbox / "written_through.json").unlink()
     repair(three, at=LATER + DAY)
     assert read_active(three) == repaired
     assert [action for _, action, _ in actions(three)][3:] == ["repair"]
@@ -317,6 +319,7 @@ def test_a_rollback_cut_off_behind_its_record_is_finished(home: Home) -> None:
     policy = read(home.inference_policy)
     for path, content in before.items():
         path.write_bytes(content)
+    (home.outbox / "written_through.json").unlink()
     repair(home, at=LATER)
     assert read_active(home) == pointer
     assert read(home.inference_policy) == policy

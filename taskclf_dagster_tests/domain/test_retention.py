@@ -17,7 +17,8 @@ from taskclf_dagster.domain.files import write_json
 from taskclf_dagster.domain.filesystem import FileSystem, use_file_system
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.pointer import find_bundle, read_active
-from taskclf_dagster.domain.registry import promote, put_aside, repair, rollback
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import put_aside, repair, rollback
 from taskclf_dagster.domain.retention import PrunePlan, plan_prune, prune
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (

@@ -17,7 +17,8 @@ from taskclf_dagster.domain.hashing import frame_digest
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.manifest import MANIFEST
 from taskclf_dagster.domain.pointer import find_bundle, read_active
-from taskclf_dagster.domain.registry import approve, promote, put_aside, repair, rollback, unblock
+from taskclf_dagster.domain.promotion import approve, promote
+from taskclf_dagster.domain.registry import put_aside, repair, rollback, unblock
 from taskclf_dagster.domain.snapshot import read_snapshot_rows
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -142,8 +143,9 @@ def test_it_goes_to_a_bundle_that_the_history_does_not_know_if_it_is_named(three
 
 def test_it_leaves_what_another_program_activated(three: Home) -> None:
     set_active(three, OLD)
-    assert back(three) == NEW
-    assert set(read_history(three).blocked) == {OLD}
+    assert back(three) == OLD  # the policy named NEW, so that is what ran
+    assert set(read_history(three).blocked) == {NEW}
+    assert read(three.inference_policy)["model_dir"] == f"models/{OLD}"
 
 
 def test_it_goes_back_from_a_model_of_taskclf_whose_metadata_has_no_hash_of_the_trees(home: Home) -> None:
@@ -252,7 +254,11 @@ REFUSALS: dict[str, tuple[Callable[[Home], object], str, str]] = {
     "a blocked model": (_back_and, NEW, f"an earlier rollback left it. `taskclf-dagster unblock {NEW}` allows it again"),
     "a model without model.txt": (lambda home: (home.models / OLD / MODEL).unlink(), OLD, "missing model.txt"),
     "a model with another leaf": (lambda home: change_a_leaf(home.models / OLD), OLD, "is not the file that MANIFEST.json names"),
-    "a path out of models": (lambda home: write_tiny_bundle(home.rejected_models / NEXT), f"../artifacts/rejected_models/{NEXT}", "it is not the id of a model"),
+    "a path out of models": (
+        lambda home: write_tiny_bundle(home.rejected_models / NEXT),
+        f"../artifacts/rejected_models/{NEXT}",
+        "it is not the id of a model",
+    ),
     "an absolute path": (lambda home: None, "/etc", "it is not the id of a model"),
     "a link out of the home": (
         lambda home: (home.models / "link").symlink_to(write_tiny_bundle(home.root.parent / "outside" / "evil"), target_is_directory=True),
@@ -272,7 +278,7 @@ def test_it_is_refused_in_clear_words_and_nothing_is_changed(three: Home, prepar
     with pytest.raises(RegistryRefusedError) as caught:
         rollback(three, to=to, reason="worse", at=LATER + DAY)
     assert words in str(caught.value)
-    assert f"Rolling back to {to or 'the model before'} is refused" in str(caught.value)
+    assert f"Rolling back to {to or 'no name'} is refused" in str(caught.value)
     assert contents(three.root) == before
 
 
@@ -311,11 +317,11 @@ def test_it_does_not_go_back_and_forth_between_two(three: Home) -> None:
 
 
 @pytest.mark.parametrize("to", [None, MID])
-def test_a_damaged_model_is_left_by_the_repair_and_that_is_enough(three: Home, to: str | None) -> None:
+def test_a_damaged_model_is_left_by_the_repair_and_the_rollback_blocks_it(three: Home, to: str | None) -> None:
     (three.models / NEW / MODEL).unlink()
     assert back(three, to) == MID
-    assert [action for _, action, _ in actions(three)][3:] == ["repair"]
-    assert read_history(three).blocked == {}
+    assert [action for _, action, _ in actions(three)][3:] == ["repair", "rollback"]
+    assert set(read_history(three).blocked) == {NEW}
 
 
 def test_a_damaged_model_with_another_goal_is_repaired_and_then_left_behind(three: Home) -> None:

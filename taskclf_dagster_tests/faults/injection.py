@@ -19,7 +19,7 @@ from unittest import mock
 import pytest
 
 from taskclf_dagster.domain import bundle as bundle_module
-from taskclf_dagster.domain import fsck, registry
+from taskclf_dagster.domain import fsck, promotion, registry
 from taskclf_dagster.domain.bundle import TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.champion import resolve_active_model
 from taskclf_dagster.domain.decision import PromotionDecision, save_decision
@@ -135,7 +135,7 @@ def run_models(home: Home, *model_ids: str) -> None:
     """Promotes models one after the other, a day apart."""
     for number, model_id in enumerate(model_ids):
         place_bundle(home.challengers / model_id)
-        registry.promote(home, judge(home, model_id, number=number), at=AT + number * DAY)
+        promotion.promote(home, judge(home, model_id, number=number), at=AT + number * DAY)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _promote(home: Home) -> Call:
     run_models(home, ONE)
     place_bundle(home.challengers / TWO)
     decision = judge(home, TWO, number=1)
-    return lambda home: registry.promote(home, decision, at=LATER)
+    return lambda home: promotion.promote(home, decision, at=LATER)
 
 
 def _promote_on_first_start(home: Home) -> Call:
@@ -191,13 +191,13 @@ def _promote_on_first_start(home: Home) -> Call:
     write_policy(home, MID)
     place_bundle(home.challengers / ONE)
     decision = judge(home, ONE, number=1)
-    return lambda home: registry.promote(home, decision, at=LATER)
+    return lambda home: promotion.promote(home, decision, at=LATER)
 
 
 def _promote_on_an_empty_home(home: Home) -> Call:
     place_bundle(home.challengers / ONE)
     decision = judge(home, ONE, number=1)
-    return lambda home: registry.promote(home, decision, at=LATER)
+    return lambda home: promotion.promote(home, decision, at=LATER)
 
 
 def _rollback(home: Home) -> Call:
@@ -213,7 +213,7 @@ def _approve(home: Home) -> Call:
     place_bundle(home.pending_models / TWO)
     decision = judge(home, TWO, number=1, auto_promote=False, dataset_digest=frame_digest(read_snapshot_rows(snapshot)))
     save_decision(home, decision)
-    return lambda home: registry.approve(home, decision.decision_id, at=LATER)
+    return lambda home: promotion.approve(home, decision.decision_id, at=LATER)
 
 
 def _put_aside(home: Home) -> Call:
@@ -457,15 +457,20 @@ class FailingFileSystem(FileSystem):
 
 
 class _KillBefore(FailingFileSystem):
-    """Kills the process when it is about to make the first call of some name on a path that contains some words."""
+    """Kills the process when it is about to make the first call of some name on a path that contains some words.
+
+    A sync counts only once the process itself has changed something there: before, it syncs what others left.
+    """
 
     def __init__(self, name: str, words: str, inner: FileSystem | None) -> None:
         super().__init__(0, FAULTS["killed"], inner)
-        self._name, self._words = name, words
+        self._name, self._words, self._changed = name, words, False
 
     def _do(self, name: str, path: Path, call: Callable[[], object], half: Callable[[], object] | None = None) -> None:
-        if self._fail_at == 0 and name == self._name and self._words in str(path):
+        there = self._words in str(path)
+        if self._fail_at == 0 and name == self._name and there and (self._changed or not name.startswith("sync")):
             self._fail_at = len(self.calls) + 1
+        self._changed |= there and not name.startswith(("sync", "lock"))
         super()._do(name, path, call, half)
 
 

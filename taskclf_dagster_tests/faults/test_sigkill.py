@@ -22,7 +22,7 @@ from pathlib import Path
 import lightgbm  # noqa: F401  # bundles are loaded by it: it must be there before the first fork
 import pytest
 
-from taskclf_dagster.domain import registry
+from taskclf_dagster.domain import promotion, registry
 from taskclf_dagster.domain.bundle import METADATA
 from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.history import read_history
@@ -182,7 +182,7 @@ def _promote(home: Home, template: Path, name: str) -> str:
     folder = home.challengers / name
     shutil.copytree(template, folder)
     edit_json(folder / METADATA, {"model_id": name, "tree_hash": hashlib.sha256(name.encode()).hexdigest()})
-    registry.promote(home, judge(home, name, number=1), at=AT)
+    promotion.promote(home, judge(home, name, number=1), at=AT)
     return name
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from taskclf_dagster.domain import registry
+from taskclf_dagster.domain import promotion, registry
 from taskclf_dagster.domain.bundle import METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.champion import resolve_active_model
 from taskclf_dagster.domain.decision import PromotionDecision, save_decision
@@ -129,7 +129,7 @@ class Registry(RuleBasedStateMachine):
         decision = data.draw(st.sampled_from(self._awaiting()))
         name = decision.challenger.model_id
         pointer = self._ask(
-            lambda: registry.approve(self.home, decision.decision_id, at=self.now), must=self.clean and not self._is_blocked(name)
+            lambda: promotion.approve(self.home, decision.decision_id, at=self.now), must=self.clean and not self._is_blocked(name)
         )
         if pointer is not None:
             self._runs_now(pointer.name)
@@ -280,7 +280,7 @@ class Registry(RuleBasedStateMachine):
     def _promote(self, decision: PromotionDecision, *, must: bool) -> None:
         name = decision.challenger.model_id
         before, banned = pointer_of(self.home), self._is_blocked(name)
-        result = self._ask(lambda: registry.promote(self.home, decision, at=self.now), must=must)
+        result = self._ask(lambda: promotion.promote(self.home, decision, at=self.now), must=must)
         if result is None:
             return
         assert result[0].name == name

@@ -17,7 +17,8 @@ from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision import PromotionDecision
 from taskclf_dagster.domain.files import Record
 from taskclf_dagster.domain.pipeline import make_decision, remember_decision, remember_if_forgotten
-from taskclf_dagster.domain.registry import is_applied, promote, put_aside
+from taskclf_dagster.domain.promotion import promote
+from taskclf_dagster.domain.registry import is_applied, put_aside
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.retention import prune
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
