@@ -165,6 +165,8 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
     click.echo(tabulate(rows, headers=["", "model", "macro-F1 (validation)", "weighted-F1", "created"]) if rows else "no eligible bundles")
     for record in report.excluded:
         click.echo(f"left out: {record.model_id}: {record.reason}")
+    for model_id in read_history(place).blocked:
+        click.echo(f"blocked:  {model_id}: a rollback left it; `taskclf-dagster unblock {model_id}` allows it again")
     running = next((bundle for bundle in report.ranked if bundle.model_id == active), None)
     best = report.best
     if running and best and running.metrics and best.metrics and best is not running:
@@ -180,14 +182,21 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
 @click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_HISTORY, show_default=True, help="How many decisions, newest first.")
 @json_option
 def history(home: Path | None, limit: int, as_json: bool) -> None:
-    """List the decisions made for this home, newest first."""
+    """List what moved the pointer of this home, and the decisions made for it, newest first."""
     place = existing_home(home)
     decisions, damaged = list_decisions(place)
-    records = {entry.decision_id: entry.sequence for entry in read_history(place).moves if entry.decision_id}
+    moves = read_history(place).moves
+    records = {entry.decision_id: entry.sequence for entry in moves if entry.decision_id}
     shown = [_summary(decision, records.get(decision.decision_id)) for decision in decisions[:limit]]
     if as_json:
         click.echo(json.dumps(shown, indent=2))
         return
+    if moves:
+        lines = [
+            [m.sequence or "-", f"{m.at:%Y-%m-%d %H:%M}", m.action or "by taskclf", m.new.name if m.new else "-", m.reason] for m in moves
+        ]
+        headers = ["record", "at", "what", "model", "why"]
+        click.echo(tabulate(lines[: -limit - 1 : -1], headers=headers, maxcolwidths=[None] * 4 + [70]) + "\n")
     click.echo(f"{place.display_name}: {len(decisions)} decisions")
     if shown:
         click.echo(tabulate([list(row.values()) for row in shown], headers=list(shown[0]), maxcolwidths=[None] * 7 + [60]))

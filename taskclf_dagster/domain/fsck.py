@@ -131,7 +131,8 @@ def _check_receipts(home: Home, history: History) -> Iterator[RegistryFinding]:
             if words is not None:
                 yield _damage("P5", f"promotion {entry.sequence}: {words}", "Restore the receipt from a backup, or roll back")
     for path in list_decisions(home)[1]:
-        yield _damage("P5", f"{path.name} is not a decision record", "Restore it from a backup, or remove it if nothing was promoted by it")
+        words = f"{path.name} is damaged, or of a version whose receipts are not read any more"
+        yield _warning("P5", words, "Nothing has to be done where nothing was promoted by it; else the promotion is told above")
 
 
 def _find_receipt_problem(home: Home, entry: ActiveHistoryEntry) -> str | None:

@@ -502,7 +502,8 @@ def test_words_for_a_test_that_can_detect_nothing() -> None:
     found = assessed(Windows.of(*DAY_A, *DAY_B), ["BreakIdle", "Build"], min_user_days=2)
     assert found.detectable_difference is not None
     assert found.detectable_difference > 1
-    assert f"This test is too small to detect any difference; to see 0.05, about {found.user_days_needed} labelled user-days are needed" in found.words
+    words = f"to see 0.05, about {found.user_days_needed} labelled user-days are needed"
+    assert f"This test is too small to detect any difference; {words}" in found.words
 
 
 def _best(call: Callable[[], object]) -> float:
