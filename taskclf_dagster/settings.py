@@ -6,6 +6,7 @@ change (force, dry_run, as_of, ...) is not a setting; see `defs/resources.py`.
 
 import os
 from collections.abc import Hashable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
@@ -156,8 +157,7 @@ def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
     Raises:
         pydantic.ValidationError: a value is out of bounds.
     """
-    defaults = _read_mapping(DEFAULT_CONFIG_PATH)
-    return RetrainConfig.model_validate(_lay_over(defaults, _only_known(recorded, defaults)))
+    return RetrainConfig.model_validate(_lay_over(_defaults(), _only_known(recorded, _defaults())))
 
 
 def resolve_config(chosen: str | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
@@ -194,6 +194,11 @@ def _ordered(settings: _Range) -> _Range:
         msg = f"min_reject_rate {settings.min_reject_rate} must not exceed max_reject_rate {settings.max_reject_rate}"
         raise ValueError(msg)
     return settings
+
+
+@cache
+def _defaults() -> dict[str, object]:
+    return _read_mapping(DEFAULT_CONFIG_PATH)
 
 
 def _read_mapping(path: Path) -> dict[str, object]:

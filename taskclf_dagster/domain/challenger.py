@@ -5,7 +5,6 @@ Training itself belongs to `training`, the bundle's format to `bundle`.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -115,8 +114,11 @@ def build_challenger(
     path = None
     while path is None:
         model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, config)
-        with suppress(FileExistsError):  # another retrain took the name just now
+        try:
             path = write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
+        except FileExistsError:
+            if not (home.challengers / model_id).is_dir():
+                raise  # else another retrain took the name just now
     loaded = load_bundle(path).bundle
     if loaded.metrics is None or loaded.metadata is None:
         raise BundleError(path, loaded.invalid_reason or "invalid")

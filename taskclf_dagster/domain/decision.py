@@ -214,13 +214,13 @@ def _find_contradictions(decision: PromotionDecision) -> list[str]:
         findings.append("gate reproducible does not apply, but the policy wants the proof")
     if promotes and "beats_lookup_baseline" in excused and settings.require_baseline_improvement:
         findings.append("gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")
-    return [*findings, *_find_unfounded(decision)]
+    return [*findings, *_find_unfounded(decision, settings)]
 
 
-def _find_unfounded(decision: PromotionDecision) -> list[str]:
+def _find_unfounded(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
     """What does not follow from the counts: the comparison, or a comparative gate; and what contradicts itself."""
-    findings = _find_unfounded_comparison(decision) if decision.comparison is not None else []
-    expected = {gate.name: _figures(gate) for gate in judge_beside_others(decision, decision.settings)}
+    findings = _find_unfounded_comparison(decision, settings) if decision.comparison is not None else []
+    expected = {gate.name: _figures(gate) for gate in judge_beside_others(decision, settings)}
     for gate in decision.gates:
         if gate.kind != ("candidate" if gate.name in CANDIDATE_GATES else "comparative"):
             findings.append(f"gate {gate.name} is called {gate.kind}")
@@ -233,7 +233,7 @@ def _find_unfounded(decision: PromotionDecision) -> list[str]:
     return findings
 
 
-def _find_unfounded_comparison(decision: PromotionDecision) -> list[str]:
+def _find_unfounded_comparison(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
     comparison, champion = decision.comparison, decision.champion
     if comparison is None or champion is None or decision.champion_state != "ok":
         return ["there is a comparison without a champion to compare with"]
@@ -246,7 +246,7 @@ def _find_unfounded_comparison(decision: PromotionDecision) -> list[str]:
         sums=comparison.sums,
         flips=comparison.flips,
         seed=derive_seed(decision.dataset_digest, [champion.files, decision.challenger.files], decision.config),
-        config=decision.settings,
+        config=settings,
     )
     if _numbers(again) != _numbers(comparison):
         findings.append("the comparison does not follow from its counts by block")
