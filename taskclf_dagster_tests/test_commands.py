@@ -252,7 +252,7 @@ def test_an_approval_of_a_bundle_that_was_changed_is_refused(story: Story) -> No
     change_a_leaf(story.home.pending_models / story.challenger)
     before = contents(story.home.models)
     result = _run(story.home, "approve", story.waiting.decision_id)
-    _refuses(result, f"Decision {story.waiting.decision_id} does not verify", "is not the one that was judged: model.txt changed")
+    _refuses(result, f"Decision {story.waiting.decision_id} is refused", "is not the one that was judged: model.txt changed")
     assert contents(story.home.models) == before
 
 
@@ -260,7 +260,7 @@ def test_an_approval_after_the_pointer_moved_is_refused(story: Story) -> None:
     edit_json(story.home.inference_policy, {"reject_threshold": 0.61})
     before = contents(story.home.models)
     words = "active.json or inference_policy.json changed since the decision"
-    _refuses(_run(story.home, "approve", story.waiting.decision_id), f"Decision {story.waiting.decision_id} does not verify", words)
+    _refuses(_run(story.home, "approve", story.waiting.decision_id), f"Decision {story.waiting.decision_id} is refused", words)
     assert contents(story.home.models) == before
 
 
@@ -600,7 +600,7 @@ def test_compare_prints_every_factor_the_interval_and_the_verdict(compared: tupl
     low, high = document["comparison"]["evidence"]["interval"]
     assert f"95 % interval {low:.3f} to {high:.3f}" in shown.stdout
     verdict = document["verdict"].replace("FIRST", "A").replace("SECOND", "B")
-    assert f"\n{verdict}: {document['reason']}\n" in shown.stdout
+    assert f"\n{verdict}: {document['reason'].replace('The challenger', 'A')}\n" in shown.stdout
     assert shown.stdout.splitlines()[-1] == f"A {'could' if document['would_replace'] else 'could not'} replace B by these gates."
 
 
