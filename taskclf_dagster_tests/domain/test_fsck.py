@@ -193,9 +193,9 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, str]] = {
     "a bundle that the receipt did not judge": (_other_bundle_with_manifest, "damage", "P5", f"{NEW} is not the bundle that receipt"),
     "a decision record damaged": (
         lambda home: (home.decisions / "2026-02-04_000000_00000000.json").write_text("{"),
-        "damage",
+        "warning",
         "P5",
-        "2026-02-04_000000_00000000.json is not a decision record",
+        "2026-02-04_000000_00000000.json is damaged, or of a version whose receipts are not read any more",
     ),
     "no model that can run": (
         lambda home: [(home.models / name / MODEL).unlink() for name in (OLD, MID, NEW)],
@@ -288,7 +288,7 @@ def test_a_record_of_an_unknown_decision_in_a_forged_history_is_damage(three: Ho
 def test_a_decision_record_without_a_time_zone_does_not_stop_the_check(three: Home) -> None:
     document = read(_receipt(three))
     write_json(three.decisions / "2026-02-09_000000_00000000.json", {**document, "as_of": "2026-02-09T00:00:00"})
-    assert any("2026-02-09_000000_00000000.json is not a decision record" in finding.words for finding in check_registry(three))
+    assert any("2026-02-09_000000_00000000.json is damaged" in finding.words for finding in check_registry(three))
 
 
 def test_a_pending_bundle_that_cannot_be_approved_any_more_may_be_gone(three: Home) -> None:
