@@ -118,7 +118,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
 
 def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) -> None:
     """Parts of the path on their own, on the same data; the steps above contain them."""
-    from taskclf_dagster.domain import encoding, evaluation, features, hashing, labels, projection, registry, snapshot, split, windows
+    from taskclf_dagster.domain import encoding, evaluation, features, hashing, labels, pointer, projection, snapshot, split, windows
     from taskclf_dagster.domain.bundle import load_bundle
 
     start, schema = AS_OF - timedelta(days=config.data_lookback_days), features.SCHEMAS["v1"]
@@ -141,7 +141,7 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
         encoders = encoding.fit_encoders(rows, schema, min_count=5)
         encoding.encode_inputs(rows, schema, encoders)
     rows = snapshot.read_snapshot_rows(folder, splits=("test",))
-    probabilities = load_bundle(registry.require_bundle(home, model.model_id)).predict_rows(rows, num_threads=1)
+    probabilities = load_bundle(pointer.require_bundle(home, model.model_id)).predict_rows(rows, num_threads=1)
     true = snapshot.label_codes(rows).astype("int64")
     names = {"model_id": model.model_id, "schema_version": "v1", "unseen_users": []}
     with meter.step("part: evaluate (test)"):
