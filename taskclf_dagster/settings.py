@@ -4,21 +4,53 @@ No thresholds live here: every value comes from `configs/retrain.yaml`, and what
 change (force, dry_run, as_of, ...) is not a setting; see `defs/resources.py`.
 """
 
+import hashlib
 import os
+import re
 from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from taskclf_dagster.errors import SettingsError
 
 CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "configs" / "retrain.yaml"
 
+CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+ENVIRONMENT = {
+    "RETRAIN_SCHEDULE": "schedule.cron",
+    "RETRAIN_ENABLED": "enabled",
+    "RETRAIN_TIMEOUT_MINUTES": "timeout_minutes",
+    "RETRAIN_MIN_LABELS": "min_new_labels",
+    "RETRAIN_AUTO_PROMOTE": "auto_promote",
+}
+"""Environment variables that override a key of the files; an empty one overrides nothing."""
+
+OPERATIONAL = frozenset(
+    {
+        *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
+        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events"),
+    }
+)
+"""Keys that say when a retrain runs and whom it tells, not how it decides: they are no part of what is recorded, hashed or seeded."""
+
+EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 
@@ -74,11 +106,28 @@ class AdviceThresholds(_Settings):
     max_flap_rate_smoothed: Share
 
 
-class ScheduleSettings(_Settings):
-    """When the daily schedule ticks."""
+def _numbers_are_in_range(cron: str) -> str:
+    for value, (name, low, high) in zip(cron.split(), CRON_FIELDS, strict=True):
+        wrong = [number for number in re.findall(r"(?<!/)\b\d+", value) if not low <= int(number) <= high]
+        if wrong:
+            msg = f"{name} {wrong[0]} of the cron line must be from {low} to {high}"
+            raise ValueError(msg)
+    return cron
 
-    cron: Annotated[str, StringConstraints(pattern=r"^[\d*/,-]+( [\d*/,-]+){2}( ([\d*/,-]|[A-Za-z]{3})+){2}$")]
+
+Cron = Annotated[
+    str,
+    StringConstraints(pattern=r"^[\d*/,-]+( [\d*/,-]+){2}( ([\d*/,-]|[A-Za-z]{3})+){2}$"),
+    AfterValidator(_numbers_are_in_range),
+]
+
+
+class ScheduleSettings(_Settings):
+    """When the schedules tick."""
+
+    cron: Cron
     timezone: str | None
+    verify_cron: Cron
 
     @field_validator("timezone")
     @classmethod
@@ -92,13 +141,80 @@ class ScheduleSettings(_Settings):
         return value
 
 
+class _Sink(_Settings):
+    @property
+    def name(self) -> str:
+        """What names the sink in logs and in what is remembered of it; another setting is another sink."""
+        content = self.model_dump_json().encode()
+        return f"{self.type}-{hashlib.sha256(content).hexdigest()[:8]}"  # type: ignore[attr-defined]  # every sink has a type
+
+
+class JsonLinesSink(_Sink):
+    """Events appended to a file of the home, one JSON object a line."""
+
+    type: Literal["jsonl"]
+    path: Annotated[str, StringConstraints(min_length=1)]
+
+    @field_validator("path")
+    @classmethod
+    def _path_stays_in_the_home(cls, value: str) -> str:
+        if Path(value).is_absolute() or ".." in Path(value).parts:
+            msg = f"{value!r} must be relative to the home and stay in it, such as artifacts/events/events.jsonl"
+            raise ValueError(msg)
+        return value
+
+
+class _RemoteSink(_Sink):
+    url: str | None = None
+    url_env: EnvironmentName | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+    @model_validator(mode="after")
+    def _there_is_one_url(self) -> Self:
+        if (self.url is None) == (self.url_env is None):
+            msg = "give either url, or url_env: the environment variable that holds it, where it contains a password or token"
+            raise ValueError(msg)
+        return self
+
+
+class WebhookSink(_RemoteSink):
+    """Events as HTTP POST, signed with the secret that an environment variable holds."""
+
+    type: Literal["webhook"]
+    secret_env: EnvironmentName | None = None
+
+
+class RedisSink(_RemoteSink):
+    """Events in a Redis stream, of which about the newest `max_length` are kept."""
+
+    type: Literal["redis"]
+    stream: Annotated[str, StringConstraints(min_length=1)] = "ml:run-events"
+    max_length: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000
+
+
+SinkSettings = Annotated[JsonLinesSink | WebhookSink | RedisSink, Field(discriminator="type")]
+
+
+class EventSettings(_Settings):
+    """Where events go."""
+
+    sinks: list[SinkSettings]
+
+
 class RetrainConfig(_Settings):
     """Everything that `configs/retrain.yaml` says; each key is explained there."""
 
+    enabled: bool
     global_retrain_cadence_days: Annotated[int, Field(ge=1, le=365)]
     calibrator_update_cadence_days: Annotated[int, Field(ge=1, le=365)]
     min_new_labels: Annotated[int, Field(ge=1, le=100_000)]
+    label_quiet_minutes: Annotated[int, Field(ge=0, le=1440)]
+    max_days_since_training: Annotated[int, Field(ge=1, le=3650)]
+    drift_trigger: Literal["critical", "warning", "never"]
+    max_attempts: Annotated[int, Field(ge=1, le=100)]
+    timeout_minutes: Annotated[int, Field(ge=1, le=1440)]
     schedule: ScheduleSettings
+    events: EventSettings
     data_lookback_days: Days
     schema_version: Literal["auto", "v1", "v2", "v3"]
     skip_unreadable_days: bool
@@ -127,16 +243,22 @@ class RetrainConfig(_Settings):
     keep_rejected: Annotated[int, Field(ge=0, le=10_000)]
 
     @property
+    def policy(self) -> dict[str, object]:
+        """What shapes a model or a decision, as JSON: all but the keys that say when to run and whom to tell."""
+        return self.model_dump(mode="json", exclude=set(OPERATIONAL))
+
+    @property
     def allowed_below_anchor(self) -> float:
         """How far below an anchor a challenger may be: `anchor_tolerance`, else twice `regression_tolerance`."""
         return 2 * self.regression_tolerance if self.anchor_tolerance is None else self.anchor_tolerance
 
 
-def load_retrain_config(path: Path | None = None) -> RetrainConfig:
+def load_retrain_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> RetrainConfig:
     """Reads a retrain configuration.
 
     Args:
         path: a YAML file laid over `configs/retrain.yaml`, key by key; None is that file alone.
+        environ: where to look for the variables of ENVIRONMENT, which override both; None looks nowhere.
 
     Raises:
         SettingsError: the file is missing, is not a YAML mapping, or a key is unknown, of a wrong type or out of bounds.
@@ -144,11 +266,21 @@ def load_retrain_config(path: Path | None = None) -> RetrainConfig:
     merged = _read_mapping(DEFAULT_CONFIG_PATH)
     if path is not None and path.resolve() != DEFAULT_CONFIG_PATH:
         merged = _lay_over(merged, _read_mapping(path))
+    overrides = find_overrides(environ or {})
+    for key, (_, value) in overrides.items():
+        merged = _lay_over(merged, _nested(key, value))
     try:
         return RetrainConfig.model_validate(merged)
     except ValidationError as error:
-        findings = [_finding(".".join(str(part) for part in e["loc"]), e["type"], e["msg"], e["input"]) for e in error.errors()]
+        found = [(".".join(str(part) for part in e["loc"]), e) for e in error.errors()]
+        findings = [_finding(key, e["type"], e["msg"], e["input"]) + _said_by(overrides, key) for key, e in found]
         raise SettingsError(path or DEFAULT_CONFIG_PATH, findings) from error
+
+
+def find_overrides(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
+    """The keys that the environment overrides, each with the variable and its value, read as YAML where the key is not a text."""
+    set_ones = {key: name for name, key in ENVIRONMENT.items() if environ.get(name, "").strip()}
+    return {key: (name, _read_value(key, environ[name].strip())) for key, name in set_ones.items()}
 
 
 def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
@@ -161,12 +293,25 @@ def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
 
 
 def resolve_config(chosen: str | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
-    """The configuration a person chose, else the one that TASKCLF_DAGSTER_CONFIG names, else the default; relative to the project."""
+    """The configuration a person chose, else the one that TASKCLF_DAGSTER_CONFIG names, else the default; the environment over it."""
+    return load_retrain_config(find_config_file(chosen, environ), environ)
+
+
+def find_config_file(chosen: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file laid over the default: the chosen one, else the one of TASKCLF_DAGSTER_CONFIG, relative to the project; None is neither."""
     name = chosen or environ.get(CONFIG_VARIABLE)
     if not name:
-        return load_retrain_config()
+        return None
     path = Path(name).expanduser()
-    return load_retrain_config(path if path.is_absolute() else DEFAULT_CONFIG_PATH.parent.parent / path)
+    return path if path.is_absolute() else DEFAULT_CONFIG_PATH.parent.parent / path
+
+
+RecordedConfig = Annotated[
+    RetrainConfig,
+    BeforeValidator(lambda value: complete_config(value) if isinstance(value, dict) else value),
+    PlainSerializer(lambda config: config.policy),
+]
+"""A configuration in a record: its policy, completed when it is read back."""
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
@@ -178,6 +323,25 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         if repeated:
             raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(repeated)} is written twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
+
+
+def _read_value(key: str, text: str) -> object:
+    """A number or a flag as YAML reads it, so that `6` and `off` mean what they do in a file; a cron line as it is."""
+    if key == "schedule.cron":
+        return text
+    try:
+        return yaml.safe_load({"1": "true", "0": "false"}.get(text, text) if key in ("enabled", "auto_promote") else text)
+    except yaml.YAMLError:
+        return text
+
+
+def _nested(key: str, value: object) -> dict[str, object]:
+    first, _, rest = key.partition(".")
+    return {first: _nested(rest, value) if rest else value}
+
+
+def _said_by(overrides: Mapping[str, tuple[str, object]], key: str) -> str:
+    return f"; the environment variable {overrides[key][0]} says so" if key in overrides else ""
 
 
 def _finding(key: str, kind: str, message: str, value: object) -> str:

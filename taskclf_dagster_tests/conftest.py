@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from taskclf_dagster.settings import ENVIRONMENT
+
 REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"
 
 
 @pytest.fixture(autouse=True)
 def _machine_settings_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may read, or write into, the home of the person who runs it."""
-    for name in ("TASKCLF_HOME", "TASKCLF_DAGSTER_CONFIG", "DAGSTER_HOME"):
+    for name in ("TASKCLF_HOME", "TASKCLF_DAGSTER_CONFIG", "DAGSTER_HOME", *ENVIRONMENT):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MPLBACKEND", "Agg")
 

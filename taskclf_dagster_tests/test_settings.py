@@ -7,7 +7,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from taskclf_dagster.errors import SettingsError
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, RetrainConfig, complete_config, load_retrain_config
+from taskclf_dagster.settings import (
+    DEFAULT_CONFIG_PATH,
+    ENVIRONMENT,
+    OPERATIONAL,
+    RetrainConfig,
+    complete_config,
+    find_overrides,
+    load_retrain_config,
+    resolve_config,
+)
 from taskclf_dagster_tests.scenario import retrain_config
 
 SHARE = (0.0, 1.0, -0.001, 1.001)
@@ -16,6 +25,10 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "global_retrain_cadence_days": (1, 365, 0, 366),
     "calibrator_update_cadence_days": (1, 365, 0, 366),
     "min_new_labels": (1, 100_000, 0, 100_001),
+    "label_quiet_minutes": (0, 1440, -1, 1441),
+    "max_days_since_training": (1, 3650, 0, 3651),
+    "max_attempts": (1, 100, 0, 101),
+    "timeout_minutes": (1, 1440, 0, 1441),
     "data_lookback_days": (1, 3650, 0, 3651),
     "min_labels": (1, 1_000_000, 0, 1_000_001),
     "train_params.num_boost_round": (1, 10_000, 0, 10_001),
@@ -51,7 +64,10 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "advice.max_flap_rate_smoothed": SHARE,
 }
 CHOICES: dict[str, tuple[object, ...]] = {
-    "schedule.cron": ("0 6 * * *", "*/15 8-18 1,15 * MON-FRI"),
+    "enabled": (True, False),
+    "drift_trigger": ("critical", "warning", "never"),
+    "schedule.cron": ("0 6 * * *", "*/15 8-18 1,15 * MON-FRI", "59 23 31 12 7", "*/90 * * * *"),
+    "schedule.verify_cron": ("30 6 * * 1", "0 0 1 1 0"),
     "schedule.timezone": (None, "Europe/Vienna", "UTC"),
     "schema_version": ("auto", "v1", "v2", "v3"),
     "skip_unreadable_days": (True, False),
@@ -63,6 +79,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "anchor_tolerance": (None, 0.03),
     "prove_reproducible": ("auto", True, False),
     "auto_promote": (True, False),
+    "events.sinks": ([],),
 }
 
 
@@ -254,6 +271,25 @@ BAD_VALUES: dict[str, tuple[str, object, tuple[str, ...]]] = {
     "a path for a time zone": ("schedule.timezone", "../../etc/passwd", ("schedule.timezone", "IANA time zone")),
     "a cron line of four fields": ("schedule.cron", "0 6 * *", ("schedule.cron", "pattern", "value '0 6 * *'")),
     "a cron line of six fields": ("schedule.cron", "0 0 6 * * *", ("schedule.cron", "pattern")),
+    "a minute that no hour has": ("schedule.cron", "60 6 * * *", ("schedule.cron", "minute 60 of the cron line must be from 0 to 59")),
+    "an hour that no day has": ("schedule.cron", "0 6-24 * * *", ("schedule.cron", "hour 24 of the cron line must be from 0 to 23")),
+    "a weekday that no week has": ("schedule.verify_cron", "0 6 * * 1,8", ("schedule.verify_cron", "weekday 8", "from 0 to 7")),
+    "an unknown kind of drift": ("drift_trigger", "always", ("drift_trigger", "'critical', 'warning' or 'never'", "value 'always'")),
+    "a flag that YAML reads as no": ("drift_trigger", False, ("drift_trigger", "'critical', 'warning' or 'never'", "value False")),
+    "an unknown sink": ("events.sinks", [{"type": "mail"}], ("events.sinks", "'jsonl', 'webhook', 'redis'")),
+    "a sink that leaves the home": (
+        "events.sinks", [{"type": "jsonl", "path": "../x"}], ("events.sinks", "'../x' must be relative to the home"),
+    ),
+    "a sink without a place": ("events.sinks", [{"type": "webhook"}], ("events.sinks", "give either url, or url_env")),
+    "a sink with two places": (
+        "events.sinks", [{"type": "redis", "url": "redis://127.0.0.1", "url_env": "X"}], ("events.sinks", "give either url, or url_env"),
+    ),
+    "a sink that waits for ever": (
+        "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "timeout_seconds": 61}], ("timeout_seconds", "less than or equal to"),
+    ),
+    "a variable that cannot be one": (
+        "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "secret_env": "MY KEY"}], ("secret_env", "value 'MY KEY'"),
+    ),
     "a threshold range that is empty": (
         "reject_threshold", {"min_reject_rate": 0.3, "max_reject_rate": 0.2},
         ("reject_threshold", "min_reject_rate 0.3 must not exceed max_reject_rate 0.2"),
@@ -310,6 +346,76 @@ def test_keys_that_a_recorded_configuration_does_not_know_have_the_present_defau
 def test_a_recorded_configuration_that_is_out_of_bounds_is_an_error() -> None:
     with pytest.raises(ValidationError, match="regression_tolerance"):
         complete_config({**retrain_config().model_dump(mode="json"), "regression_tolerance": 5.0})
+
+
+def test_keys_that_say_when_to_run_and_whom_to_tell_are_no_part_of_what_is_recorded() -> None:
+    policy = retrain_config().policy
+    assert set(policy) == set(RetrainConfig.model_fields) - OPERATIONAL
+    assert {"gates", "train_params", "auto_promote", "data_lookback_days", "keep_versions"} <= set(policy)
+    assert retrain_config(timeout_minutes=5, enabled=False, events={"sinks": []}).policy == policy
+    assert retrain_config(min_labels=50).policy != policy
+
+
+# --- The environment --------------------------------------------------------------------------------------------------------------
+
+OVERRIDES = {
+    "RETRAIN_SCHEDULE": ("schedule.cron", "5 4 * * *", "5 4 * * *"),
+    "RETRAIN_ENABLED": ("enabled", "false", False),
+    "RETRAIN_TIMEOUT_MINUTES": ("timeout_minutes", "45", 45),
+    "RETRAIN_MIN_LABELS": ("min_new_labels", "12", 12),
+    "RETRAIN_AUTO_PROMOTE": ("auto_promote", "true", True),
+}
+
+
+def test_these_variables_can_override_a_key() -> None:
+    assert set(ENVIRONMENT) == set(OVERRIDES)
+
+
+@pytest.mark.parametrize("variable", OVERRIDES)
+def test_a_variable_overrides_its_key_and_nothing_else(variable: str) -> None:
+    key, text, value = OVERRIDES[variable]
+    config = load_retrain_config(environ={variable: text})
+    assert get(config, key) == value != get(load_retrain_config(), key)
+    assert find_overrides({variable: text}) == {key: (variable, value)}
+    expected = load_retrain_config().model_dump()
+    (expected["schedule"] if "." in key else expected)[key.rpartition(".")[2]] = value
+    assert config.model_dump() == expected
+
+
+@pytest.mark.parametrize(("text", "value"), [("1", True), ("0", False), ("yes", True), ("off", False), (" TRUE ", True)])
+def test_a_flag_may_be_written_in_the_usual_ways(text: str, value: bool) -> None:
+    assert load_retrain_config(environ={"RETRAIN_AUTO_PROMOTE": text}).auto_promote is value
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_variable_overrides_nothing(text: str) -> None:
+    assert load_retrain_config(environ=dict.fromkeys(OVERRIDES, text)) == load_retrain_config()
+
+
+def test_a_variable_wins_over_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = write(tmp_path, "min_new_labels", 9)
+    assert resolve_config(str(path), {"RETRAIN_MIN_LABELS": "12"}).min_new_labels == 12
+    assert resolve_config(None, {"TASKCLF_DAGSTER_CONFIG": str(path)}).min_new_labels == 9
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "words"),
+    [
+        ("RETRAIN_MIN_LABELS", "many", "valid integer (value 'many')"),
+        ("RETRAIN_MIN_LABELS", "0", "greater than or equal to 1 (value 0)"),
+        ("RETRAIN_TIMEOUT_MINUTES", "1.5", "valid integer"),
+        ("RETRAIN_TIMEOUT_MINUTES", "[", "valid integer (value '[')"),
+        ("RETRAIN_ENABLED", "maybe", "valid boolean (value 'maybe')"),
+        ("RETRAIN_AUTO_PROMOTE", "2", "valid boolean (value 2)"),
+        ("RETRAIN_SCHEDULE", "daily", "match pattern"),
+        ("RETRAIN_SCHEDULE", "0 25 * * *", "hour 25"),
+    ],
+)
+def test_a_wrong_variable_is_an_error_that_names_it_with_key_and_value(variable: str, text: str, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_retrain_config(environ={variable: text})
+    assert words in str(caught.value)
+    assert f"the environment variable {variable} says so" in str(caught.value)
 
 
 # --- Files that cannot be used ----------------------------------------------------------------------------------------------------

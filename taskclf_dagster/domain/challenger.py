@@ -107,7 +107,7 @@ def build_challenger(
         "class_distribution": snapshot.class_distribution,
         "user_count": len(snapshot.users),
         "holdout_users": snapshot.holdout_users,
-        "config": config.model_dump(mode="json"),
+        "config": config.policy,
         "library_versions": dict(library_versions),
         "timings_seconds": timings,
     }
@@ -144,7 +144,7 @@ def build_challenger(
 
 def next_model_id(home: Home, as_of: datetime, dataset_digest: str, config: RetrainConfig) -> str:
     """`YYYY-MM-DD_HHMMSS_run-NNNN`: the as-of time (UTC) and a number from dataset and config, the next free one if taken."""
-    seed = hashlib.sha256(f"{dataset_digest}{canonical_json(config.model_dump(mode='json'))}".encode()).hexdigest()
+    seed = hashlib.sha256(f"{dataset_digest}{canonical_json(config.policy)}".encode()).hexdigest()
     number = int(seed[:8], 16) % 10_000
     stamp = as_of.astimezone(UTC).strftime("%Y-%m-%d_%H%M%S")
     while find_bundle(home, model_id := f"{stamp}_run-{number:04d}") is not None:

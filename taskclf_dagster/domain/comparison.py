@@ -211,7 +211,7 @@ def find_inconsistencies(comparison: Comparison) -> list[str]:
 
 def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy: RetrainConfig | Mapping[str, object]) -> int:
     """A seed from the hashes of dataset, models (champion first; of model.txt, because metadata has timings) and policy."""
-    document = policy.model_dump(mode="json") if isinstance(policy, RetrainConfig) else dict(policy)
+    document = policy.policy if isinstance(policy, RetrainConfig) else dict(policy)
     parts = [dataset_digest, *(files.get("model.txt", "") for files in models), canonical_json(document)]
     return int(hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8], 16)
 

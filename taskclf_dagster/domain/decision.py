@@ -49,7 +49,7 @@ class JudgedModel(Record):
 
 
 def _as_document(config: object) -> object:
-    return config.model_dump(mode="json") if isinstance(config, RetrainConfig) else config
+    return config.policy if isinstance(config, RetrainConfig) else config
 
 
 class PromotionDecision(Record):

@@ -22,7 +22,7 @@ from taskclf_dagster.domain.labels import SYNTHETIC
 from taskclf_dagster.domain.split import SPLITS, Cut, split_by_time
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import RetrainConfig
+from taskclf_dagster.settings import RecordedConfig, RetrainConfig
 
 LABEL_SCHEMA_VERSION = "v1"
 MIN_SESSION_SECONDS = 180
@@ -65,7 +65,7 @@ class DatasetSnapshot(Record):
     blockers: list[str]
     feasibility: Feasibility
     skip_reason: str | None
-    config: RetrainConfig
+    config: RecordedConfig
     gold_windows: int
 
 

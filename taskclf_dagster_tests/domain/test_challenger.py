@@ -103,7 +103,7 @@ def test_the_metadata_has_every_key_of_the_contract(shared: Shared) -> None:
 def test_the_metadata_tells_what_is_needed_to_repeat_the_training(shared: Shared) -> None:
     home, snapshot, challenger = shared
     metadata = _metadata(home, challenger)
-    assert metadata["config"] == CONFIG.model_dump(mode="json")
+    assert metadata["config"] == CONFIG.policy
     assert metadata["params"]["num_boost_round"] == 3
     assert metadata["params"]["seed"] == int(snapshot.dataset_digest[:7], 16)
     assert metadata["snapshot_path"] == snapshot.path

@@ -38,7 +38,7 @@ from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, Status
 from taskclf_dagster.domain.reproduction import Reproduction
 from taskclf_dagster.errors import DecisionNotFoundError
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import RetrainConfig
+from taskclf_dagster.settings import RetrainConfig, complete_config
 from taskclf_dagster_tests.models import (
     MID,
     NEW,
@@ -538,7 +538,7 @@ def following(fields: dict[str, object]) -> PromotionDecision:
 
 def policy_of(fields: dict[str, object]) -> RetrainConfig:
     config = fields["config"]
-    return config if isinstance(config, RetrainConfig) else RetrainConfig.model_validate(config)
+    return config if isinstance(config, RetrainConfig) else complete_config(config)
 
 
 def computed(comparison: Comparison, config: RetrainConfig, *, seed: int | None = None) -> Comparison:
