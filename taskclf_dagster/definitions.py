@@ -15,12 +15,14 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.models import MODEL_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
-from taskclf_dagster.defs.jobs import retrain
+from taskclf_dagster.defs.failed_runs import failed_runs
+from taskclf_dagster.defs.guard import RetrainGuard
+from taskclf_dagster.defs.jobs import build_retrain_job
 from taskclf_dagster.defs.operations import OPERATIONS
 from taskclf_dagster.defs.record_io import RecordIOManager
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.schedules import build_daily_schedule
-from taskclf_dagster.defs.sensors import label_arrival
+from taskclf_dagster.defs.schedules import build_schedules
+from taskclf_dagster.defs.sensors import build_sensors
 
 ASSETS = [
     labeled_windows,
@@ -38,6 +40,7 @@ def build_definitions(
     home: HomeResource | None = None,
     run_settings: RunSettingsResource | None = None,
     clock: ClockResource | None = None,
+    guard: RetrainGuard | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
     """The project's definitions, with other resources and loggers where given.
@@ -47,18 +50,20 @@ def build_definitions(
     """
     home = home or HomeResource()
     run_settings = run_settings or RunSettingsResource()
+    config = run_settings.load_config()
     resources = {
         "home": home,
         "run_settings": run_settings,
         "clock": clock or ClockResource(),
+        "guard": guard or RetrainGuard(home=home, run_settings=run_settings),
         "io_manager": RecordIOManager(home=home),
     }
     return dg.Definitions(
         assets=ASSETS,
         asset_checks=[*DATA_CHECKS, *MODEL_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[retrain, *OPERATIONS],
-        schedules=[build_daily_schedule(run_settings.load_config().schedule)],
-        sensors=[label_arrival],
+        jobs=[build_retrain_job(config), *OPERATIONS],
+        schedules=build_schedules(config),
+        sensors=[*build_sensors(config), failed_runs],
         resources=resources,
         executor=dg.in_process_executor,
         loggers=loggers,

@@ -102,6 +102,15 @@ class RegistryBusyError(TaskclfDagsterError):
         super().__init__(f"Another process has held {path} for {seconds:g} s. Let it end, or stop it, and try again; nothing was changed.")
 
 
+class RetrainBusyError(TaskclfDagsterError):
+    """Another retrain has not ended in all the time that a run may wait for it."""
+
+    def __init__(self, holder: str, seconds: float) -> None:
+        super().__init__(
+            f"{holder}, and it did not end within {seconds / 60:.0f} minutes. Look at that run, or stop it; nothing was changed."
+        )
+
+
 class UnsafeFileSystemError(TaskclfDagsterError):
     """The file system of the home cannot keep the registry's promises."""
 

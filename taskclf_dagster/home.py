@@ -92,6 +92,25 @@ class Home:
         return self.artifacts / "calibrator_store" / "store.json"
 
     @property
+    def drift_report(self) -> Path:
+        """Where taskclf's drift check writes its report; reports in `drift_reports` count as well."""
+        return self.artifacts / "drift_report.json"
+
+    @property
+    def drift_reports(self) -> Path:
+        return self.artifacts / "drift"
+
+    @property
+    def retrain_lock(self) -> Path:
+        """Ours: held by the one retrain that is under way."""
+        return self.artifacts / ".retrain.lock"
+
+    @property
+    def retrain_slot(self) -> Path:
+        """Ours: which run holds `retrain_lock`, for people to read."""
+        return self.artifacts / "retrain_under_way.json"
+
+    @property
     def pending_models(self) -> Path:
         """Ours: bundles that wait for approval or for what would resolve a HOLD."""
         return self.artifacts / "pending_models"

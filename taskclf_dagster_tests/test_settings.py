@@ -285,7 +285,7 @@ BAD_VALUES: dict[str, tuple[str, object, tuple[str, ...]]] = {
         "events.sinks", [{"type": "redis", "url": "redis://127.0.0.1", "url_env": "X"}], ("events.sinks", "give either url, or url_env"),
     ),
     "a sink that waits for ever": (
-        "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "timeout_seconds": 61}], ("timeout_seconds", "less than or equal to"),
+        "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "timeout_seconds": 61}], ("timeout_seconds", "less than"),
     ),
     "a variable that cannot be one": (
         "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "secret_env": "MY KEY"}], ("secret_env", "value 'MY KEY'"),

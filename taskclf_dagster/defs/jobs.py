@@ -6,16 +6,21 @@ What the job does is the graph of assets; nothing is computed here.
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
 from taskclf_dagster.defs.assets.common import GROUP
+from taskclf_dagster.defs.guard import MAX_RUNTIME_TAG, max_runtime
 from taskclf_dagster.defs.resources import RunSettingsResource
+from taskclf_dagster.defs.retrain_runs import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, RETRAIN
 from taskclf_dagster.domain.decision import PromotionDecision
 from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.settings import RetrainConfig
 
-RETRAIN = "retrain"
 OWN_ERRORS = f"{TaskclfDagsterError.__module__}."
-MAX_RUNTIME_SECONDS = 30 * 60
+
+
+CONFIG_METADATA = "configuration"
 
 
 class RetrainParams(dg.Config):
@@ -40,14 +45,17 @@ def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
     )
 
 
-retrain = dg.define_asset_job(
-    RETRAIN,
-    selection=dg.AssetSelection.groups(GROUP),
-    config=retrain_run_config,
-    executor_def=dg.in_process_executor,
-    description="From windows and labels to a decision, and to a new active model if every gate passes. Fields: see the launch form.",
-    tags={"dagster/max_runtime": str(MAX_RUNTIME_SECONDS)},
-)
+def build_retrain_job(config: RetrainConfig) -> UnresolvedAssetJobDefinition:
+    """The job, with the configuration that was in effect when it was loaded, for all to see on its page and over the API."""
+    return dg.define_asset_job(
+        RETRAIN,
+        selection=dg.AssetSelection.groups(GROUP),
+        config=retrain_run_config,
+        executor_def=dg.in_process_executor,
+        description="From windows and labels to a decision, and to a new active model if every gate passes. Fields: see the launch form.",
+        tags={EXCLUSIVE_TAG: RETRAIN, MAX_RUNTIME_TAG: str(max_runtime(60.0 * config.timeout_minutes))},
+        metadata={CONFIG_METADATA: dg.MetadataValue.json(config.model_dump(mode="json"))},
+    )
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, 
         instance: where the run is recorded.
     """
     job = definitions.resolve_job_def(RETRAIN)
-    result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False)
+    result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False, tags={CAUSE_TAG: COMMAND_LINE})
     made = {event.node_name: event for event in result.get_asset_materialization_events()}
     if not result.success:
         return RetrainResult(result.run_id, False, "FAILED", _failure(result), None, False)
@@ -96,6 +104,7 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
     if red:
         return "\n".join(f"{e.asset_key.to_user_string()}: {e.check_name}: {e.description}" for e in red)
     errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
+    errors += [event.job_failure_data.error for event in result.all_events if event.is_run_failure]  # before any step
     error = next((e for e in errors if e is not None), None)
     if error is None:
         return "the run failed before any step; see the run's log"

@@ -1,16 +1,28 @@
-"""The jobs by which a person changes what taskclf runs without training: rollback and approve. Dagster concept: op jobs.
+"""The jobs for a person beside `retrain`: rollback, approve, prune and verify_registry. Dagster concept: op jobs.
 
-Each calls one function of the registry and reports the move on the asset `active_pointer`.
+Each calls one function of the registry and says in its log, its output and the run's tags what came of it; a move of the pointer is
+reported on the asset `active_pointer`. They do not wait for a retrain: the registry's own lock keeps them apart, and a retrain whose
+champion changed meanwhile is refused.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from taskclf_dagster.defs.assets.common import POOL
-from taskclf_dagster.defs.resources import ClockResource, HomeResource
+from taskclf_dagster.defs.metadata import Cell, table
+from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.retrain_runs import HOME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, home_tag
+from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.pointer import ActivePointer
 from taskclf_dagster.domain.promotion import approve
-from taskclf_dagster.domain.registry import rollback
+from taskclf_dagster.domain.registry import repair, rollback
+from taskclf_dagster.domain.retention import plan_prune, prune
+from taskclf_dagster.home import Home
+
+REGISTRY_POOL = "registry"
+MEBIBYTE = 1024 * 1024
 
 
 class RollbackParams(dg.Config):
@@ -26,16 +38,62 @@ class ApproveParams(dg.Config):
     decision_id: str = Field(description="Id of a decision that awaits approval; `taskclf-dagster history` lists them.", min_length=1)
 
 
-@dg.op(pool=POOL, name="roll_back")
+class PruneParams(dg.Config):
+    """Whether to remove, or to list only."""
+
+    dry_run: bool = Field(False, description="List what would go, with size and reason, and remove nothing.")
+
+
+class VerifyParams(dg.Config):
+    """Whether to mend, too."""
+
+    repair: bool = Field(
+        False, description="First finish or abort what was cut off and put back the last known good model; all of it is in the history."
+    )
+
+
+@dg.op(pool=REGISTRY_POOL, name="roll_back")
 def _roll_back(context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, clock: ClockResource) -> None:
     place = home.open()
-    _report(context, rollback(place, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id), config.reason)
+    pointer = rollback(place, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id)
+    _report_move(context, place, pointer, config.reason)
 
 
-@dg.op(pool=POOL, name="approve_decision")
+@dg.op(pool=REGISTRY_POOL, name="approve_decision")
 def _approve(context: dg.OpExecutionContext, config: ApproveParams, home: HomeResource, clock: ClockResource) -> None:
-    pointer = approve(home.open(), config.decision_id, at=clock.now(), run_id=context.run.run_id)
-    _report(context, pointer, f"decision {config.decision_id} was approved")
+    place = home.open()
+    pointer = approve(place, config.decision_id, at=clock.now(), run_id=context.run.run_id)
+    _report_move(context, place, pointer, f"decision {config.decision_id} was approved")
+
+
+@dg.op(pool=REGISTRY_POOL, name="remove_old_bundles")
+def _prune(
+    context: dg.OpExecutionContext, config: PruneParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> None:
+    place, settings = home.open(), run_settings.load_config()
+    act = plan_prune if config.dry_run else prune
+    plan = act(place, keep_versions=settings.keep_versions, keep_rejected=settings.keep_rejected, at=clock.now())
+    verb = "would go" if config.dry_run else "removed"
+    rows: list[dict[str, Cell]] = [
+        {"what": item.kind, "path": item.path, "MiB": round(item.bytes / MEBIBYTE, 1), "why": item.reason} for item in plan.remove
+    ]
+    stays = [{"model": model_id, "why it stays": reason} for model_id, reason in plan.reachable.items()]
+    metadata = {"removed": table(rows), "kept_whatever_their_number": table(stays)}
+    _report(context, place, f"{len(rows)} files and folders {verb}, {plan.bytes / MEBIBYTE:.1f} MiB", metadata)
+
+
+@dg.op(pool=REGISTRY_POOL, name="check_every_promise")
+def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, clock: ClockResource) -> None:
+    place = home.open()
+    done = repair(place, at=clock.now()).done if config.repair else []
+    findings = check_registry(place)
+    damage = [finding for finding in findings if finding.severity == "damage"]
+    rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.words, "what to do": f.fix} for f in findings]
+    metadata = {"findings": table(rows), "mended": "; ".join(done) or "nothing"}
+    if damage:
+        words = "; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage)
+        raise dg.Failure(f"the registry of {place.display_name} is damaged: {words}", metadata=metadata, allow_retries=False)
+    _report(context, place, f"every promise holds, {len(findings)} warnings", metadata)
 
 
 @dg.config_mapping
@@ -46,6 +104,16 @@ def _rollback_form(val: RollbackParams) -> dg.RunConfig:
 @dg.config_mapping
 def _approve_form(val: ApproveParams) -> dg.RunConfig:
     return dg.RunConfig(ops={"approve_decision": val})
+
+
+@dg.config_mapping
+def _prune_form(val: PruneParams) -> dg.RunConfig:
+    return dg.RunConfig(ops={"remove_old_bundles": val})
+
+
+@dg.config_mapping
+def _verify_form(val: VerifyParams) -> dg.RunConfig:
+    return dg.RunConfig(ops={"check_every_promise": val})
 
 
 @dg.job(
@@ -70,12 +138,42 @@ def approve_job() -> None:
     _approve()
 
 
-def _report(context: dg.OpExecutionContext, pointer: ActivePointer, reason: str) -> None:
+@dg.job(
+    name="prune",
+    config=_prune_form,
+    executor_def=dg.in_process_executor,
+    description="Removes bundles beyond keep_versions and keep_rejected, and what only they needed; never what may still be needed.",
+)
+def prune_job() -> None:
+    """Removes what retention no longer keeps."""
+    _prune()
+
+
+@dg.job(
+    name="verify_registry",
+    config=_verify_form,
+    executor_def=dg.in_process_executor,
+    description="Checks every promise of the registry, every bundle and every receipt; the run is red if one does not hold.",
+)
+def verify_registry_job() -> None:
+    """Checks the registry."""
+    _verify()
+
+
+def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePointer, reason: str) -> None:
     """Shows the move on the asset's page, and as the run's outcome."""
-    context.log.info(f"taskclf now runs {pointer.name}: {reason}")
     metadata: dict[str, str | int] = {"model_id": pointer.name, "reason": reason, "record": pointer.sequence or 0}
     context.log_event(dg.AssetMaterialization("active_pointer", description=reason, metadata=metadata))
-    context.instance.add_run_tags(context.run.run_id, {"taskclf/model": pointer.name})
+    context.instance.add_run_tags(context.run.run_id, {MODEL_TAG: pointer.name})
+    _report(context, home, f"taskclf now runs {pointer.name}: {reason}", metadata)
 
 
-OPERATIONS = [rollback_job, approve_job]
+def _report(context: dg.OpExecutionContext, home: Home, words: str, metadata: Mapping[str, Any]) -> None:
+    """Says what came of it where a person looks: in the log, on the output, and among the run's tags."""
+    context.log.info(words)
+    context.add_output_metadata({"result": words, "home": home.display_name, **metadata})
+    tags = {HOME_TAG: home_tag(home), OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: words}
+    context.instance.add_run_tags(context.run.run_id, tags)
+
+
+OPERATIONS = [rollback_job, approve_job, prune_job, verify_registry_job]

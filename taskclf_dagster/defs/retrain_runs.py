@@ -21,7 +21,11 @@ WHOLE_GRAPH = frozenset({"labeled_windows", "promotion_decision"})
 HOME_TAG = "taskclf/home"
 CAUSE_TAG = "taskclf/cause"
 REASON_TAG = "taskclf/reason"
+"""Why a run was launched, in words."""
+EXCLUSIVE_TAG = "taskclf/exclusive"
+"""The run queue lets one run with this tag through at a time (dagster.yaml)."""
 OUTCOME_TAG = "taskclf/outcome"
+OUTCOME_REASON_TAG = "taskclf/outcome_reason"
 MODEL_TAG = "taskclf/model"
 DECISION_TAG = "taskclf/decision"
 DEMAND_TAG = "taskclf/demand"
@@ -43,6 +47,10 @@ UNFINISHED = (
 )
 FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _PAGE = 100
+
+BY_HAND = "by hand"
+COMMAND_LINE = "command line"
+"""Causes of runs that nothing of ours launched by itself."""
 
 State = Literal["queued", "running", "completed", "skipped", "failed"]
 
@@ -126,7 +134,7 @@ def find_under_way(instance: dg.DagsterInstance, home: Home) -> RetrainRun | Non
 def describe_under_way(run: RetrainRun) -> str:
     """Why nothing else is launched now, in words."""
     since = run.started or run.created
-    cause = run.tags.get(CAUSE_TAG, "by hand")
+    cause = run.tags.get(CAUSE_TAG, BY_HAND)
     return f"a retrain is {run.state} already: run {run.run_id} (cause: {cause}) since {since:%Y-%m-%d %H:%M:%S %Z}"
 
 

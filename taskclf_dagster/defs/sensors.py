@@ -1,41 +1,127 @@
-"""The label-arrival sensor: launches a retrain when enough label spans are new. Dagster concept: sensors.
+"""The sensors that launch a retrain: labels arrived, or a drift report asks for one. Dagster concept: sensors.
 
-What counts as new is decided in `domain/triggers.py`; the cursor names the content of the label store, not its file time.
+What counts as arrived or asked for is decided in `domain`. A tick that finds something unreadable skips and says so. The sensor that looks
+after runs that failed is in `failed_runs`, the one that delivers events in `event_sensor`.
 """
+
+from datetime import UTC, datetime
 
 import dagster as dg
 
-from taskclf_dagster.defs.jobs import retrain
+from taskclf_dagster.defs.requests import DISABLED, find_answer, request_for_demand
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.domain.triggers import assess_trigger
+from taskclf_dagster.defs.retrain_runs import RETRAIN
+from taskclf_dagster.domain.cadence import read_last_decided
+from taskclf_dagster.domain.drift_request import find_drift_request, why_answered
+from taskclf_dagster.domain.label_arrival import LabelWatch, read_watch, watch_labels, why_not_arrived
+from taskclf_dagster.domain.triggers import describe_labels, find_obstacle, require_home
 from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
+from taskclf_dagster.settings import RetrainConfig
 
-INTERVAL_SECONDS = 60
-
-
-@dg.sensor(
-    job=retrain,
-    name="label_arrival",
-    minimum_interval_seconds=INTERVAL_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Launches a retrain once min_new_labels label spans are new, changed or gone since the last decided run.",
+LABELS_SECONDS, DRIFT_SECONDS = 60, 300
+FIRST_START = (
+    "No retrain was ever decided for this home, so labels that are there do not count as arrived: the schedule daily_retrain makes the "
+    "first one at its next tick, if there is enough to learn from. To do it now, launch the job retrain, or type `taskclf-dagster retrain`."
 )
-def label_arrival(
-    context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
-) -> dg.SensorResult | dg.SkipReason:
-    """One run for each content of the label store; a store rewritten with the same spans is the same content."""
-    try:
-        trigger = assess_trigger(
-            home.open(), config=run_settings.load_config(), now=clock.now(), heeding=("new_labels",), seen_watermark=context.cursor
-        )
-    except TaskclfDagsterError as error:
-        return dg.SkipReason(str(error))
-    if trigger.cause is None:
-        return dg.SkipReason(trigger.reason)
-    if not trigger.launch:
-        return dg.SensorResult(skip_reason=trigger.reason, cursor=trigger.label_watermark)
-    context.log.info(trigger.reason)
-    tags = {"taskclf/cause": trigger.cause, "taskclf/changed_spans": str(trigger.changed_spans)}
-    return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=f"labels-{trigger.label_watermark}", tags=tags)], cursor=trigger.label_watermark
+
+
+def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
+    """The sensors that launch because of labels or drift; on unless the settings turn them off."""
+    status = dg.DefaultSensorStatus.RUNNING if config.enabled else dg.DefaultSensorStatus.STOPPED
+
+    @dg.sensor(
+        job_name=RETRAIN,
+        name="label_arrival",
+        minimum_interval_seconds=LABELS_SECONDS,
+        default_status=status,
+        description="Launches a retrain once min_new_labels label spans changed since the last decided run and labelling has paused.",
+    )
+    def label_arrival(
+        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        """One run for each content of the label store; a store rewritten with the same spans is the same content."""
+        try:
+            config = run_settings.load_config()
+            return _look_at_labels(context, home.open(), config, clock.now()) if config.enabled else dg.SkipReason(DISABLED)
+        except (TaskclfDagsterError, OSError) as error:
+            return dg.SkipReason(str(error))
+
+    @dg.sensor(
+        job_name=RETRAIN,
+        name="drift_report",
+        minimum_interval_seconds=DRIFT_SECONDS,
+        default_status=status,
+        description="Launches a retrain, forced, for a drift report in artifacts/ with an alert as grave as drift_trigger; once for each.",
+    )
+    def drift_report(
+        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        """One run for each report, unless a model was trained since it was made."""
+        try:
+            config = run_settings.load_config()
+            answer = _look_at_drift(context, home.open(), config, clock.now()) if config.enabled else DISABLED
+        except (TaskclfDagsterError, OSError) as error:
+            return dg.SkipReason(str(error))
+        return dg.SkipReason(answer) if isinstance(answer, str) else answer
+
+    return [label_arrival, drift_report]
+
+
+def _look_at_labels(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.SensorResult:
+    require_home(home)
+    last = read_last_decided(home)
+    watch = watch_labels(home, read_watch(context.cursor), last, now=now)
+    words = FIRST_START if last is None else why_not_arrived(watch, config=config, now=now)
+    if words is None:
+        watch = _weigh(watch, home, config, now)
+        if watch.obstacle is not None:
+            words = f"{describe_labels(watch.changed_spans, config)}, but there is nothing to learn from: {watch.obstacle}"
+    cursor = watch.model_dump_json()
+    if words is not None:
+        return dg.SensorResult(skip_reason=words, cursor=cursor)
+    answer = request_for_demand(
+        context.instance,
+        home,
+        demand=f"labels-{watch.watermark}",
+        cause="new_labels",
+        reason=describe_labels(watch.changed_spans, config),
+        max_attempts=config.max_attempts,
+        now=now,
+    )
+    if isinstance(answer, str):
+        return dg.SensorResult(skip_reason=answer, cursor=cursor)
+    return dg.SensorResult(run_requests=[answer], cursor=cursor)
+
+
+def _weigh(watch: LabelWatch, home: Home, config: RetrainConfig, now: datetime) -> LabelWatch:
+    """Whether a run would find something to learn from; looked at once a day for one content."""
+    today = now.astimezone(UTC).date().isoformat()
+    if watch.weighed_on == today:
+        return watch
+    return watch.model_copy(update={"obstacle": find_obstacle(home, config=config, now=now), "weighed_on": today})
+
+
+def _look_at_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
+    require_home(home)
+    if config.drift_trigger == "never":
+        return "drift reports ask for nothing: drift_trigger is never"
+    found = find_drift_request(home, severity=config.drift_trigger, now=now)
+    if found is None:
+        return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.drift_trigger})"
+    demand = f"drift-{found.key}"
+    answered = why_answered(found, read_last_decided(home))
+    if answered is None and (run := find_answer(context.instance, home, demand)) is not None:
+        answered = f"run {run.run_id} answered {found.path}"
+    if answered is not None:
+        return answered
+    return request_for_demand(
+        context.instance,
+        home,
+        demand=demand,
+        cause="drift",
+        reason=found.reason,
+        max_attempts=config.max_attempts,
+        now=now,
+        force=True,
     )

@@ -6,7 +6,6 @@ Which bundle is the champion, and where a bundle may lie, is decided in `registr
 import hashlib
 import json
 import re
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from taskclf_dagster.domain.encoding import encode_inputs
 from taskclf_dagster.domain.features import LABELS, SCHEMAS, FeatureSchema
-from taskclf_dagster.domain.files import TEMPORARY, file_hash, make_folders, move_folder, remove_tree, write_atomic, write_json, write_text
+from taskclf_dagster.domain.files import (
+    file_hash,
+    make_folders,
+    move_folder,
+    remove_tree,
+    temporary_path,
+    write_atomic,
+    write_json,
+    write_text,
+)
 from taskclf_dagster.domain.hashing import hash_row_keys
 from taskclf_dagster.domain.manifest import MANIFEST, find_manifest_problem
 from taskclf_dagster.domain.training import TrainedModel, predict
@@ -213,7 +221,7 @@ def write_bundle(
     Raises:
         FileExistsError: there is such a folder.
     """
-    staging = folder.parent / f".{folder.name}.{uuid.uuid4().hex}{TEMPORARY}"
+    staging = temporary_path(folder)
     make_folders(staging)
     try:
         text = model.booster.model_to_string()

@@ -7,8 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, ValidationError
 
+from taskclf_dagster.domain.bundle import parse_bundle
 from taskclf_dagster.domain.files import Record, read_json_object, write_json
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.domain.pointer import find_running, resolve_model_dir
+from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 LAST_DECIDED = "last_decided.json"
@@ -22,6 +24,7 @@ class LastDecided(Record):
         decided_at: when, by the clock; cadence counts from here.
         snapshot_path: the snapshot last decided on, relative to the home; a skip keeps the one before.
         label_watermark: names the content of the label store that the run saw.
+        trained_at: when a run last trained a challenger and judged it; None where none did since this is kept.
     """
 
     outcome: str
@@ -32,6 +35,7 @@ class LastDecided(Record):
     dataset_hash: str
     snapshot_path: str
     label_watermark: str
+    trained_at: AwareDatetime | None = None
 
 
 class Due(Record):
@@ -42,12 +46,49 @@ class Due(Record):
     reason: str
 
 
-def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: int) -> Due:
+def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: int, slack: timedelta = timedelta(0)) -> Due:
     """Whether a retrain is due by cadence, counted from the last decided run.
 
     A last run that lies in the future (the clock went back) makes it due, so that a wrong date can never stop retraining.
+
+    Args:
+        last: the last decided run.
+        now: the present time.
+        cadence_days: days from one to the next.
+        slack: what is due within this time counts as due.
     """
-    return _due("retrain", None if last is None else last.decided_at, now, cadence_days, "no retrain was ever decided for this home")
+    return _due("retrain", None if last is None else last.decided_at, now, cadence_days, "no retrain was ever decided for this home", slack)
+
+
+def check_model_age(
+    home: Home, last: LastDecided | None, *, now: datetime, max_days: int, cadence_days: int, slack: timedelta = timedelta(0)
+) -> Due | None:
+    """Whether what taskclf runs is so old that a retrain is due although nothing is new; None where its age cannot be known.
+
+    A challenger that was trained and not promoted puts this off by one cadence, so that the same data are not tried every day. A model
+    from the future (a wrong clock made it) counts as old, so that a wrong date can never stop retraining.
+
+    Args:
+        home: the taskclf home.
+        last: the last decided run.
+        now: the present time.
+        max_days: the age from which on a model is too old.
+        cadence_days: days from one try to the next.
+        slack: what is due within this time counts as due.
+    """
+    created = _find_created_at(home)
+    if created is None:
+        return None
+    tried = None if last is None or last.trained_at is None or last.trained_at > now else last.trained_at
+    old_at = created + timedelta(days=max_days) if created <= now else now
+    due_at = old_at if tried is None else max(old_at, tried + timedelta(days=cadence_days))
+    due = due_at <= now + slack
+    state = "is too old" if due else f"is not too old before {due_at:%Y-%m-%d %H:%M %Z}"
+    age = f"{(now - created) / timedelta(days=1):.1f} days ago" if created <= now else f"in the future ({created:%Y-%m-%d %H:%M %Z})"
+    reason = f"what taskclf runs {state}: it was trained {age}, max_days_since_training is {max_days}"
+    if tried is not None and due_at > old_at:
+        reason += f"; another challenger was trained {(now - tried) / timedelta(days=1):.1f} days ago, cadence is {cadence_days} days"
+    return Due(due=due, due_at=due_at, reason=reason)
 
 
 def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int) -> Due:
@@ -79,13 +120,27 @@ def write_last_decided(home: Home, last: LastDecided) -> None:
     write_json(home.decisions / LAST_DECIDED, last.model_dump(mode="json"))
 
 
-def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str) -> Due:
+def _find_created_at(home: Home) -> datetime | None:
+    """When the model that taskclf runs was made; None where there is none, or it does not say."""
+    running = find_running(home)
+    if running is None:
+        return None
+    try:
+        metadata = parse_bundle(resolve_model_dir(home, running)).metadata
+    except BundleError:
+        return None
+    created = None if metadata is None else metadata.created_at
+    return created if created is None or created.tzinfo else created.replace(tzinfo=UTC)
+
+
+def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str, slack: timedelta = timedelta(0)) -> Due:
     if since is None:
         return Due(due=True, due_at=None, reason=f"{what} is due: {never}")
     if since > now:
         return Due(due=True, due_at=None, reason=f"{what} is due: the last one lies in the future ({since:%Y-%m-%d %H:%M %Z})")
     due_at = since + timedelta(days=cadence_days)
     age = (now - since) / timedelta(days=1)
-    state = "is due" if now >= due_at else f"is not due before {due_at:%Y-%m-%d %H:%M %Z}"
+    due = now + slack >= due_at
+    state = "is due" if due else f"is not due before {due_at:%Y-%m-%d %H:%M %Z}"
     reason = f"{what} {state}: the last one was {age:.1f} days ago, cadence is {cadence_days} days"
-    return Due(due=now >= due_at, due_at=due_at, reason=reason)
+    return Due(due=due, due_at=due_at, reason=reason)

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import math
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -87,7 +88,7 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
         content: its bytes, or a function that writes the file it is given.
     """
     make_folders(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    temporary = temporary_path(path)
     fs = file_system()
     try:
         fs.create(temporary, content)
@@ -99,6 +100,11 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
             fs.remove_file(temporary)
         raise
     fs.sync_folder(path.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """A name beside a path under which it is made: unique to the call, and telling which process made it, should that die."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}{TEMPORARY}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -83,18 +83,22 @@ class FileSystem:
             path.rmdir()
 
     @contextmanager
-    def lock(self, path: Path) -> Iterator[None]:
+    def lock(self, path: Path, *, timeout: float = LOCK_TIMEOUT_SECONDS) -> Iterator[None]:
         """Holds an exclusive lock that ends with the process, and makes sure that it does exclude.
+
+        Args:
+            path: the lock file.
+            timeout: how long to wait for it [seconds].
 
         Raises:
             RegistryBusyError: another writer holds it for too long.
             UnsafeFileSystemError: the file system has no locks, or locks that exclude nobody.
         """
         try:
-            lock = FileLock(path, timeout=LOCK_TIMEOUT_SECONDS, thread_local=False, fallback_to_soft=False)
+            lock = FileLock(path, timeout=timeout, thread_local=False, fallback_to_soft=False)
             lock.acquire()
         except Timeout as error:
-            raise RegistryBusyError(path, LOCK_TIMEOUT_SECONDS) from error
+            raise RegistryBusyError(path, timeout) from error
         except (NotImplementedError, OSError) as error:
             if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
                 raise

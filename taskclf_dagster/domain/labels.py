@@ -113,16 +113,20 @@ def watermark(fingerprints: npt.NDArray[np.uint64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(fingerprints, dtype="<u8").tobytes()).hexdigest()[:16]
 
 
-def save_watermark(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str:
-    """Keeps a store's fingerprints under their watermark, in place of those kept before, so that later changes can be counted."""
+def keep_fingerprints(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str:
+    """Keeps a store's fingerprints under their watermark, so that later changes can be counted."""
     mark = watermark(fingerprints)
-    path = folder / f"labels_{mark}.npy"
+    path = _kept(folder, mark)
     if not path.exists():
         write_atomic(path, lambda temporary: _save_array(temporary, fingerprints))
-    for other in folder.glob("labels_*.npy"):
-        if other != path:
-            file_system().remove_file(other)
     return mark
+
+
+def forget_other_fingerprints(folder: Path, mark: str) -> None:
+    """Removes what was kept of other stores, once a decided run saw this one."""
+    for other in folder.glob(_kept(folder, "*").name):
+        if other != _kept(folder, mark):
+            file_system().remove_file(other)
 
 
 def count_changed_spans(folder: Path, mark: str | None, fingerprints: npt.NDArray[np.uint64]) -> int:
@@ -130,12 +134,22 @@ def count_changed_spans(folder: Path, mark: str | None, fingerprints: npt.NDArra
 
     An edited span is one that went and one that came, and counts once.
     """
-    before = None if mark is None else read_hashes(folder / f"labels_{mark}.npy")
+    before = None if mark is None else read_hashes(_kept(folder, mark))
     if before is None:  # missing or damaged: as if nothing had been kept
         return len(fingerprints)
-    came = len(np.setdiff1d(fingerprints, before, assume_unique=False))
-    went = len(np.setdiff1d(before, fingerprints, assume_unique=False))
-    return max(came, went)
+    return max(_count_missing(fingerprints, before), _count_missing(before, fingerprints))
+
+
+def _kept(folder: Path, mark: str) -> Path:
+    return folder / f"labels_{mark}.npy"
+
+
+def _count_missing(values: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> int:
+    """How many values are not among the known ones; both sorted."""
+    if not len(known):
+        return len(values)
+    place = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return int(np.count_nonzero(known[place] != values))
 
 
 def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -17,7 +17,7 @@ from taskclf_dagster.domain.decision import REQUIRED_GATES, JudgedModel, Promoti
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
 from taskclf_dagster.domain.gates import check_candidate_gates
-from taskclf_dagster.domain.labels import read_fingerprints, save_watermark, watermark
+from taskclf_dagster.domain.labels import forget_other_fingerprints, keep_fingerprints, read_fingerprints, watermark
 from taskclf_dagster.domain.pointer import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of, read_snapshot_rows
@@ -33,6 +33,13 @@ def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
         return None
     seen = f"the run of {last.decided_at:%Y-%m-%d %H:%M %Z} ({last.outcome}) already saw all {len(rows)} labelled windows"
     return f"no new labels: {seen}. Label more minutes, or launch with force to train again all the same."
+
+
+def remember_labels(home: Home, mark: str) -> None:
+    """Keeps the label store that a run read, so that changes while it decides count as changes later."""
+    fingerprints = read_fingerprints(home)
+    if watermark(fingerprints) == mark:
+        keep_fingerprints(home.decisions, fingerprints)
 
 
 def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: datetime) -> None:
@@ -159,6 +166,7 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
             dataset_hash=decision.dataset_hash,
             snapshot_path=decision.snapshot_path,
             label_watermark=decision.label_watermark,
+            trained_at=at,
         ),
     )
 
@@ -183,11 +191,9 @@ def _require_same_dataset(
 
 
 def _remember(home: Home, last: LastDecided) -> None:
-    """Writes the decided run and keeps the labels it saw; labels that changed while it ran stay new."""
-    fingerprints = read_fingerprints(home)
-    if watermark(fingerprints) == last.label_watermark:
-        save_watermark(home.decisions, fingerprints)
+    """Writes the decided run; what was kept of label stores that other runs saw is no longer needed."""
     write_last_decided(home, last)
+    forget_other_fingerprints(home.decisions, last.label_watermark)
 
 
 def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:

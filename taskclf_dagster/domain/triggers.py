@@ -1,12 +1,17 @@
-"""Whether a retrain should be launched now, and why: cadence, new labels, and whether there is anything to learn from.
+"""Whether a retrain should be launched now, and why: cadence, new labels, age of the model; and whether there is anything to learn from.
 
-Looks and counts only; launching belongs to the schedule and the sensor.
+Looks and counts only; launching belongs to the schedule and the sensors. When labels count as arrived is in `label_arrival`, what a drift
+report asks for in `drift_request`, when a failed launch is tried again in `attempts`.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
-from taskclf_dagster.domain.cadence import check_retrain_due, read_last_decided
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taskclf_dagster.domain.cadence import Due, check_model_age, check_retrain_due, read_last_decided
+from taskclf_dagster.domain.features import SCHEMAS
 from taskclf_dagster.domain.files import Record
 from taskclf_dagster.domain.labeled import label_windows
 from taskclf_dagster.domain.labels import count_changed_spans, read_fingerprints, watermark
@@ -15,8 +20,13 @@ from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
-Cause = Literal["cadence", "new_labels"]
-CAUSES: tuple[Cause, ...] = ("cadence", "new_labels")
+Cause = Literal["new_labels", "cadence", "model_age", "drift"]
+
+SLACK = timedelta(hours=1)
+"""A run takes time, so a daily tick always comes a little early: what is due within the hour counts as due."""
+
+MAX_ROWS_WEIGHED = 200_000
+"""Windows and spans that are read to say beforehand what a run would end with; above, the run itself says it."""
 
 
 class Trigger(Record):
@@ -24,58 +34,83 @@ class Trigger(Record):
 
     Attributes:
         cause: why a retrain is wanted, or None where it is not.
-        reason: the cause in words, and what stands against it.
+        reason: the cause in words, and what stands against it; or why none is wanted, and when one will be.
+        force: whether to train although nothing is new.
         changed_spans: spans new, edited or deleted since the last decided run.
         label_watermark: names the content of the label store that was looked at.
+        due_at: when a retrain is due at the latest, new labels apart; None where that is now or unknown.
     """
 
     launch: bool
     cause: Cause | None
     reason: str
+    force: bool
     changed_spans: int
     label_watermark: str
+    due_at: datetime | None
 
 
-def assess_trigger(
-    home: Home, *, config: RetrainConfig, now: datetime, heeding: tuple[Cause, ...] = CAUSES, seen_watermark: str | None = None
-) -> Trigger:
+def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigger:
     """Whether a retrain is wanted, and would have something to learn from.
 
     Args:
         home: the taskclf home.
-        config: cadence, min_new_labels, and all that decides what can be learned from.
+        config: when a retrain is due, and all that decides what can be learned from.
         now: the present time.
-        heeding: the causes that count.
-        seen_watermark: a label store with this content was answered before and is no cause again.
 
     Raises:
         HomeNotFoundError: there is no such home.
         UnreadableFileError: the label store cannot be read.
     """
-    if not home.root.is_dir():
-        raise HomeNotFoundError(home.root)
+    require_home(home)
     last = read_last_decided(home)
-    cadence = check_retrain_due(last, now=now, cadence_days=config.global_retrain_cadence_days)
     fingerprints = read_fingerprints(home)
     mark = watermark(fingerprints)
     changed = count_changed_spans(home.decisions, last.label_watermark if last else None, fingerprints)
-    labels = f"{changed} label spans are new, changed or gone since the last decided run (min_new_labels is {config.min_new_labels})"
-    wanted: dict[Cause, tuple[bool, str]] = {
-        "new_labels": (changed >= config.min_new_labels and mark != seen_watermark, labels),
-        "cadence": (cadence.due, cadence.reason),
+    days = config.global_retrain_cadence_days
+    cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
+    age = check_model_age(home, last, now=now, max_days=config.max_days_since_training, cadence_days=days, slack=SLACK)
+    wanted: dict[Cause, Due] = {
+        "new_labels": Due(due=changed >= config.min_new_labels, due_at=None, reason=describe_labels(changed, config)),
+        **({} if age is None else {"model_age": age}),
+        "cadence": cadence,
     }
-    cause = next((name for name, (yes, _) in wanted.items() if yes and name in heeding), None)
+    cause = next((name for name, due in wanted.items() if due.due), None)
     if cause is None:
-        seen = "; these labels have been answered" if mark == seen_watermark else ""
-        reason = "; ".join(wanted[name][1] for name in heeding) + seen
-        return Trigger(launch=False, cause=None, reason=reason, changed_spans=changed, label_watermark=mark)
-    obstacle = _nothing_to_learn_from(home, config=config, now=now)
-    reason = wanted[cause][1] if obstacle is None else f"{wanted[cause][1]}, but there is nothing to learn from: {obstacle}"
-    return Trigger(launch=obstacle is None, cause=cause, reason=reason, changed_spans=changed, label_watermark=mark)
+        reason = "; ".join(wanted[name].reason for name in ("cadence", "new_labels", "model_age") if name in wanted)
+    else:
+        obstacle = find_obstacle(home, config=config, now=now)
+        reason = wanted[cause].reason + ("" if obstacle is None else f", but there is nothing to learn from: {obstacle}")
+    return Trigger(
+        launch=cause is not None and obstacle is None,
+        cause=cause,
+        reason=reason,
+        force=age is not None and age.due,
+        changed_spans=changed,
+        label_watermark=mark,
+        due_at=min((due.due_at for due in wanted.values() if due.due_at is not None), default=None),
+    )
 
 
-def _nothing_to_learn_from(home: Home, *, config: RetrainConfig, now: datetime) -> str | None:
-    """The words of the blocking checks that a run would end with, or None. Broken data is for the run to show."""
+def require_home(home: Home) -> None:
+    """Makes sure that there is a home.
+
+    Raises:
+        HomeNotFoundError: there is none.
+    """
+    if not home.root.is_dir():
+        raise HomeNotFoundError(home.root)
+
+
+def describe_labels(changed: int, config: RetrainConfig) -> str:
+    """How many label spans are new, beside how many are enough."""
+    return f"{changed} label spans are new, changed or gone since the last decided run (min_new_labels is {config.min_new_labels})"
+
+
+def find_obstacle(home: Home, *, config: RetrainConfig, now: datetime) -> str | None:
+    """The words of the blocking checks that a run would end with, or None. Broken data, and a large home, are for the run to show."""
+    if _count_rows(home) > MAX_ROWS_WEIGHED:
+        return None
     try:
         record, frame = label_windows(home, as_of=now, config=config)
     except TaskclfDagsterError as error:
@@ -84,3 +119,15 @@ def _nothing_to_learn_from(home: Home, *, config: RetrainConfig, now: datetime) 
         return None
     snapshot, _ = build_snapshot(home, record, frame, config=config)
     return "; ".join(snapshot.blockers) or None
+
+
+def _count_rows(home: Home) -> int:
+    """Rows of all daily files and of the label store, from their footers; a file that cannot be read has none."""
+    files = [home.labels, *(path for version in SCHEMAS for path in home.features(version).glob("date=*/features.parquet"))]
+    rows = 0
+    for path in files:
+        try:
+            rows += pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError):
+            continue
+    return rows

@@ -11,7 +11,7 @@ from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.schedules import build_daily_schedule
 from taskclf_dagster.domain.cadence import LastDecided, write_last_decided
-from taskclf_dagster.domain.labels import read_fingerprints, save_watermark
+from taskclf_dagster.domain.labels import keep_fingerprints, read_fingerprints
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import ScheduleSettings
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home, span, windows_frame, write_labels, write_windows
@@ -44,7 +44,7 @@ def _tick(home: Home, *, at: datetime = TICK, config: Path | None = None) -> dg.
 
 def _decided(home: Home, *, at: datetime) -> None:
     """A run that decided on the label store as it is now."""
-    mark = save_watermark(home.decisions, read_fingerprints(home))
+    mark = keep_fingerprints(home.decisions, read_fingerprints(home))
     facts = {"outcome": "REJECT", "decided_at": at, "as_of": at, "run_id": "r", "decision_id": "d", "dataset_hash": "0" * 16}
     write_last_decided(home, LastDecided(**facts, snapshot_path="artifacts/snapshots/0", label_watermark=mark))
 

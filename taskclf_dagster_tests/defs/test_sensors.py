@@ -14,7 +14,7 @@ import pytest
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.cadence import LastDecided, write_last_decided
-from taskclf_dagster.domain.labels import read_fingerprints, save_watermark
+from taskclf_dagster.domain.labels import keep_fingerprints, read_fingerprints
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, span
 
@@ -68,7 +68,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def _decide(home: Home, *, at: datetime) -> None:
-    mark = save_watermark(home.decisions, read_fingerprints(home))
+    mark = keep_fingerprints(home.decisions, read_fingerprints(home))
     facts = {"outcome": "REJECT", "decided_at": at, "as_of": at, "run_id": "r", "decision_id": "d", "dataset_hash": "0" * 16}
     write_last_decided(home, LastDecided(**facts, snapshot_path="artifacts/snapshots/0", label_watermark=mark))
 

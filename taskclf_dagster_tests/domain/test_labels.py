@@ -14,9 +14,9 @@ from taskclf_dagster.domain.features import LABELS
 from taskclf_dagster.domain.labels import (
     LabelReading,
     count_changed_spans,
+    keep_fingerprints,
     read_fingerprints,
     read_label_spans,
-    save_watermark,
     watermark,
 )
 from taskclf_dagster.errors import UnreadableFileError
@@ -349,7 +349,7 @@ def test_optional_columns_that_say_nothing_may_come_and_go_without_a_change(tmp_
     ids=str,
 )  # fmt: skip
 def test_an_edited_span_counts_once_whatever_was_edited(tmp_path: Path, change: dict[str, object]) -> None:
-    mark = save_watermark(tmp_path, fingerprints_of(tmp_path, STORE))
+    mark = keep_fingerprints(tmp_path, fingerprints_of(tmp_path, STORE))
     edited = fingerprints_of(tmp_path, [{**STORE[0], **change}, *STORE[1:]])
     assert count_changed_spans(tmp_path, mark, edited) == 1
     assert watermark(edited) != mark
@@ -369,16 +369,16 @@ def test_an_edited_span_counts_once_whatever_was_edited(tmp_path: Path, change: 
     ],
 )
 def test_changes_are_counted_span_by_span(tmp_path: Path, after: list[dict[str, object]], changed: int) -> None:
-    mark = save_watermark(tmp_path, fingerprints_of(tmp_path, STORE))
+    mark = keep_fingerprints(tmp_path, fingerprints_of(tmp_path, STORE))
     assert count_changed_spans(tmp_path, mark, fingerprints_of(tmp_path, after)) == changed
 
 
 def test_a_store_that_was_written_again_unchanged_has_the_same_watermark_and_counts_nothing(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_labels(home, STORE)
-    mark = save_watermark(home.decisions, read_fingerprints(home))
+    mark = keep_fingerprints(home.decisions, read_fingerprints(home))
     pq.write_table(labels_table(STORE, unit="ns"), home.labels, compression="zstd")
-    assert save_watermark(home.decisions, read_fingerprints(home)) == mark
+    assert keep_fingerprints(home.decisions, read_fingerprints(home)) == mark
     assert count_changed_spans(home.decisions, mark, read_fingerprints(home)) == 0
     assert len(list(home.decisions.iterdir())) == 1
 
@@ -398,6 +398,6 @@ def test_spans_outside_the_look_back_count_as_changes_of_the_store(tmp_path: Pat
 
 def test_a_kept_watermark_that_is_damaged_counts_as_none(tmp_path: Path) -> None:
     fingerprints = fingerprints_of(tmp_path, STORE)
-    mark = save_watermark(tmp_path, fingerprints)
+    mark = keep_fingerprints(tmp_path, fingerprints)
     (tmp_path / f"labels_{mark}.npy").write_bytes(b"torn")
     assert count_changed_spans(tmp_path, mark, fingerprints) == len(fingerprints)

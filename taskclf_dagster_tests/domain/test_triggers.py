@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskclf_dagster.domain.cadence import LAST_DECIDED, LastDecided, write_last_decided
-from taskclf_dagster.domain.labels import read_fingerprints, save_watermark
+from taskclf_dagster.domain.labels import keep_fingerprints, read_fingerprints
 from taskclf_dagster.domain.triggers import assess_trigger
 from taskclf_dagster.errors import HomeNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -30,7 +30,7 @@ SPANS = 3 * 16
 
 
 def _decided(home: Home, *, days_ago: float) -> None:
-    mark = save_watermark(home.decisions, read_fingerprints(home))
+    mark = keep_fingerprints(home.decisions, read_fingerprints(home))
     at = NOW - timedelta(days=days_ago)
     facts = {"outcome": "REJECT", "decided_at": at, "as_of": at, "run_id": "r", "decision_id": "d", "dataset_hash": "0" * 16}
     write_last_decided(home, LastDecided(**facts, snapshot_path="artifacts/snapshots/0", label_watermark=mark))

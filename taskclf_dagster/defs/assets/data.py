@@ -8,11 +8,13 @@ from typing import get_args
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
+from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.metadata import class_distribution_table, column_schema, counts_table, table
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.retrain_runs import OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.findings import DataCheck
 from taskclf_dagster.domain.labeled import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
-from taskclf_dagster.domain.pipeline import find_skip_reason, remember_skip
+from taskclf_dagster.domain.pipeline import find_skip_reason, remember_labels, remember_skip
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
 
 MAX_FINDINGS_SHOWN = 20
@@ -41,7 +43,7 @@ DATA_CHECKS: dict[str, str] = {
     ],
 )
 def labeled_windows(
-    context: dg.AssetExecutionContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    context: dg.AssetExecutionContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource, guard: RetrainGuard
 ) -> dg.MaterializeResult:
     """The windows of the look-back range that have a label.
 
@@ -52,6 +54,7 @@ def labeled_windows(
     record, frame = label_windows(home.open(), as_of=run_settings.resolve_as_of(clock), config=config)
     if frame is not None:
         record = save_labeled_windows(home.open(), record, frame)
+        remember_labels(home.open(), record.label_watermark)
     context.log.info(f"{record.gold + record.weak} of {record.windows} windows of {record.home} are labelled")
     return materialized(record, metadata=_describe_windows(record), check_results=_data_checks(record))
 
@@ -85,6 +88,7 @@ def dataset_snapshot(
     home: HomeResource,
     run_settings: RunSettingsResource,
     clock: ClockResource,
+    guard: RetrainGuard,
 ) -> dg.MaterializeResult:
     """The dataset: which labelled windows teach, validate and test.
 
@@ -100,7 +104,7 @@ def dataset_snapshot(
     save_snapshot(place, record, rows)
     if record.skip_reason is not None:
         context.log.info(record.skip_reason)
-        context.instance.add_run_tags(context.run.run_id, {"taskclf/outcome": "SKIP"})
+        context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: "SKIP", OUTCOME_REASON_TAG: record.skip_reason})
         if not run_settings.dry_run:
             remember_skip(place, record, run_id=context.run.run_id, at=clock.now())
     return materialized(record, metadata=_describe_snapshot(record), check_results=_snapshot_checks(record))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
+from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.metadata import training_metadata
 from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
 from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger
@@ -22,7 +23,11 @@ from taskclf_dagster.provenance import code_version, cores, library_versions
     output_required=False,
 )
 def challenger_model(
-    context: dg.AssetExecutionContext, dataset_snapshot: DatasetSnapshot, home: HomeResource, run_settings: RunSettingsResource
+    context: dg.AssetExecutionContext,
+    dataset_snapshot: DatasetSnapshot,
+    home: HomeResource,
+    run_settings: RunSettingsResource,
+    guard: RetrainGuard,
 ) -> Iterator[dg.MaterializeResult]:
     """A model trained on the snapshot, as a bundle that taskclf can load.
 

@@ -10,8 +10,10 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.evidence_tables import ENOUGH_USER_DAYS, comparative_checks, evidence_metadata
+from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.metadata import comparison_table, gate_table, plotted
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.retrain_runs import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.challenger import ChallengerModel
 from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision import PromotionDecision
@@ -71,6 +73,7 @@ def promotion_decision(
     champion_report: ChampionReport,
     home: HomeResource,
     run_settings: RunSettingsResource,
+    guard: RetrainGuard,
 ) -> dg.MaterializeResult:
     """PROMOTE, AWAITING_APPROVAL, REJECT or HOLD: one record with every gate's observed value and threshold, and hashes of all it judged.
 
@@ -91,7 +94,13 @@ def promotion_decision(
     )
     outcome, interval = record.outcome, None if record.comparison is None else record.comparison.evidence.interval
     context.log.info(f"{outcome}: {record.reason}")
-    context.instance.add_run_tags(context.run.run_id, {"taskclf/outcome": outcome, "taskclf/model": record.challenger.model_id})
+    told = {
+        OUTCOME_TAG: outcome,
+        OUTCOME_REASON_TAG: record.reason,
+        MODEL_TAG: record.challenger.model_id,
+        DECISION_TAG: record.decision_id,
+    }
+    context.instance.add_run_tags(context.run.run_id, told)
     metadata = {
         "verdict": outcome,
         "reason": record.reason,
@@ -123,7 +132,7 @@ def promotion_decision(
     freshness_policy=dg.FreshnessPolicy.time_window(fail_window=STALE_AFTER, warn_window=WARN_AFTER),
 )
 def active_pointer(
-    context: dg.AssetExecutionContext, promotion_decision: PromotionDecision, home: HomeResource, clock: ClockResource
+    context: dg.AssetExecutionContext, promotion_decision: PromotionDecision, home: HomeResource, clock: ClockResource, guard: RetrainGuard
 ) -> Iterator[dg.MaterializeResult]:
     """What taskclf runs. Materialized only when it moves, so its age is the age of the model.
 

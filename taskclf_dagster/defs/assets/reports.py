@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
+from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.metadata import (
     gate_check,
     gate_table,
@@ -66,6 +67,7 @@ def challenger_report(
     challenger_model: ChallengerModel,
     home: HomeResource,
     run_settings: RunSettingsResource,
+    guard: RetrainGuard,
 ) -> dg.MaterializeResult:
     """The challenger, loaded from disk and scored on the test windows, beside two baselines and against every candidate gate."""
     config = run_settings.load_config()
@@ -88,7 +90,11 @@ def challenger_report(
     output_required=False,
 )
 def champion_report(
-    context: dg.AssetExecutionContext, dataset_snapshot: DatasetSnapshot, home: HomeResource, run_settings: RunSettingsResource
+    context: dg.AssetExecutionContext,
+    dataset_snapshot: DatasetSnapshot,
+    home: HomeResource,
+    run_settings: RunSettingsResource,
+    guard: RetrainGuard,
 ) -> Iterator[dg.MaterializeResult]:
     """What taskclf runs now, scored on the challenger's test windows with its own schema version, vocabularies and threshold.
 

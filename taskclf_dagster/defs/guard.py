@@ -1,0 +1,132 @@
+"""What every step of a retrain needs before it may run: the place of the one retrain, and a watchdog that ends the run in time.
+
+A resource, because that is what every launch route goes through: the job, "Materialize all", the command line. The lock is `domain/slot`,
+ending the process is `watchdog`. Dagster concept: resources.
+"""
+
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+from pydantic import Field
+
+from taskclf_dagster.defs import watchdog
+from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
+from taskclf_dagster.defs.retrain_runs import HOME_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.domain.leftovers import sweep_leftovers
+from taskclf_dagster.domain.slot import SlotHolder, hold_slot
+from taskclf_dagster.settings import RetrainConfig
+
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+PACKAGE_PARENT = Path(watchdog.__file__).parents[2]
+
+
+class RetrainGuard(dg.ConfigurableResource["RetrainGuard"]):
+    """Lets one retrain of a home run at a time, and ends it after `timeout_minutes`."""
+
+    home: dg.ResourceDependency[HomeResource]
+    run_settings: dg.ResourceDependency[RunSettingsResource]
+    timeout_seconds: float | None = Field(default=None, description="Ends a run after this time; default: timeout_minutes of the settings.")
+    grace_seconds: float = Field(default=15.0, description="How long a run that was interrupted may take to end before it is killed.")
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["RetrainGuard"]:
+        """Waits for the place of a retrain, then watches over the process until the run has ended.
+
+        Raises:
+            SettingsError: the configuration is not valid.
+            RetrainBusyError: another retrain did not end in time.
+        """
+        run, instance = context.run, context.instance
+        if run is None or instance is None:  # a tick or a tool that is no run
+            yield self
+            return
+        home, seconds = self.home.open(), self.timeout_seconds or 60.0 * self._load_config(run).timeout_minutes
+        worker = describe_worker(psutil.Process())
+        tags = {HOME_TAG: home_tag(home), WORKER_TAG: worker, MAX_RUNTIME_TAG: str(max_runtime(seconds))}
+        instance.add_run_tags(run.run_id, tags)
+        holder = SlotHolder(run_id=run.run_id, worker=worker, since=datetime.now(UTC))
+        with hold_slot(home, holder, patience_seconds=2 * seconds, on_wait=_log(context).warning):
+            for name in sweep_leftovers(home, is_alive=psutil.pid_exists):
+                _log(context).info(f"removed {name}, left by a process that is gone")
+            with _watched(instance, run, home_root=home.root, timeout_seconds=seconds, grace_seconds=self.grace_seconds):
+                yield self
+
+    def _load_config(self, run: dg.DagsterRun) -> RetrainConfig:
+        """The configuration of this very run: a resource within a resource does not see what the launch form said."""
+        form: Mapping[str, Any] = run.run_config if isinstance(run.run_config, Mapping) else {}
+        unmapped = form.get("resources", {}).get("run_settings", {}).get("config", {})
+        chosen = form.get("config_path") or unmapped.get("config_path")
+        return RunSettingsResource(config_path=chosen).load_config() if chosen else self.run_settings.load_config()
+
+
+def max_runtime(timeout_seconds: float) -> int:
+    """When Dagster itself ends a run [seconds], should the watchdog be gone: after the longest wait, the timeout, and five minutes."""
+    return int(3 * timeout_seconds) + 300
+
+
+def describe_worker(process: psutil.Process) -> str:
+    """Host, process and its start, which together name a process for ever."""
+    return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
+
+
+def is_worker_gone(worker: str) -> bool:
+    """Whether a process of this machine has ended; one of another machine is never called gone."""
+    host, _, rest = worker.rpartition(":")[0].rpartition(":")
+    started = worker.rpartition(":")[2]
+    if host != platform.node():
+        return False
+    try:
+        process = psutil.Process(int(rest))
+        return process.status() == psutil.STATUS_ZOMBIE or f"{process.create_time():.2f}" != started
+    except psutil.NoSuchProcess:
+        return True
+
+
+@contextmanager
+def _watched(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, *, home_root: Path, timeout_seconds: float, grace_seconds: float
+) -> Iterator[None]:
+    """Starts the watchdog, which ends with this block, or with this process."""
+    order = {
+        "process": os.getpid(),
+        "run_id": run.run_id,
+        "home": str(home_root),
+        "timeout_seconds": timeout_seconds,
+        "grace_seconds": grace_seconds,
+        "instance": dg.serialize_value(instance.get_ref()) if instance.is_persistent else None,
+    }
+    search_path = os.pathsep.join([str(PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    process = subprocess.Popen(  # noqa: S603  # our own module
+        [sys.executable, "-m", watchdog.__name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C in a terminal is for the run, not for who watches it
+        env={**os.environ, "PYTHONPATH": search_path},
+    )
+    with process:
+        _tell(process, json.dumps(order))
+        try:
+            yield
+        finally:
+            _tell(process, watchdog.DONE)
+
+
+def _tell(process: "subprocess.Popen[bytes]", line: str) -> None:
+    if process.stdin is not None:
+        process.stdin.write(line.encode() + b"\n")
+        process.stdin.flush()
+
+
+def _log(context: dg.InitResourceContext) -> logging.Logger:
+    return context.log or dg.get_dagster_logger()
