@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
-from taskclf_dagster.defs.guard import is_worker_gone
+from taskclf_dagster.defs.processes import is_worker_gone
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.retrain_runs import (
@@ -85,7 +85,7 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     """
     ended = []
     for run in iterate_retrains(instance, home, statuses=UNFINISHED, whole=False):
-        worker = run.tags.get(WORKER_TAG)
+        worker = _find_worker(instance, run)
         if worker is not None and is_worker_gone(worker):
             instance.report_run_failed(run.run, message="its process is gone: it was killed, or the machine went down")
             ended.append(run.run_id)
@@ -125,6 +125,13 @@ def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
     if kind == "timeout":
         words = f"it ran longer than timeout_minutes and was ended ({words})"
     return Failure(kind, " ".join(words.split()))
+
+
+def _find_worker(instance: dg.DagsterInstance, run: RetrainRun) -> str | None:
+    """The process of a run; one that executes another again starts with the tags of that, which name the process that failed."""
+    worker, parent = run.tags.get(WORKER_TAG), run.run.parent_run_id
+    before = instance.get_run_by_id(parent) if worker is not None and parent is not None else None
+    return None if before is not None and before.tags.get(WORKER_TAG) == worker else worker
 
 
 def _is_passing(run: RetrainRun, kind: Kind) -> bool:
