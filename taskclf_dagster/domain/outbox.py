@@ -42,6 +42,11 @@ def read_cursor(home: Home, history: History | None = None) -> int:
     return sequence if isinstance(sequence, int) and (sequence, cursor.get("checksum")) in known else 0
 
 
+def count_waiting_events(home: Home) -> int:
+    """Events that are not delivered to every sink yet."""
+    return sum(1 for path in home.outbox.glob("*.json") if path.name != _CURSOR) if home.outbox.is_dir() else 0
+
+
 def build_event(entry: ActiveHistoryEntry) -> dict[str, object]:
     """The event that tells of a change; its id follows from the history record."""
     new, old = entry.new, entry.old

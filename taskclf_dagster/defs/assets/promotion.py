@@ -4,7 +4,7 @@ Dagster is not the safety boundary: whoever moves the pointer checks the decisio
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import dagster as dg
 
@@ -37,7 +37,6 @@ COMPARATIVE_CHECKS: dict[str, str] = {
     "negative_flips": "Few windows that were right become wrong.",
     "not_rolled_back": "Not a model that a person rolled back.",
 }
-STALE_AFTER, WARN_AFTER = timedelta(days=45), timedelta(days=30)
 
 
 class PointerMove(Record):
@@ -129,7 +128,6 @@ def promotion_decision(
     owners=OWNERS,
     kinds={"json"},
     output_required=False,
-    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=STALE_AFTER, warn_window=WARN_AFTER),
 )
 def active_pointer(
     context: dg.AssetExecutionContext, promotion_decision: PromotionDecision, home: HomeResource, clock: ClockResource, guard: RetrainGuard
