@@ -127,6 +127,13 @@ class RegistryRefusedError(TaskclfDagsterError):
         super().__init__(f"{what} is refused: {reason.rstrip('.')}. {fix}")
 
 
+class ApiError(TaskclfDagsterError):
+    """The web server could not be asked, or refused."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url} gave no answer that can be used: {reason}. Does `dagster dev` run there, with the code location loaded?")
+
+
 class DecisionNotFoundError(TaskclfDagsterError):
     """There is no such decision record."""
 

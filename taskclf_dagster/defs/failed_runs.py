@@ -20,6 +20,8 @@ from taskclf_dagster.defs.retrain_runs import (
     EXCLUSIVE_TAG,
     FAILURE_TAG,
     HOME_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
     RETRAIN,
     RETRY_OF_TAG,
     RETRY_TAG,
@@ -40,6 +42,7 @@ from taskclf_dagster.home import Home
 SECONDS = 30
 LOOK_BACK = timedelta(days=1)
 """Older failures are left to the daily schedule."""
+MAX_WORDS = 1000
 CARRIED = ("taskclf/cause", "taskclf/reason", "taskclf/demand", "taskclf/attempt")
 
 
@@ -69,6 +72,7 @@ def failed_runs(
     """One retry at a time; timeouts, bad data and decisions are never tried again."""
     place, now = home.open(), clock.now()
     ended = end_lost_runs(context.instance, place)
+    tell_reasons(context.instance, place, now=now)
     told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
     try:
         answer = find_retry(context.instance, place, now=now) if run_settings.load_config().enabled else DISABLED
@@ -92,6 +96,14 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     return ended
 
 
+def tell_reasons(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> None:
+    """Tags retrains that failed lately with the reason, so that lists of runs show it."""
+    for run in iterate_retrains(instance, home, statuses=(dg.DagsterRunStatus.FAILURE,), updated_after=now - LOOK_BACK):
+        if OUTCOME_REASON_TAG not in run.tags or run.tags.get(OUTCOME_TAG) != "FAILED":
+            failure = explain_failure(instance, run)
+            instance.add_run_tags(run.run_id, {OUTCOME_TAG: "FAILED", OUTCOME_REASON_TAG: f"{failure.kind}: {failure.words}"[:MAX_WORDS]})
+
+
 def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
     """A run that repeats the newest passing failure, or why there is none now, in words."""
     runs = list(iterate_retrains(instance, home, updated_after=now - LOOK_BACK))
@@ -103,8 +115,9 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     if not _is_passing(failed, failure.kind):
         return f"{what}; not tried again: the same would happen"
     last = read_last_decided(home)
-    if any(run.finished and run.finished > failed.finished for run in runs) or (last is not None and last.decided_at > failed.finished):
-        return f"{what}; another retrain has ended since"
+    decided = last is not None and (last.decided_at > failed.finished or last.run_id == failed.run_id)
+    if decided or any(run.finished and run.finished > failed.finished for run in runs):
+        return f"{what}; a decision was made, or another retrain has ended, since"
     retries = int(failed.tags.get(RETRY_TAG, "0"))
     due_at = retry_due_at(failed.finished, retries=retries)
     if due_at is None:
