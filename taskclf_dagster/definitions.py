@@ -15,6 +15,7 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.models import MODEL_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
+from taskclf_dagster.defs.event_sensor import event_delivery
 from taskclf_dagster.defs.jobs import retrain
 from taskclf_dagster.defs.operations import OPERATIONS
 from taskclf_dagster.defs.record_io import RecordIOManager
@@ -58,7 +59,7 @@ def build_definitions(
         asset_checks=[*DATA_CHECKS, *MODEL_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
         jobs=[retrain, *OPERATIONS],
         schedules=[build_daily_schedule(run_settings.load_config().schedule)],
-        sensors=[label_arrival],
+        sensors=[label_arrival, event_delivery],
         resources=resources,
         executor=dg.in_process_executor,
         loggers=loggers,

@@ -12,6 +12,7 @@ from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.evidence_tables import ENOUGH_USER_DAYS, comparative_checks, evidence_metadata
 from taskclf_dagster.defs.metadata import comparison_table, gate_table, plotted
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.retrain_runs import DECISION_TAG, MODEL_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.challenger import ChallengerModel
 from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision import PromotionDecision
@@ -91,7 +92,8 @@ def promotion_decision(
     )
     outcome, interval = record.outcome, None if record.comparison is None else record.comparison.evidence.interval
     context.log.info(f"{outcome}: {record.reason}")
-    context.instance.add_run_tags(context.run.run_id, {"taskclf/outcome": outcome, "taskclf/model": record.challenger.model_id})
+    tags = {OUTCOME_TAG: outcome, MODEL_TAG: record.challenger.model_id, DECISION_TAG: record.decision_id}
+    context.instance.add_run_tags(context.run.run_id, tags)
     metadata = {
         "verdict": outcome,
         "reason": record.reason,
