@@ -192,7 +192,9 @@ class _Tick:
         return self._report(sink.name, delivered)
 
     def end(self) -> None:
-        """Makes removals durable and forgets what no longer waits."""
+        """Removes what only a former sink was waiting for, makes removals durable, and forgets what no longer waits."""
+        for event_id in list(self.pending):
+            self._remove_if_done(event_id)
         if self.removed:
             file_system().sync_folder(self.home.outbox)
         self.progress = {name: self._still_valid(progress) for name, progress in self.progress.items()}
@@ -213,13 +215,16 @@ class _Tick:
         delivered = [*progress.delivered, event.event_id]
         recovered = progress.retry is not None
         self.progress[name] = SinkProgress(delivered=delivered, refused=refused)
-        if all(event.event_id in other.delivered for other in self.progress.values()):
-            file_system().remove_file(event_path(self.home, event.event_id))
-            del self.pending[event.event_id]
-            self.removed = True
-            if not recovered:
-                return
-        self._save()
+        if not self._remove_if_done(event.event_id) or recovered:
+            self._save()
+
+    def _remove_if_done(self, event_id: str) -> bool:
+        if not all(event_id in progress.delivered for progress in self.progress.values()):
+            return False
+        file_system().remove_file(event_path(self.home, event_id))
+        del self.pending[event_id]
+        self.removed = True
+        return True
 
     def _refused(self, name: str, event: Event, problem: str) -> None:
         progress = self.progress[name]

@@ -252,7 +252,9 @@ class Redis:
         except self._redis.TimeoutError as error:
             raise SinkUnavailableError(self.name, f"no answer within {seconds:g} s") from error
         except (self._redis.RedisError, OSError, UnicodeError) as error:
-            raise SinkUnavailableError(self.name, str(error).partition("\n")[0][:200] or type(error).__name__) from error
+            words = str(error).partition("\n")[0][:200] or type(error).__name__
+            hint = ": it wants a password, which belongs into the URL" if "unauthenticated" in words else ""
+            raise SinkUnavailableError(self.name, words + hint) from error
 
 
 def sign(body: bytes, timestamp: str, secret: str) -> str:
