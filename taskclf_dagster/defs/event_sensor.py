@@ -11,7 +11,7 @@ from taskclf_dagster.defs.event_sinks import build_sinks
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.run_events import read_cursor, write_run_events
 from taskclf_dagster.domain.decision_events import write_decision_events
-from taskclf_dagster.domain.delivery import deliver
+from taskclf_dagster.domain.delivery import NOTHING_WAITS, deliver
 from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
 
 INTERVAL_SECONDS = 30
@@ -46,5 +46,6 @@ def event_delivery(
     except (OSError, TaskclfDagsterError) as error:
         said.append(f"delivery was put off: {error}")
     words = "; ".join(said)
-    context.log.info(words)
+    if words != NOTHING_WAITS:
+        context.log.info(words)
     return dg.SkipReason(words)

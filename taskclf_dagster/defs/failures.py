@@ -48,9 +48,11 @@ def find_failure(instance: dg.DagsterInstance, run_id: str) -> str:
 
 
 def _error_of(event: dg.DagsterEvent) -> SerializableErrorInfo | None:
+    """The error of a step or of the run; a run that was ended from outside has none."""
     if event.is_step_failure:
         return event.step_failure_data.error
-    return event.job_failure_data.error if event.event_type == dg.DagsterEventType.RUN_FAILURE else None
+    is_run_failure = event.event_type == dg.DagsterEventType.RUN_FAILURE and event.event_specific_data is not None
+    return event.job_failure_data.error if is_run_failure else None
 
 
 def _innermost(error: SerializableErrorInfo) -> str:

@@ -23,6 +23,7 @@ BUDGET_SECONDS = 20.0
 SHORTEST_ATTEMPT_SECONDS = 1.0
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=30), timedelta(hours=1)
 KEPT_WITHOUT_SINKS = 10_000
+NOTHING_WAITS = "no events wait"
 
 
 class Retry(Record):
@@ -114,7 +115,7 @@ class DeliveryReport:
         if self.dropped:
             found.append(f"the oldest {_events(self.dropped)} removed, because at most {KEPT_WITHOUT_SINKS} are kept without a sink")
         found += [f"artifacts/outbox/{name} is damaged and was passed over ({reason})" for name, reason in self.damaged.items()]
-        return "; ".join(found) or "no events wait"
+        return "; ".join(found) or NOTHING_WAITS
 
 
 def deliver(
