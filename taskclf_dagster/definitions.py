@@ -15,6 +15,7 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.models import MODEL_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
+from taskclf_dagster.defs.event_sensor import event_delivery
 from taskclf_dagster.defs.failed_runs import failed_runs
 from taskclf_dagster.defs.freshness import with_freshness
 from taskclf_dagster.defs.guard import RetrainGuard
@@ -64,7 +65,7 @@ def build_definitions(
         asset_checks=[*DATA_CHECKS, *MODEL_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
         jobs=[build_retrain_job(config), *OPERATIONS],
         schedules=build_schedules(config),
-        sensors=[*build_sensors(config), failed_runs],
+        sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,
         executor=dg.in_process_executor,
         loggers=loggers,

@@ -4,13 +4,11 @@ What counts as passing is decided in `domain/failures.py`, how long to wait in `
 would repeat a timeout, at once. Dagster concept: sensors.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
+from taskclf_dagster.defs.failures import explain_failure
 from taskclf_dagster.defs.guard import is_worker_gone
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
@@ -18,7 +16,6 @@ from taskclf_dagster.defs.retrain_runs import (
     CAUSE_TAG,
     COMMAND_LINE,
     EXCLUSIVE_TAG,
-    FAILURE_TAG,
     HOME_TAG,
     OUTCOME_REASON_TAG,
     OUTCOME_TAG,
@@ -35,7 +32,7 @@ from taskclf_dagster.defs.retrain_runs import (
 )
 from taskclf_dagster.domain.attempts import retry_due_at
 from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.failures import PASSING, Kind, classify_failure
+from taskclf_dagster.domain.failures import PASSING, Kind
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
@@ -44,19 +41,6 @@ LOOK_BACK = timedelta(days=1)
 """Older failures are left to the daily schedule."""
 MAX_WORDS = 1000
 CARRIED = ("taskclf/cause", "taskclf/reason", "taskclf/demand", "taskclf/attempt")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run failed.
-
-    Attributes:
-        kind: what kind of failure it was.
-        words: the innermost of our own messages, or Dagster's, in one line.
-    """
-
-    kind: Kind
-    words: str
 
 
 @dg.sensor(
@@ -130,42 +114,8 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     return _request_retry(home, failed, retries + 1)
 
 
-def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
-    """Why a run failed, from what its event log keeps."""
-    chain, message = _read_errors(instance, run)
-    kind = classify_failure(chain, message=message, ended_as=run.tags.get(FAILURE_TAG))
-    words = next((text for name, text in reversed(chain)), message) or message or "no error was recorded"
-    if kind == "timeout":
-        words = f"it ran longer than timeout_minutes and was ended ({words})"
-    return Failure(kind, " ".join(words.split()))
-
-
 def _is_passing(run: RetrainRun, kind: Kind) -> bool:
     return kind in PASSING and not (kind == "interrupted" and run.tags.get(CAUSE_TAG) == COMMAND_LINE)
-
-
-def _read_errors(instance: dg.DagsterInstance, run: RetrainRun) -> tuple[list[tuple[str, str]], str]:
-    """Class names and messages of the first error of a run, the outermost first; and what was reported about its process."""
-    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    records = instance.get_records_for_run(run.run_id, of_type=kinds).records
-    events = [record.event_log_entry.dagster_event for record in records if record.event_log_entry.dagster_event is not None]
-    chain: list[tuple[str, str]] = []
-    for event in events:
-        data = event.step_failure_data if event.is_step_failure else event.job_failure_data
-        error = getattr(data, "error", None) or getattr(data, "first_step_failure_event", None)
-        if isinstance(error, SerializableErrorInfo) and not chain:
-            chain = list(_walk(error))
-    return chain, " ".join(event.message or "" for event in events if event.is_run_failure)
-
-
-def _walk(error: SerializableErrorInfo) -> Iterator[tuple[str, str]]:
-    """An error and its causes; Dagster's own wrappers say nothing."""
-    seen: SerializableErrorInfo | None = error
-    while seen is not None:
-        name = seen.cls_name or ""
-        if name not in ("DagsterExecutionStepExecutionError", "DagsterResourceFunctionError"):
-            yield name, seen.message.strip().partition(": ")[2] or seen.message.strip()
-        seen = seen.cause or seen.context
 
 
 def _request_retry(home: Home, failed: RetrainRun, number: int) -> dg.RunRequest:

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._utils.schedules import cron_string_iterator
 from pydantic import BaseModel, ConfigDict
 
-from taskclf_dagster.defs.failed_runs import explain_failure
+from taskclf_dagster.defs.failures import explain_failure
 from taskclf_dagster.defs.retrain_runs import (
     BY_HAND,
     CAUSE_TAG,
@@ -29,7 +29,7 @@ from taskclf_dagster.defs.schedules import time_zone
 from taskclf_dagster.domain.cadence import read_last_decided
 from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, list_decisions, read_decision
 from taskclf_dagster.domain.history import read_history
-from taskclf_dagster.domain.outbox import count_waiting_events
+from taskclf_dagster.domain.outbox import count_events
 from taskclf_dagster.domain.pointer import find_running
 from taskclf_dagster.domain.triggers import assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -167,7 +167,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         due_reason=due_reason if config.enabled else f"{due_reason}. Nothing is launched by itself: `enabled` is false.",
         due_at=due_at,
         next_tick=find_next_tick(config, now=now) if config.enabled else None,
-        events_waiting=count_waiting_events(home),
+        events_waiting=count_events(home),
         progress=None if under_way is None else read_progress(instance, under_way),
     )
 
