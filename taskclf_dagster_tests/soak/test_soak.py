@@ -40,6 +40,7 @@ LONG = Plan(
         51: "a rollback",
         57: "a power cut",
     },
+    sparse=frozenset({35}),  # the first day after the vacation
 )
 PLAN = LONG if WHOLE else SHORT
 
