@@ -37,7 +37,7 @@ max_negative_flips: 1.0
 max_flip_excess: 1.0
 min_new_labels: 100000
 schedule: {{cron: "0 0 1 1 *"}}
-train_params: {{num_boost_round: {rounds}}}
+train_params: {{num_boost_round: {rounds}, learning_rate: {rate}}}
 """
 LAUNCH = """
 mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
@@ -145,9 +145,9 @@ def learnable_home(folder: Path) -> Home:
 
 
 def write_config(folder: Path, *, rounds: int = 15) -> Path:
-    """Settings under which that model passes, with this many boosting rounds."""
+    """Settings under which that model passes; more rounds take longer and learn as much, because each learns less."""
     path = folder / "config.yaml"
-    path.write_text(CONFIG.format(rounds=rounds), encoding="utf-8")
+    path.write_text(CONFIG.format(rounds=rounds, rate=1.5 / rounds), encoding="utf-8")
     return path
 
 
@@ -224,7 +224,8 @@ def listening_addresses(process: subprocess.Popen) -> set[tuple[str, int]]:
             address, port = columns[1].split(":")
             if columns[3] == TCP_LISTEN and f"socket:[{columns[9]}]" in inodes:
                 words = struct.unpack(f">{len(address) // 8}I", bytes.fromhex(address))
-                found.add((socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words)), int(port, 16)))
+                host = socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
+                found.add((host.removeprefix("::ffff:"), int(port, 16)))
     return found
 
 

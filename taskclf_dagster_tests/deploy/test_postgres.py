@@ -27,6 +27,7 @@ from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.deploy.shipped import DEPLOY, SERVICES, read_command, read_environment, service_environment, write_workspace
 from taskclf_dagster_tests.servers import (
+    SCRIPTS,
     TIMEOUT_SECONDS,
     Webserver,
     await_server,
@@ -46,6 +47,7 @@ from taskclf_dagster_tests.servers import (
 
 PASSWORD, ADMIN_PASSWORD = "for-this-test-only", "of-the-administrator"
 ROUNDS = 400
+PREPARE = ("instance", "concurrency", "set", "retrain", "1")
 DEBIAN = "/usr/lib/postgresql"
 
 
@@ -73,6 +75,7 @@ def cluster() -> Iterator[Cluster]:
     initdb = find_program("initdb", *(path / "bin" for path in sorted(Path(DEBIAN).glob("*"), reverse=True)))
     if initdb is None:
         pytest.skip("PostgreSQL's server is not installed: apt-get install postgresql")
+    initdb = initdb.resolve()  # the other programs lie beside it
     # It refuses to run as root, and root's temporary folders are closed to the user that it runs as instead.
     user = _unprivileged_user() if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="taskclf-postgres-"))
@@ -232,6 +235,9 @@ def team(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         for name in (name for name in environment if name.startswith("DAGSTER_PG_")):
             patch.setenv(name, environment[name])
+        # As the README has it: makes the tables, and the limit, of which the queue of a fresh database knows nothing in its first pass.
+        prepared = start([SCRIPTS / "dagster", *PREPARE], team.log("prepare"), cwd=team.instance, env=environment)
+        assert prepared.wait(timeout=TIMEOUT_SECONDS) == 0, tail(team.log("prepare"))
         try:
             team.start(*SERVICES)
             yield team
