@@ -47,7 +47,6 @@ from taskclf_dagster_tests.servers import (
 
 PASSWORD, ADMIN_PASSWORD = "for-this-test-only", "of-the-administrator"
 ROUNDS = 400
-PREPARE = ("instance", "concurrency", "set", "retrain", "1")
 DEBIAN = "/usr/lib/postgresql"
 
 
@@ -235,9 +234,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         for name in (name for name in environment if name.startswith("DAGSTER_PG_")):
             patch.setenv(name, environment[name])
-        # As the README has it: makes the tables, and the limit, of which the queue of a fresh database knows nothing in its first pass.
-        prepared = start([SCRIPTS / "dagster", *PREPARE], team.log("prepare"), cwd=team.instance, env=environment)
-        assert prepared.wait(timeout=TIMEOUT_SECONDS) == 0, tail(team.log("prepare"))
+        _prepare(team)
         try:
             team.start(*SERVICES)
             yield team
@@ -245,6 +242,22 @@ def team(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
         finally:
             for process in team.processes.values():
                 end_session(process)
+
+
+def _prepare(team: Team) -> None:
+    """As README.md has it: makes the tables, and the limit of which the queue of an empty database knows nothing in its first pass."""
+    (line,) = (line for line in (DEPLOY / "README.md").read_text(encoding="utf-8").splitlines() if "concurrency set" in line)
+    script = (DEPLOY / "as-service").read_text(encoding="utf-8")
+    for old, new in (("runuser -u taskclf-dagster -- ", ""), ('"$bin/', f'"{SCRIPTS}/')):
+        assert script.count(old) == 1
+        script = script.replace(old, new)
+    (team.folder / "as-service").write_text(script, encoding="utf-8")
+    variables = team.folder / "taskclf-dagster.env"
+    variables.write_text("# A comment\n\n" + "".join(f"{name}={value}\n" for name, value in team.environment.items()), encoding="utf-8")
+    words = ["sh", team.folder / "as-service", *line.split()[1:]]
+    log = team.log("prepare")
+    done = start(words, log, cwd=team.folder, env={"ENVIRONMENT_FILE": str(variables), "PATH": os.environ["PATH"]})
+    assert done.wait(timeout=TIMEOUT_SECONDS) == 0, tail(log)
 
 
 @dataclass(frozen=True)
