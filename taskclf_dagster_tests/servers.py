@@ -5,19 +5,19 @@ import os
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import psutil
 
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
@@ -27,7 +27,6 @@ PROJECT = DEFAULT_CONFIG_PATH.parent.parent
 SCRIPTS = Path(sys.executable).parent
 DAYS = 6
 TIMEOUT_SECONDS = 240
-TCP_LISTEN = "0A"
 # Nothing may launch by itself while a test looks: no schedule tick but at new year, and labels are never enough for the sensor.
 CONFIG = """
 auto_promote: true
@@ -210,35 +209,10 @@ def await_server(server: Webserver, process: subprocess.Popen) -> None:
 
 
 def listening_addresses(process: subprocess.Popen) -> set[tuple[str, int]]:
-    """Address and port of every TCP socket on which a server or one of its children listens (Linux)."""
-    inodes = set()
-    for pid in _family(process.pid):
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                inodes.add(str(link.readlink()))
-    found = set()
-    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        path = Path("/proc/net") / table
-        for line in path.read_text(encoding="ascii").splitlines()[1:] if path.exists() else ():
-            columns = line.split()
-            address, port = columns[1].split(":")
-            if columns[3] == TCP_LISTEN and f"socket:[{columns[9]}]" in inodes:
-                words = struct.unpack(f">{len(address) // 8}I", bytes.fromhex(address))
-                host = socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words))
-                found.add((host.removeprefix("::ffff:"), int(port, 16)))
-    return found
-
-
-def _family(pid: int) -> list[int]:
-    """A process and everything that descends from it."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(path.parent.name)] = int(path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-    family = [pid]
-    for member in family:
-        family += [child for child, parent in parents.items() if parent == member]
-    return family
+    """Address and port of every TCP socket on which a server or one of its children listens."""
+    server = psutil.Process(process.pid)
+    sockets = [connection for member in (server, *server.children(recursive=True)) for connection in member.net_connections("tcp")]
+    return {(found.laddr.ip.removeprefix("::ffff:"), found.laddr.port) for found in sockets if found.status == psutil.CONN_LISTEN}
 
 
 def _heed_interrupts() -> None:

@@ -109,7 +109,6 @@ def test_the_project_loads_in_the_webserver_with_schedule_and_sensor_on(server: 
     assert (schedules, sensors) == ({"daily_retrain": "RUNNING"}, {"label_arrival": "RUNNING"})
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the sockets of a process are read from /proc")
 def test_the_dev_server_listens_on_loopback_only_unless_told_otherwise(server: Server) -> None:
     listening = listening_addresses(server.process)
     assert int(server.url.rpartition(":")[2]) in {port for _, port in listening}

@@ -9,7 +9,6 @@ import json
 import os
 import ssl
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -160,7 +159,6 @@ def _write_site(folder: Path, openssl: Path, replaced: dict[str, str], upstream:
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder, user=user), encoding="utf-8")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the sockets of a process are read from /proc")
 def test_the_webserver_of_the_unit_listens_on_loopback_and_nowhere_else(webserver: tuple[subprocess.Popen, int]) -> None:
     process, port = webserver
     assert listening_addresses(process) == {("127.0.0.1", port)}

@@ -11,7 +11,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -318,7 +317,6 @@ def test_the_webserver_knows_the_project_from_the_code_server(team: Team) -> Non
     assert team.web.locations() == [("taskclf_dagster", "RepositoryLocation")]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the sockets of a process are read from /proc")
 def test_code_server_and_webserver_listen_on_loopback_only_and_the_daemon_not_at_all(team: Team) -> None:
     assert listening_addresses(team.processes["code"]) == {("127.0.0.1", team.ports["code"])}
     assert listening_addresses(team.processes["webserver"]) == {("127.0.0.1", team.ports["web"])}
