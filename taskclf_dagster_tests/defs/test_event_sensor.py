@@ -221,12 +221,12 @@ def test_a_process_that_was_killed_is_told_with_the_words_of_whoever_found_it(ti
     assert ticks.events[1]["payload"]["reason"] == "Run process was terminated by signal 9"
 
 
-def test_a_run_that_was_ended_from_outside_says_why_in_its_tag(ticks: Ticks) -> None:
+def test_a_run_that_took_too_long_says_so(ticks: Ticks) -> None:
     ticks()
-    run = ticks.begun(**{FAILURE_TAG: "timeout after 30 minutes"})
-    ticks.instance.report_run_failed(run, "ended")
+    run = ticks.begun(**{FAILURE_TAG: "timeout"})
+    ticks.instance.report_run_failed(run, "the watchdog ended it")
     ticks()
-    assert ticks.events[1]["payload"]["reason"] == "timeout after 30 minutes"
+    assert ticks.events[1]["payload"]["reason"] == "it ran longer than timeout_minutes and was ended (the watchdog ended it)"
 
 
 def test_a_run_that_was_canceled_failed(ticks: Ticks) -> None:
