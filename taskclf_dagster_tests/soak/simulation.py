@@ -114,6 +114,7 @@ class Simulation:
         """One day: the morning's schedule, a day of work, and an evening of sensors; then what must hold at the end of every day."""
         day, begin = Day(number), self.start + number * DAY
         with self.at(begin + timedelta(hours=6)):
+            self.sense("event_delivery", day)
             self.sense("failed_runs", day)
             self.tick(begin + timedelta(hours=6), day)
         torn = self.go_wrong_at_noon(incident, begin, day)
@@ -146,6 +147,8 @@ class Simulation:
             alert = {"trigger": "feature_psi", "severity": "critical", "timestamp": (begin + timedelta(hours=12)).isoformat()}
             self.home.drift_report.parent.mkdir(parents=True, exist_ok=True)
             self.home.drift_report.write_text(json.dumps({"alerts": [alert], "any_critical": True}), encoding="utf-8")
+            with self.at(begin + timedelta(hours=12, minutes=5)):
+                self.sense("drift_report", day)
         if incident == "a rollback":
             with self.at(begin + timedelta(hours=12)):
                 self.rolled_back = read_active(self.home).name
