@@ -10,7 +10,7 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from taskclf_dagster.defs.retrain_runs import FAILURE_TAG, RetrainRun
-from taskclf_dagster.domain.failures import TIMEOUT, Kind, classify_failure
+from taskclf_dagster.domain.failures import KILLED, TIMEOUT, Kind, classify_failure
 from taskclf_dagster.errors import TaskclfDagsterError
 
 OWN_ERRORS = f"{TaskclfDagsterError.__module__}."
@@ -20,9 +20,10 @@ TELLING = frozenset(
         dg.DagsterEventType.STEP_FAILURE,
         dg.DagsterEventType.RUN_FAILURE,
         dg.DagsterEventType.RUN_CANCELED,
+        dg.DagsterEventType.ENGINE_EVENT,
     }
 )
-"""The kinds of events that say why."""
+"""The kinds of events that say why. That a process has died stands in an engine event; the failure itself says nothing of it."""
 WRAPPERS = frozenset({"DagsterExecutionStepExecutionError", "DagsterResourceFunctionError"})
 NOTHING_SAID = "the run failed before any step; see the run's log"
 
@@ -41,7 +42,9 @@ def describe_failure(events: Iterable[dg.DagsterEvent]) -> str:
     error = next((found for found in map(_error_of, told) if found is not None), None)
     if error is not None:
         return _innermost(error)
-    return next((event.message for event in reversed(told) if event.message), NOTHING_SAID)
+    reported = _find_reported(told)
+    deaths = [message for message in reported if KILLED.search(message)]
+    return (deaths or reported or [NOTHING_SAID])[-1]
 
 
 @dataclass(frozen=True)
@@ -57,10 +60,20 @@ def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
     records = instance.get_records_for_run(run.run_id, of_type=set(TELLING)).records
     events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
     error = next((found for found in map(_error_of, events) if found is not None), None)
-    message = " ".join(event.message or "" for event in events if event.is_run_failure)
-    kind = classify_failure(list(_walk(error)), message=message, ended_as=run.tags.get(FAILURE_TAG))
+    kind = classify_failure(list(_walk(error)), message=" ".join(_find_reported(events)), ended_as=run.tags.get(FAILURE_TAG))
     words = " ".join(describe_failure(events).split())
     return Failure(kind, f"it ran longer than timeout_minutes and was ended ({words})" if kind == TIMEOUT else words)
+
+
+def _find_reported(events: Iterable[dg.DagsterEvent]) -> list[str]:
+    """What was said of the run and its process by whoever saw it end."""
+    ends = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
+    return [
+        event.message
+        for event in events
+        if event.message
+        and (event.event_type in ends or (event.event_type == dg.DagsterEventType.ENGINE_EVENT and KILLED.search(event.message)))
+    ]
 
 
 def _walk(error: SerializableErrorInfo | None) -> Iterator[tuple[str, str]]:

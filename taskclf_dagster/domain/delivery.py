@@ -214,9 +214,8 @@ class _Tick:
         progress = self.progress[name]
         refused = {event_id: retry for event_id, retry in progress.refused.items() if event_id != event.event_id}
         delivered = [*progress.delivered, event.event_id]
-        recovered = progress.retry is not None
         self.progress[name] = SinkProgress(delivered=delivered, refused=refused)
-        if not self._remove_if_done(event.event_id) or recovered:
+        if not self._remove_if_done(event.event_id):
             self._save()
 
     def _remove_if_done(self, event_id: str) -> bool:

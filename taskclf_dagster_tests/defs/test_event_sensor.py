@@ -14,17 +14,20 @@ import yaml
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.event_sinks import build_sinks
+from taskclf_dagster.defs.failures import explain_failure
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import DECISION_TAG, FAILURE_TAG, HOME_TAG
+from taskclf_dagster.defs.retrain_runs import DECISION_TAG, FAILURE_TAG, HOME_TAG, iterate_retrains
 from taskclf_dagster.defs.run_events import OVERLAP
+from taskclf_dagster.domain.decision import save_decision
 from taskclf_dagster.domain.filesystem import FileSystem, use_file_system
 from taskclf_dagster.domain.outbox import read_outbox, write_event
+from taskclf_dagster.domain.pipeline import remember_decision
 from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.domain.registry import rollback
 from taskclf_dagster.domain.sinks import JsonLines, Redis, UnusableSink, Webhook
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import EventSettings
-from taskclf_dagster_tests.models import AT, MID, OLD, contents
+from taskclf_dagster_tests.models import AT, MID, OLD, a_decision, contents
 from taskclf_dagster_tests.receivers import Receiver, an_event, free_port, http_receiver, redis_server
 from taskclf_dagster_tests.registry_scenario import promoted
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home
@@ -215,18 +218,22 @@ def test_a_run_names_its_decision_in_a_tag(month: tuple[Ticks, dict[str, str]]) 
 def test_a_process_that_was_killed_is_told_with_the_words_of_whoever_found_it(ticks: Ticks) -> None:
     ticks()
     run = ticks.begun()
-    ticks.instance.report_run_failed(run, "Run process was terminated by signal 9")
+    killed = f"[DagsterApiServer] Run execution process for {run.run_id} was terminated by signal 9 (SIGKILL)."
+    ticks.instance.report_engine_event(killed, run)  # as Dagster's code server does it
+    ticks.instance.report_run_failed(run)
     ticks()
     assert ticks.types == ["model.retrain.started", "model.retrain.failed"]
-    assert ticks.events[1]["payload"]["reason"] == "Run process was terminated by signal 9"
+    assert ticks.events[1]["payload"]["reason"] == killed
+    (failed,) = iterate_retrains(ticks.instance, ticks.home)
+    assert explain_failure(ticks.instance, failed).kind == "killed"
 
 
-def test_a_run_that_was_ended_from_outside_says_why_in_its_tag(ticks: Ticks) -> None:
+def test_a_run_that_took_too_long_says_so(ticks: Ticks) -> None:
     ticks()
-    run = ticks.begun(**{FAILURE_TAG: "timeout after 30 minutes"})
-    ticks.instance.report_run_failed(run, "ended")
+    run = ticks.begun(**{FAILURE_TAG: "timeout"})
+    ticks.instance.report_run_failed(run, "the watchdog ended it")
     ticks()
-    assert ticks.events[1]["payload"]["reason"] == "timeout after 30 minutes"
+    assert ticks.events[1]["payload"]["reason"] == "it ran longer than timeout_minutes and was ended (the watchdog ended it)"
 
 
 def test_a_run_that_was_canceled_failed(ticks: Ticks) -> None:
@@ -350,6 +357,16 @@ def test_events_of_runs_that_cannot_be_written_come_with_the_next_tick(ticks: Ti
         assert "new events could not be put into the outbox and come later: [Errno 28] full" in ticks()
     ticks()
     assert ticks.types == ["model.retrain.started"]
+
+
+def test_events_of_a_decision_that_its_run_could_not_write_come_with_the_next_tick(ticks: Ticks) -> None:
+    decision = a_decision(ticks.home)
+    save_decision(ticks.home, decision)
+    with use_file_system(NoOutbox()):
+        remember_decision(ticks.home, decision, run_id="run-1", at=AT)
+    for _ in range(2):
+        ticks()
+    assert [event["eventId"] for event in ticks.events] == [f"{decision.decision_id}-retrained"]
 
 
 def test_without_a_home_nothing_is_made(ticks: Ticks) -> None:

@@ -5,7 +5,9 @@ import hmac
 import json
 import os
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -246,6 +248,31 @@ def test_redis_that_hangs_is_away_after_the_timeout(tmp_path: Path) -> None:
                 send(sink)
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
+
+
+def test_an_event_is_sent_once_in_an_attempt_also_where_its_answer_stays_out() -> None:
+    received: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet_and_then_say_nothing() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return  # the test is over
+                with connection:
+                    while data := connection.recv(65536):
+                        received.append(data)
+                        connection.sendall(b"+OK\r\n" * data.count(b"SETINFO"))
+
+        thread = threading.Thread(target=greet_and_then_say_nothing, daemon=True)
+        thread.start()
+        url = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        with pytest.raises(SinkUnavailableError, match=r"no answer within 0\.3 s"):
+            send(Redis("redis-1", url, stream="s", max_length=10, timeout_seconds=0.3))
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+    assert b"".join(received).count(b"XADD") == 1
 
 
 def test_after_redis_was_restarted_events_arrive_and_those_before_are_still_there(tmp_path: Path) -> None:
