@@ -157,11 +157,11 @@ def test_the_job_retrain_holds_every_asset_and_every_check(defs: dg.Definitions)
     assert job.description
 
 
-def test_there_are_three_jobs_one_schedule_and_one_sensor(defs: dg.Definitions) -> None:
+def test_there_are_three_jobs_one_schedule_and_two_sensors(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} == {"retrain", "rollback", "approve", "__ASSET_JOB"}
     assert [schedule.name for schedule in repository.schedule_defs] == ["daily_retrain"]
-    assert [sensor.name for sensor in repository.sensor_defs] == ["label_arrival"]
+    assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "event_delivery"}
 
 
 @pytest.mark.parametrize("name", ["retrain", "rollback", "approve", "__ASSET_JOB"])
@@ -203,6 +203,13 @@ def test_the_sensor_launches_the_job_looks_once_a_minute_and_is_on(defs: dg.Defi
     sensor = defs.resolve_sensor_def("label_arrival")
     assert [target.job_name for target in sensor.targets] == ["retrain"]
     assert sensor.minimum_interval_seconds == 60
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+def test_the_sensor_that_delivers_events_looks_twice_a_minute_launches_nothing_and_is_on(defs: dg.Definitions) -> None:
+    sensor = defs.resolve_sensor_def("event_delivery")
+    assert list(sensor.targets) == []
+    assert sensor.minimum_interval_seconds == 30
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 

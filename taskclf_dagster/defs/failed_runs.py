@@ -4,22 +4,21 @@ What counts as passing is decided in `domain/failures.py`, how long to wait in `
 would repeat a timeout, at once. Dagster concept: sensors.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
-from taskclf_dagster.defs.processes import is_worker_gone
+from taskclf_dagster.defs.failures import explain_failure
+from taskclf_dagster.defs.guard import is_worker_gone
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.retrain_runs import (
     CAUSE_TAG,
     COMMAND_LINE,
     EXCLUSIVE_TAG,
-    FAILURE_TAG,
     HOME_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
     RETRAIN,
     RETRY_OF_TAG,
     RETRY_TAG,
@@ -33,27 +32,15 @@ from taskclf_dagster.defs.retrain_runs import (
 )
 from taskclf_dagster.domain.attempts import retry_due_at
 from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.failures import PASSING, Kind, classify_failure
+from taskclf_dagster.domain.failures import PASSING, Kind
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
 SECONDS = 30
 LOOK_BACK = timedelta(days=1)
 """Older failures are left to the daily schedule."""
+MAX_WORDS = 1000
 CARRIED = ("taskclf/cause", "taskclf/reason", "taskclf/demand", "taskclf/attempt")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run failed.
-
-    Attributes:
-        kind: what kind of failure it was.
-        words: the innermost of our own messages, or Dagster's, in one line.
-    """
-
-    kind: Kind
-    words: str
 
 
 @dg.sensor(
@@ -69,6 +56,7 @@ def failed_runs(
     """One retry at a time; timeouts, bad data and decisions are never tried again."""
     place, now = home.open(), clock.now()
     ended = end_lost_runs(context.instance, place)
+    tell_reasons(context.instance, place, now=now)
     told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
     try:
         answer = find_retry(context.instance, place, now=now) if run_settings.load_config().enabled else DISABLED
@@ -85,11 +73,19 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     """
     ended = []
     for run in iterate_retrains(instance, home, statuses=UNFINISHED, whole=False):
-        worker = _find_worker(instance, run)
+        worker = run.tags.get(WORKER_TAG)
         if worker is not None and is_worker_gone(worker):
             instance.report_run_failed(run.run, message="its process is gone: it was killed, or the machine went down")
             ended.append(run.run_id)
     return ended
+
+
+def tell_reasons(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> None:
+    """Tags retrains that failed lately with the reason, so that lists of runs show it."""
+    for run in iterate_retrains(instance, home, statuses=(dg.DagsterRunStatus.FAILURE,), updated_after=now - LOOK_BACK):
+        if OUTCOME_REASON_TAG not in run.tags or run.tags.get(OUTCOME_TAG) != "FAILED":
+            failure = explain_failure(instance, run)
+            instance.add_run_tags(run.run_id, {OUTCOME_TAG: "FAILED", OUTCOME_REASON_TAG: f"{failure.kind}: {failure.words}"[:MAX_WORDS]})
 
 
 def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
@@ -103,8 +99,9 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     if not _is_passing(failed, failure.kind):
         return f"{what}; not tried again: the same would happen"
     last = read_last_decided(home)
-    if any(run.finished and run.finished > failed.finished for run in runs) or (last is not None and last.decided_at > failed.finished):
-        return f"{what}; another retrain has ended since"
+    decided = last is not None and (last.decided_at > failed.finished or last.run_id == failed.run_id)
+    if decided or any(run.finished and run.finished > failed.finished for run in runs):
+        return f"{what}; a decision was made, or another retrain has ended, since"
     retries = int(failed.tags.get(RETRY_TAG, "0"))
     due_at = retry_due_at(failed.finished, retries=retries)
     if due_at is None:
@@ -117,49 +114,8 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     return _request_retry(home, failed, retries + 1)
 
 
-def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
-    """Why a run failed, from what its event log keeps."""
-    chain, message = _read_errors(instance, run)
-    kind = classify_failure(chain, message=message, ended_as=run.tags.get(FAILURE_TAG))
-    words = next((text for name, text in reversed(chain)), message) or message or "no error was recorded"
-    if kind == "timeout":
-        words = f"it ran longer than timeout_minutes and was ended ({words})"
-    return Failure(kind, " ".join(words.split()))
-
-
-def _find_worker(instance: dg.DagsterInstance, run: RetrainRun) -> str | None:
-    """The process of a run; one that executes another again starts with the tags of that, which name the process that failed."""
-    worker, parent = run.tags.get(WORKER_TAG), run.run.parent_run_id
-    before = instance.get_run_by_id(parent) if worker is not None and parent is not None else None
-    return None if before is not None and before.tags.get(WORKER_TAG) == worker else worker
-
-
 def _is_passing(run: RetrainRun, kind: Kind) -> bool:
     return kind in PASSING and not (kind == "interrupted" and run.tags.get(CAUSE_TAG) == COMMAND_LINE)
-
-
-def _read_errors(instance: dg.DagsterInstance, run: RetrainRun) -> tuple[list[tuple[str, str]], str]:
-    """Class names and messages of the first error of a run, the outermost first; and what was reported about its process."""
-    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    records = instance.get_records_for_run(run.run_id, of_type=kinds).records
-    events = [record.event_log_entry.dagster_event for record in records if record.event_log_entry.dagster_event is not None]
-    chain: list[tuple[str, str]] = []
-    for event in events:
-        data = event.step_failure_data if event.is_step_failure else event.job_failure_data
-        error = getattr(data, "error", None) or getattr(data, "first_step_failure_event", None)
-        if isinstance(error, SerializableErrorInfo) and not chain:
-            chain = list(_walk(error))
-    return chain, " ".join(event.message or "" for event in events if event.is_run_failure)
-
-
-def _walk(error: SerializableErrorInfo) -> Iterator[tuple[str, str]]:
-    """An error and its causes; Dagster's own wrappers say nothing."""
-    seen: SerializableErrorInfo | None = error
-    while seen is not None:
-        name = seen.cls_name or ""
-        if name not in ("DagsterExecutionStepExecutionError", "DagsterResourceFunctionError"):
-            yield name, seen.message.strip().partition(": ")[2] or seen.message.strip()
-        seen = seen.cause or seen.context
 
 
 def _request_retry(home: Home, failed: RetrainRun, number: int) -> dg.RunRequest:

@@ -18,7 +18,8 @@ TIMEOUT = "timeout"
 _MEMORY = frozenset({"MemoryError", "ArrowMemoryError", "_ArrayMemoryError"})
 _BAD_ALLOC = re.compile(r"std::bad_alloc|cannot allocate memory", re.IGNORECASE)
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
-_KILLED = re.compile(r"terminated by signal|unexpectedly exited|process is gone")
+KILLED = re.compile(r"terminated by signal|unexpectedly exited|process is gone")
+"""How Dagster, or we, say that the process of a run has died."""
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _IO = frozenset(
     {"BlockingIOError", "BrokenPipeError", "ConnectionAbortedError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
@@ -49,7 +50,7 @@ def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", end
         return "io"
     if any(name in _INTERRUPTED for name, _ in chain) or "interrupted unexpectedly" in message:
         return "interrupted"
-    if not chain and _KILLED.search(message):
+    if not chain and KILLED.search(message):
         return "killed"
     return "error"
 

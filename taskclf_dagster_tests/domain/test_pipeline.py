@@ -1012,6 +1012,7 @@ ELSEWHERE = {
     "calibrator_update_cadence_days": "test_cli.py",
     "schedule.cron": "test_definitions.py",
     "schedule.timezone": "test_definitions.py",
+    "events.sinks": "defs/test_event_sensor.py",
     "advice.max_flap_rate": "defs/test_checks.py",
     "advice.max_flap_rate_smoothed": "defs/test_checks.py",
 }
