@@ -1,0 +1,179 @@
+"""The project with a training that does not go as it should, for processes of their own that a test starts and that are to be ended.
+
+A code location (`-m taskclf_dagster_tests.hanging`) and a program: `job`, `assets` or `cli` in this very process. What the training does is
+read from the file that PLAN names when it begins; it notes its process beside that. Home, settings and instance come from the environment.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+
+from taskclf_dagster import cli
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs import watchdog
+from taskclf_dagster.defs.assets import models
+from taskclf_dagster.defs.guard import RetrainGuard
+from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
+from taskclf_dagster.domain.challenger import build_challenger
+from taskclf_dagster.domain.files import temporary_path, write_atomic
+from taskclf_dagster.domain.slot import SlotHolder, hold_slot
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.servers import until
+
+PLAN = "TASKCLF_TEST_PLAN"
+TIMEOUT = "TASKCLF_TEST_TIMEOUT_SECONDS"
+GRACE_SECONDS = 1.0
+SLOW_SECONDS = 5.0
+
+
+# --- In the process that hangs ----------------------------------------------------------------------------------------------------
+
+
+def _sleep(_: object) -> None:
+    """Hangs, and heeds an interrupt."""
+    while True:
+        time.sleep(60)
+
+
+def _swallow(_: object) -> None:
+    """Hangs, and heeds nothing."""
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:  # noqa: S112  # that is the point
+            continue
+
+
+def _write_half(home: Home) -> None:
+    """Hangs in the middle of two writes, one of them in a bundle that is being built."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(b"half of ")
+        write_atomic(temporary_path(home.challengers / "2026-02-04_000000_run-0001") / "model.txt", inner)
+
+    def inner(path: Path) -> None:
+        path.write_bytes(b"half of ")
+        _note_process()
+        _swallow(home)
+
+    write_atomic(home.predictions / "some.parquet", write)
+
+
+WAYS: dict[str, Callable[[Home], None]] = {
+    "sleeps": _sleep,
+    "swallows interrupts": _swallow,
+    "hangs while it writes": _write_half,
+    "takes its time": lambda _: time.sleep(SLOW_SECONDS),
+    "goes well": lambda _: None,
+}
+
+
+def _train(home: Home, *arguments: Any, **options: Any) -> object:
+    way = Path(os.environ[PLAN]).read_text(encoding="utf-8")
+    if way != "hangs while it writes":
+        _note_process()
+    WAYS[way](home)
+    return build_challenger(home, *arguments, **options)
+
+
+def _note_process() -> None:
+    write_atomic(Path(f"{os.environ[PLAN]}.process"), str(os.getpid()).encode())
+
+
+def _definitions(home: HomeResource | None = None, **options: Any) -> dg.Definitions:
+    """The project's, with that training, and the guard's own time limit where one is given."""
+    models.build_challenger = _train
+    home = home or HomeResource()
+    seconds = os.environ.get(TIMEOUT)
+    guard = RetrainGuard(
+        home=home,
+        run_settings=RunSettingsResource(),
+        timeout_seconds=None if seconds is None else float(seconds),
+        grace_seconds=GRACE_SECONDS,
+    )
+    return build_definitions(home=home, guard=guard, **options)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    return _definitions()
+
+
+def _main(route: str, *arguments: str) -> None:
+    if route == "cli":
+        cli.build_definitions = _definitions
+        cli.main(arguments)
+    with dg.DagsterInstance.get() as instance:
+        definitions = _definitions()
+        job = definitions.resolve_job_def("retrain") if route == "job" else definitions.resolve_implicit_global_asset_job_def()
+        result = job.execute_in_process(instance=instance, raise_on_error=False)
+    raise SystemExit(0 if result.success else 1)
+
+
+# --- In the test ------------------------------------------------------------------------------------------------------------------
+
+
+def environment_for(home: Home, dagster: Path, config: Path, plan: Path, *, timeout_seconds: float | None = None) -> dict[str, str]:
+    """Of a process that works on this home. The plan is in the file."""
+    more = {} if timeout_seconds is None else {TIMEOUT: str(timeout_seconds)}
+    return {
+        **os.environ,
+        "DAGSTER_HOME": str(dagster),
+        "TASKCLF_HOME": str(home.root),
+        "TASKCLF_DAGSTER_CONFIG": str(config),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        PLAN: str(plan),
+        **more,
+    }
+
+
+def await_training(plan: Path, seconds: float = 120) -> int:
+    """The process that trains, as soon as it does; the next one has to say so again."""
+    note = Path(f"{plan}.process")
+    for _ in until(seconds, every=0.05):
+        if note.exists():
+            process = int(note.read_text(encoding="utf-8"))
+            note.unlink()
+            return process
+    msg = "nothing was trained"
+    raise AssertionError(msg)
+
+
+def watchdogs_of(home: Home) -> list[psutil.Process]:
+    """The watchdog processes that look after runs of this home."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if watchdog.__name__ in process.cmdline() and process.environ().get("TASKCLF_HOME") == str(home.root):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def await_no_watchdog(home: Home, seconds: float = 90) -> None:
+    """Returns when all of them have done what they had to."""
+    left = next((True for _ in until(seconds) if not watchdogs_of(home)), False)
+    assert left, watchdogs_of(home)
+
+
+def is_slot_free(home: Home, holder: SlotHolder) -> bool:
+    """Whether a retrain could begin at once."""
+    told: list[str] = []
+    with hold_slot(home, holder, patience_seconds=0, on_wait=told.append):
+        return not told
+
+
+def half_written(home: Home) -> list[str]:
+    """Temporary files and folders, wherever in the home."""
+    return sorted(str(path.relative_to(home.root)) for path in home.root.rglob("*.tmp"))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
