@@ -12,27 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 
 from taskclf_dagster import cli
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs import watchdog
 from taskclf_dagster.defs.assets import models
 from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
 from taskclf_dagster.domain.challenger import build_challenger
 from taskclf_dagster.domain.files import temporary_path, write_atomic
-from taskclf_dagster.domain.slot import SlotHolder, hold_slot
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.servers import until
 
 PLAN = "TASKCLF_TEST_PLAN"
 TIMEOUT = "TASKCLF_TEST_TIMEOUT_SECONDS"
 GRACE_SECONDS = 1.0
 SLOW_SECONDS = 5.0
-
-
-# --- In the process that hangs ----------------------------------------------------------------------------------------------------
 
 
 def _sleep(_: object) -> None:
@@ -114,65 +107,6 @@ def _main(route: str, *arguments: str) -> None:
         job = definitions.resolve_job_def("retrain") if route == "job" else definitions.resolve_implicit_global_asset_job_def()
         result = job.execute_in_process(instance=instance, raise_on_error=False)
     raise SystemExit(0 if result.success else 1)
-
-
-# --- In the test ------------------------------------------------------------------------------------------------------------------
-
-
-def environment_for(home: Home, dagster: Path, config: Path, plan: Path, *, timeout_seconds: float | None = None) -> dict[str, str]:
-    """Of a process that works on this home. The plan is in the file."""
-    more = {} if timeout_seconds is None else {TIMEOUT: str(timeout_seconds)}
-    return {
-        **os.environ,
-        "DAGSTER_HOME": str(dagster),
-        "TASKCLF_HOME": str(home.root),
-        "TASKCLF_DAGSTER_CONFIG": str(config),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-        PLAN: str(plan),
-        **more,
-    }
-
-
-def await_training(plan: Path, seconds: float = 120) -> int:
-    """The process that trains, as soon as it does; the next one has to say so again."""
-    note = Path(f"{plan}.process")
-    for _ in until(seconds, every=0.05):
-        if note.exists():
-            process = int(note.read_text(encoding="utf-8"))
-            note.unlink()
-            return process
-    msg = "nothing was trained"
-    raise AssertionError(msg)
-
-
-def watchdogs_of(home: Home) -> list[psutil.Process]:
-    """The watchdog processes that look after runs of this home."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if watchdog.__name__ in process.cmdline() and process.environ().get("TASKCLF_HOME") == str(home.root):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def await_no_watchdog(home: Home, seconds: float = 90) -> None:
-    """Returns when all of them have done what they had to."""
-    left = next((True for _ in until(seconds) if not watchdogs_of(home)), False)
-    assert left, watchdogs_of(home)
-
-
-def is_slot_free(home: Home, holder: SlotHolder) -> bool:
-    """Whether a retrain could begin at once."""
-    told: list[str] = []
-    with hold_slot(home, holder, patience_seconds=0, on_wait=told.append):
-        return not told
-
-
-def half_written(home: Home) -> list[str]:
-    """Temporary files and folders, wherever in the home."""
-    return sorted(str(path.relative_to(home.root)) for path in home.root.rglob("*.tmp"))
 
 
 if __name__ == "__main__":
