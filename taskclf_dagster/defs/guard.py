@@ -25,6 +25,7 @@ from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.retrain_runs import FAILURE_TAG, HOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.domain.leftovers import sweep_leftovers
 from taskclf_dagster.domain.slot import SlotHolder, hold_slot
+from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
@@ -55,7 +56,7 @@ class RetrainGuard(dg.ConfigurableResource["RetrainGuard"]):
         if run is None or instance is None:  # a tick or a tool that is no run
             yield self
             return
-        home, seconds = self.home.open(), self.timeout_seconds or 60.0 * self._load_config(run).timeout_minutes
+        home, seconds = self._open_home(run), self.timeout_seconds or 60.0 * self._load_config(run).timeout_minutes
         worker = describe_worker(psutil.Process())
         tags = {HOME_TAG: home_tag(home), WORKER_TAG: worker, MAX_RUNTIME_TAG: str(max_runtime(seconds))}
         if FAILURE_TAG in run.tags:  # of the run that this one executes again
@@ -68,12 +69,19 @@ class RetrainGuard(dg.ConfigurableResource["RetrainGuard"]):
             with _watched(instance, run, home_root=home.root, timeout_seconds=seconds, grace_seconds=self.grace_seconds):
                 yield self
 
+    def _open_home(self, run: dg.DagsterRun) -> Home:
+        root = _read_form(run, "home").get("root")
+        return HomeResource(root=root).open() if root else self.home.open()
+
     def _load_config(self, run: dg.DagsterRun) -> RetrainConfig:
-        """The configuration of this very run: a resource within a resource does not see what the launch form said."""
-        form: Mapping[str, Any] = run.run_config if isinstance(run.run_config, Mapping) else {}
-        unmapped = form.get("resources", {}).get("run_settings", {}).get("config", {})
-        chosen = form.get("config_path") or unmapped.get("config_path")
+        chosen = run.run_config.get("config_path") or _read_form(run, "run_settings").get("config_path")
         return RunSettingsResource(config_path=chosen).load_config() if chosen else self.run_settings.load_config()
+
+
+def _read_form(run: dg.DagsterRun, resource: str) -> dict[str, Any]:
+    """What the launch form of this very run said of a resource, which a resource within a resource does not see."""
+    told: Mapping[str, Any] = run.run_config.get("resources", {}).get(resource, {}).get("config", {})
+    return {name: dg.EnvVar(value["env"]).get_value() if isinstance(value, Mapping) else value for name, value in told.items()}
 
 
 def max_runtime(timeout_seconds: float) -> int:
