@@ -22,6 +22,7 @@ import psutil
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs import watchdog
 from taskclf_dagster.defs.resources import HomeResource
+from taskclf_dagster.domain.files import write_atomic
 from taskclf_dagster.domain.slot import SlotHolder, hold_slot
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.hanging import PLAN, TIMEOUT
@@ -31,7 +32,6 @@ from taskclf_dagster_tests.servers import PROJECT, learnable_home, until, write_
 PROGRAM = "taskclf_dagster_tests.hanging"
 ROUTES = {
     "the job in this process": ("-m", PROGRAM, "job"),
-    "Materialize all in this process": ("-m", PROGRAM, "assets"),
     "taskclf-dagster retrain": ("-m", PROGRAM, "cli", "retrain"),
     "dagster job execute": ("-m", "dagster", "job", "execute", "-m", PROGRAM, "-j", "retrain"),
     "dg launch": ("-m", "dagster_dg_cli.cli", "launch", "-m", PROGRAM, "--assets", "*"),
@@ -103,10 +103,14 @@ class Site:
             **more,
         }
 
+    def set_plan(self, way: str) -> None:
+        """How the next training goes."""
+        write_atomic(self.plan, way.encode())
+
     @contextmanager
     def running(self, route: str, way: str, *, timeout_seconds: float | None = None) -> Iterator["Running"]:
         """A retrain in a process of its own, whose training goes this way."""
-        self.plan.write_text(way, encoding="utf-8")
+        self.set_plan(way)
         with tempfile.TemporaryFile() as output:
             process = subprocess.Popen(
                 [sys.executable, *ROUTES[route]],

@@ -1,7 +1,8 @@
 """The project with a training that does not go as it should, for processes of their own that a test starts and that are to be ended.
 
-A code location (`-m taskclf_dagster_tests.hanging`) and a program: `job`, `assets` or `cli` in this very process. What the training does is
-read from the file that PLAN names when it begins; it notes its process beside that. Home, settings and instance come from the environment.
+A code location (`-m taskclf_dagster_tests.hanging`) and a program: `job`, or `cli` and its arguments, in this very process. What the training
+does is read from the file that PLAN names when it begins; it notes its process beside that. Home, settings and instance come from the
+environment.
 """
 
 import os
@@ -103,9 +104,7 @@ def _main(route: str, *arguments: str) -> None:
         cli.build_definitions = _definitions
         cli.main(arguments)
     with dg.DagsterInstance.get() as instance:
-        definitions = _definitions()
-        job = definitions.resolve_job_def("retrain") if route == "job" else definitions.resolve_implicit_global_asset_job_def()
-        result = job.execute_in_process(instance=instance, raise_on_error=False)
+        result = _definitions().resolve_job_def("retrain").execute_in_process(instance=instance, raise_on_error=False)
     raise SystemExit(0 if result.success else 1)
 
 

@@ -74,13 +74,15 @@ class RetrainGuard(dg.ConfigurableResource["RetrainGuard"]):
         return HomeResource(root=root).open() if root else self.home.open()
 
     def _load_config(self, run: dg.DagsterRun) -> RetrainConfig:
-        chosen = run.run_config.get("config_path") or _read_form(run, "run_settings").get("config_path")
+        mapped: Mapping[str, Any] = run.run_config
+        chosen = mapped.get("config_path") or _read_form(run, "run_settings").get("config_path")
         return RunSettingsResource(config_path=chosen).load_config() if chosen else self.run_settings.load_config()
 
 
 def _read_form(run: dg.DagsterRun, resource: str) -> dict[str, Any]:
     """What the launch form of this very run said of a resource, which a resource within a resource does not see."""
-    told: Mapping[str, Any] = run.run_config.get("resources", {}).get(resource, {}).get("config", {})
+    form: Mapping[str, Any] = run.run_config
+    told = form.get("resources", {}).get(resource, {}).get("config", {})
     return {name: dg.EnvVar(value["env"]).get_value() if isinstance(value, Mapping) else value for name, value in told.items()}
 
 

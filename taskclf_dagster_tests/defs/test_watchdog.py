@@ -35,12 +35,10 @@ SPARE_SECONDS = 45.0
 """How much later than asked for a run may end on a busy machine: to note why takes a few seconds of Python starting up."""
 
 TOO_LONG = {
-    "a sleep": ("the job in this process", "sleeps"),
     "a sleep on the command line": ("taskclf-dagster retrain", "sleeps"),
-    "one that is deaf": ("Materialize all in this process", "swallows interrupts"),
-    "one that is deaf in a job of Dagster's command line": ("dagster job execute", "swallows interrupts"),
-    "one that writes": ("dg launch", "hangs while it writes"),
     "one that writes on the command line": ("taskclf-dagster retrain", "hangs while it writes"),
+    "the job from Dagster's command line": ("dagster job execute", "hangs while it writes"),
+    "Materialize all from Dagster's command line": ("dg launch", "swallows interrupts"),
 }
 """Route and way of each retrain that takes too long."""
 
@@ -136,7 +134,7 @@ def test_a_retrain_killed_from_outside_is_reported_by_nobody_but_its_watchdog(en
 def test_the_retrain_after_one_that_was_killed_promotes_and_is_not_disturbed_by_the_death_of_its_watchdog(
     ended: Mapping[str, Ended],
 ) -> None:
-    found = ended["one that writes"]
+    found = ended["the job from Dagster's command line"]
     with found.site.running("the job in this process", "takes its time") as running:
         found.site.await_training()
         (dog,) = found.site.watchdogs
