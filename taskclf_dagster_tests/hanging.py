@@ -1,8 +1,8 @@
 """The project with a training that does not go as it should, for processes of their own that a test starts and that are to be ended.
 
-A code location (`-m taskclf_dagster_tests.hanging`) and a program: `job`, or `cli` and its arguments, in this very process. What the training
-does is read from the file that PLAN names when it begins; it notes its process beside that. Home, settings and instance come from the
-environment.
+A code location (`-m taskclf_dagster_tests.hanging`) and a program: `job`, or `cli` and its arguments, in this very process. What the
+training does is read from the file that PLAN names when it begins; it notes its process beside that. Home, settings and instance come
+from the environment.
 """
 
 import os
