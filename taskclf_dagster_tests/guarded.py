@@ -104,7 +104,8 @@ class Site:
         }
 
     def set_plan(self, way: str) -> None:
-        """How the next training goes."""
+        """How the next training goes, which is then waited for."""
+        Path(f"{self.plan}.process").unlink(missing_ok=True)
         write_atomic(self.plan, way.encode())
 
     @contextmanager

@@ -26,7 +26,7 @@ from taskclf_dagster.home import Home
 PLAN = "TASKCLF_TEST_PLAN"
 TIMEOUT = "TASKCLF_TEST_TIMEOUT_SECONDS"
 GRACE_SECONDS = 1.0
-SLOW_SECONDS = 5.0
+SLOW_SECONDS = 4.0
 
 
 def _sleep(_: object) -> None:

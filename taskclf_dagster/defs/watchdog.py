@@ -21,7 +21,7 @@ DONE = "done"
 GONE = ""
 """What is read when the process at the other end of the pipe is no more."""
 REPORT_SECONDS = 20.0
-"""How long the instance may take to note why a run is ended, before it is ended all the same."""
+"""How long the instance may take to note something, before what must be done is done all the same."""
 SETTLE_SECONDS = 5.0
 """How long whoever started a process that died may take to report that."""
 
@@ -39,10 +39,11 @@ def main() -> None:
     if word is not None:
         _look_after(order, word, timed_out=False)
         return
-    is_noted = _in_time(REPORT_SECONDS, _note_timeout, order)
-    word = _wait(0)  # the run may have come to its end just now; its process may be busy with something else
-    if word is None:
-        word = _end(order["process"], order["grace_seconds"])
+    note = _fork(_note_timeout, order)
+    word = _end(order["process"], signal.SIGINT, order["grace_seconds"])
+    is_noted = _wait_for(note, REPORT_SECONDS)  # before anybody can see that the run has failed
+    word = word if word is not None else _wait(0)
+    word = word if word is not None else _end(order["process"], signal.SIGKILL, order["grace_seconds"])
     _look_after(order, word, timed_out=True, is_noted=is_noted)
 
 
@@ -63,15 +64,11 @@ def _read_line() -> str:
     return FileIO(sys.stdin.fileno(), closefd=False).readline().decode().strip()
 
 
-def _end(process: int, grace_seconds: float) -> str | None:
-    """Interrupts a process, and kills it after the grace period; None if it is still there."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.kill(process, number)
-        word = _wait(grace_seconds)
-        if word is not None:
-            return word
-    return None
+def _end(process: int, how: signal.Signals, seconds: float) -> str | None:
+    """Sends a process a signal; None if it is still there after this time."""
+    with suppress(ProcessLookupError):
+        os.kill(process, how)
+    return _wait(seconds)
 
 
 def _look_after(order: Order, word: str | None, *, timed_out: bool, is_noted: bool = False) -> None:
@@ -83,9 +80,9 @@ def _look_after(order: Order, word: str | None, *, timed_out: bool, is_noted: bo
             print(f"run {order['run_id']} was {words}", file=sys.stderr)  # noqa: T201  # a terminal would only say "Killed"
         with suppress(OSError):
             _sweep(order, is_dead=word == GONE)
-        _in_time(REPORT_SECONDS + SETTLE_SECONDS, _report_failed, order, words, timed_out)
+        _wait_for(_fork(_report_failed, order, words, timed_out), REPORT_SECONDS + SETTLE_SECONDS)
     elif timed_out and not is_noted:
-        _in_time(REPORT_SECONDS, _note_timeout, order)
+        _wait_for(_fork(_note_timeout, order), REPORT_SECONDS)
 
 
 def _sweep(order: Order, *, is_dead: bool) -> None:
@@ -98,10 +95,10 @@ def _sweep(order: Order, *, is_dead: bool) -> None:
     sweep_leftovers(Home(Path(order["home"])), is_alive=lambda number, at: number != dead and was_running(number, at))
 
 
-def _in_time(seconds: float, work: Callable[..., None], order: Order, *arguments: object) -> bool:
-    """Does something with the instance in a process of its own, so that a database that hangs keeps nothing alive; whether it worked."""
+def _fork(work: Callable[..., None], order: Order, *arguments: object) -> int | None:
+    """Does something with the instance in a process of its own, so that a database that hangs keeps nothing alive."""
     if order["instance"] is None:
-        return True
+        return None
     child = os.fork()
     if child == 0:
         try:
@@ -111,6 +108,13 @@ def _in_time(seconds: float, work: Callable[..., None], order: Order, *arguments
             print(f"the watchdog of run {order['run_id']} cannot reach the instance: {error!r}", file=sys.stderr)  # noqa: T201
         finally:
             os._exit(1)
+    return child
+
+
+def _wait_for(child: int | None, seconds: float) -> bool:
+    """Whether what was begun came to a good end within this time; after that it is ended."""
+    if child is None:
+        return True
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         ended, status = os.waitpid(child, os.WNOHANG)

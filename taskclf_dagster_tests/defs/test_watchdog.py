@@ -201,14 +201,16 @@ def _victim() -> Iterator[subprocess.Popen]:
             process.kill()
 
 
-def _order(victim: subprocess.Popen, home: Home, instance: object = None, *, timeout_seconds: float = 0.2) -> str:
+def _order(
+    victim: subprocess.Popen, home: Home, instance: object = None, *, timeout_seconds: float = 0.2, grace_seconds: float = 0.5
+) -> str:
     return json.dumps(
         {
             "process": victim.pid,
             "run_id": "a-run",
             "home": str(home.root),
             "timeout_seconds": timeout_seconds,
-            "grace_seconds": 0.5,
+            "grace_seconds": grace_seconds,
             "instance": instance,
         }
     )
@@ -253,10 +255,9 @@ def test_an_instance_that_cannot_be_reached_keeps_nothing_alive(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("word", [f"{watchdog.DONE}\n".encode(), b""], ids=["done", "gone"])
-def test_a_run_that_ends_while_its_end_is_being_prepared_is_not_interrupted(tmp_path: Path, word: bytes) -> None:
-    order_of = _unreachable(tmp_path, hangs=True)  # to note the reason takes a second
-    with _victim() as victim, _watching(_order(victim, make_home(tmp_path), order_of)) as process:
-        time.sleep(0.7)
+def test_a_run_that_ends_within_its_grace_is_not_killed(tmp_path: Path, word: bytes) -> None:
+    with _victim() as victim, _watching(_order(victim, make_home(tmp_path), grace_seconds=PATIENCE)) as process:
+        time.sleep(1.0)  # it was interrupted
         assert process.stdin is not None
         if word:
             process.stdin.write(word)
