@@ -174,7 +174,9 @@ def test_a_label_store_whose_columns_are_wrong_does_not_stop_the_look(home: Home
     assert trigger.launch  # by cadence, so that the run shows what is wrong
 
 
-def test_a_home_too_large_to_weigh_beforehand_is_launched_and_the_run_says_what_it_finds(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_too_large_to_weigh_beforehand_is_launched_and_the_run_says_what_it_finds(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picky = retrain_config(min_labels=500)
     assert not assess_trigger(home, config=picky, now=NOW).launch
     monkeypatch.setattr(triggers, "MAX_ROWS_WEIGHED", 480 + SPANS - 1)
