@@ -410,8 +410,15 @@ def jobs() -> dict[str, dg.JobDefinition]:
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("rollback", {"reason": "because"}), ("rollback", {"to": OLD, "reason": "because"}), ("approve", {"decision_id": "d-1"})]
-    + [("prune", {}), ("prune", {"dry_run": True}), ("verify_registry", {}), ("verify_registry", {"repair": True})],
+    [
+        ("rollback", {"reason": "because"}),
+        ("rollback", {"to": OLD, "reason": "because"}),
+        ("approve", {"decision_id": "d-1"}),
+        ("prune", {}),
+        ("prune", {"dry_run": True}),
+        ("verify_registry", {}),
+        ("verify_registry", {"repair": True}),
+    ],
 )
 def test_a_right_form_is_flat(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object]) -> None:
     dg.validate_run_config(jobs[name], form)
