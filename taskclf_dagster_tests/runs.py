@@ -104,7 +104,7 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Status:
 
 def work_of_the_dead() -> dict[str, str]:
     """The tag of a run whose process has ended."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
         return {WORKER_TAG: describe_worker(psutil.Process(process.pid))}
 
 

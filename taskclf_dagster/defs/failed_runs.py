@@ -33,7 +33,7 @@ from taskclf_dagster.defs.retrain_runs import (
 )
 from taskclf_dagster.domain.attempts import retry_due_at
 from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.failures import PASSING, Kind, classify_failure
+from taskclf_dagster.domain.failures import OWN, PASSING, Kind, classify_failure
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
@@ -49,7 +49,7 @@ class Failure:
 
     Attributes:
         kind: what kind of failure it was.
-        words: the innermost of our own messages, or Dagster's, in one line.
+        words: the innermost of our own messages, else of any, else Dagster's, in one line.
     """
 
     kind: Kind
@@ -132,7 +132,8 @@ def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
     """Why a run failed, from what its event log keeps."""
     chain, message = _read_errors(instance, run)
     kind = classify_failure(chain, message=message, ended_as=run.tags.get(FAILURE_TAG))
-    words = next((text for name, text in reversed(chain)), message) or message or "no error was recorded"
+    ours = [text for name, text in chain if name in OWN]
+    words = (ours or [text for _, text in chain] or [""])[-1] or message or "no error was recorded"
     if kind == "timeout":
         words = f"it ran longer than timeout_minutes and was ended ({words})"
     return Failure(kind, " ".join(words.split()))
@@ -158,9 +159,9 @@ def _read_errors(instance: dg.DagsterInstance, run: RetrainRun) -> tuple[list[tu
     events = [record.event_log_entry.dagster_event for record in records if record.event_log_entry.dagster_event is not None]
     chain: list[tuple[str, str]] = []
     for event in events:
-        data = event.step_failure_data if event.is_step_failure else event.job_failure_data
-        if data.error is not None and not chain:
-            chain = list(_walk(data.error))
+        error = getattr(event.event_specific_data, "error", None)
+        if isinstance(error, SerializableErrorInfo) and not chain:
+            chain = list(_walk(error))
     return chain, " ".join(event.message or "" for event in events if event.is_run_failure)
 
 

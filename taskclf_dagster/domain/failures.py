@@ -28,7 +28,8 @@ _PASSING_ERRNOS = frozenset(
     {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ESTALE}
     | {errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOMEM}
 )
-_OWN = frozenset(name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.TaskclfDagsterError))
+OWN = frozenset(name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.TaskclfDagsterError))
+"""Names of the errors whose words are ours, written for a person."""
 
 
 def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", ended_as: str | None = None) -> Kind:
@@ -58,4 +59,4 @@ def _is_passing_io(name: str, text: str) -> bool:
     if name in _IO:
         return True
     number = _ERRNO.search(text)
-    return number is not None and name not in _OWN and int(number[1]) in _PASSING_ERRNOS
+    return number is not None and name not in OWN and int(number[1]) in _PASSING_ERRNOS

@@ -148,7 +148,7 @@ def test_long_alerts_are_cut_so_that_they_fit_a_tag(home: Home) -> None:
 def test_a_newest_report_that_cannot_be_read_is_an_error_that_names_it(home: Home, text: str) -> None:
     write(home, a_drift_report(MADE, critical=1), name="good.json")
     write(home, text, modified=MADE + MINUTE)
-    with pytest.raises(UnreadableFileError, match="drift_report.json"):
+    with pytest.raises(UnreadableFileError, match=r"drift_report\.json"):
         find(home)
 
 

@@ -185,8 +185,8 @@ def test_labels_arrive_when_nobody_has_labelled_for_ten_minutes_and_the_words_sa
     watch = watch_labels(home, None, None, now=NOW)
     almost = NOW + timedelta(minutes=10) - timedelta(microseconds=1)
     assert why_not_arrived(watch, config=CONFIG, now=almost) == (
-        "10 label spans are new, changed or gone since the last decided run (min_new_labels is 5), last changed at 2026-01-06 12:00:00 UTC: "
-        "waiting until nobody has labelled for 10 minutes (label_quiet_minutes), at the earliest 12:10:00 UTC"
+        "10 label spans are new, changed or gone since the last decided run (min_new_labels is 5), last changed at "
+        "2026-01-06 12:00:00 UTC: waiting until nobody has labelled for 10 minutes (label_quiet_minutes), at the earliest 12:10:00 UTC"
     )
     assert arrived(watch, now=NOW + timedelta(minutes=10))
 
