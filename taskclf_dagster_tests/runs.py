@@ -10,6 +10,7 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
@@ -26,6 +27,7 @@ REPOSITORY = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("taskclf_dagste
 _LAST_EVENT = {
     Status.STARTED: dg.DagsterEventType.RUN_START,
     Status.SUCCESS: dg.DagsterEventType.RUN_SUCCESS,
+    Status.FAILURE: dg.DagsterEventType.RUN_FAILURE,
     Status.CANCELING: dg.DagsterEventType.RUN_CANCELING,
     Status.CANCELED: dg.DagsterEventType.RUN_CANCELED,
 }
@@ -50,6 +52,7 @@ def add_run(
     assets: list[str] | None = None,
     failed_with: str = "",
     parent: dg.DagsterRun | None = None,
+    at: datetime | None = None,
 ) -> dg.DagsterRun:
     """Records a run that came to this state.
 
@@ -63,6 +66,7 @@ def add_run(
         assets: a part of the graph.
         failed_with: what was reported about its process.
         parent: the run that it repeats.
+        at: when it began and ended; by default now.
     """
     begins = status if status in (Status.QUEUED, Status.NOT_STARTED, Status.STARTING) else Status.NOT_STARTED
     own = {} if home is None else {HOME_TAG: home_tag(home)}
@@ -79,21 +83,14 @@ def add_run(
             remote_job_origin=RemoteJobOrigin(REPOSITORY, job) if status == Status.QUEUED else None,
         )
     )
-    if status == Status.FAILURE:
-        instance.report_run_failed(run, message=failed_with)
-    elif status in _LAST_EVENT:
-        if status != Status.STARTED:
-            _report(instance, run, Status.STARTED)
-        _report(instance, run, status)
+    for step in [Status.STARTED, status] if status not in (begins, Status.STARTED, Status.FAILURE) else [status]:
+        if step != begins:
+            event = DagsterEvent(event_type_value=_LAST_EVENT[step].value, job_name=job, message=failed_with)
+            instance.report_dagster_event(event, run.run_id, timestamp=at and at.timestamp())
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
     assert found.status == status
     return found
-
-
-def _report(instance: dg.DagsterInstance, run: dg.DagsterRun, status: Status) -> None:
-    event = DagsterEvent(event_type_value=_LAST_EVENT[status].value, job_name=run.job_name)
-    instance.report_dagster_event(event, run.run_id)
 
 
 def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Status:
