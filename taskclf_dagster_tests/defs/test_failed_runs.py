@@ -231,6 +231,12 @@ def test_a_failure_of_yesterday_is_left_to_the_daily_schedule(instance: dg.Dagst
     assert _retry(instance, home, after=DAY + MINUTE) == "no retrain failed in the last 24 hours"
 
 
+def test_a_failure_of_yesterday_does_not_become_one_of_today_because_its_run_was_tagged(instance: dg.DagsterInstance, home: Home) -> None:
+    run = add_run(instance, home, Status.FAILURE, failed_with=KILLED, at=_now(-2 * DAY))
+    instance.add_run_tags(run.run_id, {"note": "looked at it"})
+    assert _retry(instance, home) == "no retrain failed in the last 24 hours"
+
+
 NEVER = {
     "a timeout that Dagster ended": ({}, "Exceeded maximum runtime of 5700 seconds.", "timeout"),
     "a timeout that the watchdog ended": ({"taskclf/failure": "timeout"}, KILLED, "timeout"),
