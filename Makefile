@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO_HOME ?= demo_home
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-faults check format bench clean
+.PHONY: help install demo dev test test-faults soak check format bench clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ test: install ## Run the tests.
 
 test-faults: install ## Break the registry at every file-system call, in every order, and by SIGKILL (some minutes).
 	TASKCLF_DAGSTER_ALL_FAULTS=1 $(BIN)/python -m pytest -q taskclf_dagster_tests/faults
+
+soak: install ## Sixty simulated days: labels, drift, bad days, power cuts, rollbacks (some minutes).
+	TASKCLF_DAGSTER_SOAK=1 $(BIN)/python -m pytest -q -s taskclf_dagster_tests/soak
 
 check: install ## Lint and check types.
 	$(BIN)/ruff check .

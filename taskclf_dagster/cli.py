@@ -5,7 +5,6 @@ Prints what the records say; nothing is decided here.
 
 import json
 import logging
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -15,8 +14,9 @@ import dagster as dg
 from pydantic import ValidationError
 from tabulate import tabulate
 
-from taskclf_dagster.commands.common import config_option, existing_home, home_option, json_option, load_config
+from taskclf_dagster.commands.common import config_option, existing_home, home_option, json_option, load_config, open_instance
 from taskclf_dagster.commands.evidence import EVIDENCE_COMMANDS
+from taskclf_dagster.commands.operation import OPERATION_COMMANDS
 from taskclf_dagster.commands.registry import REGISTRY_COMMANDS
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs import RetrainParams, RetrainResult, run_retrain_pipeline
@@ -24,7 +24,6 @@ from taskclf_dagster.defs.metadata import show_threshold
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.demo import extend_demo_home, generate_demo_home
 from taskclf_dagster.domain.cadence import check_calibrator_update_due
-from taskclf_dagster.domain.decision import PromotionDecision, list_decisions
 from taskclf_dagster.domain.features import SchemaVersion
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.pointer import read_active
@@ -32,10 +31,6 @@ from taskclf_dagster.domain.selection import SelectionPolicy, find_best_model, s
 from taskclf_dagster.domain.triggers import assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
-
-PROJECT = DEFAULT_CONFIG_PATH.parent.parent
-DEFAULT_HISTORY = 20
 
 
 class _Group(click.Group):
@@ -119,7 +114,7 @@ def retrain(
     settings.load_config()
     settings.resolve_as_of(ClockResource())
     definitions = build_definitions(home=resource, loggers={"console": _progress_logger})
-    with _open_instance() as instance:
+    with open_instance() as instance:
         result = run_retrain_pipeline(definitions, params, instance=instance)
     _print_result(result, resource.open())
     if not result.success:
@@ -177,48 +172,6 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
             )
 
 
-@main.command()
-@home_option
-@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_HISTORY, show_default=True, help="How many decisions, newest first.")
-@json_option
-def history(home: Path | None, limit: int, as_json: bool) -> None:
-    """List what moved the pointer of this home, and the decisions made for it, newest first."""
-    place = existing_home(home)
-    decisions, damaged = list_decisions(place)
-    moves = read_history(place).moves
-    records = {entry.decision_id: entry.sequence for entry in moves if entry.decision_id}
-    shown = [_summary(decision, records.get(decision.decision_id)) for decision in decisions[:limit]]
-    if as_json:
-        click.echo(json.dumps(shown, indent=2))
-        return
-    if moves:
-        lines = [
-            [m.sequence or "-", f"{m.at:%Y-%m-%d %H:%M}", m.action or "by taskclf", m.new.name if m.new else "-", m.reason] for m in moves
-        ]
-        headers = ["record", "at", "what", "model", "why"]
-        click.echo(tabulate(lines[: -limit - 1 : -1], headers=headers, maxcolwidths=[None] * 4 + [70]) + "\n")
-    click.echo(f"{place.display_name}: {len(decisions)} decisions")
-    if shown:
-        click.echo(tabulate([list(row.values()) for row in shown], headers=list(shown[0]), maxcolwidths=[None] * 7 + [60]))
-    for path in damaged:
-        click.echo(f"{path} is not a decision record and was passed over", err=True)
-
-
-def _summary(decision: PromotionDecision, record: int | None) -> dict[str, object]:
-    """One line of the history; `record` is the number of the registry's record by which the decision moved the pointer."""
-    champion = decision.champion
-    return {
-        "decision": decision.decision_id,
-        "verdict": decision.outcome,
-        "moved the pointer": "no" if record is None else f"record {record}",
-        "challenger": decision.challenger.model_id,
-        "macro_f1": _rounded(decision.challenger.macro_f1),
-        "champion": champion.model_id if champion else None,
-        "champion_macro_f1": _rounded(champion.macro_f1) if champion else None,
-        "reason": decision.reason,
-    }
-
-
 def _print_result(result: RetrainResult, home: Home) -> None:
     click.echo("")
     if result.decision is not None:
@@ -237,10 +190,6 @@ def _print_result(result: RetrainResult, home: Home) -> None:
         click.echo(f"pointer   {'moved' if result.pointer_moved else 'unchanged'}: {_active_model(home) or 'no active model'}")
         click.echo(f"decision  {home.decisions / (result.decision.decision_id + '.json')}")
     click.echo(f"run       {result.run_id}")
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def _active_model(home: Home) -> str | None:
@@ -264,14 +213,6 @@ def _home_resource(home: Path | None) -> HomeResource:
     return HomeResource(root=None if home is None else str(home.absolute()))
 
 
-def _open_instance() -> dg.DagsterInstance:
-    """The instance that `dagster dev` in the project's folder uses: DAGSTER_HOME if set, else dagster.yaml there."""
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    os.chdir(PROJECT)  # its storage paths are relative to the project's folder
-    return dg.DagsterInstance.from_config(str(PROJECT))
-
-
 class _ProgressHandler(logging.Handler):
     """Prints what the assets log, without Dagster's own events."""
 
@@ -291,7 +232,7 @@ def _progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
-for command in (*REGISTRY_COMMANDS, *EVIDENCE_COMMANDS):
+for command in (*OPERATION_COMMANDS, *REGISTRY_COMMANDS, *EVIDENCE_COMMANDS):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.models import MODEL_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
+from taskclf_dagster.defs.event_sensor import event_delivery
 from taskclf_dagster.defs.failed_runs import failed_runs
+from taskclf_dagster.defs.freshness import with_freshness
 from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.jobs import build_retrain_job
 from taskclf_dagster.defs.operations import OPERATIONS
@@ -59,11 +61,11 @@ def build_definitions(
         "io_manager": RecordIOManager(home=home),
     }
     return dg.Definitions(
-        assets=ASSETS,
+        assets=with_freshness(ASSETS, config),
         asset_checks=[*DATA_CHECKS, *MODEL_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
         jobs=[build_retrain_job(config), *OPERATIONS],
         schedules=build_schedules(config),
-        sensors=[*build_sensors(config), failed_runs],
+        sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,
         executor=dg.in_process_executor,
         loggers=loggers,

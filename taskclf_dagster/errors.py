@@ -127,6 +127,13 @@ class RegistryRefusedError(TaskclfDagsterError):
         super().__init__(f"{what} is refused: {reason.rstrip('.')}. {fix}")
 
 
+class ApiError(TaskclfDagsterError):
+    """The web server could not be asked, or refused."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"{url} gave no answer that can be used: {reason}. Does `dagster dev` run there, with the code location loaded?")
+
+
 class DecisionNotFoundError(TaskclfDagsterError):
     """There is no such decision record."""
 
@@ -139,3 +146,26 @@ class RecordNotFoundError(TaskclfDagsterError):
 
     def __init__(self, asset: str, folder: Path) -> None:
         super().__init__(f"{asset} has never been materialized for this home: no record in {folder}. Materialize {asset} first.")
+
+
+class SinkSettingsError(TaskclfDagsterError):
+    """A sink of events cannot be used as it is configured."""
+
+    def __init__(self, sink: str, reason: str, fix: str) -> None:
+        super().__init__(f"Events cannot be sent to {sink}: {reason.rstrip('.')}. {fix}.")
+
+
+class SinkUnavailableError(TaskclfDagsterError):
+    """A sink did not take an event, and would not take any other now; it is tried again later."""
+
+    def __init__(self, sink: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{sink} took no event: {reason.rstrip('.')}. Events wait and are sent again.")
+
+
+class EventRefusedError(TaskclfDagsterError):
+    """A sink refused one event; others may pass."""
+
+    def __init__(self, sink: str, event_id: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{sink} refused event {event_id}: {reason.rstrip('.')}. It waits and is sent again; see what the receiver says.")

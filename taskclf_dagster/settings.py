@@ -7,7 +7,7 @@ change (force, dry_run, as_of, ...) is not a setting; see `defs/resources.py`.
 import hashlib
 import os
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
@@ -283,6 +283,17 @@ def find_overrides(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
     return {key: (name, _read_value(key, environ[name].strip())) for key, name in set_ones.items()}
 
 
+def list_sources(chosen: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Where the value of each key comes from, nested keys with dots: the name of a file, or `environment NAME`."""
+    path = find_config_file(chosen, environ)
+    own = dict(flatten(_read_mapping(path))) if path is not None else {}
+    overrides = find_overrides(environ)
+    return {
+        key: f"environment {overrides[key][0]}" if key in overrides else str(path) if key in own else DEFAULT_CONFIG_PATH.name
+        for key, _ in flatten(_defaults())
+    }
+
+
 def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
     """A configuration that was recorded by this or an earlier version: keys that are unknown now are left out, new ones have defaults.
 
@@ -383,6 +394,15 @@ def _lay_over(base: dict[str, object], top: dict[str, object]) -> dict[str, obje
         below = merged.get(key)
         merged[key] = _lay_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
+
+
+def flatten(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every key of a nested mapping with its value; keys of inner mappings with dots."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _only_known(recorded: Mapping[str, object], known: Mapping[str, object]) -> dict[str, object]:

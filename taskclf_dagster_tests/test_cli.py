@@ -16,6 +16,7 @@ from taskclf_dagster.cli import main
 from taskclf_dagster.domain.decision import REQUIRED_GATES
 from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.home import Home
+from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, load_retrain_config
 from taskclf_dagster_tests.models import MID, OLD, contents, edit_json, home_with_champion, write_tiny_bundle
 from taskclf_dagster_tests.scenario import AS_OF, DAY, day_file, learnable_home, make_home, span, windows_frame, write_labels, write_windows
 
@@ -200,7 +201,7 @@ def test_a_share_out_of_bounds_is_one_message(shell: Shell, tmp_path: Path) -> N
     _assert_one_message(result, "holdout_user_fraction", "less than 1", "2.0")
 
 
-@pytest.mark.parametrize("command", ["retrain", "check-retrain", "list", "history"])
+@pytest.mark.parametrize("command", ["retrain", "check-retrain", "list", "history", "status"])
 def test_a_home_that_does_not_exist_is_one_message_with_how_to_get_one(shell: Shell, tmp_path: Path, command: str) -> None:
     result = shell(command, "--home", tmp_path / "nowhere")
     _assert_one_message(result, f"There is no taskclf home at {tmp_path / 'nowhere'}", "taskclf-dagster demo")
@@ -334,28 +335,59 @@ def test_list_of_a_home_without_models_says_so(shell: Shell, tmp_path: Path) -> 
 # --- history --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_history_lists_decisions_with_verdict_models_and_reason(story: Story) -> None:
+def _history(story: Story, *options: str) -> list[dict]:
+    return json.loads(story.shell("history", "--home", story.home.root, "--json", *options).stdout)
+
+
+def test_history_lists_every_retrain_with_verdict_models_scores_and_reason(story: Story) -> None:
     result = story.shell("history", "--home", story.home.root)
     assert result.exit_code == 0
-    assert f"{story.home.root}: 2 decisions" in result.stdout.splitlines()
+    assert f"{story.home.root}: 3 retrains" in result.stdout.splitlines()
     assert re.search(rf"^ +1 .* promote +{read_active(story.home).model_id} ", result.stdout, re.MULTILINE)  # what moved the pointer
-    assert {"PROMOTE", "REJECT"} <= set(re.findall(r"\b[A-Z]{5,}\b", result.stdout))
-    assert str(read_active(story.home).model_id) in result.stdout
+    assert {"PROMOTE", "SKIP", "REJECT"} <= set(re.findall(r"\b[A-Z]{4,}\b", result.stdout))
+    assert re.search(r"completed +REJECT +command line", result.stdout)
+    assert re.search(r"skipped +SKIP +command line", result.stdout)
 
 
-def test_history_as_json_has_every_decision_with_its_figures(story: Story) -> None:
-    rows = json.loads(story.shell("history", "--home", story.home.root, "--json").stdout)
-    verdicts = {row["verdict"]: row for row in rows}
-    assert set(verdicts) == {"PROMOTE", "REJECT"}
-    assert verdicts["REJECT"]["champion"] == verdicts["PROMOTE"]["challenger"] == read_active(story.home).model_id
-    assert verdicts["PROMOTE"]["champion"] is None
-    assert 0 < verdicts["REJECT"]["macro_f1"] < 0.999
-    assert verdicts["REJECT"]["reason"].startswith("Failed: macro_f1")
-    assert {verdict: row["moved the pointer"] for verdict, row in verdicts.items()} == {"PROMOTE": "record 1", "REJECT": "no"}
+def test_history_as_json_has_versions_times_labels_and_scores_before_and_after(story: Story) -> None:
+    rejected, skipped, promoted = _history(story)
+    model = read_active(story.home).model_id
+    assert (promoted["status"], promoted["outcome"], promoted["moved"]) == ("completed", "PROMOTE", 1)
+    assert (promoted["previous_version"], promoted["new_version"], promoted["metrics_before"]) == (None, model, None)
+    assert (rejected["status"], rejected["outcome"], rejected["moved"]) == ("completed", "REJECT", None)
+    assert (rejected["previous_version"], rejected["new_version"]) == (model, None)
+    assert 0 < rejected["metrics_after"]["macro_f1"] < 0.999
+    assert rejected["metrics_before"]["weighted_f1"] == promoted["metrics_after"]["weighted_f1"]
+    assert rejected["reason"].startswith("Failed: macro_f1")
+    assert promoted["labels"] == rejected["labels"] == 6 * 160
+    assert (skipped["status"], skipped["outcome"], skipped["decision_id"], skipped["labels"]) == ("skipped", "SKIP", None, None)
+    assert skipped["reason"].startswith("no new labels")
+    for row in (promoted, skipped, rejected):
+        assert row["cause"] == "command line"
+        assert row["error"] is None
+        assert datetime.fromisoformat(row["started"]) < datetime.fromisoformat(row["finished"])
+
+
+def test_history_tells_why_a_retrain_failed(shell: Shell, tmp_path: Path) -> None:
+    home = learnable_home(tmp_path, users=1, days=2)
+    home.labels.write_bytes(b"torn")
+    assert shell("retrain", "--home", home.root, "--as-of", "2026-02-04").exit_code == 1
+    (row,) = json.loads(shell("history", "--home", home.root, "--json").stdout)
+    assert (row["status"], row["outcome"], row["decision_id"]) == ("failed", "FAILED", None)
+    assert f"{home.labels} cannot be read" in row["error"]
+
+
+def test_history_has_decisions_that_another_instance_made(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    rows = json.loads(Shell(tmp_path, tmp_path)("history", "--home", story.home.root, "--json").stdout)
+    assert [(row["run_id"], row["outcome"]) for row in rows] in (
+        [(None, "REJECT"), (None, "PROMOTE")],
+        [(None, "PROMOTE"), (None, "REJECT")],  # both as of the same moment
+    )
 
 
 def test_history_stops_at_the_limit(story: Story) -> None:
-    assert len(json.loads(story.shell("history", "--home", story.home.root, "--json", "--limit", "1").stdout)) == 1
+    assert [row["outcome"] for row in _history(story, "--limit", "1")] == ["REJECT"]
 
 
 def test_history_passes_over_a_damaged_record_and_names_it(story: Story, tmp_path: Path) -> None:
@@ -366,12 +398,103 @@ def test_history_passes_over_a_damaged_record_and_names_it(story: Story, tmp_pat
     result = story.shell("history", "--home", home.root)
     assert result.exit_code == 0
     assert f"{damaged} is not a decision record" in result.stderr
-    assert "1 decisions" in result.stdout
+    assert f"{home.root}: 1 retrains" in result.stdout
 
 
-def test_history_of_a_home_without_decisions_says_so(shell: Shell, tmp_path: Path) -> None:
+def test_history_of_a_home_without_retrains_says_so(shell: Shell, tmp_path: Path) -> None:
     result = shell("history", "--home", make_home(tmp_path).root)
-    assert (result.exit_code, result.stdout.strip()) == (0, f"{tmp_path / 'home'}: 0 decisions")
+    assert (result.exit_code, result.stdout.strip()) == (0, f"{tmp_path / 'home'}: 0 retrains")
+
+
+# --- status ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _status(shell: Shell, home: Home, *options: str | Path) -> dict:
+    result = shell("status", "--home", home.root, "--json", *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_home_where_nothing_was_launched_is_idle_and_its_labels_are_new(shell: Shell, tmp_path: Path) -> None:
+    home = _recent_home(tmp_path)
+    found = _status(shell, home)
+    assert (found["state"], found["last_decided"], found["active_model"], found["progress"]) == ("idle", None, None, None)
+    assert (found["labels_since"], found["due"]) == (6, True)
+    assert "6 label spans are new" in found["due_reason"]
+    assert datetime.fromisoformat(found["next_tick"]) > datetime.now(UTC)
+
+
+def test_the_status_after_a_rejected_challenger_tells_verdict_reason_and_what_runs(story: Story) -> None:
+    found = _status(story.shell, story.home)
+    assert (found["state"], found["last_outcome"], found["active_model"]) == ("completed", "REJECT", read_active(story.home).model_id)
+    assert "REJECT: Failed: macro_f1" in found["reason"]
+    assert (found["labels_since"], found["due"]) == (0, False)
+    assert "is not due before" in found["due_reason"]
+    assert datetime.fromisoformat(found["due_at"]) > datetime.now(UTC)
+    assert found["last_run_id"] == _history(story)[0]["run_id"]
+
+
+def test_the_status_after_a_failed_run_tells_the_error(shell: Shell, tmp_path: Path) -> None:
+    home = learnable_home(tmp_path, users=1, days=2)
+    home.labels.write_bytes(b"torn")
+    shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
+    found = _status(shell, home)
+    assert found["state"] == "failed"
+    assert f"{home.labels} cannot be read" in found["reason"]
+    assert found["labels_since"] is None
+    assert "cannot be read" in found["due_reason"]
+
+
+def test_the_status_for_people_has_a_line_for_each_question(story: Story) -> None:
+    lines = story.shell("status", "--home", story.home.root).stdout.splitlines()
+    names = [re.split(r"  +", line)[0] for line in lines if line and not line.startswith(" ")]
+    assert names == ["home", "state", "last decision", "active model", "new labels", "due", "next tick", "events"]
+
+
+def test_where_nothing_is_launched_by_itself_there_is_no_next_tick(shell: Shell, tmp_path: Path) -> None:
+    off = shell.config("off", "enabled: false\n")
+    found = _status(shell, _recent_home(tmp_path), "--config", off)
+    assert found["next_tick"] is None
+    assert "`enabled` is false" in found["due_reason"]
+
+
+# --- config ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_config_show_tells_every_key_with_its_value_and_where_it_comes_from(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRAIN_MIN_LABELS", "12")
+    own = shell.config("own", "gates: {min_macro_f1: 0.7}\nmin_new_labels: 9\n")
+    lines = {line.split()[0]: line for line in shell("config", "show", "--config", own).stdout.splitlines()[2:]}
+    assert re.match(rf"gates\.min_macro_f1 +0\.7 +{own}$", lines["gates.min_macro_f1"])
+    assert re.match(r"min_new_labels +12 +environment RETRAIN_MIN_LABELS$", lines["min_new_labels"])
+    assert re.match(r"timeout_minutes +30 +retrain\.yaml$", lines["timeout_minutes"])
+    assert {"schedule.cron", "events.sinks", "keep_rejected"} <= set(lines)
+
+
+def test_config_show_as_json_is_what_runs_read(shell: Shell) -> None:
+    own = shell.config("own", "min_labels: 50\n")
+    assert json.loads(shell("config", "show", "--config", own, "--json").stdout) == load_retrain_config(own).model_dump(mode="json")
+
+
+def test_config_check_says_what_is_valid_and_what_the_environment_overrides(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shell("config", "check").stdout.strip() == f"{DEFAULT_CONFIG_PATH} is valid"
+    monkeypatch.setenv("RETRAIN_ENABLED", "off")
+    own = shell.config("own", "min_labels: 50\n")
+    result = shell("config", "check", "--config", own)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{own}, laid over {DEFAULT_CONFIG_PATH}, is valid",
+        "enabled is false: the environment variable RETRAIN_ENABLED overrides the file",
+    ]
+
+
+def test_config_check_lists_every_mistake_and_exits_with_1(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRAIN_SCHEDULE", "0 24 * * *")
+    result = shell("config", "check", "--config", shell.config("wrong", "min_labels: 0\nauto_promot: true\n"))
+    _assert_one_message(
+        result, "wrong.yaml is not a valid retrain configuration", "min_labels", "auto_promot: unknown key", "RETRAIN_SCHEDULE"
+    )
+    assert result.exit_code == 1
 
 
 # --- demo and help --------------------------------------------------------------------------------------------------------------------
@@ -387,12 +510,16 @@ def test_a_demo_home_is_named_so_and_the_next_command_is_printed(shell: Shell, t
 
 
 HELP: dict[str, list[str]] = {
-    "": ["demo", "retrain", "check-retrain", "list", "history", "dagster dev", "approval"],
+    "": ["demo", "retrain", "check-retrain", "list", "history", "status", "dagster dev", "approval"],
+    "status": ["--home", "--config", "--json", "idle", "due"],
+    "config": ["show", "check"],
+    "config show": ["--config", "--json", "where that comes from"],
+    "config check": ["--config", "Exits with 1"],
     "demo": ["--end", "--users", "--days", "--seed", "--schema", "--extend", "FOLDER"],
     "retrain": ["--home", "--config", "--force", "--dry-run", "--as-of", "--bootstrap", "--holdout-user-fraction", "Exits with 0"],
     "check-retrain": ["--home", "--config", "due"],
     "list": ["--home", "--config", "--json", "left out"],
-    "history": ["--home", "--limit", "--json", "newest first"],
+    "history": ["--home", "--limit", "--json", "newest first", "every retrain"],
     "rollback": ["--home", "--to", "--reason", "MODEL_ID", "without training", "unblock"],
     "approve": ["--home", "DECISION_ID", "awaits approval", "Refused"],
     "unblock": ["--home", "--reason", "MODEL_ID", "promoted again"],

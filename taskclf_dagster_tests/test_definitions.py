@@ -164,7 +164,7 @@ def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} == {*JOBS, "__ASSET_JOB"}
     assert {schedule.name for schedule in repository.schedule_defs} == {"daily_retrain", "weekly_verification"}
-    assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "drift_report", "failed_runs"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "drift_report", "failed_runs", "event_delivery"}
 
 
 @pytest.mark.parametrize("name", [*JOBS, "__ASSET_JOB"])
@@ -222,6 +222,13 @@ def test_each_sensor_launches_the_job_looks_often_enough_and_is_on(defs: dg.Defi
     sensor = defs.resolve_sensor_def(name)
     assert [target.job_name for target in sensor.targets] == ["retrain"]
     assert sensor.minimum_interval_seconds == seconds
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
+def test_the_sensor_that_delivers_events_looks_twice_a_minute_launches_nothing_and_is_on(defs: dg.Definitions) -> None:
+    sensor = defs.resolve_sensor_def("event_delivery")
+    assert list(sensor.targets) == []
+    assert sensor.minimum_interval_seconds == 30
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 

@@ -1,32 +1,39 @@
-"""The project as people open it: `dagster dev` with the shipped settings, and runs launched as the buttons of its pages do."""
+"""The project as people open it: `dagster dev` with the shipped settings, runs launched as its buttons do, and the client of its API."""
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
+from taskclf_dagster.client import RetrainClient
 from taskclf_dagster.domain.decision import list_decisions
 from taskclf_dagster.domain.pointer import read_active
+from taskclf_dagster.errors import ApiError
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
-from taskclf_dagster_tests.scenario import DAY, add_learnable_days, make_home
+from taskclf_dagster.settings import load_retrain_config
+from taskclf_dagster_tests.servers import (
+    PROJECT,
+    TIMEOUT_SECONDS,
+    Webserver,
+    await_server,
+    free_port,
+    learnable_home,
+    listening_addresses,
+    running,
+    stop,
+    stored_events,
+    until,
+    write_config,
+)
 
-PROJECT = DEFAULT_CONFIG_PATH.parent.parent
-DAYS = 6
-TIMEOUT_SECONDS = 240
 ASSETS = (
     "labeled_windows",
     "dataset_snapshot",
@@ -36,27 +43,6 @@ ASSETS = (
     "promotion_decision",
     "active_pointer",
 )
-# Nothing may launch by itself while the test looks: no schedule tick but at new year, and labels are never enough for the sensor.
-CONFIG = """
-auto_promote: true
-min_class_windows: 15
-min_windows: 50
-max_negative_flips: 1.0
-max_flip_excess: 1.0
-min_new_labels: 100000
-schedule: {cron: "0 0 1 1 *"}
-train_params: {num_boost_round: 15}
-"""
-LAUNCH = """
-mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
-  ... on LaunchRunSuccess { run { runId } }
-  ... on RunConfigValidationInvalid { errors { message } }
-  ... on PythonError { message } } }
-"""
-STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status tags { key value } } } }"
-LOCATIONS = """
-{ workspaceOrError { ... on Workspace { locationEntries { name locationOrLoadError { __typename ... on PythonError { message } } } } } }
-"""
 INSTIGATORS = """
 { schedulesOrError(repositorySelector: {repositoryLocationName: "taskclf_dagster", repositoryName: "__repository__"}) {
     ... on Schedules { results { name scheduleState { status } } } }
@@ -66,49 +52,16 @@ INSTIGATORS = """
 
 
 @dataclass(frozen=True)
-class Server:
-    """A running `dagster dev`."""
+class Server(Webserver):
+    """A running `dagster dev`, with what it works on."""
 
-    url: str
     home: Home
     instance: Path
-    log: Path
-
-    def ask(self, query: str, **variables: object) -> dict:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310  # 127.0.0.1
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  # 127.0.0.1
-            return json.load(answer)["data"]
-
-    def launch(self, job: str, *, run_config: dict | None = None, assets: tuple[str, ...] = ()) -> str:
-        selector: dict[str, object] = {"repositoryLocationName": "taskclf_dagster", "repositoryName": "__repository__", "jobName": job}
-        if assets:
-            selector["assetSelection"] = [{"path": [name]} for name in assets]
-        answer = self.ask(LAUNCH, p={"selector": selector, "runConfigData": run_config or {}, "mode": "default"})["launchRun"]
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        return str(answer["run"]["runId"])
-
-    def wait(self, run_id: str) -> dict[str, str]:
-        """The tags of a run when it has ended well."""
-        run: dict = {}
-        for _ in _until(TIMEOUT_SECONDS):
-            run = self.ask(STATUS, id=run_id)["runOrError"]
-            if run["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
-                break
-        assert run["status"] == "SUCCESS", self.log.read_text(encoding="utf-8")[-4000:]
-        return {tag["key"]: tag["value"] for tag in run["tags"]}
+    process: subprocess.Popen
 
     def stored(self, run_id: str, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:
         with dg.DagsterInstance.from_config(str(self.instance)) as instance:
-            records = instance.get_records_for_run(run_id, of_type=kind).records
-        return [record.event_log_entry.dagster_event for record in records]
-
-
-def _until(seconds: float) -> Iterator[None]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(0.3)
+            return stored_events(instance, run_id, kind)
 
 
 def _make_instance(folder: Path) -> None:
@@ -124,61 +77,26 @@ def _make_instance(folder: Path) -> None:
         instance.all_instigator_state()
 
 
-def _heed_interrupts() -> None:
-    """In the child: even where the tests run as a background job, whose children a shell makes deaf to SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310  # 127.0.0.1
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
-    home = make_home(folder)
-    midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    add_learnable_days(home, first=midnight - DAYS * DAY, days=DAYS, users=1)
-    config = folder / "config.yaml"
-    config.write_text(CONFIG, encoding="utf-8")
+    home = learnable_home(folder)
     _make_instance(folder / "dagster")
-    port = _free_port()
+    port = free_port()
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(folder / "dagster"),
         "TASKCLF_HOME": str(home.root),
-        "TASKCLF_DAGSTER_CONFIG": str(config),
+        "TASKCLF_DAGSTER_CONFIG": str(write_config(folder)),
         "PYTHONPATH": str(PROJECT),
     }
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml"), "-h", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml"), "-p", str(port)]
     log = folder / "server.log"
-    with log.open("wb") as output:
-        # A session of its own, and SIGINT to stop it: as a background job of a shell it would ignore both INT and TERM.
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True, preexec_fn=_heed_interrupts
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            ready = next((True for _ in _until(TIMEOUT_SECONDS) if _answers(url) or process.poll() is not None), False)
-            assert ready, log.read_text(encoding="utf-8")[-4000:]
-            assert process.poll() is None, log.read_text(encoding="utf-8")[-4000:]
-            yield Server(url, home, folder / "dagster", log)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(timeout=60) == 0
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait(timeout=60)
+    with running(command, log, cwd=folder, env=environment) as process:
+        server = Server(f"http://127.0.0.1:{port}", log, home, folder / "dagster", process)
+        await_server(server, process)
+        yield server
+        assert stop(process, signal.SIGINT) == 0
 
 
 @pytest.fixture(scope="module")
@@ -190,12 +108,18 @@ def dry_run_and_all(server: Server) -> tuple[str, str]:
 
 
 def test_the_project_loads_in_the_webserver_with_schedule_and_sensor_on(server: Server) -> None:
-    entries = server.ask(LOCATIONS)["workspaceOrError"]["locationEntries"]
-    assert [(entry["name"], entry["locationOrLoadError"]["__typename"]) for entry in entries] == [("taskclf_dagster", "RepositoryLocation")]
+    assert server.locations() == [("taskclf_dagster", "RepositoryLocation")]
     answer = server.ask(INSTIGATORS)
     schedules = {row["name"]: row["scheduleState"]["status"] for row in answer["schedulesOrError"]["results"]}
     sensors = {row["name"]: row["sensorState"]["status"] for row in answer["sensorsOrError"]["results"]}
-    assert (schedules, sensors) == ({"daily_retrain": "RUNNING"}, {"label_arrival": "RUNNING"})
+    assert schedules == {"daily_retrain": "RUNNING", "weekly_verification": "RUNNING"}
+    assert sensors == dict.fromkeys(("label_arrival", "drift_report", "failed_runs", "event_delivery"), "RUNNING")
+
+
+def test_the_dev_server_listens_on_loopback_only_unless_told_otherwise(server: Server) -> None:
+    listening = listening_addresses(server.process)
+    assert int(server.url.rpartition(":")[2]) in {port for _, port in listening}
+    assert {address for address, _ in listening} <= {"127.0.0.1", "::1"}
 
 
 def test_the_job_launched_with_a_flat_form_makes_a_dry_run(server: Server, dry_run_and_all: tuple[str, str]) -> None:
@@ -229,3 +153,99 @@ def test_the_home_has_its_first_model_from_the_second_of_two_decisions(server: S
     assert pointer is not None
     assert [path.name for path in server.home.models.iterdir() if path.is_dir()] == [pointer.model_id]
     assert len(list(server.home.rejected_models.iterdir())) == 1
+
+
+# --- Status, trigger, history and configuration over the API ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(server: Server, dry_run_and_all: tuple[str, str]) -> RetrainClient:
+    for run_id in dry_run_and_all:
+        server.wait(run_id)
+    return RetrainClient(server.url)
+
+
+def test_the_history_over_the_api_has_versions_labels_and_scores(
+    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+) -> None:
+    everything, dry_run = client.history()
+    assert (dry_run["run_id"], everything["run_id"]) == dry_run_and_all
+    model = read_active(server.home).model_id
+    assert (everything["status"], everything["outcome"], everything["new_version"]) == ("completed", "PROMOTE", model)
+    assert (everything["previous_version"], everything["metrics_before"]) == (None, None)
+    assert everything["metrics_after"]["macro_f1"] > 0.65
+    assert everything["labels"] == 960
+    assert everything["started"] < everything["finished"]
+    assert (dry_run["outcome"], dry_run["new_version"], dry_run["cause"]) == ("PROMOTE (dry run)", None, "by hand")
+    assert client.history(limit=1) == [everything]
+
+
+def test_the_status_over_the_api_tells_what_runs_whether_it_is_fresh_and_when_the_schedule_looks(
+    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+) -> None:
+    for _ in until(TIMEOUT_SECONDS):  # the daemon looks at freshness every 30 seconds
+        if client.status()["freshness"] == "HEALTHY":
+            break
+    status = client.status()
+    assert (status["state"], status["run"]["run_id"], status["progress"]) == ("completed", dry_run_and_all[1], None)
+    assert status["active_model"] == read_active(server.home).model_id
+    assert status["freshness"] == "HEALTHY"
+    assert status["next_tick"][4:10] in ("-01-01", "-12-31")  # the machine's new year
+    assert status["due"] == "it has not looked yet"
+    assert "label spans are new" in status["labels"] or "No retrain was ever decided" in status["labels"]
+    assert RetrainClient(server.url, home="/elsewhere").status()["state"] == "idle"
+
+
+def test_a_retrain_that_is_triggered_over_the_api_can_be_watched_until_it_ends(client: RetrainClient) -> None:
+    run_id = client.trigger(force=True, dry_run=True)
+    seen: list[tuple[str, int | None]] = []
+    for _ in until(TIMEOUT_SECONDS):
+        status = client.status()
+        assert status["run"]["run_id"] == run_id
+        seen.append((status["state"], status["progress"]))
+        if status["state"] not in ("queued", "running"):
+            break
+    assert seen[-1] == ("completed", None)
+    assert "running" in dict(seen)
+    assert max(progress or 0 for _, progress in seen) > 0
+    newest = client.history(limit=1)[0]
+    assert (newest["run_id"], newest["cause"], newest["outcome"]) == (run_id, "api", "PROMOTE (dry run)")
+
+
+def test_a_retrain_that_fails_is_told_with_its_reason(client: RetrainClient) -> None:
+    run_id = client.trigger(config_path="/nowhere/own.yaml")
+    for _ in until(TIMEOUT_SECONDS):  # the sensor failed_runs notes the reason within 30 seconds
+        status = client.status()
+        if status["state"] == "failed" and status["reason"]:
+            break
+    assert status["run"]["run_id"] == run_id
+    assert "/nowhere/own.yaml is not a valid retrain configuration" in status["reason"]
+    assert "/nowhere/own.yaml" in client.history(limit=1)[0]["error"]
+
+
+def test_the_configuration_over_the_api_is_that_of_the_file(server: Server, client: RetrainClient) -> None:
+    expected = load_retrain_config(server.home.root.parent / "config.yaml").model_dump(mode="json")
+    assert client.config() == expected
+
+
+def test_what_the_api_refuses_is_one_error_with_the_reason(server: Server, client: RetrainClient) -> None:
+    with pytest.raises(ApiError, match='unexpected config entry "forc"'):
+        client.trigger(forc=True)
+    with pytest.raises(ApiError, match="elsewhere"):
+        RetrainClient(server.url, location="elsewhere").trigger()
+    with pytest.raises(ApiError, match="elsewhere"):
+        RetrainClient(server.url, location="elsewhere").config()
+    port = free_port()
+    with pytest.raises(ApiError, match=f"127.0.0.1:{port}/graphql gave no answer"):
+        RetrainClient(f"http://127.0.0.1:{port}").status()
+
+
+def test_the_daemon_delivers_events_of_these_runs_to_the_default_sink(server: Server, client: RetrainClient) -> None:
+    path = server.home.root / "artifacts" / "events" / "events.jsonl"
+    wanted = {"model.retrain.started", "model.retrain.completed", "model.retrain.failed", "model.retrained", "model.promoted"}
+    types: set[str] = set()
+    for _ in until(TIMEOUT_SECONDS):
+        types = {json.loads(line)["eventType"] for line in path.read_text(encoding="utf-8").splitlines()} if path.exists() else set()
+        if types >= wanted:
+            break
+    assert types == wanted

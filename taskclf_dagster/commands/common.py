@@ -1,13 +1,17 @@
 """Options and small helpers that all commands share."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import dagster as dg
 
 from taskclf_dagster.errors import HomeNotFoundError
 from taskclf_dagster.home import Home, default_home
-from taskclf_dagster.settings import CONFIG_VARIABLE, RetrainConfig, resolve_config
+from taskclf_dagster.settings import CONFIG_VARIABLE, DEFAULT_CONFIG_PATH, RetrainConfig, resolve_config
+
+PROJECT = DEFAULT_CONFIG_PATH.parent.parent
 
 home_option = click.option(
     "--home", type=click.Path(path_type=Path), help="The taskclf home. Default: TASKCLF_HOME, else where taskclf keeps its data."
@@ -41,3 +45,11 @@ def load_config(config: Path | None) -> RetrainConfig:
 def now() -> datetime:
     """The present time."""
     return datetime.now(UTC)
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance that `dagster dev` in the project's folder uses: DAGSTER_HOME if set, else dagster.yaml there."""
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    os.chdir(PROJECT)  # its storage paths are relative to the project's folder
+    return dg.DagsterInstance.from_config(str(PROJECT))

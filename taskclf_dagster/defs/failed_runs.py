@@ -4,13 +4,11 @@ What counts as passing is decided in `domain/failures.py`, how long to wait in `
 would repeat a timeout, at once. Dagster concept: sensors.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
+from taskclf_dagster.defs.failures import explain_failure
 from taskclf_dagster.defs.guard import is_worker_gone
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
@@ -18,8 +16,9 @@ from taskclf_dagster.defs.retrain_runs import (
     CAUSE_TAG,
     COMMAND_LINE,
     EXCLUSIVE_TAG,
-    FAILURE_TAG,
     HOME_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
     RETRAIN,
     RETRY_OF_TAG,
     RETRY_TAG,
@@ -33,27 +32,15 @@ from taskclf_dagster.defs.retrain_runs import (
 )
 from taskclf_dagster.domain.attempts import retry_due_at
 from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.failures import OWN, PASSING, Kind, classify_failure
+from taskclf_dagster.domain.failures import PASSING, Kind
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
 SECONDS = 30
 LOOK_BACK = timedelta(days=1)
 """Older failures are left to the daily schedule."""
+MAX_WORDS = 1000
 CARRIED = ("taskclf/cause", "taskclf/reason", "taskclf/demand", "taskclf/attempt")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run failed.
-
-    Attributes:
-        kind: what kind of failure it was.
-        words: the innermost of our own messages, else of any, else Dagster's, in one line.
-    """
-
-    kind: Kind
-    words: str
 
 
 @dg.sensor(
@@ -69,6 +56,7 @@ def failed_runs(
     """One retry at a time; timeouts, bad data and decisions are never tried again."""
     place, now = home.open(), clock.now()
     ended = end_lost_runs(context.instance, place)
+    tell_reasons(context.instance, place, now=now)
     told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
     try:
         answer = find_retry(context.instance, place, now=now) if run_settings.load_config().enabled else DISABLED
@@ -99,6 +87,14 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     return ended
 
 
+def tell_reasons(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> None:
+    """Tags retrains that failed lately with the reason, so that lists of runs show it."""
+    for run in iterate_retrains(instance, home, statuses=(dg.DagsterRunStatus.FAILURE,), updated_after=now - LOOK_BACK):
+        if OUTCOME_REASON_TAG not in run.tags or run.tags.get(OUTCOME_TAG) != "FAILED":
+            failure = explain_failure(instance, run)
+            instance.add_run_tags(run.run_id, {OUTCOME_TAG: "FAILED", OUTCOME_REASON_TAG: f"{failure.kind}: {failure.words}"[:MAX_WORDS]})
+
+
 def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
     """A run that repeats the newest passing failure, or why there is none now, in words."""
     runs = iterate_retrains(instance, home, updated_after=now - LOOK_BACK)
@@ -114,8 +110,9 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     if not _is_passing(failed, failure.kind):
         return f"{what}; not tried again: the same would happen"
     last = read_last_decided(home)
-    if any(at > failed_at for at, _ in ended) or (last is not None and last.decided_at > failed_at):
-        return f"{what}; another retrain has ended since"
+    decided = last is not None and (last.decided_at > failed_at or last.run_id == failed.run_id)
+    if decided or any(at > failed_at for at, _ in ended):
+        return f"{what}; a decision was made, or another retrain has ended, since"
     retries = int(failed.tags.get(RETRY_TAG, "0"))
     due_at = retry_due_at(failed_at, retries=retries)
     if due_at is None:
@@ -126,17 +123,6 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     if under_way is not None:
         return f"{what}; {describe_under_way(under_way)}"
     return _request_retry(home, failed, retries + 1)
-
-
-def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
-    """Why a run failed, from what its event log keeps."""
-    chain, message = _read_errors(instance, run)
-    kind = classify_failure(chain, message=message, ended_as=run.tags.get(FAILURE_TAG))
-    ours = [text for name, text in chain if name in OWN]
-    words = (ours or [text for _, text in chain] or [""])[-1] or message or "no error was recorded"
-    if kind == "timeout":
-        words = f"it ran longer than timeout_minutes and was ended ({words})"
-    return Failure(kind, " ".join(words.split()))
 
 
 def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
@@ -150,29 +136,6 @@ def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None
 
 def _is_passing(run: RetrainRun, kind: Kind) -> bool:
     return kind in PASSING and not (kind == "interrupted" and run.tags.get(CAUSE_TAG) == COMMAND_LINE)
-
-
-def _read_errors(instance: dg.DagsterInstance, run: RetrainRun) -> tuple[list[tuple[str, str]], str]:
-    """Class names and messages of the first error of a run, the outermost first; and what was reported about its process."""
-    kinds = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
-    records = instance.get_records_for_run(run.run_id, of_type=kinds).records
-    events = [record.event_log_entry.dagster_event for record in records if record.event_log_entry.dagster_event is not None]
-    chain: list[tuple[str, str]] = []
-    for event in events:
-        error = getattr(event.event_specific_data, "error", None)
-        if isinstance(error, SerializableErrorInfo) and not chain:
-            chain = list(_walk(error))
-    return chain, " ".join(event.message or "" for event in events if event.is_run_failure)
-
-
-def _walk(error: SerializableErrorInfo) -> Iterator[tuple[str, str]]:
-    """An error and its causes; Dagster's own wrappers say nothing."""
-    seen: SerializableErrorInfo | None = error
-    while seen is not None:
-        name = seen.cls_name or ""
-        if name not in ("DagsterExecutionStepExecutionError", "DagsterResourceFunctionError"):
-            yield name, seen.message.strip().partition(": ")[2] or seen.message.strip()
-        seen = seen.cause or seen.context
 
 
 def _request_retry(home: Home, failed: RetrainRun, number: int) -> dg.RunRequest:

@@ -10,15 +10,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import Field
 
 from taskclf_dagster.defs.assets.common import GROUP
+from taskclf_dagster.defs.failures import describe_failure
 from taskclf_dagster.defs.guard import MAX_RUNTIME_TAG, max_runtime
 from taskclf_dagster.defs.resources import RunSettingsResource
 from taskclf_dagster.defs.retrain_runs import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, RETRAIN
 from taskclf_dagster.domain.decision import PromotionDecision
-from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.settings import RetrainConfig
-
-OWN_ERRORS = f"{TaskclfDagsterError.__module__}."
-
 
 CONFIG_METADATA = "configuration"
 
@@ -90,25 +87,9 @@ def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, 
     result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False, tags={CAUSE_TAG: COMMAND_LINE})
     made = {event.node_name: event for event in result.get_asset_materialization_events()}
     if not result.success:
-        return RetrainResult(result.run_id, False, "FAILED", _failure(result), None, False)
+        return RetrainResult(result.run_id, False, "FAILED", describe_failure(result.all_events), None, False)
     if "promotion_decision" not in made:
         snapshot = result.output_for_node("dataset_snapshot")
         return RetrainResult(result.run_id, True, "SKIP", snapshot.skip_reason or "nothing was decided", None, False)
     decision: PromotionDecision = result.output_for_node("promotion_decision")
     return RetrainResult(result.run_id, True, decision.verdict, decision.reason, decision, "active_pointer" in made)
-
-
-def _failure(result: dg.ExecuteInProcessResult) -> str:
-    """What a person needs: the words of blocking checks that are red, else the innermost error."""
-    red = [e for e in result.get_asset_check_evaluations() if not e.passed and e.blocking]
-    if red:
-        return "\n".join(f"{e.asset_key.to_user_string()}: {e.check_name}: {e.description}" for e in red)
-    errors = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-    errors += [event.job_failure_data.error for event in result.all_events if event.is_run_failure]  # before any step
-    error = next((e for e in errors if e is not None), None)
-    if error is None:
-        return "the run failed before any step; see the run's log"
-    while not error.message.startswith(OWN_ERRORS) and error.cause is not None:
-        error = error.cause
-    message = error.message.strip()
-    return message.partition(": ")[2] if message.startswith(OWN_ERRORS) else message

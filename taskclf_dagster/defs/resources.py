@@ -1,4 +1,4 @@
-"""Resources: the taskclf home, the settings of a run, and the clock. The only place that looks at the environment.
+"""Resources: the taskclf home, the settings of a run, and the clock. With `event_sinks` the only place that looks at the environment.
 
 A resource reads when it is asked, not when it is made, so that definitions load anywhere. Dagster concept: resources.
 """

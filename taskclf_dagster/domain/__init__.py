@@ -9,5 +9,6 @@ Where a change goes, from the ground up:
 - evidence: leakage, evidence, comparison, anchor, head_to_head
 - decision: gates, comparative_gates, decision, pipeline, cadence, triggers
 - registry, reading: pointer, history, selection, champion, fsck
-- registry, writing: transition, recovery, registry, promotion, retention, outbox
+- registry, writing: transition, recovery, registry, promotion, retention
+- events: events, outbox, decision_events, sinks, delivery
 """

@@ -18,7 +18,8 @@ TIMEOUT = "timeout"
 _MEMORY = frozenset({"MemoryError", "ArrowMemoryError", "_ArrayMemoryError"})
 _BAD_ALLOC = re.compile(r"std::bad_alloc|cannot allocate memory", re.IGNORECASE)
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
-_KILLED = re.compile(r"terminated by signal|unexpectedly exited|process is gone")
+KILLED = re.compile(r"terminated by signal|unexpectedly exited|process is gone")
+"""How Dagster, or we, say that the process of a run has died."""
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _IO = frozenset(
     {"BlockingIOError", "BrokenPipeError", "ConnectionAbortedError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
@@ -28,8 +29,7 @@ _PASSING_ERRNOS = frozenset(
     {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ESTALE}
     | {errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOMEM}
 )
-OWN = frozenset(name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.TaskclfDagsterError))
-"""Names of the errors whose words are ours, written for a person."""
+_OWN = frozenset(name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.TaskclfDagsterError))
 
 
 def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", ended_as: str | None = None) -> Kind:
@@ -50,7 +50,7 @@ def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", end
         return "io"
     if any(name in _INTERRUPTED for name, _ in chain) or "interrupted unexpectedly" in message:
         return "interrupted"
-    if not chain and _KILLED.search(message):
+    if not chain and KILLED.search(message):
         return "killed"
     return "error"
 
@@ -59,4 +59,4 @@ def _is_passing_io(name: str, text: str) -> bool:
     if name in _IO:
         return True
     number = _ERRNO.search(text)
-    return number is not None and name not in OWN and int(number[1]) in _PASSING_ERRNOS
+    return number is not None and name not in _OWN and int(number[1]) in _PASSING_ERRNOS

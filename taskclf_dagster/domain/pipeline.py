@@ -3,6 +3,7 @@
 Each takes records and returns a record. What a step computes belongs to the module that it is named after.
 """
 
+from contextlib import suppress
 from datetime import datetime
 
 import numpy as np
@@ -16,6 +17,7 @@ from taskclf_dagster.domain.changes import ChangePreview, preview_changes
 from taskclf_dagster.domain.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, compare, compare_with_anchor, derive_seed, unscored_anchor
 from taskclf_dagster.domain.decision import REQUIRED_GATES, JudgedModel, PromotionDecision, decide, save_decision, seal
+from taskclf_dagster.domain.decision_events import write_decision_events
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
 from taskclf_dagster.domain.gates import check_candidate_gates
@@ -23,7 +25,7 @@ from taskclf_dagster.domain.labels import forget_other_fingerprints, keep_finger
 from taskclf_dagster.domain.pointer import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of, read_snapshot_rows
-from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError
+from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
@@ -152,7 +154,7 @@ def make_decision(
 
 
 def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
-    """Counts a decision for cadence and for what is new next time, once it is in effect; a dry run counts for neither."""
+    """Counts a decision for cadence and for what is new next time, and tells of it, once it is in effect; a dry run does none of this."""
     if decision.dry_run:
         return
     _remember(
@@ -191,9 +193,20 @@ def _require_same_dataset(
 
 
 def _remember(home: Home, last: LastDecided) -> None:
-    """Writes the decided run; what was kept of label stores that other runs saw is no longer needed."""
+    """Writes the decided run, and forgets what was kept of label stores that other runs saw.
+
+    Then its events, and before that those of the run before, if that was cut off.
+    """
+    _tell(home)
     write_last_decided(home, last)
     forget_other_fingerprints(home.decisions, last.label_watermark)
+    _tell(home)
+
+
+def _tell(home: Home) -> None:
+    """Writes events that are missing. A failure undoes nothing and is no failure of the run: the delivery of events tries again."""
+    with suppress(OSError, UnsafeFileSystemError):
+        write_decision_events(home)
 
 
 def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:

@@ -10,7 +10,8 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.failed_runs import end_lost_runs, explain_failure, find_retry
+from taskclf_dagster.defs.failed_runs import end_lost_runs, find_retry, tell_reasons
+from taskclf_dagster.defs.failures import explain_failure
 from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
@@ -56,6 +57,11 @@ def _fail_again(instance: dg.DagsterInstance, home: Home, request: dg.RunRequest
     """The retry that was asked for is killed, too."""
     assert isinstance(request, dg.RunRequest)
     return add_run(instance, home, Status.FAILURE, tags=request.tags, run_config=request.run_config, failed_with=KILLED)
+
+
+def _decide(home: Home, *, run_id: str, at: datetime) -> None:
+    facts = {"outcome": "REJECT", "decided_at": at, "as_of": at, "run_id": run_id, "decision_id": None, "dataset_hash": "0" * 16}
+    write_last_decided(home, LastDecided.model_validate({**facts, "snapshot_path": "s", "label_watermark": "0" * 16}))
 
 
 # --- Runs whose process is gone -------------------------------------------------------------------------------------------------------
@@ -197,7 +203,7 @@ def test_a_later_success_makes_a_retry_needless(instance: dg.DagsterInstance, ho
     add_run(instance, home, Status.SUCCESS)
     words = _retry(instance, home)
     assert isinstance(words, str)
-    assert words.endswith("another retrain has ended since")
+    assert words.endswith("a decision was made, or another retrain has ended, since")
 
 
 def test_an_earlier_success_does_not(instance: dg.DagsterInstance, home: Home) -> None:
@@ -217,12 +223,10 @@ def test_what_failed_last_counts_and_not_what_was_asked_for_last(instance: dg.Da
 
 def test_a_decision_that_came_from_elsewhere_makes_a_retry_needless(instance: dg.DagsterInstance, home: Home) -> None:
     add_run(instance, home, Status.FAILURE, failed_with=KILLED)
-    at = _now(SECOND)
-    facts = {"outcome": "REJECT", "decided_at": at, "as_of": at, "run_id": "r", "decision_id": None, "dataset_hash": "0" * 16}
-    write_last_decided(home, LastDecided.model_validate({**facts, "snapshot_path": "s", "label_watermark": "0" * 16}))
+    _decide(home, run_id="another", at=_now(SECOND))
     words = _retry(instance, home)
     assert isinstance(words, str)
-    assert words.endswith("another retrain has ended since")
+    assert words.endswith("a decision was made, or another retrain has ended, since")
 
 
 def test_a_failure_of_yesterday_is_left_to_the_daily_schedule(instance: dg.DagsterInstance, home: Home) -> None:
@@ -319,9 +323,12 @@ def _retrain(instance: dg.DagsterInstance, home: Home, disk: FileSystem | None =
 
 
 PASSING = {
-    "io": (OSError(errno.EIO, "Input/output error"), "[Errno 5] Input/output error"),
-    "memory": (MemoryError("not enough of it"), "not enough of it"),
-    "interrupted": (DagsterExecutionInterruptedError("the machine is shut down"), "the machine is shut down"),
+    "io": (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
+    "memory": (MemoryError("not enough of it"), "MemoryError: not enough of it"),
+    "interrupted": (
+        DagsterExecutionInterruptedError("the machine is shut down"),
+        "dagster._core.errors.DagsterExecutionInterruptedError: the machine is shut down",
+    ),
 }
 
 
@@ -361,11 +368,44 @@ def test_a_torn_label_store_is_not_tried_again_and_the_words_are_ours(instance: 
     assert words.endswith("Restore the label store from taskclf or a backup; not tried again: the same would happen")
 
 
-def test_too_few_labels_are_not_tried_again(instance: dg.DagsterInstance, tmp_path: Path) -> None:
+def test_too_few_labels_are_not_tried_again_and_the_words_are_those_of_the_check(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     home = learnable_home(tmp_path, users=1, days=1)
     run = _retrain(instance, home)
-    assert run.status == Status.FAILURE
-    assert "not tried again: the same would happen" in str(_retry(instance, home))
+    words = _retry(instance, home)
+    assert isinstance(words, str)
+    assert words.startswith(f"run {run.run_id} failed (error): dataset_snapshot: enough_labels: 160 windows are labelled by a person")
+    assert words.endswith("not tried again: the same would happen")
+
+
+def test_a_run_that_failed_after_its_decision_counted_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
+    run = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
+    _decide(home, run_id=run.run_id, at=_now(-MINUTE))
+    assert "a decision was made" in str(_retry(instance, home))
+
+
+# --- What lists of runs show ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_retrain_is_tagged_with_the_reason_and_others_are_not(instance: dg.DagsterInstance, home: Home) -> None:
+    failed = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
+    others = [add_run(instance, home, status) for status in (Status.SUCCESS, Status.STARTED, Status.CANCELED)]
+    tell_reasons(instance, home, now=_now())
+    tags = {name: value for name, value in _tags(instance, failed).items() if name.startswith("taskclf/outcome")}
+    assert tags == {"taskclf/outcome": "FAILED", "taskclf/outcome_reason": f"killed: {KILLED}"}
+    assert [tags for run in others if "taskclf/outcome" in (tags := _tags(instance, run))] == []
+
+
+def test_the_verdict_of_a_run_that_failed_afterwards_gives_way_to_the_failure(instance: dg.DagsterInstance, home: Home) -> None:
+    told = {"taskclf/outcome": "PROMOTE", "taskclf/outcome_reason": "every gate passes"}
+    failed = add_run(instance, home, Status.FAILURE, tags=told, failed_with=KILLED)
+    tell_reasons(instance, home, now=_now())
+    assert _tags(instance, failed)["taskclf/outcome_reason"] == f"killed: {KILLED}"
+
+
+def _tags(instance: dg.DagsterInstance, run: dg.DagsterRun) -> dict[str, str]:
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return dict(found.tags)
 
 
 # --- The sensor -----------------------------------------------------------------------------------------------------------------------

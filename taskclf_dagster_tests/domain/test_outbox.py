@@ -142,7 +142,7 @@ def test_a_change_stands_whose_event_could_not_be_written_and_the_next_writer_of
     repair(two, at=LATER + DAY)
     assert read_cursor(two) == 3
     (event,) = events(two)[2:]
-    assert event == build_event(read_history(two).entries[-1])
+    assert event == build_event(read_history(two).entries[-1]).document
     assert event["occurredAt"] == LATER.isoformat()
     assert findings(two) == []
 

@@ -1091,7 +1091,7 @@ ELSEWHERE = {
     "schedule.cron": "test_definitions.py",
     "schedule.timezone": "test_definitions.py",
     "schedule.verify_cron": "test_definitions.py",
-    "events.sinks": "domain/test_delivery.py",
+    "events.sinks": "defs/test_event_sensor.py",
     "advice.max_flap_rate": "defs/test_checks.py",
     "advice.max_flap_rate_smoothed": "defs/test_checks.py",
 }

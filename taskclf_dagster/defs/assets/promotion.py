@@ -4,7 +4,7 @@ Dagster is not the safety boundary: whoever moves the pointer checks the decisio
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import dagster as dg
 
@@ -37,7 +37,6 @@ COMPARATIVE_CHECKS: dict[str, str] = {
     "negative_flips": "Few windows that were right become wrong.",
     "not_rolled_back": "Not a model that a person rolled back.",
 }
-STALE_AFTER, WARN_AFTER = timedelta(days=45), timedelta(days=30)
 
 
 class PointerMove(Record):
@@ -106,13 +105,16 @@ def promotion_decision(
         "reason": record.reason,
         "home": record.home,
         "decision_id": record.decision_id,
+        "champion_model": "none" if record.champion is None else record.champion.model_id,
         "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
         "gates": gate_table(record.gates),
         "champion_versus_challenger": comparison_table(challenger_report.report, champion_report.report),
         **evidence_metadata(record),
         **plotted(
             challenger_macro_f1=record.challenger.macro_f1,
+            challenger_weighted_f1=record.challenger.weighted_f1,
             champion_macro_f1=None if record.champion is None else record.champion.macro_f1,
+            champion_weighted_f1=None if record.champion is None else record.champion.weighted_f1,
             macro_f1_delta=None if record.comparison is None else record.comparison.macro_f1_delta,
             interval_low=None if interval is None else interval[0],
             interval_high=None if interval is None else interval[1],
@@ -129,7 +131,6 @@ def promotion_decision(
     owners=OWNERS,
     kinds={"json"},
     output_required=False,
-    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=STALE_AFTER, warn_window=WARN_AFTER),
 )
 def active_pointer(
     context: dg.AssetExecutionContext, promotion_decision: PromotionDecision, home: HomeResource, clock: ClockResource, guard: RetrainGuard

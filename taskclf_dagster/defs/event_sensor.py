@@ -1,0 +1,51 @@
+"""The sensor that tells the world: collects events that are missing and delivers what waits. Dagster concept: sensors.
+
+How events are delivered is decided in `domain/delivery.py`. Nothing is launched, and nothing here can fail a run.
+"""
+
+import time
+
+import dagster as dg
+
+from taskclf_dagster.defs.event_sinks import build_sinks
+from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.run_events import read_cursor, write_run_events
+from taskclf_dagster.domain.decision_events import write_decision_events
+from taskclf_dagster.domain.delivery import NOTHING_WAITS, deliver
+from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
+
+INTERVAL_SECONDS = 30
+
+
+@dg.sensor(
+    name="event_delivery",
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Sends events about runs, decisions and changes of the model to the sinks of events.sinks, at least once each.",
+)
+def event_delivery(
+    context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> dg.SkipReason:
+    """Says what was delivered and what waits. The cursor tells up to when runs were looked at; on a new instance that begins now."""
+    place, now = home.open(), clock.now()
+    if not place.root.is_dir():
+        return dg.SkipReason(str(HomeNotFoundError(place.root)))
+    said = []
+    try:
+        write_decision_events(place)
+        cursor = write_run_events(place, context.instance, read_cursor(context.cursor, now=now), now=now)
+        context.update_cursor(cursor.model_dump_json())
+    except (OSError, TaskclfDagsterError) as error:
+        said.append(f"new events could not be put into the outbox and come later: {error}")
+    try:
+        sinks = build_sinks(place, run_settings.load_config().events)
+        report = deliver(place, sinks, now=now, stopwatch=time.monotonic)
+        said.append(report.words)
+        for name, reason in report.damaged.items():
+            context.log.warning(f"{place.outbox / name} is damaged and was passed over: {reason}")
+    except (OSError, TaskclfDagsterError) as error:
+        said.append(f"delivery was put off: {error}")
+    words = "; ".join(said)
+    if words != NOTHING_WAITS:
+        context.log.info(words)
+    return dg.SkipReason(words)

@@ -1,0 +1,186 @@
+"""Real receivers of events for the tests: an HTTP server whose answers are told in advance, and a Redis server of our own.
+
+Both listen on a free loopback port and live as long as the block that starts them.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import redis
+
+from taskclf_dagster.domain.events import Event, EventPayload, pick_figures
+
+NOON = datetime(2026, 2, 4, 12, tzinfo=UTC)
+
+
+def an_event(number: int = 1, *, minute: int | None = None, **changes: object) -> Event:
+    """A small whole event; its number is in its id, and in its time unless told otherwise."""
+    moment = NOON.replace(minute=number if minute is None else minute)
+    payload = EventPayload(model_id=f"model-{number}", metrics=pick_figures({"macro_f1": 0.5}), reason="because")
+    fields = {"event_id": f"event-{number}", "event_type": "model.retrained", "occurred_at": moment, "run_id": "run-1", "payload": payload}
+    return Event.model_validate({**fields, **changes})
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Post:
+    """What came in."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def event_id(self) -> str:
+        return json.loads(self.body)["eventId"]
+
+
+@dataclass
+class Receiver:
+    """An HTTP server.
+
+    Attributes:
+        url: where events are posted to.
+        posts: what came in, in order.
+        answers: status codes of the next posts; after them `usually`.
+        refuses: status codes by event id, whatever else is told.
+        delay: seconds before an answer.
+        drip: seconds between the bytes of an answer.
+        statuses: what each post was answered.
+    """
+
+    url: str
+    posts: list[Post] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    refuses: dict[str, int] = field(default_factory=dict)
+    usually: int = 204
+    delay: float = 0.0
+    drip: float = 0.0
+    statuses: list[int] = field(default_factory=list)
+
+    @property
+    def received(self) -> list[str]:
+        """Ids of the events that were taken, in order."""
+        return [post.event_id for post, status in zip(self.posts, self.statuses, strict=True) if status < 300]
+
+
+@contextmanager
+def http_receiver(*, port: int = 0) -> Iterator[Receiver]:
+    """A receiver on a free port, or on the one of a receiver that was stopped."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            post = Post(self.path, dict(self.headers), body)
+            time.sleep(receiver.delay)
+            usual = receiver.answers.pop(0) if receiver.answers else receiver.usually
+            status = receiver.refuses.get(post.event_id, usual)
+            receiver.posts.append(post)
+            receiver.statuses.append(status)
+            answer = f"HTTP/1.1 {status} Told\r\nLocation: {receiver.url}/elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            try:
+                if not receiver.drip:
+                    self.wfile.write(answer.encode())
+                    return
+                for byte in answer.encode():
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(receiver.drip)
+            except OSError:
+                return  # nobody waits any more
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    server.daemon_threads = True
+    server.block_on_close = False
+    receiver = Receiver(f"http://127.0.0.1:{server.server_port}/events")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+# --- Redis ------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class RedisServer:
+    """A Redis server, with what a test does to it."""
+
+    folder: Path
+    port: int
+    password: str | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> redis.Redis:
+        return redis.Redis(host="127.0.0.1", port=self.port, password=self.password)
+
+    def start(self) -> None:
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        command += [] if self.password is None else ["--requirepass", self.password]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with self.client as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def events(self, stream: str = "ml:run-events") -> list[dict[str, str]]:
+        """Everything in a stream, oldest first."""
+        with self.client as client:
+            return [{key.decode(): value.decode() for key, value in fields.items()} for _, fields in client.xrange(stream)]
+
+
+@contextmanager
+def redis_server(folder: Path, *, password: str | None = None) -> Iterator[RedisServer]:
+    """A running server that keeps its data in a folder; the test is skipped where there is none."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    server = RedisServer(folder, free_port(), password)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
