@@ -18,6 +18,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import yaml
 
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
@@ -148,6 +149,19 @@ def write_config(folder: Path, *, rounds: int = 15) -> Path:
     path = folder / "config.yaml"
     path.write_text(CONFIG.format(rounds=rounds, rate=1.5 / rounds), encoding="utf-8")
     return path
+
+
+def make_instance(folder: Path) -> None:
+    """A Dagster instance with the shipped settings but a place of its own, initialised by one process before two others open it."""
+    folder.mkdir()
+    settings = yaml.safe_load((PROJECT / "dagster.yaml").read_text(encoding="utf-8"))
+    places = ("storage", "local_artifact_storage", "compute_logs")
+    settings = {key: value for key, value in settings.items() if key not in places}
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    with dg.DagsterInstance.from_config(str(folder)) as instance:
+        instance.get_runs_count()
+        instance.all_asset_keys()
+        instance.all_instigator_state()
 
 
 def stored_events(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[dg.DagsterEvent]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import yaml
 
 from taskclf_dagster.client import RetrainClient
 from taskclf_dagster.domain.decision import list_decisions
@@ -27,6 +26,7 @@ from taskclf_dagster_tests.servers import (
     free_port,
     learnable_home,
     listening_addresses,
+    make_instance,
     running,
     stop,
     stored_events,
@@ -64,24 +64,11 @@ class Server(Webserver):
             return stored_events(instance, run_id, kind)
 
 
-def _make_instance(folder: Path) -> None:
-    """A Dagster instance with the shipped settings but a place of its own, initialised by one process before two others open it."""
-    folder.mkdir()
-    settings = yaml.safe_load((PROJECT / "dagster.yaml").read_text(encoding="utf-8"))
-    places = ("storage", "local_artifact_storage", "compute_logs")
-    settings = {key: value for key, value in settings.items() if key not in places}
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    with dg.DagsterInstance.from_config(str(folder)) as instance:
-        instance.get_runs_count()
-        instance.all_asset_keys()
-        instance.all_instigator_state()
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("server")
     home = learnable_home(folder)
-    _make_instance(folder / "dagster")
+    make_instance(folder / "dagster")
     port = free_port()
     environment = {
         **os.environ,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import dagster as dg
 
 from taskclf_dagster.defs.failures import explain_failure
-from taskclf_dagster.defs.guard import is_worker_gone
+from taskclf_dagster.defs.processes import is_worker_gone
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.retrain_runs import (

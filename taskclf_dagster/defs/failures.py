@@ -25,6 +25,7 @@ TELLING = frozenset(
 )
 """The kinds of events that say why. That a process has died stands in an engine event; the failure itself says nothing of it."""
 WRAPPERS = frozenset({"DagsterExecutionStepExecutionError", "DagsterResourceFunctionError"})
+TOOK_TOO_LONG = "it ran longer than timeout_minutes and was ended"
 NOTHING_SAID = "the run failed before any step; see the run's log"
 
 
@@ -62,7 +63,7 @@ def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
     error = next((found for found in map(_error_of, events) if found is not None), None)
     kind = classify_failure(list(_walk(error)), message=" ".join(_find_reported(events)), ended_as=run.tags.get(FAILURE_TAG))
     words = " ".join(describe_failure(events).split())
-    return Failure(kind, f"it ran longer than timeout_minutes and was ended ({words})" if kind == TIMEOUT else words)
+    return Failure(kind, f"{TOOK_TOO_LONG} ({words})" if kind == TIMEOUT else words)
 
 
 def _find_reported(events: Iterable[dg.DagsterEvent]) -> list[str]:

@@ -10,11 +10,12 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 from pydantic import Field
 
 from taskclf_dagster.defs.assets.common import GROUP
-from taskclf_dagster.defs.failures import describe_failure
+from taskclf_dagster.defs.failures import TOOK_TOO_LONG, describe_failure
 from taskclf_dagster.defs.guard import MAX_RUNTIME_TAG, max_runtime
 from taskclf_dagster.defs.resources import RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, RETRAIN
+from taskclf_dagster.defs.retrain_runs import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILURE_TAG, RETRAIN
 from taskclf_dagster.domain.decision import PromotionDecision
+from taskclf_dagster.domain.failures import TIMEOUT
 from taskclf_dagster.settings import RetrainConfig
 
 CONFIG_METADATA = "configuration"
@@ -87,7 +88,10 @@ def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, 
     result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False, tags={CAUSE_TAG: COMMAND_LINE})
     made = {event.node_name: event for event in result.get_asset_materialization_events()}
     if not result.success:
-        return RetrainResult(result.run_id, False, "FAILED", describe_failure(result.all_events), None, False)
+        run = instance.get_run_by_id(result.run_id)
+        timed_out = run is not None and run.tags.get(FAILURE_TAG) == TIMEOUT
+        words = TOOK_TOO_LONG if timed_out else describe_failure(result.all_events)
+        return RetrainResult(result.run_id, False, "FAILED", words, None, False)
     if "promotion_decision" not in made:
         snapshot = result.output_for_node("dataset_snapshot")
         return RetrainResult(result.run_id, True, "SKIP", snapshot.skip_reason or "nothing was decided", None, False)

@@ -11,81 +11,118 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 DONE = "done"
+GONE = ""
+"""What is read when the process at the other end of the pipe is no more."""
 REPORT_SECONDS = 20.0
 """How long the instance may take to note why a run is ended, before it is ended all the same."""
 SETTLE_SECONDS = 5.0
 """How long whoever started a process that died may take to report that."""
 
+Order = dict[str, Any]
+
 
 def main() -> None:
     """Watches over one process until it says that it is done, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    order = json.loads(_read_line())
-    deadline = time.monotonic() + order["timeout_seconds"]
-    word = _wait(deadline)
-    if word == DONE:
+    line = _read_line()
+    if line == GONE:
         return
-    if word is None:  # its time is up
-        words = f"ended by the watchdog: it ran longer than {order['timeout_seconds'] / 60:g} minutes (timeout_minutes)"
-        _note_reason(order)
+    order: Order = json.loads(line)
+    word = _wait(order["timeout_seconds"])
+    if word is not None:
+        _look_after(order, word, timed_out=False)
+        return
+    is_noted = _in_time(REPORT_SECONDS, _note_timeout, order)
+    word = _wait(0)  # the run may have come to its end just now; its process may be busy with something else
+    if word is None:
         word = _end(order["process"], order["grace_seconds"])
-        if word == DONE:
-            return
-    else:
-        words = "its process is gone"
-    _clean_up(order, words)
+    _look_after(order, word, timed_out=True, is_noted=is_noted)
 
 
-def _wait(deadline: float) -> str | None:
-    """DONE, "" when the process is gone, or None when the time is up."""
-    while (left := deadline - time.monotonic()) > 0:
+def _wait(seconds: float) -> str | None:
+    """DONE, GONE, or None when the time is up; what is there to read counts even then."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = max(deadline - time.monotonic(), 0.0)
         ready, _, _ = select.select([sys.stdin], [], [], min(left, 3600.0))
         if ready:
             return _read_line()
-    return None
+        if left == 0.0:
+            return None
 
 
 def _read_line() -> str:
-    """The next line of the pipe; "" when the other end is gone. Unbuffered, so that `select` sees what is left."""
+    """The next line of the pipe; GONE when nobody holds the other end. Unbuffered, so that `select` sees what is left."""
     return FileIO(sys.stdin.fileno(), closefd=False).readline().decode().strip()
 
 
-def _end(process: int, grace_seconds: float) -> str:
-    """Interrupts a process, and kills it after the grace period."""
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGINT)
-    word = _wait(time.monotonic() + grace_seconds)
-    if word is not None:
-        return word
-    with suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
-    return _wait(time.monotonic() + grace_seconds) or ""
+def _end(process: int, grace_seconds: float) -> str | None:
+    """Interrupts a process, and kills it after the grace period; None if it is still there."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(process, number)
+        word = _wait(grace_seconds)
+        if word is not None:
+            return word
+    return None
 
 
-def _note_reason(order: dict[str, Any]) -> None:
-    """Tags the run in a process of its own, so that a database that hangs does not keep a run alive."""
+def _look_after(order: Order, word: str | None, *, timed_out: bool, is_noted: bool = False) -> None:
+    """What remains to be done once a run has ended: nothing, if it did so by itself and in time."""
+    minutes = order["timeout_seconds"] / 60
+    words = f"ended by the watchdog: it ran longer than {minutes:g} minutes (timeout_minutes)" if timed_out else "its process is gone"
+    if word != DONE:
+        if timed_out:
+            print(f"run {order['run_id']} was {words}", file=sys.stderr)  # noqa: T201  # a terminal would only say "Killed"
+        with suppress(OSError):
+            _sweep(order, is_dead=word == GONE)
+        _in_time(REPORT_SECONDS + SETTLE_SECONDS, _report_failed, order, words, timed_out)
+    elif timed_out and not is_noted:
+        _in_time(REPORT_SECONDS, _note_timeout, order)
+
+
+def _sweep(order: Order, *, is_dead: bool) -> None:
+    """Removes what a process was writing; the one that was watched may not have been buried yet."""
+    from taskclf_dagster.defs.processes import was_running
+    from taskclf_dagster.domain.leftovers import sweep_leftovers
+    from taskclf_dagster.home import Home
+
+    dead = order["process"] if is_dead else None
+    sweep_leftovers(Home(Path(order["home"])), is_alive=lambda number, at: number != dead and was_running(number, at))
+
+
+def _in_time(seconds: float, work: Callable[..., None], order: Order, *arguments: object) -> bool:
+    """Does something with the instance in a process of its own, so that a database that hangs keeps nothing alive; whether it worked."""
     if order["instance"] is None:
-        return
+        return True
     child = os.fork()
     if child == 0:
-        _tag_timeout(order)
-        os._exit(0)
-    deadline = time.monotonic() + REPORT_SECONDS
+        try:
+            work(order, *arguments)
+            os._exit(0)
+        except Exception as error:  # what must be done is done without the instance
+            print(f"the watchdog of run {order['run_id']} cannot reach the instance: {error!r}", file=sys.stderr)  # noqa: T201
+        finally:
+            os._exit(1)
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if os.waitpid(child, os.WNOHANG)[0] == child:
-            return
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended == child:
+            return status == 0
         time.sleep(0.05)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    return False
 
 
-def _tag_timeout(order: dict[str, Any]) -> None:
+def _note_timeout(order: Order) -> None:
     from taskclf_dagster.defs.retrain_runs import FAILURE_TAG
     from taskclf_dagster.domain.failures import TIMEOUT
 
@@ -93,24 +130,20 @@ def _tag_timeout(order: dict[str, Any]) -> None:
         instance.add_run_tags(order["run_id"], {FAILURE_TAG: TIMEOUT})
 
 
-def _clean_up(order: dict[str, Any], words: str) -> None:
-    """Removes what the process was writing, and reports the run as failed if nobody else did."""
-    import psutil
-
-    from taskclf_dagster.domain.leftovers import sweep_leftovers
-    from taskclf_dagster.home import Home
-
-    sweep_leftovers(Home(Path(order["home"])), is_alive=psutil.pid_exists)
-    if order["instance"] is None:
-        return
-    time.sleep(SETTLE_SECONDS)
+def _report_failed(order: Order, words: str, timed_out: bool) -> None:
+    """Reports the run as failed if nobody else does; one whose command line was its only process has no launcher that would."""
+    if timed_out:
+        _note_timeout(order)
     with _open_instance(order) as instance:
-        run = instance.get_run_by_id(order["run_id"])
-        if run is not None and not run.is_finished:
-            instance.report_run_failed(run, message=words)
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (run := instance.get_run_by_id(order["run_id"])) is not None and not run.is_finished:
+            if time.monotonic() >= deadline:
+                instance.report_run_failed(run, message=words)
+                return
+            time.sleep(0.5)
 
 
-def _open_instance(order: dict[str, Any]) -> Any:
+def _open_instance(order: Order) -> Any:
     import dagster as dg
     from dagster._core.instance import InstanceRef
 

@@ -4,8 +4,10 @@ Only temporary names of ours; what they were to become was never there, because 
 left is for `recovery`.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from taskclf_dagster.domain.files import TEMPORARY, remove_tree
@@ -14,30 +16,36 @@ from taskclf_dagster.home import Home
 _NAME = re.compile(rf"^\..+\.(\d+)-[0-9a-f]{{32}}{re.escape(TEMPORARY)}$")
 
 
-def sweep_leftovers(home: Home, *, is_alive: Callable[[int], bool]) -> list[str]:
-    """Removes the temporary files and folders of processes that are gone.
+def sweep_leftovers(home: Home, *, is_alive: Callable[[int, float], bool]) -> list[str]:
+    """Removes the temporary files and folders of processes that are gone; what cannot be removed stays.
 
     Args:
         home: the taskclf home.
-        is_alive: whether there is a process with this number.
+        is_alive: whether the process with this number lives, and did so at this time [s since 1970], when the file was written.
 
     Returns:
         What was removed, relative to the home.
     """
     removed = []
     for path, process in find_leftovers(home):
-        if not is_alive(process):
-            remove_tree(path)
-            removed.append(str(path.relative_to(home.root)))
+        with suppress(OSError):
+            if not is_alive(process, path.lstat().st_mtime):
+                remove_tree(path)
+                removed.append(str(path.relative_to(home.root)))
     return removed
 
 
 def find_leftovers(home: Home) -> Iterator[tuple[Path, int]]:
-    """Temporary files and folders of ours below artifacts/, each with the number of the process that made it."""
-    folders = (home.labeled_windows, home.snapshots, home.challengers, home.predictions, home.decisions, home.records, home.outbox)
-    for folder in (home.artifacts, *folders):
-        found = folder.glob(f".*{TEMPORARY}") if folder == home.artifacts else folder.rglob(f".*{TEMPORARY}")
-        for path in sorted(found) if folder.is_dir() else []:
-            match = _NAME.match(path.name)
+    """Temporary files and folders of ours below artifacts/, each with the number of the process that made it.
+
+    Other processes may add and remove files meanwhile. Nothing is looked for within a temporary folder, nor behind a link.
+    """
+    places = (home.labeled_windows, home.snapshots, home.challengers, home.predictions, home.decisions, home.records, home.outbox)
+    for folder, folders, files in os.walk(home.artifacts):
+        here = Path(folder)
+        for name in sorted([*folders, *files]):
+            match = _NAME.match(name)
             if match is not None:
-                yield path, int(match[1])
+                yield here / name, int(match[1])
+        within = (path for path in map(here.joinpath, folders) if here != home.artifacts or path in places)
+        folders[:] = sorted(path.name for path in within if not _NAME.match(path.name))
