@@ -39,6 +39,8 @@ from taskclf_dagster.home import Home
 SECONDS = 30
 LOOK_BACK = timedelta(days=1)
 """Older failures are left to the daily schedule."""
+BEGIN_WITHIN = timedelta(minutes=10)
+"""How long the process of a run may take from its start until it says which one it is."""
 MAX_WORDS = 1000
 CARRIED = ("taskclf/cause", "taskclf/reason", "taskclf/demand", "taskclf/attempt")
 
@@ -55,7 +57,7 @@ def failed_runs(
 ) -> dg.RunRequest | dg.SkipReason:
     """One retry at a time; timeouts, bad data and decisions are never tried again."""
     place, now = home.open(), clock.now()
-    ended = end_lost_runs(context.instance, place)
+    ended = end_lost_runs(context.instance, place, now=now)
     tell_reasons(context.instance, place, now=now)
     told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
     try:
@@ -65,10 +67,10 @@ def failed_runs(
     return dg.SkipReason(told + answer) if isinstance(answer, str) else answer
 
 
-def end_lost_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
+def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
     """Reports retrains as failed whose process on this machine has ended without a word, as after a power cut.
 
-    A run that a person canceled meanwhile is reported as canceled.
+    So is one that ran without ever saying which process it has. A run that a person canceled meanwhile is reported as canceled.
 
     Returns:
         Their ids.
@@ -76,7 +78,7 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     ended = []
     for found in iterate_retrains(instance, home, statuses=UNFINISHED, whole=False):
         worker = _find_worker(instance, found.run)
-        if worker is None or not is_worker_gone(worker):
+        if not (_never_began(found, now) if worker is None else is_worker_gone(worker)):
             continue
         run = instance.get_run_by_id(found.run_id)  # once more: a run may end well between the two looks
         if run is None or run.status not in UNFINISHED:
@@ -132,6 +134,12 @@ def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None
         return None
     parent = None if run.parent_run_id is None else instance.get_run_by_id(run.parent_run_id)
     return None if parent is not None and parent.tags.get(WORKER_TAG) == worker else worker
+
+
+def _never_began(run: RetrainRun, now: datetime) -> bool:
+    """Whether a run died before its first step: it does not wait in the queue, and its process should long have said which it is."""
+    waits = run.run.status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING)  # the queue and Dagster look after these
+    return not waits and WORKER_TAG not in run.tags and now - (run.started or run.created) > BEGIN_WITHIN
 
 
 def _is_passing(run: RetrainRun, kind: Kind) -> bool:

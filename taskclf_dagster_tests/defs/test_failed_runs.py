@@ -73,19 +73,19 @@ RUNNING = [status for status in UNFINISHED if status not in (Status.QUEUED, Stat
 @pytest.mark.parametrize("status", RUNNING)
 def test_a_run_whose_process_is_gone_is_ended_and_blocks_nothing(instance: dg.DagsterInstance, home: Home, status: Status) -> None:
     run = add_run(instance, home, status, tags=work_of_the_dead())
-    assert end_lost_runs(instance, home) == [run.run_id]
+    assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
     assert status_of(instance, run) == Status.FAILURE
-    assert end_lost_runs(instance, home) == []
+    assert end_lost_runs(instance, home, now=_now()) == []
 
 
 def test_a_lost_part_of_the_graph_is_ended_too(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.STARTED, job="__ASSET_JOB", assets=["labeled_windows"], tags=work_of_the_dead())
-    assert end_lost_runs(instance, home) == [run.run_id]
+    assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
 
 
 def test_a_lost_run_that_a_person_canceled_is_canceled(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.CANCELING, tags=work_of_the_dead())
-    assert end_lost_runs(instance, home) == [run.run_id]
+    assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
     assert status_of(instance, run) == Status.CANCELED
 
 
@@ -101,22 +101,38 @@ def test_runs_that_live_or_wait_or_belong_elsewhere_are_left_alone(instance: dg.
         "at its end": add_run(instance, home, Status.SUCCESS, tags=dead),
     }
     before = {name: run.status for name, run in left.items()}
-    assert end_lost_runs(instance, home) == []
+    assert end_lost_runs(instance, home, now=_now()) == []
     assert {name: status_of(instance, run) for name, run in left.items()} == before
+
+
+@pytest.mark.parametrize("status", [Status.NOT_STARTED, Status.STARTED])
+def test_a_run_that_died_before_it_could_say_which_process_it_has_is_ended_after_ten_minutes(
+    instance: dg.DagsterInstance, home: Home, status: Status
+) -> None:
+    run = add_run(instance, home, status)
+    assert end_lost_runs(instance, home, now=_now(timedelta(minutes=9))) == []
+    assert end_lost_runs(instance, home, now=_now(timedelta(minutes=11))) == [run.run_id]
+    assert status_of(instance, run) == Status.FAILURE
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.STARTING])
+def test_a_run_that_waits_or_is_being_started_is_for_dagster_to_end(instance: dg.DagsterInstance, home: Home, status: Status) -> None:
+    add_run(instance, home, status)
+    assert end_lost_runs(instance, home, now=_now(timedelta(days=1))) == []
 
 
 def test_a_process_with_the_number_of_one_that_is_gone_is_another(instance: dg.DagsterInstance, home: Home) -> None:
     (name, worker), *_ = work_of_the_living().items()
     run = add_run(instance, home, Status.STARTED, tags={name: f"{worker.rpartition(':')[0]}:12345.00"})
-    assert end_lost_runs(instance, home) == [run.run_id]
+    assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
 
 
 def test_a_re_execution_is_not_taken_for_the_dead_run_whose_tags_it_copied(instance: dg.DagsterInstance, home: Home) -> None:
     parent = add_run(instance, home, Status.FAILURE, tags=work_of_the_dead(), failed_with=KILLED)
     child = add_run(instance, home, Status.STARTING, tags=parent.tags, parent=parent)
-    assert end_lost_runs(instance, home) == []
+    assert end_lost_runs(instance, home, now=_now()) == []
     instance.add_run_tags(child.run_id, work_of_the_dead())
-    assert end_lost_runs(instance, home) == [child.run_id]
+    assert end_lost_runs(instance, home, now=_now()) == [child.run_id]
 
 
 def test_a_run_that_ended_well_between_the_two_looks_stays_a_success(
@@ -126,7 +142,7 @@ def test_a_run_that_ended_well_between_the_two_looks_stays_a_success(
     (stale,) = iterate_retrains(instance, home)
     instance.report_dagster_event(_success(run), run.run_id)
     monkeypatch.setattr("taskclf_dagster.defs.failed_runs.iterate_retrains", lambda *_, **__: iter([stale]))
-    assert end_lost_runs(instance, home) == []
+    assert end_lost_runs(instance, home, now=_now()) == []
     assert status_of(instance, run) == Status.SUCCESS
 
 
@@ -136,7 +152,7 @@ def _success(run: dg.DagsterRun) -> dg.DagsterEvent:
 
 def test_a_lost_run_is_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.STARTED, tags=work_of_the_dead())
-    end_lost_runs(instance, home)
+    end_lost_runs(instance, home, now=_now())
     request = _retry(instance, home)
     assert isinstance(request, dg.RunRequest)
     assert request.tags["taskclf/retry_of"] == run.run_id
@@ -272,7 +288,7 @@ def test_an_interrupt_of_anything_but_the_command_line_is_tried_again(instance: 
 
 def test_a_command_line_run_that_was_killed_is_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     add_run(instance, home, Status.STARTED, tags={"taskclf/cause": "command line", **work_of_the_dead()})
-    end_lost_runs(instance, home)
+    end_lost_runs(instance, home, now=_now())
     assert isinstance(_retry(instance, home), dg.RunRequest)
 
 

@@ -2,9 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -148,7 +149,7 @@ def test_five_new_spans_launch_one_run_that_says_why_and_is_keyed_by_the_content
     tags = {"taskclf/home": str(office.home.root), "taskclf/cause": "new_labels", "taskclf/reason": ENOUGH}
     tags |= {"taskclf/demand": f"labels-{watch.watermark}", "taskclf/attempt": "1"}
     assert tick.request.tags.items() >= tags.items()
-    assert tick.request.run_key == f"labels-{watch.watermark}-1"
+    assert re.fullmatch(rf"labels-{watch.watermark}-[0-9a-f]{{8}}-1", tick.request.run_key)
     assert (tick.request.job_name, tick.request.run_config) == ("retrain", {})
 
 
@@ -439,7 +440,7 @@ def test_a_critical_report_launches_one_forced_run_that_says_why(office: Office)
     assert request.tags["taskclf/reason"].startswith(
         "drift report artifacts/drift_report.json of 2026-02-04 10:00 UTC: 3 alerts, 1 critical (feature_ks, reject_rate_increase). "
     )
-    assert request.run_key == f"{request.tags['taskclf/demand']}-1"
+    assert re.fullmatch(rf"{request.tags['taskclf/demand']}-[0-9a-f]{{8}}-1", request.run_key)
 
 
 @pytest.mark.parametrize(
@@ -520,3 +521,13 @@ def test_a_newest_report_that_cannot_be_read_skips_with_the_file(office: Office)
     tick = office.drift()
     assert list(tick.requests) == []
     assert f"{office.home.drift_report} cannot be read" in tick.skip
+
+
+def test_equal_labels_in_another_home_are_another_demand(office: Office, tmp_path: Path) -> None:
+    _label(office, 5)
+    first = office.tick().request
+    copy = Home(tmp_path / "copy")
+    shutil.copytree(office.home.root, copy.root)
+    second = replace(office, home=copy).tick().request
+    assert first.tags["taskclf/demand"] == second.tags["taskclf/demand"]
+    assert first.run_key != second.run_key
