@@ -4,13 +4,12 @@ No thresholds live here: every value comes from `configs/retrain.yaml`, and what
 change (force, dry_run, as_of, ...) is not a setting; see `defs/resources.py`.
 """
 
-import hashlib
 import os
 import re
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -28,6 +27,8 @@ from pydantic import (
 )
 
 from taskclf_dagster.errors import SettingsError
+from taskclf_dagster.event_settings import EventSettings
+from taskclf_dagster.yaml_file import flatten, lay_over, nested, only_known, read_mapping
 
 CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "configs" / "retrain.yaml"
@@ -50,7 +51,6 @@ OPERATIONAL = frozenset(
 )
 """Keys that say when a retrain runs and whom it tells, not how it decides: they are no part of what is recorded, hashed or seeded."""
 
-EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 
@@ -141,66 +141,6 @@ class ScheduleSettings(_Settings):
         return value
 
 
-class _Sink(_Settings):
-    @property
-    def name(self) -> str:
-        """What names the sink in logs and in what is remembered of it; another setting is another sink."""
-        content = self.model_dump_json().encode()
-        return f"{self.type}-{hashlib.sha256(content).hexdigest()[:8]}"  # type: ignore[attr-defined]  # every sink has a type
-
-
-class JsonLinesSink(_Sink):
-    """Events appended to a file of the home, one JSON object a line."""
-
-    type: Literal["jsonl"]
-    path: Annotated[str, StringConstraints(min_length=1)]
-
-    @field_validator("path")
-    @classmethod
-    def _path_stays_in_the_home(cls, value: str) -> str:
-        if Path(value).is_absolute() or ".." in Path(value).parts:
-            msg = f"{value!r} must be relative to the home and stay in it, such as artifacts/events/events.jsonl"
-            raise ValueError(msg)
-        return value
-
-
-class _RemoteSink(_Sink):
-    url: str | None = None
-    url_env: EnvironmentName | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
-
-    @model_validator(mode="after")
-    def _there_is_one_url(self) -> Self:
-        if (self.url is None) == (self.url_env is None):
-            msg = "give either url, or url_env: the environment variable that holds it, where it contains a password or token"
-            raise ValueError(msg)
-        return self
-
-
-class WebhookSink(_RemoteSink):
-    """Events as HTTP POST, signed with the secret that an environment variable holds."""
-
-    type: Literal["webhook"]
-    secret_env: EnvironmentName | None = None
-
-
-class RedisSink(_RemoteSink):
-    """Events in a Redis stream, of which about the newest `max_length` are kept."""
-
-    type: Literal["redis"]
-    stream: Annotated[str, StringConstraints(min_length=1)] = "ml:run-events"
-    max_length: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000
-
-
-SinkSettings = Annotated[JsonLinesSink | WebhookSink | RedisSink, Field(discriminator="type")]
-
-
-class EventSettings(_Settings):
-    """Where events go."""
-
-    sinks: list[SinkSettings]
-
-
 class RetrainConfig(_Settings):
     """Everything that `configs/retrain.yaml` says; each key is explained there."""
 
@@ -263,12 +203,12 @@ def load_retrain_config(path: Path | None = None, environ: Mapping[str, str] | N
     Raises:
         SettingsError: the file is missing, is not a YAML mapping, or a key is unknown, of a wrong type or out of bounds.
     """
-    merged = _read_mapping(DEFAULT_CONFIG_PATH)
+    merged = read_mapping(DEFAULT_CONFIG_PATH)
     if path is not None and path.resolve() != DEFAULT_CONFIG_PATH:
-        merged = _lay_over(merged, _read_mapping(path))
+        merged = lay_over(merged, read_mapping(path))
     overrides = find_overrides(environ or {})
     for key, (_, value) in overrides.items():
-        merged = _lay_over(merged, _nested(key, value))
+        merged = lay_over(merged, nested(key, value))
     try:
         return RetrainConfig.model_validate(merged)
     except ValidationError as error:
@@ -286,7 +226,7 @@ def find_overrides(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
 def list_sources(chosen: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Where the value of each key comes from, nested keys with dots: the name of a file, or `environment NAME`."""
     path = find_config_file(chosen, environ)
-    own = dict(flatten(_read_mapping(path))) if path is not None else {}
+    own = dict(flatten(read_mapping(path))) if path is not None else {}
     overrides = find_overrides(environ)
     return {
         key: f"environment {overrides[key][0]}" if key in overrides else str(path) if key in own else DEFAULT_CONFIG_PATH.name
@@ -300,7 +240,7 @@ def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
     Raises:
         pydantic.ValidationError: a value is out of bounds.
     """
-    return RetrainConfig.model_validate(_lay_over(_defaults(), _only_known(recorded, _defaults())))
+    return RetrainConfig.model_validate(lay_over(_defaults(), only_known(recorded, _defaults())))
 
 
 def resolve_config(chosen: str | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
@@ -325,17 +265,6 @@ RecordedConfig = Annotated[
 """A configuration in a record: its policy, completed when it is read back."""
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a key that is written twice, where YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(repeated)} is written twice", node.start_mark)
-        return super().construct_mapping(node, deep=deep)
-
-
 def _read_value(key: str, text: str) -> object:
     """A number or a flag as YAML reads it, so that `6` and `off` mean what they do in a file; a cron line as it is."""
     if key == "schedule.cron":
@@ -344,11 +273,6 @@ def _read_value(key: str, text: str) -> object:
         return yaml.safe_load({"1": "true", "0": "false"}.get(text, text) if key in ("enabled", "auto_promote") else text)
     except yaml.YAMLError:
         return text
-
-
-def _nested(key: str, value: object) -> dict[str, object]:
-    first, _, rest = key.partition(".")
-    return {first: _nested(rest, value) if rest else value}
 
 
 def _said_by(overrides: Mapping[str, tuple[str, object]], key: str) -> str:
@@ -373,42 +297,4 @@ def _ordered(settings: _Range) -> _Range:
 
 @cache
 def _defaults() -> dict[str, object]:
-    return _read_mapping(DEFAULT_CONFIG_PATH)
-
-
-def _read_mapping(path: Path) -> dict[str, object]:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  # a SafeLoader
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(path, [f"cannot be read as YAML: {error}"]) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(path, [f"must be a mapping of keys to values, but is a {type(content).__name__}"])
-    return content
-
-
-def _lay_over(base: dict[str, object], top: dict[str, object]) -> dict[str, object]:
-    merged = dict(base)
-    for key, value in top.items():
-        below = merged.get(key)
-        merged[key] = _lay_over(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def flatten(content: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every key of a nested mapping with its value; keys of inner mappings with dots."""
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _only_known(recorded: Mapping[str, object], known: Mapping[str, object]) -> dict[str, object]:
-    kept: dict[str, object] = {}
-    for key, value in recorded.items():
-        below = known.get(key)
-        if key in known:
-            kept[key] = _only_known(value, below) if isinstance(value, dict) and isinstance(below, dict) else value
-    return kept
+    return read_mapping(DEFAULT_CONFIG_PATH)

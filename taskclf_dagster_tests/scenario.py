@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -269,6 +270,35 @@ def spans_frame(spans: Iterable[Mapping[str, object]]) -> pd.DataFrame:
 
 def _epoch_us(moments: pd.Series) -> pd.Series:
     return pd.Series([(moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) for moment in moments], dtype="int64")
+
+
+# --- Drift reports --------------------------------------------------------------------------------------------------------------
+
+
+def a_drift_report(made: datetime, *, warnings: int = 0, critical: int = 0) -> dict[str, Any]:
+    """A drift report as taskclf writes it, with so many alerts, made at that time."""
+    moment = made.isoformat().replace("+00:00", "Z")
+    feature = {"feature": "app_change_count", "psi": 0.005541, "ks_statistic": 0.035714, "ks_p_value": 0.02752}
+    about = {"affected_user_ids": [], "affected_features": ["app_change_count"], "timestamp": moment}
+    alerts = [{"trigger": "feature_ks", "details": feature, "severity": "warning", **about} for _ in range(warnings)]
+    rates = {"ref_rate": 0.05, "cur_rate": 0.2, "increase": 0.15}
+    alerts += [{"trigger": "reject_rate_increase", "details": rates, "severity": "critical", **about} for _ in range(critical)]
+    return {
+        "alerts": alerts,
+        "feature_report": {"results": [{**feature, "is_drifted": True}], "flagged_features": ["app_change_count"], "timestamp": moment},
+        "reject_rate_drift": {**rates, "is_flagged": critical > 0},
+        "entropy_drift": {"ref_mean_entropy": 0.094952, "cur_mean_entropy": 0.104946, "ratio": 1.1053, "is_flagged": False},
+        "class_shift": {
+            "ref_dist": {"Build": 1.0},
+            "cur_dist": {"Build": 1.0},
+            "max_shift": 0.0,
+            "shifted_classes": [],
+            "is_flagged": False,
+        },
+        "telemetry_snapshot": {"timestamp": (made + timedelta(seconds=2)).isoformat(), "total_windows": 3360},
+        "summary": f"{len(alerts)} alert(s) raised. Drifted features: app_change_count.",
+        "any_critical": critical > 0,
+    }
 
 
 # --- A home that a small model can learn ----------------------------------------------------------------------------------------

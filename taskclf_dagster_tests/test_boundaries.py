@@ -13,7 +13,14 @@ from taskclf_dagster.errors import TaskclfDagsterError
 PACKAGE = Path(errors.__file__).parent
 BUILT_IN_ERRORS = {name for name, value in vars(builtins).items() if inspect.isclass(value) and issubclass(value, BaseException)}
 MODULES = sorted(PACKAGE.rglob("*.py"))
-PURE = [*sorted((PACKAGE / "domain").rglob("*.py")), PACKAGE / "home.py", PACKAGE / "settings.py", PACKAGE / "errors.py"]
+PURE = [
+    *sorted((PACKAGE / "domain").rglob("*.py")),
+    PACKAGE / "home.py",
+    PACKAGE / "settings.py",
+    PACKAGE / "event_settings.py",
+    PACKAGE / "yaml_file.py",
+    PACKAGE / "errors.py",
+]
 
 
 def _name(path: Path) -> str:

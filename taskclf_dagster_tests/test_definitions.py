@@ -12,7 +12,7 @@ import yaml
 from taskclf_dagster import definitions
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs import RetrainParams
-from taskclf_dagster.defs.operations import ApproveParams, RollbackParams
+from taskclf_dagster.defs.operations import ApproveParams, PruneParams, RollbackParams, VerifyParams
 from taskclf_dagster.defs.resources import RunSettingsResource
 from taskclf_dagster.errors import SettingsError
 from taskclf_dagster.home import Home
@@ -157,21 +157,33 @@ def test_the_job_retrain_holds_every_asset_and_every_check(defs: dg.Definitions)
     assert job.description
 
 
-def test_there_are_three_jobs_one_schedule_and_two_sensors(defs: dg.Definitions) -> None:
+JOBS = ["retrain", "rollback", "approve", "prune", "verify_registry"]
+
+
+def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
-    assert {job.name for job in repository.get_all_jobs()} == {"retrain", "rollback", "approve", "__ASSET_JOB"}
-    assert [schedule.name for schedule in repository.schedule_defs] == ["daily_retrain"]
-    assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "event_delivery"}
+    assert {job.name for job in repository.get_all_jobs()} == {*JOBS, "__ASSET_JOB"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_retrain", "weekly_verification"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "drift_report", "failed_runs", "event_delivery"}
 
 
-@pytest.mark.parametrize("name", ["retrain", "rollback", "approve", "__ASSET_JOB"])
+@pytest.mark.parametrize("name", [*JOBS, "__ASSET_JOB"])
 def test_the_jobs_and_materialize_all_run_in_one_process(defs: dg.Definitions, name: str) -> None:
     job = defs.resolve_implicit_global_asset_job_def() if name == "__ASSET_JOB" else defs.resolve_job_def(name)
     assert job.executor_def.name == "in_process"
 
 
-def test_a_retrain_that_hangs_is_ended_after_half_an_hour(defs: dg.Definitions) -> None:
-    assert defs.resolve_job_def("retrain").tags["dagster/max_runtime"] == "1800"
+def test_a_retrain_says_that_it_excludes_others_and_when_dagster_ends_it(defs: dg.Definitions) -> None:
+    tags = defs.resolve_job_def("retrain").tags
+    assert tags["taskclf/exclusive"] == "retrain"
+    assert int(tags["dagster/max_runtime"]) == 3 * 30 * 60 + 300  # waiting for another and its own time, then five minutes
+
+
+def test_the_job_shows_the_configuration_that_was_in_effect_when_it_was_loaded(tmp_path: Path) -> None:
+    job = build_definitions(run_settings=_overlay(tmp_path, "min_new_labels: 17\n")).resolve_job_def("retrain")
+    shown = job.metadata["configuration"].value
+    assert isinstance(shown, dict)
+    assert (shown["min_new_labels"], shown["global_retrain_cadence_days"]) == (17, 7)
 
 
 def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it() -> None:
@@ -187,7 +199,7 @@ def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it()
     assert {name: field.default for name, field in RunSettingsResource.model_fields.items()} == expected
 
 
-@pytest.mark.parametrize("form", [RetrainParams, RollbackParams, ApproveParams])
+@pytest.mark.parametrize("form", [RetrainParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
 def test_every_field_of_a_launch_form_is_explained(form: type[dg.Config]) -> None:
     assert [name for name, field in form.model_fields.items() if len(field.description or "") < 15] == []
 
@@ -199,10 +211,17 @@ def test_the_schedule_looks_every_morning_at_six_and_is_on(defs: dg.Definitions)
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
 
-def test_the_sensor_launches_the_job_looks_once_a_minute_and_is_on(defs: dg.Definitions) -> None:
-    sensor = defs.resolve_sensor_def("label_arrival")
+def test_the_registry_is_verified_every_monday_after_the_retrain(defs: dg.Definitions) -> None:
+    schedule = defs.resolve_schedule_def("weekly_verification")
+    assert (schedule.cron_schedule, schedule.job_name) == ("30 6 * * 1", "verify_registry")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize(("name", "seconds"), [("label_arrival", 60), ("drift_report", 300), ("failed_runs", 30)])
+def test_each_sensor_launches_the_job_looks_often_enough_and_is_on(defs: dg.Definitions, name: str, seconds: int) -> None:
+    sensor = defs.resolve_sensor_def(name)
     assert [target.job_name for target in sensor.targets] == ["retrain"]
-    assert sensor.minimum_interval_seconds == 60
+    assert sensor.minimum_interval_seconds == seconds
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
@@ -213,16 +232,35 @@ def test_the_sensor_that_delivers_events_looks_twice_a_minute_launches_nothing_a
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
-@pytest.mark.usefixtures("_machine_in_tokyo")
-def test_without_a_time_zone_in_the_settings_the_schedule_has_the_machines() -> None:
-    assert build_definitions().resolve_schedule_def("daily_retrain").execution_timezone == "Asia/Tokyo"
+def test_what_launches_by_itself_is_off_where_enabled_is_false_and_what_looks_after_runs_and_registry_stays_on(tmp_path: Path) -> None:
+    defs = build_definitions(run_settings=_overlay(tmp_path, "enabled: false\n"))
+    schedules = {name: defs.resolve_schedule_def(name).default_status for name in ("daily_retrain", "weekly_verification")}
+    sensors = {name: defs.resolve_sensor_def(name).default_status for name in ("label_arrival", "drift_report", "failed_runs")}
+    off, on = dg.DefaultSensorStatus.STOPPED, dg.DefaultSensorStatus.RUNNING
+    assert sensors == {"label_arrival": off, "drift_report": off, "failed_runs": on}
+    assert schedules == {"daily_retrain": dg.DefaultScheduleStatus.STOPPED, "weekly_verification": dg.DefaultScheduleStatus.RUNNING}
+
+
+def test_the_environment_turns_off_what_launches_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRAIN_ENABLED", "false")
+    assert build_definitions().resolve_schedule_def("daily_retrain").default_status == dg.DefaultScheduleStatus.STOPPED
+    monkeypatch.setenv("RETRAIN_ENABLED", "true")
+    assert build_definitions().resolve_schedule_def("daily_retrain").default_status == dg.DefaultScheduleStatus.RUNNING
 
 
 @pytest.mark.usefixtures("_machine_in_tokyo")
-def test_cron_line_and_time_zone_of_the_settings_win(tmp_path: Path) -> None:
-    settings = _overlay(tmp_path, 'schedule: {cron: "30 4 * * 1", timezone: Europe/Vienna}\n')
-    schedule = build_definitions(run_settings=settings).resolve_schedule_def("daily_retrain")
-    assert (schedule.cron_schedule, schedule.execution_timezone) == ("30 4 * * 1", "Europe/Vienna")
+@pytest.mark.parametrize("name", ["daily_retrain", "weekly_verification"])
+def test_without_a_time_zone_in_the_settings_the_schedules_have_the_machines(name: str) -> None:
+    assert build_definitions().resolve_schedule_def(name).execution_timezone == "Asia/Tokyo"
+
+
+@pytest.mark.usefixtures("_machine_in_tokyo")
+def test_cron_lines_and_time_zone_of_the_settings_win(tmp_path: Path) -> None:
+    settings = _overlay(tmp_path, 'schedule: {cron: "30 4 * * 1", verify_cron: "15 5 1 * *", timezone: Europe/Vienna}\n')
+    defs = build_definitions(run_settings=settings)
+    daily, weekly = (defs.resolve_schedule_def(name) for name in ("daily_retrain", "weekly_verification"))
+    assert (daily.cron_schedule, daily.execution_timezone) == ("30 4 * * 1", "Europe/Vienna")
+    assert (weekly.cron_schedule, weekly.execution_timezone) == ("15 5 1 * *", "Europe/Vienna")
 
 
 # --- Loading --------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
-"""The project as people open it: `dagster dev` with the shipped settings, and runs launched as the buttons of its pages do."""
+"""The project as people open it: `dagster dev` with the shipped settings, runs launched as its buttons do, and the client of its API."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,11 +12,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from taskclf_dagster.client import RetrainClient
 from taskclf_dagster.domain.decision import list_decisions
 from taskclf_dagster.domain.pointer import read_active
+from taskclf_dagster.errors import ApiError
 from taskclf_dagster.home import Home
+from taskclf_dagster.settings import load_retrain_config
 from taskclf_dagster_tests.servers import (
     PROJECT,
+    TIMEOUT_SECONDS,
     Webserver,
     await_server,
     free_port,
@@ -25,6 +30,7 @@ from taskclf_dagster_tests.servers import (
     running,
     stop,
     stored_events,
+    until,
     write_config,
 )
 
@@ -93,7 +99,8 @@ def test_the_project_loads_in_the_webserver_with_schedule_and_sensor_on(server: 
     answer = server.ask(INSTIGATORS)
     schedules = {row["name"]: row["scheduleState"]["status"] for row in answer["schedulesOrError"]["results"]}
     sensors = {row["name"]: row["sensorState"]["status"] for row in answer["sensorsOrError"]["results"]}
-    assert (schedules, sensors) == ({"daily_retrain": "RUNNING"}, {"label_arrival": "RUNNING"})
+    assert schedules == {"daily_retrain": "RUNNING", "weekly_verification": "RUNNING"}
+    assert sensors == dict.fromkeys(("label_arrival", "drift_report", "failed_runs", "event_delivery"), "RUNNING")
 
 
 def test_the_dev_server_listens_on_loopback_only_unless_told_otherwise(server: Server) -> None:
@@ -133,3 +140,99 @@ def test_the_home_has_its_first_model_from_the_second_of_two_decisions(server: S
     assert pointer is not None
     assert [path.name for path in server.home.models.iterdir() if path.is_dir()] == [pointer.model_id]
     assert len(list(server.home.rejected_models.iterdir())) == 1
+
+
+# --- Status, trigger, history and configuration over the API ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def client(server: Server, dry_run_and_all: tuple[str, str]) -> RetrainClient:
+    for run_id in dry_run_and_all:
+        server.wait(run_id)
+    return RetrainClient(server.url)
+
+
+def test_the_history_over_the_api_has_versions_labels_and_scores(
+    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+) -> None:
+    everything, dry_run = client.history()
+    assert (dry_run["run_id"], everything["run_id"]) == dry_run_and_all
+    model = read_active(server.home).model_id
+    assert (everything["status"], everything["outcome"], everything["new_version"]) == ("completed", "PROMOTE", model)
+    assert (everything["previous_version"], everything["metrics_before"]) == (None, None)
+    assert everything["metrics_after"]["macro_f1"] > 0.65
+    assert everything["labels"] == 960
+    assert everything["started"] < everything["finished"]
+    assert (dry_run["outcome"], dry_run["new_version"], dry_run["cause"]) == ("PROMOTE (dry run)", None, "by hand")
+    assert client.history(limit=1) == [everything]
+
+
+def test_the_status_over_the_api_tells_what_runs_whether_it_is_fresh_and_when_the_schedule_looks(
+    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+) -> None:
+    for _ in until(TIMEOUT_SECONDS):  # the daemon looks at freshness every 30 seconds
+        if client.status()["freshness"] == "HEALTHY":
+            break
+    status = client.status()
+    assert (status["state"], status["run"]["run_id"], status["progress"]) == ("completed", dry_run_and_all[1], None)
+    assert status["active_model"] == read_active(server.home).model_id
+    assert status["freshness"] == "HEALTHY"
+    assert status["next_tick"][4:10] in ("-01-01", "-12-31")  # the machine's new year
+    assert status["due"] == "it has not looked yet"
+    assert "label spans are new" in status["labels"] or "No retrain was ever decided" in status["labels"]
+    assert RetrainClient(server.url, home="/elsewhere").status()["state"] == "idle"
+
+
+def test_a_retrain_that_is_triggered_over_the_api_can_be_watched_until_it_ends(client: RetrainClient) -> None:
+    run_id = client.trigger(force=True, dry_run=True)
+    seen: list[tuple[str, int | None]] = []
+    for _ in until(TIMEOUT_SECONDS):
+        status = client.status()
+        assert status["run"]["run_id"] == run_id
+        seen.append((status["state"], status["progress"]))
+        if status["state"] not in ("queued", "running"):
+            break
+    assert seen[-1] == ("completed", None)
+    assert "running" in dict(seen)
+    assert max(progress or 0 for _, progress in seen) > 0
+    newest = client.history(limit=1)[0]
+    assert (newest["run_id"], newest["cause"], newest["outcome"]) == (run_id, "api", "PROMOTE (dry run)")
+
+
+def test_a_retrain_that_fails_is_told_with_its_reason(client: RetrainClient) -> None:
+    run_id = client.trigger(config_path="/nowhere/own.yaml")
+    for _ in until(TIMEOUT_SECONDS):  # the sensor failed_runs notes the reason within 30 seconds
+        status = client.status()
+        if status["state"] == "failed" and status["reason"]:
+            break
+    assert status["run"]["run_id"] == run_id
+    assert "/nowhere/own.yaml is not a valid retrain configuration" in status["reason"]
+    assert "/nowhere/own.yaml" in client.history(limit=1)[0]["error"]
+
+
+def test_the_configuration_over_the_api_is_that_of_the_file(server: Server, client: RetrainClient) -> None:
+    expected = load_retrain_config(server.home.root.parent / "config.yaml").model_dump(mode="json")
+    assert client.config() == expected
+
+
+def test_what_the_api_refuses_is_one_error_with_the_reason(server: Server, client: RetrainClient) -> None:
+    with pytest.raises(ApiError, match='unexpected config entry "forc"'):
+        client.trigger(forc=True)
+    with pytest.raises(ApiError, match="elsewhere"):
+        RetrainClient(server.url, location="elsewhere").trigger()
+    with pytest.raises(ApiError, match="elsewhere"):
+        RetrainClient(server.url, location="elsewhere").config()
+    port = free_port()
+    with pytest.raises(ApiError, match=f"127.0.0.1:{port}/graphql gave no answer"):
+        RetrainClient(f"http://127.0.0.1:{port}").status()
+
+
+def test_the_daemon_delivers_events_of_these_runs_to_the_default_sink(server: Server, client: RetrainClient) -> None:
+    path = server.home.root / "artifacts" / "events" / "events.jsonl"
+    wanted = {"model.retrain.started", "model.retrain.completed", "model.retrain.failed", "model.retrained", "model.promoted"}
+    types: set[str] = set()
+    for _ in until(TIMEOUT_SECONDS):
+        types = {json.loads(line)["eventType"] for line in path.read_text(encoding="utf-8").splitlines()} if path.exists() else set()
+        if types >= wanted:
+            break
+    assert types == wanted

@@ -13,7 +13,8 @@ from taskclf_dagster.commands.common import config_option, existing_home, home_o
 from taskclf_dagster.defs.overview import Progress, Retrain, Status, read_retrains, read_status
 from taskclf_dagster.domain.decision import list_decisions
 from taskclf_dagster.domain.history import ActiveHistoryEntry, read_history
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, find_config_file, find_overrides, flatten, list_sources
+from taskclf_dagster.settings import DEFAULT_CONFIG_PATH, find_config_file, find_overrides, list_sources
+from taskclf_dagster.yaml_file import flatten
 
 DEFAULT_HISTORY = 20
 

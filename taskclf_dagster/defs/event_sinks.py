@@ -10,8 +10,8 @@ import requests
 
 from taskclf_dagster.domain.sinks import JsonLines, Redis, Sink, UnusableSink, Webhook
 from taskclf_dagster.errors import SinkSettingsError
+from taskclf_dagster.event_settings import EventSettings, JsonLinesSink, RedisSink, WebhookSink
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import EventSettings, JsonLinesSink, RedisSink, WebhookSink
 
 
 def build_sinks(home: Home, settings: EventSettings, environ: Mapping[str, str] = os.environ) -> list[Sink]:

@@ -39,6 +39,8 @@ from taskclf_dagster.home import Home
 SECONDS = 30
 LOOK_BACK = timedelta(days=1)
 """Older failures are left to the daily schedule."""
+BEGIN_WITHIN = timedelta(minutes=10)
+"""How long the process of a run may take from its start until it says which one it is."""
 MAX_WORDS = 1000
 CARRIED = ("taskclf/cause", "taskclf/reason", "taskclf/demand", "taskclf/attempt")
 
@@ -55,7 +57,7 @@ def failed_runs(
 ) -> dg.RunRequest | dg.SkipReason:
     """One retry at a time; timeouts, bad data and decisions are never tried again."""
     place, now = home.open(), clock.now()
-    ended = end_lost_runs(context.instance, place)
+    ended = end_lost_runs(context.instance, place, now=now)
     tell_reasons(context.instance, place, now=now)
     told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
     try:
@@ -65,18 +67,25 @@ def failed_runs(
     return dg.SkipReason(told + answer) if isinstance(answer, str) else answer
 
 
-def end_lost_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
+def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
     """Reports retrains as failed whose process on this machine has ended without a word, as after a power cut.
+
+    So is one that ran without ever saying which process it has. A run that a person canceled meanwhile is reported as canceled.
 
     Returns:
         Their ids.
     """
     ended = []
-    for run in iterate_retrains(instance, home, statuses=UNFINISHED, whole=False):
-        worker = run.tags.get(WORKER_TAG)
-        if worker is not None and is_worker_gone(worker):
-            instance.report_run_failed(run.run, message="its process is gone: it was killed, or the machine went down")
-            ended.append(run.run_id)
+    for found in iterate_retrains(instance, home, statuses=UNFINISHED, whole=False):
+        worker = _find_worker(instance, found.run)
+        if not (_never_began(found, now) if worker is None else is_worker_gone(worker)):
+            continue
+        run = instance.get_run_by_id(found.run_id)  # once more: a run may end well between the two looks
+        if run is None or run.status not in UNFINISHED:
+            continue
+        report = instance.report_run_canceled if run.status == dg.DagsterRunStatus.CANCELING else instance.report_run_failed
+        report(run, message="its process is gone: it was killed, or the machine went down")
+        ended.append(run.run_id)
     return ended
 
 
@@ -90,20 +99,24 @@ def tell_reasons(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> 
 
 def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
     """A run that repeats the newest passing failure, or why there is none now, in words."""
-    runs = list(iterate_retrains(instance, home, updated_after=now - LOOK_BACK))
-    failed = next((run for run in runs if run.state == "failed"), None)
-    if failed is None or failed.finished is None:
+    runs = iterate_retrains(instance, home, updated_after=now - LOOK_BACK)
+    ended = [(run.finished, run) for run in runs if run.finished is not None and run.finished > now - LOOK_BACK]
+    newest = max(((at, run) for at, run in ended if run.state == "failed"), key=lambda pair: pair[0], default=None)
+    if newest is None:
         return "no retrain failed in the last 24 hours"
+    failed_at, failed = newest
+    if failed.run.status == dg.DagsterRunStatus.CANCELED:
+        return f"run {failed.run_id} was canceled by a person; not tried again"
     failure = explain_failure(instance, failed)
     what = f"run {failed.run_id} failed ({failure.kind}): {failure.words}"
     if not _is_passing(failed, failure.kind):
         return f"{what}; not tried again: the same would happen"
     last = read_last_decided(home)
-    decided = last is not None and (last.decided_at > failed.finished or last.run_id == failed.run_id)
-    if decided or any(run.finished and run.finished > failed.finished for run in runs):
+    decided = last is not None and (last.decided_at > failed_at or last.run_id == failed.run_id)
+    if decided or any(at > failed_at for at, _ in ended):
         return f"{what}; a decision was made, or another retrain has ended, since"
     retries = int(failed.tags.get(RETRY_TAG, "0"))
-    due_at = retry_due_at(failed.finished, retries=retries)
+    due_at = retry_due_at(failed_at, retries=retries)
     if due_at is None:
         return f"{what}; tried again {retries} times, which is enough"
     if now < due_at:
@@ -112,6 +125,21 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     if under_way is not None:
         return f"{what}; {describe_under_way(under_way)}"
     return _request_retry(home, failed, retries + 1)
+
+
+def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """The process of a run; None where it has none yet. A re-execution begins with a copy of the tags of the run that it repeats."""
+    worker = run.tags.get(WORKER_TAG)
+    if worker is None or run.status == dg.DagsterRunStatus.QUEUED:
+        return None
+    parent = None if run.parent_run_id is None else instance.get_run_by_id(run.parent_run_id)
+    return None if parent is not None and parent.tags.get(WORKER_TAG) == worker else worker
+
+
+def _never_began(run: RetrainRun, now: datetime) -> bool:
+    """Whether a run died before its first step: it does not wait in the queue, and its process should long have said which it is."""
+    waits = run.run.status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING)  # the queue and Dagster look after these
+    return not waits and WORKER_TAG not in run.tags and now - (run.started or run.created) > BEGIN_WITHIN
 
 
 def _is_passing(run: RetrainRun, kind: Kind) -> bool:

@@ -3,6 +3,7 @@
 Whether a retrain is wanted is decided in `domain`; what is under way already, and what failed, is read in `retrain_runs`.
 """
 
+import hashlib
 from datetime import datetime
 
 import dagster as dg
@@ -66,7 +67,7 @@ def request_for_demand(
     attempt = len(failed) + 1
     tags = {DEMAND_TAG: demand, ATTEMPT_TAG: str(attempt)}
     # A run that was canceled, or whose decision could not be kept, has used its key without an answer.
-    key = f"{demand}-{attempt}" + (f"-{len(runs)}" if len(runs) >= attempt else "")
+    key = f"{demand}-{_digest(home)}-{attempt}" + (f"-{len(runs)}" if len(runs) >= attempt else "")
     return request_retrain(home, cause=cause, reason=reason, run_key=key, force=force, tags=tags)
 
 
@@ -74,3 +75,8 @@ def find_answer(instance: dg.DagsterInstance, home: Home, demand: str) -> Retrai
     """The run that answered a demand: one that came to its end and was no dry run."""
     runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand})
     return next((run for run in runs if run.state in ("completed", "skipped") and not run.dry_run), None)
+
+
+def _digest(home: Home) -> str:
+    """A short name of a home: equal labels in another home are another demand."""
+    return hashlib.sha256(home_tag(home).encode()).hexdigest()[:8]

@@ -113,7 +113,8 @@ def iterate_retrains(
         updated_after: only runs that changed since.
         whole: leave out runs of the implicit job that are only a part of the graph.
     """
-    filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=updated_after)
+    since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster would only drop the offset
+    filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=since)
     cursor = None
     while True:
         records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)

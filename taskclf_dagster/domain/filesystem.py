@@ -83,17 +83,18 @@ class FileSystem:
             path.rmdir()
 
     @contextmanager
-    def lock(self, path: Path, *, timeout: float = LOCK_TIMEOUT_SECONDS) -> Iterator[None]:
+    def lock(self, path: Path, *, timeout: float | None = None) -> Iterator[None]:
         """Holds an exclusive lock that ends with the process, and makes sure that it does exclude.
 
         Args:
             path: the lock file.
-            timeout: how long to wait for it [seconds].
+            timeout: how long to wait for it [seconds]; None is LOCK_TIMEOUT_SECONDS.
 
         Raises:
             RegistryBusyError: another writer holds it for too long.
             UnsafeFileSystemError: the file system has no locks, or locks that exclude nobody.
         """
+        timeout = LOCK_TIMEOUT_SECONDS if timeout is None else timeout
         try:
             lock = FileLock(path, timeout=timeout, thread_local=False, fallback_to_soft=False)
             lock.acquire()

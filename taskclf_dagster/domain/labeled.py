@@ -3,6 +3,7 @@
 Joins `windows`, `labels` and `projection`. Which of them may teach or judge a model is decided in `snapshot`.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -64,13 +65,16 @@ class LabeledWindows(Record):
     findings: list[Finding]
 
 
-def label_windows(home: Home, *, as_of: datetime, config: RetrainConfig) -> tuple[LabeledWindows, pd.DataFrame | None]:
+def label_windows(
+    home: Home, *, as_of: datetime, config: RetrainConfig, on_labels: Callable[[npt.NDArray[np.uint64]], object] = lambda _: None
+) -> tuple[LabeledWindows, pd.DataFrame | None]:
     """Reads the look-back range of a home and labels its windows; writes nothing.
 
     Args:
         home: the taskclf home.
         as_of: the end of the range; `data_lookback_days` before it is its start.
         config: look-back, schema version, weak labels, unreadable days.
+        on_labels: told the fingerprints of the label store, as it was read.
 
     Returns:
         The record, still without a path, and the frame: one row a labeled window, sorted by user and time, with the columns of
@@ -88,6 +92,7 @@ def label_windows(home: Home, *, as_of: datetime, config: RetrainConfig) -> tupl
         home, start=start, end=as_of, schema_version=config.schema_version, skip_unreadable_days=config.skip_unreadable_days
     )
     labels = read_label_spans(home, start=start, end=as_of)
+    on_labels(labels.fingerprints)
     spans = labels.spans if config.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
     findings = [*reading.findings, *labels.findings]
     frame = None

@@ -6,6 +6,8 @@ Each takes records and returns a record. What a step computes belongs to the mod
 from contextlib import suppress
 from datetime import datetime
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.bundle import load_bundle, parse_bundle
@@ -19,7 +21,7 @@ from taskclf_dagster.domain.decision_events import write_decision_events
 from taskclf_dagster.domain.evaluation import load_predictions
 from taskclf_dagster.domain.files import read_json_object
 from taskclf_dagster.domain.gates import check_candidate_gates
-from taskclf_dagster.domain.labels import forget_other_fingerprints, keep_fingerprints, read_fingerprints, watermark
+from taskclf_dagster.domain.labels import forget_other_fingerprints, keep_fingerprints
 from taskclf_dagster.domain.pointer import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.snapshot import DatasetSnapshot, holds_every_label_of, read_snapshot_rows
@@ -37,11 +39,9 @@ def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
     return f"no new labels: {seen}. Label more minutes, or launch with force to train again all the same."
 
 
-def remember_labels(home: Home, mark: str) -> None:
-    """Keeps the label store that a run read, so that changes while it decides count as changes later."""
-    fingerprints = read_fingerprints(home)
-    if watermark(fingerprints) == mark:
-        keep_fingerprints(home.decisions, fingerprints)
+def remember_labels(home: Home, fingerprints: npt.NDArray[np.uint64]) -> None:
+    """Keeps the label store as a run read it, so that changes while it decides are counted later."""
+    keep_fingerprints(home.decisions, fingerprints)
 
 
 def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: datetime) -> None:

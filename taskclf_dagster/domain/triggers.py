@@ -22,8 +22,9 @@ from taskclf_dagster.settings import RetrainConfig
 
 Cause = Literal["new_labels", "cadence", "model_age", "drift"]
 
-SLACK = timedelta(hours=1)
-"""A run takes time, so a daily tick always comes a little early: what is due within the hour counts as due."""
+SLACK = timedelta(hours=2)
+"""A run takes time, so a daily tick always comes a little early, and an hour more when the clocks go forward: what is due within this
+time counts as due."""
 
 MAX_ROWS_WEIGHED = 200_000
 """Windows and spans that are read to say beforehand what a run would end with; above, the run itself says it."""

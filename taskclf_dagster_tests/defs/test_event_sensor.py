@@ -25,8 +25,8 @@ from taskclf_dagster.domain.pipeline import remember_decision
 from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.domain.registry import rollback
 from taskclf_dagster.domain.sinks import JsonLines, Redis, UnusableSink, Webhook
+from taskclf_dagster.event_settings import EventSettings
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import EventSettings
 from taskclf_dagster_tests.models import AT, MID, OLD, a_decision, contents
 from taskclf_dagster_tests.receivers import Receiver, an_event, free_port, http_receiver, redis_server
 from taskclf_dagster_tests.registry_scenario import promoted

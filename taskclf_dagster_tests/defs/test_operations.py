@@ -1,8 +1,9 @@
-"""The jobs `rollback` and `approve`: the launch form, what becomes of the pointer, what a person sees, and what a refusal leaves."""
+"""The jobs for a person: their launch forms, what becomes of the home, what a person sees, and what a refusal leaves."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -19,8 +20,8 @@ from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.domain.snapshot import read_snapshot_rows
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents, snapshot_rows
-from taskclf_dagster_tests.registry_scenario import NEXT, judged, promoted
+from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents, snapshot_rows, write_tiny_bundle
+from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, judged, promoted, set_active
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home
 
 POINTER = dg.AssetKey("active_pointer")
@@ -51,6 +52,11 @@ class Office:
         records = self.instance.fetch_materializations(POINTER, limit=100).records
         return [record.asset_materialization for record in records if record.run_id == result.run_id and record.asset_materialization]
 
+    def output(self, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+        """The metadata of the only step's output."""
+        (event,) = [event for event in result.all_events if event.is_successful_output]
+        return _shown(event.step_output_data.metadata)
+
     def tags(self, result: dg.ExecuteInProcessResult) -> dict[str, str]:
         run = self.instance.get_run_by_id(result.run_id)
         assert run is not None
@@ -77,6 +83,12 @@ def _awaiting(home: Home, **options: object) -> PromotionDecision:
     pq.write_table(pa.Table.from_pandas(snapshot_rows(), preserve_index=False), folder / "windows.parquet")
     about: dict[str, object] = {"auto_promote": False, "as_of": AS_OF + DAY, "dataset_digest": frame_digest(read_snapshot_rows(folder))}
     return judged(home, NEXT, **{**about, **options})
+
+
+def _shown(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    """The plain values; a table is the list of its rows."""
+    tables = {name: value.records for name, value in metadata.items() if isinstance(value, dg.TableMetadataValue)}
+    return {name: [row.data for row in tables[name]] if name in tables else value.value for name, value in metadata.items()}
 
 
 def _error(result: dg.ExecuteInProcessResult) -> list[str]:
@@ -117,7 +129,9 @@ def test_rollback_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_r
     sequence = read_history(office.home).sequence
     assert shown == {"model_id": MID, "reason": "it sees meetings everywhere", "record": sequence}
     assert move.description == "it sees meetings everywhere"
-    assert office.tags(result)["taskclf/model"] == MID
+    words, tags = f"taskclf now runs {MID}: it sees meetings everywhere", office.tags(result)
+    assert office.output(result)["result"] == words
+    assert (tags["taskclf/model"], tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == (MID, "DONE", words)
 
 
 def test_rollback_a_second_time_goes_back_further_never_to_what_was_left(office: Office) -> None:
@@ -188,6 +202,7 @@ def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_ru
     shown = {name: value.value for name, value in move.metadata.items()}
     words = f"decision {decision.decision_id} was approved"
     assert shown == {"model_id": NEXT, "reason": words, "record": read_history(office.home).sequence}
+    assert office.output(result)["result"] == f"taskclf now runs {NEXT}: {words}"
     assert office.tags(result)["taskclf/model"] == NEXT
 
 
@@ -268,18 +283,142 @@ def test_only_a_decision_that_awaits_approval_can_be_approved(office: Office, op
     assert office.moves_of(result) == []
 
 
+# --- prune ----------------------------------------------------------------------------------------------------------------------------
+
+
+REJECTED = [f"2026-01-0{number}_060000_run-0009" for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def untidy(office: Office, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Office:
+    """Three rejected bundles, of which the settings keep one."""
+    for name in REJECTED:
+        write_tiny_bundle(office.home.rejected_models / name)
+    settings = tmp_path / "tidy.yaml"
+    settings.write_text("keep_rejected: 1\n", encoding="utf-8")
+    monkeypatch.setenv("TASKCLF_DAGSTER_CONFIG", str(settings))
+    return office
+
+
+def _rejected(home: Home) -> list[str]:
+    return sorted(path.name for path in home.rejected_models.iterdir())
+
+
+def test_prune_removes_what_the_settings_do_not_keep_and_says_what_why_and_how_much(untidy: Office) -> None:
+    result = untidy.launch("prune")
+    assert result.success
+    assert _rejected(untidy.home) == REJECTED[2:]
+    shown = untidy.output(result)
+    assert str(shown["result"]).startswith("2 files and folders removed, ")
+    rows = shown["removed"]
+    assert sorted(row["path"] for row in rows) == [f"artifacts/rejected_models/{name}" for name in REJECTED[:2]]
+    assert all(row["why"] and row["MiB"] is not None for row in rows)
+    assert NEW in {row["model"] for row in shown["kept_whatever_their_number"]}
+    assert untidy.damage() == []
+
+
+def test_a_dry_prune_lists_the_same_and_removes_nothing(untidy: Office) -> None:
+    before = contents(untidy.home.root)
+    result = untidy.launch("prune", dry_run=True)
+    assert contents(untidy.home.root) == before
+    shown = untidy.output(result)
+    assert str(shown["result"]).startswith("2 files and folders would go, ")
+    assert sorted(row["path"] for row in shown["removed"]) == [f"artifacts/rejected_models/{name}" for name in REJECTED[:2]]
+
+
+def test_a_prune_with_nothing_to_remove_is_green_and_says_so(office: Office) -> None:
+    result = office.launch("prune")
+    assert result.success
+    assert office.output(result)["result"] == "0 files and folders removed, 0.0 MiB"
+
+
+def test_what_came_of_a_job_is_among_the_tags_of_its_run_and_in_its_log(untidy: Office) -> None:
+    result = untidy.launch("prune")
+    words, tags = untidy.output(result)["result"], untidy.tags(result)
+    assert (tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == ("DONE", words)
+    assert tags["taskclf/home"] == str(untidy.home.root)
+    logged = [entry.user_message for entry in untidy.instance.all_logs(result.run_id)]
+    assert words in logged
+
+
+# --- verify_registry ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_registry_is_verified_green(office: Office) -> None:
+    before = contents(office.home.root)
+    result = office.launch("verify_registry")
+    assert result.success
+    assert contents(office.home.root) == before
+    shown = office.output(result)
+    assert shown["result"] == "every promise holds, 0 warnings"
+    assert shown["mended"] == "nothing"
+
+
+def test_a_damaged_registry_is_red_in_the_words_of_the_check_and_with_what_to_do(office: Office) -> None:
+    with (office.home.models / NEW / "metrics.json").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    found = [finding for finding in check_registry(office.home) if finding.severity == "damage"]
+    result = office.launch("verify_registry")
+    assert not result.success
+    assert found
+    for finding in found:
+        assert any(f"{finding.promise}: {finding.words}. {finding.fix}" in message for message in _error(result)), _error(result)
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    shown = _shown(event.step_failure_data.user_failure_data.metadata)["findings"]
+    assert [row["found"] for row in shown if row["severity"] == "damage"] == [finding.words for finding in found]
+
+
+def test_warnings_alone_leave_it_green_and_are_counted_and_listed(office: Office) -> None:
+    set_active(office.home, MID, at=LATER)
+    warnings = [finding for finding in check_registry(office.home) if finding.severity == "warning"]
+    result = office.launch("verify_registry")
+    assert office.damage() == []
+    assert result.success
+    shown = office.output(result)
+    assert warnings
+    assert shown["result"] == f"every promise holds, {len(warnings)} warnings"
+    assert [row["found"] for row in shown["findings"]] == [finding.words for finding in warnings]
+
+
+def test_with_repair_what_was_cut_off_is_mended_first_and_then_verified(office: Office) -> None:
+    cut_off(office.home, NEXT)
+    assert office.damage() != []
+    assert not office.launch("verify_registry").success
+    assert office.active() == NEW
+    result = office.launch("verify_registry", repair=True)
+    assert result.success, _error(result)
+    assert office.active() == NEXT
+    assert office.output(result)["mended"] != "nothing"
+    assert office.damage() == []
+
+
+def test_without_repair_nothing_is_mended(office: Office) -> None:
+    cut_off(office.home, NEXT)
+    before = contents(office.home.root)
+    office.launch("verify_registry")
+    assert contents(office.home.root) == before
+
+
 # --- The launch forms -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def jobs() -> dict[str, dg.JobDefinition]:
     definitions = build_definitions()
-    return {name: definitions.resolve_job_def(name) for name in ("rollback", "approve")}
+    return {name: definitions.resolve_job_def(name) for name in ("rollback", "approve", "prune", "verify_registry")}
 
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("rollback", {"reason": "because"}), ("rollback", {"to": OLD, "reason": "because"}), ("approve", {"decision_id": "d-1"})],
+    [
+        ("rollback", {"reason": "because"}),
+        ("rollback", {"to": OLD, "reason": "because"}),
+        ("approve", {"decision_id": "d-1"}),
+        ("prune", {}),
+        ("prune", {"dry_run": True}),
+        ("verify_registry", {}),
+        ("verify_registry", {"repair": True}),
+    ],
 )
 def test_a_right_form_is_flat(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object]) -> None:
     dg.validate_run_config(jobs[name], form)
@@ -296,6 +435,9 @@ def test_a_right_form_is_flat(jobs: dict[str, dg.JobDefinition], name: str, form
         ("approve", {}),
         ("approve", {"decision_id": 7}),
         ("approve", {"decision_id": "d-1", "force": True}),
+        ("prune", {"dry_run": "yes"}),
+        ("prune", {"keep": 3}),
+        ("verify_registry", {"repair": 1}),
     ],
 )
 def test_a_wrong_form_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object]) -> None:
@@ -312,9 +454,9 @@ def test_an_empty_field_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], 
     assert field in str(caught.value.__cause__)
 
 
-@pytest.mark.parametrize("name", ["rollback", "approve"])
-def test_each_job_runs_in_one_process_in_the_pool_of_the_retrains_and_explains_itself(jobs: dict[str, dg.JobDefinition], name: str) -> None:
+@pytest.mark.parametrize("name", ["rollback", "approve", "prune", "verify_registry"])
+def test_each_job_runs_in_one_process_waits_for_no_retrain_and_explains_itself(jobs: dict[str, dg.JobDefinition], name: str) -> None:
     job = jobs[name]
     assert job.executor_def.name == "in_process"
-    assert {node.definition.pool for node in job.graph.nodes} == {"retrain"}
+    assert {node.definition.pool for node in job.graph.nodes} == {"registry"}
     assert len(job.description or "") > 40

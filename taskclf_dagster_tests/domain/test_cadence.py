@@ -1,19 +1,22 @@
 """Cadence: due at the border and after it, never stopped by a wrong date or a damaged file."""
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from taskclf_dagster.domain.cadence import (
+    Due,
     LastDecided,
     check_calibrator_update_due,
+    check_model_age,
     check_retrain_due,
     read_last_decided,
     write_last_decided,
 )
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import MID, point_at, write_tiny_bundle
 from taskclf_dagster_tests.scenario import at, make_home
 
 DECIDED = at("06:00")
@@ -104,6 +107,101 @@ def test_times_of_different_zones_are_compared_as_times() -> None:
     elsewhere = last(datetime.fromisoformat("2026-01-05T15:00:00+09:00"))
     assert check_retrain_due(elsewhere, now=DECIDED + WEEK, cadence_days=7).due
     assert not check_retrain_due(elsewhere, now=DECIDED + WEEK - MICROSECOND, cadence_days=7).due
+
+
+def test_what_is_due_within_the_slack_counts_as_due() -> None:
+    border = DECIDED + WEEK - timedelta(hours=2)
+    assert check_retrain_due(last(), now=border, cadence_days=7, slack=timedelta(hours=2)).due
+    assert not check_retrain_due(last(), now=border - MICROSECOND, cadence_days=7, slack=timedelta(hours=2)).due
+
+
+# --- Age of the model -----------------------------------------------------------------------------------------------------------------
+
+
+NOW = at("06:00", day=60)
+DAY = timedelta(days=1)
+
+
+def running(home: Home, created_at: object) -> Home:
+    write_tiny_bundle(home.models / MID, metadata={"created_at": created_at})
+    point_at(home, MID)
+    return home
+
+
+def age(home: Home, decided: LastDecided | None = None, *, now: datetime = NOW) -> Due | None:
+    return check_model_age(home, decided, now=now, max_days=30, cadence_days=7)
+
+
+@pytest.mark.parametrize(
+    ("days", "due"), [(30 * DAY, True), (30 * DAY - MICROSECOND, False), (29 * DAY, False), (400 * DAY, True), (timedelta(0), False)]
+)
+def test_a_model_is_too_old_from_the_border_on(home: Home, days: timedelta, due: bool) -> None:
+    found = age(running(home, (NOW - days).isoformat()))
+    assert found is not None
+    assert (found.due, found.due_at) == (due, NOW - days + 30 * DAY)
+
+
+def test_without_a_model_or_without_its_date_nothing_is_said_about_its_age(home: Home) -> None:
+    assert age(home) is None
+    assert age(running(home, None)) is None
+
+
+def test_a_model_that_cannot_be_read_says_nothing_about_its_age(home: Home) -> None:
+    running(home, (NOW - 90 * DAY).isoformat())
+    (home.models / MID / "metadata.json").write_text("{", encoding="utf-8")
+    assert age(home) is None
+
+
+@pytest.mark.parametrize("offset", ["", "Z", "+00:00"])
+def test_a_creation_time_without_an_offset_is_utc(home: Home, offset: str) -> None:
+    found = age(running(home, (NOW - 29 * DAY).replace(tzinfo=None).isoformat() + offset))
+    assert found is not None
+    assert found.due_at == NOW + DAY
+
+
+def test_a_creation_time_of_a_zone_with_odd_minutes_is_compared_as_a_time(home: Home) -> None:
+    kathmandu = timezone(timedelta(hours=5, minutes=45))
+    found = age(running(home, (NOW - 30 * DAY).astimezone(kathmandu).isoformat()))
+    assert found is not None
+    assert (found.due, found.due_at) == (True, NOW)
+
+
+@pytest.mark.parametrize("created", [NOW + timedelta(minutes=1), datetime(2099, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
+def test_a_model_of_the_future_counts_as_too_old_and_the_words_say_so(home: Home, created: datetime) -> None:
+    found = age(running(home, created.isoformat()))
+    assert found is not None
+    assert found.due
+    assert f"it was trained in the future ({created:%Y-%m-%d %H:%M} UTC)" in found.reason
+
+
+def test_a_model_of_the_future_is_not_replaced_at_every_tick_when_its_challenger_was_rejected(home: Home) -> None:
+    running(home, "2099-01-01T00:00:00+00:00")
+    tried = last(NOW - DAY, trained_at=NOW - DAY)
+    assert [age(home, tried, now=NOW + days * DAY).due for days in range(7)] == [False] * 6 + [True]  # type: ignore[union-attr]
+
+
+def test_a_challenger_that_was_not_promoted_puts_it_off_by_one_cadence(home: Home) -> None:
+    running(home, (NOW - 90 * DAY).isoformat())
+    found = age(home, last(NOW - 2 * DAY, trained_at=NOW - 2 * DAY))
+    assert found is not None
+    assert (found.due, found.due_at) == (False, NOW + 5 * DAY)
+    assert found.reason == (
+        "what taskclf runs is not too old before 2026-03-11 06:00 UTC: it was trained 90.0 days ago, max_days_since_training is 30; "
+        "another challenger was trained 2.0 days ago, cadence is 7 days"
+    )
+
+
+def test_a_skip_does_not_put_it_off(home: Home) -> None:
+    running(home, (NOW - 90 * DAY).isoformat())
+    skipped = last(NOW - DAY, outcome="SKIP", trained_at=NOW - 40 * DAY)
+    assert [found.due for found in (age(home, skipped), age(home, last(NOW - DAY))) if found] == [True, True]
+
+
+def test_a_challenger_of_the_future_does_not_put_it_off(home: Home) -> None:
+    running(home, (NOW - 90 * DAY).isoformat())
+    found = age(home, last(NOW + DAY, trained_at=NOW + DAY))
+    assert found is not None
+    assert found.due
 
 
 # --- What was decided last --------------------------------------------------------------------------------------------------------

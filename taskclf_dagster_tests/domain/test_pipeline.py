@@ -3,7 +3,8 @@
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ from taskclf_dagster.domain.cadence import LAST_DECIDED, read_last_decided
 from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.comparison import derive_seed
 from taskclf_dagster.domain.decision import PromotionDecision, list_decisions, read_decision, verify_decision
+from taskclf_dagster.domain.drift_request import find_drift_request
 from taskclf_dagster.domain.evaluation import Predictions, save_predictions
-from taskclf_dagster.domain.files import canonical_json
+from taskclf_dagster.domain.files import canonical_json, write_json
 from taskclf_dagster.domain.gates import RegressionResult, Status
 from taskclf_dagster.domain.hashing import frame_digest
+from taskclf_dagster.domain.label_arrival import watch_labels, why_not_arrived
 from taskclf_dagster.domain.labeled import LabeledWindows, label_windows
-from taskclf_dagster.domain.pipeline import find_skip_reason, make_decision, remember_decision, remember_skip
+from taskclf_dagster.domain.pipeline import find_skip_reason, make_decision, remember_decision, remember_labels, remember_skip
 from taskclf_dagster.domain.pointer import pointer_sequence, pointer_state
 from taskclf_dagster.domain.promotion import promote
 from taskclf_dagster.domain.registry import rollback
@@ -83,7 +86,7 @@ GOLD = 2 * 6 * LEARNABLE_DAY_WINDOWS - 20
 def _snapshot(
     home: Home, config: RetrainConfig = CONFIG, *, as_of: datetime = AS_OF, holdout: float = 0.0
 ) -> tuple[DatasetSnapshot, LabeledWindows]:
-    labeled, frame = label_windows(home, as_of=as_of, config=config)
+    labeled, frame = label_windows(home, as_of=as_of, config=config, on_labels=partial(remember_labels, home))
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=config, holdout_fraction=holdout)
     save_snapshot(home, snapshot, rows)
@@ -204,13 +207,62 @@ def test_a_dry_run_is_not_remembered(decided: Home) -> None:
     assert (decided.decisions / LAST_DECIDED).read_bytes() == before
 
 
-def test_labels_that_changed_while_the_run_was_deciding_stay_new(decided: Home) -> None:
-    decision = _Decide(decided, snapshot=_snapshot(decided)[0]).make()
+def _add_spans(home: Home, n: int) -> None:
     late = AS_OF + timedelta(hours=9)
-    added = [span(late + 2 * i * MINUTE, late + (2 * i + 1) * MINUTE, "Build", user="user-0") for i in range(5)]
-    write_labels(decided, [*pq.read_table(decided.labels).to_pylist(), *added])
+    added = [span(late + 2 * i * MINUTE, late + (2 * i + 1) * MINUTE, "Build", user="user-0") for i in range(n)]
+    write_labels(home, [*pq.read_table(home.labels).to_pylist(), *added])
+
+
+def _changed(home: Home) -> int:
+    return assess_trigger(home, config=CONFIG, now=NOON).changed_spans
+
+
+def test_labels_that_changed_while_the_run_was_deciding_stay_new_and_are_counted_exactly(decided: Home) -> None:
+    decision = _Decide(decided, snapshot=_snapshot(decided)[0]).make()
+    _add_spans(decided, 5)
     remember_decision(decided, decision, run_id="run-2", at=NOON)
-    assert assess_trigger(decided, config=CONFIG, now=NOON, heeding=("new_labels",)).launch
+    assert _changed(decided) == 5
+
+
+def test_labels_that_changed_while_the_windows_were_read_are_counted_exactly(decided: Home) -> None:
+    def remember_and_label_more(fingerprints: np.ndarray) -> None:
+        _add_spans(decided, 3)
+        remember_labels(decided, fingerprints)
+
+    labeled, frame = label_windows(decided, as_of=AS_OF, config=CONFIG, on_labels=remember_and_label_more)
+    assert frame is not None
+    snapshot = build_snapshot(decided, labeled, frame, config=CONFIG)[0]
+    remember_decision(decided, _Decide(decided, snapshot=snapshot).make(), run_id="run-2", at=NOON)
+    assert _changed(decided) == 3
+
+
+def test_what_an_undecided_run_read_replaces_nothing_and_a_decision_forgets_all_but_its_own(decided: Home) -> None:
+    (before,) = decided.decisions.glob("labels_*.npy")
+    _add_spans(decided, 5)
+    snapshot = _snapshot(decided)[0]
+    assert len(list(decided.decisions.glob("labels_*.npy"))) == 2
+    assert _changed(decided) == 5
+    remember_decision(decided, _Decide(decided, snapshot=snapshot).make(), run_id="run-2", at=NOON)
+    assert [path.name for path in decided.decisions.glob("labels_*.npy")] == [f"labels_{snapshot.label_watermark}.npy"]
+    assert not before.exists()
+    assert _changed(decided) == 0
+
+
+def test_a_skip_forgets_what_other_runs_read_and_keeps_when_a_challenger_was_trained_last(decided: Home) -> None:
+    _add_spans(decided, 5)
+    snapshot = _snapshot(decided)[0]
+    remember_skip(decided, snapshot, run_id="run-2", at=NOON + DAY)
+    assert [path.name for path in decided.decisions.glob("labels_*.npy")] == [f"labels_{snapshot.label_watermark}.npy"]
+    last = read_last_decided(decided)
+    assert last is not None
+    assert (last.trained_at, last.decided_at) == (NOON, NOON + DAY)
+
+
+def test_a_dry_run_leaves_the_labels_it_read_as_new_as_they_were(decided: Home) -> None:
+    _add_spans(decided, 5)
+    decision = _Decide(decided, snapshot=_snapshot(decided)[0], dry_run=True).make()
+    remember_decision(decided, decision, run_id="run-2", at=NOON)
+    assert _changed(decided) == 5
 
 
 # --- The decision -----------------------------------------------------------------------------------------------------------------
@@ -940,15 +992,35 @@ def _launch(days_ago: float) -> Callable[[World, RetrainConfig], object]:
 def _launch_on_new_spans(n: int) -> Callable[[World, RetrainConfig], object]:
     def outcome(world: World, config: RetrainConfig) -> object:
         _decided_days_ago(world, 1)
-        spans = pq.read_table(world.home.labels).to_pylist()
-        late = AS_OF + timedelta(hours=9)
-        added = [span(late + 2 * i * MINUTE, late + (2 * i + 1) * MINUTE, "Build", user="user-0") for i in range(n)]
-        write_labels(world.home, [*spans, *added])
+        before = world.home.labels.read_bytes()
+        _add_spans(world.home, n)
         trigger = assess_trigger(world.home, config=config, now=NOON)
-        write_labels(world.home, spans)
+        world.home.labels.write_bytes(before)
         return trigger.launch
 
     return outcome
+
+
+def _arrived(quiet_minutes: int) -> Callable[[World, RetrainConfig], object]:
+    """Whether labels count as arrived whose store changed that long ago."""
+
+    def outcome(world: World, config: RetrainConfig) -> object:
+        changed_at = datetime.fromtimestamp(world.home.labels.stat().st_mtime, UTC)
+        now = changed_at + timedelta(minutes=quiet_minutes)
+        return why_not_arrived(watch_labels(world.home, None, None, now=now), config=config, now=now) is None
+
+    return outcome
+
+
+def _forced_at_the_age_of(days: int) -> Callable[[World, RetrainConfig], object]:
+    return lambda world, config: assess_trigger(world.registry, config=config, now=AS_OF + days * DAY).force
+
+
+def _asks_for_a_retrain(world: World, config: RetrainConfig) -> object:
+    """A drift report that only warns."""
+    severity = config.drift_trigger
+    write_json(world.bench.drift_report, {"alerts": [{"trigger": "feature_ks", "severity": "warning"}], "any_critical": False})
+    return severity != "never" and find_drift_request(world.bench, severity=severity, now=NOON) is not None
 
 
 def _rejects(world: World, config: RetrainConfig) -> object:
@@ -965,6 +1037,9 @@ EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     # key: (a value, what follows from it, another value, what follows from that, how)
     "global_retrain_cadence_days": (7, False, 3, True, _launch(days_ago=5)),
     "min_new_labels": (3, False, 2, True, _launch_on_new_spans(2)),
+    "label_quiet_minutes": (30, False, 20, True, _arrived(quiet_minutes=25)),
+    "max_days_since_training": (41, False, 40, True, _forced_at_the_age_of(40)),
+    "drift_trigger": ("critical", False, "warning", True, _asks_for_a_retrain),
     "data_lookback_days": (30, 60, 9, 30, lambda world, config: _labeled(world.aging, config).gold),
     "schema_version": ("v1", 60, "v3", 0, lambda world, config: _labeled(world.aging, config).gold),
     "skip_unreadable_days": (False, "error", True, ["2026-02-02"], _unreadable_days),
@@ -1010,8 +1085,12 @@ DIFFERENT: dict[str, tuple[object, object, Outcome]] = {
 }
 ELSEWHERE = {
     "calibrator_update_cadence_days": "test_cli.py",
+    "enabled": "defs/test_sensors.py",
+    "max_attempts": "defs/test_sensors.py",
+    "timeout_minutes": "defs/test_guard.py",
     "schedule.cron": "test_definitions.py",
     "schedule.timezone": "test_definitions.py",
+    "schedule.verify_cron": "test_definitions.py",
     "events.sinks": "defs/test_event_sensor.py",
     "advice.max_flap_rate": "defs/test_checks.py",
     "advice.max_flap_rate_smoothed": "defs/test_checks.py",

@@ -3,6 +3,7 @@
 Violations of the data contract turn their blocking checks red here, because what follows would be meaningless.
 """
 
+from functools import partial
 from typing import get_args
 
 import dagster as dg
@@ -50,11 +51,10 @@ def labeled_windows(
     Reads taskclf's feature partitions and label store, checks them against the data contract, and gives each window the label of the one
     span that covers it. Columns starting with `raw_` are never read. Findings are listed with file, column, row, value, bound and fix.
     """
-    config = run_settings.load_config()
-    record, frame = label_windows(home.open(), as_of=run_settings.resolve_as_of(clock), config=config)
+    place, config, as_of = home.open(), run_settings.load_config(), run_settings.resolve_as_of(clock)
+    record, frame = label_windows(place, as_of=as_of, config=config, on_labels=partial(remember_labels, place))
     if frame is not None:
-        record = save_labeled_windows(home.open(), record, frame)
-        remember_labels(home.open(), record.label_watermark)
+        record = save_labeled_windows(place, record, frame)
     context.log.info(f"{record.gold + record.weak} of {record.windows} windows of {record.home} are labelled")
     return materialized(record, metadata=_describe_windows(record), check_results=_data_checks(record))
 
