@@ -282,4 +282,6 @@ def test_models_of_the_original_are_left_as_they_were_and_so_is_everything_else(
         "predictions",
         "decisions",
         "records",
+        "outbox",
+        ".retrain.lock",
     }

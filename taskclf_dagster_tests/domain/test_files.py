@@ -154,7 +154,7 @@ def test_bytes_are_durable_before_they_get_their_name_and_the_name_after(tmp_pat
     with use_file_system(recording):
         write_json(tmp_path / "active.json", {"a": 1})
     (_, temporary), *_ = recording.calls
-    assert re.fullmatch(r"\.active\.json\.[0-9a-f]{32}\.tmp", temporary)
+    assert re.fullmatch(r"\.active\.json\.\d+-[0-9a-f]{32}\.tmp", temporary)
     assert recording.calls == [
         ("create", temporary),
         ("sync_file", temporary),

@@ -17,7 +17,7 @@ from taskclf_dagster_tests.faults.injection import Tree
 MAX_COMBINATIONS = 100_000
 """More than that at one point of a recording is an error of the test: nothing is left out in silence."""
 
-_TEMPORARY = re.compile(r"(.*\.)[0-9a-f]{32}(\.tmp)$")
+_TEMPORARY = re.compile(r"(.*\.)\d+-[0-9a-f]{32}(\.tmp)$")
 
 
 class TooManyStatesError(Exception):
