@@ -120,6 +120,13 @@ class UnsafeFileSystemError(TaskclfDagsterError):
         )
 
 
+class RunEndedError(TaskclfDagsterError):
+    """A run that is over for Dagster wanted to move the pointer; nothing was changed."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"Run {run_id} is {status} already, so nothing was moved. Launch a new retrain.")
+
+
 class RegistryRefusedError(TaskclfDagsterError):
     """The registry was asked for a change that it must not make; nothing was changed."""
 

@@ -29,10 +29,11 @@ from taskclf_dagster.defs.retrain_runs import (
     find_under_way,
     home_tag,
     iterate_retrains,
+    iterate_unfinished,
 )
 from taskclf_dagster.domain.attempts import retry_due_at
 from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.failures import PASSING, Kind
+from taskclf_dagster.domain.failures import PASSING
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
@@ -68,7 +69,7 @@ def failed_runs(
 
 
 def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
-    """Reports retrains as failed whose process on this machine has ended without a word, as after a power cut.
+    """Reports runs as failed whose process on this machine has ended without a word, as after a power cut; the registry's jobs, too.
 
     So is one that ran without ever saying which process it has. A run that a person canceled meanwhile is reported as canceled.
 
@@ -76,7 +77,7 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) ->
         Their ids.
     """
     ended = []
-    for found in iterate_retrains(instance, home, statuses=UNFINISHED, whole=False):
+    for found in iterate_unfinished(instance, home):
         worker = _find_worker(instance, found.run)
         if not (_never_began(found, now) if worker is None else is_worker_gone(worker)):
             continue
@@ -98,25 +99,36 @@ def tell_reasons(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> 
 
 
 def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
-    """A run that repeats the newest passing failure, or why there is none now, in words."""
-    runs = iterate_retrains(instance, home, updated_after=now - LOOK_BACK)
-    ended = [(run.finished, run) for run in runs if run.finished is not None and run.finished > now - LOOK_BACK]
-    newest = max(((at, run) for at, run in ended if run.state == "failed"), key=lambda pair: pair[0], default=None)
-    if newest is None:
-        return "no retrain failed in the last 24 hours"
-    failed_at, failed = newest
+    """A run that repeats a passing failure of the last 24 hours, or why there is none now, in words: those of the newest failure."""
+    runs = list(iterate_retrains(instance, home, updated_after=now - LOOK_BACK))
+    failed = [(run.finished, run) for run in runs if run.state == "failed" and run.finished is not None and run.finished > now - LOOK_BACK]
+    newest_first = sorted(failed, key=lambda pair: pair[0], reverse=True)
+    answers = [_find_retry_of(instance, home, run, at, runs, now=now) for at, run in newest_first]
+    request = next((answer for answer in answers if isinstance(answer, dg.RunRequest)), None)
+    return request or next(iter(answers), "no retrain failed in the last 24 hours")
+
+
+def _find_retry_of(
+    instance: dg.DagsterInstance, home: Home, failed: RetrainRun, at: datetime, runs: list[RetrainRun], *, now: datetime
+) -> dg.RunRequest | str:
     if failed.run.status == dg.DagsterRunStatus.CANCELED:
         return f"run {failed.run_id} was canceled by a person; not tried again"
     failure = explain_failure(instance, failed)
     what = f"run {failed.run_id} failed ({failure.kind}): {failure.words}"
-    if not _is_passing(failed, failure.kind):
+    if failure.kind not in PASSING:
         return f"{what}; not tried again: the same would happen"
+    if failure.kind == "interrupted" and failed.tags.get(CAUSE_TAG) == COMMAND_LINE:
+        return f"{what}; not tried again: whoever typed the command interrupted it"
+    if failed.form is None:
+        return f"{what}; not tried again: it was told more than the launch form of the job {RETRAIN} can say"
     last = read_last_decided(home)
-    decided = last is not None and (last.decided_at > failed_at or last.run_id == failed.run_id)
-    if decided or any(at > failed_at for at, _ in ended):
-        return f"{what}; a decision was made, or another retrain has ended, since"
-    retries = int(failed.tags.get(RETRY_TAG, "0"))
-    due_at = retry_due_at(failed_at, retries=retries)
+    if last is not None and (last.decided_at > at or last.run_id == failed.run_id):
+        return f"{what}; a retrain came to a decision since"
+    retries, root = int(failed.tags.get(RETRY_TAG, "0")), failed.tags.get(RETRY_OF_TAG, failed.run_id)
+    again = next((run for run in runs if (run.tags.get(RETRY_OF_TAG), run.tags.get(RETRY_TAG)) == (root, str(retries + 1))), None)
+    if again is not None:
+        return f"{what}; tried again as run {again.run_id}"
+    due_at = retry_due_at(at, retries=retries)
     if due_at is None:
         return f"{what}; tried again {retries} times, which is enough"
     if now < due_at:
@@ -124,7 +136,7 @@ def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg
     under_way = find_under_way(instance, home)
     if under_way is not None:
         return f"{what}; {describe_under_way(under_way)}"
-    return _request_retry(home, failed, retries + 1)
+    return _request_retry(home, failed, failed.form, root, retries + 1)
 
 
 def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
@@ -142,17 +154,11 @@ def _never_began(run: RetrainRun, now: datetime) -> bool:
     return not waits and WORKER_TAG not in run.tags and now - (run.started or run.created) > BEGIN_WITHIN
 
 
-def _is_passing(run: RetrainRun, kind: Kind) -> bool:
-    return kind in PASSING and not (kind == "interrupted" and run.tags.get(CAUSE_TAG) == COMMAND_LINE)
-
-
-def _request_retry(home: Home, failed: RetrainRun, number: int) -> dg.RunRequest:
-    root = failed.tags.get(RETRY_OF_TAG, failed.run_id)
+def _request_retry(home: Home, failed: RetrainRun, form: dict[str, object], root: str, number: int) -> dg.RunRequest:
     carried = {name: failed.tags[name] for name in CARRIED if name in failed.tags}
-    mapped = failed.run.job_name == RETRAIN
     return dg.RunRequest(
         job_name=RETRAIN,
         run_key=f"retry-{root}-{number}",
-        run_config=dict(failed.run.run_config) if mapped else {},
+        run_config=form,
         tags={**carried, HOME_TAG: home_tag(home), EXCLUSIVE_TAG: RETRAIN, RETRY_OF_TAG: root, RETRY_TAG: str(number)},
     )

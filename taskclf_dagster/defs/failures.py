@@ -45,7 +45,7 @@ def describe_failure(events: Iterable[dg.DagsterEvent]) -> str:
         return _innermost(error)
     reported = _find_reported(told)
     deaths = [message for message in reported if KILLED.search(message)]
-    return (deaths or reported or [NOTHING_SAID])[-1]
+    return deaths[-1].partition(". ")[0] if deaths else (reported or [NOTHING_SAID])[-1]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,11 @@ def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
     error = next((found for found in map(_error_of, events) if found is not None), None)
     kind = classify_failure(list(_walk(error)), message=" ".join(_find_reported(events)), ended_as=run.tags.get(FAILURE_TAG))
     words = " ".join(describe_failure(events).split())
-    return Failure(kind, f"{TOOK_TOO_LONG} ({words})" if kind == TIMEOUT else words)
+    if kind == TIMEOUT:
+        return Failure(kind, f"{TOOK_TOO_LONG} ({words})")
+    if run.run.status == dg.DagsterRunStatus.CANCELED:
+        return Failure(kind, "it was canceled by a person")
+    return Failure(kind, "it was interrupted before it came to an end" if kind == "interrupted" else words)
 
 
 def _find_reported(events: Iterable[dg.DagsterEvent]) -> list[str]:

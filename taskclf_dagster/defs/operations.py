@@ -9,20 +9,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import psutil
 from pydantic import Field
 
 from taskclf_dagster.defs.metadata import Cell, table
+from taskclf_dagster.defs.processes import describe_worker
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import HOME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, home_tag
+from taskclf_dagster.defs.retrain_runs import HOME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.pointer import ActivePointer
 from taskclf_dagster.domain.promotion import approve
 from taskclf_dagster.domain.registry import repair, rollback
 from taskclf_dagster.domain.retention import plan_prune, prune
+from taskclf_dagster.domain.triggers import require_home
 from taskclf_dagster.home import Home
 
 REGISTRY_POOL = "registry"
 MEBIBYTE = 1024 * 1024
+LIMITS = {"dagster/max_runtime": "600"}
+"""These jobs take seconds; ten minutes [s] are for one that waits for the lock of a large home."""
 
 
 class RollbackParams(dg.Config):
@@ -54,14 +59,14 @@ class VerifyParams(dg.Config):
 
 @dg.op(pool=REGISTRY_POOL, name="roll_back")
 def _roll_back(context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, clock: ClockResource) -> None:
-    place = home.open()
+    place = _begin(context, home)
     pointer = rollback(place, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id)
     _report_move(context, place, pointer, config.reason)
 
 
 @dg.op(pool=REGISTRY_POOL, name="approve_decision")
 def _approve(context: dg.OpExecutionContext, config: ApproveParams, home: HomeResource, clock: ClockResource) -> None:
-    place = home.open()
+    place = _begin(context, home)
     pointer = approve(place, config.decision_id, at=clock.now(), run_id=context.run.run_id)
     _report_move(context, place, pointer, f"decision {config.decision_id} was approved")
 
@@ -70,7 +75,7 @@ def _approve(context: dg.OpExecutionContext, config: ApproveParams, home: HomeRe
 def _prune(
     context: dg.OpExecutionContext, config: PruneParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
-    place, settings = home.open(), run_settings.load_config()
+    place, settings = _begin(context, home), run_settings.load_config()
     act = plan_prune if config.dry_run else prune
     plan = act(place, keep_versions=settings.keep_versions, keep_rejected=settings.keep_rejected, at=clock.now())
     verb = "would go" if config.dry_run else "removed"
@@ -84,7 +89,7 @@ def _prune(
 
 @dg.op(pool=REGISTRY_POOL, name="check_every_promise")
 def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, clock: ClockResource) -> None:
-    place = home.open()
+    place = _begin(context, home)
     done = repair(place, at=clock.now()).done if config.repair else []
     findings = check_registry(place)
     damage = [finding for finding in findings if finding.severity == "damage"]
@@ -120,6 +125,7 @@ def _verify_form(val: VerifyParams) -> dg.RunConfig:
     name="rollback",
     config=_rollback_form,
     executor_def=dg.in_process_executor,
+    tags=LIMITS,
     description="Goes back to an earlier model at once, without training, and blocks the one it leaves.",
 )
 def rollback_job() -> None:
@@ -131,6 +137,7 @@ def rollback_job() -> None:
     name="approve",
     config=_approve_form,
     executor_def=dg.in_process_executor,
+    tags=LIMITS,
     description="Promotes the challenger of a decision that awaits approval; refused if anything it judged has changed since.",
 )
 def approve_job() -> None:
@@ -142,6 +149,7 @@ def approve_job() -> None:
     name="prune",
     config=_prune_form,
     executor_def=dg.in_process_executor,
+    tags=LIMITS,
     description="Removes bundles beyond keep_versions and keep_rejected, and what only they needed; never what may still be needed.",
 )
 def prune_job() -> None:
@@ -153,11 +161,24 @@ def prune_job() -> None:
     name="verify_registry",
     config=_verify_form,
     executor_def=dg.in_process_executor,
+    tags=LIMITS,
     description="Checks every promise of the registry, every bundle and every receipt; the run is red if one does not hold.",
 )
 def verify_registry_job() -> None:
     """Checks the registry."""
     _verify()
+
+
+def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
+    """The home, which must be there; the run says which process it has, so that it blocks nothing should that die.
+
+    Raises:
+        HomeNotFoundError: there is no such home.
+    """
+    place = home.open()
+    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(place), WORKER_TAG: describe_worker(psutil.Process())})
+    require_home(place)
+    return place
 
 
 def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePointer, reason: str) -> None:
@@ -172,7 +193,7 @@ def _report(context: dg.OpExecutionContext, home: Home, words: str, metadata: Ma
     """Says what came of it where a person looks: in the log, on the output, and among the run's tags."""
     context.log.info(words)
     context.add_output_metadata({"result": words, "home": home.display_name, **metadata})
-    tags = {HOME_TAG: home_tag(home), OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: words}
+    tags = {OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: words}
     context.instance.add_run_tags(context.run.run_id, tags)
 
 

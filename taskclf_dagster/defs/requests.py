@@ -22,7 +22,7 @@ from taskclf_dagster.defs.retrain_runs import (
     home_tag,
     iterate_retrains,
 )
-from taskclf_dagster.domain.attempts import why_not_tried_again
+from taskclf_dagster.domain.attempts import NEXT_DAY, why_not_tried_again
 from taskclf_dagster.domain.triggers import Cause
 from taskclf_dagster.home import Home
 
@@ -69,6 +69,14 @@ def request_for_demand(
     # A run that was canceled, or whose decision could not be kept, has used its key without an answer.
     key = f"{demand}-{_digest(home)}-{attempt}" + (f"-{len(runs)}" if len(runs) >= attempt else "")
     return request_retrain(home, cause=cause, reason=reason, run_key=key, force=force, tags=tags)
+
+
+def find_last_failure(instance: dg.DagsterInstance, home: Home, *, demand: str, now: datetime) -> datetime | None:
+    """When the last run for a demand failed, if that was within a day; None if it did not, or a later one came to its end."""
+    runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand}, updated_after=now - NEXT_DAY)
+    ended = [(run.finished, run.state) for run in runs if run.finished is not None]
+    at, state = max(ended, default=(None, None))
+    return at if state == "failed" else None
 
 
 def find_answer(instance: dg.DagsterInstance, home: Home, demand: str) -> RetrainRun | None:

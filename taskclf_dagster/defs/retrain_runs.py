@@ -7,13 +7,14 @@ Reads the instance's storage; nothing is launched or decided here. A retrain is 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
 from taskclf_dagster.home import Home
 
 RETRAIN = "retrain"
+REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
 IMPLICIT_JOB = "__ASSET_JOB"
 WHOLE_GRAPH = frozenset({"labeled_windows", "promotion_decision"})
 """A run of the implicit job that has these is a retrain, whatever else it has."""
@@ -89,9 +90,20 @@ class RetrainRun:
         return "skipped" if self.tags.get(OUTCOME_TAG) == "SKIP" else "completed"
 
     @property
+    def form(self) -> dict[str, Any] | None:
+        """The launch form of the job `retrain` that says what this run was told; None where it was told more than a form can say."""
+        told: Mapping[str, Any] = self.run.run_config
+        if self.run.job_name == RETRAIN:
+            return dict(told)
+        resources = told.get("resources", {})
+        if set(told) - {"resources"} or set(resources) - {"run_settings"}:
+            return None
+        return dict(resources.get("run_settings", {}).get("config", {}))
+
+    @property
     def dry_run(self) -> bool:
         """Whether it was told to move nothing."""
-        return bool(self.run.run_config.get("dry_run")) if isinstance(self.run.run_config, Mapping) else False
+        return (self.form or {}).get("dry_run") is True
 
 
 def iterate_retrains(
@@ -113,6 +125,26 @@ def iterate_retrains(
         updated_after: only runs that changed since.
         whole: leave out runs of the implicit job that are only a part of the graph.
     """
+    for run in _iterate_runs(instance, home, statuses=statuses, tags=tags, updated_after=updated_after):
+        if _is_retrain(run.run, whole=whole):
+            yield run
+
+
+def iterate_unfinished(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
+    """Every run about a home that has not ended: retrains, parts of the graph, and the jobs of the registry."""
+    for run in _iterate_runs(instance, home, statuses=UNFINISHED):
+        if run.run.job_name in REGISTRY_JOBS or _is_retrain(run.run, whole=False):
+            yield run
+
+
+def _iterate_runs(
+    instance: dg.DagsterInstance,
+    home: Home,
+    *,
+    statuses: tuple[dg.DagsterRunStatus, ...] | None = None,
+    tags: Mapping[str, str] | None = None,
+    updated_after: datetime | None = None,
+) -> Iterator[RetrainRun]:
     since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster would only drop the offset
     filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=since)
     cursor = None
@@ -120,7 +152,7 @@ def iterate_retrains(
         records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
         for record in records:
             run = record.dagster_run
-            if _is_retrain(run, whole=whole) and run.tags.get(HOME_TAG, home_tag(home)) == home_tag(home):
+            if run.tags.get(HOME_TAG, home_tag(home)) == home_tag(home):
                 yield RetrainRun(run, _aware(record.create_timestamp), _moment(record.start_time), _moment(record.end_time))
         if len(records) < _PAGE:
             return

@@ -6,10 +6,11 @@ When a retrain is due is decided in `domain/triggers.py`.
 import dagster as dg
 from tzlocal import get_localzone_name
 
-from taskclf_dagster.defs.requests import DISABLED, request_retrain
+from taskclf_dagster.defs.requests import DISABLED, find_last_failure, request_retrain
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import RETRAIN, describe_under_way, find_under_way
-from taskclf_dagster.domain.triggers import assess_trigger
+from taskclf_dagster.defs.retrain_runs import DEMAND_TAG, RETRAIN, describe_under_way, find_under_way
+from taskclf_dagster.domain.attempts import why_not_another_day
+from taskclf_dagster.domain.triggers import SLACK, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.settings import RetrainConfig, ScheduleSettings
 
@@ -44,13 +45,18 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
             if under_way is not None:
                 return dg.SkipReason(describe_under_way(under_way))
             trigger = assess_trigger(place, config=settings, now=clock.now())
+            failed_at = find_last_failure(context.instance, place, demand=DAILY, now=clock.now())
         except (TaskclfDagsterError, OSError) as error:
             return dg.SkipReason(str(error))
         if trigger.cause is None or not trigger.launch:
             return dg.SkipReason(trigger.reason)
+        too_soon = why_not_another_day(failed_at, now=clock.now() + SLACK)
+        if too_soon is not None:
+            return dg.SkipReason(f"{trigger.reason}, but {too_soon}")
         context.log.info(trigger.reason)
         run_key = f"{context.scheduled_execution_time:%Y-%m-%dT%H:%M%z}"
-        return request_retrain(place, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force)
+        tags = {DEMAND_TAG: DAILY}
+        return request_retrain(place, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force, tags=tags)
 
     return daily_retrain
 

@@ -31,6 +31,14 @@ def why_not_tried_again(failed: Sequence[datetime], *, now: datetime, max_attemp
     return None
 
 
+def why_not_another_day(failed_at: datetime | None, *, now: datetime) -> str | None:
+    """Why a run that failed is not followed by another one yet, however often the schedule looks; None if it is."""
+    if failed_at is None or failed_at > now or now >= failed_at + NEXT_DAY:
+        return None
+    again = failed_at + NEXT_DAY
+    return f"the run for it failed on {failed_at:%Y-%m-%d %H:%M %Z}, and it is tried again a day later ({again:%Y-%m-%d %H:%M %Z})"
+
+
 def retry_due_at(failed_at: datetime, *, retries: int) -> datetime | None:
     """When a passing failure is tried again; None when it was tried often enough.
 

@@ -16,6 +16,7 @@ from taskclf_dagster.domain.comparison import AnchorComparison, Comparison, comp
 from taskclf_dagster.domain.feasibility import Feasibility
 from taskclf_dagster.domain.files import Record, canonical_json, json_hash, read_json_object, write_text
 from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, find_contradictions
+from taskclf_dagster.domain.labels import present_watermark
 from taskclf_dagster.domain.reproduction import is_proof_wanted
 from taskclf_dagster.errors import DecisionNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -326,14 +327,15 @@ def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Path]]:
 def find_later_decision(home: Home, decision: PromotionDecision) -> PromotionDecision | None:
     """A decision about later and other labels, dry runs aside, or None.
 
-    What counts is the newest label that was seen, and how many; not as_of, which a person can set to any time.
+    The labels of the store as it is now are the latest, even if some were deleted; else the newest label counts, and how many, not as_of.
     """
     others = [other for other in list_decisions(home)[0] if not other.dry_run and other.label_watermark != decision.label_watermark]
-    return next((other for other in others if _labels_seen(other) > _labels_seen(decision)), None)
+    present = present_watermark(home) if others else None
+    return next((other for other in others if _labels_seen(other, present) > _labels_seen(decision, present)), None)
 
 
-def _labels_seen(decision: PromotionDecision) -> tuple[datetime, int]:
-    return decision.labels_until or decision.as_of, sum(decision.split.values())
+def _labels_seen(decision: PromotionDecision, present: str | None) -> tuple[bool, datetime, int]:
+    return decision.label_watermark == present, decision.labels_until or decision.as_of, sum(decision.split.values())
 
 
 def _receipt_text(decision: PromotionDecision) -> str:

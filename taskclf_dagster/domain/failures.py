@@ -18,7 +18,7 @@ TIMEOUT = "timeout"
 _MEMORY = frozenset({"MemoryError", "ArrowMemoryError", "_ArrayMemoryError"})
 _BAD_ALLOC = re.compile(r"std::bad_alloc|cannot allocate memory", re.IGNORECASE)
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
-KILLED = re.compile(r"terminated by signal|unexpectedly exited|process is gone")
+KILLED = re.compile(r"taking longer than \d+ seconds to start|terminated by signal|unexpectedly exited|process is gone")
 """How Dagster, or we, say that the process of a run has died."""
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _IO = frozenset(

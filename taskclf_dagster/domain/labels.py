@@ -113,6 +113,14 @@ def watermark(fingerprints: npt.NDArray[np.uint64]) -> str:
     return hashlib.sha256(np.ascontiguousarray(fingerprints, dtype="<u8").tobytes()).hexdigest()[:16]
 
 
+def present_watermark(home: Home) -> str | None:
+    """Names the content of the label store as it is now; None where it cannot be read."""
+    try:
+        return watermark(read_fingerprints(home))
+    except UnreadableFileError:
+        return None
+
+
 def keep_fingerprints(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str:
     """Keeps a store's fingerprints under their watermark, so that later changes can be counted."""
     mark = watermark(fingerprints)

@@ -15,7 +15,7 @@ from taskclf_dagster.defs.failures import explain_failure
 from taskclf_dagster.defs.guard import RetrainGuard
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import UNFINISHED, iterate_retrains
+from taskclf_dagster.defs.retrain_runs import REGISTRY_JOBS, UNFINISHED, iterate_retrains
 from taskclf_dagster.domain.cadence import LastDecided, write_last_decided
 from taskclf_dagster.domain.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
@@ -83,6 +83,14 @@ def test_a_lost_part_of_the_graph_is_ended_too(instance: dg.DagsterInstance, hom
     assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
 
 
+@pytest.mark.parametrize("job", sorted(REGISTRY_JOBS))
+def test_a_lost_job_of_the_registry_is_ended_so_that_the_others_can_run(instance: dg.DagsterInstance, home: Home, job: str) -> None:
+    run = add_run(instance, home, Status.STARTED, job=job, tags=work_of_the_dead())
+    assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
+    assert status_of(instance, run) == Status.FAILURE
+    assert _retry(instance, home) == "no retrain failed in the last 24 hours"
+
+
 def test_a_lost_run_that_a_person_canceled_is_canceled(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.CANCELING, tags=work_of_the_dead())
     assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
@@ -97,7 +105,7 @@ def test_runs_that_live_or_wait_or_belong_elsewhere_are_left_alone(instance: dg.
         "without a process yet": add_run(instance, home, Status.STARTING),
         "in the queue": add_run(instance, home, Status.QUEUED, tags=dead),
         "of another home": add_run(instance, Home(tmp_path / "other"), Status.STARTED, tags=dead),
-        "of another job": add_run(instance, home, Status.STARTED, job="rollback", tags=dead),
+        "of somebody else's job": add_run(instance, home, Status.STARTED, job="backup", tags=dead),
         "at its end": add_run(instance, home, Status.SUCCESS, tags=dead),
     }
     before = {name: run.status for name, run in left.items()}
@@ -197,12 +205,27 @@ def test_a_retry_keeps_form_cause_reason_and_demand(instance: dg.DagsterInstance
     assert "taskclf/worker" not in request.tags
 
 
-def test_materialize_all_is_tried_again_as_a_retrain_without_a_form(instance: dg.DagsterInstance, home: Home) -> None:
-    unmapped = {"resources": {"run_settings": {"config": {"force": True}}}}
+@pytest.mark.parametrize("told", [{}, {"force": True}, {"dry_run": True, "config_path": "/strict.yaml", "as_of": "2026-02-04"}])
+def test_materialize_all_is_tried_again_as_a_retrain_that_is_told_the_same(
+    instance: dg.DagsterInstance, home: Home, told: dict[str, object]
+) -> None:
+    unmapped = {"resources": {"run_settings": {"config": told}}} if told else {}
     add_run(instance, home, Status.FAILURE, job="__ASSET_JOB", run_config=unmapped, failed_with=KILLED)
     request = _retry(instance, home)
     assert isinstance(request, dg.RunRequest)
-    assert (request.job_name, request.run_config) == ("retrain", {})
+    assert (request.job_name, request.run_config) == ("retrain", told)
+    (run,) = iterate_retrains(instance, home)
+    assert run.dry_run is bool(told.get("dry_run"))
+
+
+@pytest.mark.parametrize("more", [{"resources": {"home": {"config": {"root": "/elsewhere"}}}}, {"execution": {"config": {}}}])
+def test_what_was_told_more_than_the_form_can_say_is_not_tried_again(
+    instance: dg.DagsterInstance, home: Home, more: dict[str, object]
+) -> None:
+    add_run(instance, home, Status.FAILURE, job="__ASSET_JOB", run_config=more, failed_with=KILLED)
+    words = _retry(instance, home)
+    assert isinstance(words, str)
+    assert words.endswith("not tried again: it was told more than the launch form of the job retrain can say")
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.STARTED])
@@ -214,12 +237,26 @@ def test_one_at_a_time(instance: dg.DagsterInstance, home: Home, status: Status)
     assert f"already: run {other.run_id}" in words
 
 
-def test_a_later_success_makes_a_retry_needless(instance: dg.DagsterInstance, home: Home) -> None:
+@pytest.mark.parametrize("later", [(Status.SUCCESS, {"dry_run": True}, None), (Status.FAILURE, {"config_path": "/nowhere"}, "bad")])
+def test_a_later_run_that_decided_nothing_does_not_make_a_retry_needless(
+    instance: dg.DagsterInstance, home: Home, later: tuple[Status, dict[str, object], str | None]
+) -> None:
+    killed = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
+    status, form, words = later
+    add_run(instance, home, status, run_config=form, failed_with=words)
+    request = _retry(instance, home)
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags["taskclf/retry_of"] == killed.run_id
+
+
+def test_a_failure_that_was_tried_again_is_not_tried_again_twice(instance: dg.DagsterInstance, home: Home) -> None:
     add_run(instance, home, Status.FAILURE, failed_with=KILLED)
-    add_run(instance, home, Status.SUCCESS)
+    request = _retry(instance, home)
+    assert isinstance(request, dg.RunRequest)
+    add_run(instance, home, Status.FAILURE, tags=request.tags, failed_with="bad")
     words = _retry(instance, home)
     assert isinstance(words, str)
-    assert words.endswith("a decision was made, or another retrain has ended, since")
+    assert words.endswith("not tried again: the same would happen")
 
 
 def test_an_earlier_success_does_not(instance: dg.DagsterInstance, home: Home) -> None:
@@ -242,7 +279,7 @@ def test_a_decision_that_came_from_elsewhere_makes_a_retry_needless(instance: dg
     _decide(home, run_id="another", at=_now(SECOND))
     words = _retry(instance, home)
     assert isinstance(words, str)
-    assert words.endswith("a decision was made, or another retrain has ended, since")
+    assert words.endswith("a retrain came to a decision since")
 
 
 def test_a_failure_of_yesterday_is_left_to_the_daily_schedule(instance: dg.DagsterInstance, home: Home) -> None:
@@ -261,7 +298,6 @@ NEVER = {
     "a timeout that Dagster ended": ({}, "Exceeded maximum runtime of 5700 seconds.", "timeout"),
     "a timeout that the watchdog ended": ({"taskclf/failure": "timeout"}, KILLED, "timeout"),
     "a failure without a word": ({}, "", "error"),
-    "an interrupt on the command line": ({"taskclf/cause": "command line"}, "Execution was interrupted unexpectedly.", "interrupted"),
 }
 
 
@@ -273,6 +309,15 @@ def test_what_would_happen_again_is_not_tried_again(instance: dg.DagsterInstance
     assert isinstance(words, str)
     assert words.startswith(f"run {run.run_id} failed ({kind}): ")
     assert words.endswith("not tried again: the same would happen")
+
+
+def test_a_command_that_its_person_interrupted_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
+    tags = {"taskclf/cause": "command line"}
+    run = add_run(instance, home, Status.FAILURE, tags=tags, failed_with="Execution was interrupted unexpectedly.")
+    assert _retry(instance, home) == (
+        f"run {run.run_id} failed (interrupted): it was interrupted before it came to an end; "
+        "not tried again: whoever typed the command interrupted it"
+    )
 
 
 def test_a_timeout_says_which_setting_ended_it(instance: dg.DagsterInstance, home: Home) -> None:
@@ -293,7 +338,6 @@ def test_a_command_line_run_that_was_killed_is_tried_again(instance: dg.DagsterI
 
 
 def test_what_a_person_canceled_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
-    add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     run = add_run(instance, home, Status.CANCELED)
     assert _retry(instance, home) == f"run {run.run_id} was canceled by a person; not tried again"
 
@@ -341,10 +385,7 @@ def _retrain(instance: dg.DagsterInstance, home: Home, disk: FileSystem | None =
 PASSING = {
     "io": (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
     "memory": (MemoryError("not enough of it"), "MemoryError: not enough of it"),
-    "interrupted": (
-        DagsterExecutionInterruptedError("the machine is shut down"),
-        "dagster._core.errors.DagsterExecutionInterruptedError: the machine is shut down",
-    ),
+    "interrupted": (DagsterExecutionInterruptedError("the machine is shut down"), "it was interrupted before it came to an end"),
 }
 
 

@@ -35,6 +35,7 @@ from taskclf_dagster.domain.evaluation import EvaluationReport, UserScore
 from taskclf_dagster.domain.features import LABELS
 from taskclf_dagster.domain.files import canonical_json
 from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, Status, check_candidate_gates
+from taskclf_dagster.domain.labels import present_watermark
 from taskclf_dagster.domain.reproduction import Reproduction
 from taskclf_dagster.errors import DecisionNotFoundError
 from taskclf_dagster.home import Home
@@ -57,7 +58,7 @@ from taskclf_dagster_tests.models import (
     pointer_to,
     some,
 )
-from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config
+from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config, span, write_labels
 
 STATUSES: tuple[Status, ...] = ("PASS", "FAIL", "INCONCLUSIVE", "ERROR", "NOT_APPLICABLE")
 EXCUSABLE = {
@@ -1076,6 +1077,27 @@ def test_a_dry_run_in_between_does_not_hide_a_later_decision(home: Home) -> None
     found = find_later_decision(home, a_decision(home))
     assert found is not None
     assert found.as_of == AS_OF + DAY
+
+
+def test_a_decision_on_the_labels_as_they_are_now_is_not_stale_though_more_were_decided_on_before_some_were_deleted(home: Home) -> None:
+    write_labels(home, [span(AS_OF - DAY, AS_OF - DAY + timedelta(minutes=5), "Build")])
+    before = a_decision(home, as_of=AS_OF + DAY, label_watermark=OTHER_LABELS)
+    now = a_decision(home, label_watermark=present_watermark(home))
+    for each in (before, now):
+        save_decision(home, each)
+    assert find_later_decision(home, now) is None
+    assert find_later_decision(home, before) == now
+
+
+@pytest.mark.parametrize("damage", [lambda home: home.labels.write_bytes(b"torn"), lambda home: home.labels.unlink()])
+def test_where_the_store_is_neither_the_newer_labels_make_stale(home: Home, damage: Callable[[Home], object]) -> None:
+    write_labels(home, [span(AS_OF - DAY, AS_OF - DAY + timedelta(minutes=5), "Build")])
+    decision = a_decision(home, label_watermark=present_watermark(home))
+    other = a_decision(home, as_of=AS_OF + DAY, label_watermark=OTHER_LABELS)
+    for each in (decision, other):
+        save_decision(home, each)
+    damage(home)
+    assert find_later_decision(home, decision) == other
 
 
 def test_a_damaged_decision_makes_nothing_stale(home: Home) -> None:

@@ -24,7 +24,7 @@ from taskclf_dagster.domain.registry import is_applied, put_aside
 from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.retention import prune
 from taskclf_dagster.domain.snapshot import DatasetSnapshot
-from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.errors import RunEndedError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import code_version, cores
 
@@ -141,6 +141,7 @@ def active_pointer(
     verdict but PROMOTE leaves models/ as it is, byte for byte, and puts the challenger aside.
     """
     place = home.open()
+    _require_wanted(context)
     if is_applied(place, promotion_decision):
         context.log.info(f"decision {promotion_decision.decision_id} is in effect already: nothing to do")
         remember_if_forgotten(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
@@ -172,6 +173,17 @@ def active_pointer(
         **plotted(macro_f1=promotion_decision.challenger.macro_f1),
     }
     yield materialized(record, metadata=metadata)
+
+
+def _require_wanted(context: dg.AssetExecutionContext) -> None:
+    """Looks at the run once more before anything is moved: it may have been canceled, or reported as failed, while it was at work.
+
+    Raises:
+        RunEndedError: it was.
+    """
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and run.status not in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED):
+        raise RunEndedError(run.run_id, run.status.value)
 
 
 def _tidy(context: dg.AssetExecutionContext, home: Home, decision: PromotionDecision, at: datetime, *, promoted: bool) -> None:
