@@ -12,6 +12,7 @@ from taskclf_dagster.defs.retrain_runs import (
     ATTEMPT_TAG,
     CAUSE_TAG,
     DEMAND_TAG,
+    FINISHED,
     HOME_TAG,
     REASON_TAG,
     RETRAIN,
@@ -22,7 +23,7 @@ from taskclf_dagster.defs.retrain_runs import (
     home_tag,
     iterate_retrains,
 )
-from taskclf_dagster.domain.attempts import NEXT_DAY, why_not_tried_again
+from taskclf_dagster.domain.attempts import why_not_tried_again
 from taskclf_dagster.domain.triggers import Cause
 from taskclf_dagster.home import Home
 
@@ -71,12 +72,11 @@ def request_for_demand(
     return request_retrain(home, cause=cause, reason=reason, run_key=key, force=force, tags=tags)
 
 
-def find_last_failure(instance: dg.DagsterInstance, home: Home, *, demand: str, now: datetime) -> datetime | None:
-    """When the last run for a demand failed, if that was within a day; None if it did not, or a later one came to its end."""
-    runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand}, updated_after=now - NEXT_DAY)
-    ended = [(run.finished, run.state) for run in runs if run.finished is not None]
-    at, state = max(ended, default=(None, None))
-    return at if state == "failed" else None
+def find_last_failure(instance: dg.DagsterInstance, home: Home, demand: str) -> datetime | None:
+    """When the last run for a demand ended, if it failed; None if it came to its end, or there was none."""
+    runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand}, statuses=FINISHED)
+    last = next(runs, None)
+    return last.finished if last is not None and last.state == "failed" else None
 
 
 def find_answer(instance: dg.DagsterInstance, home: Home, demand: str) -> RetrainRun | None:

@@ -45,7 +45,7 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
             if under_way is not None:
                 return dg.SkipReason(describe_under_way(under_way))
             trigger = assess_trigger(place, config=settings, now=clock.now())
-            failed_at = find_last_failure(context.instance, place, demand=DAILY, now=clock.now())
+            failed_at = find_last_failure(context.instance, place, DAILY)
         except (TaskclfDagsterError, OSError) as error:
             return dg.SkipReason(str(error))
         if trigger.cause is None or not trigger.launch:

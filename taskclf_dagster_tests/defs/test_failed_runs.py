@@ -437,7 +437,7 @@ def test_too_few_labels_are_not_tried_again_and_the_words_are_those_of_the_check
 def test_a_run_that_failed_after_its_decision_counted_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     _decide(home, run_id=run.run_id, at=_now(-MINUTE))
-    assert "a decision was made" in str(_retry(instance, home))
+    assert "a retrain came to a decision since" in str(_retry(instance, home))
 
 
 # --- What lists of runs show ----------------------------------------------------------------------------------------------------------

@@ -460,3 +460,21 @@ def test_each_job_runs_in_one_process_waits_for_no_retrain_and_explains_itself(j
     assert job.executor_def.name == "in_process"
     assert {node.definition.pool for node in job.graph.nodes} == {"registry"}
     assert len(job.description or "") > 40
+
+
+# --- A home that is not there ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "form"), [("rollback", {"reason": "worse"}), ("approve", {"decision_id": "d"}), ("prune", {}), ("verify_registry", {})]
+)
+def test_without_a_home_every_job_fails_and_makes_none(tmp_path: Path, job: str, form: dict[str, object]) -> None:
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        office = Office(Home(tmp_path / "nowhere"), instance)
+        result = office.launch(job, **form)
+        assert not result.success
+        (failure,) = [event for event in result.all_events if event.is_step_failure]
+        assert f"There is no taskclf home at {tmp_path / 'nowhere'}" in str(failure.step_failure_data.error)
+    assert not (tmp_path / "nowhere").exists()

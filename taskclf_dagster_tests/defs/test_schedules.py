@@ -375,3 +375,27 @@ def test_the_weekly_tick_asks_for_a_verification_that_mends_nothing() -> None:
     (request,) = schedule.evaluate_tick(context).run_requests or []
     dg.validate_run_config(definitions.resolve_job_def("verify_registry"), request.run_config)
     assert not request.run_config.get("repair")
+
+
+# --- After a failure ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_the_schedule_that_failed_is_tried_again_the_next_day_however_often_the_schedule_looks(office: Office) -> None:
+    first = office.tick()
+    assert isinstance(first, dg.RunRequest)
+    failed = TICK + timedelta(minutes=20)
+    add_run(office.instance, office.home, Status.FAILURE, tags=first.tags, at=failed)
+    words = office.tick(TICK + timedelta(hours=1))
+    assert isinstance(words, str)
+    assert "but the run for it failed on 2026-02-04 06:20 UTC, and it is tried again a day later" in words
+    again = office.tick(TICK + DAY)  # a run takes time, so the tick of the next day comes a little early
+    assert isinstance(again, dg.RunRequest)
+    assert again.run_key != first.run_key
+
+
+def test_a_run_of_the_schedule_that_came_to_its_end_does_not_hold_up_the_next(office: Office) -> None:
+    first = office.tick()
+    assert isinstance(first, dg.RunRequest)
+    add_run(office.instance, office.home, Status.FAILURE, tags=first.tags, at=TICK + timedelta(minutes=20))
+    add_run(office.instance, office.home, Status.SUCCESS, tags=first.tags, at=TICK + timedelta(minutes=30))
+    assert isinstance(office.tick(TICK + timedelta(hours=1)), dg.RunRequest)
