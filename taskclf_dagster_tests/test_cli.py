@@ -382,8 +382,14 @@ def test_history_has_decisions_that_another_instance_made(story: Story, tmp_path
     rows = json.loads(Shell(tmp_path, tmp_path)("history", "--home", story.home.root, "--json").stdout)
     assert [(row["run_id"], row["outcome"]) for row in rows] in (
         [(None, "REJECT"), (None, "PROMOTE")],
-        [(None, "PROMOTE"), (None, "REJECT")],  # both as of the same moment
+        [(None, "PROMOTE"), (None, "REJECT")],  # written in the same moment
     )
+    assert [row["finished"] for row in rows] == [None, None]
+
+
+def test_the_record_of_a_run_with_a_time_in_the_future_does_not_come_before_its_run(story: Story) -> None:
+    (newest,) = _history(story, "--limit", "1")
+    assert newest["run_id"] is not None
 
 
 def test_history_stops_at_the_limit(story: Story) -> None:
@@ -448,7 +454,8 @@ def test_the_status_after_a_failed_run_tells_the_error(shell: Shell, tmp_path: P
 def test_the_status_for_people_has_a_line_for_each_question(story: Story) -> None:
     lines = story.shell("status", "--home", story.home.root).stdout.splitlines()
     names = [re.split(r"  +", line)[0] for line in lines if line and not line.startswith(" ")]
-    assert names == ["home", "state", "last decision", "active model", "new labels", "due", "next tick", "events"]
+    assert names == ["home", "state", "last decision", "active model", "new labels", "due", "next tick", "events", "warning"]
+    assert any("no daemon is running" in line for line in lines)
 
 
 def test_where_nothing_is_launched_by_itself_there_is_no_next_tick(shell: Shell, tmp_path: Path) -> None:

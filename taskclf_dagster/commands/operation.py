@@ -100,8 +100,10 @@ def _status_rows(status: Status) -> Iterator[list[str]]:
     yield ["active model", status.active_model or "none"]
     yield ["new labels", "unknown" if status.labels_since is None else f"{status.labels_since} spans since the last decided run"]
     yield ["due", f"{'yes' if status.due else 'no'}: {status.due_reason}"]
-    yield ["next tick", "none: nothing is launched by itself" if status.next_tick is None else _when(status.next_tick)]
+    yield ["next tick", "none: it is off" if status.next_tick is None else _when(status.next_tick)]
     yield ["events", f"{status.events_waiting} wait for delivery"]
+    for warning in status.warnings:
+        yield ["warning", warning]
 
 
 def _last_words(status: Status) -> str:

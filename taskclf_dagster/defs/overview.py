@@ -9,6 +9,8 @@ from itertools import islice
 from typing import Literal
 
 import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._utils.schedules import cron_string_iterator
 from pydantic import BaseModel, ConfigDict
 
@@ -25,18 +27,23 @@ from taskclf_dagster.defs.retrain_runs import (
     find_under_way,
     iterate_retrains,
 )
-from taskclf_dagster.defs.schedules import time_zone
+from taskclf_dagster.defs.schedules import DAILY, time_zone
 from taskclf_dagster.domain.cadence import read_last_decided
 from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, list_decisions, read_decision
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.outbox import count_events
 from taskclf_dagster.domain.pointer import find_running
+from taskclf_dagster.domain.recovery import find_policy_problem
+from taskclf_dagster.domain.transition import find_usable_pointer
 from taskclf_dagster.domain.triggers import assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
 MAX_LOG_EVENTS = 200
+SCHEDULER = "SCHEDULER"
+DAEMON_SECONDS = 180.0
+"""A daemon that was not heard of for so long is not running."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
@@ -82,6 +89,7 @@ class Status(_View):
         due_at: when one is due at the latest, new labels apart.
         next_tick: when the daily schedule looks next; None where it is off.
         events_waiting: events that not every sink has yet.
+        warnings: what keeps it from running by itself, or what is damaged, in words.
         progress: of the run under way.
     """
 
@@ -100,6 +108,7 @@ class Status(_View):
     due_at: datetime | None
     next_tick: datetime | None
     events_waiting: int
+    warnings: list[str]
     progress: Progress | None
 
 
@@ -166,8 +175,9 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         due=due,
         due_reason=due_reason if config.enabled else f"{due_reason}. Nothing is launched by itself: `enabled` is false.",
         due_at=due_at,
-        next_tick=find_next_tick(config, now=now) if config.enabled else None,
+        next_tick=find_next_tick(config, now=now) if config.enabled and not is_switched_off(instance) else None,
         events_waiting=count_events(home),
+        warnings=_find_warnings(instance, home, now=now),
         progress=None if under_way is None else read_progress(instance, under_way),
     )
 
@@ -175,6 +185,23 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
 def find_next_tick(config: RetrainConfig, *, now: datetime) -> datetime:
     """When the daily schedule looks next, in its own time zone."""
     return next(cron_string_iterator(now.timestamp(), config.schedule.cron, time_zone(config.schedule)))
+
+
+def is_switched_off(instance: dg.DagsterInstance) -> bool:
+    """Whether a person turned the daily schedule off in the browser."""
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+    return any(state.instigator_name == DAILY and state.status == InstigatorStatus.STOPPED for state in states)
+
+
+def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
+    heartbeat = instance.get_daemon_heartbeats().get(SCHEDULER)
+    warnings = []
+    if heartbeat is None or now.timestamp() - heartbeat.timestamp > DAEMON_SECONDS:
+        warnings.append("no daemon is running, so nothing happens by itself: start `dagster dev`, or the deployment")
+    elif is_switched_off(instance):
+        warnings.append(f"the schedule {DAILY} was switched off in the browser")
+    problems = [find_usable_pointer(home)[1], find_policy_problem(home)]
+    return warnings + [f"{problem}; `taskclf-dagster registry repair` mends it" for problem in problems if problem is not None]
 
 
 def read_progress(instance: dg.DagsterInstance, run: RetrainRun) -> Progress:
@@ -199,9 +226,11 @@ def read_retrains(instance: dg.DagsterInstance, home: Home, *, limit: int) -> li
     """Every retrain of a home, the newest first: the runs that the instance knows, and decisions that other instances made."""
     moves = {entry.decision_id: entry.sequence for entry in read_history(home).moves if entry.decision_id}
     runs = [_describe_run(instance, home, run, moves) for run in islice(iterate_retrains(instance, home), limit)]
-    known = {entry.decision_id for entry in runs}
-    others = [_describe_decision(decision, moves) for decision in list_decisions(home)[0] if decision.decision_id not in known]
-    return sorted([*runs, *others], key=lambda entry: entry.started or entry.finished or LONG_AGO, reverse=True)[:limit]
+    known = {run.tags.get(DECISION_TAG) for run in iterate_retrains(instance, home)}
+    others = [decision for decision in list_decisions(home)[0] if decision.decision_id not in known]
+    when = [(entry.started or LONG_AGO, entry) for entry in runs]
+    when += [(_kept_at(home, decision), _describe_decision(decision, moves)) for decision in others]
+    return [entry for _, entry in sorted(when, key=lambda pair: pair[0], reverse=True)[:limit]]
 
 
 def _describe_run(instance: dg.DagsterInstance, home: Home, run: RetrainRun, moves: Mapping[str, int | None]) -> Retrain:
@@ -230,7 +259,6 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
         decision_id=decision.decision_id,
         status="completed",
         outcome=decision.outcome,
-        finished=decision.as_of,
         previous_version=None if champion is None else champion.model_id,
         new_version=None if moved is None else challenger.model_id,
         challenger=challenger.model_id,
@@ -240,6 +268,11 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
         moved=moved,
         reason=decision.reason,
     )
+
+
+def _kept_at(home: Home, decision: PromotionDecision) -> datetime:
+    """When a record was written: its as-of time may be any."""
+    return datetime.fromtimestamp((home.decisions / f"{decision.decision_id}.json").stat().st_mtime, UTC)
 
 
 def _metrics(model: JudgedModel) -> dict[str, float | None]:

@@ -1,22 +1,32 @@
 """What an operator is told: the state of a home, how far a run is, and every retrain there was."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._daemon.types import DaemonHeartbeat
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models as model_assets
+from taskclf_dagster.defs.assets import promotion as promotion_assets
 from taskclf_dagster.defs.jobs import RetrainParams, run_retrain_pipeline
 from taskclf_dagster.defs.overview import Status, find_next_tick, read_retrains, read_status
 from taskclf_dagster.defs.resources import ClockResource, HomeResource
 from taskclf_dagster.defs.retrain_runs import CAUSE_TAG, HOME_TAG, home_tag
+from taskclf_dagster.domain.decision import list_decisions
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import home_with_champion
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home, retrain_config
 
 CONFIG = retrain_config(schedule={"timezone": "UTC"})
+EASY = """
+auto_promote: true
+min_class_windows: 15
+min_windows: 50
+train_params: {num_boost_round: 15}
+"""
 
 
 @pytest.fixture
@@ -93,3 +103,42 @@ def test_the_next_tick_is_six_oclock_in_the_zone_of_the_settings(zone: str, now:
     found = find_next_tick(retrain_config(schedule={"timezone": zone}), now=datetime.fromisoformat(now))
     assert found.astimezone(UTC).isoformat() == tick
     assert (found.hour, found.minute) == (6, 0)
+
+
+def test_without_a_daemon_the_status_warns_and_with_one_it_does_not(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    home = make_home(tmp_path)
+    now = datetime.now(UTC)
+    (warning,) = read_status(instance, home, config=CONFIG, now=now).warnings
+    assert warning.startswith("no daemon is running")
+    instance.add_daemon_heartbeat(DaemonHeartbeat(now.timestamp(), "SCHEDULER", "daemon", []))
+    assert read_status(instance, home, config=CONFIG, now=now).warnings == []
+    late = now + timedelta(minutes=4)
+    assert len(read_status(instance, home, config=CONFIG, now=late).warnings) == 1
+
+
+def test_a_damaged_pointer_is_a_warning_with_the_cure(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    home = home_with_champion(make_home(tmp_path))
+    home.active_pointer.write_text("{", encoding="utf-8")
+    warnings = read_status(instance, home, config=CONFIG, now=AS_OF).warnings
+    assert any("cannot be read" in words and "registry repair" in words for words in warnings)
+
+
+def test_a_run_that_dagster_ended_while_it_was_at_work_moves_nothing(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = learnable_home(tmp_path, users=1, days=6)
+    config = tmp_path / "easy.yaml"
+    config.write_text(EASY, encoding="utf-8")
+    decide = promotion_assets.make_decision
+
+    def decide_and_cancel(*args: object, **kwargs: object) -> object:
+        (run,) = instance.get_runs()
+        instance.report_run_canceled(run)
+        return decide(*args, **kwargs)
+
+    monkeypatch.setattr(promotion_assets, "make_decision", decide_and_cancel)
+    result = run_retrain_pipeline(_definitions(home), RetrainParams(config_path=str(config)), instance=instance)
+    assert (result.success, result.pointer_moved) == (False, False)
+    assert f"Run {result.run_id} is CANCELED already, so nothing was moved" in result.reason
+    assert not home.models.exists()
+    assert [decision.verdict for decision in list_decisions(home)[0]] == ["PROMOTE"]
