@@ -16,6 +16,7 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
+import pyarrow.parquet as pq
 import time_machine
 
 from taskclf_dagster.definitions import build_definitions
@@ -28,11 +29,13 @@ from taskclf_dagster.domain.leftovers import find_leftovers
 from taskclf_dagster.domain.pointer import find_running, read_active
 from taskclf_dagster.domain.slot import SlotHolder, hold_slot
 from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
-from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, day_file, make_home
+from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, day_file, make_home, write_labels
 
 PROJECT = DEFAULT_CONFIG_PATH.parent.parent
 FIRST_DAYS = 8
 KEEP = 3
+DELETED = 8
+"""How many of the newest label spans a person takes back."""
 CONFIG = f"""
 auto_promote: true
 data_lookback_days: 14
@@ -137,7 +140,7 @@ class Simulation:
         return day
 
     def go_wrong_at_noon(self, incident: str | None, begin: datetime, day: Day) -> tuple[Path, bytes] | None:
-        """Tears yesterday's file until midnight, writes a drift report, or rolls back."""
+        """Tears yesterday's file until midnight, writes a drift report, takes labels back, or rolls back."""
         if incident == "a bad day":
             torn = day_file(self.home, (begin - DAY).date())
             whole = torn.read_bytes()
@@ -149,6 +152,11 @@ class Simulation:
             self.home.drift_report.write_text(json.dumps({"alerts": [alert], "any_critical": True}), encoding="utf-8")
             with self.at(begin + timedelta(hours=12, minutes=5)):
                 self.sense("drift_report", day)
+        if incident == "deleted labels":
+            spans = pq.read_table(self.home.labels).to_pylist()
+            left = sorted(spans, key=lambda each: each["start_ts"])[:-DELETED]
+            left[-1]["label"] = "Write" if left[-1]["label"] != "Write" else "Build"  # else there would be nothing new to learn
+            write_labels(self.home, left)
         if incident == "a rollback":
             with self.at(begin + timedelta(hours=12)):
                 self.rolled_back = read_active(self.home).name

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import dagster as dg
 import pytest
 
+from taskclf_dagster.domain.cadence import read_last_decided
 from taskclf_dagster.domain.history import read_history
+from taskclf_dagster.domain.labels import present_watermark
 from taskclf_dagster_tests.soak.simulation import Day, Simulation
 
 WHOLE = bool(os.environ.get("TASKCLF_DAGSTER_SOAK"))
@@ -26,7 +28,7 @@ class Plan:
         return next(number for number, name in self.incidents.items() if name == incident)
 
 
-SHORT = Plan(10, frozenset({1, 9}), {2: "drift", 3: "a bad day", 5: "an I/O error", 6: "a power cut", 8: "a rollback"})
+SHORT = Plan(10, frozenset({1, 9}), {2: "drift", 3: "a bad day", 5: "an I/O error", 6: "a power cut", 8: "a rollback", 9: "deleted labels"})
 LONG = Plan(
     60,
     frozenset({number for number in range(60) if number % 7 in (5, 6)} | set(range(17, 33))),
@@ -38,6 +40,7 @@ LONG = Plan(
         43: "a power cut",
         45: "drift",
         51: "a rollback",
+        54: "deleted labels",
         57: "a power cut",
     },
     sparse=frozenset({35}),  # the first day after the vacation
@@ -74,7 +77,9 @@ def test_the_first_retrain_is_the_schedules_and_the_first_model_runs(life: Life)
 def test_every_working_evening_launches_one_retrain_for_its_labels_and_an_idle_one_none(life: Life) -> None:
     for day in life.days:
         evening = [cause for cause in day.launched if cause == "new_labels"]
-        if day.number in PLAN.idle and day.number > 0:
+        if PLAN.incidents.get(day.number) == "deleted labels":
+            assert evening == ["new_labels"], day
+        elif day.number in PLAN.idle and day.number > 0:
             assert evening == [], day
         elif day.number in PLAN.sparse:
             assert evening == [], day
@@ -88,6 +93,14 @@ def test_labels_that_arrive_on_a_bad_day_are_answered_once_the_file_is_whole(lif
     assert "new_labels" not in life.days[number].launched
     assert "cannot be read" in life.days[number].skipped["label_arrival"]
     assert "new_labels" in life.days[number + 1].launched
+
+
+def test_labels_that_a_person_takes_back_lead_to_a_decision_on_those_that_are_left(life: Life) -> None:
+    day = life.days[PLAN.day_of("deleted labels")]
+    assert day.outcomes[-1] in ("PROMOTE", "REJECT", "HOLD")
+    decided = read_last_decided(life.simulation.home)
+    assert decided is not None
+    assert PLAN.days > day.number + 1 or decided.label_watermark == present_watermark(life.simulation.home)
 
 
 def test_a_drift_report_is_answered_once_and_forced(life: Life) -> None:
