@@ -12,7 +12,7 @@ from taskclf_dagster.defs.pointer_events import _PAGE, FOREIGN, UNKNOWN, report_
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.retrain_runs import HOME_TAG, home_tag
 from taskclf_dagster.domain.pointer import read_active
-from taskclf_dagster.domain.registry import repair, rollback
+from taskclf_dagster.domain.registry import repair, rollback, unblock
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, contents, edit_json, pointer_to
 from taskclf_dagster_tests.registry_scenario import BROKEN_POINTERS, LEAVING, cut_off, promoted, set_active, set_traps
@@ -40,8 +40,8 @@ def shown(instance: dg.DagsterInstance) -> list[dict[str, object]]:
     return [{name: value.value for name, value in record.asset_materialization.metadata.items()} for record in records]
 
 
-def a_run(instance: dg.DagsterInstance, home: Home, job: str = "retrain") -> dg.DagsterRun:
-    return instance.create_run_for_job(build_definitions().resolve_job_def(job), tags={HOME_TAG: home_tag(home)})
+def a_run(instance: dg.DagsterInstance, home: Home, job: str = "retrain", **form: object) -> dg.DagsterRun:
+    return instance.create_run_for_job(build_definitions().resolve_job_def(job), tags={HOME_TAG: home_tag(home)}, run_config=form)
 
 
 def report_of_a_run(instance: dg.DagsterInstance, run: dg.DagsterRun, **metadata: str | int) -> None:
@@ -60,6 +60,13 @@ def tick(home: Home, instance: dg.DagsterInstance) -> str | None:
     repository = build_definitions(home=resources["home"]).get_repository_def()
     context = dg.build_sensor_context(instance=instance, resources=resources, repository_def=repository)
     return repository.get_sensor_def("event_delivery").evaluate_tick(context).skip_message
+
+
+def there_and_back(home: Home) -> None:
+    """Leaves MID and comes back to it."""
+    rollback(home, to=OLD, reason="worse", at=LATER)
+    unblock(home, MID, reason="it was not worse", at=LATER)
+    rollback(home, to=MID, reason="it was not worse", at=LATER + DAY)
 
 
 # --- What is reported -------------------------------------------------------------------------------------------------------------
@@ -91,10 +98,9 @@ def test_several_moves_between_two_ticks_are_one_report_of_the_present(home: Hom
 
 def test_the_same_model_under_another_record_is_another_move(home: Home, instance: dg.DagsterInstance) -> None:
     report_pointer(home, instance)
-    rollback(home, to=OLD, reason="worse", at=LATER)
-    rollback(home, to=MID, reason="it was not worse", at=LATER + DAY)
+    there_and_back(home)
     report_pointer(home, instance)
-    assert [(row["model_id"], row["record"]) for row in shown(instance)] == [(MID, 2), (MID, 4)]
+    assert [(row["model_id"], row["record"]) for row in shown(instance)] == [(MID, 2), (MID, 5)]
 
 
 def test_a_repair_that_finishes_a_promotion_is_shown(home: Home, instance: dg.DagsterInstance) -> None:
@@ -137,13 +143,12 @@ def test_what_a_retrain_reported_is_not_repeated(home: Home, instance: dg.Dagste
     decision = read_active(home).reason["decision_id"]
     report_of_a_run(instance, a_run(instance, home), model_id=MID, decision_id=decision, home=str(home.root), reason="better")
     assert report_pointer(home, instance) is None
-    rollback(home, to=None, reason="worse", at=LATER)
-    rollback(home, to=MID, reason="it was not worse", at=LATER + DAY)
+    there_and_back(home)
     assert report_pointer(home, instance) is not None
 
 
 def test_what_an_operation_reported_without_its_home_is_not_repeated(home: Home, instance: dg.DagsterInstance) -> None:
-    report_of_a_run(instance, a_run(instance, home, "rollback"), model_id=MID, record=2, reason="better")
+    report_of_a_run(instance, a_run(instance, home, "rollback", reason="worse"), model_id=MID, record=2, reason="better")
     assert report_pointer(home, instance) is None
 
 
@@ -156,7 +161,7 @@ def test_the_job_rollback_and_the_sensor_agree(home: Home, instance: dg.DagsterI
 
 
 def test_a_move_whose_run_is_under_way_is_left_to_that_run(home: Home, instance: dg.DagsterInstance) -> None:
-    run = a_run(instance, home, "rollback")
+    run = a_run(instance, home, "rollback", reason="worse")
     rollback(home, to=None, reason="worse", at=LATER, run_id=run.run_id)
     assert report_pointer(home, instance) is None
     instance.report_run_failed(run, "it died before it reported")
