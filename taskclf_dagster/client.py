@@ -44,8 +44,8 @@ class RetrainClient:
         auth: user and password, where a login stands in front.
         location: name of the code location in the workspace.
         home: only what is about this home, where one instance serves several; None is all. It is the absolute path without links, as the
-            runs' tag `taskclf/home` has it. Schedule, sensors and `trigger` give that tag at once, other runs get it when they begin: until
-            then a run launched by hand is found with None only.
+            runs' tag `taskclf/home` has it. Schedule, sensors and `trigger` give that tag at once, any other run gets it when it begins:
+            until then it is found with None only.
 
     Every method raises ApiError: the server cannot be reached, refuses, or answers with an error.
     """
@@ -55,8 +55,8 @@ class RetrainClient:
         self._session = requests.Session()
         self._session.auth = auth
         self._selector = {"repositoryLocationName": location, "repositoryName": REPOSITORY}
-        self._home = home
-        self._tags = [] if home is None else [{"key": _HOME_TAG, "value": home}]
+        self._home = None if home is None else home.rstrip("/") or home
+        self._tags = [] if self._home is None else [{"key": _HOME_TAG, "value": self._home}]
 
     def status(self) -> dict[str, Any]:
         """The state of retraining.
@@ -114,6 +114,7 @@ class RetrainClient:
         Returns:
             For each run_id, decision_id, status, outcome, cause, started, finished, previous_version, new_version, challenger, labels,
             metrics_before, metrics_after, error and reason, as `taskclf-dagster history --json` has them.
+            Runs are the instance's, whatever the code location.
         """
         runs: list[dict[str, Any]] = []
         for job in (JOB, IMPLICIT_JOB):
@@ -139,7 +140,8 @@ class RetrainClient:
         content = content if isinstance(content, dict) else {}
         messages = list(_messages([content.get("errors"), content.get("data")]))
         if messages:
-            raise ApiError(self._url, "; ".join(messages), refused=True)
+            words = "; ".join(message.rstrip(".") for message in messages)
+            raise ApiError(self._url, f"{words} (code location {self._selector['repositoryLocationName']})", refused=True)
         if not isinstance(content.get("data"), dict):
             raise ApiError(self._url, f"it answered {answer.status_code} {answer.reason}", refused=answer.status_code in (401, 403))
         return dict(content["data"])
