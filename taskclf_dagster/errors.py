@@ -135,10 +135,15 @@ class RegistryRefusedError(TaskclfDagsterError):
 
 
 class ApiError(TaskclfDagsterError):
-    """The web server could not be asked, or refused."""
+    """The web server could not be asked, or refused; a refusal says what is wrong with the question, not with the server."""
 
-    def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"{url} gave no answer that can be used: {reason}. Does `dagster dev` run there, with the code location loaded?")
+    def __init__(self, url: str, reason: str, *, refused: bool = False) -> None:
+        words = reason.rstrip(".")
+        super().__init__(
+            f"What was asked of {url} is refused: {words}."
+            if refused
+            else f"{url} gave no answer that can be used: {words}. Does `dagster dev` run there, with the code location loaded?"
+        )
 
 
 class DecisionNotFoundError(TaskclfDagsterError):

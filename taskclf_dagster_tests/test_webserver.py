@@ -2,22 +2,30 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import requests
 
-from taskclf_dagster.client import RetrainClient
+from taskclf_dagster.client import FORM, RetrainClient
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.jobs import RetrainParams
+from taskclf_dagster.defs.retrain_runs import HOME_TAG
 from taskclf_dagster.domain.decision import list_decisions
 from taskclf_dagster.domain.pointer import read_active
 from taskclf_dagster.errors import ApiError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import load_retrain_config
+from taskclf_dagster_tests.models import point_at
 from taskclf_dagster_tests.servers import (
     PROJECT,
     TIMEOUT_SECONDS,
@@ -180,7 +188,9 @@ def test_the_status_over_the_api_tells_what_runs_whether_it_is_fresh_and_when_th
     assert status["next_tick"][4:10] in ("-01-01", "-12-31")  # the machine's new year
     assert status["due"] == "it has not looked yet"
     assert "label spans are new" in status["labels"] or "No retrain was ever decided" in status["labels"]
-    assert RetrainClient(server.url, home="/elsewhere").status()["state"] == "idle"
+    assert RetrainClient(server.url, home=str(server.home.root.resolve())).status()["active_model"] == status["active_model"]
+    elsewhere = RetrainClient(server.url, home="/elsewhere").status()
+    assert (elsewhere["state"], elsewhere["run"], elsewhere["active_model"]) == ("idle", None, None)
 
 
 def test_a_retrain_that_is_triggered_over_the_api_can_be_watched_until_it_ends(client: RetrainClient) -> None:
@@ -210,21 +220,121 @@ def test_a_retrain_that_fails_is_told_with_its_reason(client: RetrainClient) -> 
     assert "/nowhere/own.yaml" in client.history(limit=1)[0]["error"]
 
 
+def test_a_client_for_one_home_sees_its_runs_behind_newer_ones_of_another_home(
+    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+) -> None:
+    with dg.DagsterInstance.from_config(str(server.instance)) as instance:
+        run = instance.create_run_for_job(build_definitions().resolve_job_def("retrain"), tags={HOME_TAG: "/another"})
+        instance.report_run_failed(run)
+    assert client.status()["run"]["run_id"] == run.run_id
+    ours, other = (RetrainClient(server.url, home=home) for home in (str(server.home.root.resolve()), "/another/"))
+    assert other.status()["run"]["run_id"] == run.run_id
+    assert [row["run_id"] for row in other.history()] == [run.run_id]
+    known = [row["run_id"] for row in ours.history()]
+    assert run.run_id not in known
+    assert set(dry_run_and_all) < set(known)
+    assert (ours.status()["run"]["run_id"], [row["run_id"] for row in ours.history(limit=1)]) == (known[0], known[:1])
+
+
+def test_a_run_that_is_triggered_for_a_home_is_found_before_it_begins(server: Server, client: RetrainClient) -> None:
+    ours = RetrainClient(server.url, home=str(server.home.root.resolve()))
+    run_id = ours.trigger(force=True, dry_run=True)
+    status = ours.status()
+    assert (status["run"]["run_id"], status["state"]) == (run_id, "queued")
+    server.wait(run_id)
+    assert client.history(limit=1)[0]["run_id"] == run_id
+
+
 def test_the_configuration_over_the_api_is_that_of_the_file(server: Server, client: RetrainClient) -> None:
     expected = load_retrain_config(server.home.root.parent / "config.yaml").model_dump(mode="json")
     assert client.config() == expected
 
 
-def test_what_the_api_refuses_is_one_error_with_the_reason(server: Server, client: RetrainClient) -> None:
-    with pytest.raises(ApiError, match='unexpected config entry "forc"'):
-        client.trigger(forc=True)
-    with pytest.raises(ApiError, match="elsewhere"):
-        RetrainClient(server.url, location="elsewhere").trigger()
-    with pytest.raises(ApiError, match="elsewhere"):
-        RetrainClient(server.url, location="elsewhere").config()
+def test_what_the_api_refuses_is_one_error_with_the_reason(server: Server) -> None:
+    elsewhere = RetrainClient(server.url, location="elsewhere")
+    for ask in (elsewhere.status, elsewhere.trigger, elsewhere.config):
+        with pytest.raises(ApiError, match=r"/graphql is refused: .*elsewhere") as caught:
+            ask()
+        assert "dagster dev" not in str(caught.value)
     port = free_port()
     with pytest.raises(ApiError, match=f"127.0.0.1:{port}/graphql gave no answer"):
         RetrainClient(f"http://127.0.0.1:{port}").status()
+
+
+@pytest.mark.parametrize(
+    ("form", "found"),
+    [
+        ({"forc": True}, "forc is no field of the launch form, which has force, dry_run, as_of, "),
+        ({"force": 1}, "force is 1, but must be of type bool"),
+        ({"dry_run": None}, "dry_run is None, but must be of type bool"),
+        ({"bootstrap": "yes"}, "bootstrap is 'yes', but must be of type bool"),
+        ({"as_of": datetime(2026, 2, 4, tzinfo=UTC)}, "but must be of type str or None"),
+        ({"config_path": Path("own.yaml")}, "but must be of type str or None"),
+        ({"holdout_user_fraction": "0.2"}, "holdout_user_fraction is '0.2', but must be of type float or int"),
+        ({"holdout_user_fraction": True}, "holdout_user_fraction is True, but must be of type float or int"),
+        ({"holdout_user_fraction": 2}, "holdout_user_fraction is 2, but must be at least 0 and less than 1"),
+        ({"holdout_user_fraction": 1.0}, "holdout_user_fraction is 1.0, but must be at least 0 and less than 1"),
+        ({"holdout_user_fraction": -0.1}, "holdout_user_fraction is -0.1, but must be at least 0"),
+        ({"holdout_user_fraction": float("nan")}, "holdout_user_fraction is nan, but must be at least 0"),
+        ({"force": 1, "dry_run": 0}, "force is 1, but must be of type bool; dry_run is 0, but must be of type bool."),
+    ],
+)
+def test_a_wrong_form_is_refused_with_the_field_before_it_is_sent(form: dict[str, object], found: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        RetrainClient("http://127.0.0.1:9").trigger(**form)
+    assert found in str(caught.value)
+    assert "is refused: " in str(caught.value)
+    assert "dagster dev" not in str(caught.value)
+
+
+def test_the_client_knows_the_fields_of_the_launch_form() -> None:
+    assert set(FORM) == set(RetrainParams.model_fields)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"holdout_user_fraction": 0},
+        {"holdout_user_fraction": 0.999, "as_of": None, "config_path": None},
+        {"force": True, "dry_run": True, "bootstrap": False, "as_of": "2026-02-04", "config_path": "/x.yaml"},
+    ],
+)
+def test_a_form_that_the_client_lets_pass_is_one_that_the_job_takes(form: dict[str, object]) -> None:
+    dg.validate_run_config(build_definitions().resolve_job_def("retrain"), form)
+    with pytest.raises(ApiError, match="Does `dagster dev` run there"):
+        RetrainClient(f"http://127.0.0.1:{free_port()}").trigger(**form)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refused", "found"),
+    [
+        (
+            200,
+            '{"data": {"job": {"__typename": "PythonError", "message": "it broke."}}}',
+            True,
+            "is refused: it broke (code location taskclf_dagster).",
+        ),
+        (200, '{"data": {"all": [{"stats": {"message": "no figures"}}]}}', True, "is refused: no figures (code location taskclf_dagster)."),
+        (400, '{"errors": [{"message": "no such field"}]}', True, "is refused: no such field (code location taskclf_dagster)."),
+        (401, "Unauthorized", True, "is refused: it answered 401 Unauthorized."),
+        (500, '{"error": "?"}', False, "it answered 500 Internal Server Error. Does `dagster dev` run there"),
+        (404, "not here", False, "it answered 404 Not Found. Does"),
+        (200, "<html>", False, "gave no answer that can be used"),
+        (200, "[]", False, "it answered 200 OK. Does"),
+        (200, '{"data": null}', False, "it answered 200 OK. Does"),
+        (200, '{"data": []}', False, "it answered 200 OK. Does"),
+    ],
+)
+def test_a_refusal_is_told_apart_from_a_server_that_is_not_dagster(
+    monkeypatch: pytest.MonkeyPatch, status: int, body: str, refused: bool, found: str
+) -> None:
+    answer = requests.Response()
+    answer.status_code, answer.reason, answer._content = status, HTTPStatus(status).phrase, body.encode()
+    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: answer)
+    with pytest.raises(ApiError) as caught:
+        RetrainClient("http://127.0.0.1:9").config()
+    assert found in str(caught.value)
+    assert ("Does `dagster dev` run there" in str(caught.value)) is not refused
 
 
 def test_the_daemon_delivers_events_of_these_runs_to_the_default_sink(server: Server, client: RetrainClient) -> None:
@@ -236,3 +346,16 @@ def test_the_daemon_delivers_events_of_these_runs_to_the_default_sink(server: Se
         if types >= wanted:
             break
     assert types == wanted
+
+
+def test_a_move_of_the_pointer_outside_dagster_shows_in_the_status(server: Server, client: RetrainClient) -> None:
+    before = read_active(server.home)
+    copy = "2026-01-01_000000_run-copy"
+    shutil.copytree(server.home.models / before.name, server.home.models / copy)
+    point_at(server.home, copy)
+    ours, other = (RetrainClient(server.url, home=home) for home in (str(server.home.root.resolve()), "/another"))
+    for _ in until(TIMEOUT_SECONDS):  # the sensor event_delivery looks every 30 seconds
+        if client.status()["active_model"] == copy:
+            break
+    assert client.status()["active_model"] == ours.status()["active_model"] == copy
+    assert other.status()["active_model"] is None

@@ -1,6 +1,7 @@
 """The sensor that tells the world: collects events that are missing and delivers what waits. Dagster concept: sensors.
 
-How events are delivered is decided in `domain/delivery.py`. Nothing is launched, and nothing here can fail a run.
+How events are delivered is decided in `domain/delivery.py`. Nothing is launched, and nothing here can fail a run. Moves of the pointer that
+no run reported are shown on the asset `active_pointer` as well.
 """
 
 import time
@@ -8,6 +9,7 @@ import time
 import dagster as dg
 
 from taskclf_dagster.defs.event_sinks import build_sinks
+from taskclf_dagster.defs.pointer_events import report_pointer
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.run_events import read_cursor, write_run_events
 from taskclf_dagster.domain.decision_events import write_decision_events
@@ -45,6 +47,10 @@ def event_delivery(
             context.log.warning(f"{place.outbox / name} is damaged and was passed over: {reason}")
     except (OSError, TaskclfDagsterError) as error:
         said.append(f"delivery was put off: {error}")
+    try:
+        said.extend(words for words in [report_pointer(place, context.instance)] if words is not None)
+    except (OSError, TaskclfDagsterError) as error:
+        said.append(f"what the pointer says could not be shown and comes later: {error}")
     words = "; ".join(said)
     if words != NOTHING_WAITS:
         context.log.info(words)
