@@ -1,19 +1,43 @@
 """Settings of the sinks to which events are delivered: a file of the home, a webhook, a Redis stream.
 
-Secrets never stand here: a URL or a key that is one is named by its environment variable. How events are sent is in `domain/sinks`.
+Secrets never stand here: a URL or a key that is one is named by its environment variable. One that was written here all the same is
+refused and never printed, so no message may repeat a value. How events are sent, and which schemes a URL may have, is in `domain/sinks`.
 """
 
 import hashlib
+import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+EVENTS_FOLDER = ("artifacts", "events")
+"""The folder of the home that is for files of events; every other one holds files that lines of events would damage."""
+
+
+def _names_a_variable(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
+        msg = "must be the name of an environment variable, such as EVENTS_SECRET, and not what the variable holds"
+        raise ValueError(msg)
+    return value
+
+
+def _holds_no_secret(value: str) -> str:
+    if not set(value).isdisjoint("@?#"):
+        msg = "must hold no user, password, query or fragment (@, ? or #): such a URL belongs into the variable that url_env names"
+        raise ValueError(msg)
+    return value
+
+
+EnvironmentName = Annotated[str, AfterValidator(_names_a_variable)]
+PublicUrl = Annotated[str, AfterValidator(_holds_no_secret)]
 
 
 class _Sink(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     @property
     def name(self) -> str:
@@ -23,22 +47,23 @@ class _Sink(BaseModel):
 
 
 class JsonLinesSink(_Sink):
-    """Events appended to a file of the home, one JSON object a line."""
+    """Events appended to a file below artifacts/events/ of the home, one JSON object a line."""
 
     type: Literal["jsonl"]
-    path: Annotated[str, StringConstraints(min_length=1)]
+    path: str
 
     @field_validator("path")
     @classmethod
-    def _path_stays_in_the_home(cls, value: str) -> str:
-        if Path(value).is_absolute() or ".." in Path(value).parts:
-            msg = f"{value!r} must be relative to the home and stay in it, such as artifacts/events/events.jsonl"
+    def _path_is_in_the_folder_of_events(cls, value: str) -> str:
+        parts = Path(value).parts
+        if parts[:-1][: len(EVENTS_FOLDER)] != EVENTS_FOLDER or ".." in parts:
+            msg = "must be a file below artifacts/events/, relative to the home, such as artifacts/events/events.jsonl"
             raise ValueError(msg)
         return value
 
 
 class _RemoteSink(_Sink):
-    url: str | None = None
+    url: PublicUrl | None = None
     url_env: EnvironmentName | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
 
@@ -71,6 +96,13 @@ SinkSettings = Annotated[JsonLinesSink | WebhookSink | RedisSink, Field(discrimi
 class EventSettings(BaseModel):
     """Where events go."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     sinks: list[SinkSettings]
+
+
+def describe_mistake(error: "ErrorDetails") -> str:
+    """What pydantic says of a mistake in these settings, without the value that was given."""
+    if error["type"] == "union_tag_invalid":  # its words repeat the value
+        return f"type must be one of {error['ctx']['expected_tags']}"
+    return error["msg"]

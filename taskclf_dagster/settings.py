@@ -9,10 +9,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,20 +19,23 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
-    StringConstraints,
     ValidationError,
     field_validator,
     model_validator,
 )
 
+from taskclf_dagster.cron import check_cron
 from taskclf_dagster.errors import SettingsError
-from taskclf_dagster.event_settings import EventSettings
+from taskclf_dagster.event_settings import EventSettings, describe_mistake
 from taskclf_dagster.yaml_file import flatten, lay_over, nested, only_known, read_mapping
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
 DEFAULT_CONFIG_PATH = Path(__file__).resolve().parent.parent / "configs" / "retrain.yaml"
 
-CRON_FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("day", 1, 31), ("month", 1, 12), ("weekday", 0, 7))
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 ENVIRONMENT = {
     "RETRAIN_SCHEDULE": "schedule.cron",
     "RETRAIN_ENABLED": "enabled",
@@ -106,20 +108,7 @@ class AdviceThresholds(_Settings):
     max_flap_rate_smoothed: Share
 
 
-def _numbers_are_in_range(cron: str) -> str:
-    for value, (name, low, high) in zip(cron.split(), CRON_FIELDS, strict=True):
-        wrong = [number for number in re.findall(r"(?<!/)\b\d+", value) if not low <= int(number) <= high]
-        if wrong:
-            msg = f"{name} {wrong[0]} of the cron line must be from {low} to {high}"
-            raise ValueError(msg)
-    return cron
-
-
-Cron = Annotated[
-    str,
-    StringConstraints(pattern=r"^[\d*/,-]+( [\d*/,-]+){2}( ([\d*/,-]|[A-Za-z]{3})+){2}$"),
-    AfterValidator(_numbers_are_in_range),
-]
+Cron = Annotated[str, AfterValidator(check_cron)]
 
 
 class ScheduleSettings(_Settings):
@@ -212,13 +201,12 @@ def load_retrain_config(path: Path | None = None, environ: Mapping[str, str] | N
     try:
         return RetrainConfig.model_validate(merged)
     except ValidationError as error:
-        found = [(".".join(str(part) for part in e["loc"]), e) for e in error.errors()]
-        findings = [_finding(key, e["type"], e["msg"], e["input"]) + _said_by(overrides, key) for key, e in found]
-        raise SettingsError(path or DEFAULT_CONFIG_PATH, findings) from error
+        findings = [_finding(e) + _said_by(overrides, _key(e)) for e in error.errors()]
+        raise SettingsError(path or DEFAULT_CONFIG_PATH, findings) from None  # its words repeat every value, secrets as well
 
 
 def find_overrides(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
-    """The keys that the environment overrides, each with the variable and its value, read as YAML where the key is not a text."""
+    """The keys that the environment overrides, each with the variable and its value: a number, a flag, or else the text."""
     set_ones = {key: name for name, key in ENVIRONMENT.items() if environ.get(name, "").strip()}
     return {key: (name, _read_value(key, environ[name].strip())) for key, name in set_ones.items()}
 
@@ -266,22 +254,29 @@ RecordedConfig = Annotated[
 
 
 def _read_value(key: str, text: str) -> object:
-    """A number or a flag as YAML reads it, so that `6` and `off` mean what they do in a file; a cron line as it is."""
-    if key == "schedule.cron":
-        return text
-    try:
-        return yaml.safe_load({"1": "true", "0": "false"}.get(text, text) if key in ("enabled", "auto_promote") else text)
-    except yaml.YAMLError:
-        return text
+    """A flag or a decimal number where the key wants one, else the text, which is then found to be wrong."""
+    if key in ("enabled", "auto_promote"):
+        return _FLAGS.get(text.lower(), text)
+    return int(text) if key != "schedule.cron" and re.fullmatch(r"[+-]?[0-9]{1,18}", text) else text
 
 
 def _said_by(overrides: Mapping[str, tuple[str, object]], key: str) -> str:
     return f"; the environment variable {overrides[key][0]} says so" if key in overrides else ""
 
 
-def _finding(key: str, kind: str, message: str, value: object) -> str:
-    if kind == "extra_forbidden":
-        return f"{key}: unknown key (value {value!r}); remove it or mend its spelling"
+def _key(error: "ErrorDetails") -> str:
+    """The key with dots; what is no name, as a line `url:https://...` without a space makes one, may hold a secret and is not told."""
+    return ".".join(str(part) if re.fullmatch(r"[\w.-]{1,60}", str(part)) else "(no name)" for part in error["loc"])
+
+
+def _finding(error: "ErrorDetails") -> str:
+    """What is wrong with a key. A value that may hold a secret is not told: one of events, or text and more under an unknown key."""
+    key, message, value = _key(error), error["msg"], error["input"]
+    if error["type"] == "extra_forbidden":
+        tells = isinstance(value, bool | int | float) and not key.startswith("events")
+        return f"{key}: unknown key{f' (value {value!r})' if tells else ''}; remove it or mend its spelling"
+    if key.startswith("events"):
+        return f"{key}: {describe_mistake(error)}"
     return f"{key}: {message} (value {value!r})"
 
 

@@ -18,6 +18,7 @@ PURE = [
     PACKAGE / "home.py",
     PACKAGE / "settings.py",
     PACKAGE / "event_settings.py",
+    PACKAGE / "cron.py",
     PACKAGE / "yaml_file.py",
     PACKAGE / "errors.py",
 ]

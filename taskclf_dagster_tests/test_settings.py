@@ -1,5 +1,6 @@
 """The configuration: what is shipped, what a file of one's own may say, and the one clear error that everything else is."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from taskclf_dagster.errors import SettingsError
+from taskclf_dagster.event_settings import EventSettings
 from taskclf_dagster.settings import (
     DEFAULT_CONFIG_PATH,
     ENVIRONMENT,
@@ -269,16 +271,18 @@ BAD_VALUES: dict[str, tuple[str, object, tuple[str, ...]]] = {
     "half a time zone": ("schedule.timezone", "Europe", ("schedule.timezone", "'Europe'", "IANA time zone")),
     "an empty time zone": ("schedule.timezone", "", ("schedule.timezone", "IANA time zone")),
     "a path for a time zone": ("schedule.timezone", "../../etc/passwd", ("schedule.timezone", "IANA time zone")),
-    "a cron line of four fields": ("schedule.cron", "0 6 * *", ("schedule.cron", "pattern", "value '0 6 * *'")),
-    "a cron line of six fields": ("schedule.cron", "0 0 6 * * *", ("schedule.cron", "pattern")),
+    "a cron line of four fields": ("schedule.cron", "0 6 * *", ("schedule.cron", "'0 6 * *' is no cron line of five fields", "value")),
+    "a cron line of six fields": ("schedule.cron", "0 0 6 * * *", ("schedule.cron", "no cron line of five fields")),
     "a minute that no hour has": ("schedule.cron", "60 6 * * *", ("schedule.cron", "minute 60 of the cron line must be from 0 to 59")),
     "an hour that no day has": ("schedule.cron", "0 6-24 * * *", ("schedule.cron", "hour 24 of the cron line must be from 0 to 23")),
     "a weekday that no week has": ("schedule.verify_cron", "0 6 * * 1,8", ("schedule.verify_cron", "weekday 8", "from 0 to 7")),
+    "a day that never comes": ("schedule.cron", "0 6 31 2 *", ("schedule.cron", "day 31 of the cron line never comes", "29 days")),
+    "a step of nothing": ("schedule.verify_cron", "*/0 * * * *", ("schedule.verify_cron", "must have a step of at least 1")),
     "an unknown kind of drift": ("drift_trigger", "always", ("drift_trigger", "'critical', 'warning' or 'never'", "value 'always'")),
     "a flag that YAML reads as no": ("drift_trigger", False, ("drift_trigger", "'critical', 'warning' or 'never'", "value False")),
-    "an unknown sink": ("events.sinks", [{"type": "mail"}], ("events.sinks", "'jsonl', 'webhook', 'redis'")),
+    "an unknown sink": ("events.sinks", [{"type": "mail"}], ("events.sinks.0: type must be one of 'jsonl', 'webhook', 'redis'",)),
     "a sink that leaves the home": (
-        "events.sinks", [{"type": "jsonl", "path": "../x"}], ("events.sinks", "'../x' must be relative to the home"),
+        "events.sinks", [{"type": "jsonl", "path": "../x"}], ("events.sinks.0.jsonl.path: ", "a file below artifacts/events/"),
     ),
     "a sink without a place": ("events.sinks", [{"type": "webhook"}], ("events.sinks", "give either url, or url_env")),
     "a sink with two places": (
@@ -288,7 +292,8 @@ BAD_VALUES: dict[str, tuple[str, object, tuple[str, ...]]] = {
         "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "timeout_seconds": 61}], ("timeout_seconds", "less than"),
     ),
     "a variable that cannot be one": (
-        "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "secret_env": "MY KEY"}], ("secret_env", "value 'MY KEY'"),
+        "events.sinks", [{"type": "webhook", "url": "http://127.0.0.1", "secret_env": "MY KEY"}],
+        ("secret_env", "the name of an environment variable, such as EVENTS_SECRET"),
     ),
     "a threshold range that is empty": (
         "reject_threshold", {"min_reject_rate": 0.3, "max_reject_rate": 0.2},
@@ -323,6 +328,85 @@ def test_all_mistakes_of_a_file_are_listed_at_once(tmp_path: Path) -> None:
         load_retrain_config(path)
     for key in ("auto_promot", "regression_tolerance", "min_improvement", "data_lookback_days"):
         assert f"  - {key}: " in str(caught.value)
+
+
+# --- Where events may go, and secrets that were written there by mistake ----------------------------------------------------------------
+
+IN_THE_VARIABLE = "such a URL belongs into the variable that url_env names"
+SECRETIVE: dict[str, tuple[object, str]] = {
+    "a password in the URL of a webhook": ({"type": "webhook", "url": "https://ann:TOPSECRET@h.example/x"}, IN_THE_VARIABLE),
+    "a user in the URL of a webhook": ({"type": "webhook", "url": "https://TOPSECRET@h.example/x"}, IN_THE_VARIABLE),
+    "a token in the query of a webhook": ({"type": "webhook", "url": "https://h.example/x?key=TOPSECRET"}, IN_THE_VARIABLE),
+    "a token in the fragment of a webhook": ({"type": "webhook", "url": "https://h.example/x#TOPSECRET"}, IN_THE_VARIABLE),
+    "a URL without a scheme": ({"type": "webhook", "url": "ann:TOPSECRET@h.example"}, IN_THE_VARIABLE),
+    "a password of redis": ({"type": "redis", "url": "redis://:TOPSECRET@127.0.0.1:6379/0"}, IN_THE_VARIABLE),
+    "a password of redis in the query": ({"type": "redis", "url": "rediss://h.example/0?password=TOPSECRET"}, IN_THE_VARIABLE),
+    "a URL with a password beside url_env": (
+        {"type": "redis", "url": "redis://TOPSECRET", "url_env": "X"}, "give either url, or url_env",
+    ),
+    "a secret for a variable": ({"type": "webhook", "url_env": "X", "secret_env": "TOP-TOPSECRET"}, "the name of an environment variable"),
+    "a URL for a variable": ({"type": "webhook", "url_env": "https://u:TOPSECRET@h"}, "url_env: Value error, must be the name of"),
+    "a secret under an unknown key": ({"type": "webhook", "url_env": "X", "secret": "TOPSECRET"}, "secret: unknown key; remove it"),
+    "a whole sink of an unknown type": ({"type": "https://u:TOPSECRET@h"}, "type must be one of 'jsonl', 'webhook', 'redis'"),
+    "a sink without a type": ({"url": "https://u:TOPSECRET@h"}, "type"),
+    "a sink that is a text": ("https://u:TOPSECRET@h", "events.sinks.0: "),
+    "a list for a URL": ({"type": "webhook", "url": ["TOPSECRET"]}, "webhook.url: Input should be a valid string"),
+    "a key without a space behind it": ({"type": "webhook", "url:https://u:TOPSECRET@h": None}, "(no name): unknown key"),
+    "a URL for a path": ({"type": "jsonl", "path": "https://u:TOPSECRET@h"}, "must be a file below artifacts/events/"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sink", "words"), SECRETIVE.values(), ids=SECRETIVE)
+def test_a_secret_among_the_events_is_refused_and_never_printed(tmp_path: Path, sink: object, words: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_retrain_config(write(tmp_path, "events.sinks", [sink]))
+    assert words in str(caught.value)
+    assert "TOPSECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("key", ["events", "event", "sinks", "events.sink", "events.sinks", "url"])
+@pytest.mark.parametrize("value", ["TOPSECRET", ["TOPSECRET"], {"url": "TOPSECRET"}], ids=["text", "list", "mapping"])
+def test_a_secret_is_not_printed_where_the_place_of_the_events_was_missed(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(SettingsError, match=f"  - {key}") as caught:
+        load_retrain_config(write(tmp_path, key, value))
+    assert "TOPSECRET" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_settings_of_events_alone_do_not_print_a_secret_either() -> None:
+    with pytest.raises(ValidationError) as caught:
+        EventSettings.model_validate({"sinks": [{"type": "redis", "url": "redis://:TOPSECRET@h"}]})
+    assert "TOPSECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        *(("webhook", "http://127.0.0.1:8080/events"), ("webhook", "https://example.org/a/b%40c")),
+        *(("redis", "redis://localhost:6379/0"), ("redis", "rediss://[::1]/1"), ("redis", "unix:///run/redis.sock")),
+    ],
+)
+def test_a_url_that_holds_no_secret_may_stand_there(tmp_path: Path, kind: str, url: str) -> None:
+    (sink,) = load_retrain_config(write(tmp_path, "events.sinks", [{"type": kind, "url": url}])).events.sinks
+    assert sink.model_dump()["url"] == url
+
+
+@pytest.mark.parametrize("path", ["artifacts/events/events.jsonl", "artifacts/events/mine/of today.jsonl", "./artifacts/events/x"])
+def test_lines_of_events_may_go_below_the_folder_of_events(tmp_path: Path, path: str) -> None:
+    (sink,) = load_retrain_config(write(tmp_path, "events.sinks", [{"type": "jsonl", "path": path}])).events.sinks
+    assert sink.model_dump()["path"] == path
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("", ".", "events.jsonl", "models/active_history.jsonl", "data/processed/labels_v1/labels.parquet", "artifacts/outbox/x"),
+        *("artifacts/events", "artifacts/events/", "artifacts/eventsx/x", "x/artifacts/events/x", "artifacts/events/../decisions/x"),
+        *("/artifacts/events/x", "/tmp/x", "../artifacts/events/x", "artifacts/events/.."),  # noqa: S108  # no file is made
+    ],
+)
+def test_lines_of_events_may_go_nowhere_else_where_they_would_damage_a_file(tmp_path: Path, path: str) -> None:
+    with pytest.raises(SettingsError, match=r"events\.sinks\.0\.jsonl\.path: .*such as artifacts/events/events\.jsonl"):
+        load_retrain_config(write(tmp_path, "events.sinks", [{"type": "jsonl", "path": path}]))
 
 
 # --- Configurations of earlier versions ---------------------------------------------------------------------------------------------
@@ -382,9 +466,20 @@ def test_a_variable_overrides_its_key_and_nothing_else(variable: str) -> None:
     assert config.model_dump() == expected
 
 
-@pytest.mark.parametrize(("text", "value"), [("1", True), ("0", False), ("yes", True), ("off", False), (" TRUE ", True)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("1", True), ("true", True), ("yes", True), ("on", True), (" TRUE ", True), ("Yes", True), ("oN", True)),
+        *(("0", False), ("false", False), ("no", False), ("off", False), ("False", False), ("NO", False)),
+    ],
+)
 def test_a_flag_may_be_written_in_the_usual_ways(text: str, value: bool) -> None:
     assert load_retrain_config(environ={"RETRAIN_AUTO_PROMOTE": text}).auto_promote is value
+
+
+@pytest.mark.parametrize("text", ["010", "10", " 10 ", "+10"])
+def test_a_number_is_decimal_also_with_a_zero_before_it(text: str) -> None:
+    assert load_retrain_config(environ={"RETRAIN_TIMEOUT_MINUTES": text}).timeout_minutes == 10
 
 
 @pytest.mark.parametrize("text", ["", "  "])
@@ -404,10 +499,17 @@ def test_a_variable_wins_over_a_file_of_ones_own(tmp_path: Path) -> None:
         ("RETRAIN_MIN_LABELS", "many", "valid integer (value 'many')"),
         ("RETRAIN_MIN_LABELS", "0", "greater than or equal to 1 (value 0)"),
         ("RETRAIN_TIMEOUT_MINUTES", "1.5", "valid integer"),
+        ("RETRAIN_TIMEOUT_MINUTES", "1:30", "valid integer (value '1:30')"),
+        ("RETRAIN_TIMEOUT_MINUTES", "0x10", "valid integer (value '0x10')"),
+        ("RETRAIN_TIMEOUT_MINUTES", "1e2", "valid integer (value '1e2')"),
+        ("RETRAIN_TIMEOUT_MINUTES", "1_000", "valid integer (value '1_000')"),
+        ("RETRAIN_TIMEOUT_MINUTES", "\u0661\u0662", "valid integer"),
+        ("RETRAIN_MIN_LABELS", "9" * 5000, "valid integer"),
+        ("RETRAIN_MIN_LABELS", "-3", "greater than or equal to 1 (value -3)"),
         ("RETRAIN_TIMEOUT_MINUTES", "[", "valid integer (value '[')"),
         ("RETRAIN_ENABLED", "maybe", "valid boolean (value 'maybe')"),
-        ("RETRAIN_AUTO_PROMOTE", "2", "valid boolean (value 2)"),
-        ("RETRAIN_SCHEDULE", "daily", "match pattern"),
+        ("RETRAIN_AUTO_PROMOTE", "2", "valid boolean (value '2')"),
+        ("RETRAIN_SCHEDULE", "daily", "'daily' is no cron line of five fields"),
         ("RETRAIN_SCHEDULE", "0 25 * * *", "hour 25"),
     ],
 )
