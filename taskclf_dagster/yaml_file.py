@@ -36,6 +36,9 @@ def read_mapping(path: Path) -> dict[str, object]:
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  # a SafeLoader
+    except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a secret
+        where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+        raise SettingsError(path, [f"cannot be read as YAML: {error.problem}{where}"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(path, [f"cannot be read as YAML: {error}"]) from error
     if content is None:

@@ -551,6 +551,17 @@ def test_a_file_that_is_no_mapping_is_an_error_that_says_what_it_is(tmp_path: Pa
     assert words in str(caught.value)
 
 
+def test_a_line_that_is_no_yaml_is_named_by_its_number_and_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("min_labels: 50\nevents:\n  url:redis://:TOPSECRET@h\n  sinks: []\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        load_retrain_config(path)
+    assert "cannot be read as YAML: " in str(caught.value)
+    assert " in line " in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "TOPSECRET" not in shown
+
+
 def test_a_folder_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read as YAML"):
         load_retrain_config(tmp_path)

@@ -253,7 +253,7 @@ class Redis:
             raise SinkUnavailableError(self.name, f"no answer within {seconds:g} s") from error
         except (self._redis.RedisError, OSError, UnicodeError) as error:
             words = str(error).partition("\n")[0][:200] or type(error).__name__
-            hint = ": it wants a password, which belongs into the URL" if "unauthenticated" in words else ""
+            hint = ": it wants a password, which belongs into the URL that url_env names" if "unauthenticated" in words else ""
             raise SinkUnavailableError(self.name, words + hint) from error
 
 
