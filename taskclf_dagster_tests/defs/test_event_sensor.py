@@ -242,7 +242,7 @@ def test_a_run_that_was_canceled_failed(ticks: Ticks) -> None:
     ticks.instance.report_run_canceled(run, message="canceled by a person")
     ticks()
     assert ticks.events[1]["eventType"] == "model.retrain.failed"
-    assert ticks.events[1]["payload"]["reason"] == "canceled by a person"
+    assert ticks.events[1]["payload"]["reason"] == "it was canceled by a person"
 
 
 def test_a_run_that_is_under_way_is_told_at_once_and_its_end_later(ticks: Ticks) -> None:
