@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from taskclf_dagster.errors import HomeNotFoundError
+
 DEMO_MARKER = "DEMO"
 
 
@@ -21,6 +23,15 @@ class Home:
     """
 
     root: Path
+
+    def require(self) -> None:
+        """Makes sure that the folder is there.
+
+        Raises:
+            HomeNotFoundError: it is not.
+        """
+        if not self.root.is_dir():
+            raise HomeNotFoundError(self.root)
 
     @property
     def is_demo(self) -> bool:

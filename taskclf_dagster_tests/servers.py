@@ -27,6 +27,15 @@ from taskclf_dagster_tests.scenario import DAY, add_learnable_days, make_home
 PROJECT = DEFAULT_CONFIG_PATH.parent.parent
 SCRIPTS = Path(sys.executable).parent
 DAYS = 6
+ASSETS = (
+    "labeled_windows",
+    "dataset_snapshot",
+    "challenger_model",
+    "challenger_report",
+    "champion_report",
+    "promotion_decision",
+    "active_pointer",
+)
 TIMEOUT_SECONDS = 240
 # Nothing may launch by itself while a test looks: no schedule tick but at new year, and labels are never enough for the sensor.
 CONFIG = """

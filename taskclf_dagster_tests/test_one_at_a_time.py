@@ -19,19 +19,10 @@ import yaml
 from taskclf_dagster.domain.decision import list_decisions
 from taskclf_dagster_tests.faults.injection import memory_folder
 from taskclf_dagster_tests.guarded import PATIENCE, PROGRAM, Site, make_site
-from taskclf_dagster_tests.servers import Webserver, await_server, free_port, make_instance, running, stop, tail, until
+from taskclf_dagster_tests.servers import ASSETS, Webserver, await_server, free_port, make_instance, running, stop, tail, until
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no such signals elsewhere")
 
-ASSETS = (
-    "labeled_windows",
-    "dataset_snapshot",
-    "challenger_model",
-    "challenger_report",
-    "champion_report",
-    "promotion_decision",
-    "active_pointer",
-)
 FORCED = {"resources": {"run_settings": {"config": {"force": True}}}}
 SET_LIMIT = 'mutation($limit: Int!) { setConcurrencyLimit(concurrencyKey: "retrain", limit: $limit) }'
 TICK = "... on DryRunInstigationTick { evaluationResult { skipReason runRequests { runKey } } } ... on PythonError { message }"

@@ -27,6 +27,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.settings import load_retrain_config
 from taskclf_dagster_tests.models import point_at
 from taskclf_dagster_tests.servers import (
+    ASSETS,
     PROJECT,
     TIMEOUT_SECONDS,
     Webserver,
@@ -42,15 +43,6 @@ from taskclf_dagster_tests.servers import (
     write_config,
 )
 
-ASSETS = (
-    "labeled_windows",
-    "dataset_snapshot",
-    "challenger_model",
-    "challenger_report",
-    "champion_report",
-    "promotion_decision",
-    "active_pointer",
-)
 INSTIGATORS = """
 { schedulesOrError(repositorySelector: {repositoryLocationName: "taskclf_dagster", repositoryName: "__repository__"}) {
     ... on Schedules { results { name scheduleState { status } } } }

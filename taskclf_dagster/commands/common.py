@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 import dagster as dg
 
-from taskclf_dagster.errors import HomeNotFoundError
 from taskclf_dagster.home import Home, default_home
 from taskclf_dagster.settings import CONFIG_VARIABLE, DEFAULT_CONFIG_PATH, RetrainConfig, resolve_config
 
@@ -32,8 +31,7 @@ def existing_home(home: Path | None) -> Home:
         HomeNotFoundError: it is no folder.
     """
     place = Home(home.absolute()) if home is not None else Home(default_home())
-    if not place.root.is_dir():
-        raise HomeNotFoundError(place.root)
+    place.require()
     return place
 
 

@@ -10,10 +10,8 @@ from taskclf_dagster.commands.common import config_option, existing_home, home_o
 from taskclf_dagster.domain.fsck import PROMISES, check_registry
 from taskclf_dagster.domain.promotion import approve
 from taskclf_dagster.domain.registry import repair, rollback, unblock
-from taskclf_dagster.domain.retention import plan_prune, prune
+from taskclf_dagster.domain.retention import MEBIBYTE, plan_prune, prune
 from taskclf_dagster.home import Home
-
-MEBIBYTE = 1024 * 1024
 
 
 @click.command("rollback")

@@ -30,8 +30,10 @@ def event_delivery(
 ) -> dg.SkipReason:
     """Says what was delivered and what waits. The cursor tells up to when runs were looked at; on a new instance that begins now."""
     place, now = home.open(), clock.now()
-    if not place.root.is_dir():
-        return dg.SkipReason(str(HomeNotFoundError(place.root)))
+    try:
+        place.require()
+    except HomeNotFoundError as error:
+        return dg.SkipReason(str(error))
     said = []
     try:
         write_decision_events(place)

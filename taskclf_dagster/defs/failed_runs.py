@@ -13,12 +13,15 @@ from taskclf_dagster.defs.processes import is_worker_gone
 from taskclf_dagster.defs.requests import DISABLED
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.retrain_runs import (
+    ATTEMPT_TAG,
     CAUSE_TAG,
     COMMAND_LINE,
+    DEMAND_TAG,
     EXCLUSIVE_TAG,
     HOME_TAG,
     OUTCOME_REASON_TAG,
     OUTCOME_TAG,
+    REASON_TAG,
     RETRAIN,
     RETRY_OF_TAG,
     RETRY_TAG,
@@ -43,7 +46,7 @@ LOOK_BACK = timedelta(days=1)
 BEGIN_WITHIN = timedelta(minutes=10)
 """How long the process of a run may take from its start until it says which one it is."""
 MAX_WORDS = 1000
-CARRIED = ("taskclf/cause", "taskclf/reason", "taskclf/demand", "taskclf/attempt")
+CARRIED = (CAUSE_TAG, REASON_TAG, DEMAND_TAG, ATTEMPT_TAG)
 
 
 @dg.sensor(

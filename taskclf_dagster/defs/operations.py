@@ -12,6 +12,7 @@ import dagster as dg
 import psutil
 from pydantic import Field
 
+from taskclf_dagster.defs.guard import MAX_RUNTIME_TAG
 from taskclf_dagster.defs.metadata import Cell, table
 from taskclf_dagster.defs.processes import describe_worker
 from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
@@ -20,13 +21,11 @@ from taskclf_dagster.domain.fsck import check_registry
 from taskclf_dagster.domain.pointer import ActivePointer
 from taskclf_dagster.domain.promotion import approve
 from taskclf_dagster.domain.registry import repair, rollback
-from taskclf_dagster.domain.retention import plan_prune, prune
-from taskclf_dagster.domain.triggers import require_home
+from taskclf_dagster.domain.retention import MEBIBYTE, plan_prune, prune
 from taskclf_dagster.home import Home
 
 REGISTRY_POOL = "registry"
-MEBIBYTE = 1024 * 1024
-LIMITS = {"dagster/max_runtime": "600"}
+LIMITS = {MAX_RUNTIME_TAG: "600"}
 """These jobs take seconds; ten minutes [s] are for one that waits for the lock of a large home."""
 
 
@@ -177,7 +176,7 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
     """
     place = home.open()
     context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(place), WORKER_TAG: describe_worker(psutil.Process())})
-    require_home(place)
+    place.require()
     return place
 
 

@@ -5,7 +5,6 @@ Reads only; how it is printed belongs to the command line, and the same over HTT
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Literal
 
 import dagster as dg
@@ -29,7 +28,7 @@ from taskclf_dagster.defs.retrain_runs import (
 )
 from taskclf_dagster.defs.schedules import DAILY, time_zone
 from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, list_decisions, read_decision
+from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, list_decisions
 from taskclf_dagster.domain.history import read_history
 from taskclf_dagster.domain.outbox import count_events
 from taskclf_dagster.domain.pointer import find_running
@@ -44,7 +43,6 @@ MAX_LOG_EVENTS = 200
 SCHEDULER = "SCHEDULER"
 DAEMON_SECONDS = 180.0
 """A daemon that was not heard of for so long is not running."""
-LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class _View(BaseModel):
@@ -160,7 +158,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         due, due_reason, labels, due_at = trigger.launch, trigger.reason, trigger.changed_spans, trigger.due_at
     except (TaskclfDagsterError, OSError) as error:
         due, due_reason, labels, due_at = False, str(error), None, None
-    running = find_running(home)
+    running, switched_off = find_running(home), is_switched_off(instance)
     return Status(
         home=home.display_name,
         state="idle" if shown is None else shown.state,
@@ -175,9 +173,9 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         due=due,
         due_reason=due_reason if config.enabled else f"{due_reason}. Nothing is launched by itself: `enabled` is false.",
         due_at=due_at,
-        next_tick=find_next_tick(config, now=now) if config.enabled and not is_switched_off(instance) else None,
+        next_tick=find_next_tick(config, now=now) if config.enabled and not switched_off else None,
         events_waiting=count_events(home),
-        warnings=_find_warnings(instance, home, now=now),
+        warnings=_find_warnings(instance, home, now=now, switched_off=switched_off),
         progress=None if under_way is None else read_progress(instance, under_way),
     )
 
@@ -193,12 +191,12 @@ def is_switched_off(instance: dg.DagsterInstance) -> bool:
     return any(state.instigator_name == DAILY and state.status == InstigatorStatus.STOPPED for state in states)
 
 
-def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
+def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime, switched_off: bool) -> list[str]:
     heartbeat = instance.get_daemon_heartbeats().get(SCHEDULER)
     warnings = []
     if heartbeat is None or now.timestamp() - heartbeat.timestamp > DAEMON_SECONDS:
         warnings.append("no daemon is running, so nothing happens by itself: start `dagster dev`, or the deployment")
-    elif is_switched_off(instance):
+    elif switched_off:
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
     problems = [find_usable_pointer(home)[1], find_policy_problem(home)]
     return warnings + [f"{problem}; `taskclf-dagster registry repair` mends it" for problem in problems if problem is not None]
@@ -214,7 +212,7 @@ def read_progress(instance: dg.DagsterInstance, run: RetrainRun) -> Progress:
     plan = instance.get_execution_plan_snapshot(run.run.execution_plan_snapshot_id) if run.run.execution_plan_snapshot_id else None
     return Progress(
         run_id=run.run_id,
-        since=run.started or run.created,
+        since=_began(run),
         steps_done=len(begun) - len(at_work),
         steps=len(begun) if plan is None else len(plan.step_keys_to_execute),
         step=at_work[-1].step_key if at_work else None,
@@ -225,16 +223,22 @@ def read_progress(instance: dg.DagsterInstance, run: RetrainRun) -> Progress:
 def read_retrains(instance: dg.DagsterInstance, home: Home, *, limit: int) -> list[Retrain]:
     """Every retrain of a home, the newest first: the runs that the instance knows, and decisions that other instances made."""
     moves = {entry.decision_id: entry.sequence for entry in read_history(home).moves if entry.decision_id}
-    runs = [_describe_run(instance, home, run, moves) for run in islice(iterate_retrains(instance, home), limit)]
-    known = {run.tags.get(DECISION_TAG) for run in iterate_retrains(instance, home)}
-    others = [decision for decision in list_decisions(home)[0] if decision.decision_id not in known]
-    when = [(entry.started or LONG_AGO, entry) for entry in runs]
-    when += [(_kept_at(home, decision), _describe_decision(decision, moves)) for decision in others]
+    decisions = {decision.decision_id: decision for decision in list_decisions(home)[0]}
+    runs = list(iterate_retrains(instance, home))
+    known = {run.tags.get(DECISION_TAG) for run in runs}
+    when = [(_began(run), _describe_run(instance, run, decisions, moves)) for run in runs[:limit]]
+    when += [(_kept_at(home, decision), _describe_decision(decision, moves)) for name, decision in decisions.items() if name not in known]
     return [entry for _, entry in sorted(when, key=lambda pair: pair[0], reverse=True)[:limit]]
 
 
-def _describe_run(instance: dg.DagsterInstance, home: Home, run: RetrainRun, moves: Mapping[str, int | None]) -> Retrain:
-    decision = read_decision(home, run.tags[DECISION_TAG]) if DECISION_TAG in run.tags else None
+def _began(run: RetrainRun) -> datetime:
+    return run.started or run.created
+
+
+def _describe_run(
+    instance: dg.DagsterInstance, run: RetrainRun, decisions: Mapping[str, PromotionDecision], moves: Mapping[str, int | None]
+) -> Retrain:
+    decision = decisions.get(run.tags.get(DECISION_TAG, ""))
     failed = run.state == "failed"
     entry = _describe_decision(decision, moves) if decision is not None else Retrain(status=run.state)
     return entry.model_copy(
@@ -244,7 +248,7 @@ def _describe_run(instance: dg.DagsterInstance, home: Home, run: RetrainRun, mov
             "status": run.state,
             "outcome": "FAILED" if failed else run.tags.get(OUTCOME_TAG),
             "cause": run.tags.get(CAUSE_TAG, BY_HAND),
-            "started": run.started or run.created,
+            "started": _began(run),
             "finished": run.finished,
             "error": explain_failure(instance, run).words if failed else None,
             "reason": run.tags.get(OUTCOME_REASON_TAG),

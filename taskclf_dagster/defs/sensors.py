@@ -4,7 +4,9 @@ What counts as arrived or asked for is decided in `domain`. A tick that finds so
 after runs that failed is in `failed_runs`, the one that delivers events in `event_sensor`.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import dagster as dg
 
@@ -14,11 +16,12 @@ from taskclf_dagster.defs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.cadence import read_last_decided
 from taskclf_dagster.domain.drift_request import find_drift_request, why_answered
 from taskclf_dagster.domain.label_arrival import LabelWatch, read_watch, watch_labels, why_not_arrived
-from taskclf_dagster.domain.triggers import describe_labels, find_obstacle, require_home
+from taskclf_dagster.domain.triggers import describe_labels, find_obstacle
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
+_Answer = TypeVar("_Answer", dg.SensorResult, dg.RunRequest)
 LABELS_SECONDS, DRIFT_SECONDS = 60, 300
 FIRST_START = (
     "No retrain was ever decided for this home, so labels that are there do not count as arrived: the schedule daily_retrain makes the "
@@ -41,11 +44,7 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.SensorResult | dg.SkipReason:
         """One run for each content of the label store; a store rewritten with the same spans is the same content."""
-        try:
-            config = run_settings.load_config()
-            return _look_at_labels(context, home.open(), config, clock.now()) if config.enabled else dg.SkipReason(DISABLED)
-        except (TaskclfDagsterError, OSError) as error:
-            return dg.SkipReason(str(error))
+        return _look(_look_at_labels, context, home.open(), run_settings, clock.now())
 
     @dg.sensor(
         job_name=RETRAIN,
@@ -58,18 +57,31 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.RunRequest | dg.SkipReason:
         """One run for each report, unless a model was trained since it was made."""
-        try:
-            config = run_settings.load_config()
-            answer = _look_at_drift(context, home.open(), config, clock.now()) if config.enabled else DISABLED
-        except (TaskclfDagsterError, OSError) as error:
-            return dg.SkipReason(str(error))
-        return dg.SkipReason(answer) if isinstance(answer, str) else answer
+        return _look(_look_at_drift, context, home.open(), run_settings, clock.now())
 
     return [label_arrival, drift_report]
 
 
+def _look(
+    look: Callable[[dg.SensorEvaluationContext, Home, RetrainConfig, datetime], _Answer | str],
+    context: dg.SensorEvaluationContext,
+    home: Home,
+    run_settings: RunSettingsResource,
+    now: datetime,
+) -> _Answer | dg.SkipReason:
+    """What a look at a home comes to; a skip with the reason where nothing is launched by itself, or something cannot be read."""
+    try:
+        config = run_settings.load_config()
+        if not config.enabled:
+            return dg.SkipReason(DISABLED)
+        home.require()
+        answer = look(context, home, config, now)
+    except (TaskclfDagsterError, OSError) as error:
+        return dg.SkipReason(str(error))
+    return dg.SkipReason(answer) if isinstance(answer, str) else answer
+
+
 def _look_at_labels(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.SensorResult:
-    require_home(home)
     last = read_last_decided(home)
     watch = watch_labels(home, read_watch(context.cursor), last, now=now)
     words = FIRST_START if last is None else why_not_arrived(watch, config=config, now=now)
@@ -103,7 +115,6 @@ def _weigh(watch: LabelWatch, home: Home, config: RetrainConfig, now: datetime) 
 
 
 def _look_at_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
-    require_home(home)
     if config.drift_trigger == "never":
         return "drift reports ask for nothing: drift_trigger is never"
     found = find_drift_request(home, severity=config.drift_trigger, now=now)

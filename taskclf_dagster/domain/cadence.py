@@ -129,8 +129,7 @@ def _find_created_at(home: Home) -> datetime | None:
         metadata = parse_bundle(resolve_model_dir(home, running)).metadata
     except BundleError:
         return None
-    created = None if metadata is None else metadata.created_at
-    return created if created is None or created.tzinfo else created.replace(tzinfo=UTC)
+    return None if metadata is None else metadata.created_at
 
 
 def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str, slack: timedelta = timedelta(0)) -> Due:

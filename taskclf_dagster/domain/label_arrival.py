@@ -59,15 +59,15 @@ def watch_labels(home: Home, before: LabelWatch | None, last: LastDecided | None
     fingerprints = read_fingerprints(home)
     mark = watermark(fingerprints)
     written_at = now if status is None else datetime.fromtimestamp(status.st_mtime, UTC)
-    same = before is not None and before.watermark == mark
+    known = before if before is not None and before.watermark == mark else None
     return LabelWatch(
         signature=signature,
         watermark=mark,
-        changed_at=min(now, before.changed_at if before is not None and same else written_at),
+        changed_at=min(now, written_at if known is None else known.changed_at),
         decided=decided,
         changed_spans=count_changed_spans(home.decisions, decided, fingerprints),
-        obstacle=before.obstacle if before is not None and same else None,
-        weighed_on=before.weighed_on if before is not None and same else None,
+        obstacle=None if known is None else known.obstacle,
+        weighed_on=None if known is None else known.weighed_on,
     )
 
 

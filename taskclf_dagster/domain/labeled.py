@@ -21,7 +21,7 @@ from taskclf_dagster.domain.hashing import frame_digest
 from taskclf_dagster.domain.labels import LabelReading, read_label_spans, watermark
 from taskclf_dagster.domain.projection import Projection, project_blocks_to_windows
 from taskclf_dagster.domain.windows import WindowReading, read_windows
-from taskclf_dagster.errors import DataContractError, HomeNotFoundError, SnapshotError
+from taskclf_dagster.errors import DataContractError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
@@ -85,8 +85,7 @@ def label_windows(
         NoWindowsError: no partition lies in range.
         UnreadableFileError: a file cannot be read.
     """
-    if not home.root.is_dir():
-        raise HomeNotFoundError(home.root)
+    home.require()
     start = as_of - timedelta(days=config.data_lookback_days)
     reading = read_windows(
         home, start=start, end=as_of, schema_version=config.schema_version, skip_unreadable_days=config.skip_unreadable_days

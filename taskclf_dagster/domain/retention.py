@@ -22,6 +22,7 @@ from taskclf_dagster.domain.transition import commit, find_model_problem
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
+MEBIBYTE = 1024 * 1024
 IN_THE_MAKING_SECONDS = 3600
 """A snapshot as young as this may belong to a run whose record is not written yet."""
 Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "record"]

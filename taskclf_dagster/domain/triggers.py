@@ -16,7 +16,7 @@ from taskclf_dagster.domain.files import Record
 from taskclf_dagster.domain.labeled import label_windows
 from taskclf_dagster.domain.labels import count_changed_spans, read_fingerprints, watermark
 from taskclf_dagster.domain.snapshot import build_snapshot
-from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
+from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.settings import RetrainConfig
 
@@ -63,7 +63,7 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
         HomeNotFoundError: there is no such home.
         UnreadableFileError: the label store cannot be read.
     """
-    require_home(home)
+    home.require()
     last = read_last_decided(home)
     fingerprints = read_fingerprints(home)
     mark = watermark(fingerprints)
@@ -91,16 +91,6 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
         label_watermark=mark,
         due_at=min((due.due_at for due in wanted.values() if due.due_at is not None), default=None),
     )
-
-
-def require_home(home: Home) -> None:
-    """Makes sure that there is a home.
-
-    Raises:
-        HomeNotFoundError: there is none.
-    """
-    if not home.root.is_dir():
-        raise HomeNotFoundError(home.root)
 
 
 def describe_labels(changed: int, config: RetrainConfig) -> str:

@@ -1,7 +1,6 @@
 """The sensor that looks after failed retrains: lost ones are ended, passing failures are tried again, others are not."""
 
 import errno
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from taskclf_dagster.home import Home
 from taskclf_dagster_tests.runs import (
     Status,
     add_run,
-    instance_in,
     status_of,
     work_elsewhere,
     work_of_the_dead,
@@ -32,12 +30,6 @@ from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, learnable_home, m
 
 KILLED = "Run process was terminated by signal 9 (SIGKILL)."
 SECOND = timedelta(seconds=1)
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path_factory.mktemp("runs")) as made:
-        yield made
 
 
 @pytest.fixture

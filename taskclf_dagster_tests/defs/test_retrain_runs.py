@@ -1,6 +1,5 @@
 """What the instance knows of retrains: which runs are retrains of a home, how far they came, and which is under way."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -25,12 +24,6 @@ STATES: dict[Status, State] = {
     Status.CANCELED: "failed",
 }
 UNDER_WAY = [status for status, state in STATES.items() if state in ("queued", "running")]
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path_factory.mktemp("runs")) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
@@ -22,7 +21,7 @@ from taskclf_dagster.domain.cadence import LastDecided, read_last_decided, write
 from taskclf_dagster.domain.labels import keep_fingerprints, read_fingerprints
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, contents, point_at, write_tiny_bundle
-from taskclf_dagster_tests.runs import Status, add_run, instance_in
+from taskclf_dagster_tests.runs import Status, add_run
 from taskclf_dagster_tests.scenario import (
     AS_OF,
     DAY,
@@ -104,12 +103,6 @@ def _settings(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "settings.yaml"
     path.write_text(text, encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path_factory.mktemp("runs")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

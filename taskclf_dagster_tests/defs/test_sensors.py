@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from taskclf_dagster.domain.label_arrival import read_watch
 from taskclf_dagster.domain.labels import keep_fingerprints, read_fingerprints
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
-from taskclf_dagster_tests.runs import Status, add_run, instance_in
+from taskclf_dagster_tests.runs import Status, add_run
 from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, a_drift_report, learnable_home, span
 
 NOW = datetime(2026, 2, 4, 12, tzinfo=UTC)
@@ -102,12 +102,6 @@ def _decide(home: Home, *, at: datetime, trained: datetime | None = None) -> Non
     facts = {"outcome": "REJECT", "decided_at": at, "as_of": at, "run_id": "r", "decision_id": "d", "dataset_hash": "0" * 16}
     seen = {"snapshot_path": "artifacts/snapshots/0", "label_watermark": mark, "trained_at": trained or at}
     write_last_decided(home, LastDecided.model_validate({**facts, **seen}))
-
-
-@pytest.fixture(scope="module")
-def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    with instance_in(tmp_path_factory.mktemp("runs")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
