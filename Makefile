@@ -38,10 +38,11 @@ test-faults: install ## Break the registry at every file-system call, in every o
 soak: install ## Sixty simulated days: labels, drift, bad days, power cuts, rollbacks (some minutes).
 	TASKCLF_DAGSTER_SOAK=1 $(BIN)/python -m pytest -q -s taskclf_dagster_tests/soak
 
-check: install ## Lint and check types.
+check: install ## Lint, check types, and check who imports whom.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/dg check defs
 
 format: install ## Format the code.

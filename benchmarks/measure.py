@@ -66,24 +66,31 @@ def peak_memory() -> float:
 def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, ...]:
     """One retrain without Dagster: the bodies of the assets and of the standalone checks, in the order in which the job runs them."""
     from taskclf_dagster import provenance
-    from taskclf_dagster.domain import challenger as training
-    from taskclf_dagster.domain import champion, hashing, labeled, pipeline, promotion, reports, snapshot, split
+    from taskclf_dagster.domain.data import (
+        hashing,
+        labeled_windows,
+        snapshot,
+        split,
+    )
+    from taskclf_dagster.domain.models import challenger as training
+    from taskclf_dagster.domain.registry import health, promotion
+    from taskclf_dagster.domain.retraining import decision_step, reports, steps
 
     with step("label_windows"):
-        record, frame = labeled.label_windows(home, as_of=as_of, config=config)
+        record, frame = labeled_windows.label_windows(home, as_of=as_of, config=config)
     with step("save_labeled_windows"):
-        record = labeled.save_labeled_windows(home, record, frame)
+        record = labeled_windows.save_labeled_windows(home, record, frame)
     del frame
     with step(CHECK + "keys_are_unique"):
-        labeled.load_labeled_windows(home, record, columns=["user_id", "bucket_start_ts"]).duplicated().sum()
+        labeled_windows.load_labeled_windows(home, record, columns=["user_id", "bucket_start_ts"]).duplicated().sum()
     with step(CHECK + "no_raw_columns"):
-        _ = [name for name in labeled.stored_columns(home, record) if name.startswith("raw_")]
+        _ = [name for name in labeled_windows.stored_columns(home, record) if name.startswith("raw_")]
     with step("load_labeled_windows"):
-        frame = labeled.load_labeled_windows(home, record)
+        frame = labeled_windows.load_labeled_windows(home, record)
     with step("build_snapshot"):
         dataset, rows = snapshot.build_snapshot(home, record, frame, config=config)
     with step("find_skip_reason"):
-        reason = pipeline.find_skip_reason(home, rows)
+        reason = steps.find_skip_reason(home, rows)
     with step("save_snapshot"):
         snapshot.save_snapshot(home, dataset, rows)
     del frame, rows
@@ -104,34 +111,45 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
         theirs = reports.report_champion(home, dataset, config=config, num_threads=1)
     with step("make_decision"):
         launch = {"dry_run": False, "forced": False, "bootstrap": False, "code_version": provenance.code_version()}
-        decision = pipeline.make_decision(home, dataset, model, ours, theirs, config=config, **launch)
-        pipeline.remember_decision(home, decision, run_id="benchmark", at=as_of)
+        decision = decision_step.make_decision(home, dataset, model, ours, theirs, config=config, **launch)
+        steps.remember_decision(home, decision, run_id="benchmark", at=as_of)
     if decision.verdict != "PROMOTE" or reason is not None:
         raise SystemExit(f"The benchmark needs a promotion, but got {decision.verdict}: {reason or decision.reason}")
     with step("promote"):
         promotion.promote(home, decision, at=as_of)
     with step(CHECK + "pointer_and_history"):
-        champion.find_pointer_problem(home)
-        champion.find_history_disagreement(home)
+        health.find_pointer_problem(home)
+        health.find_history_disagreement(home)
     return dataset, model, ours, theirs
 
 
 def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) -> None:
     """Parts of the path on their own, on the same data; the steps above contain them."""
-    from taskclf_dagster.domain import encoding, evaluation, features, hashing, labels, pointer, projection, snapshot, split, windows
-    from taskclf_dagster.domain.bundle import load_bundle
+    from taskclf_dagster.domain.data import (
+        feature_schema,
+        hashing,
+        label_projection,
+        label_store,
+        labeled_windows,
+        snapshot,
+        split,
+        windows,
+    )
+    from taskclf_dagster.domain.evaluation import metrics
+    from taskclf_dagster.domain.models import bundle_paths, encoding
+    from taskclf_dagster.domain.models.bundle import load_bundle
 
-    start, schema = AS_OF - timedelta(days=config.data_lookback_days), features.SCHEMAS["v1"]
+    start, schema = AS_OF - timedelta(days=config.data_lookback_days), feature_schema.SCHEMAS["v1"]
     with meter.step("part: read"):
         frame = windows.read_windows(home, start=start, end=AS_OF, schema_version="auto", skip_unreadable_days=False).frame
-    spans = labels.read_label_spans(home, start=start, end=AS_OF).spans
+    spans = label_store.read_label_spans(home, start=start, end=AS_OF).spans
     with meter.step("part: projection"):
-        labeled = projection.project_blocks_to_windows(frame, spans)
-    chosen = labeled.label >= 0
-    frame = frame[chosen].reset_index(drop=True).assign(gold=labeled.gold[chosen], span=labeled.span[chosen])
+        labeled_windows = label_projection.project_blocks_to_windows(frame, spans)
+    chosen = labeled_windows.label >= 0
+    frame = frame[chosen].reset_index(drop=True).assign(gold=labeled_windows.gold[chosen], span=labeled_windows.span[chosen])
     with meter.step("part: split"):
         split.split_by_time(frame)
-    del frame, labeled, spans
+    del frame, labeled_windows, spans
     folder = home.root / dataset.path
     rows = snapshot.read_snapshot_rows(folder)
     with meter.step("part: hash"):
@@ -141,15 +159,16 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
         encoders = encoding.fit_encoders(rows, schema, min_count=5)
         encoding.encode_inputs(rows, schema, encoders)
     rows = snapshot.read_snapshot_rows(folder, splits=("test",))
-    probabilities = load_bundle(pointer.require_bundle(home, model.model_id)).predict_rows(rows, num_threads=1)
+    probabilities = load_bundle(bundle_paths.require_bundle(home, model.model_id)).predict_rows(rows, num_threads=1)
     true = snapshot.label_codes(rows).astype("int64")
     names = {"model_id": model.model_id, "schema_version": "v1", "unseen_users": []}
     with meter.step("part: evaluate (test)"):
-        evaluation.evaluate(rows, true, probabilities, reject_threshold=0.5, min_class_windows=30, **names)
+        metrics.evaluate(rows, true, probabilities, reject_threshold=0.5, min_class_windows=30, **names)
 
 
 def draw_pictures(model: Any, *reports: Any) -> None:
-    from taskclf_dagster.defs import metadata, pictures
+    from taskclf_dagster.defs.display import metadata, pictures
+    from taskclf_dagster.domain.retraining import reports
 
     metadata.training_metadata(model)
     for report in reports:
@@ -163,8 +182,8 @@ def run_job(home: Any, config_path: Path, meter: Meter) -> None:
     import pandas as pd
 
     from taskclf_dagster.definitions import build_definitions
-    from taskclf_dagster.defs.jobs import RetrainParams, run_retrain_pipeline
-    from taskclf_dagster.defs.resources import HomeResource
+    from taskclf_dagster.defs.jobs.retrain import RetrainParams, run_retrain_pipeline
+    from taskclf_dagster.defs.resources.inputs import HomeResource
 
     @dg.logger(config_schema={"log_level": str})
     def silent(_: dg.InitLoggerContext) -> logging.Logger:
@@ -198,8 +217,8 @@ def measure(place: Path) -> dict[str, Row]:
     import pyarrow as pa
 
     from taskclf_dagster import definitions  # noqa: F401
+    from taskclf_dagster.config.settings import load_retrain_config
     from taskclf_dagster.home import Home
-    from taskclf_dagster.settings import load_retrain_config
 
     imports = {"cpu": time.process_time(), "peak": peak_memory()}
     pa.set_cpu_count(1)
@@ -236,8 +255,8 @@ def main() -> None:
     if chosen.task == "measure":
         (chosen.place / "result.json").write_text(json.dumps(measure(chosen.place), indent=1), encoding="utf-8")
         return
+    from taskclf_dagster.config.settings import load_retrain_config
     from taskclf_dagster.home import Home
-    from taskclf_dagster.settings import load_retrain_config
 
     for name in ("home", "warm-up"):
         config = load_retrain_config(chosen.place / "config.yaml")

@@ -18,11 +18,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from tabulate import tabulate
 
-from taskclf_dagster import demo
+from taskclf_dagster.demo import generator
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE / ".data"
-GENERATOR = sorted(Path(demo.__file__).parent.glob("demo*.py"))
+GENERATOR = sorted(Path(generator.__file__).parent.glob("*.py"))
 LAST_DAY, DAYS, WINDOWS_PER_USER, WARM_UP_WINDOWS = date(2026, 6, 30), 30, 10_000, 5_000
 MAX_ELSE_PER_FLOOR, MAX_PEAK_GIB, JUDGED_FROM = 0.25, 1.5, 100_000
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -54,7 +54,7 @@ def generate(windows: int) -> Path:
     users, surplus = max(1, windows // WINDOWS_PER_USER), -1
     while surplus < 0:
         shutil.rmtree(folder, ignore_errors=True)
-        surplus = demo.generate_demo_home(folder, end=LAST_DAY, users=users, days=DAYS).windows - windows
+        surplus = generator.generate_demo_home(folder, end=LAST_DAY, users=users, days=DAYS).windows - windows
         users += 1
     for path in sorted(folder.glob("data/processed/features_v1/date=*/features.parquet")):
         table = pq.read_table(path, partitioning=None)

@@ -11,20 +11,20 @@ from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.models import challenger_model
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
+from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
+from taskclf_dagster.defs.automation.freshness import with_freshness
+from taskclf_dagster.defs.automation.schedules import build_schedules
+from taskclf_dagster.defs.automation.sensors import build_sensors
 from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.models import MODEL_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
-from taskclf_dagster.defs.event_sensor import event_delivery
-from taskclf_dagster.defs.failed_runs import failed_runs
-from taskclf_dagster.defs.freshness import with_freshness
-from taskclf_dagster.defs.guard import RetrainGuard
-from taskclf_dagster.defs.jobs import build_retrain_job
-from taskclf_dagster.defs.operations import OPERATIONS
-from taskclf_dagster.defs.record_io import RecordIOManager
-from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.schedules import build_schedules
-from taskclf_dagster.defs.sensors import build_sensors
+from taskclf_dagster.defs.events.event_sensor import event_delivery
+from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
+from taskclf_dagster.defs.jobs.retrain import build_retrain_job
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.record_io_manager import RecordIOManager
+from taskclf_dagster.defs.resources.run_guard import RetrainGuard
 
 ASSETS = [
     labeled_windows,

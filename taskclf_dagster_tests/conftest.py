@@ -2,11 +2,14 @@
 
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
-from taskclf_dagster.settings import ENVIRONMENT
+from taskclf_dagster.config.settings import ENVIRONMENT
+from taskclf_dagster_tests.runs import instance_in
 
 REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"
 
@@ -32,3 +35,10 @@ def real_homes() -> Path:
     if not folder:
         pytest.skip(f"{REAL_HOMES} is not set: there are no real homes to read")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """An instance in SQLite, where runs are recorded; one for all tests of a file, because making one takes seconds."""
+    with instance_in(tmp_path_factory.mktemp("runs")) as made:
+        yield made

@@ -20,10 +20,10 @@ import dagster as dg
 import psutil
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs import watchdog
-from taskclf_dagster.defs.resources import HomeResource
-from taskclf_dagster.domain.files import write_atomic
-from taskclf_dagster.domain.slot import SlotHolder, hold_slot
+from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.defs.runs import watchdog
+from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
+from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.hanging import PLAN, TIMEOUT
 from taskclf_dagster_tests.models import contents
@@ -73,8 +73,8 @@ class Site:
     def is_free(self) -> bool:
         """Whether a retrain could begin at once."""
         told: list[str] = []
-        holder = SlotHolder(run_id="of a test", worker="a test", since=datetime.now(UTC))
-        with hold_slot(self.home, holder, patience_seconds=0, on_wait=told.append):
+        holder = RunLockHolder(run_id="of a test", worker="a test", since=datetime.now(UTC))
+        with hold_run_lock(self.home, holder, patience_seconds=0, on_wait=told.append):
             return not told
 
     @property

@@ -14,13 +14,13 @@ from typing import Any
 
 import dagster as dg
 
-from taskclf_dagster import cli
+from taskclf_dagster.cli import main
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models
-from taskclf_dagster.defs.guard import RetrainGuard
-from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
-from taskclf_dagster.domain.challenger import build_challenger
-from taskclf_dagster.domain.files import temporary_path, write_atomic
+from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.domain.models.challenger import build_challenger
+from taskclf_dagster.domain.storage.files import temporary_path, write_atomic
 from taskclf_dagster.home import Home
 
 PLAN = "TASKCLF_TEST_PLAN"
@@ -101,8 +101,8 @@ def defs() -> dg.Definitions:
 
 def _main(route: str, *arguments: str) -> None:
     if route == "cli":
-        cli.build_definitions = _definitions
-        cli.main(arguments)
+        main.build_definitions = _definitions
+        main.main(arguments)
     with dg.DagsterInstance.get() as instance:
         result = _definitions().resolve_job_def("retrain").execute_in_process(instance=instance, raise_on_error=False)
     raise SystemExit(0 if result.success else 1)

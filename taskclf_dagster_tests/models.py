@@ -16,24 +16,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from taskclf_dagster.domain.bundle import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, bundle_hashes, write_bundle
-from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES, check_regression_gates
-from taskclf_dagster.domain.comparison import Comparison, complete_comparison
-from taskclf_dagster.domain.decision import JudgedModel, PromotionDecision, decide, seal
-from taskclf_dagster.domain.evaluation import ClassScore, EvaluationReport, Predictions, UserScore
-from taskclf_dagster.domain.evidence import count_flips, sum_blocks
-from taskclf_dagster.domain.feasibility import Feasibility
-from taskclf_dagster.domain.features import LABELS, SCHEMAS, SchemaVersion
-from taskclf_dagster.domain.gates import CANDIDATE_GATES, RegressionGate, Status, configured_threshold
-from taskclf_dagster.domain.hashing import hash_row_keys
-from taskclf_dagster.domain.labeled import label_windows
-from taskclf_dagster.domain.leakage import Exclusion, LeakageCertificate
-from taskclf_dagster.domain.pointer import find_bundle, pointer_sequence, pointer_state
-from taskclf_dagster.domain.reproduction import Reproduction
-from taskclf_dagster.domain.snapshot import build_snapshot, label_codes
-from taskclf_dagster.domain.training import TrainedModel, train_challenger
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.feasibility import Feasibility
+from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
+from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.data.labeled_windows import label_windows
+from taskclf_dagster.domain.data.snapshot import build_snapshot, label_codes
+from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, configured_threshold
+from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
+from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision, decide, seal
+from taskclf_dagster.domain.decision.gate import RegressionGate, Status
+from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison
+from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageCertificate
+from taskclf_dagster.domain.evaluation.metrics import ClassScore, EvaluationReport, UserScore
+from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.significance import count_flips, sum_blocks
+from taskclf_dagster.domain.models.bundle import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, bundle_hashes
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.models.bundle_writer import write_bundle
+from taskclf_dagster.domain.models.reproducibility import Reproduction
+from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
+from taskclf_dagster.domain.registry.pointer import pointer_sequence, pointer_state
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import RetrainConfig
 from taskclf_dagster_tests.scenario import AS_OF, at, learnable_home, retrain_config
 
 AT = datetime(2026, 2, 5, 12, 30, tzinfo=UTC)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from taskclf_dagster.domain.events import Event, EventPayload, pick_figures
+from taskclf_dagster.domain.events.event import Event, EventPayload, pick_figures
 
 NOON = datetime(2026, 2, 4, 12, tzinfo=UTC)
 

@@ -13,17 +13,19 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from taskclf_dagster.domain.bundle import METADATA, MODEL, load_bundle, tree_hash
-from taskclf_dagster.domain.decision import PromotionDecision, save_decision
-from taskclf_dagster.domain.files import file_hash, write_json
-from taskclf_dagster.domain.filesystem import FileSystem
-from taskclf_dagster.domain.fsck import check_registry
-from taskclf_dagster.domain.history import ActiveHistoryEntry, append_active_history, read_history
-from taskclf_dagster.domain.manifest import MANIFEST, build_manifest
-from taskclf_dagster.domain.pointer import find_bundle, make_pointer, read_active
-from taskclf_dagster.domain.promotion import promote
-from taskclf_dagster.domain.registry import repair
-from taskclf_dagster.domain.transition import build_policy, metrics_of
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.models.bundle import METADATA, MODEL, load_bundle, tree_hash
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.models.manifest import MANIFEST, build_manifest
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
+from taskclf_dagster.domain.registry.inference_policy import build_policy
+from taskclf_dagster.domain.registry.pointer import make_pointer, metrics_of, read_active
+from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.storage.files import file_hash, write_json
+from taskclf_dagster.domain.storage.filesystem import FileSystem
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     AT,

@@ -18,8 +18,8 @@ import psutil
 from dagster._core.events import DagsterEvent
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from taskclf_dagster.defs.guard import describe_worker
-from taskclf_dagster.defs.retrain_runs import HOME_TAG, RETRAIN, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, RETRAIN, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.home import Home
 
 Status = dg.DagsterRunStatus

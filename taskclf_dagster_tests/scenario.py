@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskclf_dagster.domain.features import LABELS, SCHEMAS, ColumnType, SchemaVersion
-from taskclf_dagster.domain.labels import is_gold
+from taskclf_dagster.config.settings import RetrainConfig, load_retrain_config
+from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, ColumnType, SchemaVersion
+from taskclf_dagster.domain.data.label_store import is_gold
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import RetrainConfig, load_retrain_config
 
 MONDAY = date(2026, 1, 5)
 """Day 0 of every test that names clock times; see `at`."""

@@ -20,8 +20,8 @@ import dagster as dg
 import psutil
 import yaml
 
+from taskclf_dagster.config.settings import DEFAULT_CONFIG_PATH
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
 from taskclf_dagster_tests.scenario import DAY, add_learnable_days, make_home
 
 PROJECT = DEFAULT_CONFIG_PATH.parent.parent

@@ -10,13 +10,13 @@ import tzlocal
 import yaml
 
 from taskclf_dagster import definitions
+from taskclf_dagster.config.settings import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.jobs import RetrainParams
-from taskclf_dagster.defs.operations import ApproveParams, PruneParams, RollbackParams, VerifyParams
-from taskclf_dagster.defs.resources import RunSettingsResource
+from taskclf_dagster.defs.jobs.registry_jobs import ApproveParams, PruneParams, RollbackParams, VerifyParams
+from taskclf_dagster.defs.jobs.retrain import RetrainParams
+from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.errors import SettingsError
 from taskclf_dagster.home import Home
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
 
 ASSETS = {
     "labeled_windows": ({"parquet", "pandas"}, set()),

@@ -1,1 +1,5 @@
-"""Everything that imports dagster: assets, checks, jobs, schedules, sensors and resources. Logic belongs to `domain`."""
+"""Everything that Dagster loads: assets, checks, jobs, resources, runs, automation, events, display.
+
+Not here: logic (`domain`).
+May import: `domain`, `config`.
+"""

@@ -16,12 +16,12 @@ import pytest
 from dagster_shared.serdes import serialize_value
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.resources import ClockResource, HomeResource
-from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.decision import REQUIRED_GATES
-from taskclf_dagster.domain.features import LABELS, SCHEMAS
-from taskclf_dagster.domain.files import json_hash
-from taskclf_dagster.domain.gates import CANDIDATE_GATES
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
+from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
+from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
+from taskclf_dagster.domain.decision.decision import REQUIRED_GATES
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, OLD, contents, home_with_champion
 from taskclf_dagster_tests.scenario import AS_OF, DAY, day_file, learnable_home, span, weak, windows_frame, write_labels, write_windows

@@ -17,23 +17,19 @@ import pytest
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets.reports import _advice
-from taskclf_dagster.defs.checks.data import (
-    hash_matches_contents,
-    keys_are_unique,
-    no_raw_columns,
-    splits_are_disjoint_in_time_per_user,
-)
+from taskclf_dagster.defs.checks.data import hash_matches_contents, keys_are_unique, no_raw_columns, splits_are_disjoint_in_time_per_user
 from taskclf_dagster.defs.checks.models import bundle_reloads_and_predicts_identically
 from taskclf_dagster.defs.checks.promotion import agrees_with_the_history, points_to_a_valid_bundle
 from taskclf_dagster.defs.checks.reports import has_not_trained_on_them, is_what_taskclf_runs, scored_on_the_challengers_windows
-from taskclf_dagster.defs.resources import ClockResource, HomeResource
-from taskclf_dagster.domain.challenger import ChallengerModel
-from taskclf_dagster.domain.decision import PromotionDecision, verify_decision
-from taskclf_dagster.domain.features import LABELS
-from taskclf_dagster.domain.files import Record
-from taskclf_dagster.domain.labeled import LabeledWindows
-from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
-from taskclf_dagster.domain.snapshot import DatasetSnapshot
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, OLD, change_a_leaf, edit_json, home_with_champion, point_at, write_history, write_policy
 from taskclf_dagster_tests.scenario import (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from taskclf_dagster.domain.filesystem import FileSystem
+from taskclf_dagster.domain.storage.filesystem import FileSystem
 from taskclf_dagster_tests.faults.injection import Tree
 
 MAX_COMBINATIONS = 100_000

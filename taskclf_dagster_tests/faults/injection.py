@@ -18,21 +18,24 @@ from unittest import mock
 
 import pytest
 
-from taskclf_dagster.domain import bundle as bundle_module
-from taskclf_dagster.domain import fsck, promotion, registry
-from taskclf_dagster.domain.bundle import TRAINING_ROWS, bundle_hashes
-from taskclf_dagster.domain.champion import resolve_active_model
-from taskclf_dagster.domain.decision import PromotionDecision, save_decision
-from taskclf_dagster.domain.features import FeatureSchema
-from taskclf_dagster.domain.files import canonical_json, move_folder
-from taskclf_dagster.domain.filesystem import FileSystem, file_system, use_file_system
-from taskclf_dagster.domain.hashing import frame_digest
-from taskclf_dagster.domain.history import ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.pointer import ActivePointer, find_bundle, make_pointer, read_active, read_policy
-from taskclf_dagster.domain.recovery import find_policy_problem
-from taskclf_dagster.domain.retention import find_reachable, list_decisions, prune
-from taskclf_dagster.domain.snapshot import read_snapshot_rows
-from taskclf_dagster.domain.transition import find_model_problem, find_usable_pointer
+from taskclf_dagster.domain.data.feature_schema import FeatureSchema
+from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.models import bundle as bundle_module
+from taskclf_dagster.domain.models.bundle import TRAINING_ROWS, bundle_hashes
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.registry import applied_decisions, fsck, promotion, recovery, rollback
+from taskclf_dagster.domain.registry.champion import resolve_active_model
+from taskclf_dagster.domain.registry.health import find_model_problem, find_policy_problem, find_usable_pointer
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.inference_policy import read_policy
+from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, read_active
+from taskclf_dagster.domain.registry.retention import find_reachable, list_decisions, prune
+from taskclf_dagster.domain.storage.files import move_folder
+from taskclf_dagster.domain.storage.filesystem import FileSystem, file_system, use_file_system
+from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, a_decision, home_with_champion, write_policy, write_tiny_bundle
@@ -202,7 +205,7 @@ def _promote_on_an_empty_home(home: Home) -> Call:
 
 def _rollback(home: Home) -> Call:
     run_models(home, ONE, TWO)
-    return lambda home: registry.rollback(home, to=None, reason="it flaps", at=LATER)
+    return lambda home: rollback.rollback(home, to=None, reason="it flaps", at=LATER)
 
 
 def _approve(home: Home) -> Call:
@@ -221,7 +224,7 @@ def _put_aside(home: Home) -> Call:
     place_bundle(home.challengers / TWO)
     decision = judge(home, TWO, number=1, auto_promote=False)
     save_decision(home, decision)
-    return lambda home: registry.put_aside(home, decision)
+    return lambda home: applied_decisions.put_aside(home, decision)
 
 
 def _prune(home: Home) -> Call:
@@ -260,27 +263,27 @@ def _add_old_data(home: Home) -> None:
 
 def _unblock(home: Home) -> Call:
     run_models(home, ONE, TWO)
-    registry.rollback(home, to=None, reason="it flaps", at=AT + 3 * DAY)
-    return lambda home: registry.unblock(home, TWO, reason="it was the labels", at=LATER)
+    rollback.rollback(home, to=None, reason="it flaps", at=AT + 3 * DAY)
+    return lambda home: rollback.unblock(home, TWO, reason="it was the labels", at=LATER)
 
 
 def _repair_a_broken_pointer(home: Home) -> Call:
     run_models(home, ONE, TWO)
     home.active_pointer.write_bytes(home.active_pointer.read_bytes()[:40])
-    return lambda home: registry.repair(home, at=LATER)
+    return lambda home: recovery.repair(home, at=LATER)
 
 
 def _repair_a_broken_model(home: Home) -> Call:
     run_models(home, ONE, TWO)
     (home.models / TWO / bundle_module.MODEL).write_bytes(b"tree\n")
-    return lambda home: registry.repair(home, at=LATER)
+    return lambda home: recovery.repair(home, at=LATER)
 
 
 def _repair_a_promotion_cut_off(home: Home) -> Call:
     """The history line is there; policy and pointer are not."""
     promote = _promote(home)
     kill_before("create", "inference_policy", home, promote)
-    return lambda home: registry.repair(home, at=LATER + DAY)
+    return lambda home: recovery.repair(home, at=LATER + DAY)
 
 
 def _repair_after_another_program(home: Home) -> Call:
@@ -288,7 +291,7 @@ def _repair_after_another_program(home: Home) -> Call:
     run_models(home, ONE, TWO)
     home.inference_policy.unlink()
     set_active_as_taskclf(home, ONE, at=AT + 5 * DAY)
-    return lambda home: registry.repair(home, at=LATER)
+    return lambda home: recovery.repair(home, at=LATER)
 
 
 OPERATIONS: dict[str, Callable[[Home], Call]] = {
@@ -553,7 +556,7 @@ def find_chain_problems(history: History) -> Problems:
 def find_recovery_problems(home: Home, start: Start, *, at: datetime = LATER + timedelta(hours=1)) -> Problems:
     """Repairs a home, then checks every promise and what readers see."""
     try:
-        registry.repair(home, at=at)
+        recovery.repair(home, at=at)
     except Exception as error:  # recovery must never fail on a state that a fault left
         return [f"repair raises {error!r}"]
     return [f"after repair: {problem}" for problem in [*find_home_problems(home, start), *find_reader_problems(home, start)]]

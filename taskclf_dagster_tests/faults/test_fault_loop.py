@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain.filesystem import use_file_system
+from taskclf_dagster.domain.storage.filesystem import use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import (
     EVERYTHING,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain import registry
-from taskclf_dagster.domain.files import TEMPORARY
-from taskclf_dagster.domain.filesystem import FileSystem, use_file_system
+from taskclf_dagster.domain.registry import recovery
+from taskclf_dagster.domain.storage.files import TEMPORARY
+from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults import crash_model
 from taskclf_dagster_tests.faults.crash_model import Change, RecordingFileSystem, TooManyStatesError, crash_states, end_states
@@ -139,7 +139,7 @@ def test_what_the_next_process_acts_on_is_made_safe_first(place: Path, name: str
     recording = RecordingFileSystem(home.root)
     kill_before(call, file, home, start.call, recording)
     with use_file_system(recording):
-        registry.repair(home, at=LATER)
+        recovery.repair(home, at=LATER)
         if start.final:
             start.call(home)
     assert _find_lost(home, start, end_states(start.tree, recording.changes)[:: 1 if EVERYTHING else 4]) == []

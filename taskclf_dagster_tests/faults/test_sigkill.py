@@ -22,13 +22,13 @@ from pathlib import Path
 import lightgbm  # noqa: F401  # bundles are loaded by it: it must be there before the first fork
 import pytest
 
-from taskclf_dagster.domain import promotion, registry
-from taskclf_dagster.domain.bundle import METADATA
-from taskclf_dagster.domain.fsck import check_registry
-from taskclf_dagster.domain.history import read_history
-from taskclf_dagster.domain.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.retention import prune
-from taskclf_dagster.domain.transition import find_model_problem
+from taskclf_dagster.domain.models.bundle import METADATA
+from taskclf_dagster.domain.registry import promotion, recovery, rollback
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.health import find_model_problem
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
+from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import (
@@ -128,7 +128,7 @@ def _supervise(home: Home, template: Path, kills: int, seed: int) -> Round:
 
 
 def _judge(home: Home, notes: Path, result: Round) -> None:
-    result.problems += find_chain_problems(registry.repair(home, at=AT).history)
+    result.problems += find_chain_problems(recovery.repair(home, at=AT).history)
     result.problems += [f"{found.promise}: {found.words}" for found in check_registry(home) if found.severity == "damage"]
     history = read_history(home)
     result.promotions = sum(entry.action == "promote" for entry in history.moves) - 1  # the first one was there to begin with
@@ -187,11 +187,11 @@ def _promote(home: Home, template: Path, name: str) -> str:
 
 
 def _roll_back(home: Home, template: Path, name: str) -> None:
-    registry.rollback(home, to=None, reason="chance", at=AT)
+    rollback.rollback(home, to=None, reason="chance", at=AT)
 
 
 def _repair(home: Home, template: Path, name: str) -> None:
-    registry.repair(home, at=AT)
+    recovery.repair(home, at=AT)
 
 
 def _prune(home: Home, template: Path, name: str) -> None:

@@ -15,16 +15,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from taskclf_dagster.domain import promotion, registry
-from taskclf_dagster.domain.bundle import METADATA, MODEL, bundle_hashes
-from taskclf_dagster.domain.champion import resolve_active_model
-from taskclf_dagster.domain.decision import PromotionDecision, save_decision
-from taskclf_dagster.domain.fsck import check_registry
-from taskclf_dagster.domain.hashing import frame_digest
-from taskclf_dagster.domain.history import read_history
-from taskclf_dagster.domain.pointer import find_bundle, read_policy
-from taskclf_dagster.domain.retention import find_awaiting, list_decisions, prune
-from taskclf_dagster.domain.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.models.bundle import METADATA, MODEL, bundle_hashes
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.registry import applied_decisions, promotion, recovery, rollback
+from taskclf_dagster.domain.registry.champion import resolve_active_model
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.inference_policy import read_policy
+from taskclf_dagster.domain.registry.retention import find_awaiting, list_decisions, prune
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import (
@@ -120,7 +122,7 @@ class Registry(RuleBasedStateMachine):
         changes = {"auto_promote": False, "dataset_digest": self.digest} if waits else {"gates": all_gates(macro_f1="FAIL")}
         decision = self._decide(self._build(None), **changes)
         save_decision(self.home, decision)
-        folder = registry.put_aside(self.home, decision)
+        folder = applied_decisions.put_aside(self.home, decision)
         assert folder.parent == (self.home.pending_models if waits else self.home.rejected_models)
 
     @precondition(lambda self: self._awaiting())
@@ -140,7 +142,7 @@ class Registry(RuleBasedStateMachine):
         clean, left, records = self.clean, pointer_of(self.home), len(read_history(self.home).entries)
         possible = to is None and any(name != self._active() for name in self._usable())
         pointer = self._ask(
-            lambda: registry.rollback(self.home, to=to, reason="chance", at=self.now), must=clean and possible and not self.forgetful
+            lambda: rollback.rollback(self.home, to=to, reason="chance", at=self.now), must=clean and possible and not self.forgetful
         )
         if pointer is None:
             return
@@ -161,7 +163,7 @@ class Registry(RuleBasedStateMachine):
             return
         name = data.draw(st.sampled_from(names))
         self._ask(
-            lambda: registry.unblock(self.home, name, reason="chance", at=self.now) or name,
+            lambda: rollback.unblock(self.home, name, reason="chance", at=self.now) or name,
             must=name in self.blocked and not self.forgetful,
         )
         self.blocked.discard(name)
@@ -180,7 +182,7 @@ class Registry(RuleBasedStateMachine):
 
     @rule()
     def repair(self) -> None:
-        registry.repair(self.home, at=self.now)
+        recovery.repair(self.home, at=self.now)
         self._settle()
 
     @rule(days=st.integers(-40, 40))
@@ -250,7 +252,7 @@ class Registry(RuleBasedStateMachine):
     @invariant()
     def a_repair_leaves_no_damage(self) -> None:
         write_tree(self.copy.root, read_tree(self.home.root))
-        registry.repair(self.copy, at=self.now)
+        recovery.repair(self.copy, at=self.now)
         usable = [name for name in self._usable() if not self.forgetful] or list(read_history(self.copy).moves)
         for finding in check_registry(self.copy):
             broken = any(name in finding.words for name in set(self.made) - self.whole) and finding.promise in ("P1", "P2")
@@ -259,7 +261,7 @@ class Registry(RuleBasedStateMachine):
         history, pointer = read_history(self.copy), pointer_of(self.copy)
         if not self._nothing_can_run(self.copy) and usable:
             assert pointer == (None if history.last_move is None else history.last_move.new)
-        assert registry.repair(self.copy, at=self.now).done == []
+        assert recovery.repair(self.copy, at=self.now).done == []
 
     # --- Helpers --------------------------------------------------------------------------------------------------------------------
 

@@ -19,16 +19,17 @@ import psutil
 import pyarrow.parquet as pq
 import time_machine
 
+from taskclf_dagster.config.settings import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models as model_assets
-from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import CAUSE_TAG, RetrainRun, find_under_way, iterate_retrains
-from taskclf_dagster.domain.fsck import check_registry
-from taskclf_dagster.domain.history import read_history
-from taskclf_dagster.domain.leftovers import find_leftovers
-from taskclf_dagster.domain.pointer import find_running, read_active
-from taskclf_dagster.domain.slot import SlotHolder, hold_slot
-from taskclf_dagster.settings import DEFAULT_CONFIG_PATH
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, RetrainRun, find_under_way, iterate_retrains
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.health import find_active_model_dir
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
+from taskclf_dagster.domain.storage.temporary_files import find_temporary_files
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, day_file, make_home, write_labels
 
 PROJECT = DEFAULT_CONFIG_PATH.parent.parent
@@ -56,8 +57,8 @@ from pathlib import Path
 import dagster as dg, time_machine
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models
-from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
-from taskclf_dagster.domain.files import write_atomic
+from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
+from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.home import Home
 
 order = json.loads(sys.argv[1])
@@ -246,7 +247,7 @@ class Simulation:
             for child in psutil.Process(process.pid).children(recursive=True):
                 child.kill()
             process.kill()
-        assert list(find_leftovers(self.home)) != []
+        assert list(find_temporary_files(self.home)) != []
         return "DIED"
 
     # --- What must hold -----------------------------------------------------------------------------------------------------------
@@ -255,12 +256,12 @@ class Simulation:
         """The registry's promises, one retrain at a time, nothing left behind, bounded disk."""
         assert [finding.words for finding in check_registry(self.home) if finding.severity == "damage"] == []
         assert find_under_way(self.instance, self.home) is None
-        with hold_slot(self.home, holder=_nobody(), patience_seconds=0):
+        with hold_run_lock(self.home, holder=_nobody(), patience_seconds=0):
             pass
-        assert list(find_leftovers(self.home)) == []
+        assert list(find_temporary_files(self.home)) == []
         pointer = read_active(self.home)
         if pointer is not None:
-            assert find_running(self.home) == pointer.model_dir
+            assert find_active_model_dir(self.home) == pointer.model_dir
             assert pointer.name not in read_history(self.home).blocked
         bundles = [path for path in self.home.models.iterdir() if path.is_dir() and not path.name.startswith(".")]
         others = [
@@ -284,5 +285,5 @@ class Simulation:
         return Counter(event["eventType"] for event in events)
 
 
-def _nobody() -> SlotHolder:
-    return SlotHolder(run_id="nobody", worker="nowhere:0:0", since=AS_OF)
+def _nobody() -> RunLockHolder:
+    return RunLockHolder(run_id="nobody", worker="nowhere:0:0", since=AS_OF)

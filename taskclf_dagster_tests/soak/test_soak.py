@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import dagster as dg
 import pytest
 
-from taskclf_dagster.domain.cadence import read_last_decided
-from taskclf_dagster.domain.history import read_history
-from taskclf_dagster.domain.labels import present_watermark
+from taskclf_dagster.domain.data.label_store import present_watermark
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster_tests.soak.simulation import Day, Simulation
 
 WHOLE = bool(os.environ.get("TASKCLF_DAGSTER_SOAK"))

@@ -1,1 +1,1 @@
-"""The seven assets. Each body reads its inputs, calls the domain and returns a record with metadata."""
+"""The seven assets. A body reads its inputs, calls one domain function and returns a record with metadata."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
-from taskclf_dagster.domain.files import Record
+from taskclf_dagster.domain.storage.records import Record
 
 GROUP = "retrain"
 POOL = "retrain"

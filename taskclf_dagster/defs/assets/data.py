@@ -9,14 +9,14 @@ from typing import get_args
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.guard import RetrainGuard
-from taskclf_dagster.defs.metadata import class_distribution_table, column_schema, counts_table, table
-from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import OUTCOME_REASON_TAG, OUTCOME_TAG
-from taskclf_dagster.domain.findings import DataCheck
-from taskclf_dagster.domain.labeled import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
-from taskclf_dagster.domain.pipeline import find_skip_reason, remember_labels, remember_skip
-from taskclf_dagster.domain.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.defs.display.metadata import class_distribution_table, column_schema, counts_table, table
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.runs.retrain_runs import OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.domain.data.contract_checks import DataCheck
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_labels, remember_skip
 
 MAX_FINDINGS_SHOWN = 20
 

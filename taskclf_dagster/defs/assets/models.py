@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.guard import RetrainGuard
-from taskclf_dagster.defs.metadata import training_metadata
-from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
-from taskclf_dagster.domain.challenger import ChallengerModel, build_challenger
-from taskclf_dagster.domain.snapshot import DatasetSnapshot
+from taskclf_dagster.defs.display.metadata import training_metadata
+from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.provenance import code_version, cores, library_versions
 
 

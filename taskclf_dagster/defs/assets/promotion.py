@@ -9,21 +9,22 @@ from datetime import datetime
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.evidence_tables import ENOUGH_USER_DAYS, comparative_checks, evidence_metadata
-from taskclf_dagster.defs.guard import RetrainGuard
-from taskclf_dagster.defs.metadata import comparison_table, gate_table, plotted
-from taskclf_dagster.defs.resources import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.retrain_runs import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
-from taskclf_dagster.domain.challenger import ChallengerModel
-from taskclf_dagster.domain.comparative_gates import COMPARATIVE_GATES
-from taskclf_dagster.domain.decision import PromotionDecision
-from taskclf_dagster.domain.files import Record
-from taskclf_dagster.domain.pipeline import make_decision, remember_decision, remember_if_forgotten
-from taskclf_dagster.domain.promotion import promote
-from taskclf_dagster.domain.registry import is_applied, put_aside
-from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
-from taskclf_dagster.domain.retention import prune
-from taskclf_dagster.domain.snapshot import DatasetSnapshot
+from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, evidence_metadata
+from taskclf_dagster.defs.display.metadata import comparison_table, gate_table, plotted
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.runs.retrain_runs import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
+from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster.domain.registry.retention import prune
+from taskclf_dagster.domain.retraining.decision_step import make_decision
+from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
+from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RunEndedError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import code_version, cores

@@ -7,27 +7,19 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.guard import RetrainGuard
-from taskclf_dagster.defs.metadata import (
-    gate_check,
-    gate_table,
-    per_class_table,
-    per_user_table,
-    plotted,
-    show_figure,
-    table,
-)
-from taskclf_dagster.defs.pictures import calibration_picture, confusion_picture
-from taskclf_dagster.defs.resources import HomeResource, RunSettingsResource
-from taskclf_dagster.domain.challenger import ChallengerModel
-from taskclf_dagster.domain.evaluation import EvaluationReport
-from taskclf_dagster.domain.features import LABELS
-from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport, report_challenger, report_champion
-from taskclf_dagster.domain.snapshot import DatasetSnapshot
-from taskclf_dagster.domain.training import resolve_num_threads
+from taskclf_dagster.defs.display.metadata import gate_check, gate_table, per_class_table, per_user_table, plotted, show_figure, table
+from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture
+from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
+from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.models.training import resolve_num_threads
+from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport, report_challenger, report_champion
 from taskclf_dagster.provenance import cores
-from taskclf_dagster.settings import RetrainConfig
 
 CANDIDATE_CHECKS: dict[str, str] = {
     "loads_and_predicts": "The bundle loads from disk and gives valid probabilities for every test window.",

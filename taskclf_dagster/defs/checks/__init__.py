@@ -1,4 +1,4 @@
-"""Checks that run on their own: they read what an asset wrote and say whether a claim about it holds.
+"""Asset checks that run on their own: each reads what an asset wrote and checks one claim about it.
 
-Checks that an asset yields itself, such as the gates, stand with the asset.
+Checks that an asset yields itself, such as the gates, are defined with the asset.
 """

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
-from taskclf_dagster.defs.resources import HomeResource
-from taskclf_dagster.domain.hashing import frame_digest
-from taskclf_dagster.domain.labeled import LabeledWindows, load_labeled_windows, stored_columns
-from taskclf_dagster.domain.snapshot import DatasetSnapshot, read_snapshot_rows
-from taskclf_dagster.domain.split import find_split_overlaps
+from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_labeled_windows, stored_columns
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.data.split import find_split_overlaps
 
 
 @dg.asset_check(asset=labeled_windows, blocking=True, pool="retrain", description="Every (user_id, bucket_start_ts) occurs once.")

@@ -3,9 +3,9 @@
 import dagster as dg
 
 from taskclf_dagster.defs.assets.models import challenger_model
-from taskclf_dagster.defs.resources import HomeResource
-from taskclf_dagster.domain.challenger import ChallengerModel, reload_and_probe
-from taskclf_dagster.domain.snapshot import DatasetSnapshot
+from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.models.challenger import ChallengerModel, reload_and_probe
 from taskclf_dagster.errors import BundleError
 
 

@@ -3,9 +3,11 @@
 import dagster as dg
 
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
-from taskclf_dagster.defs.resources import HomeResource
-from taskclf_dagster.domain.champion import find_history_disagreement, find_pointer_problem
-from taskclf_dagster.domain.decision import PromotionDecision, read_decision, verify_decision
+from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import read_decision
+from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 
 
 @dg.asset_check(asset=active_pointer, pool="retrain", description="active.json names a bundle within the home that loads.")

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from taskclf_dagster.defs.assets.reports import champion_report
-from taskclf_dagster.domain.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 
 WARN = dg.AssetCheckSeverity.WARN
 

@@ -1,0 +1,57 @@
+"""Options and small helpers that all commands share."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import dagster as dg
+
+from taskclf_dagster.config.settings import CONFIG_VARIABLE, PROJECT, RetrainConfig, resolve_config
+from taskclf_dagster.home import Home, default_home
+
+home_option = click.option(
+    "--home", type=click.Path(path_type=Path), help="The taskclf home. Default: TASKCLF_HOME, else where taskclf keeps its data."
+)
+
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help=f"YAML laid over configs/retrain.yaml. Default: {CONFIG_VARIABLE}, else that file alone.",
+)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+reason_option = click.option("--reason", required=True, help="Why, for the record.")
+
+
+def existing_home(home: Path | None) -> Home:
+    """The home that was named, or the default one.
+
+    Raises:
+        HomeNotFoundError: it is no folder.
+    """
+    place = Home(home.absolute()) if home is not None else Home(default_home())
+    place.require()
+    return place
+
+
+def load_config(config: Path | None) -> RetrainConfig:
+    """The retrain configuration that was named, or the default one."""
+    return resolve_config(None if config is None else str(config.absolute()))
+
+
+def now() -> datetime:
+    """The present time."""
+    return datetime.now(UTC)
+
+
+def open_instance() -> dg.DagsterInstance:
+    """The instance that `dagster dev` in the project's folder uses: DAGSTER_HOME if set, else dagster.yaml there."""
+    if os.environ.get("DAGSTER_HOME"):
+        return dg.DagsterInstance.get()
+    os.chdir(PROJECT)  # its storage paths are relative to the project's folder
+    return dg.DagsterInstance.from_config(str(PROJECT))

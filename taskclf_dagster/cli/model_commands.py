@@ -1,0 +1,94 @@
+"""Commands that prove or compare: verify a receipt, reproduce a model, put two models side by side."""
+
+import json
+from pathlib import Path
+
+import click
+from tabulate import tabulate
+
+from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config
+from taskclf_dagster.domain.decision.decision_store import verify_stored
+from taskclf_dagster.domain.models.bundle_paths import require_bundle
+from taskclf_dagster.domain.models.reproducibility import reproduce
+from taskclf_dagster.domain.retraining.model_comparison import ModelComparison, compare_models
+from taskclf_dagster.domain.storage.records import canonical_json
+from taskclf_dagster.provenance import cores
+
+BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
+"""Which direction is better, in words."""
+
+
+@click.command("verify")
+@click.argument("decision_id")
+@home_option
+def verify_command(decision_id: str, home: Path | None) -> None:
+    """Compute the verdict of a stored receipt again, offline: from its counts by block, its figures and its policy.
+
+    Exits with 1 if anything in it does not follow.
+    """
+    decision, findings = verify_stored(existing_home(home), decision_id)
+    for finding in findings:
+        click.echo(f"does not hold: {finding}")
+    if findings:
+        raise SystemExit(1)
+    click.echo(f"{decision.outcome}: {decision.reason}")
+    comparison = "" if decision.comparison is None else f", the comparison from {len(decision.comparison.sums.blocks)} blocks"
+    click.echo(f"verified: {len(decision.gates)} gates and the verdict follow{comparison}; sha256 {decision.decision_hash}")
+
+
+@click.command("reproduce")
+@click.argument("model_id")
+@home_option
+@json_option
+def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
+    """Train a model again from its stored snapshot and prove that trees and predictions are equal. Exits with 1 if they are not."""
+    place = existing_home(home)
+    result = reproduce(place, require_bundle(place, model_id), on_progress=lambda line: click.echo(line, err=True))
+    click.echo(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.detail}")
+    if not as_json:
+        click.echo(f"trees        {result.tree_hash}\ntrained now  {result.again_tree_hash}")
+    if not result.same:
+        raise SystemExit(1)
+
+
+@click.command("compare")
+@click.argument("model_a")
+@click.argument("model_b")
+@home_option
+@config_option
+@json_option
+def compare_command(model_a: str, model_b: str, home: Path | None, config: Path | None, as_json: bool) -> None:
+    """Put MODEL_A beside MODEL_B on the current snapshot's test windows, without those that either learned from."""
+    result = compare_models(existing_home(home), model_a, model_b, config=load_config(config), num_threads=cores())
+    if as_json:
+        click.echo(canonical_json(result.model_dump(mode="json")))
+        return
+    _print_comparison(result)
+
+
+def _print_comparison(result: ModelComparison) -> None:
+    click.echo(f"A {result.first}\nB {result.second}\non {result.windows} windows of snapshot {result.dataset_hash}")
+    click.echo(result.comparison.exclusion.detail)
+    rows = [
+        [pair.name, _show(pair.first), _show(pair.second), _show(pair.absolute, sign=True), _percent(pair.relative), BETTER[pair.better]]
+        for pair in result.figures
+    ]
+    click.echo("")
+    click.echo(tabulate(rows, headers=["figure", "A", "B", "A - B", "relative", ""], disable_numparse=True))
+    click.echo("")
+    factors = [[gate.status, gate.name, gate.detail] for gate in result.factors]
+    click.echo(tabulate(factors, headers=["verdict", "if A were to replace B", "detail"], maxcolwidths=[None, None, 80]))
+    click.echo("")
+    click.secho(f"{result.verdict.replace('FIRST', 'A').replace('SECOND', 'B')}: {result.reason.replace('The challenger', 'A')}", bold=True)
+    click.echo(f"A {'could' if result.would_replace else 'could not'} replace B by these gates.")
+
+
+def _show(value: float | None, *, sign: bool = False) -> str:
+    return "-" if value is None else f"{value:{'+' if sign else ''}.4f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1%}"
+
+
+EVIDENCE_COMMANDS = (verify_command, reproduce_command, compare_command)

@@ -1,0 +1,119 @@
+"""Commands that look at the registry or change it: roll back, approve, unblock, prune, check, repair."""
+
+import json
+from pathlib import Path
+
+import click
+from tabulate import tabulate
+
+from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, reason_option
+from taskclf_dagster.domain.registry.fsck import PROMISES, check_registry
+from taskclf_dagster.domain.registry.promotion import approve
+from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
+from taskclf_dagster.domain.registry.rollback import rollback, unblock
+from taskclf_dagster.home import Home
+
+
+@click.command("rollback")
+@home_option
+@click.option("--to", metavar="MODEL_ID", help="The model to go back to. Default: the last known good one before the present.")
+@reason_option
+def rollback_command(home: Path | None, to: str | None, reason: str) -> None:
+    """Go back to an earlier model at once, without training.
+
+    Loads it first, makes one record in the history, and blocks the model it leaves until `unblock`.
+    """
+    pointer = rollback(existing_home(home), to=to, reason=reason, at=now())
+    click.echo(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
+
+
+@click.command("approve")
+@click.argument("decision_id")
+@home_option
+def approve_command(decision_id: str, home: Path | None) -> None:
+    """Promote the challenger of a decision that awaits approval.
+
+    Refused if anything the decision judged has changed since, or if a decision was made on later labels.
+    """
+    pointer = approve(existing_home(home), decision_id, at=now())
+    click.echo(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
+
+
+@click.command("unblock")
+@click.argument("model_id")
+@home_option
+@reason_option
+def unblock_command(model_id: str, home: Path | None, reason: str) -> None:
+    """Let a model be promoted again that a rollback left."""
+    unblock(existing_home(home), model_id, reason=reason, at=now())
+    click.echo(f"{model_id} may be promoted again")
+
+
+@click.command("prune")
+@home_option
+@config_option
+@click.option("--dry-run", is_flag=True, help="List what would go, and remove nothing.")
+def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None:
+    """Remove bundles beyond the newest keep_versions and keep_rejected, and what only they needed.
+
+    Never what runs, what a rollback goes back to, anchors, what awaits approval, or what their receipts name.
+    """
+    place, settings = existing_home(home), load_config(config)
+    act = plan_prune if dry_run else prune
+    plan = act(place, keep_versions=settings.keep_versions, keep_rejected=settings.keep_rejected, at=now())
+    rows = [[item.kind, item.path, f"{item.bytes / MEBIBYTE:.1f} MiB", item.reason] for item in plan.remove]
+    if rows:
+        click.echo(tabulate(rows, headers=["kind", "path", "size", "why"]))
+    verb = "would go" if dry_run else "removed"
+    click.echo(f"{len(rows)} {verb}, {plan.bytes / MEBIBYTE:.1f} MiB")
+    for model_id, reason in plan.reachable.items():
+        click.echo(f"stays: {model_id} ({reason})")
+
+
+@click.group("registry")
+def registry_group() -> None:
+    """Check the registry's promises, or mend what is damaged."""
+
+
+@registry_group.command("fsck")
+@home_option
+@json_option
+def fsck_command(home: Path | None, as_json: bool) -> None:
+    """Check every promise over a home and say what does not hold; changes nothing. Exits with 1 on damage."""
+    place = existing_home(home)
+    findings = check_registry(place)
+    damaged = [finding for finding in findings if finding.severity == "damage"]
+    if as_json:
+        click.echo(json.dumps([finding.model_dump() for finding in findings], indent=2))
+    else:
+        _print_findings(place, [[f.severity, f.promise, f.words, f.fix] for f in findings], {f.promise for f in damaged})
+    if damaged:
+        raise SystemExit(1)
+
+
+@registry_group.command("repair")
+@home_option
+def repair_command(home: Path | None) -> None:
+    """Finish or abort what was cut off, adopt what other programs did, and put back the last known good model; all is recorded."""
+    place = existing_home(home)
+    done = repair(place, at=now()).done
+    for line in done or ["nothing had to be done"]:
+        click.echo(line)
+    left = [finding for finding in check_registry(place) if finding.severity == "damage"]
+    for finding in left:
+        click.echo(f"still damaged: {finding.words}. {finding.fix}", err=True)
+    if left:
+        raise SystemExit(1)
+
+
+def _print_findings(home: Home, rows: list[list[str]], broken: set[str]) -> None:
+    click.echo(home.display_name)
+    if rows:
+        click.echo(tabulate(rows, headers=["severity", "promise", "found", "what to do"], maxcolwidths=[None, None, 70, 50]))
+    for name in sorted(broken):
+        click.echo(f"{name} does not hold: {PROMISES[name]}")
+    click.echo("damaged" if broken else "every promise holds")
+
+
+REGISTRY_COMMANDS = (rollback_command, approve_command, unblock_command, prune_command, registry_group)

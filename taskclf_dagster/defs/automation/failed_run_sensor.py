@@ -1,0 +1,175 @@
+"""The sensor that looks after retrains that failed: it ends those whose process is gone, and launches passing failures again.
+
+What counts as passing is decided in `domain/failures.py`, how long to wait in `domain/attempts.py`. Dagster's own retries stay off: they
+would repeat a timeout, at once. Dagster concept: sensors.
+"""
+
+from datetime import datetime, timedelta
+
+import dagster as dg
+
+from taskclf_dagster.defs.automation.run_requests import DISABLED
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.retrain_runs import (
+    ATTEMPT_TAG,
+    CAUSE_TAG,
+    COMMAND_LINE,
+    DEMAND_TAG,
+    EXCLUSIVE_TAG,
+    HOME_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
+    REASON_TAG,
+    RETRAIN,
+    RETRY_OF_TAG,
+    RETRY_TAG,
+    UNFINISHED,
+    WORKER_TAG,
+    RetrainRun,
+    describe_under_way,
+    find_under_way,
+    home_tag,
+    iterate_retrains,
+    iterate_unfinished,
+)
+from taskclf_dagster.defs.runs.run_failures import explain_failure
+from taskclf_dagster.defs.runs.worker_processes import is_worker_gone
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT
+from taskclf_dagster.domain.scheduling.retry_policy import retry_due_at
+from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
+
+SECONDS = 30
+
+
+LOOK_BACK = timedelta(days=1)
+"""Older failures are left to the daily schedule."""
+
+
+BEGIN_WITHIN = timedelta(minutes=10)
+"""How long the process of a run may take from its start until it says which one it is."""
+
+
+MAX_WORDS = 1000
+
+
+CARRIED = (CAUSE_TAG, REASON_TAG, DEMAND_TAG, ATTEMPT_TAG)
+
+
+@dg.sensor(
+    job_name=RETRAIN,
+    name="failed_runs",
+    minimum_interval_seconds=SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Ends retrains whose process is gone, so that they block nothing, and launches again what failed for a passing reason.",
+)
+def failed_runs(
+    context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> dg.RunRequest | dg.SkipReason:
+    """One retry at a time; timeouts, bad data and decisions are never tried again."""
+    place, now = home.open(), clock.now()
+    ended = end_lost_runs(context.instance, place, now=now)
+    tell_reasons(context.instance, place, now=now)
+    told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
+    try:
+        answer = find_retry(context.instance, place, now=now) if run_settings.load_config().enabled else DISABLED
+    except (TaskclfDagsterError, OSError) as error:
+        return dg.SkipReason(told + str(error))
+    return dg.SkipReason(told + answer) if isinstance(answer, str) else answer
+
+
+def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
+    """Reports runs as failed whose process on this machine has ended without a word, as after a power cut; the registry's jobs, too.
+
+    So is one that ran without ever saying which process it has. A run that a person canceled meanwhile is reported as canceled.
+
+    Returns:
+        Their ids.
+    """
+    ended = []
+    for found in iterate_unfinished(instance, home):
+        worker = _find_worker(instance, found.run)
+        if not (_never_began(found, now) if worker is None else is_worker_gone(worker)):
+            continue
+        run = instance.get_run_by_id(found.run_id)  # once more: a run may end well between the two looks
+        if run is None or run.status not in UNFINISHED:
+            continue
+        report = instance.report_run_canceled if run.status == dg.DagsterRunStatus.CANCELING else instance.report_run_failed
+        report(run, message="its process is gone: it was killed, or the machine went down")
+        ended.append(run.run_id)
+    return ended
+
+
+def tell_reasons(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> None:
+    """Tags retrains that failed lately with the reason, so that lists of runs show it."""
+    for run in iterate_retrains(instance, home, statuses=(dg.DagsterRunStatus.FAILURE,), updated_after=now - LOOK_BACK):
+        if OUTCOME_REASON_TAG not in run.tags or run.tags.get(OUTCOME_TAG) != "FAILED":
+            failure = explain_failure(instance, run)
+            instance.add_run_tags(run.run_id, {OUTCOME_TAG: "FAILED", OUTCOME_REASON_TAG: f"{failure.kind}: {failure.words}"[:MAX_WORDS]})
+
+
+def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
+    """A run that repeats a passing failure of the last 24 hours, or why there is none now, in words: those of the newest failure."""
+    runs = list(iterate_retrains(instance, home, updated_after=now - LOOK_BACK))
+    failed = [(run.finished, run) for run in runs if run.state == "failed" and run.finished is not None and run.finished > now - LOOK_BACK]
+    newest_first = sorted(failed, key=lambda pair: pair[0], reverse=True)
+    answers = [_find_retry_of(instance, home, run, at, runs, now=now) for at, run in newest_first]
+    request = next((answer for answer in answers if isinstance(answer, dg.RunRequest)), None)
+    return request or next(iter(answers), "no retrain failed in the last 24 hours")
+
+
+def _find_retry_of(
+    instance: dg.DagsterInstance, home: Home, failed: RetrainRun, at: datetime, runs: list[RetrainRun], *, now: datetime
+) -> dg.RunRequest | str:
+    if failed.run.status == dg.DagsterRunStatus.CANCELED:
+        return f"run {failed.run_id} was canceled by a person; not tried again"
+    failure = explain_failure(instance, failed)
+    what = f"run {failed.run_id} failed ({failure.kind}): {failure.words}"
+    if failure.kind not in TRANSIENT:
+        return f"{what}; not tried again: the same would happen"
+    if failure.kind == "interrupted" and failed.tags.get(CAUSE_TAG) == COMMAND_LINE:
+        return f"{what}; not tried again: whoever typed the command interrupted it"
+    if failed.form is None:
+        return f"{what}; not tried again: it was told more than the launch form of the job {RETRAIN} can say"
+    last = read_last_decided(home)
+    if last is not None and (last.decided_at > at or last.run_id == failed.run_id):
+        return f"{what}; a retrain came to a decision since"
+    retries, root = int(failed.tags.get(RETRY_TAG, "0")), failed.tags.get(RETRY_OF_TAG, failed.run_id)
+    again = next((run for run in runs if (run.tags.get(RETRY_OF_TAG), run.tags.get(RETRY_TAG)) == (root, str(retries + 1))), None)
+    if again is not None:
+        return f"{what}; tried again as run {again.run_id}"
+    due_at = retry_due_at(at, retries=retries)
+    if due_at is None:
+        return f"{what}; tried again {retries} times, which is enough"
+    if now < due_at:
+        return f"{what}; tried again at {due_at:%Y-%m-%d %H:%M:%S %Z}"
+    under_way = find_under_way(instance, home)
+    if under_way is not None:
+        return f"{what}; {describe_under_way(under_way)}"
+    return _request_retry(home, failed, failed.form, root, retries + 1)
+
+
+def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
+    """The process of a run; None where it has none yet. A re-execution begins with a copy of the tags of the run that it repeats."""
+    worker = run.tags.get(WORKER_TAG)
+    if worker is None or run.status == dg.DagsterRunStatus.QUEUED:
+        return None
+    parent = None if run.parent_run_id is None else instance.get_run_by_id(run.parent_run_id)
+    return None if parent is not None and parent.tags.get(WORKER_TAG) == worker else worker
+
+
+def _never_began(run: RetrainRun, now: datetime) -> bool:
+    """Whether a run died before its first step: it does not wait in the queue, and its process should long have said which it is."""
+    waits = run.run.status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING)  # the queue and Dagster look after these
+    return not waits and WORKER_TAG not in run.tags and now - (run.started or run.created) > BEGIN_WITHIN
+
+
+def _request_retry(home: Home, failed: RetrainRun, form: dict[str, object], root: str, number: int) -> dg.RunRequest:
+    carried = {name: failed.tags[name] for name in CARRIED if name in failed.tags}
+    return dg.RunRequest(
+        job_name=RETRAIN,
+        run_key=f"retry-{root}-{number}",
+        run_config=form,
+        tags={**carried, HOME_TAG: home_tag(home), EXCLUSIVE_TAG: RETRAIN, RETRY_OF_TAG: root, RETRY_TAG: str(number)},
+    )

@@ -1,0 +1,90 @@
+"""What schedule and sensors ask Dagster for: a retrain with its reason, or a skip with its reason. Dagster concept: run requests.
+
+Whether a retrain is wanted is decided in `domain`; what is under way already, and what failed, is read in `retrain_runs`.
+"""
+
+import hashlib
+from datetime import datetime
+
+import dagster as dg
+
+from taskclf_dagster.defs.runs.retrain_runs import (
+    ATTEMPT_TAG,
+    CAUSE_TAG,
+    DEMAND_TAG,
+    FINISHED,
+    HOME_TAG,
+    REASON_TAG,
+    RETRAIN,
+    RETRY_OF_TAG,
+    RetrainRun,
+    describe_under_way,
+    find_under_way,
+    home_tag,
+    iterate_retrains,
+)
+from taskclf_dagster.domain.scheduling.retry_policy import find_attempt_obstacle
+from taskclf_dagster.domain.scheduling.triggers import Cause
+from taskclf_dagster.home import Home
+
+DISABLED = (
+    "nothing is launched by itself: `enabled` is false in the configuration, or RETRAIN_ENABLED in the environment. "
+    "Launches by hand work as ever."
+)
+
+
+def request_retrain(
+    home: Home, *, cause: Cause, reason: str, run_key: str, force: bool = False, tags: dict[str, str] | None = None
+) -> dg.RunRequest:
+    """A run of the job `retrain` that says for which home it is, what made it due, and why."""
+    own = {HOME_TAG: home_tag(home), CAUSE_TAG: cause, REASON_TAG: reason}
+    return dg.RunRequest(job_name=RETRAIN, run_key=run_key, run_config={"force": True} if force else {}, tags={**own, **(tags or {})})
+
+
+def request_for_demand(
+    instance: dg.DagsterInstance,
+    home: Home,
+    *,
+    demand: str,
+    cause: Cause,
+    reason: str,
+    max_attempts: int,
+    now: datetime,
+    force: bool = False,
+) -> dg.RunRequest | str:
+    """A run that answers a demand (labels that arrived, a drift report), or why there is none now, in words.
+
+    One run for each demand; if it fails, another one the next day, at most `max_attempts` in all. Retries of a passing failure belong to
+    the run they repeat.
+    """
+    under_way = find_under_way(instance, home)
+    if under_way is not None:
+        return f"{reason}; {describe_under_way(under_way)}"
+    runs = [run for run in iterate_retrains(instance, home, tags={DEMAND_TAG: demand}) if RETRY_OF_TAG not in run.tags]
+    failed = [run.finished or run.created for run in runs if run.state == "failed"]
+    obstacle = find_attempt_obstacle(failed, now=now, max_attempts=max_attempts)
+    if obstacle is not None:
+        return f"{reason}, but {obstacle}"
+    attempt = len(failed) + 1
+    tags = {DEMAND_TAG: demand, ATTEMPT_TAG: str(attempt)}
+    # A run that was canceled, or whose decision could not be kept, has used its key without an answer.
+    key = f"{demand}-{_digest(home)}-{attempt}" + (f"-{len(runs)}" if len(runs) >= attempt else "")
+    return request_retrain(home, cause=cause, reason=reason, run_key=key, force=force, tags=tags)
+
+
+def find_last_failure(instance: dg.DagsterInstance, home: Home, demand: str) -> datetime | None:
+    """When the last run for a demand ended, if it failed; None if it came to its end, or there was none."""
+    runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand}, statuses=FINISHED)
+    last = next(runs, None)
+    return last.finished if last is not None and last.state == "failed" else None
+
+
+def find_answer(instance: dg.DagsterInstance, home: Home, demand: str) -> RetrainRun | None:
+    """The run that answered a demand: one that came to its end and was no dry run."""
+    runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand})
+    return next((run for run in runs if run.state in ("completed", "skipped") and not run.dry_run), None)
+
+
+def _digest(home: Home) -> str:
+    """A short name of a home: equal labels in another home are another demand."""
+    return hashlib.sha256(home_tag(home).encode()).hexdigest()[:8]

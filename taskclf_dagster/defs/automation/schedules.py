@@ -1,0 +1,77 @@
+"""The schedules: daily, whether a retrain is due; weekly, whether the registry keeps its promises. Dagster concept: schedules.
+
+When a retrain is due is decided in `domain/triggers.py`.
+"""
+
+import dagster as dg
+from tzlocal import get_localzone_name
+
+from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
+from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.retrain_runs import DEMAND_TAG, RETRAIN, describe_under_way, find_under_way
+from taskclf_dagster.domain.scheduling.retry_policy import find_next_day_obstacle
+from taskclf_dagster.domain.scheduling.triggers import SLACK, assess_trigger
+from taskclf_dagster.errors import TaskclfDagsterError
+
+DAILY, WEEKLY = "daily_retrain", "weekly_verification"
+
+
+def build_schedules(config: RetrainConfig) -> list[dg.ScheduleDefinition]:
+    """Both schedules, with the cron lines and the time zone of the settings; without a time zone the machine's."""
+    return [build_daily_schedule(config), _build_weekly_schedule(config.schedule)]
+
+
+def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
+    """The schedule that launches a retrain when one is due; on unless the settings turn it off."""
+
+    @dg.schedule(
+        job_name=RETRAIN,
+        name=DAILY,
+        cron_schedule=config.schedule.cron,
+        execution_timezone=time_zone(config.schedule),
+        default_status=dg.DefaultScheduleStatus.RUNNING if config.enabled else dg.DefaultScheduleStatus.STOPPED,
+        description="Launches a retrain when one is due by cadence, new labels or the model's age; otherwise skips and says why.",
+    )
+    def daily_retrain(
+        context: dg.ScheduleEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        place = home.open()
+        try:
+            settings = run_settings.load_config()
+            if not settings.enabled:
+                return dg.SkipReason(DISABLED)
+            under_way = find_under_way(context.instance, place)
+            if under_way is not None:
+                return dg.SkipReason(describe_under_way(under_way))
+            trigger = assess_trigger(place, config=settings, now=clock.now())
+            failed_at = find_last_failure(context.instance, place, DAILY)
+        except (TaskclfDagsterError, OSError) as error:
+            return dg.SkipReason(str(error))
+        if trigger.cause is None or not trigger.launch:
+            return dg.SkipReason(trigger.reason)
+        too_soon = find_next_day_obstacle(failed_at, now=clock.now() + SLACK)
+        if too_soon is not None:
+            return dg.SkipReason(f"{trigger.reason}, but {too_soon}")
+        context.log.info(trigger.reason)
+        run_key = f"{context.scheduled_execution_time:%Y-%m-%dT%H:%M%z}"
+        tags = {DEMAND_TAG: DAILY}
+        return request_retrain(place, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force, tags=tags)
+
+    return daily_retrain
+
+
+def time_zone(settings: ScheduleSettings) -> str:
+    """The IANA name of the zone in which cron lines are meant."""
+    return settings.timezone or get_localzone_name() or "UTC"
+
+
+def _build_weekly_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        job_name="verify_registry",
+        name=WEEKLY,
+        cron_schedule=settings.verify_cron,
+        execution_timezone=time_zone(settings),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Checks every promise of the registry and every receipt; the run is red if one does not hold.",
+    )

@@ -1,0 +1,142 @@
+"""The sensors that launch a retrain: labels arrived, or a drift report asks for one. Dagster concept: sensors.
+
+What counts as arrived or asked for is decided in `domain`. A tick that finds something unreadable skips and says so. The sensor that looks
+after runs that failed is in `failed_runs`, the one that delivers events in `event_sensor`.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import dagster as dg
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.defs.automation.run_requests import DISABLED, find_answer, request_for_demand
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_answer, find_drift_trigger
+from taskclf_dagster.domain.scheduling.label_arrival import LabelWatch, find_arrival_obstacle, read_watch, watch_labels
+from taskclf_dagster.domain.scheduling.triggers import describe_labels, find_obstacle
+from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
+
+_Answer = TypeVar("_Answer", dg.SensorResult, dg.RunRequest)
+
+
+LABELS_SECONDS, DRIFT_SECONDS = 60, 300
+
+
+FIRST_START = (
+    "No retrain was ever decided for this home, so labels that are there do not count as arrived: the schedule daily_retrain makes the "
+    "first one at its next tick, if there is enough to learn from. To do it now, launch the job retrain, or type `taskclf-dagster retrain`."
+)
+
+
+def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
+    """The sensors that launch because of labels or drift; on unless the settings turn them off."""
+    status = dg.DefaultSensorStatus.RUNNING if config.enabled else dg.DefaultSensorStatus.STOPPED
+
+    @dg.sensor(
+        job_name=RETRAIN,
+        name="label_arrival",
+        minimum_interval_seconds=LABELS_SECONDS,
+        default_status=status,
+        description="Launches a retrain once min_new_labels label spans changed since the last decided run and labelling has paused.",
+    )
+    def label_arrival(
+        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        """One run for each content of the label store; a store rewritten with the same spans is the same content."""
+        return _look(_look_at_labels, context, home.open(), run_settings, clock.now())
+
+    @dg.sensor(
+        job_name=RETRAIN,
+        name="drift_report",
+        minimum_interval_seconds=DRIFT_SECONDS,
+        default_status=status,
+        description="Launches a retrain, forced, for a drift report in artifacts/ with an alert as grave as drift_trigger; once for each.",
+    )
+    def drift_report(
+        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        """One run for each report, unless a model was trained since it was made."""
+        return _look(_look_at_drift, context, home.open(), run_settings, clock.now())
+
+    return [label_arrival, drift_report]
+
+
+def _look(
+    look: Callable[[dg.SensorEvaluationContext, Home, RetrainConfig, datetime], _Answer | str],
+    context: dg.SensorEvaluationContext,
+    home: Home,
+    run_settings: RunSettingsResource,
+    now: datetime,
+) -> _Answer | dg.SkipReason:
+    """What a look at a home comes to; a skip with the reason where nothing is launched by itself, or something cannot be read."""
+    try:
+        config = run_settings.load_config()
+        if not config.enabled:
+            return dg.SkipReason(DISABLED)
+        home.require()
+        answer = look(context, home, config, now)
+    except (TaskclfDagsterError, OSError) as error:
+        return dg.SkipReason(str(error))
+    return dg.SkipReason(answer) if isinstance(answer, str) else answer
+
+
+def _look_at_labels(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.SensorResult:
+    last = read_last_decided(home)
+    watch = watch_labels(home, read_watch(context.cursor), last, now=now)
+    words = FIRST_START if last is None else find_arrival_obstacle(watch, config=config, now=now)
+    if words is None:
+        watch = _weigh(watch, home, config, now)
+        if watch.obstacle is not None:
+            words = f"{describe_labels(watch.changed_spans, config)}, but there is nothing to learn from: {watch.obstacle}"
+    cursor = watch.model_dump_json()
+    if words is not None:
+        return dg.SensorResult(skip_reason=words, cursor=cursor)
+    answer = request_for_demand(
+        context.instance,
+        home,
+        demand=f"labels-{watch.watermark}",
+        cause="new_labels",
+        reason=describe_labels(watch.changed_spans, config),
+        max_attempts=config.max_attempts,
+        now=now,
+    )
+    if isinstance(answer, str):
+        return dg.SensorResult(skip_reason=answer, cursor=cursor)
+    return dg.SensorResult(run_requests=[answer], cursor=cursor)
+
+
+def _weigh(watch: LabelWatch, home: Home, config: RetrainConfig, now: datetime) -> LabelWatch:
+    """Whether a run would find something to learn from; looked at once a day for one content."""
+    today = now.astimezone(UTC).date().isoformat()
+    if watch.weighed_on == today:
+        return watch
+    return watch.model_copy(update={"obstacle": find_obstacle(home, config=config, now=now), "weighed_on": today})
+
+
+def _look_at_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
+    if config.drift_trigger == "never":
+        return "drift reports ask for nothing: drift_trigger is never"
+    found = find_drift_trigger(home, severity=config.drift_trigger, now=now)
+    if found is None:
+        return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.drift_trigger})"
+    demand = f"drift-{found.key}"
+    answered = find_drift_answer(found, read_last_decided(home))
+    if answered is None and (run := find_answer(context.instance, home, demand)) is not None:
+        answered = f"run {run.run_id} answered {found.path}"
+    if answered is not None:
+        return answered
+    return request_for_demand(
+        context.instance,
+        home,
+        demand=demand,
+        cause="drift",
+        reason=found.reason,
+        max_attempts=config.max_attempts,
+        now=now,
+        force=True,
+    )

@@ -1,0 +1,1 @@
+"""Metadata, tables and pictures that Dagster's pages show. Nothing a decision depends on is computed here."""

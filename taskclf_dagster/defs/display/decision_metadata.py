@@ -1,0 +1,174 @@
+"""The evidence of a decision as Dagster metadata: what is sure, who gets worse, what flips, what changes. Dagster concept: metadata.
+
+The figures come from `domain`; they are rounded for showing only.
+"""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from taskclf_dagster.defs.display.metadata import Cell, gate_check, show_figure, table
+from taskclf_dagster.defs.display.pictures import interval_picture
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, regression_bound
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.evaluation.comparison import Comparison
+from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
+from taskclf_dagster.domain.evaluation.significance import Flips, GroupSignificance
+
+ENOUGH_USER_DAYS = "enough_user_days"
+
+
+def comparison_words(comparison: Comparison | None) -> str:
+    """The comparison in a few sentences."""
+    if comparison is None:
+        return "There was nothing to compare with."
+    if comparison.macro_f1_delta is None:
+        return f"{comparison.windows} windows are left to compare on, too few of any label. {comparison.exclusion.detail}"
+    return (
+        f"On {comparison.windows} windows that neither learned from the challenger scores macro-F1 {comparison.challenger_macro_f1:.4f}, "
+        f"the champion {comparison.champion_macro_f1:.4f}. {comparison.evidence.words}"
+    )
+
+
+def comparative_checks(decision: PromotionDecision) -> list[dg.AssetCheckResult]:
+    """Every comparative gate as a check, with its picture or table, and the advice about the number of user-days."""
+    comparison = decision.comparison
+    more: dict[str, dict[str, dg.MetadataValue]] = {}
+    if comparison is not None:
+        bound = regression_bound(decision.settings)
+        more = {
+            "macro_f1_no_regression": {
+                "interval": interval_picture(comparison.evidence, bound=bound),
+                "evidence": dg.MetadataValue.text(comparison.evidence.words),
+            },
+            "not_worse_than_anchor": {"anchors": anchor_table(decision)},
+            "no_user_clearly_worse": {"users": group_table(comparison.evidence.by_user)},
+            "no_class_clearly_worse": {"labels": group_table(comparison.evidence.by_label)},
+            "negative_flips": {"flips": flips_table(comparison.flips)},
+        }
+    gates = [gate_check(gate, more=more.get(gate.name)) for gate in decision.gates if gate.name in COMPARATIVE_GATES]
+    return [*gates, _user_days(comparison, decision.settings.min_user_days)]
+
+
+def evidence_metadata(decision: PromotionDecision) -> dict[str, object]:
+    """What promotion_decision shows of the evidence beside its checks."""
+    comparison = decision.comparison
+    shown: dict[str, object] = {
+        "comparison": comparison_words(comparison),
+        "protections": dg.MetadataValue.md("\n".join(f"- {line}" for line in decision.protections)),
+        "anchors": anchor_table(decision),
+    }
+    if comparison is not None:
+        shown |= {
+            "interval": interval_picture(comparison.evidence, bound=regression_bound(decision.settings)),
+            "what_they_learned_from": leakage_table(comparison),
+            "flips": flips_table(comparison.flips),
+            "users": group_table(comparison.evidence.by_user),
+            "labels": group_table(comparison.evidence.by_label),
+        }
+    return {**shown, **_changes(decision.changes)}
+
+
+def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
+    """One row a model that ran lately."""
+    return table(
+        [
+            {
+                "anchor": anchor.model_id,
+                "ran": f"{anchor.ran_at:%Y-%m-%d}",
+                "challenger": show_figure(anchor.challenger_macro_f1),
+                "anchor macro-F1": show_figure(anchor.anchor_macro_f1),
+                "detail": anchor.detail,
+            }
+            for anchor in decision.anchors
+        ]
+    )
+
+
+def leakage_table(comparison: Comparison) -> dg.MetadataValue:
+    """One row a model: which of the test windows it learned from."""
+    return table(
+        [
+            {
+                "model": certificate.model_id,
+                "known by": certificate.evidence.replace("_", " "),
+                "trained on": certificate.trained_on,
+                "within an hour": certificate.near,
+                "trained until": f"{certificate.trained_until:%Y-%m-%d}",
+            }
+            for certificate in comparison.exclusion.certificates
+        ]
+    )
+
+
+def flips_table(flips: Flips) -> dg.MetadataValue:
+    """One row a label: windows that became wrong, and that became right."""
+    return table(
+        [
+            {
+                "label": label,
+                "became wrong": flips.negative[label],
+                "became right": flips.positive[label],
+                "net": flips.positive[label] - flips.negative[label],
+            }
+            for label in LABELS
+        ]
+    )
+
+
+def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
+    """One row a user or a label: the difference, and how sure it is that it got worse."""
+    return table(
+        [
+            {
+                "name": group.name,
+                "windows": group.windows,
+                "user_days": group.user_days,
+                "difference": "-" if group.difference is None else f"{group.difference:+.4f}",
+                "adjusted p": show_figure(group.adjusted_p),
+            }
+            for group in groups
+        ]
+    )
+
+
+def _changes(changes: PredictionDiff | None) -> dict[str, object]:
+    if changes is None:
+        return {}
+    users: list[dict[str, Cell]] = [
+        {"user": user, "now": label, "minutes": minutes} for user, labels in changes.by_user.items() for label, minutes in labels.items()
+    ]
+    return {
+        "what_changes": changes.detail,
+        "relabelled_minutes": table(
+            [{"before": pair.champion_label, "now": pair.challenger_label, "minutes": pair.minutes} for pair in changes.by_label]
+        ),
+        "relabelled_by_user": table(users),
+        "largest_changes": table(
+            [
+                {
+                    "user": block.user_id,
+                    "start": f"{block.start:%Y-%m-%d %H:%M}",
+                    "minutes": block.minutes,
+                    "before": block.champion_label,
+                    "now": block.challenger_label,
+                }
+                for block in changes.largest_blocks
+            ]
+        ),
+    }
+
+
+def _user_days(comparison: Comparison | None, fewest: int) -> dg.AssetCheckResult:
+    days = None if comparison is None else comparison.evidence.user_days
+    words = (
+        "There was nothing to compare with." if days is None else f"{days} labelled user-days are compared; at least {fewest} are wanted."
+    )
+    return dg.AssetCheckResult(
+        check_name=ENOUGH_USER_DAYS,
+        passed=days is None or days >= fewest,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=words,
+        metadata={} if days is None else {"user_days": days},
+    )

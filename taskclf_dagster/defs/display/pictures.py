@@ -1,0 +1,103 @@
+"""Draws what numbers alone do not show: confusion, calibration, importance, and how sure a difference is. Dagster concept: metadata.
+
+Each picture is markdown with a small inline PNG, because it lies in the event log. Nothing a decision depends on is computed here.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
+from taskclf_dagster.domain.evaluation.significance import SignificanceResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+PICTURE_COLOURS = 48
+
+
+def interval_picture(evidence: SignificanceResult, *, bound: float) -> dg.MetadataValue:
+    """Resampled differences as bars, the closed-form interval as a line, and the bound of the regression gate."""
+    figure = _figure_of(5.4, 2.8)
+    axes = figure.subplots()
+    centres, counts = zip(*evidence.bootstrap_histogram, strict=True) if evidence.bootstrap_histogram else ((), ())
+    width = (max(centres) - min(centres)) / max(1, len(centres) - 1) if centres else 1.0
+    axes.bar(centres, counts, width=width or 0.001, color="#c8d8ee")
+    axes.axvline(bound, color="#b03030", linewidth=1, linestyle="--", label=f"bound {bound:g}")
+    axes.axvline(0, color="0.6", linewidth=1)
+    if evidence.interval is not None and evidence.difference is not None:
+        height = 0.5 * max(counts, default=1)
+        axes.plot(evidence.interval, [height, height], color="#1f4e8c", linewidth=3, label=f"{evidence.confidence:.0%} interval")
+        axes.plot([evidence.difference], [height], "o", color="#1f4e8c")
+    axes.set_yticks([])
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("macro-F1 of the challenger minus that of the champion", fontsize=8)
+    axes.legend(fontsize=7, frameon=False)
+    axes.set_title(f"{evidence.windows} windows, {evidence.user_days} user-days, {evidence.users} users", fontsize=8)
+    return _picture(figure, "difference with interval")
+
+
+def confusion_picture(report: EvaluationReport) -> dg.MetadataValue:
+    """The confusion matrix as a picture: rows true, columns predicted, `rejected` last, shaded by share of the row."""
+    counts = [[*row, report.rejected_by_label[label]] for label, row in zip(LABELS, report.confusion_matrix, strict=True)]
+    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+    figure = _figure_of(5.4, 4.4)
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    columns = [*LABELS, "rejected"]
+    axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=7)
+    axes.set_yticks(range(len(LABELS)), list(LABELS), fontsize=7)
+    axes.set_xlabel("predicted", fontsize=8)
+    axes.set_ylabel("true", fontsize=8)
+    for i, row in enumerate(counts):
+        for j, count in enumerate(row):
+            if count:
+                axes.text(j, i, str(count), ha="center", va="center", fontsize=6, color="white" if shares[i][j] > 0.5 else "black")
+    axes.set_title(f"{report.model_id}: {report.windows} test windows", fontsize=8)
+    return _picture(figure, "confusion matrix")
+
+
+def calibration_picture(report: EvaluationReport) -> dg.MetadataValue:
+    """Reliability of each label's probability: on the diagonal, what is said happens as often as it is said."""
+    figure = _figure_of(4.8, 4.2)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    for label, curve in report.calibration.items():
+        axes.plot(curve.mean_predicted_value, curve.fraction_of_positives, marker=".", markersize=4, linewidth=1, label=label)
+    axes.set_xlabel("predicted probability", fontsize=8)
+    axes.set_ylabel("share that is true", fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.legend(fontsize=6, frameon=False)
+    axes.set_title(f"{report.model_id}: ECE {report.expected_calibration_error:.3f}", fontsize=8)
+    return _picture(figure, "calibration")
+
+
+def importance_picture(top: Sequence[tuple[str, float]]) -> dg.MetadataValue:
+    """The inputs with the largest share of gain."""
+    figure = _figure_of(4.8, 3.4)
+    axes = figure.subplots()
+    axes.barh([name for name, _ in reversed(top)], [share for _, share in reversed(top)], color="#4478b8")
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("share of gain", fontsize=8)
+    return _picture(figure, "feature importance")
+
+
+def _figure_of(width: float, height: float) -> "Figure":
+    from matplotlib.figure import Figure  # costs half a second; only assets with pictures pay for it
+
+    return Figure(figsize=(width, height), dpi=90, layout="constrained")
+
+
+def _picture(figure: "Figure", name: str) -> dg.MetadataValue:
+    """The figure as markdown with an inline PNG of few colours, which keeps it small enough for the event log."""
+    from PIL import Image
+
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png")
+    Image.open(drawn).convert("RGB").quantize(PICTURE_COLOURS).save(small, format="png", optimize=True)
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})")

@@ -1,0 +1,59 @@
+"""The sensor that tells the world: collects events that are missing and delivers what waits. Dagster concept: sensors.
+
+How events are delivered is decided in `domain/delivery.py`. Nothing is launched, and nothing here can fail a run. Moves of the pointer that
+no run reported are shown on the asset `active_pointer` as well.
+"""
+
+import time
+
+import dagster as dg
+
+from taskclf_dagster.defs.events.event_sinks import build_sinks
+from taskclf_dagster.defs.events.pointer_events import report_pointer
+from taskclf_dagster.defs.events.run_events import read_cursor, write_run_events
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.domain.decision.decision_events import write_decision_events
+from taskclf_dagster.domain.events.delivery import NOTHING_WAITS, deliver
+from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
+
+INTERVAL_SECONDS = 30
+
+
+@dg.sensor(
+    name="event_delivery",
+    minimum_interval_seconds=INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Sends events about runs, decisions and changes of the model to the sinks of events.sinks, at least once each.",
+)
+def event_delivery(
+    context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> dg.SkipReason:
+    """Says what was delivered and what waits. The cursor tells up to when runs were looked at; on a new instance that begins now."""
+    place, now = home.open(), clock.now()
+    try:
+        place.require()
+    except HomeNotFoundError as error:
+        return dg.SkipReason(str(error))
+    said = []
+    try:
+        write_decision_events(place)
+        cursor = write_run_events(place, context.instance, read_cursor(context.cursor, now=now), now=now)
+        context.update_cursor(cursor.model_dump_json())
+    except (OSError, TaskclfDagsterError) as error:
+        said.append(f"new events could not be put into the outbox and come later: {error}")
+    try:
+        sinks = build_sinks(place, run_settings.load_config().events)
+        report = deliver(place, sinks, now=now, stopwatch=time.monotonic)
+        said.append(report.words)
+        for name, reason in report.damaged.items():
+            context.log.warning(f"{place.outbox / name} is damaged and was passed over: {reason}")
+    except (OSError, TaskclfDagsterError) as error:
+        said.append(f"delivery was put off: {error}")
+    try:
+        said.extend(words for words in [report_pointer(place, context.instance)] if words is not None)
+    except (OSError, TaskclfDagsterError) as error:
+        said.append(f"what the pointer says could not be shown and comes later: {error}")
+    words = "; ".join(said)
+    if words != NOTHING_WAITS:
+        context.log.info(words)
+    return dg.SkipReason(words)

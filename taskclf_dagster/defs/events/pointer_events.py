@@ -1,0 +1,106 @@
+"""Shows moves of the pointer that no run reported on the asset `active_pointer`: those of the command line, and of taskclf itself.
+
+Reads the home and the instance and reports one materialization without a run where they differ; the home is never changed. Dagster
+concept: runless materializations.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, home_tag
+from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.pointer import ActivePointer, read_pointer_or_none
+from taskclf_dagster.errors import BundleError
+from taskclf_dagster.home import Home
+
+ASSET = dg.AssetKey("active_pointer")
+
+
+FOREIGN = "another program moved the pointer"
+
+
+UNKNOWN = "the history does not tell why"
+
+
+_PAGE = 20
+
+
+def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
+    """Reports what the pointer says where the asset's latest materialization about this home says otherwise.
+
+    However often the pointer moved, one report tells the present. A home without a pointer, or with one that cannot be read or leaves the
+    home, reports nothing; nor does a move whose run is still under way, because that run reports it itself.
+
+    Returns:
+        What was reported, in words; None where there was nothing to report.
+    """
+    pointer = _read_pointer(home)
+    if pointer is None or _is_shown(pointer, _find_shown(home, instance)):
+        return None
+    move = read_history(home).last_move
+    told = move is not None and move.new is not None and move.new.model_dir == pointer.model_dir
+    if move is None or not told:
+        reason = UNKNOWN
+    elif _is_under_way(move.run_id, instance):
+        return None
+    else:
+        reason = move.reason or FOREIGN
+    metadata: dict[str, str | int] = {
+        "model_id": pointer.name,
+        "record": pointer.sequence or 0,
+        "reason": reason,
+        "home": home.display_name,
+    }
+    instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, description=reason, metadata=metadata))
+    return f"active_pointer now shows {pointer.name}: {reason}"
+
+
+def _read_pointer(home: Home) -> ActivePointer | None:
+    pointer = read_pointer_or_none(home)
+    try:
+        return pointer if pointer is not None and resolve_model_dir(home, pointer.model_dir) else None
+    except BundleError:
+        return None
+
+
+def _is_shown(pointer: ActivePointer, shown: dict[str, object]) -> bool:
+    """Whether a materialization tells this pointer; that of a retrain names the decision in place of the record."""
+    if shown.get("model_id") != pointer.name:
+        return False
+    if "record" in shown:
+        return shown["record"] == (pointer.sequence or 0)
+    return shown.get("decision_id") == (pointer.reason or {}).get("decision_id")
+
+
+def _find_shown(home: Home, instance: dg.DagsterInstance) -> dict[str, object]:
+    """The metadata of the latest materialization about a home; empty where there is none."""
+    return next((metadata for metadata, run_id in _iterate_shown(instance) if _is_about(home, metadata, run_id, instance)), {})
+
+
+def _iterate_shown(instance: dg.DagsterInstance) -> Iterator[tuple[dict[str, object], str]]:
+    """Metadata and run of every materialization, the latest first."""
+    cursor = None
+    while True:
+        page = instance.fetch_materializations(ASSET, limit=_PAGE, cursor=cursor)
+        for record in page.records:
+            made = record.asset_materialization
+            if made is not None:
+                yield {name: value.value for name, value in made.metadata.items()}, record.run_id
+        if not page.has_more:
+            return
+        cursor = page.cursor
+
+
+def _is_about(home: Home, metadata: dict[str, object], run_id: str, instance: dg.DagsterInstance) -> bool:
+    """Whether a materialization is about a home: it says so, or its run does; where neither does, it counts for every home."""
+    if "home" in metadata:
+        return metadata["home"] == home.display_name
+    run = instance.get_run_by_id(run_id) if run_id else None
+    return run is None or run.tags.get(HOME_TAG, home_tag(home)) == home_tag(home)
+
+
+def _is_under_way(run_id: str | None, instance: dg.DagsterInstance) -> bool:
+    run = None if run_id is None else instance.get_run_by_id(run_id)
+    return run is not None and not run.is_finished

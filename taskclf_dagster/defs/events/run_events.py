@@ -1,0 +1,118 @@
+"""Events about runs, out of the instance's records: a process that was killed cannot tell of itself.
+
+Which runs are retrains is told in `retrain_runs`; how events are delivered, in `domain/delivery.py`. Nothing is launched here.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import dagster as dg
+from pydantic import AwareDatetime, ValidationError
+
+from taskclf_dagster.defs.runs.retrain_runs import (
+    CAUSE_TAG,
+    DECISION_TAG,
+    MODEL_TAG,
+    OUTCOME_REASON_TAG,
+    REASON_TAG,
+    RetrainRun,
+    iterate_retrains,
+)
+from taskclf_dagster.defs.runs.run_failures import explain_failure
+from taskclf_dagster.domain.decision.decision_events import describe_decision
+from taskclf_dagster.domain.decision.decision_store import read_decision
+from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_figures
+from taskclf_dagster.domain.events.outbox import write_event
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.home import Home
+
+OVERLAP = timedelta(minutes=10)
+"""How late a run's record may come, or how wrong the clock of its process may be."""
+
+
+_KINDS: dict[str, EventType] = {
+    "completed": "model.retrain.completed",
+    "skipped": "model.retrain.skipped",
+    "failed": "model.retrain.failed",
+}
+
+
+class RunCursor(Record):
+    """Which runs were told of.
+
+    Attributes:
+        since: what happened before this is never told: the first time somebody looked.
+        through: what happened before this, less OVERLAP, was told.
+        told: ids of the events since then, with their times.
+    """
+
+    since: AwareDatetime
+    through: AwareDatetime
+    told: dict[str, AwareDatetime]
+
+
+def read_cursor(text: str | None, *, now: datetime) -> RunCursor:
+    """What was remembered; where there is nothing, or nothing that can be read, telling begins now."""
+    try:
+        return RunCursor.model_validate_json(text or "")
+    except ValidationError:
+        return RunCursor(since=now, through=now, told={})
+
+
+def write_run_events(home: Home, instance: dg.DagsterInstance, cursor: RunCursor, *, now: datetime) -> RunCursor:
+    """Writes the events of runs that began or ended since the cursor.
+
+    Args:
+        home: the taskclf home.
+        instance: where runs are recorded.
+        cursor: as it was the last time.
+        now: the present time.
+
+    Returns:
+        The cursor to keep once all are written.
+
+    Raises:
+        OSError: the outbox cannot be written; with the old cursor the events come again, with the same ids.
+    """
+    begin = max(cursor.since, cursor.through - OVERLAP)
+    told = dict(cursor.told)
+    for run in iterate_retrains(instance, home, updated_after=begin):
+        for event_id, moment in _moments(run):
+            if moment >= begin and event_id not in told:
+                write_event(home, _build(home, instance, run, event_id, moment))
+                told[event_id] = moment
+    through = max(now, cursor.through)
+    return RunCursor(
+        since=cursor.since,
+        through=through,
+        told={event_id: moment for event_id, moment in told.items() if moment >= through - OVERLAP},
+    )
+
+
+def _moments(run: RetrainRun) -> Iterator[tuple[str, datetime]]:
+    if run.started is not None:
+        yield f"{run.run_id}-started", run.started
+    if run.finished is not None and run.state in _KINDS:
+        yield f"{run.run_id}-{run.state}", run.finished
+
+
+def _build(home: Home, instance: dg.DagsterInstance, run: RetrainRun, event_id: str, moment: datetime) -> Event:
+    if event_id.endswith("-started"):
+        kind: EventType = "model.retrain.started"
+        payload = _payload(reason=run.tags.get(REASON_TAG) or f"cause: {run.tags.get(CAUSE_TAG, 'by hand')}")
+    else:
+        kind, payload = _KINDS[run.state], _describe_end(home, instance, run)
+    return Event(event_id=event_id, event_type=kind, occurred_at=moment, run_id=run.run_id, payload=payload)
+
+
+def _describe_end(home: Home, instance: dg.DagsterInstance, run: RetrainRun) -> EventPayload:
+    if run.state == "failed":
+        return _payload(model_id=run.tags.get(MODEL_TAG), reason=explain_failure(instance, run).words)
+    decision = read_decision(home, run.tags[DECISION_TAG]) if DECISION_TAG in run.tags else None
+    if decision is None:  # nothing was decided, or its record is gone
+        return _payload(model_id=run.tags.get(MODEL_TAG), reason=run.tags.get(OUTCOME_REASON_TAG))
+    return describe_decision(decision, reason=f"{decision.outcome}: {decision.reason}")
+
+
+def _payload(*, reason: str | None, model_id: str | None = None) -> EventPayload:
+    return EventPayload(model_id=model_id, metrics=pick_figures(None), reason=reason)

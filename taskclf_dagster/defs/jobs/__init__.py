@@ -1,0 +1,1 @@
+"""Jobs and their launch forms: `retrain`, and the jobs of the registry."""

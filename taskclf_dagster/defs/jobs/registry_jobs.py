@@ -1,0 +1,202 @@
+"""The jobs for a person beside `retrain`: rollback, approve, prune and verify_registry. Dagster concept: op jobs.
+
+Each calls one function of the registry and says in its log, its output and the run's tags what came of it; a move of the pointer is
+reported on the asset `active_pointer`. They do not wait for a retrain: the registry's own lock keeps them apart, and a retrain whose
+champion changed meanwhile is refused.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+import psutil
+from pydantic import Field
+
+from taskclf_dagster.defs.display.metadata import Cell, table
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.run_guard import MAX_RUNTIME_TAG
+from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.worker_processes import describe_worker
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.registry.promotion import approve
+from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
+from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.home import Home
+
+REGISTRY_POOL = "registry"
+
+
+LIMITS = {MAX_RUNTIME_TAG: "600"}
+"""These jobs take seconds; ten minutes [s] are for one that waits for the lock of a large home."""
+
+
+class RollbackParams(dg.Config):
+    """Where to go back to, and why."""
+
+    to: str | None = Field(None, description="Id of a model in models/. Default: the last known good one before the present.")
+    reason: str = Field(description="Why, for the record.", min_length=1)
+
+
+class ApproveParams(dg.Config):
+    """Which decision a person approves."""
+
+    decision_id: str = Field(description="Id of a decision that awaits approval; `taskclf-dagster history` lists them.", min_length=1)
+
+
+class PruneParams(dg.Config):
+    """Whether to remove, or to list only."""
+
+    dry_run: bool = Field(False, description="List what would go, with size and reason, and remove nothing.")
+
+
+class VerifyParams(dg.Config):
+    """Whether to mend, too."""
+
+    repair: bool = Field(
+        False, description="First finish or abort what was cut off and put back the last known good model; all of it is in the history."
+    )
+
+
+@dg.op(pool=REGISTRY_POOL, name="roll_back")
+def _roll_back(context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, clock: ClockResource) -> None:
+    place = _begin(context, home)
+    pointer = rollback(place, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id)
+    _report_move(context, place, pointer, config.reason)
+
+
+@dg.op(pool=REGISTRY_POOL, name="approve_decision")
+def _approve(context: dg.OpExecutionContext, config: ApproveParams, home: HomeResource, clock: ClockResource) -> None:
+    place = _begin(context, home)
+    pointer = approve(place, config.decision_id, at=clock.now(), run_id=context.run.run_id)
+    _report_move(context, place, pointer, f"decision {config.decision_id} was approved")
+
+
+@dg.op(pool=REGISTRY_POOL, name="remove_old_bundles")
+def _prune(
+    context: dg.OpExecutionContext, config: PruneParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> None:
+    place, settings = _begin(context, home), run_settings.load_config()
+    act = plan_prune if config.dry_run else prune
+    plan = act(place, keep_versions=settings.keep_versions, keep_rejected=settings.keep_rejected, at=clock.now())
+    verb = "would go" if config.dry_run else "removed"
+    rows: list[dict[str, Cell]] = [
+        {"what": item.kind, "path": item.path, "MiB": round(item.bytes / MEBIBYTE, 1), "why": item.reason} for item in plan.remove
+    ]
+    stays = [{"model": model_id, "why it stays": reason} for model_id, reason in plan.reachable.items()]
+    metadata = {"removed": table(rows), "kept_whatever_their_number": table(stays)}
+    _report(context, place, f"{len(rows)} files and folders {verb}, {plan.bytes / MEBIBYTE:.1f} MiB", metadata)
+
+
+@dg.op(pool=REGISTRY_POOL, name="check_every_promise")
+def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, clock: ClockResource) -> None:
+    place = _begin(context, home)
+    done = repair(place, at=clock.now()).done if config.repair else []
+    findings = check_registry(place)
+    damage = [finding for finding in findings if finding.severity == "damage"]
+    rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.words, "what to do": f.fix} for f in findings]
+    metadata = {"findings": table(rows), "mended": "; ".join(done) or "nothing"}
+    if damage:
+        words = "; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage)
+        raise dg.Failure(f"the registry of {place.display_name} is damaged: {words}", metadata=metadata, allow_retries=False)
+    _report(context, place, f"every promise holds, {len(findings)} warnings", metadata)
+
+
+@dg.config_mapping
+def _rollback_form(val: RollbackParams) -> dg.RunConfig:
+    return dg.RunConfig(ops={"roll_back": val})
+
+
+@dg.config_mapping
+def _approve_form(val: ApproveParams) -> dg.RunConfig:
+    return dg.RunConfig(ops={"approve_decision": val})
+
+
+@dg.config_mapping
+def _prune_form(val: PruneParams) -> dg.RunConfig:
+    return dg.RunConfig(ops={"remove_old_bundles": val})
+
+
+@dg.config_mapping
+def _verify_form(val: VerifyParams) -> dg.RunConfig:
+    return dg.RunConfig(ops={"check_every_promise": val})
+
+
+@dg.job(
+    name="rollback",
+    config=_rollback_form,
+    executor_def=dg.in_process_executor,
+    tags=LIMITS,
+    description="Goes back to an earlier model at once, without training, and blocks the one it leaves.",
+)
+def rollback_job() -> None:
+    """Goes back to an earlier model."""
+    _roll_back()
+
+
+@dg.job(
+    name="approve",
+    config=_approve_form,
+    executor_def=dg.in_process_executor,
+    tags=LIMITS,
+    description="Promotes the challenger of a decision that awaits approval; refused if anything it judged has changed since.",
+)
+def approve_job() -> None:
+    """Promotes what awaited approval."""
+    _approve()
+
+
+@dg.job(
+    name="prune",
+    config=_prune_form,
+    executor_def=dg.in_process_executor,
+    tags=LIMITS,
+    description="Removes bundles beyond keep_versions and keep_rejected, and what only they needed; never what may still be needed.",
+)
+def prune_job() -> None:
+    """Removes what retention no longer keeps."""
+    _prune()
+
+
+@dg.job(
+    name="verify_registry",
+    config=_verify_form,
+    executor_def=dg.in_process_executor,
+    tags=LIMITS,
+    description="Checks every promise of the registry, every bundle and every receipt; the run is red if one does not hold.",
+)
+def verify_registry_job() -> None:
+    """Checks the registry."""
+    _verify()
+
+
+def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
+    """The home, which must be there; the run says which process it has, so that it blocks nothing should that die.
+
+    Raises:
+        HomeNotFoundError: there is no such home.
+    """
+    place = home.open()
+    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(place), WORKER_TAG: describe_worker(psutil.Process())})
+    place.require()
+    return place
+
+
+def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePointer, reason: str) -> None:
+    """Shows the move on the asset's page, and as the run's outcome."""
+    metadata: dict[str, str | int] = {"model_id": pointer.name, "reason": reason, "record": pointer.sequence or 0}
+    context.log_event(dg.AssetMaterialization("active_pointer", description=reason, metadata=metadata))
+    context.instance.add_run_tags(context.run.run_id, {MODEL_TAG: pointer.name})
+    _report(context, home, f"taskclf now runs {pointer.name}: {reason}", metadata)
+
+
+def _report(context: dg.OpExecutionContext, home: Home, words: str, metadata: Mapping[str, Any]) -> None:
+    """Says what came of it where a person looks: in the log, on the output, and among the run's tags."""
+    context.log.info(words)
+    context.add_output_metadata({"result": words, "home": home.display_name, **metadata})
+    tags = {OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: words}
+    context.instance.add_run_tags(context.run.run_id, tags)
+
+
+OPERATIONS = [rollback_job, approve_job, prune_job, verify_registry_job]

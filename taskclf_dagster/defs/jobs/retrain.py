@@ -1,0 +1,99 @@
+"""The job `retrain` and its one flat launch form; and running it from Python. Dagster concept: jobs, run configuration.
+
+What the job does is the graph of assets; nothing is computed here.
+"""
+
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from pydantic import Field
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.defs.assets.common import GROUP
+from taskclf_dagster.defs.resources.inputs import RunSettingsResource
+from taskclf_dagster.defs.resources.run_guard import MAX_RUNTIME_TAG, max_runtime
+from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILURE_TAG, RETRAIN
+from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG, describe_failure
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.scheduling.failure_kinds import TIMEOUT
+
+CONFIG_METADATA = "configuration"
+
+
+class RetrainParams(dg.Config):
+    """What a single retrain may change; the defaults are right for the schedule and for a launch by hand."""
+
+    force: bool = Field(False, description="Train although nothing is new since the last decided run.")
+    dry_run: bool = Field(False, description="Decide, but move nothing: the pointer stays, and the run does not count for cadence.")
+    as_of: str | None = Field(None, description="End of the look-back range: an ISO date or time (UTC without an offset). Default: now.")
+    holdout_user_fraction: float = Field(
+        0.0, ge=0, lt=1, description="Share of users kept out of training, to judge unseen users [0 to 1)."
+    )
+    config_path: str | None = Field(None, description="A YAML file laid over configs/retrain.yaml.")
+    bootstrap: bool = Field(False, description="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
+
+
+@dg.config_mapping
+def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
+    """Hands the launch form to the resource that the assets read; the console shows what assets say, the event log has everything."""
+    return dg.RunConfig(
+        resources={"run_settings": RunSettingsResource(**val.model_dump())},
+        loggers={"console": {"config": {"log_level": "INFO"}}},
+    )
+
+
+def build_retrain_job(config: RetrainConfig) -> UnresolvedAssetJobDefinition:
+    """The job, with the configuration that was in effect when it was loaded, for all to see on its page and over the API."""
+    return dg.define_asset_job(
+        RETRAIN,
+        selection=dg.AssetSelection.groups(GROUP),
+        config=retrain_run_config,
+        executor_def=dg.in_process_executor,
+        description="From windows and labels to a decision, and to a new active model if every gate passes. Fields: see the launch form.",
+        tags={EXCLUSIVE_TAG: RETRAIN, MAX_RUNTIME_TAG: str(max_runtime(60.0 * config.timeout_minutes))},
+        metadata={CONFIG_METADATA: dg.MetadataValue.json(config.model_dump(mode="json"))},
+    )
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """How a retrain ended.
+
+    Attributes:
+        success: whether the run ended without an error; a rejected challenger is a success.
+        outcome: the verdict, SKIP, or FAILED.
+        reason: why, in words.
+        decision: the record, where there is one.
+        pointer_moved: whether the active model changed.
+    """
+
+    run_id: str
+    success: bool
+    outcome: str
+    reason: str
+    decision: PromotionDecision | None
+    pointer_moved: bool
+
+
+def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, instance: dg.DagsterInstance) -> RetrainResult:
+    """Runs the job in this process, recorded in the instance, and returns its outcome.
+
+    Args:
+        definitions: the project's definitions.
+        params: the launch form.
+        instance: where the run is recorded.
+    """
+    job = definitions.resolve_job_def(RETRAIN)
+    result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False, tags={CAUSE_TAG: COMMAND_LINE})
+    made = {event.node_name: event for event in result.get_asset_materialization_events()}
+    if not result.success:
+        run = instance.get_run_by_id(result.run_id)
+        timed_out = run is not None and run.tags.get(FAILURE_TAG) == TIMEOUT
+        words = TOOK_TOO_LONG if timed_out else describe_failure(result.all_events)
+        return RetrainResult(result.run_id, False, "FAILED", words, None, False)
+    if "promotion_decision" not in made:
+        snapshot = result.output_for_node("dataset_snapshot")
+        return RetrainResult(result.run_id, True, "SKIP", snapshot.skip_reason or "nothing was decided", None, False)
+    decision: PromotionDecision = result.output_for_node("promotion_decision")
+    return RetrainResult(result.run_id, True, decision.verdict, decision.reason, decision, "active_pointer" in made)

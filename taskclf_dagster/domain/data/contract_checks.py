@@ -1,0 +1,176 @@
+"""What breaks the data contract in feature partitions: findings, each with file, column, row, value, bound and fix.
+
+Pure checks on tables and frames. Reading them belongs to `windows`; spans are checked in `labels`.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from taskclf_dagster.domain.data.feature_schema import WINDOW_SECONDS, ColumnType, FeatureSchema, column_bounds
+from taskclf_dagster.domain.data.times import epoch_us
+from taskclf_dagster.domain.storage.records import Record
+
+DataCheck = Literal[
+    "columns_are_complete_and_typed",
+    "schema_hash_is_known",
+    "values_are_in_bounds",
+    "windows_are_whole_minutes",
+    "labels_are_in_the_label_set",
+    "spans_end_after_they_start",
+]
+
+
+_IS_TYPE: dict[ColumnType, Callable[[pa.DataType], bool]] = {
+    "str": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_null(t),
+    "int": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t),
+    "float": lambda t: pa.types.is_floating(t) or pa.types.is_integer(t) or pa.types.is_null(t),
+    "bool": pa.types.is_boolean,
+    "datetime": pa.types.is_timestamp,
+    "list": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t),
+}
+
+
+class Finding(Record):
+    """One way in which a file breaks the data contract.
+
+    Attributes:
+        check: the check that it turns red.
+        file: path relative to the home.
+        column: the column, or None where the whole file is meant.
+        row: zero-based row in the file, or None where no single row is meant.
+        message: the value, the bound and the fix.
+    """
+
+    check: DataCheck
+    file: str
+    column: str | None
+    row: int | None
+    message: str
+
+    def __str__(self) -> str:
+        column = "" if self.column is None else f", column {self.column}"
+        row = "" if self.row is None else f", row {self.row}"
+        return f"{self.file}{column}{row}: {self.message}"
+
+
+def has_type(found: pa.DataType, kind: ColumnType) -> bool:
+    """Whether an arrow type, dictionary-encoded or not, can hold a column of the contract's type."""
+    return _IS_TYPE[kind](found.value_type if pa.types.is_dictionary(found) else found)
+
+
+def find_column_problems(present: pa.Schema, schema: FeatureSchema, name: str) -> list[Finding]:
+    """Required columns that a file lacks or has with a type that cannot hold them."""
+    findings = []
+    for column in schema.required_columns:
+        kind = schema.columns[column]
+        if column not in present.names:
+            message = f"is missing; schema {schema.version} needs it as {kind}. Let taskclf build the day again"
+        elif not has_type(present.field(column).type, kind):
+            message = f"has type {present.field(column).type}, but schema {schema.version} needs {kind}. Let taskclf build the day again"
+        else:
+            continue
+        findings.append(Finding(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
+    return findings
+
+
+def find_version_problems(table: pa.Table, schema: FeatureSchema, name: str) -> list[Finding]:
+    """Every row must carry the version of its folder and that version's hash; the first row that does not is named."""
+    findings = []
+    for column, expected in (("schema_version", schema.version), ("schema_hash", schema.schema_hash)):
+        found = {str(value): count for value, count in _counts(table[column]).items()}
+        wrong = {value: count for value, count in found.items() if value != expected}
+        if wrong:
+            row = next(i for i, value in enumerate(table[column].to_pylist()) if value != expected)
+            mixed = "mixes" if len(found) > 1 else "has"
+            listed = ", ".join(f"{value!r} ({count} rows)" for value, count in sorted(found.items()))
+            message = f"{mixed} {listed}, but every row must have {expected!r}. Build the day again with one schema version"
+            findings.append(Finding(check="schema_hash_is_known", file=name, column=column, row=row, message=message))
+    return findings
+
+
+def find_null_problems(table: pa.Table, schema: FeatureSchema, name: str) -> list[Finding]:
+    """Nulls in keys, whole numbers and booleans, which the contract does not allow."""
+    findings = []
+    keys = {"user_id", "session_id", "bucket_start_ts", "bucket_end_ts"}
+    for column in schema.required_columns:
+        if table[column].null_count and (column in keys or schema.columns[column] in ("int", "bool")):
+            row = int(np.flatnonzero(table[column].is_null().to_numpy())[0])
+            message = f"is null in {table[column].null_count} rows, but must not be. Let taskclf build the day again"
+            findings.append(Finding(check="values_are_in_bounds", file=name, column=column, row=row, message=message))
+    return findings
+
+
+class Origin:
+    """Tells which file and row a row of the concatenated frame came from."""
+
+    def __init__(self, files: list[tuple[str, npt.NDArray[np.int64]]]) -> None:
+        self._files = files
+        self._ends = np.cumsum([len(rows) for _, rows in files])
+
+    def first_in_each_file(self, bad: npt.NDArray[np.bool_]) -> list[tuple[str, int, int, int]]:
+        """(file, row in the file, row in the frame, number of bad rows in the file) for each file with bad rows."""
+        positions = np.flatnonzero(bad)
+        owners = np.searchsorted(self._ends, positions, side="right")
+        found = []
+        for owner in np.unique(owners):
+            mine = positions[owners == owner]
+            name, rows = self._files[owner]
+            begin = 0 if owner == 0 else self._ends[owner - 1]
+            found.append((name, int(rows[mine[0] - begin]), int(mine[0]), len(mine)))
+        return found
+
+
+def find_time_problems(frame: pd.DataFrame, origin: Origin) -> list[Finding]:
+    """Windows that do not start on a whole minute or do not last 60 s."""
+    starts, ends = epoch_us(frame["bucket_start_ts"]), epoch_us(frame["bucket_end_ts"])
+    minute = WINDOW_SECONDS * 1_000_000
+    findings = []
+    for column, bad, rule in (
+        ("bucket_start_ts", starts % minute != 0, "must lie on a whole minute (UTC)"),
+        ("bucket_end_ts", ends - starts != minute, "must lie 60 s after bucket_start_ts"),
+    ):
+        for file, row, position, count in origin.first_in_each_file(bad):
+            message = f"is {frame[column].iloc[position].isoformat()}, but {rule} ({count} rows). Let taskclf build the day again"
+            findings.append(Finding(check="windows_are_whole_minutes", file=file, column=column, row=row, message=message))
+    return findings
+
+
+def find_bound_problems(frame: pd.DataFrame, schema: FeatureSchema, origin: Origin) -> list[Finding]:
+    """Numbers out of their column's bounds, infinite, or not whole in a column of whole numbers."""
+    findings = []
+    for column in schema.model_inputs:
+        kind = schema.columns[column]
+        if kind not in ("int", "float"):
+            continue
+        values = frame[column].to_numpy()
+        low, high = column_bounds(column)
+        if _all_within(values, low, high, whole=kind == "int"):
+            continue
+        bad = np.isinf(values) | (values < low) | (values > high)
+        rule = f"must be a finite number in [{low:g}, {high:g}]"
+        if kind == "int":
+            bad |= values != np.round(values)
+            rule = f"must be a whole number in [{low:g}, {high:g}]"
+        for file, row, position, count in origin.first_in_each_file(bad):
+            message = f"is {values[position]:g}, but {rule} ({count} rows). Let taskclf build the day again"
+            findings.append(Finding(check="values_are_in_bounds", file=file, column=column, row=row, message=message))
+    return findings
+
+
+def _all_within(values: npt.NDArray[np.float64], low: float, high: float, *, whole: bool) -> bool:
+    if len(values) == 0:
+        return True
+    smallest, largest = np.fmin.reduce(values), np.fmax.reduce(values)
+    if np.isnan(smallest):
+        return not whole
+    finite = bool(np.isfinite(smallest) and np.isfinite(largest))
+    return finite and bool(low <= smallest and largest <= high) and not (whole and bool((values != np.round(values)).any()))
+
+
+def _counts(values: pa.ChunkedArray) -> dict[object, int]:
+    return {entry["values"]: entry["counts"] for entry in values.value_counts().to_pylist()}

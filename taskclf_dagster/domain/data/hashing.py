@@ -1,0 +1,103 @@
+"""Hashes of frames and rows that depend on their values alone (design: independent of layout, order and library versions).
+
+Files and JSON are hashed in `files`.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.times import epoch_us
+
+_UInt = npt.NDArray[np.uint64]
+
+
+def frame_digest(frame: pd.DataFrame) -> str:
+    """SHA-256 in hex over the values of a frame with columns user_id and bucket_start_ts as its key.
+
+    Independent of row order, column order, storage types, categories that do not occur and NaN payloads; sensitive to every value, to
+    where NaN stands, and to column names. Columns enter by name, each as a typed header and one buffer of its rows in key order.
+    """
+    users, starts = _codes(frame["user_id"])[0], epoch_us(frame["bucket_start_ts"])
+    in_order = bool(((users[1:] > users[:-1]) | ((users[1:] == users[:-1]) & (starts[1:] > starts[:-1]))).all())
+    order = None if in_order else np.lexsort((starts, users))
+    digest = hashlib.sha256(f"rows:{len(frame)}\n".encode())
+    for name in sorted(frame.columns):
+        kind, header, values = _buffer(frame[name])
+        digest.update(json.dumps([name, kind, header], ensure_ascii=False).encode() + b"\n")
+        digest.update(np.ascontiguousarray(values if order is None else values[order]).data)
+    return digest.hexdigest()
+
+
+def hash_row_keys(frame: pd.DataFrame) -> _UInt:
+    """A 64-bit hash of each row's (user_id, bucket_start_ts), in row order."""
+    return mix64(mix64(epoch_us(frame["bucket_start_ts"]).view(np.uint64)) ^ hash_strings(frame["user_id"]))
+
+
+def hash_row_labels(frame: pd.DataFrame) -> _UInt:
+    """A 64-bit hash of each row's (user_id, bucket_start_ts, label), in row order."""
+    return mix64(hash_row_keys(frame) ^ hash_strings(frame["label"]))
+
+
+def probabilities_digest(probabilities: npt.NDArray[np.float64]) -> str:
+    """SHA-256 over the exact bits of probabilities, row by row."""
+    return hashlib.sha256(np.ascontiguousarray(probabilities, dtype="<f8").tobytes()).hexdigest()
+
+
+def _buffer(column: pd.Series) -> tuple[str, list[str], npt.NDArray[np.generic]]:
+    """Kind, vocabulary (strings only) and little-endian values of a column."""
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return "bool", [], column.to_numpy().astype("u1")
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return "time_us", [], epoch_us(column).astype("<i8", copy=False)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        numbers = column.to_numpy().astype("<f8", copy=True)
+        numbers += 0.0  # -0.0 becomes 0.0
+        numbers[np.isnan(numbers)] = np.nan
+        return "number", [], numbers
+    codes, vocabulary = _codes(column)
+    return "string", vocabulary, codes.astype("<i4", copy=False)
+
+
+def _codes(column: pd.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """Codes against the sorted vocabulary of the values that occur; null is -1."""
+    raw, distinct = (column.cat.codes.to_numpy(), column.cat.categories) if hasattr(column, "cat") else pd.factorize(column)
+    used = np.zeros(len(distinct), dtype=bool)
+    used[raw[raw >= 0]] = True
+    order = sorted(np.flatnonzero(used), key=lambda i: str(distinct[i]))
+    position = np.full(len(distinct) + 1, -1, dtype=np.int32)
+    position[order] = np.arange(len(order), dtype=np.int32)
+    return cast("npt.NDArray[np.int32]", position[raw]), [str(distinct[i]) for i in order]
+
+
+def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The splitmix64 finalizer (Steele, Lea, Flood 2014): every input bit reaches every output bit."""
+    with np.errstate(over="ignore"):
+        z = values + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return cast("npt.NDArray[np.uint64]", z ^ (z >> np.uint64(31)))
+
+
+def hash_strings(values: pd.Series) -> npt.NDArray[np.uint64]:
+    """First 64 bits of SHA-256 of each string; 0 for null. Computed once per distinct value."""
+    codes, distinct = pd.factorize(values)
+    table = np.zeros(len(distinct) + 1, dtype=np.uint64)
+    for position, text in enumerate(distinct):
+        table[position] = int.from_bytes(hashlib.sha256(str(text).encode()).digest()[:8], "little")
+    return cast("npt.NDArray[np.uint64]", table[codes])
+
+
+def read_hashes(path: Path) -> npt.NDArray[np.uint64] | None:
+    """A kept array of 64-bit hashes; None where the file is missing or damaged."""
+    try:
+        with path.open("rb") as file:
+            hashes = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception:  # a damaged header makes numpy raise ValueError, TokenError, SyntaxError, TypeError or MemoryError
+        return None
+    return hashes if hashes.dtype == np.uint64 and hashes.ndim == 1 else None

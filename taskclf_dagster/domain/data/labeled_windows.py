@@ -1,0 +1,228 @@
+"""Labeled windows: the windows of the look-back range that have a label, read from a home and kept as one content-addressed file.
+
+Joins `windows`, `labels` and `projection`. Which of them may teach or judge a model is decided in `snapshot`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.contract_checks import Finding
+from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
+from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.label_fingerprints import watermark
+from taskclf_dagster.domain.data.label_projection import Projection, project_blocks_to_windows
+from taskclf_dagster.domain.data.label_store import LabelReading, read_label_spans
+from taskclf_dagster.domain.data.times import epoch_us
+from taskclf_dagster.domain.data.windows import WindowReading, read_windows
+from taskclf_dagster.domain.storage.files import write_atomic
+from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import DataContractError, SnapshotError
+from taskclf_dagster.home import Home
+
+KEPT_FRAMES = 3
+"""Frames between the first two assets that are kept; a snapshot holds its own copy of what it needs."""
+
+
+class LabeledWindows(Record):
+    """What was read from a home at one as-of time.
+
+    Attributes:
+        path: the frame, relative to the home; None where a finding left nothing to build it from.
+        windows: windows read, labeled or not, without duplicates.
+        class_counts: labeled windows by label, given by a person (gold) or by a rule (weak).
+        unlabeled: windows without a label by reason.
+        label_watermark: names the content of the label store.
+    """
+
+    home: str
+    demo: bool
+    as_of: datetime
+    range_start: datetime
+    schema_version: SchemaVersion
+    schema_hash: str
+    path: str | None
+    digest: str | None
+    windows: int
+    gold: int
+    weak: int
+    class_counts: dict[str, dict[str, int]]
+    unlabeled: dict[str, int]
+    users: dict[str, int]
+    users_without_windows: list[str]
+    spans_by_provenance: dict[str, int]
+    label_watermark: str
+    days: list[str]
+    days_of_other_versions: list[str]
+    unreadable_days: list[str]
+    duplicates_dropped: int
+    raw_columns_dropped: dict[str, int]
+    findings: list[Finding]
+
+
+def label_windows(
+    home: Home, *, as_of: datetime, config: RetrainConfig, on_labels: Callable[[npt.NDArray[np.uint64]], object] = lambda _: None
+) -> tuple[LabeledWindows, pd.DataFrame | None]:
+    """Reads the look-back range of a home and labels its windows; writes nothing.
+
+    Args:
+        home: the taskclf home.
+        as_of: the end of the range; `data_lookback_days` before it is its start.
+        config: look-back, schema version, weak labels, unreadable days.
+        on_labels: told the fingerprints of the label store, as it was read.
+
+    Returns:
+        The record, still without a path, and the frame: one row a labeled window, sorted by user and time, with the columns of
+        `WindowReading.frame` and label (category over LABELS), gold (bool), span (int32) and session_seconds (float64).
+
+    Raises:
+        HomeNotFoundError: there is no such home.
+        NoWindowsError: no partition lies in range.
+        UnreadableFileError: a file cannot be read.
+    """
+    home.require()
+    start = as_of - timedelta(days=config.data_lookback_days)
+    reading = read_windows(
+        home, start=start, end=as_of, schema_version=config.schema_version, skip_unreadable_days=config.skip_unreadable_days
+    )
+    labels = read_label_spans(home, start=start, end=as_of)
+    on_labels(labels.fingerprints)
+    spans = labels.spans if config.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
+    findings = [*reading.findings, *labels.findings]
+    frame = None
+    projection = None
+    if reading.frame is not None:
+        projection = project_blocks_to_windows(reading.frame, spans)
+        frame = _attach(reading.frame, projection) if not findings else None
+    return _describe(home, as_of, start, reading, labels, projection), frame
+
+
+def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame) -> LabeledWindows:
+    """Writes the frame under its digest (arrow IPC) and returns the record that names it; older frames are removed."""
+    digest = frame_digest(frame)
+    path = home.labeled_windows / f"{digest[:16]}.arrow"
+    write_atomic(path, lambda temporary: _write_ipc(temporary, frame))
+    frames = sorted(home.labeled_windows.glob("*.arrow"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
+    for old in frames[KEPT_FRAMES:]:
+        file_system().remove_file(old)
+    return record.model_copy(update={"path": str(path.relative_to(home.root)), "digest": digest})
+
+
+def stored_columns(home: Home, record: LabeledWindows) -> list[str]:
+    """Names of the columns in the file behind a record.
+
+    Raises:
+        DataContractError, SnapshotError: as `load_labeled_windows`.
+    """
+    path = _path_of(home, record)
+    try:
+        with pa.memory_map(str(path)) as source:
+            return list(pa.ipc.open_file(source).schema.names)
+    except (pa.ArrowException, OSError) as error:
+        raise SnapshotError(path, f"the labeled windows behind it cannot be read: {error}") from error
+
+
+def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] | None = None) -> pd.DataFrame:
+    """Reads the frame of a record, all of its columns or some.
+
+    Raises:
+        DataContractError: the record has findings, so there is nothing to go on with.
+        SnapshotError: the file is gone or not readable, or is read as a whole and does not have the recorded hash.
+    """
+    path = _path_of(home, record)
+    try:
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+            table = table if columns is None else table.select(columns)
+            frame = table.replace_schema_metadata(None).to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
+    except (pa.ArrowException, OSError, KeyError, MemoryError) as error:  # a damaged size field asks for absurd memory
+        raise SnapshotError(path, f"the labeled windows behind it cannot be read: {error}") from error
+    if columns is None and frame_digest(frame) != record.digest:
+        raise SnapshotError(path, "the labeled windows behind it do not have the hash of their record")
+    return frame
+
+
+def _path_of(home: Home, record: LabeledWindows) -> Path:
+    if record.path is None:
+        raise DataContractError("labeled_windows", [str(finding) for finding in record.findings])
+    return home.root / record.path
+
+
+def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:
+    session_seconds = _session_seconds(frame)
+    rows = np.flatnonzero(projection.label >= 0)
+    labels = pd.DataFrame(
+        {
+            "label": pd.Categorical.from_codes(projection.label[rows], categories=list(LABELS)),
+            "gold": projection.gold[rows],
+            "span": projection.span[rows],
+            "session_seconds": session_seconds[rows],
+        }
+    )
+    return pd.concat([frame.take(rows).reset_index(drop=True), labels], axis=1)
+
+
+def _session_seconds(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Length of each window's session [s], from its first window's start to its last window's end, labeled or not."""
+    users, sessions = frame["user_id"].cat, frame["session_id"].cat
+    owner, _ = pd.factorize(users.codes.to_numpy().astype(np.int64) * (len(sessions.categories) + 1) + sessions.codes.to_numpy())
+    starts = epoch_us(frame["bucket_start_ts"])
+    first = np.full(owner.max(initial=-1) + 1, np.iinfo(np.int64).max)
+    last = np.full(owner.max(initial=-1) + 1, np.iinfo(np.int64).min)
+    np.minimum.at(first, owner, starts)
+    np.maximum.at(last, owner, starts)
+    return (last - first)[owner] / 1e6 + WINDOW_SECONDS
+
+
+def _describe(
+    home: Home,
+    as_of: datetime,
+    start: datetime,
+    reading: WindowReading,
+    labels: LabelReading,
+    projection: Projection | None,
+) -> LabeledWindows:
+    counts = {"gold": dict.fromkeys(LABELS, 0), "weak": dict.fromkeys(LABELS, 0)}
+    if projection is not None:
+        for tier, gold in (("gold", True), ("weak", False)):
+            chosen = projection.label[(projection.label >= 0) & (projection.gold == gold)]
+            counts[tier] = dict(zip(LABELS, np.bincount(chosen, minlength=len(LABELS)).tolist(), strict=True))
+    frame = reading.frame
+    return LabeledWindows(
+        home=home.display_name,
+        demo=home.is_demo,
+        as_of=as_of,
+        range_start=start,
+        schema_version=reading.schema.version,
+        schema_hash=SCHEMAS[reading.schema.version].schema_hash,
+        path=None,
+        digest=None,
+        windows=0 if frame is None else len(frame),
+        gold=sum(counts["gold"].values()),
+        weak=sum(counts["weak"].values()),
+        class_counts=counts,
+        unlabeled={} if projection is None else projection.unlabeled,
+        users={} if frame is None else {str(user): int(n) for user, n in frame["user_id"].value_counts(sort=False).items()},
+        users_without_windows=[] if projection is None else projection.users_without_windows,
+        spans_by_provenance={str(k): int(v) for k, v in labels.spans["provenance"].value_counts().sort_index().items()},
+        label_watermark=watermark(labels.fingerprints),
+        days=reading.days,
+        days_of_other_versions=reading.days_of_other_versions,
+        unreadable_days=reading.unreadable_days,
+        duplicates_dropped=reading.duplicates_dropped,
+        raw_columns_dropped=reading.raw_columns_dropped,
+        findings=[*reading.findings, *labels.findings],
+    )
+
+
+def _write_ipc(path: Path, frame: pd.DataFrame) -> None:
+    table = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)

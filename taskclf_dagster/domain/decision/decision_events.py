@@ -1,0 +1,73 @@
+"""Events of a decision that is in effect: that a model was trained and judged, and that it was rejected or waits for approval.
+
+That a model came to run is told by the history (`outbox`); how a run went, by the run's record (`defs/run_events`).
+"""
+
+from datetime import datetime
+
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import read_decision
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_figures
+from taskclf_dagster.domain.events.outbox import TOLD_DECISION, write_event
+from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.home import Home
+
+_VERDICTS: dict[str, tuple[str, EventType]] = {
+    "REJECT": ("rejected", "model.rejected"),
+    "AWAITING_APPROVAL": ("awaiting", "model.awaiting_approval"),
+}
+
+
+def build_decision_events(decision: PromotionDecision, *, run_id: str, at: datetime) -> list[Event]:
+    """The events of a decision: `model.retrained` always, and what the verdict adds. Their ids follow from the decision.
+
+    Args:
+        decision: the receipt; no dry run.
+        run_id: the run in which it took effect.
+        at: when it took effect.
+    """
+    kinds: list[tuple[str, EventType]] = [("retrained", "model.retrained")]
+    if decision.verdict in _VERDICTS:
+        kinds.append(_VERDICTS[decision.verdict])
+    payload = describe_decision(decision, reason=decision.reason)
+    return [
+        Event(event_id=f"{decision.decision_id}-{kind}", event_type=event_type, occurred_at=at, run_id=run_id, payload=payload)
+        for kind, event_type in kinds
+    ]
+
+
+def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPayload:
+    """What an event says of a decision: the challenger with its figures, the champion as previous version, and new only if it runs."""
+    return EventPayload(
+        model_id=decision.challenger.model_id,
+        previous_version=None if decision.champion is None else decision.champion.model_id,
+        new_version=decision.challenger.model_id if decision.moves_pointer else None,
+        metrics=pick_figures({"macro_f1": decision.challenger.macro_f1, "weighted_f1": decision.challenger.weighted_f1}),
+        reason=reason,
+    )
+
+
+def write_decision_events(home: Home) -> None:
+    """Writes the events of the last decided run unless they were written already; a run that decided nothing has none.
+
+    Raises:
+        OSError: they could not be written; the next call writes them.
+    """
+    last = read_last_decided(home)
+    if last is None or last.decision_id is None or last.decision_id == _read_told(home):
+        return
+    decision = read_decision(home, last.decision_id)
+    if decision is None or decision.dry_run:
+        return
+    for event in build_decision_events(decision, run_id=last.run_id, at=last.decided_at):
+        write_event(home, event)
+    write_json(home.outbox / TOLD_DECISION, {"decision_id": decision.decision_id})
+
+
+def _read_told(home: Home) -> object:
+    try:
+        return read_json_object(home.outbox / TOLD_DECISION).get("decision_id")
+    except UnreadableFileError:
+        return None

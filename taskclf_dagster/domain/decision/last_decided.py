@@ -1,0 +1,48 @@
+"""The last decided run of a home: what it saw and when it decided."""
+
+from pydantic import AwareDatetime, ValidationError
+
+from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.home import Home
+
+LAST_DECIDED = "last_decided.json"
+
+
+class LastDecided(Record):
+    """The last run that came to a decision or found nothing new; dry runs do not count.
+
+    Attributes:
+        outcome: the verdict, or SKIP.
+        decided_at: when, by the clock; cadence counts from here.
+        snapshot_path: the snapshot last decided on, relative to the home; a skip keeps the one before.
+        label_watermark: names the content of the label store that the run saw.
+        trained_at: when a run last trained a challenger and judged it; None where none did since this is kept.
+    """
+
+    outcome: str
+    decided_at: AwareDatetime
+    as_of: AwareDatetime
+    run_id: str
+    decision_id: str | None
+    dataset_hash: str
+    snapshot_path: str
+    label_watermark: str
+    trained_at: AwareDatetime | None = None
+
+
+def read_last_decided(home: Home) -> LastDecided | None:
+    """The last decided run; None where there is none or its file is damaged, which makes a retrain due."""
+    path = home.decisions / LAST_DECIDED
+    if not path.exists():
+        return None
+    try:
+        return LastDecided.model_validate(read_json_object(path))
+    except (UnreadableFileError, ValidationError):
+        return None
+
+
+def write_last_decided(home: Home, last: LastDecided) -> None:
+    """Remembers a decided run."""
+    write_json(home.decisions / LAST_DECIDED, last.model_dump(mode="json"))

@@ -1,0 +1,122 @@
+"""The two baselines a challenger must beat: taskclf's rules (contract, section 10) and a lookup table of apps (design, section 5).
+
+They name labels for rows; how good they are beside a model is compared here, whether that is enough is decided in `gates`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.snapshot import label_codes
+from taskclf_dagster.domain.evaluation.metrics import REJECTED, macro_f1, tabulate
+from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.storage.records import Record
+
+LOCKSCREEN = "lockscreen"
+
+
+MIN_ACTIVE_SECONDS = 5.0
+
+
+MAX_IDLE_RUN_SECONDS = 50.0
+
+
+READING_MIN_SCROLLS, READING_MAX_KEYS = 3.0, 10.0
+
+
+BUILDING_MIN_KEYS, BUILDING_MIN_SHORTCUTS = 30.0, 1.0
+
+
+_Int = npt.NDArray[np.int64]
+
+
+class BaselineScore(Record):
+    """A model beside a baseline on the windows where the baseline names a label [macro-F1, 0 to 1, higher is better].
+
+    Attributes:
+        windows: test windows that the baseline gives a label.
+        model: macro-F1 of the model on them, over the judged labels that occur there; None where none does.
+        baseline: macro-F1 of the baseline on them.
+    """
+
+    windows: int
+    model: float | None
+    baseline: float | None
+
+
+@dataclass(frozen=True)
+class LookupBaseline:
+    """The most common training label of each app, of each app category for apps not seen, else of all training windows."""
+
+    by_app: dict[str, int]
+    by_category: dict[str, int]
+    overall: int
+
+    def predict(self, rows: pd.DataFrame) -> _Int:
+        """Class index for each row, from app_id and app_category."""
+        by_app = self._lookup(rows["app_id"], self.by_app)
+        by_category = self._lookup(rows["app_category"], self.by_category)
+        return np.where(by_app >= 0, by_app, np.where(by_category >= 0, by_category, self.overall))
+
+    @staticmethod
+    def _lookup(values: pd.Series, table: dict[str, int]) -> _Int:
+        codes = np.array([*(table.get(str(value), -1) for value in values.cat.categories), -1], dtype=np.int64)
+        return codes[values.cat.codes.to_numpy()]
+
+
+def fit_lookup(train_rows: pd.DataFrame) -> LookupBaseline:
+    """Learns the table from app_id, app_category and label of the training rows; of equally common labels the first by name."""
+    labels = label_codes(train_rows).astype(np.int64)
+    return LookupBaseline(
+        by_app=_most_common(train_rows["app_id"], labels),
+        by_category=_most_common(train_rows["app_category"], labels),
+        overall=int(np.bincount(labels, minlength=len(LABELS)).argmax()),
+    )
+
+
+def predict_baseline(rows: pd.DataFrame) -> _Int:
+    """Taskclf's rules in their order: class index for each row, REJECTED where no rule speaks.
+
+    Args:
+        rows: app_category (category), is_browser, is_editor, is_terminal, active_seconds_any, max_idle_run_seconds,
+            scroll_events_per_min, keys_per_min, shortcut_rate; a missing number fulfils no comparison.
+    """
+    names = np.array([*(str(value) == LOCKSCREEN for value in rows["app_category"].cat.categories), False])
+    locked = names[rows["app_category"].cat.codes.to_numpy()]
+    active = rows["active_seconds_any"].to_numpy()
+    keys = rows["keys_per_min"].to_numpy()
+    idle = locked | np.isnan(active) | (active < MIN_ACTIVE_SECONDS) | (rows["max_idle_run_seconds"].to_numpy() > MAX_IDLE_RUN_SECONDS)
+    reads = rows["is_browser"].to_numpy() & (rows["scroll_events_per_min"].to_numpy() > READING_MIN_SCROLLS) & (keys < READING_MAX_KEYS)
+    at_code = rows["is_editor"].to_numpy() | rows["is_terminal"].to_numpy()
+    builds = at_code & (keys > BUILDING_MIN_KEYS) & (rows["shortcut_rate"].to_numpy() > BUILDING_MIN_SHORTCUTS)
+    codes = [LABELS.index(label) for label in ("BreakIdle", "ReadResearch", "Build")]
+    return np.select([idle, reads, builds], codes, default=REJECTED)
+
+
+def compare_with_baseline(predictions: Predictions, baseline: _Int, judged_labels: list[str]) -> BaselineScore:
+    """Scores model and baseline on the windows where the baseline names a label.
+
+    Args:
+        predictions: of the model on the test windows.
+        baseline: class index for each of the same windows, REJECTED where the baseline does not commit.
+        judged_labels: labels that count.
+    """
+    committed = baseline != REJECTED
+    judged = np.isin(LABELS, judged_labels)
+    true = predictions.true[committed]
+    return BaselineScore(
+        windows=int(committed.sum()),
+        model=macro_f1(tabulate(true, predictions.predicted[committed]), judged),
+        baseline=macro_f1(tabulate(true, baseline[committed]), judged),
+    )
+
+
+def _most_common(values: pd.Series, labels: _Int) -> dict[str, int]:
+    categories, codes = values.cat.categories, values.cat.codes.to_numpy().astype(np.int64)
+    known = codes >= 0
+    counts = np.bincount(codes[known] * len(LABELS) + labels[known], minlength=len(categories) * len(LABELS))
+    table = counts.reshape(len(categories), len(LABELS))
+    return {str(categories[i]): int(table[i].argmax()) for i in np.flatnonzero(table.sum(axis=1))}

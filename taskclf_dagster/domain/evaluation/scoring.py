@@ -1,0 +1,88 @@
+"""Scores a loaded model on labelled rows, with the features of the model's own schema version.
+
+Writes nothing.
+"""
+
+from datetime import timedelta
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, WINDOW_SECONDS
+from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, label_codes
+from taskclf_dagster.domain.data.windows import read_windows
+from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate
+from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.errors import BundleError, NoWindowsError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+_Float = npt.NDArray[np.float64]
+
+
+def score_model(
+    model: LoadedModel, rows: pd.DataFrame, *, unseen_users: list[str], min_class_windows: int, num_threads: int
+) -> tuple[EvaluationReport, Predictions]:
+    """Scores a model on labelled rows that have the inputs of its schema; writes nothing.
+
+    Raises:
+        BundleError: it does not predict valid probabilities.
+    """
+    import lightgbm
+
+    try:
+        probabilities = model.predict_rows(rows, num_threads=num_threads)
+    except lightgbm.basic.LightGBMError as error:
+        raise BundleError(model.bundle.path, f"invalid: it does not predict: {error}") from error
+    _check_probabilities(model, probabilities)
+    return evaluate(
+        rows,
+        label_codes(rows).astype(np.int64),
+        probabilities,
+        model_id=model.bundle.model_id,
+        schema_version=model.schema.version,
+        reject_threshold=model.reject_threshold,
+        min_class_windows=min_class_windows,
+        unseen_users=unseen_users,
+    )
+
+
+def _check_probabilities(model: LoadedModel, probabilities: _Float) -> None:
+    bad = ~(np.isfinite(probabilities).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-6))
+    if bad.any():
+        raise BundleError(model.bundle.path, f"invalid: {int(bad.sum())} of {len(bad)} test windows get no valid probabilities")
+
+
+def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: DatasetSnapshot) -> tuple[pd.DataFrame, int]:
+    """The test rows with the inputs of the model's own schema version, and how many of them it does not have.
+
+    Features of another version come from that version's own partitions, matched by user and time (v2 rows have one implicit user: by
+    time, and only where the other side has one user).
+    """
+    if model.schema.version == snapshot.schema_version or rows.empty:
+        return rows, 0
+    starts = rows["bucket_start_ts"]
+    end = starts.max().to_pydatetime() + timedelta(seconds=WINDOW_SECONDS)
+    try:
+        reading = read_windows(
+            home, start=starts.min().to_pydatetime(), end=end, schema_version=model.schema.version, skip_unreadable_days=True
+        )
+    except (NoWindowsError, UnreadableFileError):
+        return rows.head(0), len(rows)
+    if reading.frame is None or reading.findings:
+        return rows.head(0), len(rows)
+    own = reading.frame
+    users = list(snapshot.users)
+    others = [str(user) for user in own["user_id"].cat.categories]
+    if users != others and len(users) == len(others) == 1 and DEFAULT_USER in (users[0], others[0]):
+        own = own.assign(user_id=own["user_id"].cat.rename_categories({others[0]: users[0]}))
+    keys = hash_row_keys(rows)
+    _, mine, theirs = np.intersect1d(keys, hash_row_keys(own), assume_unique=True, return_indices=True)
+    order = np.argsort(mine)
+    matched = own.take(theirs[order]).reset_index(drop=True)
+    base = rows.take(mine[order]).reset_index(drop=True)
+    keep = ["user_id", "session_id", "bucket_start_ts"]
+    inputs = [column for column in model.schema.model_inputs if column not in keep]
+    return pd.concat([base[[*keep, "label"]], matched[inputs]], axis=1), len(rows) - len(base)

@@ -1,0 +1,49 @@
+"""Finds the folder of a bundle, and resolves the path that a pointer names.
+
+Readers only.
+"""
+
+from pathlib import Path
+
+from taskclf_dagster.errors import BundleError
+from taskclf_dagster.home import Home
+
+
+def resolve_model_dir(home: Home, model_dir: str) -> Path:
+    """The folder that a pointer names.
+
+    Raises:
+        BundleError: the path is absolute or leaves the home, also through a link.
+    """
+    try:
+        path = (home.root / model_dir).resolve()
+    except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
+        raise BundleError(home.root, f"invalid: model_dir {model_dir!r} is not a path: {error}") from error
+    if Path(model_dir).is_absolute() or ".." in Path(model_dir).parts or not path.is_relative_to(home.root.resolve()):
+        raise BundleError(home.root / model_dir, "invalid: model_dir must stay within the home")
+    return path
+
+
+def is_model_id(name: str) -> bool:
+    """Whether a name can be that of a bundle's folder: no path, not hidden."""
+    return bool(name) and Path(name).name == name and not name.startswith(".")
+
+
+def find_bundle(home: Home, model_id: str) -> Path | None:
+    """The folder of a bundle wherever a retrain may have put it, or None."""
+    if not is_model_id(model_id):
+        return None
+    folders = (home.models, home.challengers, home.pending_models, home.rejected_models)
+    return next((folder / model_id for folder in folders if (folder / model_id).is_dir()), None)
+
+
+def require_bundle(home: Home, model_id: str) -> Path:
+    """As `find_bundle`.
+
+    Raises:
+        BundleError: there is no such bundle.
+    """
+    folder = find_bundle(home, model_id)
+    if folder is None:
+        raise BundleError(home.challengers / model_id, "there is no such bundle in models/ or in artifacts/")
+    return folder

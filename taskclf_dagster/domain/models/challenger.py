@@ -1,0 +1,171 @@
+"""Builds a challenger from a snapshot: trains it, names it, and writes its bundle to artifacts/challengers.
+
+Training itself belongs to `training`, the bundle's format to `bundle`.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
+from taskclf_dagster.domain.data.hashing import probabilities_digest
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle_paths import find_bundle, require_bundle
+from taskclf_dagster.domain.models.bundle_writer import write_bundle
+from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
+from taskclf_dagster.domain.models.reproducibility import PROBE_ROWS
+from taskclf_dagster.domain.models.training import resolve_num_threads, train_challenger
+from taskclf_dagster.domain.storage.records import Record, canonical_json
+from taskclf_dagster.errors import BundleError, DataContractError
+from taskclf_dagster.home import Home
+
+
+class ChallengerModel(Record):
+    """A trained challenger on disk.
+
+    Attributes:
+        path: the bundle, relative to the home, where it was built; a decision moves it.
+        probe_digest: SHA-256 of the probabilities of the first validation windows, before the bundle was written.
+        feature_importance: total gain of each model input, as a share of all gain, largest first.
+        macro_f1, weighted_f1: on the validation split, arg-max without reject, as in metrics.json [0 to 1, higher is better].
+        timings: seconds by step.
+    """
+
+    unhashed: ClassVar[frozenset[str]] = frozenset({"timings"})
+
+    model_id: str
+    path: str
+    dataset_hash: str
+    schema_version: SchemaVersion
+    artifact_hash: str
+    tree_hash: str
+    probe_digest: str
+    reject: RejectThreshold
+    macro_f1: float
+    weighted_f1: float
+    training_windows: int
+    params: dict[str, float | int | str | bool]
+    feature_importance: dict[str, float]
+    timings: dict[str, float]
+
+
+def build_challenger(
+    home: Home,
+    snapshot: DatasetSnapshot,
+    *,
+    config: RetrainConfig,
+    cores: int,
+    code_version: str,
+    library_versions: Mapping[str, str],
+    stopwatch: Callable[[], float],
+    on_progress: Callable[[str], None],
+) -> ChallengerModel:
+    """Trains on a snapshot and writes the bundle.
+
+    Args:
+        home: the taskclf home.
+        snapshot: the dataset.
+        config: train_params and reject_threshold.
+        cores: processors that `num_threads: auto` may use.
+        code_version: commit of this package, for the bundle's metadata.
+        library_versions: for the bundle's metadata.
+        stopwatch: a monotonic clock [s], for the timings.
+        on_progress: called with a line of text every 10 rounds.
+
+    Raises:
+        DataContractError: the snapshot has blockers.
+        SnapshotError: the snapshot cannot be read.
+    """
+    if snapshot.blockers:
+        raise DataContractError("dataset_snapshot", snapshot.blockers)
+    folder = home.root / snapshot.path
+    schema = SCHEMAS[snapshot.schema_version]
+    begin = stopwatch()
+    model = train_challenger(
+        lambda split: read_snapshot_rows(folder, splits=(split,)),
+        schema,
+        params=config.train_params,
+        reject=config.reject_threshold,
+        dataset_digest=snapshot.dataset_digest,
+        num_threads=resolve_num_threads(config.train_params.num_threads, rows=snapshot.rows["train"], cores=cores),
+        on_progress=on_progress,
+    )
+    timings = {"training_and_threshold": round(stopwatch() - begin, 3)}
+    train_rows = read_snapshot_rows(folder, columns=["user_id", "bucket_start_ts", "gold", "split"], splits=("train",))
+    metadata: dict[str, object] = {
+        "dataset_hash": snapshot.dataset_hash,
+        "dataset_digest": snapshot.dataset_digest,
+        "data_provenance": _provenance(snapshot, train_rows),
+        "created_at": snapshot.as_of.astimezone(UTC).isoformat(),
+        "git_commit": code_version,
+        "snapshot_path": snapshot.path,
+        "label_schema_version": snapshot.label_schema_version,
+        "class_distribution": snapshot.class_distribution,
+        "user_count": len(snapshot.users),
+        "holdout_users": snapshot.holdout_users,
+        "config": config.policy,
+        "library_versions": dict(library_versions),
+        "timings_seconds": timings,
+    }
+    path = None
+    while path is None:
+        model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, config)
+        try:
+            path = write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
+        except FileExistsError:
+            if not (home.challengers / model_id).is_dir():
+                raise  # else another retrain took the name just now
+    loaded = load_bundle(path).bundle
+    if loaded.metrics is None or loaded.metadata is None:
+        raise BundleError(path, loaded.invalid_reason or "invalid")
+    gain = model.booster.feature_importance(importance_type="gain")
+    order = np.argsort(-gain, kind="stable")
+    return ChallengerModel(
+        model_id=model_id,
+        path=str(path.relative_to(home.root)),
+        dataset_hash=snapshot.dataset_hash,
+        schema_version=snapshot.schema_version,
+        artifact_hash=loaded.metadata.artifact_hash or "",
+        tree_hash=loaded.metadata.tree_hash or "",
+        probe_digest=probabilities_digest(model.validation_probabilities[:PROBE_ROWS]),
+        reject=model.reject,
+        macro_f1=loaded.metrics.macro_f1,
+        weighted_f1=loaded.metrics.weighted_f1,
+        training_windows=snapshot.rows["train"],
+        params=model.params,
+        feature_importance={schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},
+        timings=timings,
+    )
+
+
+def next_model_id(home: Home, as_of: datetime, dataset_digest: str, config: RetrainConfig) -> str:
+    """`YYYY-MM-DD_HHMMSS_run-NNNN`: the as-of time (UTC) and a number from dataset and config, the next free one if taken."""
+    seed = hashlib.sha256(f"{dataset_digest}{canonical_json(config.policy)}".encode()).hexdigest()
+    number = int(seed[:8], 16) % 10_000
+    stamp = as_of.astimezone(UTC).strftime("%Y-%m-%d_%H%M%S")
+    while find_bundle(home, model_id := f"{stamp}_run-{number:04d}") is not None:
+        number = (number + 1) % 10_000
+    return model_id
+
+
+def reload_and_probe(home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel) -> str:
+    """Loads the challenger from disk and returns the digest of its probabilities on the probe windows.
+
+    Raises:
+        BundleError: the bundle is gone or does not load.
+        SnapshotError: the snapshot cannot be read.
+    """
+    folder = require_bundle(home, challenger.model_id)
+    rows = read_snapshot_rows(home.root / snapshot.path, splits=("validation",)).head(PROBE_ROWS)
+    return probabilities_digest(load_bundle(folder).predict_rows(rows, num_threads=1))
+
+
+def _provenance(snapshot: DatasetSnapshot, train_rows: pd.DataFrame) -> str:
+    """real, or mixed where weak training rows may come from synthetic spans; gold rows are always real."""
+    return "mixed" if snapshot.has_synthetic_spans and not train_rows["gold"].all() else "real"

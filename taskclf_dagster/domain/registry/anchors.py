@@ -1,0 +1,27 @@
+"""Anchors: the models that ran lately, so that a slow decline in tolerated steps is stopped.
+
+Who they are is said here; they are scored in `reports` and compared in `comparison`.
+"""
+
+from datetime import datetime, timedelta
+
+from taskclf_dagster.domain.registry.history import History
+
+ANCHOR_DAYS = 60
+
+
+ANCHOR_MODELS = 5
+
+
+def find_anchors(history: History, *, as_of: datetime) -> list[tuple[str, datetime]]:
+    """Model id and time of the newest five models that came to run in the 60 days before, the newest first.
+
+    A model that was rolled back is none: it was taken out of use for a reason.
+    """
+    since = as_of - timedelta(days=ANCHOR_DAYS)
+    anchors: dict[str, datetime] = {}
+    for entry in reversed(history.moves):
+        at = entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=as_of.tzinfo)
+        if entry.new is not None and at >= since and entry.new.name not in history.blocked:
+            anchors.setdefault(entry.new.name, at)
+    return list(anchors.items())[:ANCHOR_MODELS]

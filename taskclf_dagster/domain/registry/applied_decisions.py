@@ -1,0 +1,47 @@
+"""Whether a decision has taken effect, and moving challengers that were not promoted."""
+
+from pathlib import Path
+
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.registry.health import is_waiting
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, read_history
+from taskclf_dagster.domain.registry.lock import write_lock
+from taskclf_dagster.domain.registry.recovery import settle
+from taskclf_dagster.domain.storage.files import move_folder
+from taskclf_dagster.errors import DecisionNotVerifiedError
+from taskclf_dagster.home import Home
+
+
+def put_aside(home: Home, decision: PromotionDecision) -> Path:
+    """Moves the challenger of a decision that does not promote to where rejected or waiting bundles lie.
+
+    Returns:
+        Where the bundle lies now.
+
+    Raises:
+        DecisionNotVerifiedError: the decision does not hold. Nothing is changed then.
+    """
+    findings = verify_decision(decision)
+    if findings:
+        raise DecisionNotVerifiedError(decision.decision_id, findings)
+    with write_lock(home):
+        settle(home)
+        built, target = home.challengers / decision.challenger.model_id, decision.destination(home)
+        if built.is_dir():  # else it lies there already, or was promoted since
+            move_folder(built, target)
+        return find_bundle(home, decision.challenger.model_id) or target
+
+
+def is_applied(home: Home, decision: PromotionDecision) -> bool:
+    """Whether nothing is left to do for a decision: the pointer was once moved by it, or its challenger was put aside."""
+    if not decision.moves_pointer:
+        return not (home.challengers / decision.challenger.model_id).is_dir()
+    done, history = find_promotion(home, decision), read_history(home)
+    return done is not None and (done != history.last_move or not is_waiting(home, done))
+
+
+def find_promotion(home: Home, decision: PromotionDecision) -> ActiveHistoryEntry | None:
+    """The change that a decision made, or None."""
+    return next((entry for entry in reversed(read_history(home).moves) if entry.decision_id == decision.decision_id), None)

@@ -1,0 +1,184 @@
+"""Checks every promise of the registry over a home and says in plain words what does not hold; changes nothing.
+
+Mending is `registry.repair`.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision
+from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.models.bundle import bundle_hashes, parse_bundle
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.models.manifest import find_manifest_problem
+from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer, is_waiting
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history_events import read_cursor
+from taskclf_dagster.domain.registry.inference_policy import read_policy
+from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.registry.retention import find_awaiting
+from taskclf_dagster.domain.storage.files import TEMPORARY
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.home import Home
+
+PROMISES = {
+    "P1": "A reader sees the old or the new pointer, always complete, always naming a bundle that verifies.",
+    "P2": "What promote() returned from survives a power loss.",
+    "P3": "Every state of the pointer has a history record, written before it, numbered and chained.",
+    "P4": "At most one writer; a decision that is no longer the newest is refused.",
+    "P5": "No promotion without a receipt in which every required gate passes.",
+    "P6": "Nothing that may still be needed is deleted.",
+    "P7": "A rollback needs no training, verifies first, is one record, and blocks what it left.",
+    "P8": "Readers never write.",
+    "P9": "Events only after durability, at least once.",
+}
+
+
+REPAIR = "`taskclf-dagster registry repair` mends it"
+
+
+class RegistryFinding(Record):
+    """One thing that is not as it should be.
+
+    Attributes:
+        severity: damage breaks a promise; a warning is worth knowing.
+        promise: P1 to P9.
+        words: what was found.
+        fix: what to do about it.
+    """
+
+    severity: Literal["damage", "warning"]
+    promise: str
+    words: str
+    fix: str
+
+
+def check_registry(home: Home) -> list[RegistryFinding]:
+    """Everything that is wrong with the registry of a home, the gravest first."""
+    history = read_history(home)
+    findings = [
+        *_check_pointer(home, history),
+        *_check_bundles(home, history),
+        *_check_history(home, history),
+        *_check_receipts(home, history),
+        *_check_reachable(home, history),
+        *_check_leftovers(home, history),
+    ]
+    return sorted(findings, key=lambda finding: (finding.severity != "damage", finding.promise))
+
+
+def _check_pointer(home: Home, history: History) -> Iterator[RegistryFinding]:
+    pointer, problem = find_usable_pointer(home)
+    if problem is None and pointer is None and history.last_move is not None:
+        problem = f"{home.active_pointer.name} is missing, though the history names models"
+    if problem is not None:
+        yield _damage("P1", f"{home.active_pointer.name}: {problem}", REPAIR)
+    policy_problem = find_policy_problem(home)
+    if policy_problem is not None:
+        yield _damage("P1", policy_problem, REPAIR)
+    policy = read_policy(home)
+    if pointer is not None and policy is not None and policy.get("model_dir") not in (None, pointer.model_dir):
+        words = f"{home.inference_policy.name} names {policy['model_dir']}, {home.active_pointer.name} names {pointer.model_dir}"
+        yield _warning("P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree")
+    if pointer is not None and problem is None:
+        yield from _check_record_of(home, pointer, history)
+        if pointer.name in history.blocked:
+            words = f"{pointer.name} runs, though a rollback blocked it"
+            yield _warning("P7", words, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
+
+
+def _check_record_of(home: Home, pointer: ActivePointer, history: History) -> Iterator[RegistryFinding]:
+    last = history.last_move
+    if last is not None and last.new == pointer:
+        return
+    if pointer.sequence is None:
+        yield _warning("P3", f"{pointer.name} was set by another program and is not recorded yet", "The next change, or repair, records it")
+    elif last is not None and is_waiting(home, last):
+        yield _damage("P3", f"{last.action} {last.sequence} was cut off before the pointer moved", REPAIR)
+    elif any(entry.new == pointer and not entry.foreign for entry in history.entries):
+        words = f"the pointer is that of record {pointer.sequence}, though the history goes on"
+        yield _warning("P3", words, "The next change, or repair, records that it stayed")
+    else:
+        yield _damage("P3", f"the pointer is of record {pointer.sequence}, which the history does not have", REPAIR)
+
+
+def _check_history(home: Home, history: History) -> Iterator[RegistryFinding]:
+    for number, problem in history.problems.items():
+        if number in history.open_problems:
+            yield _damage("P3", f"{home.active_history.name}, line {number}: {problem}", f"{REPAIR}, and notes the damage")
+        else:
+            yield _warning("P3", f"{home.active_history.name}, line {number}: {problem}; noted by a repair", "Nothing has to be done")
+    if history.torn:
+        yield _damage("P3", f"{home.active_history.name} ends in {len(history.torn)} bytes of a line that was cut off", REPAIR)
+
+
+def _check_bundles(home: Home, history: History) -> Iterator[RegistryFinding]:
+    for folder in sorted(home.models.iterdir()) if home.models.is_dir() else []:
+        if not folder.is_dir() or folder.name.startswith("."):
+            continue
+        problem = find_manifest_problem(folder)
+        if problem is not None:
+            yield _damage("P2", f"{folder.name}: {problem}", "Restore the bundle from a backup, or leave it to retention")
+        elif (reason := parse_bundle(folder).invalid_reason) is not None:
+            yield _warning("P2", f"{folder.name}: {reason}", "It cannot be rolled back to; remove it, or leave it to retention")
+    lost = {entry.new.name for entry in history.moves if entry.new is not None} - history.pruned
+    for name in sorted(lost):
+        if not (home.models / name).is_dir():
+            yield _warning(
+                "P6", f"{name} ran once and is gone, though retention did not remove it", "Restore it from a backup if you need it"
+            )
+
+
+def _check_receipts(home: Home, history: History) -> Iterator[RegistryFinding]:
+    for entry in history.moves:
+        if entry.action == "promote":
+            words = _find_receipt_problem(home, entry)
+            if words is not None:
+                yield _damage("P5", f"promotion {entry.sequence}: {words}", "Restore the receipt from a backup, or roll back")
+    for path in list_decisions(home)[1]:
+        words = f"{path.name} is damaged, or of a version whose receipts are not read any more"
+        yield _warning("P5", words, "Nothing has to be done where nothing was promoted by it; else the promotion is told above")
+
+
+def _find_receipt_problem(home: Home, entry: ActiveHistoryEntry) -> str | None:
+    decision = read_decision(home, entry.decision_id or "")
+    if decision is None:
+        return f"receipt {entry.decision_id} is missing or damaged"
+    findings = verify_decision(decision)
+    if findings:
+        return f"receipt {entry.decision_id} does not verify: {'; '.join(findings)}"
+    if decision.dry_run or decision.verdict not in ("PROMOTE", "AWAITING_APPROVAL"):
+        return f"receipt {entry.decision_id} says {decision.outcome}"
+    if entry.new is None or decision.challenger.model_id != entry.new.name:
+        return f"receipt {entry.decision_id} is about {decision.challenger.model_id}"
+    folder = home.models / entry.new.name
+    if folder.is_dir() and find_manifest_problem(folder) is None and bundle_hashes(folder) != decision.challenger.files:
+        return f"{entry.new.name} is not the bundle that receipt {entry.decision_id} judged"
+    return None
+
+
+def _check_reachable(home: Home, history: History) -> Iterator[RegistryFinding]:
+    if history.moves and find_last_known_good(home, history) is None:
+        yield _damage("P6", "no model of the history can run", "Restore models/ from a backup, or retrain with bootstrap")
+    for decision in find_awaiting(home, list_decisions(home)[0]):
+        if find_bundle(home, decision.challenger.model_id) is None:
+            yield _damage("P6", f"{decision.challenger.model_id} awaits approval, but its bundle is gone", "Retrain with force")
+
+
+def _check_leftovers(home: Home, history: History) -> Iterator[RegistryFinding]:
+    if home.staging.exists():
+        yield _warning("P2", f"{home.staging.name} holds what a change that was cut off left", "The next change, or repair, removes it")
+    for path in sorted(home.models.glob(f".*{TEMPORARY}")):
+        yield _warning("P2", f"{path.name} is left of a write that was cut off", "The next change, or repair, removes it")
+    if read_cursor(home, history) < history.sequence:
+        yield _warning(
+            "P9", f"events of records after {read_cursor(home, history)} were not written yet", "The next change, or repair, writes them"
+        )
+
+
+def _damage(promise: str, words: str, fix: str) -> RegistryFinding:
+    return RegistryFinding(severity="damage", promise=promise, words=words, fix=f"{fix}.")
+
+
+def _warning(promise: str, words: str, fix: str) -> RegistryFinding:
+    return RegistryFinding(severity="warning", promise=promise, words=words, fix=f"{fix}.")

@@ -1,0 +1,242 @@
+"""The history of the active pointer: one line a change, numbered, checksummed and chained, so that nothing is lost unseen.
+
+Other programs append lines without number or checksum; these are theirs, not damage. What a change is made of belongs to `registry`.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.storage.files import make_folders
+from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.records import canonical_json, json_hash
+from taskclf_dagster.home import Home
+
+Action = Literal["promote", "rollback", "repair", "adopt", "abort", "acknowledge", "unblock", "prune"]
+
+
+MOVES = frozenset({"promote", "rollback", "repair", "adopt"})
+"""Actions after which `new` is what the pointer says; the others leave it as it is."""
+
+
+_CHECKSUM = "checksum"
+
+
+class BlockedModel(BaseModel):
+    """A model that a rollback left: neither it nor the same trees under another id may be promoted until it is unblocked."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    model_id: str
+    tree_hash: str | None = None
+
+
+class ActiveHistoryEntry(BaseModel):
+    """One line of models/active_history.jsonl: what ran before and what runs since. Lines of other programs have the first three keys.
+
+    Attributes:
+        sequence: 1 for our first record, then one more each time.
+        action: promote, rollback, repair, adopt (another program moved the pointer); the others move nothing.
+        reason: why, in words.
+        policy: the inference policy that belongs to `new`, so that an interrupted change can be finished exactly.
+        blocks: the model that a rollback left.
+        run_id: the Dagster run that asked for it.
+        subject: what an abort, unblock or prune is about: a sequence number, a model id, model ids.
+        acknowledges: numbers of damaged lines that a person or a repair has taken note of.
+        previous_hash: SHA-256 of every byte before this line.
+        checksum: SHA-256 of this line's canonical JSON without it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    at: datetime
+    old: ActivePointer | None
+    new: ActivePointer | None
+    sequence: int | None = None
+    action: Action | None = None
+    decision_id: str | None = None
+    run_id: str | None = None
+    reason: str | None = None
+    policy: dict[str, object] | None = None
+    blocks: BlockedModel | None = None
+    subject: list[str] = Field(default_factory=list)
+    acknowledges: list[int] = Field(default_factory=list)
+    previous_hash: str | None = None
+    checksum: str | None = None
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another program wrote the line."""
+        return self.sequence is None
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The line as JSON; keys that say nothing are left out."""
+        extra = self.model_dump(mode="json", exclude={"at", "old", "new"}, exclude_none=True)
+        return {
+            "at": self.at.isoformat(),
+            "old": None if self.old is None else self.old.document,
+            "new": None if self.new is None else self.new.document,
+            **{key: value for key, value in extra.items() if value != []},
+        }
+
+
+@dataclass(frozen=True)
+class History:
+    """What the history file says.
+
+    Attributes:
+        entries: the lines that can be trusted, oldest first.
+        problems: what is wrong with a line, by its number, counted from 1.
+        size: bytes of whole lines.
+        torn: the bytes behind the last newline, left by a write that was cut off; an entry all the same if it is a whole one.
+        digest: SHA-256 of the whole lines.
+        lines: number of whole lines.
+    """
+
+    entries: list[ActiveHistoryEntry]
+    problems: dict[int, str]
+    size: int
+    torn: bytes
+    digest: str
+    lines: int
+
+    @cached_property
+    def sequence(self) -> int:
+        """The number of the last own record, 0 without any."""
+        return max((entry.sequence or 0 for entry in self.entries), default=0)
+
+    @cached_property
+    def moves(self) -> list[ActiveHistoryEntry]:
+        """The changes that took effect, oldest first: foreign ones, and own ones that were not aborted."""
+        aborted = {number for entry in self.entries if entry.action == "abort" for number in entry.subject}
+        return [
+            entry
+            for entry in self.entries
+            if entry.new is not None and (entry.foreign or (entry.action in MOVES and str(entry.sequence) not in aborted))
+        ]
+
+    @property
+    def last_move(self) -> ActiveHistoryEntry | None:
+        return self.moves[-1] if self.moves else None
+
+    @cached_property
+    def blocked(self) -> dict[str, BlockedModel]:
+        """Models that must not be promoted, by id."""
+        blocked: dict[str, BlockedModel] = {}
+        for entry in self.moves_and_unblocks:
+            if entry.blocks is not None:
+                blocked[entry.blocks.model_id] = entry.blocks
+            if entry.action == "unblock":
+                for model_id in entry.subject:
+                    blocked.pop(model_id, None)
+        return blocked
+
+    @property
+    def moves_and_unblocks(self) -> list[ActiveHistoryEntry]:
+        moves = {id(entry) for entry in self.moves}
+        return [entry for entry in self.entries if id(entry) in moves or entry.action == "unblock"]
+
+    @cached_property
+    def pruned(self) -> set[str]:
+        """Model ids that were removed on purpose."""
+        return {model_id for entry in self.entries if entry.action == "prune" for model_id in entry.subject}
+
+    @cached_property
+    def open_problems(self) -> dict[int, str]:
+        """Problems that no later record acknowledges."""
+        noted = {number for entry in self.entries for number in entry.acknowledges}
+        return {number: words for number, words in self.problems.items() if number not in noted}
+
+
+def read_history(home: Home) -> History:
+    """Reads the history and checks every line of ours: checksum, number, and the hash of all bytes before it.
+
+    A line that is no entry, or whose checksum is wrong, is a problem and is not among the entries; so is a gap in the numbers or a
+    broken chain, but such an entry stays.
+    """
+    content = home.active_history.read_bytes() if home.active_history.is_file() else b""
+    whole, newline, torn = content.rpartition(b"\n")
+    digest, entries, problems, sequence = hashlib.sha256(), [], {}, 0
+    lines = (whole + newline).split(b"\n")[:-1]
+    for number, line in enumerate(lines, start=1):
+        entry, problem = _parse(line, digest.hexdigest(), sequence)
+        if problem is not None:
+            problems[number] = problem
+        if entry is not None:
+            entries.append(entry)
+            sequence = max(sequence, entry.sequence or 0)
+        digest.update(line + b"\n")
+    if torn and is_whole_line(torn):
+        entries.extend(entry for entry in [_parse(torn, digest.hexdigest(), sequence)[0]] if entry is not None)
+    return History(entries, problems, len(whole + newline), torn, digest.hexdigest(), len(lines))
+
+
+def append_active_history(home: Home, entry: ActiveHistoryEntry, history: History | None = None) -> ActiveHistoryEntry:
+    """Appends one line, durably: the entry with its number, the hash of all bytes before it, and its checksum.
+
+    Args:
+        home: the taskclf home; its registry lock is held.
+        entry: gets the next number unless it has one.
+        history: as it was just read, without a torn tail; None reads it.
+
+    Returns:
+        The entry as written.
+    """
+    history = history or read_history(home)
+    number = history.sequence + 1 if entry.sequence is None else entry.sequence
+    chained = entry.model_copy(update={"sequence": number, "previous_hash": history.digest, "checksum": None})
+    sealed = chained.model_copy(update={"checksum": json_hash(chained.document)})
+    make_folders(home.models)
+    new = not home.active_history.exists()
+    file_system().append(home.active_history, canonical_json(sealed.document).encode() + b"\n")
+    file_system().sync_file(home.active_history)
+    if new:
+        file_system().sync_folder(home.models)
+    return sealed
+
+
+def cut_history(home: Home, size: int) -> None:
+    """Takes back what was appended behind a size [bytes]: a torn tail, or a line nobody has acted on."""
+    file_system().truncate(home.active_history, size)
+    file_system().sync_file(home.active_history)
+
+
+def is_whole_line(torn: bytes) -> bool:
+    """Whether a last line that lacks its newline is a complete entry all the same."""
+    return _parse(torn, "", 0)[0] is not None
+
+
+def _parse(line: bytes, digest: str, sequence: int) -> tuple[ActiveHistoryEntry | None, str | None]:
+    entry = _parse_entry(line)
+    if entry is None:
+        return None, "it is not a history entry"
+    if entry.foreign:
+        return entry, None
+    if not _checksum_holds(json.loads(line)):
+        return None, f"its checksum is wrong: record {entry.sequence} was changed after it was written"
+    if entry.previous_hash != digest:
+        return entry, f"the chain is broken: what stands before record {entry.sequence} was changed after it was written"
+    if entry.sequence != sequence + 1:
+        return entry, f"record {sequence + 1} was expected, but this is record {entry.sequence}"
+    return entry, None
+
+
+def _parse_entry(line: bytes) -> ActiveHistoryEntry | None:
+    try:
+        return ActiveHistoryEntry.model_validate_json(line)
+    except (ValidationError, ValueError):
+        return None
+
+
+def _checksum_holds(document: dict[str, object]) -> bool:
+    try:
+        return document.get(_CHECKSUM) == json_hash({key: value for key, value in document.items() if key != _CHECKSUM})
+    except ValueError:  # not a number, or half a character: we never wrote that
+        return False

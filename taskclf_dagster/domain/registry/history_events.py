@@ -1,0 +1,60 @@
+"""Events for changes of the active pointer, built from history records.
+
+An event is written once its change is durable, and again if that was interrupted (at least once).
+"""
+
+from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_figures
+from taskclf_dagster.domain.events.outbox import WRITTEN_THROUGH, write_event
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.home import Home
+
+EVENT_TYPES: dict[str, EventType] = {
+    "promote": "model.promoted",
+    "rollback": "model.rolled_back",
+    "repair": "model.pointer_repaired",
+    "adopt": "model.pointer_adopted",
+}
+
+
+def write_events(home: Home, history: History) -> None:
+    """Writes the events of all own changes behind the cursor, then moves the cursor."""
+    done = read_cursor(home, history)
+    if history.sequence <= done:
+        return
+    for entry in history.moves:
+        if entry.sequence is not None and entry.sequence > done:
+            write_event(home, build_event(entry))
+    last = max((entry for entry in history.entries if not entry.foreign), key=lambda entry: entry.sequence or 0)
+    write_json(home.outbox / WRITTEN_THROUGH, {"sequence": last.sequence, "checksum": last.checksum})
+
+
+def read_cursor(home: Home, history: History | None = None) -> int:
+    """The number of the last record whose event was written; 0 where that record is not in this history, so that events come again."""
+    try:
+        cursor = read_json_object(home.outbox / WRITTEN_THROUGH)
+    except UnreadableFileError:
+        return 0
+    known = {(entry.sequence, entry.checksum) for entry in (history or read_history(home)).entries if not entry.foreign}
+    sequence = cursor.get("sequence")
+    return sequence if isinstance(sequence, int) and (sequence, cursor.get("checksum")) in known else 0
+
+
+def build_event(entry: ActiveHistoryEntry) -> Event:
+    """The event that tells of a change; its id follows from the history record."""
+    new, old = entry.new, entry.old
+    name = None if new is None else new.name
+    return Event(
+        event_id=f"{entry.sequence or 0:08d}-{(entry.checksum or '')[:12]}",
+        event_type=EVENT_TYPES[entry.action or "adopt"],
+        occurred_at=entry.at,
+        run_id=entry.run_id,
+        payload=EventPayload(
+            model_id=name,
+            previous_version=None if old is None else old.name,
+            new_version=name,
+            metrics=pick_figures(None if new is None else new.reason),
+            reason=entry.reason,
+        ),
+    )

@@ -1,0 +1,146 @@
+"""Ranks the bundles of a models folder, and says why the others are left out (contract, section 8).
+
+Ranking only serves when no pointer and no history tell what runs; it never decides a promotion, because stored scores come from
+different data. The pointer itself belongs to `registry`.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
+from taskclf_dagster.domain.models.bundle import BundleMetrics, ModelBundle, incompatible_reason, load_bundle, parse_bundle
+from taskclf_dagster.domain.storage.files import file_hash
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import BundleError
+
+
+class SelectionPolicy(Record):
+    """How bundles are ranked and which are eligible.
+
+    Attributes:
+        min_improvement: how much better a stored macro-F1 must be before another bundle would be preferred to the active one.
+        allow_synthetic: whether a bundle trained on synthetic labels alone may be selected.
+    """
+
+    min_improvement: float = 0.0
+    allow_synthetic: bool = False
+
+
+class ExclusionRecord(Record):
+    """A bundle that cannot be selected, and why."""
+
+    model_id: str
+    path: str
+    reason: str
+
+
+class SelectionReport(BaseModel):
+    """Bundles in the order of preference, and those left out.
+
+    Attributes:
+        ranked: eligible bundles of the newest schema version that has any, best first, then those of older versions.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    ranked: list[ModelBundle]
+    excluded: list[ExclusionRecord]
+
+    @property
+    def best(self) -> ModelBundle | None:
+        return self.ranked[0] if self.ranked else None
+
+
+def list_bundles(models: Path) -> list[ModelBundle]:
+    """Every bundle folder under a models folder, each parsed once, in order of name; hidden folders are not bundles."""
+    if not models.is_dir():
+        return []
+    return [_parse_within(folder) for folder in sorted(models.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+
+
+def is_compatible(bundle: ModelBundle) -> bool:
+    """Whether a bundle is valid, its schema_hash is that of its own schema version, and its labels are the eight."""
+    return incompatible_reason(bundle) is None
+
+
+def passes_constraints(bundle: ModelBundle, policy: SelectionPolicy) -> str | None:
+    """Why a compatible bundle must not be selected without a pointer, or None.
+
+    A bundle of synthetic provenance and one whose model.txt is not the one its metadata names are refused.
+    """
+    if bundle.metadata is None:
+        return bundle.invalid_reason
+    if bundle.metadata.data_provenance == "synthetic" and not policy.allow_synthetic:
+        return "constraint: trained on synthetic labels"
+    if bundle.metadata.artifact_hash is not None and file_hash(bundle.path / "model.txt") != bundle.metadata.artifact_hash:
+        return "constraint: model.txt is not the one that metadata.json names"
+    return None
+
+
+def score(bundle: ModelBundle) -> tuple[int, float, float, datetime]:
+    """What bundles are ranked by, all descending: schema version, macro-F1, weighted F1, creation time.
+
+    Raises:
+        BundleError: the bundle is invalid.
+    """
+    if bundle.metadata is None or bundle.metrics is None:
+        raise BundleError(bundle.path, bundle.invalid_reason or "invalid")
+    version = [str(version) for version in SCHEMA_VERSIONS].index(bundle.metadata.schema_version)
+    return version, bundle.metrics.macro_f1, bundle.metrics.weighted_f1, bundle.metadata.created_at
+
+
+def find_best_model(models: Path, policy: SelectionPolicy | None = None) -> SelectionReport:
+    """Ranks every eligible bundle of a models folder and gives a reason for each of the others."""
+    policy = policy or SelectionPolicy()
+    ranked: list[ModelBundle] = []
+    excluded: list[ExclusionRecord] = []
+    for bundle in list_bundles(models):
+        reason = incompatible_reason(bundle) or passes_constraints(bundle, policy)
+        if reason is None:
+            ranked.append(bundle)
+        else:
+            excluded.append(ExclusionRecord(model_id=bundle.model_id, path=relative_path(bundle), reason=reason))
+    return SelectionReport(ranked=sorted(ranked, key=score, reverse=True), excluded=excluded)
+
+
+def find_best_loadable_model(models: Path, *, blocked: Collection[str] = ()) -> tuple[ModelBundle | None, SelectionReport]:
+    """The best ranked bundle that really loads and is not blocked; the others are moved to the report's exclusions."""
+    report = find_best_model(models)
+    excluded = list(report.excluded)
+    for position, bundle in enumerate(report.ranked):
+        if bundle.model_id in blocked:
+            excluded.append(ExclusionRecord(model_id=bundle.model_id, path=relative_path(bundle), reason="a rollback left it"))
+            continue
+        try:
+            load_bundle(bundle.path)
+        except BundleError as error:
+            excluded.append(ExclusionRecord(model_id=bundle.model_id, path=relative_path(bundle), reason=error.reason))
+            continue
+        return bundle, SelectionReport(ranked=report.ranked[position:], excluded=excluded)
+    return None, SelectionReport(ranked=[], excluded=excluded)
+
+
+def find_latest_model(models: Path) -> ModelBundle | None:
+    """The compatible bundle that was created last, or None."""
+    bundles = [bundle for bundle in list_bundles(models) if is_compatible(bundle)]
+    return max(bundles, key=lambda bundle: score(bundle)[3], default=None)
+
+
+def should_switch_active(active: BundleMetrics | None, candidate: BundleMetrics, *, min_improvement: float) -> bool:
+    """Whether a stored score is enough better to prefer another bundle to the active one when only ranks are known."""
+    return active is None or candidate.macro_f1 >= active.macro_f1 + min_improvement
+
+
+def _parse_within(folder: Path) -> ModelBundle:
+    """As `parse_bundle`, but a link that leaves the models folder is no bundle of this home."""
+    if not folder.resolve().is_relative_to(folder.parent.resolve()):
+        return ModelBundle(model_id=folder.name, path=folder, invalid_reason="invalid: it lies outside the home")
+    return parse_bundle(folder)
+
+
+def relative_path(bundle: ModelBundle) -> str:
+    """The folder of a bundle relative to the home, as `index.json` has it."""
+    return f"{bundle.path.parent.name}/{bundle.model_id}"

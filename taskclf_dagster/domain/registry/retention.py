@@ -1,0 +1,263 @@
+"""Which bundles, snapshots and receipts may go, and removing them: the newest stay, and whatever a promise still needs.
+
+Reachable is never removed: what runs, what a rollback would go back to, anchors, what awaits approval or is being made, and what their
+receipts name. Which models are anchors is decided in `anchor`.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.models.bundle import METADATA, parse_bundle
+from taskclf_dagster.domain.models.bundle_paths import is_model_id
+from taskclf_dagster.domain.registry.anchors import find_anchors
+from taskclf_dagster.domain.registry.commit import commit
+from taskclf_dagster.domain.registry.health import find_last_known_good, find_model_problem
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.inference_policy import read_policy
+from taskclf_dagster.domain.registry.lock import write_lock
+from taskclf_dagster.domain.registry.pointer import ActivePointer, pointer_state, read_active
+from taskclf_dagster.domain.registry.recovery import recover, take_out
+from taskclf_dagster.domain.storage.files import read_json_object, remove_tree
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.home import Home
+
+MEBIBYTE = 1024 * 1024
+
+
+IN_THE_MAKING_SECONDS = 3600
+"""A snapshot as young as this may belong to a run whose record is not written yet."""
+
+
+Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "record"]
+
+
+class PruneItem(Record):
+    """One file or folder that may go.
+
+    Attributes:
+        path: relative to the home.
+    """
+
+    kind: Kind
+    name: str
+    path: str
+    bytes: int
+    reason: str
+
+
+class PrunePlan(Record):
+    """What may go, and why some of the older bundles stay.
+
+    Attributes:
+        reachable: model ids that are never removed, with the reason.
+    """
+
+    remove: list[PruneItem]
+    reachable: dict[str, str]
+
+    @property
+    def bytes(self) -> int:
+        return sum(item.bytes for item in self.remove)
+
+
+def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True) -> PrunePlan:
+    """Lists what is beyond the newest and not reachable; changes nothing.
+
+    Args:
+        home: the taskclf home.
+        keep_versions: promoted bundles that stay; damaged ones do not count.
+        keep_rejected: bundles that stay of those that were never promoted; damaged ones do not count.
+        at: the present time, from which anchors are counted.
+        promoted: whether promoted bundles are looked at, too.
+    """
+    history = read_history(home)
+    decisions, _ = list_decisions(home)
+    reachable = find_reachable(home, history, decisions, at=at)
+    remove = []
+    if promoted:
+        remove += _beyond(home, _promoted_folders(home, history), keep_versions, reachable, "promoted")
+    remove += _beyond(home, _rejected_folders(home, at), keep_rejected, reachable, "rejected")
+    going = {item.path for item in remove}
+    staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
+    remove += _unneeded_data(home, history, decisions, staying, at)
+    remove += _old_records(home, keep_versions + keep_rejected)
+    return PrunePlan(remove=remove, reachable=reachable)
+
+
+def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True) -> PrunePlan:
+    """Removes what `plan_prune` lists, under the registry's lock; promoted bundles are named in the history first.
+
+    Returns:
+        What was removed.
+    """
+    with write_lock(home):
+        history = recover(home, at=at).history if promoted else read_history(home)
+        plan = plan_prune(home, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+        models = [item for item in plan.remove if item.kind == "promoted"]
+        if models:
+            pointer = _pointer(home)
+            reason = f"retention keeps {keep_versions} promoted models"
+            note = ActiveHistoryEntry(
+                at=at, old=pointer, new=pointer, action="prune", subject=[item.name for item in models], reason=reason
+            )
+            commit(home, note, history)
+        for item in plan.remove:
+            path = home.root / item.path
+            if item.kind == "promoted":
+                take_out(home, path)
+            else:
+                remove_tree(path)
+        if home.staging.exists():
+            remove_tree(home.staging)
+        return plan
+
+
+def find_reachable(home: Home, history: History, decisions: Iterable[PromotionDecision], *, at: datetime) -> dict[str, str]:
+    """Model ids that must stay, with the reason."""
+    reachable: dict[str, str] = {}
+    decisions = list(decisions)
+    pointer, policy = _pointer(home), read_policy(home) or {}
+    active = None if pointer is None else pointer.name
+    for model_id, reason in (
+        (active, "active"),
+        (Path(str(policy["model_dir"])).name if "model_dir" in policy else None, "named by the inference policy"),
+        (_name(find_last_known_good(home, history)), "last known good"),
+        (_name(find_last_known_good(home, history, but=None if pointer is None else pointer.model_dir)), "what a rollback goes back to"),
+        *((anchor, "anchor") for anchor, _ in find_anchors(history, as_of=at)),
+        *((decision.challenger.model_id, "awaiting approval") for decision in find_awaiting(home, decisions)),
+        (_latest(home, "challenger_model", "model_id"), "made by the last run"),
+    ):
+        if model_id is not None:
+            reachable.setdefault(model_id, reason)
+    for receipt in [decision for decision in decisions if decision.challenger.model_id in reachable]:
+        if receipt.champion is not None:
+            reachable.setdefault(receipt.champion.model_id, f"named by the receipt of {receipt.challenger.model_id}")
+    return reachable
+
+
+def find_awaiting(home: Home, decisions: Iterable[PromotionDecision]) -> list[PromotionDecision]:
+    """Decisions that can still be approved: pointer and policy are as they were, and nothing was decided on later labels."""
+    state = pointer_state(home)
+    return [
+        decision
+        for decision in decisions
+        if decision.verdict == "AWAITING_APPROVAL"
+        and not decision.dry_run
+        and (decision.pointer_hash, decision.policy_hash) == state
+        and find_later_decision(home, decision) is None
+    ]
+
+
+def _beyond(home: Home, folders: list[Path], keep: int, reachable: dict[str, str], kind: Kind) -> list[PruneItem]:
+    """The folders behind the newest `keep` that are whole, newest first; reachable ones stay."""
+    items, kept = [], 0
+    for folder in folders:
+        path = str(folder.relative_to(home.root))
+        whole = (find_model_problem(home, path) if kind == "promoted" else parse_bundle(folder).invalid_reason) is None
+        stays = folder.name in reachable or (whole and kept < keep)
+        kept += stays and whole
+        if not stays:
+            reason = f"not among the newest {keep}" if whole else "damaged"
+            items.append(PruneItem(kind=kind, name=folder.name, path=path, bytes=_size(folder), reason=reason))
+    return items
+
+
+def _promoted_folders(home: Home, history: History) -> list[Path]:
+    """Bundles in models/ that the history names, the one promoted last first; what other programs put there and never ran is theirs."""
+    pointers = [entry.new for entry in reversed(history.moves) if entry.new is not None]
+    names = dict.fromkeys(p.name for p in pointers if is_model_id(p.name) and p.model_dir == f"{home.models.name}/{p.name}")
+    return [home.models / name for name in names if (home.models / name).is_dir()]
+
+
+def _rejected_folders(home: Home, at: datetime) -> list[Path]:
+    """Bundles that were never promoted, the newest first; and what a training that was cut off left more than a day ago."""
+    folders = (home.rejected_models, home.pending_models, home.challengers)
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()]
+    old = (at - timedelta(days=1)).timestamp()
+    found = [path for path in found if not path.name.startswith(".") or path.stat().st_mtime < old]
+    return sorted(found, key=lambda path: path.name.lstrip("."), reverse=True)
+
+
+def _bundle_folders(home: Home) -> Iterator[Path]:
+    for folder in (home.models, home.rejected_models, home.pending_models, home.challengers):
+        if folder.is_dir():
+            yield from (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _unneeded_data(
+    home: Home, history: History, decisions: list[PromotionDecision], staying: list[Path], at: datetime
+) -> Iterator[PruneItem]:
+    """Snapshots, predictions and receipts of models that are gone; a receipt that the history names stays as proof."""
+    models = {folder.name for folder in staying}
+    named = {entry.decision_id for entry in history.entries}
+    last = read_last_decided(home)
+    data = {_dataset_of(folder) for folder in staying} | {_latest(home, "dataset_snapshot", "dataset_hash")}
+    data |= {None if last is None else Path(last.snapshot_path).name}
+    waiting = [
+        decision.as_of for decision in decisions if decision.verdict == "AWAITING_APPROVAL" and decision.challenger.model_id in models
+    ]
+    for decision in decisions:
+        if decision.challenger.model_id in models:
+            data.add(decision.dataset_hash)
+        elif waiting and decision.as_of >= min(waiting):
+            continue  # it may be what makes a waiting decision an old one
+        elif decision.decision_id not in named and (last is None or decision.decision_id != last.decision_id):
+            path = home.decisions / f"{decision.decision_id}.json"
+            yield _item(home, "receipt", path, f"model {decision.challenger.model_id} is gone")
+    kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
+    for kind, folder in kinds:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
+                yield _item(home, kind, path, "no model that stays was made or judged on it")
+
+
+def _old_records(home: Home, keep: int) -> Iterator[PruneItem]:
+    for folder in sorted(home.records.iterdir()) if home.records.is_dir() else []:
+        runs = sorted(
+            (path for path in folder.glob("*.json") if path.stem != "latest"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
+        yield from (_item(home, "record", path, f"not among the newest {keep} runs") for path in runs[keep:])
+
+
+def _item(home: Home, kind: Kind, path: Path, reason: str) -> PruneItem:
+    return PruneItem(
+        kind=kind, name=path.stem if path.is_file() else path.name, path=str(path.relative_to(home.root)), bytes=_size(path), reason=reason
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _dataset_of(folder: Path) -> str | None:
+    try:
+        value = read_json_object(folder / METADATA).get("dataset_hash")
+    except UnreadableFileError:
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _latest(home: Home, asset: str, key: str) -> str | None:
+    """A field of the record that an asset handed on last: what a run in progress still needs."""
+    try:
+        value = read_json_object(home.records / asset / "latest.json").get(key)
+    except UnreadableFileError:
+        return None
+    return value if isinstance(value, str) else None
+
+
+def _pointer(home: Home) -> ActivePointer | None:
+    try:
+        return read_active(home)
+    except UnreadableFileError:
+        return None
+
+
+def _name(pointer: ActivePointer | None) -> str | None:
+    return None if pointer is None else pointer.name

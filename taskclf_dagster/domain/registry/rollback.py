@@ -1,0 +1,135 @@
+"""The file registry: its lock, and going back, unblocking, repairing and putting aside (contract, sections 8 and 12).
+
+Every change holds the lock, recovers what was cut off, verifies, and then commits history, policy and pointer. Promotion is in
+`promotion`, and readers, which never write, are in `pointer`, `history` and `champion`. How a change is made durable belongs to
+`transition`.
+"""
+
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from taskclf_dagster.domain.decision.decision_store import read_decision
+from taskclf_dagster.domain.models.bundle import LoadedModel, hash_trees, load_bundle
+from taskclf_dagster.domain.models.bundle_paths import is_model_id, resolve_model_dir
+from taskclf_dagster.domain.registry.commit import commit
+from taskclf_dagster.domain.registry.health import find_active_model_dir, find_last_known_good, is_cut_off
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, BlockedModel, History
+from taskclf_dagster.domain.registry.inference_policy import build_policy
+from taskclf_dagster.domain.registry.lock import write_lock
+from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of, read_pointer_or_none
+from taskclf_dagster.domain.registry.recovery import recover
+from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.errors import BundleError, RegistryRefusedError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+ROLLBACK_NOTE = "rollback"
+
+
+def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: str | None = None) -> ActivePointer:
+    """Goes back to an earlier model, without training: loads it first, makes one record, and blocks what it left until `unblock`.
+
+    Args:
+        home: the taskclf home.
+        to: a model id in models/; None is the last known good model before the present one.
+        reason: why, for the record.
+        at: the time of the change.
+        run_id: the Dagster run, for history and event.
+
+    Returns:
+        The pointer now.
+
+    Raises:
+        RegistryRefusedError: there is nothing to go back to, or it is what runs now, blocked, or does not load.
+    """
+    what = f"Rolling back to {'the model before' if to is None else to or 'no name'}"
+    with write_lock(home):
+        left, cut_off = find_active_model_dir(home), is_cut_off(home)
+        recovery = recover(home, at=at)
+        history, current, runs = recovery.history, read_pointer_or_none(home), find_active_model_dir(home)
+        if cut_off:
+            now = "nothing" if runs is None else Path(runs).name
+            raise RegistryRefusedError(what, f"a change had been cut off and was finished first, taskclf now runs {now}", "Look again.")
+        if to is None and recovery.repaired and current is not None:
+            to = current.name  # what ran was damaged, and the last known good model runs again already: this makes it a rollback
+        elif to is None:
+            good = find_last_known_good(home, history, but=left)
+            if good is None:
+                raise RegistryRefusedError(what, "the history has no other model that can run", "Run a retrain instead.")
+            to = good.name
+        elif left is not None and Path(left).name == to:
+            raise RegistryRefusedError(what, "it is what taskclf runs now", "Name another model: `taskclf-dagster list` shows them.")
+        model = _load_for_rollback(home, to, history, what)
+        pointer = make_pointer(to, at=at, sequence=history.sequence + 1, metrics=metrics_of(model), note=ROLLBACK_NOTE, decision_id=None)
+        entry = ActiveHistoryEntry(
+            at=at,
+            old=current,
+            new=pointer,
+            action="rollback",
+            reason=reason,
+            run_id=run_id,
+            blocks=None if left is None or Path(left).name == to else _describe_left(home, left),
+            policy=_policy_for_rollback(home, model, history, at),
+        )
+        commit(home, entry, history)
+        return pointer
+
+
+def unblock(home: Home, model_id: str, *, reason: str, at: datetime) -> None:
+    """Lets a model be promoted again that a rollback left.
+
+    Raises:
+        RegistryRefusedError: it is not blocked.
+    """
+    with write_lock(home):
+        history = recover(home, at=at).history
+        if model_id not in history.blocked:
+            listed = ", ".join(sorted(history.blocked)) or "nothing"
+            raise RegistryRefusedError(f"Unblocking {model_id}", "it is not blocked", f"Blocked is: {listed}.")
+        current = read_pointer_or_none(home)
+        note = ActiveHistoryEntry(at=at, old=current, new=current, action="unblock", subject=[model_id], reason=reason)
+        commit(home, note, history)
+
+
+def _load_for_rollback(home: Home, to: str, history: History, what: str) -> LoadedModel:
+    if not is_model_id(to):
+        raise RegistryRefusedError(what, "it is not the id of a model", "`taskclf-dagster list` shows them.")
+    if to in history.blocked:
+        raise RegistryRefusedError(what, "an earlier rollback left it", f"`taskclf-dagster unblock {to}` allows it again.")
+    try:
+        return load_bundle(resolve_model_dir(home, f"{home.models.name}/{to}"))
+    except BundleError as error:
+        raise RegistryRefusedError(what, error.reason, "Name another model: `taskclf-dagster list` shows them.") from error
+
+
+def _describe_left(home: Home, model_dir: str) -> BlockedModel:
+    trees = None
+    with suppress(BundleError):
+        trees = hash_trees(load_bundle(resolve_model_dir(home, model_dir)))
+    return BlockedModel(model_id=Path(model_dir).name, tree_hash=trees)
+
+
+def _policy_for_rollback(home: Home, model: LoadedModel, history: History, at: datetime) -> dict[str, object]:
+    """The policy of a model that runs again: the one it had when it was replaced, where its calibrators are still there, else a new one."""
+    model_dir = f"{home.models.name}/{model.bundle.model_id}"
+    for entry in reversed(history.moves):
+        replaced = entry.old is not None and entry.old.model_dir == model_dir
+        decision = read_decision(home, entry.decision_id) if replaced and entry.decision_id else None
+        previous = None if decision is None else decision.previous_policy
+        if previous is not None and previous.get("model_dir") == model_dir and _fits_calibrators(home, previous, model.bundle.model_id):
+            return {**previous, "created_at": at.isoformat(), "source": ROLLBACK_NOTE}
+    return build_policy(model, at=at, source=ROLLBACK_NOTE)
+
+
+def _fits_calibrators(home: Home, policy: dict[str, object], model_id: str) -> bool:
+    """Whether a policy names no calibrators, or those in the store were fitted for this model."""
+    if policy.get("calibrator_store_dir") is None:
+        return True
+    with suppress(UnreadableFileError):
+        return read_json_object(home.calibrator_store).get("model_bundle_id") == model_id
+    return False
+
+
+def blocked_words(model_id: str) -> str:
+    """Why a model that a rollback left is refused, and what lifts that."""
+    return f"model {model_id} was rolled back, and these trees are blocked; `taskclf-dagster unblock {model_id}` allows them again"

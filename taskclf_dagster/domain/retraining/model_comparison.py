@@ -1,0 +1,160 @@
+"""Any two models side by side on the current snapshot: every figure of both, how sure the difference is, and what the gates would say.
+
+It decides nothing and writes nothing; a retrain's own comparison is made in `pipeline`.
+"""
+
+from functools import partial
+
+import numpy as np
+from pydantic import ValidationError
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
+from taskclf_dagster.domain.decision.gate import RegressionGate, RegressionResult
+from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, derive_seed
+from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
+from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
+from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
+from taskclf_dagster.domain.models.bundle import bundle_hashes, load_bundle
+from taskclf_dagster.domain.models.bundle_paths import require_bundle
+from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+FIGURES = {
+    "macro_f1": "higher",
+    "weighted_f1": "higher",
+    "accuracy": "higher",
+    "macro_precision": "higher",
+    "macro_recall": "higher",
+    "one_vs_rest_auc": "higher",
+    "multiclass_log_loss": "lower",
+    "expected_calibration_error": "lower",
+    "reject_rate": "neither",
+}
+"""Figures that are shown, and which direction is better."""
+
+
+_NOT_LOOKED_AT = ("not_worse_than_anchor", "not_rolled_back")
+"""Gates that are about the registry, not about two models."""
+
+
+class FigurePair(Record):
+    """One figure of both models.
+
+    Attributes:
+        better: higher, lower or neither.
+        absolute: first minus second; None where one is undefined.
+        relative: absolute as a share of the second's; None where that is 0 or undefined.
+    """
+
+    name: str
+    better: str
+    first: float | None
+    second: float | None
+    absolute: float | None
+    relative: float | None
+
+
+class ModelComparison(Record):
+    """The first model beside the second, on windows that neither learned from.
+
+    Attributes:
+        verdict: FIRST_BETTER, SECOND_BETTER, NO_CLEAR_DIFFERENCE, or INCONCLUSIVE where too little is left to compare on.
+        factors: the comparative gates, as if the first were to replace the second.
+        would_replace: whether these gates would let it.
+    """
+
+    first: str
+    second: str
+    dataset_hash: str
+    windows: int
+    figures: list[FigurePair]
+    comparison: Comparison
+    factors: list[RegressionGate]
+    would_replace: bool
+    verdict: str
+    reason: str
+
+
+def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig, num_threads: int) -> ModelComparison:
+    """Scores two bundles, wherever they lie, on the test windows of the current snapshot.
+
+    Args:
+        home: the taskclf home.
+        first: model id; its figures minus those of the second are the differences.
+        second: model id.
+        config: the policy.
+        num_threads: LightGBM threads.
+
+    Raises:
+        BundleError: there is no such bundle, or it does not load or predict.
+        RecordNotFoundError: no snapshot was ever made for this home.
+        SnapshotError: the snapshot cannot be read.
+    """
+    snapshot = read_current_snapshot(home)
+    models = [load_bundle(require_bundle(home, name)) for name in (first, second)]
+    rows = read_snapshot_rows(home.root / snapshot.path, splits=("test",))
+    own = [rows_for(model, home, rows, snapshot)[0] for model in models]
+    keys = [hash_row_keys(frame) for frame in own]
+    shared = np.intersect1d(keys[0], keys[1], assume_unique=True)
+    own = [frame[np.isin(key, shared)].reset_index(drop=True) for frame, key in zip(own, keys, strict=True)]
+    bundles = (models[0].bundle, models[1].bundle)
+    keep, _ = exclude_leaked(own[0], bundles, max_share=config.max_leaked_share)
+    score = partial(score_model, unseen_users=snapshot.holdout_users, min_class_windows=config.min_class_windows, num_threads=num_threads)
+    whole = [score(model, frame) for model, frame in zip(models, own, strict=True)]
+    fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
+    seed = derive_seed(snapshot.dataset_digest, [bundle_hashes(bundle.path) for bundle in reversed(bundles)], config)
+    comparison = compare(rows, whole[0][1], whole[1][1], bundles, config=config, seed=seed)
+    judged = check_regression_gates(
+        comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, config=config
+    )
+    factors = RegressionResult(gates=[gate for gate in judged.gates if gate.name not in _NOT_LOOKED_AT])
+    verdict, reason = _judge(comparison, factors.gates[0], min_windows=config.min_windows)
+    return ModelComparison(
+        first=first,
+        second=second,
+        dataset_hash=snapshot.dataset_hash,
+        windows=comparison.windows,
+        figures=[_pair(name, better, *fair) for name, better in FIGURES.items()],
+        comparison=comparison,
+        factors=factors.gates,
+        would_replace=factors.all_passed,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def read_current_snapshot(home: Home) -> DatasetSnapshot:
+    """The snapshot that the last run made.
+
+    Raises:
+        RecordNotFoundError: there is none.
+        UnreadableFileError: its record is damaged or of another version.
+    """
+    path = home.records / "dataset_snapshot" / "latest.json"
+    if not path.exists():
+        raise RecordNotFoundError("dataset_snapshot", path.parent)
+    try:
+        return DatasetSnapshot.model_validate(read_json_object(path))
+    except ValidationError as error:
+        raise UnreadableFileError(path, "it is not a DatasetSnapshot of this version", "Materialize dataset_snapshot again") from error
+
+
+def _judge(comparison: Comparison, regression: RegressionGate, *, min_windows: int) -> tuple[str, str]:
+    interval = comparison.evidence.interval
+    if interval is None or comparison.windows < min_windows:
+        return "INCONCLUSIVE", regression.detail if regression.status == "INCONCLUSIVE" else comparison.evidence.words
+    if interval[0] > 0:
+        return "FIRST_BETTER", comparison.evidence.words
+    return "SECOND_BETTER" if interval[1] < 0 else "NO_CLEAR_DIFFERENCE", comparison.evidence.words
+
+
+def _pair(name: str, better: str, first: EvaluationReport, second: EvaluationReport) -> FigurePair:
+    ours, theirs = getattr(first, name), getattr(second, name)
+    absolute = None if ours is None or theirs is None else ours - theirs
+    relative = None if absolute is None or not theirs else absolute / theirs
+    return FigurePair(name=name, better=better, first=ours, second=theirs, absolute=absolute, relative=relative)

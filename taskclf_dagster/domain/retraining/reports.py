@@ -1,0 +1,246 @@
+"""Reports on challenger and champion, scored on the same test windows: what the gates and a person look at.
+
+Scoring itself belongs to `evaluation`, who the champion is to `champion`, who the anchors are to `anchor`.
+"""
+
+from datetime import date, datetime
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
+from taskclf_dagster.domain.decision.gate import RegressionResult
+from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baseline, fit_lookup, predict_baseline
+from taskclf_dagster.domain.evaluation.leakage import find_leaked
+from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
+from taskclf_dagster.domain.evaluation.predictions import Predictions, save_predictions
+from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
+from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_hashes, load_bundle
+from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
+from taskclf_dagster.domain.models.bundle_writer import add_test_figures
+from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.models.reproducibility import Reproduction, is_proof_wanted, reproduce
+from taskclf_dagster.domain.registry.anchors import find_anchors
+from taskclf_dagster.domain.registry.champion import Champion, ChampionSource, ChampionState, resolve_active_model
+from taskclf_dagster.domain.registry.history import History, read_history
+from taskclf_dagster.domain.registry.pointer import pointer_sequence, pointer_state
+from taskclf_dagster.domain.registry.ranking import ExclusionRecord
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
+from taskclf_dagster.home import Home
+
+
+class ChallengerReport(Record):
+    """A challenger on the test split, beside the baselines, with the verdict of every candidate gate.
+
+    Attributes:
+        failure: why it could not be scored; None where it could.
+        files: SHA-256 of every file of the bundle that was scored; metadata.json has timings, so they are not part of the hash.
+        reproduction: what training again gave; None where it was not tried.
+    """
+
+    unhashed: ClassVar[frozenset[str]] = frozenset({"files"})
+
+    model_id: str
+    dataset_hash: str
+    failure: str | None
+    files: dict[str, str]
+    report: EvaluationReport | None
+    rule_baseline: BaselineScore | None
+    lookup_baseline: BaselineScore | None
+    reproduction: Reproduction | None
+    gates: RegressionResult
+
+
+class AnchorReport(Record):
+    """A model that ran lately, on the challenger's test windows.
+
+    Attributes:
+        ran_at: when it came to run.
+        path: the bundle, relative to the home.
+        problem: why it could not be scored; None where it could.
+    """
+
+    model_id: str
+    ran_at: datetime
+    path: str
+    predictions_path: str | None
+    problem: str | None
+
+
+class ChampionReport(Record):
+    """The champion on the challenger's test windows, and the anchors.
+
+    Attributes:
+        state: ok, none, unreadable or incompatible.
+        source: policy, pointer, last_known_good, best_by_rank or none: why this one.
+        windows_without_features: test windows that the champion's own schema version does not have.
+        windows_trained_on: test windows that the champion learned from.
+        trained_on_evidence: how that is known: row_hashes, training_dates, or none without a champion.
+        anchors: the models that ran lately, the newest first.
+        blocked: models that a rollback left and nobody unblocked: hash of their trees by id.
+        registry_sequence: number of the history record that had set the pointer then; 0 where none of ours had.
+        pointer_hash, policy_hash: SHA-256 of active.json and inference_policy.json when the champion was looked up.
+    """
+
+    dataset_hash: str
+    registry_sequence: int
+    pointer_hash: str | None
+    policy_hash: str | None
+    state: ChampionState
+    source: ChampionSource
+    model_id: str | None
+    model_dir: str | None
+    reason: str
+    warnings: list[str]
+    excluded: list[ExclusionRecord]
+    files: dict[str, str]
+    report: EvaluationReport | None
+    windows_without_features: int
+    windows_trained_on: int
+    trained_on_evidence: str
+    train_date_from: date | None
+    train_date_to: date | None
+    anchors: list[AnchorReport]
+    blocked: dict[str, str | None]
+
+
+def report_challenger(
+    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel, *, config: RetrainConfig, num_threads: int
+) -> ChallengerReport:
+    """Scores a challenger from disk on the test split and judges it by the candidate gates.
+
+    The test figures are added to the bundle's metrics.json, as long as no decision has moved the bundle.
+
+    Raises:
+        RecordsDoNotMatchError: the challenger was trained on another dataset.
+        SnapshotError: the snapshot cannot be read.
+    """
+    if challenger.dataset_hash != snapshot.dataset_hash:
+        finding = (
+            f"challenger {challenger.model_id} was trained on dataset {challenger.dataset_hash}, the snapshot is {snapshot.dataset_hash}"
+        )
+        raise RecordsDoNotMatchError([finding])
+    path = home.root / snapshot.path
+    rows = read_snapshot_rows(path, splits=("test",))
+    folder, failure, report, rule, lookup, reproduction = None, None, None, None, None, None
+    try:
+        folder = require_bundle(home, challenger.model_id)
+        report, predictions = _score(home, load_bundle(folder), rows, snapshot, config=config, num_threads=num_threads)
+        lookup_table = fit_lookup(read_snapshot_rows(path, columns=["app_id", "app_category", "label", "split"], splits=("train",)))
+        rule = compare_with_baseline(predictions, predict_baseline(rows), report.judged_labels)
+        lookup = compare_with_baseline(predictions, lookup_table.predict(rows), report.judged_labels)
+        if is_proof_wanted(config, windows=sum(snapshot.rows.values())):
+            reproduction = reproduce(home, folder)
+        if folder.parent == home.challengers:
+            add_test_figures(folder, _test_figures(report, snapshot))
+    except BundleError as error:
+        failure = str(error)
+    return ChallengerReport(
+        model_id=challenger.model_id,
+        dataset_hash=snapshot.dataset_hash,
+        failure=failure,
+        files={} if folder is None else bundle_hashes(folder),
+        report=report,
+        rule_baseline=rule,
+        lookup_baseline=lookup,
+        reproduction=reproduction,
+        gates=check_candidate_gates(report, failure=failure, rule=rule, lookup=lookup, reproduction=reproduction, config=config),
+    )
+
+
+def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> ChampionReport:
+    """Finds the champion and the anchors, and scores each on the test split with its own schema version, vocabularies and threshold."""
+    found_at, history = (pointer_sequence(home), *pointer_state(home)), read_history(home)
+    champion = resolve_active_model(home)
+    described = _describe(champion, snapshot, found_at, history)
+    rows = read_snapshot_rows(home.root / snapshot.path, splits=("test",))
+    own_id, own_path = None, None
+    if champion.model is not None:
+        own, missing = rows_for(champion.model, home, rows, snapshot)
+        try:
+            report, predictions = _score(home, champion.model, own, snapshot, config=config, num_threads=num_threads)
+            _, leakage = find_leaked(rows[np.isin(hash_row_keys(rows), predictions.key)], champion.model.bundle)
+        except BundleError as error:
+            described = described.model_copy(update={"state": "unreadable", "reason": error.reason})
+        else:
+            own_id, own_path = report.model_id, report.predictions_path
+            described = described.model_copy(
+                update={
+                    "report": report,
+                    "windows_without_features": missing,
+                    "windows_trained_on": leakage.trained_on,
+                    "trained_on_evidence": leakage.evidence,
+                }
+            )
+    anchors = []
+    for model_id, ran_at in find_anchors(history, as_of=snapshot.as_of):
+        anchor = AnchorReport(
+            model_id=model_id, ran_at=ran_at, path=f"{home.models.name}/{model_id}", predictions_path=own_path, problem=None
+        )
+        if model_id != own_id:
+            anchor = _score_anchor(home, anchor, rows, snapshot, config=config, num_threads=num_threads)
+        anchors.append(anchor)
+    return described.model_copy(update={"anchors": anchors})
+
+
+def _score_anchor(
+    home: Home, anchor: AnchorReport, rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int
+) -> AnchorReport:
+    try:
+        model = load_bundle(resolve_model_dir(home, anchor.path))
+        own, _ = rows_for(model, home, rows, snapshot)
+        report, _ = _score(home, model, own, snapshot, config=config, num_threads=num_threads)
+    except BundleError as error:
+        return anchor.model_copy(update={"predictions_path": None, "problem": error.reason})
+    return anchor.model_copy(update={"predictions_path": report.predictions_path})
+
+
+def _score(
+    home: Home, model: LoadedModel, rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int
+) -> tuple[EvaluationReport, Predictions]:
+    """As `score_model`; the predictions are kept in artifacts/predictions."""
+    report, predictions = score_model(
+        model, rows, unseen_users=snapshot.holdout_users, min_class_windows=config.min_class_windows, num_threads=num_threads
+    )
+    path = home.predictions / snapshot.dataset_hash / f"{model.bundle.model_id}.parquet"
+    save_predictions(path, predictions)
+    return report.model_copy(update={"predictions_path": str(path.relative_to(home.root))}), predictions
+
+
+def _describe(
+    champion: Champion, snapshot: DatasetSnapshot, found_at: tuple[int, str | None, str | None], history: History
+) -> ChampionReport:
+    metadata = None if champion.model is None else champion.model.bundle.metadata
+    return ChampionReport(
+        dataset_hash=snapshot.dataset_hash,
+        registry_sequence=found_at[0],
+        pointer_hash=found_at[1],
+        policy_hash=found_at[2],
+        state=champion.state,
+        source=champion.source,
+        model_id=None if champion.model is None else champion.model.bundle.model_id,
+        model_dir=champion.model_dir,
+        reason=champion.reason,
+        warnings=champion.warnings,
+        excluded=champion.excluded,
+        files={} if champion.model is None else bundle_hashes(champion.model.bundle.path),
+        report=None,
+        windows_without_features=0,
+        windows_trained_on=0,
+        trained_on_evidence="none",
+        train_date_from=None if metadata is None else metadata.train_date_from,
+        train_date_to=None if metadata is None else metadata.train_date_to,
+        anchors=[],
+        blocked={name: model.tree_hash for name, model in history.blocked.items()},
+    )
+
+
+def _test_figures(report: EvaluationReport, snapshot: DatasetSnapshot) -> dict[str, object]:
+    names = ("windows", "macro_f1", "weighted_f1", "all_labels_macro_f1", "all_labels_weighted_f1", "accuracy", "reject_rate")
+    figures = report.model_dump(include={*names, "judged_labels", "expected_calibration_error", "flap_rate", "flap_rate_smoothed"})
+    return {"dataset_hash": snapshot.dataset_hash, **figures}

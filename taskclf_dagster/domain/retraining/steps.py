@@ -1,0 +1,85 @@
+"""The steps of a retrain that join several modules: what counts as nothing new, and the decision from two reports.
+
+Each takes records and returns a record. What a step computes belongs to the module that it is named after.
+"""
+
+from contextlib import suppress
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.label_fingerprints import forget_other_fingerprints, keep_fingerprints
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, holds_every_label_of
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_events import write_decision_events
+from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
+from taskclf_dagster.errors import UnsafeFileSystemError
+from taskclf_dagster.home import Home
+
+
+def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
+    """Why training again would learn nothing: the last decided snapshot already held every labeled window with the same label."""
+    last = read_last_decided(home)
+    if last is None or not holds_every_label_of(home.root / last.snapshot_path, rows):
+        return None
+    seen = f"the run of {last.decided_at:%Y-%m-%d %H:%M %Z} ({last.outcome}) already saw all {len(rows)} labelled windows"
+    return f"no new labels: {seen}. Label more minutes, or launch with force to train again all the same."
+
+
+def remember_labels(home: Home, fingerprints: npt.NDArray[np.uint64]) -> None:
+    """Keeps the label store as a run read it, so that changes while it decides are counted later."""
+    keep_fingerprints(home.decisions, fingerprints)
+
+
+def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: datetime) -> None:
+    """Counts a skip as a decided run for cadence; the snapshot last decided on stays the one to compare with."""
+    last = read_last_decided(home)
+    if last is not None:
+        update = {"outcome": "SKIP", "decided_at": at, "as_of": snapshot.as_of, "run_id": run_id, "decision_id": None}
+        _remember(home, last.model_copy(update={**update, "label_watermark": snapshot.label_watermark}))
+
+
+def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
+    """Counts a decision for cadence and for what is new next time, and tells of it, once it is in effect; a dry run does none of this."""
+    if decision.dry_run:
+        return
+    _remember(
+        home,
+        LastDecided(
+            outcome=decision.verdict,
+            decided_at=at,
+            as_of=decision.as_of,
+            run_id=run_id,
+            decision_id=decision.decision_id,
+            dataset_hash=decision.dataset_hash,
+            snapshot_path=decision.snapshot_path,
+            label_watermark=decision.label_watermark,
+            trained_at=at,
+        ),
+    )
+
+
+def _remember(home: Home, last: LastDecided) -> None:
+    """Writes the decided run, and forgets what was kept of label stores that other runs saw.
+
+    Then its events, and before that those of the run before, if that was cut off.
+    """
+    _tell(home)
+    write_last_decided(home, last)
+    forget_other_fingerprints(home.decisions, last.label_watermark)
+    _tell(home)
+
+
+def _tell(home: Home) -> None:
+    """Writes events that are missing. A failure undoes nothing and is no failure of the run: the delivery of events tries again."""
+    with suppress(OSError, UnsafeFileSystemError):
+        write_decision_events(home)
+
+
+def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
+    """Counts a decision that took effect in a run that ended before it was remembered; anything later stands."""
+    last = read_last_decided(home)
+    if last is None or last.as_of < decision.as_of:
+        remember_decision(home, decision, run_id=run_id, at=at)

@@ -1,0 +1,106 @@
+"""When a retrain or a calibrator update is due: arithmetic on times that are passed in.
+
+What a run decided belongs to `decision`; that it decided, and what it had seen, is remembered here.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from taskclf_dagster.domain.decision.last_decided import LastDecided
+from taskclf_dagster.domain.models.bundle import parse_bundle
+from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
+from taskclf_dagster.domain.registry.health import find_active_model_dir
+from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import BundleError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+
+class Due(Record):
+    """Whether something is due, since or until when, and why."""
+
+    due: bool
+    due_at: datetime | None
+    reason: str
+
+
+def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: int, slack: timedelta = timedelta(0)) -> Due:
+    """Whether a retrain is due by cadence, counted from the last decided run.
+
+    A last run that lies in the future (the clock went back) makes it due, so that a wrong date can never stop retraining.
+
+    Args:
+        last: the last decided run.
+        now: the present time.
+        cadence_days: days from one to the next.
+        slack: what is due within this time counts as due.
+    """
+    return _due("retrain", None if last is None else last.decided_at, now, cadence_days, "no retrain was ever decided for this home", slack)
+
+
+def check_model_age(
+    home: Home, last: LastDecided | None, *, now: datetime, max_days: int, cadence_days: int, slack: timedelta = timedelta(0)
+) -> Due | None:
+    """Whether what taskclf runs is so old that a retrain is due although nothing is new; None where its age cannot be known.
+
+    A challenger that was trained and not promoted puts this off by one cadence, so that the same data are not tried every day. A model
+    from the future (a wrong clock made it) counts as old, so that a wrong date can never stop retraining.
+
+    Args:
+        home: the taskclf home.
+        last: the last decided run.
+        now: the present time.
+        max_days: the age from which on a model is too old.
+        cadence_days: days from one try to the next.
+        slack: what is due within this time counts as due.
+    """
+    created = _find_created_at(home)
+    if created is None:
+        return None
+    tried = None if last is None or last.trained_at is None or last.trained_at > now else last.trained_at
+    old_at = created + timedelta(days=max_days) if created <= now else now
+    due_at = old_at if tried is None else max(old_at, tried + timedelta(days=cadence_days))
+    due = due_at <= now + slack
+    state = "is too old" if due else f"is not too old before {due_at:%Y-%m-%d %H:%M %Z}"
+    age = f"{(now - created) / timedelta(days=1):.1f} days ago" if created <= now else f"in the future ({created:%Y-%m-%d %H:%M %Z})"
+    reason = f"what taskclf runs {state}: it was trained {age}, max_days_since_training is {max_days}"
+    if tried is not None and due_at > old_at:
+        reason += f"; another challenger was trained {(now - tried) / timedelta(days=1):.1f} days ago, cadence is {cadence_days} days"
+    return Due(due=due, due_at=due_at, reason=reason)
+
+
+def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int) -> Due:
+    """Whether the calibrators are due for fitting, counted from the store's created_at."""
+    path = home.calibrator_store
+    never = "no calibrators were ever fitted"
+    if not path.exists():
+        return _due("calibrator update", None, now, cadence_days, never)
+    try:
+        created = datetime.fromisoformat(str(read_json_object(path).get("created_at")))
+    except (UnreadableFileError, ValueError):
+        return _due("calibrator update", None, now, cadence_days, f"{path} tells no created_at")
+    return _due("calibrator update", created if created.tzinfo else created.replace(tzinfo=UTC), now, cadence_days, never)
+
+
+def _find_created_at(home: Home) -> datetime | None:
+    """When the model that taskclf runs was made; None where there is none, or it does not say."""
+    running = find_active_model_dir(home)
+    if running is None:
+        return None
+    try:
+        metadata = parse_bundle(resolve_model_dir(home, running)).metadata
+    except BundleError:
+        return None
+    return None if metadata is None else metadata.created_at
+
+
+def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str, slack: timedelta = timedelta(0)) -> Due:
+    if since is None:
+        return Due(due=True, due_at=None, reason=f"{what} is due: {never}")
+    if since > now:
+        return Due(due=True, due_at=None, reason=f"{what} is due: the last one lies in the future ({since:%Y-%m-%d %H:%M %Z})")
+    due_at = since + timedelta(days=cadence_days)
+    age = (now - since) / timedelta(days=1)
+    due = now + slack >= due_at
+    state = "is due" if due else f"is not due before {due_at:%Y-%m-%d %H:%M %Z}"
+    reason = f"{what} {state}: the last one was {age:.1f} days ago, cadence is {cadence_days} days"
+    return Due(due=due, due_at=due_at, reason=reason)

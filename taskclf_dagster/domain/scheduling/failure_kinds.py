@@ -1,0 +1,81 @@
+"""What kind of failure ended a run, from the errors it reported: passing ones are worth another run, others are not.
+
+Works on names and messages, because that is what Dagster keeps of an error. When another run is launched is in `attempts`.
+"""
+
+import errno
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from taskclf_dagster import errors
+
+Kind = Literal["timeout", "killed", "interrupted", "memory", "io", "error"]
+
+
+TRANSIENT: frozenset[Kind] = frozenset({"killed", "interrupted", "memory", "io"})
+"""Kinds that may be gone the next time."""
+
+
+TIMEOUT = "timeout"
+
+
+_MEMORY = frozenset({"MemoryError", "ArrowMemoryError", "_ArrayMemoryError"})
+
+
+_BAD_ALLOC = re.compile(r"std::bad_alloc|cannot allocate memory", re.IGNORECASE)
+
+
+_INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
+
+
+KILLED = re.compile(r"taking longer than \d+ seconds to start|terminated by signal|unexpectedly exited|process is gone")
+"""How Dagster, or we, say that the process of a run has died."""
+
+
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
+
+_IO = frozenset(
+    {"BlockingIOError", "BrokenPipeError", "ConnectionAbortedError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
+    | {"InterruptedError", "TimeoutError", "OperationalError", "RegistryBusyError", "RetrainBusyError"}
+)
+
+
+_PASSING_ERRNOS = frozenset(
+    {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ESTALE}
+    | {errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOMEM}
+)
+
+
+_OWN = frozenset(name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.TaskclfDagsterError))
+
+
+def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", ended_as: str | None = None) -> Kind:
+    """The kind of a failure.
+
+    Args:
+        chain: class name and message of the error and of what caused it, the outermost first.
+        message: what was reported about the run itself, by whoever saw its process end.
+        ended_as: why the run was ended from outside, where that was noted.
+
+    An error of our own words (bad data, a refused decision, ...) stays one, unless a passing I/O error is what caused it.
+    """
+    if ended_as == TIMEOUT or "Exceeded maximum runtime" in message:
+        return "timeout"
+    if any(name in _MEMORY or _BAD_ALLOC.search(text) for name, text in chain):
+        return "memory"
+    if any(_is_passing_io(name, text) for name, text in chain):
+        return "io"
+    if any(name in _INTERRUPTED for name, _ in chain) or "interrupted unexpectedly" in message:
+        return "interrupted"
+    if not chain and KILLED.search(message):
+        return "killed"
+    return "error"
+
+
+def _is_passing_io(name: str, text: str) -> bool:
+    if name in _IO:
+        return True
+    number = _ERRNO.search(text)
+    return number is not None and name not in _OWN and int(number[1]) in _PASSING_ERRNOS

@@ -1,0 +1,94 @@
+"""The place of the one retrain that may be under way in a home: a lock that ends with the process, and who has it, in words.
+
+Holds for every way in which a retrain is launched, because some of them go round Dagster's limits. The lock of the registry is another one
+and is held for moments only.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from pydantic import AwareDatetime, ValidationError
+
+from taskclf_dagster.domain.storage.files import make_folders, read_json_object, write_json
+from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import RegistryBusyError, RetrainBusyError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+POLL_SECONDS = 1.0
+
+
+class RunLockHolder(Record):
+    """The run that has the place.
+
+    Attributes:
+        worker: host, process and its start.
+        since: since when.
+    """
+
+    run_id: str
+    worker: str
+    since: AwareDatetime
+
+    @property
+    def words(self) -> str:
+        """Who it is and since when."""
+        return f"another retrain is under way: run {self.run_id} since {self.since:%Y-%m-%d %H:%M:%S %Z}"
+
+
+@contextmanager
+def hold_run_lock(
+    home: Home, holder: RunLockHolder, *, patience_seconds: float, on_wait: Callable[[str], object] = lambda _: None
+) -> Iterator[None]:
+    """Waits for the place of a retrain and holds it; if the process dies, it is free at once.
+
+    Args:
+        home: the taskclf home; where there is none there is nothing to hold.
+        holder: who takes it, for others to read.
+        patience_seconds: how long to wait for another retrain.
+        on_wait: told once who has it, if that is another.
+
+    Raises:
+        RetrainBusyError: the other one did not end in time.
+        UnsafeFileSystemError: the file system has no locks that work.
+    """
+    if not home.root.is_dir():
+        yield
+        return
+    make_folders(home.artifacts)
+    with ExitStack() as stack:
+        _wait_for_lock(home, stack, patience_seconds, on_wait)
+        with suppress(OSError):  # for people to read; the lock is what counts
+            write_json(home.retrain_slot, holder.model_dump(mode="json"))
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                file_system().remove_file(home.retrain_slot)
+
+
+def read_holder(home: Home) -> RunLockHolder | None:
+    """The run that took the place last and did not give it back; None where nothing can be read."""
+    try:
+        return RunLockHolder.model_validate(read_json_object(home.retrain_slot))
+    except (UnreadableFileError, ValidationError):
+        return None
+
+
+def _wait_for_lock(home: Home, stack: ExitStack, patience_seconds: float, on_wait: Callable[[str], object]) -> None:
+    deadline = time.monotonic() + patience_seconds
+    told = False
+    while True:
+        try:
+            stack.enter_context(file_system().lock(home.retrain_lock, timeout=POLL_SECONDS if told else 0))
+        except RegistryBusyError as error:
+            other = read_holder(home)
+            words = "another retrain is under way" if other is None else other.words
+            if time.monotonic() >= deadline:
+                raise RetrainBusyError(words, patience_seconds) from error
+            if not told:
+                on_wait(f"{words}; waiting for it to end")
+                told = True
+        else:
+            return

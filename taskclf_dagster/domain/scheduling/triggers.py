@@ -1,0 +1,128 @@
+"""Whether a retrain should be launched now, and why: cadence, new labels, age of the model; and whether there is anything to learn from.
+
+Looks and counts only; launching belongs to the schedule and the sensors. When labels count as arrived is in `label_arrival`, what a drift
+report asks for in `drift_request`, when a failed launch is tried again in `attempts`.
+"""
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS
+from taskclf_dagster.domain.data.label_fingerprints import count_changed_spans, watermark
+from taskclf_dagster.domain.data.label_store import read_fingerprints
+from taskclf_dagster.domain.data.labeled_windows import label_windows
+from taskclf_dagster.domain.data.snapshot import build_snapshot
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.scheduling.cadence import Due, check_model_age, check_retrain_due
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
+
+Cause = Literal["new_labels", "cadence", "model_age", "drift"]
+
+
+SLACK = timedelta(hours=2)
+"""A run takes time, so a daily tick always comes a little early, and an hour more when the clocks go forward: what is due within this
+time counts as due."""
+
+
+MAX_ROWS_WEIGHED = 200_000
+"""Windows and spans that are read to say beforehand what a run would end with; above, the run itself says it."""
+
+
+class Trigger(Record):
+    """Whether to launch a retrain.
+
+    Attributes:
+        cause: why a retrain is wanted, or None where it is not.
+        reason: the cause in words, and what stands against it; or why none is wanted, and when one will be.
+        force: whether to train although nothing is new.
+        changed_spans: spans new, edited or deleted since the last decided run.
+        label_watermark: names the content of the label store that was looked at.
+        due_at: when a retrain is due at the latest, new labels apart; None where that is now or unknown.
+    """
+
+    launch: bool
+    cause: Cause | None
+    reason: str
+    force: bool
+    changed_spans: int
+    label_watermark: str
+    due_at: datetime | None
+
+
+def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigger:
+    """Whether a retrain is wanted, and would have something to learn from.
+
+    Args:
+        home: the taskclf home.
+        config: when a retrain is due, and all that decides what can be learned from.
+        now: the present time.
+
+    Raises:
+        HomeNotFoundError: there is no such home.
+        UnreadableFileError: the label store cannot be read.
+    """
+    home.require()
+    last = read_last_decided(home)
+    fingerprints = read_fingerprints(home)
+    mark = watermark(fingerprints)
+    changed = count_changed_spans(home.decisions, last.label_watermark if last else None, fingerprints)
+    days = config.global_retrain_cadence_days
+    cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
+    age = check_model_age(home, last, now=now, max_days=config.max_days_since_training, cadence_days=days, slack=SLACK)
+    wanted: dict[Cause, Due] = {
+        "new_labels": Due(due=changed >= config.min_new_labels, due_at=None, reason=describe_labels(changed, config)),
+        **({} if age is None else {"model_age": age}),
+        "cadence": cadence,
+    }
+    cause = next((name for name, due in wanted.items() if due.due), None)
+    if cause is None:
+        reason = "; ".join(wanted[name].reason for name in ("cadence", "new_labels", "model_age") if name in wanted)
+    else:
+        obstacle = find_obstacle(home, config=config, now=now)
+        reason = wanted[cause].reason + ("" if obstacle is None else f", but there is nothing to learn from: {obstacle}")
+    return Trigger(
+        launch=cause is not None and obstacle is None,
+        cause=cause,
+        reason=reason,
+        force=age is not None and age.due,
+        changed_spans=changed,
+        label_watermark=mark,
+        due_at=min((due.due_at for due in wanted.values() if due.due_at is not None), default=None),
+    )
+
+
+def describe_labels(changed: int, config: RetrainConfig) -> str:
+    """How many label spans are new, beside how many are enough."""
+    return f"{changed} label spans are new, changed or gone since the last decided run (min_new_labels is {config.min_new_labels})"
+
+
+def find_obstacle(home: Home, *, config: RetrainConfig, now: datetime) -> str | None:
+    """The words of the blocking checks that a run would end with, or None. Broken data, and a large home, are for the run to show."""
+    if _count_rows(home) > MAX_ROWS_WEIGHED:
+        return None
+    try:
+        record, frame = label_windows(home, as_of=now, config=config)
+    except TaskclfDagsterError as error:
+        return str(error)
+    if frame is None:
+        return None
+    snapshot, _ = build_snapshot(home, record, frame, config=config)
+    return "; ".join(snapshot.blockers) or None
+
+
+def _count_rows(home: Home) -> int:
+    """Rows of all daily files and of the label store, from their footers; a file that cannot be read has none."""
+    files = [home.labels, *(path for version in SCHEMAS for path in home.features(version).glob("date=*/features.parquet"))]
+    rows = 0
+    for path in files:
+        try:
+            rows += pq.read_metadata(path).num_rows
+        except (pa.ArrowException, OSError):
+            continue
+    return rows

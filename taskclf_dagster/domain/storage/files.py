@@ -1,0 +1,158 @@
+"""Writes files of a home whole or not at all, and the hashes that name them.
+
+Every write is atomic: a reader sees the old file or the new one. The calls that change anything are those of `filesystem`; what the
+files mean belongs to the modules that call this.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import cast
+
+from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.records import presentable
+from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
+
+TEMPORARY = ".tmp"
+
+
+MAX_JSON_BYTES = 256 * 1024 * 1024
+
+
+_NO_RENAME = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 in hex over a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_hash_or_none(path: Path) -> str | None:
+    """The file's hash, or None where there is no such file."""
+    return file_hash(path) if path.exists() else None
+
+
+def bytes_or_none(path: Path) -> bytes | None:
+    """The file's bytes, or None where there is no such file."""
+    return path.read_bytes() if path.exists() else None
+
+
+def make_folders(folder: Path) -> None:
+    """Makes a folder and those above it; each new name survives a power loss."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        file_system().make_folder(new)
+        file_system().sync_folder(new.parent)
+
+
+def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
+    """Writes a temporary file in the same folder, syncs it and renames it to `path`.
+
+    The name is unique to the call, so that two writers never share a temporary file. Nothing is left behind on failure.
+
+    Args:
+        path: the file to write or replace.
+        content: its bytes, or a function that writes the file it is given.
+    """
+    make_folders(path.parent)
+    temporary = temporary_path(path)
+    fs = file_system()
+    try:
+        fs.create(temporary, content)
+        fs.sync_file(temporary)
+        with _rename_must_work(path):
+            fs.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            fs.remove_file(temporary)
+        raise
+    fs.sync_folder(path.parent)
+
+
+def temporary_path(path: Path) -> Path:
+    """A name beside a path under which it is made: unique to the call, and telling which process made it, should that die."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}{TEMPORARY}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes text atomically."""
+    write_atomic(path, text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes indented JSON with a final newline, atomically; NaN and Infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Makes a new file whose bytes survive a power loss; its name does once the folder is synced."""
+    file_system().create(path, content)
+    file_system().sync_file(path)
+
+
+def move_folder(source: Path, target: Path) -> None:
+    """Moves a folder to a new name on the same file system, in one rename; the target must not exist."""
+    make_folders(target.parent)
+    with _rename_must_work(target):
+        file_system().rename(source, target)
+    file_system().sync_folder(target.parent)
+    if source.parent != target.parent:
+        file_system().sync_folder(source.parent)
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a file, or a folder with everything in it; a link is removed, not followed."""
+    if path.is_dir() and not path.is_symlink():
+        for child in sorted(path.iterdir()):
+            remove_tree(child)
+        file_system().remove_folder(path)
+    else:
+        file_system().remove_file(path)
+
+
+def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, object]:
+    """Reads a JSON object.
+
+    Raises:
+        UnreadableFileError: the file cannot be read, is larger than `max_bytes`, is not JSON, its top level is not an object, or a key
+            comes twice in one object.
+    """
+    fix = "Restore the file or remove it"
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            raise UnreadableFileError(path, f"it has {size} bytes, and at most {max_bytes} are read", fix)
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UnreadableFileError(path, str(error), fix) from error
+    if not isinstance(value, dict):
+        raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", fix)
+    return cast("dict[str, object]", presentable(value))
+
+
+@contextmanager
+def _rename_must_work(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_RENAME:
+            raise UnsafeFileSystemError(path, f"it cannot rename ({error})") from error
+        raise
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        msg = f"key {next(key for key in keys if keys.count(key) > 1)!r} comes twice in one object"
+        raise ValueError(msg)
+    return value

@@ -1,0 +1,566 @@
+"""The command `taskclf-dagster` as a person types it: what it prints, and how it exits."""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+import dagster as dg
+import pytest
+from click.testing import CliRunner, Result
+
+from taskclf_dagster.cli.main import main
+from taskclf_dagster.config.settings import DEFAULT_CONFIG_PATH, load_retrain_config
+from taskclf_dagster.domain.decision.decision import REQUIRED_GATES
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import MID, OLD, contents, edit_json, home_with_champion, write_tiny_bundle
+from taskclf_dagster_tests.scenario import AS_OF, DAY, day_file, learnable_home, make_home, span, windows_frame, write_labels, write_windows
+
+pytestmark = pytest.mark.filterwarnings(
+    # Dagster warns about itself when a resource (the IO manager) has another resource (the home) within.
+    "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"
+)
+
+SMALL = "min_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
+"""What a home of a few days needs."""
+
+EASY = f"auto_promote: true\n{SMALL}train_params: {{num_boost_round: 15}}\n"
+STRICT = f"{SMALL}train_params: {{num_boost_round: 3, num_leaves: 4}}\ngates: {{min_macro_f1: 0.999}}\n"
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Runs the command in this process, with configurations of its own and a Dagster instance."""
+
+    folder: Path
+    instance_folder: Path
+
+    def __call__(self, *arguments: str | Path) -> Result:
+        return CliRunner(env={"DAGSTER_HOME": str(self.instance_folder)}).invoke(main, [str(argument) for argument in arguments])
+
+    def config(self, name: str, text: str) -> Path:
+        path = self.folder / f"{name}.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def runs(self) -> list[dg.DagsterRun]:
+        with dg.DagsterInstance.from_config(str(self.instance_folder)) as instance:
+            return list(instance.get_runs())
+
+
+@pytest.fixture(scope="module")
+def instance_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What DAGSTER_HOME names: one for all tests of this file, because to make one takes seconds."""
+    folder = tmp_path_factory.mktemp("dagster")
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def shell(tmp_path: Path, instance_folder: Path) -> Shell:
+    return Shell(tmp_path, instance_folder)
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was printed when a home got its first model, found nothing new, and then rejected a challenger."""
+
+    home: Home
+    promoted: Result
+    skipped: Result
+    rejected: Result
+    shell: Shell
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory, instance_folder: Path) -> Story:
+    folder = tmp_path_factory.mktemp("story")
+    shell = Shell(folder, instance_folder)
+    home = learnable_home(folder, users=1, days=6)
+    easy, strict = shell.config("easy", EASY), shell.config("strict", STRICT)
+    common = ("retrain", "--home", home.root, "--as-of", "2026-02-04")
+    promoted = shell(*common, "--config", easy)
+    skipped = shell(*common, "--config", easy)
+    rejected = shell(*common, "--config", strict, "--force")
+    return Story(home, promoted, skipped, rejected, shell)
+
+
+def _row(result: Result, gate: str) -> str:
+    return next(line for line in result.stdout.splitlines() if re.match(rf"[A-Z_]+\s+{gate}\s", line))
+
+
+def _assert_one_message(result: Result, *words: str) -> None:
+    """Failed with one message that has all the words, and without a traceback."""
+    assert result.exit_code != 0, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
+    assert "Traceback" not in result.output
+    assert "dagster._core" not in result.output
+    assert [word for word in words if word not in result.output] == []
+    assert result.output.count(words[0]) == 1
+
+
+# --- retrain ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(story: Story) -> None:
+    result = story.promoted
+    assert result.exit_code == 0
+    model = str(read_active(story.home).model_id)
+    macro = re.split(r"\s+", _row(result, "macro_f1").strip())
+    assert macro[:2] == ["PASS", "macro_f1"]
+    assert 0.65 <= float(macro[2]) <= 1
+    assert macro[3] == "0.65"
+    assert _row(result, "reject_rate_bounds").split()[3] == "0.05..0.3"
+    shown = [line for line in result.stdout.splitlines() if re.match(r"(PASS|FAIL|NOT_APPLICABLE|INCONCLUSIVE|ERROR)\s", line)]
+    assert [line.split()[1] for line in shown] == list(REQUIRED_GATES)
+    assert "PROMOTE: All 11 gates that apply passed." in result.stdout
+    assert f"home      {story.home.root}" in result.stdout
+    assert f"model     {story.home.models / model}" in result.stdout
+    assert f"pointer   moved: {model}" in result.stdout
+
+
+def test_retrain_says_where_the_decision_is_kept(story: Story) -> None:
+    (line,) = [line for line in story.promoted.stdout.splitlines() if line.startswith("decision")]
+    record = Path(line.split(maxsplit=1)[1])
+    assert json.loads(record.read_text(encoding="utf-8"))["verdict"] == "PROMOTE"
+
+
+def test_retrain_shows_what_the_assets_say_while_it_runs_and_none_of_dagsters_own_events(story: Story) -> None:
+    lines = story.promoted.stdout.splitlines()
+    assert "challenger_model: trained 10 of 15 rounds" in lines
+    assert any(line.startswith("labeled_windows: 960 of 960 windows") for line in lines)
+    assert not any("STEP_START" in line or "RUN_START" in line for line in story.promoted.output.splitlines())
+
+
+def test_a_second_retrain_says_that_there_is_nothing_new_and_exits_with_0(story: Story) -> None:
+    assert story.skipped.exit_code == 0
+    assert "SKIP: no new labels" in story.skipped.stdout
+    assert "launch with force" in story.skipped.stdout
+    assert "verdict" not in story.skipped.stdout
+
+
+def test_a_rejected_challenger_exits_with_0_and_names_the_gate_that_failed(story: Story) -> None:
+    result = story.rejected
+    assert result.exit_code == 0
+    assert _row(result, "macro_f1").split()[0] == "FAIL"
+    assert "REJECT: Failed: macro_f1 (" in result.stdout
+    assert "< 0.999" in result.stdout
+    assert f"model     {story.home.rejected_models}" in result.stdout
+    assert f"pointer   unchanged: {read_active(story.home).model_id}" in result.stdout
+
+
+def test_a_run_from_the_command_line_is_in_the_history_of_the_instance(story: Story) -> None:
+    outcomes = {run.run_id: run.tags.get("taskclf/outcome") for run in story.shell.runs()}
+    printed = [re.search(r"^run       (\S+)$", result.stdout, re.M) for result in (story.promoted, story.skipped, story.rejected)]
+    assert [outcomes[found[1]] for found in printed if found] == ["PROMOTE", "SKIP", "REJECT"]
+
+
+def test_too_few_labels_exit_with_1_and_say_what_to_label(shell: Shell, tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    begin = AS_OF - DAY + timedelta(hours=9)
+    write_windows(home, windows_frame(start=begin, n=60))
+    write_labels(home, [span(begin, begin + timedelta(minutes=60), "Build")])
+    result = shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
+    assert result.exit_code == 1
+    _assert_one_message(result, "label at least 140 more minutes", "FAILED: dataset_snapshot: enough_labels")
+
+
+def test_a_torn_file_exits_with_1_and_names_file_and_fix(shell: Shell, tmp_path: Path) -> None:
+    home = learnable_home(tmp_path, users=1, days=2)
+    torn = day_file(home, (AS_OF - DAY).date())
+    torn.write_bytes(b"PAR1 torn")
+    result = shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
+    assert result.exit_code == 1
+    _assert_one_message(result, f"{torn} cannot be read", "skip_unreadable_days")
+
+
+def test_a_wrong_configuration_is_one_message_with_every_finding_before_any_run(shell: Shell, tmp_path: Path) -> None:
+    config = shell.config("wrong", "auto_promot: true\ndata_lookback_days: -3\nregression_tolerance: 5\n")
+    before = len(shell.runs())
+    result = shell("retrain", "--home", make_home(tmp_path).root, "--config", config)
+    _assert_one_message(result, "is not a valid retrain configuration", "auto_promot: unknown key", "data_lookback_days", "regression_tol")
+    assert len(shell.runs()) == before
+
+
+def test_a_configuration_that_does_not_exist_is_one_message(shell: Shell, tmp_path: Path) -> None:
+    result = shell("retrain", "--home", make_home(tmp_path).root, "--config", tmp_path / "none.yaml")
+    _assert_one_message(result, "none.yaml is not a valid retrain configuration", "No such file")
+
+
+def test_a_wrong_as_of_time_is_one_message_with_an_example(shell: Shell, tmp_path: Path) -> None:
+    result = shell("retrain", "--home", make_home(tmp_path).root, "--as-of", "last week")
+    _assert_one_message(result, "as_of is 'last week'", "2026-02-04")
+
+
+def test_a_share_out_of_bounds_is_one_message(shell: Shell, tmp_path: Path) -> None:
+    result = shell("retrain", "--home", make_home(tmp_path).root, "--holdout-user-fraction", "2")
+    _assert_one_message(result, "holdout_user_fraction", "less than 1", "2.0")
+
+
+@pytest.mark.parametrize("command", ["retrain", "check-retrain", "list", "history", "status"])
+def test_a_home_that_does_not_exist_is_one_message_with_how_to_get_one(shell: Shell, tmp_path: Path, command: str) -> None:
+    result = shell(command, "--home", tmp_path / "nowhere")
+    _assert_one_message(result, f"There is no taskclf home at {tmp_path / 'nowhere'}", "taskclf-dagster demo")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_without_home_the_environment_names_it(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKCLF_HOME", str(learnable_home(tmp_path, users=1, days=2).root))
+    assert str(tmp_path / "home") in shell("history").stdout
+
+
+# --- check-retrain ------------------------------------------------------------------------------------------------------------------
+
+
+def _recent_home(tmp_path: Path) -> Home:
+    """A home whose labels are of yesterday, because this command has no as-of time."""
+    home = make_home(tmp_path)
+    begin = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) - DAY
+    write_windows(home, windows_frame(start=begin, n=300))
+    write_labels(home, [span(begin + timedelta(minutes=50 * i), begin + timedelta(minutes=50 * (i + 1)), label) for i, label in _LABELS])
+    return home
+
+
+_LABELS = list(enumerate(["Build", "Debug", "Build", "Debug", "Build", "Debug"]))
+
+
+def test_check_retrain_says_that_it_is_due_and_why_and_launches_nothing(shell: Shell, tmp_path: Path) -> None:
+    home = _recent_home(tmp_path)
+    before = contents(home.root)
+    result = shell("check-retrain", "--home", home.root)
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
+    assert re.match(r"retrain\s+(yes|due): 6 label spans are new", line)
+    assert contents(home.root) == before
+
+
+def test_check_retrain_says_why_it_is_not_due_and_until_when(story: Story) -> None:
+    result = story.shell("check-retrain", "--home", story.home.root)
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
+    assert re.match(r"retrain\s+(no|not due): ", line)
+    assert re.search(r"retrain is not due before \d{4}-\d\d-\d\d \d\d:\d\d UTC", line)
+    assert "0 label spans are new" in line
+
+
+def test_check_retrain_names_what_is_missing_where_there_is_nothing_to_learn_from(shell: Shell, tmp_path: Path) -> None:
+    config = shell.config("picky", "min_labels: 1000\n")
+    result = shell("check-retrain", "--home", _recent_home(tmp_path).root, "--config", config)
+    assert result.exit_code == 0
+    assert "300 windows are labelled by a person, but min_labels is 1000: label at least 700 more minutes" in result.stdout
+
+
+def _calibrators(result: Result) -> str:
+    return next(line for line in result.stdout.splitlines() if line.startswith("calibrators"))
+
+
+def test_check_retrain_tells_whether_the_calibrators_are_due_by_the_cadence_of_the_settings(shell: Shell, tmp_path: Path) -> None:
+    home = _recent_home(tmp_path)
+    assert re.match(
+        r"calibrators\s+(yes|due): .*no calibrators were ever fitted", _calibrators(shell("check-retrain", "--home", home.root))
+    )
+    home.calibrator_store.parent.mkdir(parents=True)
+    fitted = datetime.now(UTC) - 10 * DAY
+    home.calibrator_store.write_text(json.dumps({"created_at": fitted.isoformat()}), encoding="utf-8")
+    assert re.match(
+        r"calibrators\s+(yes|due): .*10\.0 days ago, cadence is 7 days", _calibrators(shell("check-retrain", "--home", home.root))
+    )
+    monthly = shell.config("monthly", "calibrator_update_cadence_days: 30\n")
+    found = _calibrators(shell("check-retrain", "--home", home.root, "--config", monthly))
+    assert re.match(r"calibrators\s+(no|not due): .*cadence is 30 days", found)
+
+
+# --- list ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> Home:
+    """A model that runs, one with a better stored score, one whose model is missing, one trained on synthetic labels."""
+    home = home_with_champion(make_home(tmp_path))
+    edit_json(home.models / OLD / "metrics.json", {"macro_f1": 0.99})
+    edit_json(home.models / MID / "metrics.json", {"macro_f1": 0.81})
+    (write_tiny_bundle(home.models / "2026-01-21_060000_run-0004") / "model.txt").unlink()
+    write_tiny_bundle(home.models / "2026-01-22_060000_run-0005", metadata={"data_provenance": "synthetic"})
+    return home
+
+
+def test_list_ranks_the_bundles_marks_what_runs_and_says_why_others_are_left_out(shell: Shell, bundles: Home) -> None:
+    result = shell("list", "--home", bundles.root)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == f"{bundles.root}: active model {MID}"
+    ranked = [line for line in lines if OLD in line or MID in line][1:]
+    assert [OLD in line for line in ranked[:2]] == [True, False]
+    assert [line.startswith("*") for line in ranked[:2]] == [False, True]
+    assert "0.99" in ranked[0]
+    assert "left out: 2026-01-21_060000_run-0004: invalid: missing model.txt" in lines
+    assert "left out: 2026-01-22_060000_run-0005: constraint: trained on synthetic labels" in lines
+
+
+def test_list_warns_that_a_better_stored_score_is_not_a_comparison(shell: Shell, bundles: Home) -> None:
+    result = shell("list", "--home", bundles.root)
+    assert f"{OLD} has a higher stored score than the active model, but on other data" in result.stdout
+    strict = shell.config("strict", "min_improvement: 0.5\n")
+    assert "higher stored score" not in shell("list", "--home", bundles.root, "--config", strict).stdout
+
+
+def test_list_as_json_says_the_same(shell: Shell, bundles: Home) -> None:
+    found = json.loads(shell("list", "--home", bundles.root, "--json").stdout)
+    assert found["active"] == MID
+    assert [(row["model_id"], row["macro_f1"], row["active"]) for row in found["ranked"]] == [(OLD, 0.99, False), (MID, 0.81, True)]
+    assert {row["model_id"]: row["reason"] for row in found["excluded"]} == {
+        "2026-01-21_060000_run-0004": "invalid: missing model.txt",
+        "2026-01-22_060000_run-0005": "constraint: trained on synthetic labels",
+    }
+
+
+def test_list_changes_nothing_and_tells_a_torn_pointer(shell: Shell, bundles: Home) -> None:
+    bundles.active_pointer.write_text("{", encoding="utf-8")
+    before = contents(bundles.root)
+    result = shell("list", "--home", bundles.root)
+    assert result.exit_code == 0
+    assert f"{bundles.active_pointer} cannot be read" in result.stderr
+    assert "active model none" in result.stdout
+    assert contents(bundles.root) == before
+
+
+def test_list_of_a_home_without_models_says_so(shell: Shell, tmp_path: Path) -> None:
+    assert "no eligible bundles" in shell("list", "--home", make_home(tmp_path).root).stdout
+
+
+# --- history --------------------------------------------------------------------------------------------------------------------------
+
+
+def _history(story: Story, *options: str) -> list[dict]:
+    return json.loads(story.shell("history", "--home", story.home.root, "--json", *options).stdout)
+
+
+def test_history_lists_every_retrain_with_verdict_models_scores_and_reason(story: Story) -> None:
+    result = story.shell("history", "--home", story.home.root)
+    assert result.exit_code == 0
+    assert f"{story.home.root}: 3 retrains" in result.stdout.splitlines()
+    assert re.search(rf"^ +1 .* promote +{read_active(story.home).model_id} ", result.stdout, re.MULTILINE)  # what moved the pointer
+    assert {"PROMOTE", "SKIP", "REJECT"} <= set(re.findall(r"\b[A-Z]{4,}\b", result.stdout))
+    assert re.search(r"completed +REJECT +command line", result.stdout)
+    assert re.search(r"skipped +SKIP +command line", result.stdout)
+
+
+def test_history_as_json_has_versions_times_labels_and_scores_before_and_after(story: Story) -> None:
+    rejected, skipped, promoted = _history(story)
+    model = read_active(story.home).model_id
+    assert (promoted["status"], promoted["outcome"], promoted["moved"]) == ("completed", "PROMOTE", 1)
+    assert (promoted["previous_version"], promoted["new_version"], promoted["metrics_before"]) == (None, model, None)
+    assert (rejected["status"], rejected["outcome"], rejected["moved"]) == ("completed", "REJECT", None)
+    assert (rejected["previous_version"], rejected["new_version"]) == (model, None)
+    assert 0 < rejected["metrics_after"]["macro_f1"] < 0.999
+    assert rejected["metrics_before"]["weighted_f1"] == promoted["metrics_after"]["weighted_f1"]
+    assert rejected["reason"].startswith("Failed: macro_f1")
+    assert promoted["labels"] == rejected["labels"] == 6 * 160
+    assert (skipped["status"], skipped["outcome"], skipped["decision_id"], skipped["labels"]) == ("skipped", "SKIP", None, None)
+    assert skipped["reason"].startswith("no new labels")
+    for row in (promoted, skipped, rejected):
+        assert row["cause"] == "command line"
+        assert row["error"] is None
+        assert datetime.fromisoformat(row["started"]) < datetime.fromisoformat(row["finished"])
+
+
+def test_history_tells_why_a_retrain_failed(shell: Shell, tmp_path: Path) -> None:
+    home = learnable_home(tmp_path, users=1, days=2)
+    home.labels.write_bytes(b"torn")
+    assert shell("retrain", "--home", home.root, "--as-of", "2026-02-04").exit_code == 1
+    (row,) = json.loads(shell("history", "--home", home.root, "--json").stdout)
+    assert (row["status"], row["outcome"], row["decision_id"]) == ("failed", "FAILED", None)
+    assert f"{home.labels} cannot be read" in row["error"]
+
+
+def test_history_has_decisions_that_another_instance_made(story: Story, tmp_path: Path) -> None:
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    rows = json.loads(Shell(tmp_path, tmp_path)("history", "--home", story.home.root, "--json").stdout)
+    assert [(row["run_id"], row["outcome"]) for row in rows] in (
+        [(None, "REJECT"), (None, "PROMOTE")],
+        [(None, "PROMOTE"), (None, "REJECT")],  # written in the same moment
+    )
+    assert [row["finished"] for row in rows] == [None, None]
+
+
+def test_the_record_of_a_run_with_a_time_in_the_future_does_not_come_before_its_run(story: Story) -> None:
+    (newest,) = _history(story, "--limit", "1")
+    assert newest["run_id"] is not None
+
+
+def test_history_stops_at_the_limit(story: Story) -> None:
+    assert [row["outcome"] for row in _history(story, "--limit", "1")] == ["REJECT"]
+
+
+def test_history_passes_over_a_damaged_record_and_names_it(story: Story, tmp_path: Path) -> None:
+    home = Home(tmp_path / "copy")
+    shutil.copytree(story.home.root, home.root)
+    damaged = next(home.decisions.glob("*_*_*.json"))
+    damaged.write_text("{", encoding="utf-8")
+    result = story.shell("history", "--home", home.root)
+    assert result.exit_code == 0
+    assert f"{damaged} is not a decision record" in result.stderr
+    assert f"{home.root}: 1 retrains" in result.stdout
+
+
+def test_history_of_a_home_without_retrains_says_so(shell: Shell, tmp_path: Path) -> None:
+    result = shell("history", "--home", make_home(tmp_path).root)
+    assert (result.exit_code, result.stdout.strip()) == (0, f"{tmp_path / 'home'}: 0 retrains")
+
+
+# --- status ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _status(shell: Shell, home: Home, *options: str | Path) -> dict:
+    result = shell("status", "--home", home.root, "--json", *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_a_home_where_nothing_was_launched_is_idle_and_its_labels_are_new(shell: Shell, tmp_path: Path) -> None:
+    home = _recent_home(tmp_path)
+    found = _status(shell, home)
+    assert (found["state"], found["last_decided"], found["active_model"], found["progress"]) == ("idle", None, None, None)
+    assert (found["labels_since"], found["due"]) == (6, True)
+    assert "6 label spans are new" in found["due_reason"]
+    assert datetime.fromisoformat(found["next_tick"]) > datetime.now(UTC)
+
+
+def test_the_status_after_a_rejected_challenger_tells_verdict_reason_and_what_runs(story: Story) -> None:
+    found = _status(story.shell, story.home)
+    assert (found["state"], found["last_outcome"], found["active_model"]) == ("completed", "REJECT", read_active(story.home).model_id)
+    assert "REJECT: Failed: macro_f1" in found["reason"]
+    assert (found["labels_since"], found["due"]) == (0, False)
+    assert "is not due before" in found["due_reason"]
+    assert datetime.fromisoformat(found["due_at"]) > datetime.now(UTC)
+    assert found["last_run_id"] == _history(story)[0]["run_id"]
+
+
+def test_the_status_after_a_failed_run_tells_the_error(shell: Shell, tmp_path: Path) -> None:
+    home = learnable_home(tmp_path, users=1, days=2)
+    home.labels.write_bytes(b"torn")
+    shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
+    found = _status(shell, home)
+    assert found["state"] == "failed"
+    assert f"{home.labels} cannot be read" in found["reason"]
+    assert found["labels_since"] is None
+    assert "cannot be read" in found["due_reason"]
+
+
+def test_the_status_for_people_has_a_line_for_each_question(story: Story) -> None:
+    lines = story.shell("status", "--home", story.home.root).stdout.splitlines()
+    names = [re.split(r"  +", line)[0] for line in lines if line and not line.startswith(" ")]
+    assert names == ["home", "state", "last decision", "active model", "new labels", "due", "next tick", "events", "warning"]
+    assert any("no daemon is running" in line for line in lines)
+
+
+def test_where_nothing_is_launched_by_itself_there_is_no_next_tick(shell: Shell, tmp_path: Path) -> None:
+    off = shell.config("off", "enabled: false\n")
+    found = _status(shell, _recent_home(tmp_path), "--config", off)
+    assert found["next_tick"] is None
+    assert "`enabled` is false" in found["due_reason"]
+
+
+# --- config ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_config_show_tells_every_key_with_its_value_and_where_it_comes_from(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRAIN_MIN_LABELS", "12")
+    own = shell.config("own", "gates: {min_macro_f1: 0.7}\nmin_new_labels: 9\n")
+    lines = {line.split()[0]: line for line in shell("config", "show", "--config", own).stdout.splitlines()[2:]}
+    assert re.match(rf"gates\.min_macro_f1 +0\.7 +{own}$", lines["gates.min_macro_f1"])
+    assert re.match(r"min_new_labels +12 +environment RETRAIN_MIN_LABELS$", lines["min_new_labels"])
+    assert re.match(r"timeout_minutes +30 +retrain\.yaml$", lines["timeout_minutes"])
+    assert {"schedule.cron", "events.sinks", "keep_rejected"} <= set(lines)
+
+
+def test_config_show_as_json_is_what_runs_read(shell: Shell) -> None:
+    own = shell.config("own", "min_labels: 50\n")
+    assert json.loads(shell("config", "show", "--config", own, "--json").stdout) == load_retrain_config(own).model_dump(mode="json")
+
+
+def test_config_check_says_what_is_valid_and_what_the_environment_overrides(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shell("config", "check").stdout.strip() == f"{DEFAULT_CONFIG_PATH} is valid"
+    monkeypatch.setenv("RETRAIN_ENABLED", "off")
+    own = shell.config("own", "min_labels: 50\n")
+    result = shell("config", "check", "--config", own)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{own}, laid over {DEFAULT_CONFIG_PATH}, is valid",
+        "enabled is false: the environment variable RETRAIN_ENABLED overrides the file",
+    ]
+
+
+def test_config_check_lists_every_mistake_and_exits_with_1(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETRAIN_SCHEDULE", "0 24 * * *")
+    result = shell("config", "check", "--config", shell.config("wrong", "min_labels: 0\nauto_promot: true\n"))
+    _assert_one_message(
+        result, "wrong.yaml is not a valid retrain configuration", "min_labels", "auto_promot: unknown key", "RETRAIN_SCHEDULE"
+    )
+    assert result.exit_code == 1
+
+
+# --- demo and help --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_demo_home_is_named_so_and_the_next_command_is_printed(shell: Shell, tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    result = shell("demo", folder, "--end", "2026-01-10", "--users", "1", "--days", "2")
+    assert result.exit_code == 0
+    assert f"DEMO home {folder}: 1 users, 2026-01-09 to 2026-01-10" in result.stdout
+    assert f"taskclf-dagster retrain --home {folder}" in result.stdout
+    assert shell("list", "--home", folder).stdout.startswith(f"DEMO home {folder}")
+
+
+HELP: dict[str, list[str]] = {
+    "": ["demo", "retrain", "check-retrain", "list", "history", "status", "dagster dev", "approval"],
+    "status": ["--home", "--config", "--json", "idle", "due"],
+    "config": ["show", "check"],
+    "config show": ["--config", "--json", "where that comes from"],
+    "config check": ["--config", "Exits with 1"],
+    "demo": ["--end", "--users", "--days", "--seed", "--schema", "--extend", "FOLDER"],
+    "retrain": ["--home", "--config", "--force", "--dry-run", "--as-of", "--bootstrap", "--holdout-user-fraction", "Exits with 0"],
+    "check-retrain": ["--home", "--config", "due"],
+    "list": ["--home", "--config", "--json", "left out"],
+    "history": ["--home", "--limit", "--json", "newest first", "every retrain"],
+    "rollback": ["--home", "--to", "--reason", "MODEL_ID", "without training", "unblock"],
+    "approve": ["--home", "DECISION_ID", "awaits approval", "Refused"],
+    "unblock": ["--home", "--reason", "MODEL_ID", "promoted again"],
+    "prune": ["--home", "--config", "--dry-run", "keep_versions", "keep_rejected", "Never what runs"],
+    "registry": ["fsck", "repair"],
+    "registry fsck": ["--home", "--json", "changes nothing", "Exits with 1 on damage"],
+    "registry repair": ["--home", "last known good"],
+    "verify": ["--home", "DECISION_ID", "Exits with 1"],
+    "reproduce": ["--home", "--json", "MODEL_ID", "Exits with 1"],
+    "compare": ["--home", "--config", "--json", "MODEL_A", "MODEL_B", "learned from"],
+}
+
+
+@pytest.mark.parametrize("command", HELP)
+def test_help_names_every_option_and_what_it_does(shell: Shell, command: str) -> None:
+    result = shell(*command.split(), "--help")
+    assert result.exit_code == 0
+    plain = " ".join(result.stdout.split())
+    assert [word for word in HELP[command] if word not in plain] == []
+    options = [part for part in re.split(r"\n  (?=-)", result.stdout) if part.startswith("--")]
+    assert [option for option in options if len(option.split(maxsplit=1)[-1]) < 15] == []
+
+
+def test_every_command_is_covered_above() -> None:
+    groups = {name: command for name, command in main.commands.items() if isinstance(command, click.Group)}
+    below = {f"{name} {each}" for name, group in groups.items() for each in group.commands}
+    assert {"", *main.commands, *below} == set(HELP)
+
+
+def test_the_general_help_has_one_line_for_every_command(shell: Shell) -> None:
+    shown = shell("--help").stdout
+    for name in main.commands:
+        assert re.search(rf"^  {name}  +\S+ \S+", shown, re.M), name
+
+
+def test_the_version_is_told(shell: Shell) -> None:
+    assert re.search(r"\d+\.\d+\.\d+", shell("--version").stdout)

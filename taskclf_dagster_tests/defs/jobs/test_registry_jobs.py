@@ -1,0 +1,480 @@
+"""The jobs for a person: their launch forms, what becomes of the home, what a person sees, and what a refusal leaves."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dagster._core.errors import DagsterConfigMappingFunctionError
+
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
+from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents, snapshot_rows, write_tiny_bundle
+from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, judged, promoted, set_active
+from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home
+
+POINTER = dg.AssetKey("active_pointer")
+LATER = AT + 5 * DAY
+SNAPSHOT = "artifacts/snapshots/0a963156a3de73d5"
+
+
+@dataclass(frozen=True)
+class Office:
+    """A home, and the instance in which its jobs are recorded."""
+
+    home: Home
+    instance: dg.DagsterInstance
+
+    def launch(self, job: str, **form: object) -> dg.ExecuteInProcessResult:
+        definitions = build_definitions(home=HomeResource(root=str(self.home.root)), clock=ClockResource(fixed=LATER.isoformat()))
+        return definitions.resolve_job_def(job).execute_in_process(run_config=form, instance=self.instance, raise_on_error=False)
+
+    def active(self) -> str | None:
+        pointer = read_active(self.home)
+        return None if pointer is None else pointer.name
+
+    def damage(self) -> list[str]:
+        return [finding.words for finding in check_registry(self.home) if finding.severity == "damage"]
+
+    def moves_of(self, result: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:
+        """What the run reported on the asset's page, as the instance has it."""
+        records = self.instance.fetch_materializations(POINTER, limit=100).records
+        return [record.asset_materialization for record in records if record.run_id == result.run_id and record.asset_materialization]
+
+    def output(self, result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+        """The metadata of the only step's output."""
+        (event,) = [event for event in result.all_events if event.is_successful_output]
+        return _shown(event.step_output_data.metadata)
+
+    def tags(self, result: dg.ExecuteInProcessResult) -> dict[str, str]:
+        run = self.instance.get_run_by_id(result.run_id)
+        assert run is not None
+        return dict(run.tags)
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    """A real one, in SQLite, for all tests of this file: to make one takes seconds."""
+    with dg.instance_for_test() as made:
+        yield made
+
+
+@pytest.fixture
+def office(tmp_path: Path, instance: dg.DagsterInstance) -> Office:
+    """Three models ran, the newest of them runs."""
+    return Office(promoted(make_home(tmp_path), OLD, MID, NEW), instance)
+
+
+def _awaiting(home: Home, **options: object) -> PromotionDecision:
+    """A challenger that a person has to approve, with the snapshot it was judged on; or one that was decided about otherwise."""
+    folder = home.root / SNAPSHOT
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pandas(snapshot_rows(), preserve_index=False), folder / "windows.parquet")
+    about: dict[str, object] = {"auto_promote": False, "as_of": AS_OF + DAY, "dataset_digest": frame_digest(read_snapshot_rows(folder))}
+    return judged(home, NEXT, **{**about, **options})
+
+
+def _shown(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    """The plain values; a table is the list of its rows."""
+    tables = {name: value.records for name, value in metadata.items() if isinstance(value, dg.TableMetadataValue)}
+    return {name: [row.data for row in tables[name]] if name in tables else value.value for name, value in metadata.items()}
+
+
+def _error(result: dg.ExecuteInProcessResult) -> list[str]:
+    """The classes and messages of the failed step's error and its causes."""
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    error, words = event.step_failure_data.error, []
+    while error is not None:
+        words.append(error.message.strip())
+        error = error.cause
+    return words
+
+
+# --- rollback -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_rollback_goes_back_to_the_model_before_in_one_record_and_blocks_what_it_left(office: Office) -> None:
+    records = len(read_history(office.home).entries)
+    result = office.launch("rollback", reason="it sees meetings everywhere")
+    assert result.success
+    assert office.active() == MID
+    history = read_history(office.home)
+    last = history.entries[-1]
+    assert len(history.entries) == records + 1
+    assert (last.action, last.reason, last.run_id, last.at) == ("rollback", "it sees meetings everywhere", result.run_id, LATER)
+    assert set(history.blocked) == {NEW}
+    assert office.damage() == []
+
+
+def test_rollback_goes_to_the_model_that_was_named(office: Office) -> None:
+    assert office.launch("rollback", to=OLD, reason="the last two are worse").success
+    assert office.active() == OLD
+
+
+def test_rollback_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_run(office: Office) -> None:
+    result = office.launch("rollback", reason="it sees meetings everywhere")
+    (move,) = office.moves_of(result)
+    shown = {name: value.value for name, value in move.metadata.items()}
+    sequence = read_history(office.home).sequence
+    assert shown == {"model_id": MID, "reason": "it sees meetings everywhere", "record": sequence}
+    assert move.description == "it sees meetings everywhere"
+    words, tags = f"taskclf now runs {MID}: it sees meetings everywhere", office.tags(result)
+    assert office.output(result)["result"] == words
+    assert (tags["taskclf/model"], tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == (MID, "DONE", words)
+
+
+def test_rollback_a_second_time_goes_back_further_never_to_what_was_left(office: Office) -> None:
+    office.launch("rollback", reason="one")
+    assert office.launch("rollback", reason="two").success
+    assert office.active() == OLD
+    assert set(read_history(office.home).blocked) == {NEW, MID}
+
+
+REFUSED_ROLLBACKS = {
+    "what runs now": ({"to": NEW}, f"Rolling back to {NEW} is refused: it is what taskclf runs now."),
+    "no such model": ({"to": "2020-01-01_000000_run-0000"}, "Rolling back to 2020-01-01_000000_run-0000 is refused: invalid: missing"),
+    "out of models/": ({"to": "../artifacts"}, "Rolling back to ../artifacts is refused: it is not the id of a model."),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_ROLLBACKS)
+def test_a_rollback_that_is_refused_is_a_red_run_with_our_words_and_changes_nothing(office: Office, case: str) -> None:
+    form, words = REFUSED_ROLLBACKS[case]
+    before = contents(office.home.root)
+    result = office.launch("rollback", reason="because", **form)
+    assert not result.success
+    assert any(words in message for message in _error(result)), _error(result)
+    assert any("RegistryRefusedError" in message for message in _error(result))
+    assert contents(office.home.root) == before
+    assert office.moves_of(result) == []
+    assert "taskclf/model" not in office.tags(result)
+
+
+def test_with_nothing_to_go_back_to_a_rollback_is_refused_and_models_stay_byte_for_byte(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    office = Office(promoted(make_home(tmp_path), NEW), instance)
+    before = contents(office.home.models)
+    result = office.launch("rollback", reason="because")
+    assert not result.success
+    assert any("the history has no other model that can run. Run a retrain instead." in message for message in _error(result))
+    assert contents(office.home.models) == before
+
+
+def test_a_model_that_a_rollback_left_is_not_gone_back_to(office: Office) -> None:
+    office.launch("rollback", reason="one")
+    before = contents(office.home.root)
+    result = office.launch("rollback", to=NEW, reason="two")
+    assert not result.success
+    assert any(f"an earlier rollback left it. `taskclf-dagster unblock {NEW}` allows it again." in message for message in _error(result))
+    assert contents(office.home.root) == before
+
+
+# --- approve ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_approve_promotes_what_awaited_approval_and_the_record_says_that_a_person_did(office: Office) -> None:
+    decision = _awaiting(office.home)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    assert result.success, _error(result)
+    assert office.active() == NEXT
+    last = read_history(office.home).entries[-1]
+    assert (last.action, last.decision_id, last.run_id) == ("promote", decision.decision_id, result.run_id)
+    assert (last.reason or "").startswith("approved by a person. ")
+    assert office.damage() == []
+
+
+def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_run(office: Office) -> None:
+    decision = _awaiting(office.home)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    (move,) = office.moves_of(result)
+    shown = {name: value.value for name, value in move.metadata.items()}
+    words = f"decision {decision.decision_id} was approved"
+    assert shown == {"model_id": NEXT, "reason": words, "record": read_history(office.home).sequence}
+    assert office.output(result)["result"] == f"taskclf now runs {NEXT}: {words}"
+    assert office.tags(result)["taskclf/model"] == NEXT
+
+
+def test_approve_a_second_time_changes_nothing(office: Office) -> None:
+    decision = _awaiting(office.home)
+    office.launch("approve", decision_id=decision.decision_id)
+    before = contents(office.home.models)
+    office.launch("approve", decision_id=decision.decision_id)
+    assert contents(office.home.models) == before
+
+
+def _edit_snapshot(home: Home) -> None:
+    path = home.root / SNAPSHOT / "windows.parquet"
+    rows = pq.read_table(path).to_pandas()
+    rows.loc[0, "keys_per_min"] += 1
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path)
+
+
+def _edit_bundle(home: Home) -> None:
+    with (home.challengers / NEXT / "metrics.json").open("a", encoding="utf-8") as file:
+        file.write("\n")
+
+
+def _edit_pointer(home: Home) -> None:
+    home.active_pointer.write_text(home.active_pointer.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+
+
+CHANGED = {
+    "the snapshot": (_edit_snapshot, "what it was judged on changed: snapshot 0a963156a3de73d5 holds other rows than it did"),
+    "the bundle": (_edit_bundle, "is not the one that was judged: metrics.json changed"),
+    "the pointer": (_edit_pointer, "active.json or inference_policy.json changed since the decision"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_decision_that_no_longer_fits_is_not_approved_and_models_stay_byte_for_byte(office: Office, case: str) -> None:
+    change, words = CHANGED[case]
+    decision = _awaiting(office.home)
+    change(office.home)
+    before = contents(office.home.models)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    assert not result.success
+    assert any(words in message for message in _error(result)), _error(result)
+    assert any("DecisionNotVerifiedError" in message for message in _error(result))
+    assert contents(office.home.models) == before
+    assert office.moves_of(result) == []
+
+
+@pytest.mark.parametrize("name", ["2020-01-01_000000_00000000", "../decisions"])
+def test_an_unknown_decision_is_refused_with_how_to_find_the_right_one(office: Office, name: str) -> None:
+    before = contents(office.home.root)
+    result = office.launch("approve", decision_id=name)
+    assert not result.success
+    assert any(
+        f"There is no decision '{name}'" in message and "`taskclf-dagster history` lists them" in message for message in _error(result)
+    )
+    assert contents(office.home.root) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [
+        ({"gates": all_gates(macro_f1="FAIL")}, "REJECT"),
+        ({"gates": all_gates(reproducible="INCONCLUSIVE")}, "HOLD"),
+        ({"auto_promote": True}, "PROMOTE"),
+        ({"dry_run": True}, "AWAITING_APPROVAL (dry run)"),
+    ],
+    ids=["rejected", "held", "promoted by itself", "dry"],
+)
+def test_only_a_decision_that_awaits_approval_can_be_approved(office: Office, options: dict[str, object], outcome: str) -> None:
+    decision = _awaiting(office.home, **options)
+    assert decision.outcome == outcome
+    before = contents(office.home.models)
+    result = office.launch("approve", decision_id=decision.decision_id)
+    assert not result.success
+    assert any(f"it does not await approval: {outcome}" in message for message in _error(result)), _error(result)
+    assert contents(office.home.models) == before
+    assert office.moves_of(result) == []
+
+
+# --- prune ----------------------------------------------------------------------------------------------------------------------------
+
+
+REJECTED = [f"2026-01-0{number}_060000_run-0009" for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def untidy(office: Office, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Office:
+    """Three rejected bundles, of which the settings keep one."""
+    for name in REJECTED:
+        write_tiny_bundle(office.home.rejected_models / name)
+    settings = tmp_path / "tidy.yaml"
+    settings.write_text("keep_rejected: 1\n", encoding="utf-8")
+    monkeypatch.setenv("TASKCLF_DAGSTER_CONFIG", str(settings))
+    return office
+
+
+def _rejected(home: Home) -> list[str]:
+    return sorted(path.name for path in home.rejected_models.iterdir())
+
+
+def test_prune_removes_what_the_settings_do_not_keep_and_says_what_why_and_how_much(untidy: Office) -> None:
+    result = untidy.launch("prune")
+    assert result.success
+    assert _rejected(untidy.home) == REJECTED[2:]
+    shown = untidy.output(result)
+    assert str(shown["result"]).startswith("2 files and folders removed, ")
+    rows = shown["removed"]
+    assert sorted(row["path"] for row in rows) == [f"artifacts/rejected_models/{name}" for name in REJECTED[:2]]
+    assert all(row["why"] and row["MiB"] is not None for row in rows)
+    assert NEW in {row["model"] for row in shown["kept_whatever_their_number"]}
+    assert untidy.damage() == []
+
+
+def test_a_dry_prune_lists_the_same_and_removes_nothing(untidy: Office) -> None:
+    before = contents(untidy.home.root)
+    result = untidy.launch("prune", dry_run=True)
+    assert contents(untidy.home.root) == before
+    shown = untidy.output(result)
+    assert str(shown["result"]).startswith("2 files and folders would go, ")
+    assert sorted(row["path"] for row in shown["removed"]) == [f"artifacts/rejected_models/{name}" for name in REJECTED[:2]]
+
+
+def test_a_prune_with_nothing_to_remove_is_green_and_says_so(office: Office) -> None:
+    result = office.launch("prune")
+    assert result.success
+    assert office.output(result)["result"] == "0 files and folders removed, 0.0 MiB"
+
+
+def test_what_came_of_a_job_is_among_the_tags_of_its_run_and_in_its_log(untidy: Office) -> None:
+    result = untidy.launch("prune")
+    words, tags = untidy.output(result)["result"], untidy.tags(result)
+    assert (tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == ("DONE", words)
+    assert tags["taskclf/home"] == str(untidy.home.root)
+    logged = [entry.user_message for entry in untidy.instance.all_logs(result.run_id)]
+    assert words in logged
+
+
+# --- verify_registry ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_whole_registry_is_verified_green(office: Office) -> None:
+    before = contents(office.home.root)
+    result = office.launch("verify_registry")
+    assert result.success
+    assert contents(office.home.root) == before
+    shown = office.output(result)
+    assert shown["result"] == "every promise holds, 0 warnings"
+    assert shown["mended"] == "nothing"
+
+
+def test_a_damaged_registry_is_red_in_the_words_of_the_check_and_with_what_to_do(office: Office) -> None:
+    with (office.home.models / NEW / "metrics.json").open("a", encoding="utf-8") as file:
+        file.write("\n")
+    found = [finding for finding in check_registry(office.home) if finding.severity == "damage"]
+    result = office.launch("verify_registry")
+    assert not result.success
+    assert found
+    for finding in found:
+        assert any(f"{finding.promise}: {finding.words}. {finding.fix}" in message for message in _error(result)), _error(result)
+    (event,) = [event for event in result.all_events if event.is_step_failure]
+    shown = _shown(event.step_failure_data.user_failure_data.metadata)["findings"]
+    assert [row["found"] for row in shown if row["severity"] == "damage"] == [finding.words for finding in found]
+
+
+def test_warnings_alone_leave_it_green_and_are_counted_and_listed(office: Office) -> None:
+    set_active(office.home, MID, at=LATER)
+    warnings = [finding for finding in check_registry(office.home) if finding.severity == "warning"]
+    result = office.launch("verify_registry")
+    assert office.damage() == []
+    assert result.success
+    shown = office.output(result)
+    assert warnings
+    assert shown["result"] == f"every promise holds, {len(warnings)} warnings"
+    assert [row["found"] for row in shown["findings"]] == [finding.words for finding in warnings]
+
+
+def test_with_repair_what_was_cut_off_is_mended_first_and_then_verified(office: Office) -> None:
+    cut_off(office.home, NEXT)
+    assert office.damage() != []
+    assert not office.launch("verify_registry").success
+    assert office.active() == NEW
+    result = office.launch("verify_registry", repair=True)
+    assert result.success, _error(result)
+    assert office.active() == NEXT
+    assert office.output(result)["mended"] != "nothing"
+    assert office.damage() == []
+
+
+def test_without_repair_nothing_is_mended(office: Office) -> None:
+    cut_off(office.home, NEXT)
+    before = contents(office.home.root)
+    office.launch("verify_registry")
+    assert contents(office.home.root) == before
+
+
+# --- The launch forms -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def jobs() -> dict[str, dg.JobDefinition]:
+    definitions = build_definitions()
+    return {name: definitions.resolve_job_def(name) for name in ("rollback", "approve", "prune", "verify_registry")}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("rollback", {"reason": "because"}),
+        ("rollback", {"to": OLD, "reason": "because"}),
+        ("approve", {"decision_id": "d-1"}),
+        ("prune", {}),
+        ("prune", {"dry_run": True}),
+        ("verify_registry", {}),
+        ("verify_registry", {"repair": True}),
+    ],
+)
+def test_a_right_form_is_flat(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object]) -> None:
+    dg.validate_run_config(jobs[name], form)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("rollback", {}),
+        ("rollback", {"to": OLD}),
+        ("rollback", {"reason": 7}),
+        ("rollback", {"reason": "because", "too": OLD}),
+        ("rollback", {"ops": {"roll_back": {"config": {"reason": "because"}}}}),
+        ("approve", {}),
+        ("approve", {"decision_id": 7}),
+        ("approve", {"decision_id": "d-1", "force": True}),
+        ("prune", {"dry_run": "yes"}),
+        ("prune", {"keep": 3}),
+        ("verify_registry", {"repair": 1}),
+    ],
+)
+def test_a_wrong_form_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object]) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(jobs[name], form)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "field"), [("rollback", {"reason": ""}, "reason"), ("approve", {"decision_id": ""}, "decision_id")]
+)
+def test_an_empty_field_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object], field: str) -> None:
+    with pytest.raises(DagsterConfigMappingFunctionError) as caught:
+        dg.validate_run_config(jobs[name], form)
+    assert field in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("name", ["rollback", "approve", "prune", "verify_registry"])
+def test_each_job_runs_in_one_process_waits_for_no_retrain_and_explains_itself(jobs: dict[str, dg.JobDefinition], name: str) -> None:
+    job = jobs[name]
+    assert job.executor_def.name == "in_process"
+    assert {node.definition.pool for node in job.graph.nodes} == {"registry"}
+    assert len(job.description or "") > 40
+
+
+# --- A home that is not there ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("job", "form"), [("rollback", {"reason": "worse"}), ("approve", {"decision_id": "d"}), ("prune", {}), ("verify_registry", {})]
+)
+def test_without_a_home_every_job_fails_and_makes_none(tmp_path: Path, job: str, form: dict[str, object]) -> None:
+    folder = tmp_path / "dagster"
+    folder.mkdir()
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        office = Office(Home(tmp_path / "nowhere"), instance)
+        result = office.launch(job, **form)
+        assert not result.success
+        (failure,) = [event for event in result.all_events if event.is_step_failure]
+        assert f"There is no taskclf home at {tmp_path / 'nowhere'}" in str(failure.step_failure_data.error)
+    assert not (tmp_path / "nowhere").exists()

@@ -1,0 +1,129 @@
+"""Resources: where the home is, which settings a run has, and what time it is."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource, parse_as_of
+from taskclf_dagster.errors import AsOfError, SettingsError
+from taskclf_dagster.provenance import cores
+
+NOON = "2026-02-04T12:00:00+00:00"
+
+
+def _file(tmp_path: Path, name: str, text: str) -> Path:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+# --- Home -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_home_that_is_given_wins_over_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKCLF_HOME", str(tmp_path / "environment"))
+    assert HomeResource(root=str(tmp_path / "given")).open().root == tmp_path / "given"
+    assert HomeResource().open().root == tmp_path / "environment"
+
+
+def test_the_environment_is_read_when_the_home_is_opened_not_when_the_resource_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resource = HomeResource()
+    monkeypatch.setenv("TASKCLF_HOME", str(tmp_path / "later"))
+    assert resource.open().root == tmp_path / "later"
+
+
+def test_a_home_below_the_tilde_is_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert HomeResource(root="~/taskclf").open().root == tmp_path / "taskclf"
+
+
+def test_a_relative_home_becomes_absolute_so_that_records_name_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert HomeResource(root="here").open().root == tmp_path / "here"
+
+
+# --- Clock and as-of time -------------------------------------------------------------------------------------------------------
+
+
+def test_a_clock_that_stands_still_tells_its_time_and_another_the_machines() -> None:
+    assert ClockResource(fixed=NOON).now() == datetime(2026, 2, 4, 12, tzinfo=UTC)
+    now = ClockResource().now()
+    assert now.tzinfo is not None
+    assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-02-04", datetime(2026, 2, 4, tzinfo=UTC)),
+        ("2026-02-04T06:00", datetime(2026, 2, 4, 6, tzinfo=UTC)),
+        ("2026-02-04T06:00:00+01:00", datetime(2026, 2, 4, 5, tzinfo=UTC)),
+        ("2026-02-04T06:00:00Z", datetime(2026, 2, 4, 6, tzinfo=UTC)),
+    ],
+)
+def test_an_as_of_time_is_an_iso_date_or_time_and_utc_without_an_offset(text: str, moment: datetime) -> None:
+    assert parse_as_of(text) == moment
+    assert parse_as_of(text).tzinfo is not None
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "2026-13-01", "04.02.2026", ""])
+def test_any_other_as_of_time_is_refused_with_an_example_of_a_right_one(text: str) -> None:
+    with pytest.raises(AsOfError, match="must be an ISO 8601 date or time such as 2026-02-04") as caught:
+        parse_as_of(text)
+    assert repr(text) in str(caught.value)
+
+
+def test_without_an_as_of_time_a_run_takes_the_present_second() -> None:
+    clock = ClockResource(fixed="2026-02-04T12:00:00.987654+00:00")
+    assert RunSettingsResource().resolve_as_of(clock) == datetime(2026, 2, 4, 12, tzinfo=UTC)
+
+
+def test_an_as_of_time_that_is_given_wins_over_the_clock() -> None:
+    moment = RunSettingsResource(as_of="2026-01-01T00:00:00+02:00").resolve_as_of(ClockResource(fixed=NOON))
+    assert moment == datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=2)))
+
+
+# --- Settings of a run ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_config_path_wins_over_the_environment_and_that_over_the_shipped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert RunSettingsResource().load_config().min_labels == 200
+    monkeypatch.setenv("TASKCLF_DAGSTER_CONFIG", str(_file(tmp_path, "environment.yaml", "min_labels: 11\n")))
+    assert RunSettingsResource().load_config().min_labels == 11
+    given = RunSettingsResource(config_path=str(_file(tmp_path, "given.yaml", "min_labels: 22\n")))
+    assert given.load_config().min_labels == 22
+    assert given.load_config().global_retrain_cadence_days == 7  # what the file does not say comes from configs/retrain.yaml
+
+
+def test_a_relative_config_path_is_relative_to_the_project_wherever_the_process_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RunSettingsResource(config_path="configs/demo.yaml").load_config().auto_promote is True
+
+
+def test_a_config_path_to_nothing_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"none\.yaml is not a valid retrain configuration"):
+        RunSettingsResource(config_path=str(tmp_path / "none.yaml")).load_config()
+
+
+def test_a_changed_file_counts_at_the_next_load_without_a_restart(tmp_path: Path) -> None:
+    path = _file(tmp_path, "changing.yaml", "min_labels: 11\n")
+    resource = RunSettingsResource(config_path=str(path))
+    assert resource.load_config().min_labels == 11
+    _file(tmp_path, "changing.yaml", "min_labels: 12\n")
+    assert resource.load_config().min_labels == 12
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0])
+def test_a_share_of_held_out_users_out_of_bounds_is_refused(share: float) -> None:
+    with pytest.raises(ValidationError, match="holdout_user_fraction"):
+        RunSettingsResource(holdout_user_fraction=share)
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert cores() >= 1

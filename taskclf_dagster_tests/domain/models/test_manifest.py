@@ -1,0 +1,235 @@
+"""MANIFEST.json and what it shows: a bundle in models/ that is not what was promoted is named, and is never promoted or gone back to."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.models.bundle import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, TRAINING_ROWS, load_bundle
+from taskclf_dagster.domain.models.challenger import next_model_id
+from taskclf_dagster.domain.models.manifest import MANIFEST, build_manifest, find_manifest_problem, read_manifest
+from taskclf_dagster.domain.registry.champion import resolve_active_model
+from taskclf_dagster.domain.registry.health import find_model_problem
+from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.storage.files import file_hash
+from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import (
+    AT,
+    INCOMPATIBLE,
+    INVALID,
+    MID,
+    NEW,
+    OLD,
+    a_decision,
+    change_a_leaf,
+    contents,
+    edit_json,
+    write_tiny_bundle,
+)
+from taskclf_dagster_tests.registry_scenario import damage, promoted, read
+from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config
+
+FILES = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS, TRAINING_ROWS)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """OLD ran, MID runs; both were promoted."""
+    return promoted(make_home(tmp_path), OLD, MID)
+
+
+@pytest.fixture
+def folder(home: Home) -> Path:
+    return home.models / MID
+
+
+def put_last_leaf(value: str) -> Callable[[Path], object]:
+    """Puts another text in place of the last leaf of a tree; the tree keeps the size that the header states, the metadata the hash."""
+
+    def change(folder: Path) -> None:
+        text = (folder / MODEL).read_text(encoding="utf-8")
+        line = next(line for line in text.split("\n") if line.startswith("leaf_value="))
+        *others, last = line.split(" ")
+        changed = " ".join([*others[:-1], others[-1] + "0" * (len(last) - len(value)), value])
+        (folder / MODEL).write_text(text.replace(line, changed), encoding="utf-8")
+        edit_json(folder / METADATA, {"artifact_hash": file_hash(folder / MODEL)})
+
+    return change
+
+
+NOT_NUMBERS: dict[str, Callable[[Path], object]] = {
+    **{f"a leaf of {value}": put_last_leaf(value) for value in ("nan", "inf", "-inf", "NaN", "-nan", "Infinity")},
+}
+
+# --- The manifest itself ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_manifest_describes_every_file_but_itself(folder: Path) -> None:
+    manifest = build_manifest(folder, decision_id="d")
+    assert set(manifest.files) == set(FILES)
+    assert manifest.files[MODEL].size == (folder / MODEL).stat().st_size
+    assert manifest.files[MODEL].sha256 == file_hash(folder / MODEL)
+    assert (manifest.model_id, manifest.decision_id) == (MID, "d")
+
+
+def test_a_promoted_bundle_has_a_manifest_without_problems(home: Home, folder: Path) -> None:
+    assert read_manifest(folder).model_id == MID
+    assert find_manifest_problem(folder) is None
+    assert find_model_problem(home, f"models/{MID}") is None
+
+
+def test_a_bundle_without_a_manifest_has_nothing_to_differ_from_and_is_loaded(home: Home, folder: Path) -> None:
+    (folder / MANIFEST).unlink()
+    assert read_manifest(folder) is None
+    assert find_model_problem(home, f"models/{MID}") is None
+    change_a_leaf(folder)
+    assert find_manifest_problem(folder) is None
+    assert f"{MODEL} is not the one that {METADATA} names" in find_model_problem(home, f"models/{MID}")
+
+
+DAMAGED_MANIFESTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.write_text("", encoding="utf-8"), "cannot be read"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-20]), "cannot be read"),
+    "an array": (lambda path: path.write_text("[]", encoding="utf-8"), "a JSON object was expected"),
+    "a folder": (lambda path: [path.unlink(), path.mkdir()], "cannot be read"),
+    "without files": (lambda path: edit_json(path, {}, without="files"), "files: Field required"),
+    "with a size that is none": (lambda path: edit_json(path, {"files": {MODEL: {"sha256": "0", "size": "big"}}}), "files.model.txt.size"),
+    "of another model": (lambda path: edit_json(path, {"model_id": OLD}), f"{MANIFEST} is of {OLD}"),
+    "of an unknown version": (lambda path: edit_json(path, {"version": 2}), "it has version 2, this program knows 1"),
+    "of no file": (lambda path: edit_json(path, {"files": {}}), MODEL),
+}
+
+
+@pytest.mark.parametrize(("harm", "words"), DAMAGED_MANIFESTS.values(), ids=DAMAGED_MANIFESTS.keys())
+def test_a_damaged_manifest_is_a_problem_of_its_bundle(home: Home, folder: Path, harm: Callable[[Path], object], words: str) -> None:
+    harm(folder / MANIFEST)
+    problem = find_model_problem(home, f"models/{MID}")
+    assert problem is not None
+    assert words in problem
+    with pytest.raises(BundleError):
+        load_bundle(folder)
+
+
+def test_reading_a_damaged_manifest_says_where_it_lies_and_what_to_do(folder: Path) -> None:
+    (folder / MANIFEST).write_text("{}", encoding="utf-8")
+    with pytest.raises(
+        UnreadableFileError, match=r"MANIFEST\.json cannot be read: version: Field required.*Restore the bundle or roll back"
+    ):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_missing_is_named(home: Home, folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    assert find_model_problem(home, f"models/{MID}") == f"{name} is missing"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_other_bytes_of_the_same_size_is_named(home: Home, folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert find_model_problem(home, f"models/{MID}") == f"{name} is not the file that {MANIFEST} names"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_another_size_is_named(home: Home, folder: Path, name: str) -> None:
+    with (folder / name).open("ab") as file:
+        file.write(b"\n")
+    assert find_model_problem(home, f"models/{MID}") == f"{name} is not the file that {MANIFEST} names"
+
+
+def test_a_file_that_the_manifest_does_not_name_is_no_problem(home: Home, folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    assert find_model_problem(home, f"models/{MID}") is None
+
+
+def test_a_bundle_under_another_name_is_a_problem(home: Home) -> None:
+    shutil.copytree(home.models / MID, home.models / NEW)
+    assert find_model_problem(home, f"models/{NEW}") == f"{MANIFEST} is of {MID}"
+
+
+def test_a_bundle_that_differs_from_its_manifest_is_damage_and_gives_way_to_the_last_known_good(home: Home, folder: Path) -> None:
+    change_a_leaf(folder)
+    assert ("P2", f"{MID}: {MODEL} is not the file that {MANIFEST} names") in damage(home)
+    assert resolve_active_model(home).model_dir == f"models/{OLD}"
+
+
+# --- Bundles that nothing may run -----------------------------------------------------------------------------------------------------
+
+BROKEN = {**{name: harm for name, (harm, _) in {**INVALID, **INCOMPATIBLE}.items()}, **NOT_NUMBERS}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_challenger_is_refused_and_stays_where_it_lies(home: Home, name: str) -> None:
+    BROKEN[name](write_tiny_bundle(home.challengers / NEW))
+    decision = a_decision(home)
+    before = contents(home.root)
+    with pytest.raises(DecisionNotVerifiedError):
+        promote(home, decision, at=AT + 9 * DAY)
+    assert contents(home.root) == before
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_bundle_with_a_manifest_made_for_it_is_named_and_not_gone_back_to(home: Home, name: str) -> None:
+    # As one that an earlier version of this program promoted.
+    folder = home.models / OLD
+    BROKEN[name](folder)
+    document = build_manifest(folder, decision_id="d").model_dump(mode="json")
+    (folder / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
+    assert find_model_problem(home, f"models/{OLD}") is not None
+    before = contents(home.root)
+    with pytest.raises(RegistryRefusedError):
+        rollback(home, to=OLD, reason="worse", at=AT + 9 * DAY)
+    assert contents(home.root) == before
+
+
+@pytest.mark.parametrize("name", NOT_NUMBERS)
+def test_a_leaf_that_is_no_number_is_told(home: Home, name: str) -> None:
+    folder = home.models / MID
+    (folder / MANIFEST).unlink()
+    NOT_NUMBERS[name](folder)
+    assert "leaves that are not numbers" in find_model_problem(home, f"models/{MID}")
+
+
+@pytest.mark.parametrize("label_set", [list(reversed(LABELS)), [*LABELS[1:], LABELS[0]]], ids=["reversed", "rotated"])
+def test_the_eight_labels_in_another_order_are_refused(home: Home, label_set: list[str]) -> None:
+    # The columns of a model are those of the sorted labels: taskclf would read one for another.
+    edit_json(home.models / OLD / METADATA, {"label_set": label_set})
+    (home.models / OLD / MANIFEST).unlink()
+    assert "incompatible: label_set" in (find_model_problem(home, f"models/{OLD}") or "")
+
+
+def test_another_label_in_place_of_one_of_the_eight_is_refused(home: Home) -> None:
+    edit_json(home.models / OLD / METADATA, {"label_set": [*LABELS[:-1], "Writing"]})
+    (home.models / OLD / MANIFEST).unlink()
+    assert find_model_problem(home, f"models/{OLD}") == "incompatible: label_set mismatch"
+
+
+# --- Names --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["challengers", "models", "pending_models", "rejected_models"])
+def test_two_bundles_made_in_one_second_get_different_ids(tmp_path: Path, where: str) -> None:
+    home = make_home(tmp_path)
+    config, digest = retrain_config(), "0123456789abcdef" * 4
+    first = next_model_id(home, AS_OF, digest, config)
+    write_tiny_bundle(getattr(home, where) / first)
+    second = next_model_id(home, AS_OF, digest, config)
+    write_tiny_bundle(getattr(home, where) / second)
+    third = next_model_id(home, AS_OF, digest, config)
+    assert len({first, second, third}) == 3
+    assert all(model_id.startswith("2026-02-04_000000_run-") for model_id in (first, second, third))
+    assert read(getattr(home, where) / second / METADATA)["model_id"] == second
+
+
+def test_the_number_behind_the_last_is_the_first(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    config = retrain_config()
+    digest = next(f"{i:064x}" for i in range(100_000) if next_model_id(home, AS_OF, f"{i:064x}", config).endswith("9999"))
+    write_tiny_bundle(home.challengers / next_model_id(home, AS_OF, digest, config))
+    assert next_model_id(home, AS_OF, digest, config) == "2026-02-04_000000_run-0000"

@@ -1,0 +1,298 @@
+"""Training again: the same model from the same snapshot, and clear words about everything that is not."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS
+from taskclf_dagster.domain.data.labeled_windows import label_windows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, read_snapshot_rows, save_snapshot
+from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
+from taskclf_dagster.domain.models.bundle import METADATA, MODEL, TRAINING_ROWS, load_bundle, tree_hash
+from taskclf_dagster.domain.models.bundle_writer import write_bundle
+from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
+from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
+from taskclf_dagster.domain.models.training import train_challenger
+from taskclf_dagster.domain.retraining.reports import report_challenger
+from taskclf_dagster.domain.storage.files import file_hash, read_json_object
+from taskclf_dagster.errors import BundleError, SnapshotError
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import change_a_leaf, edit_json, write_tiny_bundle
+from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
+
+FAST = {"num_boost_round": 3, "num_leaves": 4}
+CONFIG = retrain_config(train_params=FAST, min_class_windows=10)
+
+Made = tuple[Home, DatasetSnapshot, ChallengerModel]
+
+
+def build(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG) -> ChallengerModel:
+    return build_challenger(
+        home,
+        snapshot,
+        config=config,
+        cores=2,
+        code_version="0123456",
+        library_versions={},
+        stopwatch=lambda: 0.0,
+        on_progress=lambda _: None,
+    )
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """Not to be written into."""
+    home = learnable_home(tmp_path_factory.mktemp("reproduction"), days=4)
+    labeled, frame = label_windows(home, as_of=AS_OF, config=CONFIG)
+    assert frame is not None
+    snapshot, rows = build_snapshot(home, labeled, frame, config=CONFIG)
+    save_snapshot(home, snapshot, rows)
+    return home, snapshot, build(home, snapshot)
+
+
+@pytest.fixture
+def made(original: Made, tmp_path: Path) -> Made:
+    """A home with a snapshot and a challenger of it."""
+    shutil.copytree(original[0].root, tmp_path / "home")
+    return Home(tmp_path / "home"), *original[1:]
+
+
+def folder_of(made: Made) -> Path:
+    return made[0].root / made[2].path
+
+
+def name_the_trees(folder: Path) -> None:
+    """Makes the hashes of the metadata those of model.txt, so that the bundle loads."""
+    text = (folder / MODEL).read_text(encoding="utf-8")
+    edit_json(folder / METADATA, {"artifact_hash": file_hash(folder / MODEL), "tree_hash": tree_hash(text)})
+
+
+def gate_on(reproduction: Reproduction | None) -> tuple[str, float | None]:
+    given = {"failure": None, "rule": None, "lookup": None, "reproduction": reproduction}
+    gates = check_candidate_gates(None, **given, config=retrain_config()).gates  # type: ignore[arg-type]
+    return next((gate.status, gate.observed) for gate in gates if gate.name == "reproducible")
+
+
+# --- The same again -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_trained_again_from_its_snapshot_is_the_same_in_trees_predictions_and_threshold(made: Made) -> None:
+    home, snapshot, challenger = made
+    found = reproduce(home, folder_of(made))
+    assert found.same
+    assert (found.model_id, found.dataset_hash) == (challenger.model_id, snapshot.dataset_hash)
+    assert found.tree_hash == found.again_tree_hash == challenger.tree_hash
+    assert found.probe_digest == found.again_probe_digest == challenger.probe_digest
+    assert found.detail == f"trained again from snapshot {snapshot.dataset_hash}: the same trees, predictions and threshold"
+    assert gate_on(found) == ("PASS", 1.0)
+
+
+def test_a_bundle_trained_with_two_threads_is_the_same_again(made: Made) -> None:
+    home, snapshot, challenger = made
+    two = build(home, snapshot, retrain_config(train_params={**FAST, "num_threads": 2}, min_class_windows=10))
+    assert (challenger.params["num_threads"], two.params["num_threads"]) == (1, 2)
+    found = reproduce(home, home.root / two.path)
+    assert found.same
+    assert found.tree_hash == challenger.tree_hash
+
+
+def test_two_proofs_of_one_model_are_the_same_record(made: Made) -> None:
+    home = made[0]
+    assert reproduce(home, folder_of(made)) == reproduce(home, folder_of(made))
+
+
+def test_a_bundle_is_proven_wherever_it_lies_and_nothing_of_it_changes(made: Made) -> None:
+    home, _, challenger = made
+    home.models.mkdir()
+    moved = folder_of(made).rename(home.models / challenger.model_id)
+    before = {path.name: path.read_bytes() for path in moved.iterdir()}
+    assert reproduce(home, moved).same
+    assert {path.name: path.read_bytes() for path in moved.iterdir()} == before
+
+
+def test_the_settings_of_the_bundle_count_and_not_those_of_today(made: Made) -> None:
+    home, snapshot, _ = made
+    other = build(home, snapshot, retrain_config(train_params={"num_boost_round": 2, "num_leaves": 5, "class_weight": "none"}))
+    assert reproduce(home, home.root / other.path).same
+
+
+def test_progress_is_told(made: Made) -> None:
+    heard: list[str] = []
+    reproduce(made[0], folder_of(made), on_progress=heard.append)
+    assert heard == ["trained 3 of 3 rounds"]
+
+
+# --- Not the same -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_changed_leaf_is_seen_in_the_trees_and_in_the_predictions(made: Made) -> None:
+    home, _, challenger = made
+    change_a_leaf(folder_of(made))
+    name_the_trees(folder_of(made))
+    load_bundle(folder_of(made))  # whole, by its own word
+    found = reproduce(home, folder_of(made))
+    assert not found.same
+    assert found.detail.endswith(": trees and predictions differ")
+    assert found.tree_hash != found.again_tree_hash == challenger.tree_hash
+    assert found.probe_digest != found.again_probe_digest == challenger.probe_digest
+    assert gate_on(found) == ("FAIL", 0.0)
+
+
+def test_a_changed_threshold_is_seen(made: Made) -> None:
+    edit_json(folder_of(made) / METADATA, {"reject_threshold": float(np.nextafter(made[2].reject.value, 1))})
+    found = reproduce(made[0], folder_of(made))
+    assert not found.same
+    assert found.detail.endswith(": threshold differ")
+    assert found.tree_hash == found.again_tree_hash
+
+
+@pytest.mark.parametrize(("setting", "value"), [("num_boost_round", 4), ("num_leaves", 5), ("learning_rate", 0.11)])
+def test_a_setting_that_is_not_the_one_it_was_trained_with_is_seen(made: Made, setting: str, value: object) -> None:
+    config = read_json_object(folder_of(made) / METADATA)["config"]
+    assert isinstance(config, dict)
+    config["train_params"][setting] = value
+    edit_json(folder_of(made) / METADATA, {"config": config})
+    found = reproduce(made[0], folder_of(made))
+    assert not found.same
+    assert "trees and predictions" in found.detail
+
+
+def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
+    home, snapshot, challenger = made
+    config = retrain_config(train_params=FAST)
+
+    def rows(split: str) -> object:
+        return read_snapshot_rows(home.root / snapshot.path, splits=(split,))
+
+    model = train_challenger(
+        rows,  # type: ignore[arg-type]
+        SCHEMAS["v1"],
+        params=config.train_params,
+        reject=config.reject_threshold,
+        dataset_digest="0" * 64,
+        num_threads=1,
+        on_progress=lambda _: None,
+    )
+    metadata = read_json_object(folder_of(made) / METADATA)
+    folder = home.challengers / "2026-02-04_000000_run-seed"
+    write_bundle(folder, model, read_snapshot_rows(home.root / snapshot.path, splits=("train",)), metadata=metadata)
+    assert model.params["seed"] != challenger.params["seed"]
+    found = reproduce(home, folder)
+    assert not found.same
+    assert "trees" in found.detail
+
+
+# --- What cannot be proven --------------------------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_that_is_gone_is_an_error_that_says_so(made: Made) -> None:
+    home, snapshot, _ = made
+    shutil.rmtree(home.root / snapshot.path)
+    with pytest.raises(SnapshotError, match="No such file") as caught:
+        reproduce(home, folder_of(made))
+    assert snapshot.dataset_hash in str(caught.value)
+
+
+def test_a_snapshot_with_one_other_value_is_an_error_that_says_so(made: Made) -> None:
+    home, snapshot, _ = made
+    path = home.root / snapshot.path / "windows.parquet"
+    table = pq.read_table(path)
+    position = table.schema.get_field_index("keys_per_min")
+    values = table["keys_per_min"].to_pylist()
+    values[7] = (values[7] or 0.0) + 1.0
+    pq.write_table(table.set_column(position, "keys_per_min", pa.array(values, type=table.schema.field(position).type)), path)
+    with pytest.raises(SnapshotError, match=f"snapshot {snapshot.dataset_hash} holds other rows than it did"):
+        reproduce(home, folder_of(made))
+
+
+def test_a_snapshot_that_is_damaged_is_an_error(made: Made) -> None:
+    home, snapshot, _ = made
+    (home.root / snapshot.path / "windows.parquet").write_bytes(b"PAR1 torn")
+    with pytest.raises(SnapshotError):
+        reproduce(home, folder_of(made))
+
+
+def test_a_bundle_of_another_program_is_an_error_that_says_it_is_not_ours(made: Made) -> None:
+    folder = write_tiny_bundle(made[0].models / "foreign")
+    with pytest.raises(BundleError, match=r"does not say from which snapshot and settings it was made: it is not of this program"):
+        reproduce(made[0], folder)
+
+
+@pytest.mark.parametrize("key", ["config", "params", "snapshot_path", "dataset_digest"])
+@pytest.mark.parametrize("value", ["missing", 5])
+def test_metadata_without_what_training_again_needs_is_an_error(made: Made, key: str, value: object) -> None:
+    changes = {} if value == "missing" else {key: value}
+    edit_json(folder_of(made) / METADATA, changes, without=key if value == "missing" else None)
+    with pytest.raises(BundleError, match="does not say from which snapshot"):
+        reproduce(made[0], folder_of(made))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"config": {}}, {"params": {}}, {"params": {"num_threads": "many"}}, {"config": {"train_params": {}, "reject_threshold": {}}}],
+    ids=["no settings", "no params", "threads in words", "empty sections"],
+)
+def test_metadata_with_half_of_what_training_again_needs_is_an_error(made: Made, changes: dict[str, object]) -> None:
+    edit_json(folder_of(made) / METADATA, changes)
+    with pytest.raises(BundleError, match="does not say how it was trained"):
+        reproduce(made[0], folder_of(made))
+
+
+@pytest.mark.parametrize("name", [MODEL, METADATA])
+def test_a_bundle_that_does_not_load_is_an_error(made: Made, name: str) -> None:
+    (folder_of(made) / name).unlink()
+    with pytest.raises(BundleError, match=f"missing {name}"):
+        reproduce(made[0], folder_of(made))
+
+
+def test_hashes_of_training_rows_are_not_needed_to_train_again(made: Made) -> None:
+    (folder_of(made) / TRAINING_ROWS).unlink()
+    assert reproduce(made[0], folder_of(made)).same
+
+
+# --- When -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "windows", "wanted"),
+    [
+        ("auto", 1, True),
+        ("auto", 199_999, True),
+        ("auto", 200_000, False),
+        ("auto", 10_000_000, False),
+        (True, 199_999, True),
+        (True, 200_000, True),
+        (True, 10_000_000, True),
+        (False, 1, False),
+        (False, 200_000, False),
+    ],
+)
+def test_a_proof_is_wanted_below_200_000_windows_or_as_the_setting_says(setting: object, windows: int, wanted: bool) -> None:
+    assert PROVE_BELOW_WINDOWS == 200_000
+    assert is_proof_wanted(retrain_config(prove_reproducible=setting), windows=windows) is wanted
+
+
+@pytest.mark.parametrize(("setting", "status"), [(True, "PASS"), ("auto", "PASS"), (False, "NOT_APPLICABLE")])
+def test_the_report_of_a_challenger_has_the_proof_where_it_is_wanted(made: Made, setting: object, status: str) -> None:
+    home, snapshot, challenger = made
+    config = retrain_config(train_params=FAST, min_class_windows=10, prove_reproducible=setting)
+    report = report_challenger(home, snapshot, challenger, config=config, num_threads=1)
+    assert (report.reproduction is not None) == (status == "PASS")
+    assert gate_on(report.reproduction)[0] == status
+    assert next(gate.status for gate in report.gates.gates if gate.name == "reproducible") == status
+
+
+def test_the_report_of_a_challenger_that_does_not_come_out_the_same_fails_its_gate(made: Made) -> None:
+    home, snapshot, challenger = made
+    change_a_leaf(folder_of(made))
+    name_the_trees(folder_of(made))
+    report = report_challenger(home, snapshot, challenger, config=CONFIG, num_threads=1)
+    gate = next(gate for gate in report.gates.gates if gate.name == "reproducible")
+    assert (gate.status, gate.observed, gate.threshold) == ("FAIL", 0.0, 1.0)
+    assert "trees and predictions differ" in gate.detail
+    assert report.report is not None  # scored all the same

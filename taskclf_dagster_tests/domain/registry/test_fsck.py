@@ -1,0 +1,301 @@
+"""The check of every promise: a healthy home has no findings, and each promise that is broken is told in words with what to do."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from taskclf_dagster.domain.decision.decision import seal
+from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.models.bundle import MODEL
+from taskclf_dagster.domain.models.manifest import MANIFEST, build_manifest
+from taskclf_dagster.domain.registry.applied_decisions import put_aside
+from taskclf_dagster.domain.registry.fsck import PROMISES, check_registry
+from taskclf_dagster.domain.registry.history import append_active_history, read_history
+from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.registry.retention import prune
+from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.storage.files import file_hash, write_json
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import (
+    AT,
+    MID,
+    NEW,
+    OLD,
+    a_decision,
+    all_gates,
+    change_a_leaf,
+    contents,
+    copy_real_home,
+    edit_json,
+    home_with_champion,
+    point_at,
+    write_policy,
+    write_tiny_bundle,
+)
+from taskclf_dagster_tests.registry_scenario import (
+    NEXT,
+    cut_off,
+    history_lines,
+    judged,
+    promoted,
+    read,
+    rewrite_line,
+    set_active,
+    settled,
+    stamps,
+)
+from taskclf_dagster_tests.scenario import DAY, make_home
+
+LATER = AT + 9 * DAY
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return make_home(tmp_path)
+
+
+@pytest.fixture
+def three(home: Home) -> Home:
+    """OLD, MID and NEW were promoted in this order: records 1 to 3."""
+    return promoted(home, OLD, MID, NEW)
+
+
+# --- Healthy homes ----------------------------------------------------------------------------------------------------------------------
+
+
+HEALTHY: dict[str, Callable[[Home], object]] = {
+    "an empty home": lambda home: None,
+    "a folder of models": lambda home: home.models.mkdir(),
+    "one promotion": lambda home: promoted(home, OLD),
+    "three promotions": lambda home: promoted(home, OLD, MID, NEW),
+    "a home that taskclf used before": settled,
+    "a rollback": lambda home: rollback(promoted(home, OLD, MID), to=None, reason="worse", at=LATER),
+    "bundles that another program put there": lambda home: write_tiny_bundle(promoted(home, OLD).models / "foreign"),
+    "bundles that retention removed": lambda home: prune(
+        promoted(home, OLD, MID, NEW), keep_versions=0, keep_rejected=0, at=AT + 300 * DAY
+    ),
+    "one that awaits approval": lambda home: put_aside(home, judged(promoted(home, OLD), NEW, auto_promote=False)),
+    "one that was rejected": lambda home: put_aside(home, judged(promoted(home, OLD), NEW, gates=all_gates(macro_f1="FAIL"))),
+    "a first challenger": lambda home: judged(home, NEW),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_a_healthy_home_has_no_findings(home: Home, name: str) -> None:
+    HEALTHY[name](home)
+    assert check_registry(home) == []
+
+
+def test_a_home_of_taskclf_that_the_registry_never_touched_is_only_not_recorded_yet(home: Home) -> None:
+    home_with_champion(home)
+    home.active_history.unlink()
+    assert [(finding.severity, finding.promise) for finding in check_registry(home)] == [("warning", "P3")]
+
+
+def test_the_originals_home_has_no_damage(real_homes: Path, tmp_path: Path) -> None:
+    home = copy_real_home(real_homes / "original-home", tmp_path / "copy")
+    assert [finding for finding in check_registry(home) if finding.severity == "damage"] == []
+
+
+# --- What is broken -----------------------------------------------------------------------------------------------------------------------
+
+
+def _forge_receipt(home: Home, **changes: object) -> None:
+    """The receipt of record 3 is replaced by one that verifies but says something else."""
+    decision_id = str(history_lines(home)[2]["decision_id"])
+    other = seal({**dict(a_decision(home, NEW)), **changes})
+    write_json(home.decisions / f"{decision_id}.json", other.model_dump(mode="json"))
+
+
+def _reject_receipt(home: Home) -> None:
+    rejected = a_decision(home, NEW, gates=all_gates(macro_f1="FAIL"))
+    _forge_receipt(home, gates=rejected.gates, verdict=rejected.verdict, reason=rejected.reason)
+
+
+def _receipt(home: Home) -> Path:
+    return home.decisions / f"{history_lines(home)[2]['decision_id']}.json"
+
+
+def _other_bundle_with_manifest(home: Home) -> None:
+    """NEW is another model than the one judged, with a manifest that fits it."""
+    folder = home.models / NEW
+    change_a_leaf(folder)
+    edit_json(folder / "metadata.json", {"artifact_hash": file_hash(folder / MODEL)})
+    write_json(folder / MANIFEST, build_manifest(folder, decision_id="x").model_dump(mode="json"))
+
+
+def _lost_waiting(home: Home) -> None:
+    put_aside(home, judged(home, NEXT, auto_promote=False))
+    shutil.rmtree(home.pending_models / NEXT)
+
+
+def _stale_cursor(home: Home) -> None:
+    write_json(home.outbox / "written_through.json", {"sequence": 1, "checksum": read_history(home).entries[0].checksum})
+
+
+def _blocked_runs(home: Home) -> None:
+    rollback(home, to=None, reason="worse", at=LATER)
+    set_active(home, NEW)
+    repair(home, at=LATER)
+
+
+BROKEN: dict[str, tuple[Callable[[Home], object], str, str, str]] = {
+    "the pointer damaged": (lambda home: home.active_pointer.write_text("{"), "damage", "P1", "active.json: it cannot be read"),
+    "the pointer gone": (lambda home: home.active_pointer.unlink(), "damage", "P1", "active.json is missing"),
+    "the active bundle gone": (lambda home: shutil.rmtree(home.models / NEW), "damage", "P1", "missing model.txt"),
+    "the active bundle changed": (lambda home: change_a_leaf(home.models / NEW), "damage", "P1", "model.txt is not the file"),
+    "the pointer out of the home": (lambda home: point_at(home, NEW, model_dir="../x"), "damage", "P1", "must stay within the home"),
+    "the policy damaged": (lambda home: home.inference_policy.write_text("{"), "damage", "P1", "inference_policy.json is damaged"),
+    "the policy of a broken model": (
+        lambda home: [write_policy(home, MID), (home.models / MID / MODEL).unlink()],
+        "damage",
+        "P1",
+        f"inference_policy.json names models/{MID}: model.txt is missing",
+    ),
+    "the policy of another model": (lambda home: write_policy(home, MID), "warning", "P1", "taskclf runs the first"),
+    "an older bundle changed": (lambda home: change_a_leaf(home.models / OLD), "damage", "P2", f"{OLD}: model.txt is not the file"),
+    "an older bundle without a file": (lambda home: (home.models / OLD / MODEL).unlink(), "damage", "P2", f"{OLD}: model.txt is missing"),
+    "a manifest damaged": (lambda home: (home.models / OLD / MANIFEST).write_text("{"), "damage", "P2", "MANIFEST.json cannot be read"),
+    "a foreign bundle that does not parse": (
+        lambda home: (write_tiny_bundle(home.models / "foreign") / MODEL).unlink(),
+        "warning",
+        "P2",
+        "foreign: invalid: missing model.txt",
+    ),
+    "staging left": (lambda home: home.staging.mkdir(), "warning", "P2", ".staging holds what a change that was cut off left"),
+    "a temporary file left": (lambda home: (home.models / ".active.json.0.tmp").write_text(""), "warning", "P2", ".active.json.0.tmp"),
+    "a history line changed": (lambda home: rewrite_line(home, 1, lambda line: b"{}"), "damage", "P3", "line 1: it is not a history entry"),
+    "a history line torn": (
+        lambda home: home.active_history.write_bytes(home.active_history.read_bytes() + b'{"at'),
+        "damage",
+        "P3",
+        "ends in 4 bytes of a line that was cut off",
+    ),
+    "the history cut back": (
+        lambda home: home.active_history.write_bytes(home.active_history.read_bytes().split(b"\n")[0] + b"\n"),
+        "damage",
+        "P3",
+        "the pointer is of record 3, which the history does not have",
+    ),
+    "a promotion cut off": (lambda home: cut_off(home, NEXT), "damage", "P3", "promote 4 was cut off before the pointer moved"),
+    "a foreign pointer not recorded": (lambda home: point_at(home, MID), "warning", "P3", "set by another program and is not recorded yet"),
+    "a receipt gone": (lambda home: _receipt(home).unlink(), "damage", "P5", "is missing or damaged"),
+    "a receipt damaged": (lambda home: _receipt(home).write_text("{"), "damage", "P5", "promotion 3: receipt"),
+    "a receipt changed": (lambda home: edit_json(_receipt(home), {"reason": "because"}), "damage", "P5", "does not verify: decision_hash"),
+    "a receipt of a dry run": (lambda home: _forge_receipt(home, dry_run=True), "damage", "P5", "says PROMOTE (dry run)"),
+    "a receipt of a rejected model": (_reject_receipt, "damage", "P5", "says REJECT"),
+    "a receipt about another model": (
+        lambda home: _forge_receipt(home, challenger=a_decision(home, MID).challenger),
+        "damage",
+        "P5",
+        f"is about {MID}",
+    ),
+    "a bundle that the receipt did not judge": (_other_bundle_with_manifest, "damage", "P5", f"{NEW} is not the bundle that receipt"),
+    "a decision record damaged": (
+        lambda home: (home.decisions / "2026-02-04_000000_00000000.json").write_text("{"),
+        "warning",
+        "P5",
+        "2026-02-04_000000_00000000.json is damaged, or of a version whose receipts are not read any more",
+    ),
+    "no model that can run": (
+        lambda home: [(home.models / name / MODEL).unlink() for name in (OLD, MID, NEW)],
+        "damage",
+        "P6",
+        "no model of the history can run",
+    ),
+    "one that awaits approval is gone": (_lost_waiting, "damage", "P6", f"{NEXT} awaits approval, but its bundle is gone"),
+    "one that ran once is gone": (
+        lambda home: shutil.rmtree(home.models / OLD),
+        "warning",
+        "P6",
+        f"{OLD} ran once and is gone, though retention did not remove it",
+    ),
+    "a blocked model runs": (_blocked_runs, "warning", "P7", f"{NEW} runs, though a rollback blocked it"),
+    "events not written": (_stale_cursor, "warning", "P9", "events of records after 1 were not written yet"),
+    "no cursor": (lambda home: shutil.rmtree(home.outbox), "warning", "P9", "events of records after 0 were not written yet"),
+}
+
+
+@pytest.mark.parametrize(("harm", "severity", "promise", "words"), BROKEN.values(), ids=BROKEN.keys())
+def test_what_is_broken_is_told_by_its_promise_in_words_with_what_to_do(
+    three: Home, harm: Callable[[Home], object], severity: str, promise: str, words: str
+) -> None:
+    assert check_registry(three) == []
+    harm(three)
+    found = [finding for finding in check_registry(three) if words in finding.words]
+    assert (severity, promise) in {(finding.severity, finding.promise) for finding in found}
+    assert all(finding.fix.endswith(".") and len(finding.fix) > 10 for finding in found)
+
+
+@pytest.mark.parametrize("harm", [harm for harm, *_ in BROKEN.values()], ids=BROKEN.keys())
+def test_checking_changes_nothing(three: Home, harm: Callable[[Home], object]) -> None:
+    harm(three)
+    before = (contents(three.root), stamps(three.root))
+    check_registry(three)
+    assert (contents(three.root), stamps(three.root)) == before
+
+
+@pytest.mark.parametrize(("harm", "words"), [(harm, words) for harm, _, _, words in BROKEN.values()], ids=BROKEN.keys())
+def test_what_repair_is_said_to_mend_it_mends(three: Home, harm: Callable[[Home], object], words: str) -> None:
+    harm(three)
+    promised = [finding for finding in check_registry(three) if words in finding.words and "repair" in finding.fix]
+    repair(three, at=LATER)
+    left = [finding for finding in check_registry(three) if finding in promised]
+    assert left == []
+
+
+def test_every_promise_that_a_check_can_see_is_checked(three: Home) -> None:
+    # P4 and P8 are about what writers and readers do, not about what lies on disk.
+    assert {promise for _, _, promise, _ in BROKEN.values()} == set(PROMISES) - {"P4", "P8"}
+
+
+def test_damage_comes_before_warnings(three: Home) -> None:
+    write_policy(three, MID)
+    (three.models / ".active.json.0.tmp").write_text("", encoding="utf-8")
+    rewrite_line(three, 1, lambda line: b"{}")
+    (three.decisions / "2026-02-04_000000_00000000.json").write_text("{", encoding="utf-8")
+    severities = [finding.severity for finding in check_registry(three)]
+    assert severities == sorted(severities)
+    assert set(severities) == {"damage", "warning"}
+
+
+def test_a_receipt_of_an_approved_promotion_is_one(home: Home) -> None:
+    promoted(home, OLD)
+    decision = judged(home, NEW, auto_promote=False)
+    promote(home, decision, at=LATER, approved=True)
+    assert check_registry(home) == []
+
+
+def test_a_promotion_that_was_aborted_needs_no_receipt(home: Home) -> None:
+    promoted(home, OLD)
+    cut_off(home)
+    (home.models / NEW / MODEL).unlink()
+    repair(home, at=LATER)
+    for path in home.decisions.iterdir():
+        if path.stem == history_lines(home)[1]["decision_id"]:
+            path.unlink()
+    assert "P5" not in {finding.promise for finding in check_registry(home)}
+
+
+def test_a_record_of_an_unknown_decision_in_a_forged_history_is_damage(three: Home) -> None:
+    entry = read_history(three).entries[-1]
+    append_active_history(three, entry.model_copy(update={"sequence": 4, "decision_id": "2026-02-04_000000_ffffffff"}))
+    assert any(
+        finding.promise == "P5" and "2026-02-04_000000_ffffffff is missing or damaged" in finding.words for finding in check_registry(three)
+    )
+
+
+def test_a_decision_record_without_a_time_zone_does_not_stop_the_check(three: Home) -> None:
+    document = read(_receipt(three))
+    write_json(three.decisions / "2026-02-09_000000_00000000.json", {**document, "as_of": "2026-02-09T00:00:00"})
+    assert any("2026-02-09_000000_00000000.json is damaged" in finding.words for finding in check_registry(three))
+
+
+def test_a_pending_bundle_that_cannot_be_approved_any_more_may_be_gone(three: Home) -> None:
+    _lost_waiting(three)
+    save_decision(three, a_decision(three, NEW, dry_run=True))
+    promote(three, judged(three, "2026-02-05_000000_run-0009"), at=LATER)
+    assert "P6" not in {finding.promise for finding in check_registry(three)}

@@ -1,0 +1,150 @@
+"""What a process was writing when it died is found by its number and removed; nothing else is."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from taskclf_dagster.domain.storage.files import temporary_path, write_atomic
+from taskclf_dagster.domain.storage.temporary_files import find_temporary_files, remove_orphaned_files
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import contents
+from taskclf_dagster_tests.scenario import make_home
+
+PLACES = {
+    "artifacts": "retrain_under_way.json",
+    "labeled windows": "labeled_windows/0123.arrow",
+    "a snapshot": "snapshots/0123456789abcdef/windows.parquet",
+    "a challenger": "challengers/2026-02-04_000000_run-0001",
+    "a file of a challenger": "challengers/2026-02-04_000000_run-0001/metrics.json",
+    "predictions": "predictions/0123.parquet",
+    "a decision": "decisions/2026-02-04_000000_0123.json",
+    "a record": "records/dataset_snapshot/latest.json",
+    "an event": "outbox/0123.json",
+}
+"""What a retrain writes, by where it lies below artifacts/."""
+
+OTHER = (
+    "decisions/.some.json.tmp",
+    "decisions/some.json.12-0123456789abcdef0123456789abcdef.tmp",
+    "decisions/.some.json.twelve-0123456789abcdef0123456789abcdef.tmp",
+    "decisions/.some.json.12-0123.tmp",
+    "decisions/.some.json.12-0123456789abcdef0123456789abcdef.tmp.txt",
+    "somebody/.some.json.12-0123456789abcdef0123456789abcdef.tmp",
+    "calibrator_store/.store.json.12-0123456789abcdef0123456789abcdef.tmp",
+)
+"""Names that are not ours, and places where we write nothing."""
+
+
+def _leave(home: Home, place: str, *, folder: bool = False) -> Path:
+    path = temporary_path(home.artifacts / place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if folder:
+        path.mkdir()
+        (path / "model.txt").write_bytes(b"half of ")
+        (temporary_path(path / "metrics.json")).write_bytes(b"half of ")
+    else:
+        path.write_bytes(b"half of ")
+    return path
+
+
+def _sweep(home: Home, *, alive: bool) -> list[str]:
+    asked: set[int] = set()
+
+    def is_alive(process: int, at: float) -> bool:
+        asked.add(process)
+        assert at > 1_700_000_000
+        return alive
+
+    removed = remove_orphaned_files(home, is_alive=is_alive)
+    assert asked <= {os.getpid()}
+    return removed
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_dead_process_was_writing_goes_and_what_a_living_one_writes_stays(tmp_path: Path, place: str, folder: bool) -> None:
+    home = make_home(tmp_path)
+    path = _leave(home, PLACES[place], folder=folder)
+    before = contents(home.root)
+    assert _sweep(home, alive=True) == []
+    assert contents(home.root) == before
+    assert _sweep(home, alive=False) == [str(path.relative_to(home.root))]
+    assert not path.exists()
+    assert _sweep(home, alive=False) == []
+
+
+@pytest.mark.parametrize("place", PLACES.values())
+def test_what_is_written_has_a_name_by_which_it_is_found(tmp_path: Path, place: str) -> None:
+    home = make_home(tmp_path)
+    found: list[tuple[Path, int]] = []
+    write_atomic(home.artifacts / place, lambda path: (path.touch(), found.extend(find_temporary_files(home))))
+    assert [process for _, process in found] == [os.getpid()]
+    assert list(find_temporary_files(home)) == []
+
+
+def test_whole_files_and_what_others_write_stay(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    for path in (home.artifacts / name for name in (*PLACES.values(), *OTHER) if "." in name):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"whole")
+    before = contents(home.root)
+    assert _sweep(home, alive=False) == []
+    assert contents(home.root) == before
+
+
+def test_nothing_is_looked_for_outside_artifacts_nor_behind_a_link(tmp_path: Path) -> None:
+    home, elsewhere = make_home(tmp_path / "one"), make_home(tmp_path / "two")
+    left = [_leave(elsewhere, "decisions/some.json"), _leave(home, "../models/active.json"), _leave(home, "../data/some.parquet")]
+    (home.artifacts / "decisions").symlink_to(elsewhere.decisions, target_is_directory=True)
+    (home.records).mkdir()
+    (home.records / "linked").symlink_to(elsewhere.decisions, target_is_directory=True)
+    assert _sweep(home, alive=False) == []
+    assert all(path.exists() for path in left)
+
+
+def test_of_a_link_that_a_dead_process_left_only_the_link_goes(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    (home.root / "kept").mkdir()
+    (home.root / "kept" / "file").touch()
+    home.decisions.mkdir(parents=True)
+    temporary_path(home.decisions / "some").symlink_to(home.root / "kept", target_is_directory=True)
+    assert len(_sweep(home, alive=False)) == 1
+    assert list(home.decisions.iterdir()) == []
+    assert (home.root / "kept" / "file").exists()
+
+
+def test_what_disappears_or_appears_meanwhile_does_no_harm(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    first, second = sorted(_leave(home, f"challengers/{i}", folder=True) for i in range(2))
+
+    def is_alive(process: int, at: float) -> bool:
+        if second.exists():
+            (second / "model.txt").unlink()
+            for path in second.iterdir():
+                path.unlink()
+            second.rmdir()
+        return False
+
+    assert remove_orphaned_files(home, is_alive=is_alive) == [str(first.relative_to(home.root))]
+    assert list(home.challengers.iterdir()) == []
+
+
+def test_where_nothing_was_ever_made_there_is_nothing_to_sweep(tmp_path: Path) -> None:
+    assert _sweep(Home(tmp_path / "nowhere"), alive=False) == []
+    assert _sweep(make_home(tmp_path), alive=False) == []
+
+
+def test_what_cannot_be_removed_stays_and_the_rest_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = make_home(tmp_path)
+    stuck, other = _leave(home, "decisions/a.json"), _leave(home, "decisions/b.json")
+    real = Path.unlink
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        if path == stuck:
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    assert _sweep(home, alive=False) == [str(other.relative_to(home.root))]
+    assert stuck.exists()
