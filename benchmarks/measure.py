@@ -139,7 +139,7 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
     from taskclf_dagster.domain.models import bundle_paths, encoding
     from taskclf_dagster.domain.models.bundle import load_bundle
 
-    start, schema = AS_OF - timedelta(days=config.data_lookback_days), feature_schema.SCHEMAS["v1"]
+    start, schema = AS_OF - timedelta(days=config.dataset.data_lookback_days), feature_schema.SCHEMAS["v1"]
     with meter.step("part: read"):
         frame = windows.read_windows(home, start=start, end=AS_OF, schema_version="auto", skip_unreadable_days=False).frame
     spans = label_store.read_label_spans(home, start=start, end=AS_OF).spans

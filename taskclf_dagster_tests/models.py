@@ -106,8 +106,8 @@ def tiny_model(version: SchemaVersion = "v1") -> TrainedModel:
     return train_challenger(
         lambda split: rows_of(split, version),
         SCHEMAS[version],
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

@@ -74,10 +74,7 @@ def flip_bytes(path: Path, *, times: int = 120) -> Iterator[int]:
 
 def retrain_config(**overrides: object) -> RetrainConfig:
     """The shipped configuration with some keys replaced, validated; a nested mapping replaces only the keys it names."""
-    base = _shipped_config().model_dump()
-    for key, value in overrides.items():
-        base[key] = {**base[key], **value} if isinstance(value, Mapping) else value
-    return RetrainConfig.model_validate(base)
+    return _shipped_config().with_changes(**overrides)
 
 
 @cache

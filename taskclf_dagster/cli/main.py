@@ -130,7 +130,7 @@ def check_retrain(home: Path | None, config: Path | None) -> None:
     place, clock = _home_resource(home).open(), ClockResource()
     settings = load_config(config)
     trigger = assess_trigger(place, config=settings, now=clock.now())
-    calibrators = check_calibrator_update_due(place, now=clock.now(), cadence_days=settings.calibrator_update_cadence_days)
+    calibrators = check_calibrator_update_due(place, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days)
     click.echo(f"home         {place.display_name}")
     click.echo(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
     click.echo(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
@@ -147,7 +147,7 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
     """
     place = existing_home(home)
     settings = load_config(config)
-    report = find_best_model(place.models, SelectionPolicy(min_improvement=settings.min_improvement))
+    report = find_best_model(place.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
     active = _active_model(place)
     if as_json:
         ranked = [{**summarize(bundle).model_dump(mode="json"), "active": bundle.model_id == active} for bundle in report.ranked]
@@ -166,7 +166,7 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
     running = next((bundle for bundle in report.ranked if bundle.model_id == active), None)
     best = report.best
     if running and best and running.metrics and best.metrics and best is not running:
-        better = should_switch_active(running.metrics, best.metrics, min_improvement=settings.min_improvement)
+        better = should_switch_active(running.metrics, best.metrics, min_improvement=settings.comparison.min_improvement)
         if better:
             click.echo(
                 f"{best.model_id} has a higher stored score than the active model, but on other data: only a retrain can compare them."

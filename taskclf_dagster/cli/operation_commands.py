@@ -73,10 +73,10 @@ def show_command(config: Path | None, as_json: bool) -> None:
     """Print every key with its value and where that comes from: the default file, a file of your own, or the environment."""
     settings = load_config(config)
     if as_json:
-        click.echo(settings.model_dump_json(indent=2))
+        click.echo(json.dumps(settings.document, indent=2))
         return
     sources = list_sources(None if config is None else str(config.absolute()))
-    rows = [[key, json.dumps(value), sources[key]] for key, value in flatten(settings.model_dump(mode="json"))]
+    rows = [[key, json.dumps(value), sources[key]] for key, value in flatten(settings.document)]
     click.echo(tabulate(rows, headers=["key", "value", "from"], disable_numparse=True, maxcolwidths=[None, 80, None]))
 
 

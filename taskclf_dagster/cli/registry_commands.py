@@ -61,7 +61,7 @@ def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None
     """
     place, settings = existing_home(home), load_config(config)
     act = plan_prune if dry_run else prune
-    plan = act(place, keep_versions=settings.keep_versions, keep_rejected=settings.keep_rejected, at=now())
+    plan = act(place, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=now())
     rows = [[item.kind, item.path, f"{item.bytes / MEBIBYTE:.1f} MiB", item.reason] for item in plan.remove]
     if rows:
         click.echo(tabulate(rows, headers=["kind", "path", "size", "why"]))

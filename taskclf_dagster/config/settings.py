@@ -141,8 +141,8 @@ class ScheduleSettings(_Settings):
         return value
 
 
-class RetrainConfig(_Settings):
-    """Everything that `configs/retrain.yaml` says; each key is explained there."""
+class SchedulingSettings(_Settings):
+    """When a retrain is launched, and how long it may take."""
 
     enabled: bool
     global_retrain_cadence_days: Annotated[int, Field(ge=1, le=365)]
@@ -154,17 +154,38 @@ class RetrainConfig(_Settings):
     max_attempts: Annotated[int, Field(ge=1, le=100)]
     timeout_minutes: Annotated[int, Field(ge=1, le=1440)]
     schedule: ScheduleSettings
-    events: EventSettings
+
+
+class DatasetSettings(_Settings):
+    """What enters a dataset."""
+
     data_lookback_days: Days
     schema_version: Literal["auto", "v1", "v2", "v3"]
     skip_unreadable_days: bool
     weak_labels: Literal["train_only", "exclude"]
     min_labels: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class TrainingSettings(_Settings):
+    """How the challenger is trained, and whether it is trained a second time."""
+
     train_params: TrainParams
     reject_threshold: RejectThresholdSettings
+    prove_reproducible: Literal["auto"] | bool
+
+
+class EvaluationSettings(_Settings):
+    """How a model is judged on its own."""
+
     min_class_windows: Annotated[int, Field(ge=1, le=100_000)]
     gates: GateThresholds
     require_baseline_improvement: bool
+    advice: AdviceThresholds
+
+
+class ComparisonSettings(_Settings):
+    """How the challenger is judged beside the champion and the anchors."""
+
     regression_tolerance: Share
     min_improvement: Share
     evidence_policy: Literal["point", "hold", "superior"]
@@ -176,21 +197,92 @@ class RetrainConfig(_Settings):
     max_negative_flips: Share
     max_flip_excess: Share
     anchor_tolerance: Share | None
-    prove_reproducible: Literal["auto"] | bool
-    advice: AdviceThresholds
-    auto_promote: bool
-    keep_versions: Annotated[int, Field(ge=1, le=10_000)]
-    keep_rejected: Annotated[int, Field(ge=0, le=10_000)]
-
-    @property
-    def policy(self) -> dict[str, object]:
-        """What shapes a model or a decision, as JSON: all but the keys that say when to run and whom to tell."""
-        return self.model_dump(mode="json", exclude=set(OPERATIONAL))
 
     @property
     def allowed_below_anchor(self) -> float:
         """How far below an anchor a challenger may be: `anchor_tolerance`, else twice `regression_tolerance`."""
         return 2 * self.regression_tolerance if self.anchor_tolerance is None else self.anchor_tolerance
+
+
+class PromotionSettings(_Settings):
+    """Whether a model that passes every gate is promoted without a person."""
+
+    auto_promote: bool
+
+
+class RetentionSettings(_Settings):
+    """How many bundles are kept."""
+
+    keep_versions: Annotated[int, Field(ge=1, le=10_000)]
+    keep_rejected: Annotated[int, Field(ge=0, le=10_000)]
+
+
+class RetrainConfig(_Settings):
+    """Everything that `configs/retrain.yaml` holds, grouped by concern; each key is explained there.
+
+    The YAML keys are flat: `RetrainConfig.model_validate` takes a mapping of them, and `document` returns one.
+    """
+
+    scheduling: SchedulingSettings
+    events: EventSettings
+    dataset: DatasetSettings
+    training: TrainingSettings
+    evaluation: EvaluationSettings
+    comparison: ComparisonSettings
+    promotion: PromotionSettings
+    retention: RetentionSettings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _group_keys(cls, value: object) -> object:
+        """Puts each flat key into its group; an unknown key stays at the top, where it is refused."""
+        if not isinstance(value, dict):
+            return value
+        grouped: dict[str, object] = {}
+        groups: dict[str, dict[object, object]] = {name: {} for name in GROUPS}
+        for key, item in value.items():
+            group = GROUP_OF.get(key, key if key in GROUPS else None)
+            if group is None:
+                grouped[key] = item
+            else:
+                groups[group][key] = item
+        return {**grouped, **groups}
+
+    @property
+    def document(self) -> dict[str, object]:
+        """Every key with its value as JSON, under the flat keys of the YAML file."""
+        return _flatten_groups(self.model_dump(mode="json"))
+
+    @property
+    def policy(self) -> dict[str, object]:
+        """The part of the document that shapes a model or a decision: all but the keys of OPERATIONAL."""
+        return {key: value for key, value in self.document.items() if key not in OPERATIONAL}
+
+    def with_changes(self, **changes: object) -> "RetrainConfig":
+        """A validated copy with other values of some flat keys; a mapping replaces only the keys it names.
+
+        Raises:
+            pydantic.ValidationError: a key is unknown, or its value is of the wrong type or out of bounds.
+        """
+        return RetrainConfig.model_validate(merge_mappings(_flatten_groups(self.model_dump()), changes))
+
+
+GROUPS = frozenset(name for name in RetrainConfig.model_fields if name != "events")
+"""Names of the groups; `events` is a group and a key of the file."""
+GROUP_OF: Mapping[object, str] = {
+    key: name
+    for name, field in RetrainConfig.model_fields.items()
+    if name in GROUPS and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    for key in field.annotation.model_fields
+}
+"""The group of each flat key."""
+
+
+def _flatten_groups(grouped: Mapping[str, object]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in grouped.items():
+        flat |= value if name in GROUPS and isinstance(value, dict) else {name: value}
+    return flat
 
 
 def load_retrain_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> RetrainConfig:
@@ -277,7 +369,8 @@ def _said_by(overrides: Mapping[str, tuple[str, object]], key: str) -> str:
 
 def _key(error: "ErrorDetails") -> str:
     """The key with dots; what is no name, as a line `url:https://...` without a space makes one, may hold a secret and is not told."""
-    return ".".join(str(part) if re.fullmatch(r"[\w.-]{1,60}", str(part)) else "(no name)" for part in error["loc"])
+    parts = error["loc"][1:] if error["loc"] and error["loc"][0] in GROUPS else error["loc"]
+    return ".".join(str(part) if re.fullmatch(r"[\w.-]{1,60}", str(part)) else "(no name)" for part in parts)
 
 
 def _finding(error: "ErrorDetails") -> str:

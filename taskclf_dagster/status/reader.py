@@ -174,9 +174,9 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         active_model=None if running is None else running.rpartition("/")[2],
         labels_since=labels,
         due=due,
-        due_reason=due_reason if config.enabled else f"{due_reason}. Nothing is launched by itself: `enabled` is false.",
+        due_reason=due_reason if config.scheduling.enabled else f"{due_reason}. Nothing is launched by itself: `enabled` is false.",
         due_at=due_at,
-        next_tick=find_next_tick(config, now=now) if config.enabled and not switched_off else None,
+        next_tick=find_next_tick(config, now=now) if config.scheduling.enabled and not switched_off else None,
         events_waiting=count_events(home),
         warnings=_find_warnings(instance, home, now=now, switched_off=switched_off),
         progress=None if under_way is None else read_progress(instance, under_way),
@@ -185,7 +185,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
 
 def find_next_tick(config: RetrainConfig, *, now: datetime) -> datetime:
     """When the daily schedule looks next, in its own time zone."""
-    return next(cron_string_iterator(now.timestamp(), config.schedule.cron, time_zone(config.schedule)))
+    return next(cron_string_iterator(now.timestamp(), config.scheduling.schedule.cron, time_zone(config.scheduling.schedule)))
 
 
 def is_switched_off(instance: dg.DagsterInstance) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from taskclf_dagster.config.event_settings import EventSettings
 from taskclf_dagster.config.settings import (
@@ -18,6 +18,7 @@ from taskclf_dagster.config.settings import (
     load_retrain_config,
     resolve_config,
 )
+from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.errors import SettingsError
 from taskclf_dagster_tests.scenario import retrain_config
 
@@ -95,19 +96,13 @@ def write(tmp_path: Path, key: str, value: object) -> Path:
     return path
 
 
-def get(config: BaseModel, key: str) -> object:
-    value: object = config
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
+def get(config: RetrainConfig, key: str) -> object:
+    """The value of a flat key of the file; keys of inner mappings with dots."""
+    return dict(flatten(config.document))[key]
 
 
-def leaves(config: BaseModel, prefix: str = "") -> set[str]:
-    found = set()
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        found |= leaves(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {prefix + name}
-    return found
+def leaves(config: RetrainConfig) -> set[str]:
+    return set(dict(flatten(config.document)))
 
 
 # --- What is shipped --------------------------------------------------------------------------------------------------------------
@@ -116,20 +111,37 @@ def leaves(config: BaseModel, prefix: str = "") -> set[str]:
 def test_the_shipped_configuration_loads() -> None:
     config = load_retrain_config()
     assert config == load_retrain_config(DEFAULT_CONFIG_PATH)
-    assert (config.data_lookback_days, config.min_labels, config.auto_promote) == (30, 200, False)
-    assert config.gates.min_breakidle_precision == 0.95
+    assert (config.dataset.data_lookback_days, config.dataset.min_labels, config.promotion.auto_promote) == (30, 200, False)
+    assert config.evaluation.gates.min_breakidle_precision == 0.95
 
 
 def test_the_values_of_the_contract_are_the_shipped_ones() -> None:
     config = load_retrain_config()
-    assert (config.global_retrain_cadence_days, config.calibrator_update_cadence_days) == (7, 7)
-    assert (config.regression_tolerance, config.min_improvement, config.require_baseline_improvement) == (0.02, 0.0, True)
-    assert (config.train_params.num_boost_round, config.train_params.num_leaves, config.train_params.learning_rate) == (100, 31, 0.1)
-    assert (config.evidence_policy, config.significance, config.min_user_days, config.min_windows) == ("point", 0.05, 5, 300)
-    assert (config.max_leaked_share, config.clearly_worse_margin) == (0.30, 0.05)
-    assert (config.max_negative_flips, config.max_flip_excess, config.anchor_tolerance) == (0.05, 0.01, None)
-    assert (config.prove_reproducible, config.keep_versions, config.keep_rejected) == ("auto", 10, 10)
-    gates = config.gates
+    assert (config.scheduling.global_retrain_cadence_days, config.scheduling.calibrator_update_cadence_days) == (7, 7)
+    assert (config.comparison.regression_tolerance, config.comparison.min_improvement, config.evaluation.require_baseline_improvement) == (
+        0.02,
+        0.0,
+        True,
+    )
+    assert (
+        config.training.train_params.num_boost_round,
+        config.training.train_params.num_leaves,
+        config.training.train_params.learning_rate,
+    ) == (100, 31, 0.1)
+    assert (
+        config.comparison.evidence_policy,
+        config.comparison.significance,
+        config.comparison.min_user_days,
+        config.comparison.min_windows,
+    ) == ("point", 0.05, 5, 300)
+    assert (config.comparison.max_leaked_share, config.comparison.clearly_worse_margin) == (0.30, 0.05)
+    assert (config.comparison.max_negative_flips, config.comparison.max_flip_excess, config.comparison.anchor_tolerance) == (
+        0.05,
+        0.01,
+        None,
+    )
+    assert (config.training.prove_reproducible, config.retention.keep_versions, config.retention.keep_rejected) == ("auto", 10, 10)
+    gates = config.evaluation.gates
     assert (gates.min_macro_f1, gates.min_weighted_f1, gates.min_class_precision) == (0.65, 0.70, 0.50)
     assert (gates.min_breakidle_precision, gates.min_breakidle_recall) == (0.95, 0.90)
     assert (gates.min_reject_rate, gates.max_reject_rate) == (0.05, 0.30)
@@ -141,7 +153,7 @@ def test_every_shipped_file_loads() -> None:
     assert {path.name for path in files} >= {"retrain.yaml", "demo.yaml"}
     for path in files:
         load_retrain_config(path)
-    assert load_retrain_config(DEFAULT_CONFIG_PATH.parent / "demo.yaml").auto_promote
+    assert load_retrain_config(DEFAULT_CONFIG_PATH.parent / "demo.yaml").promotion.auto_promote
 
 
 def test_the_shipped_file_says_every_key() -> None:
@@ -155,7 +167,7 @@ def test_the_shipped_file_says_every_key() -> None:
 
 def test_a_configuration_cannot_be_changed_after_loading() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        load_retrain_config().min_labels = 5
+        load_retrain_config().dataset.min_labels = 5
 
 
 # --- Files of one's own -----------------------------------------------------------------------------------------------------------
@@ -164,10 +176,10 @@ def test_a_configuration_cannot_be_changed_after_loading() -> None:
 def test_a_partial_file_keeps_everything_else(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("min_labels: 50\ntrain_params:\n  num_boost_round: 7\n", encoding="utf-8")
-    expected = load_retrain_config().model_dump()
+    expected = load_retrain_config().document
     expected["min_labels"] = 50
     expected["train_params"]["num_boost_round"] = 7
-    assert load_retrain_config(path).model_dump() == expected
+    assert load_retrain_config(path).document == expected
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing but a comment\n", "---\n"])
@@ -193,10 +205,18 @@ def test_the_file_of_the_original_tool_loads_as_it_is(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     config = load_retrain_config(path)
-    assert (config.global_retrain_cadence_days, config.calibrator_update_cadence_days, config.data_lookback_days) == (14, 3, 60)
-    assert (config.regression_tolerance, config.min_improvement) == (0.05, 0.01)
-    assert (config.require_baseline_improvement, config.auto_promote) == (False, True)
-    assert (config.train_params.num_boost_round, config.train_params.class_weight, config.train_params.num_leaves) == (200, "none", 31)
+    assert (
+        config.scheduling.global_retrain_cadence_days,
+        config.scheduling.calibrator_update_cadence_days,
+        config.dataset.data_lookback_days,
+    ) == (14, 3, 60)
+    assert (config.comparison.regression_tolerance, config.comparison.min_improvement) == (0.05, 0.01)
+    assert (config.evaluation.require_baseline_improvement, config.promotion.auto_promote) == (False, True)
+    assert (
+        config.training.train_params.num_boost_round,
+        config.training.train_params.class_weight,
+        config.training.train_params.num_leaves,
+    ) == (200, "none", 31)
 
 
 @pytest.mark.parametrize("key", ["regression_tolerance", "gates.min_macro_f1", "train_params.learning_rate"])
@@ -206,7 +226,7 @@ def test_a_whole_number_is_accepted_where_a_share_is_wanted(tmp_path: Path, key:
 
 @pytest.mark.parametrize(("regression", "anchor", "allowed"), [(0.02, None, 0.04), (0.0, None, 0.0), (0.02, 0.01, 0.01), (0.02, 0.0, 0.0)])
 def test_an_anchor_tolerance_that_is_null_is_twice_the_other(regression: float, anchor: float | None, allowed: float) -> None:
-    assert retrain_config(regression_tolerance=regression, anchor_tolerance=anchor).allowed_below_anchor == allowed
+    assert retrain_config(regression_tolerance=regression, anchor_tolerance=anchor).comparison.allowed_below_anchor == allowed
 
 
 # --- Bounds, one key at a time ----------------------------------------------------------------------------------------------------
@@ -318,7 +338,7 @@ def test_a_bad_value_is_an_error_that_names_file_key_value_and_rule(
 
 def test_a_range_of_one_value_is_allowed(tmp_path: Path) -> None:
     config = load_retrain_config(write(tmp_path, "reject_threshold", {"min_reject_rate": 0.2, "max_reject_rate": 0.2}))
-    assert config.reject_threshold.min_reject_rate == config.reject_threshold.max_reject_rate == 0.2
+    assert config.training.reject_threshold.min_reject_rate == config.training.reject_threshold.max_reject_rate == 0.2
 
 
 def test_all_mistakes_of_a_file_are_listed_at_once(tmp_path: Path) -> None:
@@ -387,13 +407,13 @@ def test_the_settings_of_events_alone_do_not_print_a_secret_either() -> None:
 )
 def test_a_url_that_holds_no_secret_may_stand_there(tmp_path: Path, kind: str, url: str) -> None:
     (sink,) = load_retrain_config(write(tmp_path, "events.sinks", [{"type": kind, "url": url}])).events.sinks
-    assert sink.model_dump()["url"] == url
+    assert sink.document["url"] == url
 
 
 @pytest.mark.parametrize("path", ["artifacts/events/events.jsonl", "artifacts/events/mine/of today.jsonl", "./artifacts/events/x"])
 def test_lines_of_events_may_go_below_the_folder_of_events(tmp_path: Path, path: str) -> None:
     (sink,) = load_retrain_config(write(tmp_path, "events.sinks", [{"type": "jsonl", "path": path}])).events.sinks
-    assert sink.model_dump()["path"] == path
+    assert sink.document["path"] == path
 
 
 @pytest.mark.parametrize(
@@ -414,11 +434,11 @@ def test_lines_of_events_may_go_nowhere_else_where_they_would_damage_a_file(tmp_
 
 def test_a_recorded_configuration_is_read_back_as_it_was() -> None:
     config = retrain_config(anchor_tolerance=0.03, prove_reproducible=False, gates={"min_macro_f1": 0.61})
-    assert complete_config(config.model_dump(mode="json")) == config
+    assert complete_config(config.document) == config
 
 
 def test_keys_that_a_recorded_configuration_does_not_know_have_the_present_defaults_and_unknown_ones_are_left_out() -> None:
-    recorded = retrain_config(min_labels=50).model_dump(mode="json")
+    recorded = retrain_config(min_labels=50).document
     for key in ("evidence_policy", "min_windows"):
         del recorded[key]
     del recorded["gates"]["min_class_precision"]
@@ -429,12 +449,12 @@ def test_keys_that_a_recorded_configuration_does_not_know_have_the_present_defau
 
 def test_a_recorded_configuration_that_is_out_of_bounds_is_an_error() -> None:
     with pytest.raises(ValidationError, match="regression_tolerance"):
-        complete_config({**retrain_config().model_dump(mode="json"), "regression_tolerance": 5.0})
+        complete_config({**retrain_config().document, "regression_tolerance": 5.0})
 
 
 def test_keys_that_say_when_to_run_and_whom_to_tell_are_no_part_of_what_is_recorded() -> None:
     policy = retrain_config().policy
-    assert set(policy) == set(RetrainConfig.model_fields) - OPERATIONAL
+    assert set(policy) == set(load_retrain_config().document) - OPERATIONAL
     assert {"gates", "train_params", "auto_promote", "data_lookback_days", "keep_versions"} <= set(policy)
     assert retrain_config(timeout_minutes=5, enabled=False, events={"sinks": []}).policy == policy
     assert retrain_config(min_labels=50).policy != policy
@@ -461,9 +481,9 @@ def test_a_variable_overrides_its_key_and_nothing_else(variable: str) -> None:
     config = load_retrain_config(environ={variable: text})
     assert get(config, key) == value != get(load_retrain_config(), key)
     assert find_overrides({variable: text}) == {key: (variable, value)}
-    expected = load_retrain_config().model_dump()
+    expected = load_retrain_config().document
     (expected["schedule"] if "." in key else expected)[key.rpartition(".")[2]] = value
-    assert config.model_dump() == expected
+    assert config.document == expected
 
 
 @pytest.mark.parametrize(
@@ -474,12 +494,12 @@ def test_a_variable_overrides_its_key_and_nothing_else(variable: str) -> None:
     ],
 )
 def test_a_flag_may_be_written_in_the_usual_ways(text: str, value: bool) -> None:
-    assert load_retrain_config(environ={"RETRAIN_AUTO_PROMOTE": text}).auto_promote is value
+    assert load_retrain_config(environ={"RETRAIN_AUTO_PROMOTE": text}).promotion.auto_promote is value
 
 
 @pytest.mark.parametrize("text", ["010", "10", " 10 ", "+10"])
 def test_a_number_is_decimal_also_with_a_zero_before_it(text: str) -> None:
-    assert load_retrain_config(environ={"RETRAIN_TIMEOUT_MINUTES": text}).timeout_minutes == 10
+    assert load_retrain_config(environ={"RETRAIN_TIMEOUT_MINUTES": text}).scheduling.timeout_minutes == 10
 
 
 @pytest.mark.parametrize("text", ["", "  "])
@@ -489,8 +509,8 @@ def test_an_empty_variable_overrides_nothing(text: str) -> None:
 
 def test_a_variable_wins_over_a_file_of_ones_own(tmp_path: Path) -> None:
     path = write(tmp_path, "min_new_labels", 9)
-    assert resolve_config(str(path), {"RETRAIN_MIN_LABELS": "12"}).min_new_labels == 12
-    assert resolve_config(None, {"TASKCLF_DAGSTER_CONFIG": str(path)}).min_new_labels == 9
+    assert resolve_config(str(path), {"RETRAIN_MIN_LABELS": "12"}).scheduling.min_new_labels == 12
+    assert resolve_config(None, {"TASKCLF_DAGSTER_CONFIG": str(path)}).scheduling.min_new_labels == 9
 
 
 @pytest.mark.parametrize(

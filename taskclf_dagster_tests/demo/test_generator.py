@@ -195,8 +195,8 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
     model = train_challenger(
         lambda split: parts[split],
         SCHEMAS["v1"],
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest=snapshot.dataset_digest,
         num_threads=1,
         on_progress=lambda line: None,
@@ -209,7 +209,7 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
         model_id="demo",
         schema_version="v1",
         reject_threshold=model.reject.value,
-        min_class_windows=config.min_class_windows,
+        min_class_windows=config.evaluation.min_class_windows,
         unseen_users=[],
     )
     lookup = compare_with_baseline(predictions, fit_lookup(parts["train"]).predict(test), report.judged_labels)

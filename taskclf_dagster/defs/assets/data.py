@@ -152,7 +152,7 @@ def _snapshot_checks(record: DatasetSnapshot) -> list[dg.AssetCheckResult]:
             check_name="enough_labels",
             passed=not few,
             description=" ".join(few) or f"{gold} windows are labelled by a person.",
-            metadata={"gold_windows": gold, "min_labels": record.config.min_labels},
+            metadata={"gold_windows": gold, "min_labels": record.config.dataset.min_labels},
         ),
         dg.AssetCheckResult(
             check_name="no_split_is_empty",

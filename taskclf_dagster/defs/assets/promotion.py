@@ -189,9 +189,9 @@ def _require_wanted(context: dg.AssetExecutionContext) -> None:
 
 def _tidy(context: dg.AssetExecutionContext, home: Home, decision: PromotionDecision, at: datetime, *, promoted: bool) -> None:
     """Removes what retention no longer keeps; promoted bundles only after a promotion, so that anything else leaves models/ as it is."""
-    config = decision.settings
+    kept = decision.settings.retention
     try:
-        removed = prune(home, keep_versions=config.keep_versions, keep_rejected=config.keep_rejected, at=at, promoted=promoted).remove
+        removed = prune(home, keep_versions=kept.keep_versions, keep_rejected=kept.keep_rejected, at=at, promoted=promoted).remove
     except (OSError, TaskclfDagsterError) as error:  # the decision stands; the next run tidies up
         context.log.warning(f"retention was put off: {error}")
         return

@@ -113,14 +113,14 @@ def champion_report(
 
 
 def _threads(config: RetrainConfig, snapshot: DatasetSnapshot) -> int:
-    return resolve_num_threads(config.train_params.num_threads, rows=snapshot.rows["test"], cores=cores())
+    return resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.rows["test"], cores=cores())
 
 
 def _advice(report: EvaluationReport | None, config: RetrainConfig) -> list[dg.AssetCheckResult]:
     judged = [] if report is None else report.judged_labels
     unjudged = [label for label in LABELS if label not in judged]
     flaps = None if report is None else (report.flap_rate, report.flap_rate_smoothed)
-    limits = (config.advice.max_flap_rate, config.advice.max_flap_rate_smoothed)
+    limits = (config.evaluation.advice.max_flap_rate, config.evaluation.advice.max_flap_rate_smoothed)
     calm = flaps is not None and flaps[0] <= limits[0] and flaps[1] <= limits[1]
     words = (
         "not scored" if flaps is None else f"{flaps[0]:.3f} raw (at most {limits[0]:g}), {flaps[1]:.3f} smoothed (at most {limits[1]:g})"

@@ -73,7 +73,7 @@ def failed_runs(
     tell_reasons(context.instance, place, now=now)
     told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
     try:
-        answer = find_retry(context.instance, place, now=now) if run_settings.load_config().enabled else DISABLED
+        answer = find_retry(context.instance, place, now=now) if run_settings.load_config().scheduling.enabled else DISABLED
     except (TaskclfDagsterError, OSError) as error:
         return dg.SkipReason(told + str(error))
     return dg.SkipReason(told + answer) if isinstance(answer, str) else answer

@@ -17,7 +17,7 @@ GRACE = timedelta(days=1)
 
 def build_freshness(config: RetrainConfig) -> dict[str, dg.FreshnessPolicy]:
     """The policies by asset: data late after one cadence, stale after two; the model by its age, stale at one and a half times that."""
-    cadence, age = timedelta(days=config.global_retrain_cadence_days), timedelta(days=config.max_days_since_training)
+    cadence, age = timedelta(days=config.scheduling.global_retrain_cadence_days), timedelta(days=config.scheduling.max_days_since_training)
     data = dg.FreshnessPolicy.time_window(warn_window=cadence + GRACE, fail_window=2 * cadence + GRACE)
     model = dg.FreshnessPolicy.time_window(warn_window=age, fail_window=1.5 * age)
     return {"labeled_windows": data, "dataset_snapshot": data, "active_pointer": model}

@@ -19,7 +19,7 @@ DAILY, WEEKLY = "daily_retrain", "weekly_verification"
 
 def build_schedules(config: RetrainConfig) -> list[dg.ScheduleDefinition]:
     """Both schedules, with the cron lines and the time zone of the settings; without a time zone the machine's."""
-    return [build_daily_schedule(config), _build_weekly_schedule(config.schedule)]
+    return [build_daily_schedule(config), _build_weekly_schedule(config.scheduling.schedule)]
 
 
 def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
@@ -28,9 +28,9 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
     @dg.schedule(
         job_name=RETRAIN,
         name=DAILY,
-        cron_schedule=config.schedule.cron,
-        execution_timezone=time_zone(config.schedule),
-        default_status=dg.DefaultScheduleStatus.RUNNING if config.enabled else dg.DefaultScheduleStatus.STOPPED,
+        cron_schedule=config.scheduling.schedule.cron,
+        execution_timezone=time_zone(config.scheduling.schedule),
+        default_status=dg.DefaultScheduleStatus.RUNNING if config.scheduling.enabled else dg.DefaultScheduleStatus.STOPPED,
         description="Launches a retrain when one is due by cadence, new labels or the model's age; otherwise skips and says why.",
     )
     def daily_retrain(
@@ -39,7 +39,7 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
         place = home.open()
         try:
             settings = run_settings.load_config()
-            if not settings.enabled:
+            if not settings.scheduling.enabled:
                 return dg.SkipReason(DISABLED)
             under_way = find_under_way(context.instance, place)
             if under_way is not None:

@@ -35,7 +35,7 @@ FIRST_START = (
 
 def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
     """The sensors that launch because of labels or drift; on unless the settings turn them off."""
-    status = dg.DefaultSensorStatus.RUNNING if config.enabled else dg.DefaultSensorStatus.STOPPED
+    status = dg.DefaultSensorStatus.RUNNING if config.scheduling.enabled else dg.DefaultSensorStatus.STOPPED
 
     @dg.sensor(
         job_name=RETRAIN,
@@ -76,7 +76,7 @@ def _look(
     """What a look at a home comes to; a skip with the reason where nothing is launched by itself, or something cannot be read."""
     try:
         config = run_settings.load_config()
-        if not config.enabled:
+        if not config.scheduling.enabled:
             return dg.SkipReason(DISABLED)
         home.require()
         answer = look(context, home, config, now)
@@ -102,7 +102,7 @@ def _look_at_labels(context: dg.SensorEvaluationContext, home: Home, config: Ret
         demand=f"labels-{watch.watermark}",
         cause="new_labels",
         reason=describe_labels(watch.changed_spans, config),
-        max_attempts=config.max_attempts,
+        max_attempts=config.scheduling.max_attempts,
         now=now,
     )
     if isinstance(answer, str):
@@ -119,11 +119,11 @@ def _weigh(watch: LabelWatch, home: Home, config: RetrainConfig, now: datetime) 
 
 
 def _look_at_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
-    if config.drift_trigger == "never":
+    if config.scheduling.drift_trigger == "never":
         return "drift reports ask for nothing: drift_trigger is never"
-    found = find_drift_trigger(home, severity=config.drift_trigger, now=now)
+    found = find_drift_trigger(home, severity=config.scheduling.drift_trigger, now=now)
     if found is None:
-        return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.drift_trigger})"
+        return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.scheduling.drift_trigger})"
     demand = f"drift-{found.key}"
     answered = find_drift_answer(found, read_last_decided(home))
     if answered is None and (run := find_answer(context.instance, home, demand)) is not None:
@@ -136,7 +136,7 @@ def _look_at_drift(context: dg.SensorEvaluationContext, home: Home, config: Retr
         demand=demand,
         cause="drift",
         reason=found.reason,
-        max_attempts=config.max_attempts,
+        max_attempts=config.scheduling.max_attempts,
         now=now,
         force=True,
     )

@@ -48,7 +48,7 @@ def comparative_checks(decision: PromotionDecision) -> list[dg.AssetCheckResult]
             "negative_flips": {"flips": flips_table(comparison.flips)},
         }
     gates = [gate_check(gate, more=more.get(gate.name)) for gate in decision.gates if gate.name in COMPARATIVE_GATES]
-    return [*gates, _user_days(comparison, decision.settings.min_user_days)]
+    return [*gates, _user_days(comparison, decision.settings.comparison.min_user_days)]
 
 
 def evidence_metadata(decision: PromotionDecision) -> dict[str, object]:

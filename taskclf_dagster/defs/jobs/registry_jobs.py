@@ -79,7 +79,7 @@ def _prune(
 ) -> None:
     place, settings = _begin(context, home), run_settings.load_config()
     act = plan_prune if config.dry_run else prune
-    plan = act(place, keep_versions=settings.keep_versions, keep_rejected=settings.keep_rejected, at=clock.now())
+    plan = act(place, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=clock.now())
     verb = "would go" if config.dry_run else "removed"
     rows: list[dict[str, Cell]] = [
         {"what": item.kind, "path": item.path, "MiB": round(item.bytes / MEBIBYTE, 1), "why": item.reason} for item in plan.remove

@@ -51,8 +51,8 @@ def build_retrain_job(config: RetrainConfig) -> UnresolvedAssetJobDefinition:
         config=retrain_run_config,
         executor_def=dg.in_process_executor,
         description="From windows and labels to a decision, and to a new active model if every gate passes. Fields: see the launch form.",
-        tags={EXCLUSIVE_TAG: RETRAIN, MAX_RUNTIME_TAG: str(max_runtime(60.0 * config.timeout_minutes))},
-        metadata={CONFIG_METADATA: dg.MetadataValue.json(config.model_dump(mode="json"))},
+        tags={EXCLUSIVE_TAG: RETRAIN, MAX_RUNTIME_TAG: str(max_runtime(60.0 * config.scheduling.timeout_minutes))},
+        metadata={CONFIG_METADATA: dg.MetadataValue.json(config.document)},
     )
 
 

@@ -60,7 +60,7 @@ class RetrainGuard(dg.ConfigurableResource["RetrainGuard"]):
         if run is None or instance is None:  # a tick or a tool that is no run
             yield self
             return
-        home, seconds = self._open_home(run), self.timeout_seconds or 60.0 * self._load_config(run).timeout_minutes
+        home, seconds = self._open_home(run), self.timeout_seconds or 60.0 * self._load_config(run).scheduling.timeout_minutes
         worker = describe_worker(psutil.Process())
         tags = {HOME_TAG: home_tag(home), WORKER_TAG: worker, MAX_RUNTIME_TAG: str(max_runtime(seconds))}
         if FAILURE_TAG in run.tags:  # of the run that this one executes again

@@ -3,7 +3,7 @@
 It looks at class counts only, before a model is trained, so that its words reach a person who can act on them.
 """
 
-from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.settings import EvaluationSettings
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE, LABELS
 from taskclf_dagster.domain.storage.records import Record
 
@@ -31,22 +31,22 @@ class Feasibility(Record):
         return " ".join(["No model could be promoted on this data:", "; ".join(self.reasons) + ".", *self.advice])
 
 
-def assess_feasibility(distribution: dict[str, dict[str, int]], config: RetrainConfig, *, held_out: bool) -> Feasibility:
+def assess_feasibility(distribution: dict[str, dict[str, int]], settings: EvaluationSettings, *, held_out: bool) -> Feasibility:
     """Judges a class distribution against what every gate needs.
 
     Args:
         distribution: windows by split (train, validation, test) and label.
-        config: `min_class_windows`, the fewest true test windows with which a class is judged.
+        settings: `min_class_windows`, the fewest true test windows with which a class is judged.
         held_out: whether users are held out, so that a model never saw them.
     """
     train, test = distribution["train"], distribution["test"]
-    judged = [label for label in LABELS if test[label] >= config.min_class_windows]
+    judged = [label for label in LABELS if test[label] >= settings.min_class_windows]
     reasons, advice = [], []
     if BREAK_IDLE not in judged:
-        missing = config.min_class_windows - test[BREAK_IDLE]
+        missing = settings.min_class_windows - test[BREAK_IDLE]
         total = sum(split[BREAK_IDLE] for split in distribution.values())
         reasons.append(
-            f"{BREAK_IDLE} has {test[BREAK_IDLE]} test windows ({total} in all) and must be judged on at least {config.min_class_windows}"
+            f"{BREAK_IDLE} has {test[BREAK_IDLE]} test windows ({total} in all) and must be judged on at least {settings.min_class_windows}"
         )
         advice.append(f"Label at least {missing} more minutes of {BREAK_IDLE} on the most recent days, and some on earlier days.")
     for label in judged:
@@ -54,7 +54,7 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], config: RetrainC
             reasons.append(f"{label} is judged on {test[label]} test windows, but has none to learn from")
             advice.append(f"Label {label} on earlier days, too.")
     if len(judged) == 0:
-        reasons.append(f"no label has {config.min_class_windows} test windows")
+        reasons.append(f"no label has {settings.min_class_windows} test windows")
         advice.append("Label more minutes on the most recent days.")
     if held_out and not any(train.values()):
         reasons.append("every user is held out")

@@ -88,13 +88,13 @@ def label_windows(
         UnreadableFileError: a file cannot be read.
     """
     home.require()
-    start = as_of - timedelta(days=config.data_lookback_days)
+    start = as_of - timedelta(days=config.dataset.data_lookback_days)
     reading = read_windows(
-        home, start=start, end=as_of, schema_version=config.schema_version, skip_unreadable_days=config.skip_unreadable_days
+        home, start=start, end=as_of, schema_version=config.dataset.schema_version, skip_unreadable_days=config.dataset.skip_unreadable_days
     )
     labels = read_label_spans(home, start=start, end=as_of)
     on_labels(labels.fingerprints)
-    spans = labels.spans if config.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
+    spans = labels.spans if config.dataset.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
     findings = [*reading.findings, *labels.findings]
     frame = None
     projection = None

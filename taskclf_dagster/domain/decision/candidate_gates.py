@@ -62,7 +62,7 @@ def check_candidate_gates(
         reproduction: what training again gave; None where it was not tried.
         config: thresholds, and whether baselines must be beaten.
     """
-    gates, high = config.gates, "higher is better"
+    gates, high = config.evaluation.gates, "higher is better"
     judges: dict[str, tuple[str, Callable[[], tuple[float, bool, str]]]] = {
         "loads_and_predicts": ("share of windows with a valid prediction", lambda: _loads(failure)),
         "macro_f1": (f"F1, {high}", lambda: floor(_required(report).macro_f1, gates.min_macro_f1)),
@@ -81,9 +81,9 @@ def check_candidate_gates(
         "unseen_user_f1": (f"F1, {high}", lambda: _users(report, "unseen", gates.min_unseen_user_f1)),
         "beats_rule_baseline": (
             f"F1 on the windows the rules name, {high}",
-            lambda: _beats(rule, required=config.require_baseline_improvement, fewest=MIN_RULE_WINDOWS),
+            lambda: _beats(rule, required=config.evaluation.require_baseline_improvement, fewest=MIN_RULE_WINDOWS),
         ),
-        "beats_lookup_baseline": (f"F1, {high}", lambda: _beats(lookup, required=config.require_baseline_improvement, fewest=1)),
+        "beats_lookup_baseline": (f"F1, {high}", lambda: _beats(lookup, required=config.evaluation.require_baseline_improvement, fewest=1)),
         "reproducible": ("1: training again gives the same model", lambda: _reproducible(reproduction)),
     }
     baselines = {"beats_rule_baseline": rule, "beats_lookup_baseline": lookup}
@@ -98,7 +98,7 @@ def check_candidate_gates(
 
 def configured_threshold(name: str, config: RetrainConfig) -> Threshold:
     """The threshold that the settings give a gate; None for the baselines, whose own figure is the threshold."""
-    gates = config.gates
+    gates = config.evaluation.gates
     thresholds: dict[str, Threshold] = {
         "loads_and_predicts": 1.0,
         "macro_f1": gates.min_macro_f1,

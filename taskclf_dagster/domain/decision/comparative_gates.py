@@ -67,14 +67,14 @@ def check_regression_gates(
     p_unit = "lowest Holm-adjusted p-value of being worse by more than clearly_worse_margin, higher is better"
     judges: dict[str, tuple[str, Threshold | Callable[[], Threshold], Callable[[], _Verdict]]] = {
         "macro_f1_no_regression": (delta_unit, regression_bound(config), lambda: _no_regression(compared(), config)),
-        "min_improvement": (delta_unit, config.min_improvement, lambda: _improvement(compared, config)),
+        "min_improvement": (delta_unit, config.comparison.min_improvement, lambda: _improvement(compared, config)),
         "not_worse_than_anchor": (
             "macro-F1 of the challenger minus that of the best anchor, higher is better",
-            0.0 - config.allowed_below_anchor,
+            0.0 - config.comparison.allowed_below_anchor,
             lambda: _anchor(anchors, config),
         ),
-        "no_user_clearly_worse": (p_unit, config.significance, lambda: _groups(compared().evidence.by_user, "user", config)),
-        "no_class_clearly_worse": (p_unit, config.significance, lambda: _groups(compared().evidence.by_label, "label", config)),
+        "no_user_clearly_worse": (p_unit, config.comparison.significance, lambda: _groups(compared().evidence.by_user, "user", config)),
+        "no_class_clearly_worse": (p_unit, config.comparison.significance, lambda: _groups(compared().evidence.by_label, "label", config)),
         "negative_flips": (
             "share of windows that the champion has right and the challenger wrong, lower is better",
             lambda: _flip_bound(compared(), config),
@@ -91,11 +91,11 @@ def _find_what_is_missing(comparison: Comparison | None, state: str, reason: str
         return f"the champion is {state} ({reason}) and no model of the history loads; restore it and launch with force"
     if comparison is None:
         return "challenger or champion could not be scored"
-    if comparison.windows < config.min_windows:
+    if comparison.windows < config.comparison.min_windows:
         until = max(certificate.trained_until for certificate in comparison.exclusion.certificates)
-        lacking = config.min_windows - comparison.windows
+        lacking = config.comparison.min_windows - comparison.windows
         newer = f"about {lacking} labelled test windows newer than {until:%Y-%m-%d %H:%M} UTC are needed"
-        return f"only {comparison.windows} windows are left to compare on, and min_windows is {config.min_windows}: {newer}"
+        return f"only {comparison.windows} windows are left to compare on, and min_windows is {config.comparison.min_windows}: {newer}"
     if comparison.macro_f1_delta is None:
         lost = f"{comparison.left_out + comparison.exclusion.excluded} left out"
         return f"no label has enough of the {comparison.windows} windows that both models scored ({lost})"
@@ -104,7 +104,7 @@ def _find_what_is_missing(comparison: Comparison | None, state: str, reason: str
 
 def regression_bound(config: RetrainConfig) -> float:
     """What the regression gate compares the difference, or the lower end of its interval, with."""
-    return 0.0 if config.evidence_policy == "superior" else 0.0 - config.regression_tolerance
+    return 0.0 if config.comparison.evidence_policy == "superior" else 0.0 - config.comparison.regression_tolerance
 
 
 def _no_regression(comparison: Comparison, config: RetrainConfig) -> _Verdict:
@@ -113,10 +113,10 @@ def _no_regression(comparison: Comparison, config: RetrainConfig) -> _Verdict:
     if delta is None:
         raise NoVerdictError("INCONCLUSIVE", "no label is judged")
     bound = regression_bound(config)
-    if config.evidence_policy == "point":
+    if config.comparison.evidence_policy == "point":
         return floor(delta, bound)
-    if evidence.interval is None or evidence.user_days < config.min_user_days:
-        needed = f"{evidence.user_days} labelled user-days are compared, and min_user_days is {config.min_user_days}"
+    if evidence.interval is None or evidence.user_days < config.comparison.min_user_days:
+        needed = f"{evidence.user_days} labelled user-days are compared, and min_user_days is {config.comparison.min_user_days}"
         raise NoVerdictError("INCONCLUSIVE", f"{needed}: label on more days")
     low, high = evidence.interval
     words = f"{delta:+.4f}, {evidence.confidence:.0%} interval {low:+.4f} to {high:+.4f}"
@@ -129,9 +129,9 @@ def _no_regression(comparison: Comparison, config: RetrainConfig) -> _Verdict:
 
 
 def _improvement(compared: Callable[[], Comparison], config: RetrainConfig) -> _Verdict:
-    if config.min_improvement == 0:
+    if config.comparison.min_improvement == 0:
         raise NoVerdictError("NOT_APPLICABLE", "min_improvement is 0: nothing beyond no regression is asked for")
-    return floor(compared().macro_f1_delta, config.min_improvement)
+    return floor(compared().macro_f1_delta, config.comparison.min_improvement)
 
 
 def _anchor(anchors: Sequence[AnchorComparison], config: RetrainConfig) -> _Verdict:
@@ -140,32 +140,34 @@ def _anchor(anchors: Sequence[AnchorComparison], config: RetrainConfig) -> _Verd
         found = f"none of the {len(anchors)} models that ran lately can be compared with" if anchors else "no model ran lately"
         raise NoVerdictError("NOT_APPLICABLE", found)
     worst = min(differences, key=lambda name: (math.isfinite(differences[name]), differences[name]))  # no number first: an ERROR
-    observed, passed, detail = floor(differences[worst], 0.0 - config.allowed_below_anchor)
+    observed, passed, detail = floor(differences[worst], 0.0 - config.comparison.allowed_below_anchor)
     return observed, passed, f"beside {worst}: {detail}"
 
 
 def _groups(groups: Sequence[GroupSignificance], what: str, config: RetrainConfig) -> _Verdict:
     judged = {group.name: group for group in groups if group.judged and group.adjusted_p is not None}
     if not judged:
-        raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {config.min_user_days} labelled user-days among those compared")
+        raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {config.comparison.min_user_days} labelled user-days among those compared")
     worst = min(judged.values(), key=lambda group: (math.isfinite(group.adjusted_p or 0.0), group.adjusted_p, group.difference or 0.0))
-    observed, passed, _ = floor(worst.adjusted_p, config.significance)
-    words = f"{worst.name}: {worst.difference:+.4f}, p {observed:.3f} of being worse by more than {config.clearly_worse_margin:g}"
+    observed, passed, _ = floor(worst.adjusted_p, config.comparison.significance)
+    words = (
+        f"{worst.name}: {worst.difference:+.4f}, p {observed:.3f} of being worse by more than {config.comparison.clearly_worse_margin:g}"
+    )
     return observed, passed, f"{words} ({len(judged)} judged)"
 
 
 def _flip_bound(comparison: Comparison, config: RetrainConfig) -> float:
-    return min(config.max_negative_flips, comparison.flips.positive_share + config.max_flip_excess)
+    return min(config.comparison.max_negative_flips, comparison.flips.positive_share + config.comparison.max_flip_excess)
 
 
 def _flips(comparison: Comparison, config: RetrainConfig) -> _Verdict:
-    negative, positive = comparison.flips.negative_share, comparison.flips.positive_share
+    negative, positive, limits = comparison.flips.negative_share, comparison.flips.positive_share, config.comparison
     passed = negative <= _flip_bound(comparison, config) + NOISE
     words = f"{negative:.2%} became wrong, {positive:.2%} became right"
     return (
         negative,
         passed,
-        f"{words}; allowed are {config.max_negative_flips:.0%}, and {config.max_flip_excess:.0%} more than became right",
+        f"{words}; allowed are {limits.max_negative_flips:.0%}, and {limits.max_flip_excess:.0%} more than became right",
     )
 
 

@@ -35,7 +35,9 @@ def verify_decision(decision: PromotionDecision) -> list[str]:
 def _find_contradictions(decision: PromotionDecision) -> list[str]:
     """A verdict that does not follow from the gates, and gates that do not follow from their numbers, the policy or the counts."""
     settings, findings = decision.settings, []
-    verdict, reason = decide(decision.gates, decision.feasibility, auto_promote=settings.auto_promote, required=decision.required_gates)
+    verdict, reason = decide(
+        decision.gates, decision.feasibility, auto_promote=settings.promotion.auto_promote, required=decision.required_gates
+    )
     if verdict != decision.verdict:
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
     findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], settings))
@@ -43,7 +45,7 @@ def _find_contradictions(decision: PromotionDecision) -> list[str]:
     promotes = decision.verdict in ("PROMOTE", "AWAITING_APPROVAL")  # else it may just not have been tried
     if promotes and "reproducible" in excused and is_proof_wanted(settings, windows=sum(decision.split.values())):
         findings.append("gate reproducible does not apply, but the policy wants the proof")
-    if promotes and "beats_lookup_baseline" in excused and settings.require_baseline_improvement:
+    if promotes and "beats_lookup_baseline" in excused and settings.evaluation.require_baseline_improvement:
         findings.append("gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")
     return [*findings, *_find_unfounded(decision, settings)]
 

@@ -104,7 +104,7 @@ def compare(
         BundleError: a bundle is invalid.
     """
     frame, ours, theirs = _align(rows, challenger, champion)
-    keep, exclusion = exclude_leaked(frame, bundles, max_share=config.max_leaked_share)
+    keep, exclusion = exclude_leaked(frame, bundles, max_share=config.comparison.max_leaked_share)
     frame, true = frame[keep], ours.true[keep]
     first, second = ours.predicted[keep], theirs.predicted[keep]
     return complete_comparison(
@@ -132,7 +132,7 @@ def complete_comparison(
 ) -> Comparison:
     """Everything that follows from the counts; equal arguments give an equal record, wherever they were stored in between."""
     support, f1 = _f1_by_label(sums)
-    judged = support >= config.min_class_windows
+    judged = support >= config.evaluation.min_class_windows
     labels = [LABELS[i] for i in np.flatnonzero(judged)]
     ours_f1, theirs_f1 = (_mean(scores, judged) for scores in f1)
     return Comparison(
@@ -152,9 +152,9 @@ def complete_comparison(
         evidence=assess_significance(
             sums,
             judged_labels=labels,
-            significance=config.significance,
-            min_user_days=config.min_user_days,
-            margin=config.clearly_worse_margin,
+            significance=config.comparison.significance,
+            min_user_days=config.comparison.min_user_days,
+            margin=config.comparison.clearly_worse_margin,
             small_difference=SMALL_DIFFERENCE,
             seed=seed,
         ),
@@ -172,12 +172,12 @@ def compare_with_anchor(
 ) -> AnchorComparison:
     """Compares point figures with an anchor; too few windows that neither learned from leave it undecided."""
     frame, ours, theirs = _align(rows, challenger, anchor)
-    keep, exclusion = exclude_leaked(frame, bundles, max_share=config.max_leaked_share)
+    keep, exclusion = exclude_leaked(frame, bundles, max_share=config.comparison.max_leaked_share)
     true, windows = ours.true[keep], int(keep.sum())
     sums = sum_blocks(frame["user_id"][keep], frame["bucket_start_ts"][keep], true, ours.predicted[keep], theirs.predicted[keep])
     support, f1 = _f1_by_label(sums)
-    ours_f1, anchor_f1 = (_mean(scores, support >= config.min_class_windows) for scores in f1)
-    difference = None if ours_f1 is None or anchor_f1 is None or windows < config.min_windows else ours_f1 - anchor_f1
+    ours_f1, anchor_f1 = (_mean(scores, support >= config.evaluation.min_class_windows) for scores in f1)
+    difference = None if ours_f1 is None or anchor_f1 is None or windows < config.comparison.min_windows else ours_f1 - anchor_f1
     detail = f"{windows} windows; {exclusion.detail}" if difference is None else f"{difference:+.4f} on {windows} windows"
     return AnchorComparison(
         model_id=bundles[1].model_id,

@@ -90,10 +90,10 @@ def build_challenger(
     model = train_challenger(
         lambda split: read_snapshot_rows(folder, splits=(split,)),
         schema,
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest=snapshot.dataset_digest,
-        num_threads=resolve_num_threads(config.train_params.num_threads, rows=snapshot.rows["train"], cores=cores),
+        num_threads=resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.rows["train"], cores=cores),
         on_progress=on_progress,
     )
     timings = {"training_and_threshold": round(stopwatch() - begin, 3)}

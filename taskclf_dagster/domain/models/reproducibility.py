@@ -50,7 +50,7 @@ class Reproduction(Record):
 
 def is_proof_wanted(config: RetrainConfig, *, windows: int) -> bool:
     """Whether a run trains a second time to prove that it can."""
-    return windows < PROVE_BELOW_WINDOWS if config.prove_reproducible == "auto" else config.prove_reproducible
+    return windows < PROVE_BELOW_WINDOWS if config.training.prove_reproducible == "auto" else config.training.prove_reproducible
 
 
 def reproduce(home: Home, folder: Path, *, on_progress: Callable[[str], None] = lambda _: None) -> Reproduction:

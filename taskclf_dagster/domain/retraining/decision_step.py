@@ -81,7 +81,7 @@ def make_decision(
         config=config,
     )
     gates = [*candidate.gates, *comparative.gates]
-    verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.auto_promote)
+    verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.promotion.auto_promote)
     champion = champion_report.report
     decision = seal(
         {
@@ -195,14 +195,14 @@ def _list_protections(
 ) -> list[str]:
     """What guarded the decision, and what was switched off, in words."""
     lines = [
-        f"evidence policy {config.evidence_policy}, significance {config.significance:g}",
+        f"evidence policy {config.comparison.evidence_policy}, significance {config.comparison.significance:g}",
         f"leaked windows excluded: {0 if comparison is None else comparison.exclusion.excluded}"
         f" ({'no comparison' if comparison is None else comparison.exclusion.detail})",
         f"{len(anchors)} anchors",
         "trained again and compared" if challenger.reproduction is not None else "not trained again",
-        "promotes by itself" if config.auto_promote else "a person has to approve",
+        "promotes by itself" if config.promotion.auto_promote else "a person has to approve",
     ]
-    if not config.require_baseline_improvement:
+    if not config.evaluation.require_baseline_improvement:
         lines.append("OFF: baselines need not be beaten")
     if bootstrap:
         lines.append("OVERRIDDEN by bootstrap: the absolute gates alone decide where the champion cannot be compared with")

@@ -103,8 +103,10 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     shared = np.intersect1d(keys[0], keys[1], assume_unique=True)
     own = [frame[np.isin(key, shared)].reset_index(drop=True) for frame, key in zip(own, keys, strict=True)]
     bundles = (models[0].bundle, models[1].bundle)
-    keep, _ = exclude_leaked(own[0], bundles, max_share=config.max_leaked_share)
-    score = partial(score_model, unseen_users=snapshot.holdout_users, min_class_windows=config.min_class_windows, num_threads=num_threads)
+    keep, _ = exclude_leaked(own[0], bundles, max_share=config.comparison.max_leaked_share)
+    score = partial(
+        score_model, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
+    )
     whole = [score(model, frame) for model, frame in zip(models, own, strict=True)]
     fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
     seed = derive_seed(snapshot.dataset_digest, [bundle_hashes(bundle.path) for bundle in reversed(bundles)], config)
@@ -113,7 +115,7 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
         comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, config=config
     )
     factors = RegressionResult(gates=[gate for gate in judged.gates if gate.name not in _NOT_LOOKED_AT])
-    verdict, reason = _judge(comparison, factors.gates[0], min_windows=config.min_windows)
+    verdict, reason = _judge(comparison, factors.gates[0], min_windows=config.comparison.min_windows)
     return ModelComparison(
         first=first,
         second=second,

@@ -205,7 +205,7 @@ def _score(
 ) -> tuple[EvaluationReport, Predictions]:
     """As `score_model`; the predictions are kept in artifacts/predictions."""
     report, predictions = score_model(
-        model, rows, unseen_users=snapshot.holdout_users, min_class_windows=config.min_class_windows, num_threads=num_threads
+        model, rows, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
     )
     path = home.predictions / snapshot.dataset_hash / f"{model.bundle.model_id}.parquet"
     save_predictions(path, predictions)

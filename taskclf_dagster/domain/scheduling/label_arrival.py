@@ -83,12 +83,12 @@ def read_watch(text: str | None) -> LabelWatch | None:
 def find_arrival_obstacle(watch: LabelWatch, *, config: RetrainConfig, now: datetime) -> str | None:
     """Why the labels are no reason for a retrain yet, in words; None if they are."""
     words = describe_labels(watch.changed_spans, config)
-    if watch.changed_spans < config.min_new_labels:
+    if watch.changed_spans < config.scheduling.min_new_labels:
         return words
-    quiet_at = watch.changed_at + timedelta(minutes=config.label_quiet_minutes)
+    quiet_at = watch.changed_at + timedelta(minutes=config.scheduling.label_quiet_minutes)
     if now < quiet_at:
         return (
             f"{words}, last changed at {watch.changed_at:%Y-%m-%d %H:%M:%S %Z}: waiting until nobody has labelled for "
-            f"{config.label_quiet_minutes} minutes (label_quiet_minutes), at the earliest {quiet_at:%H:%M:%S %Z}"
+            f"{config.scheduling.label_quiet_minutes} minutes (label_quiet_minutes), at the earliest {quiet_at:%H:%M:%S %Z}"
         )
     return None

@@ -72,11 +72,11 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
     fingerprints = read_fingerprints(home)
     mark = watermark(fingerprints)
     changed = count_changed_spans(home.decisions, last.label_watermark if last else None, fingerprints)
-    days = config.global_retrain_cadence_days
+    days = config.scheduling.global_retrain_cadence_days
     cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
-    age = check_model_age(home, last, now=now, max_days=config.max_days_since_training, cadence_days=days, slack=SLACK)
+    age = check_model_age(home, last, now=now, max_days=config.scheduling.max_days_since_training, cadence_days=days, slack=SLACK)
     wanted: dict[Cause, Due] = {
-        "new_labels": Due(due=changed >= config.min_new_labels, due_at=None, reason=describe_labels(changed, config)),
+        "new_labels": Due(due=changed >= config.scheduling.min_new_labels, due_at=None, reason=describe_labels(changed, config)),
         **({} if age is None else {"model_age": age}),
         "cadence": cadence,
     }
@@ -99,7 +99,9 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
 
 def describe_labels(changed: int, config: RetrainConfig) -> str:
     """How many label spans are new, beside how many are enough."""
-    return f"{changed} label spans are new, changed or gone since the last decided run (min_new_labels is {config.min_new_labels})"
+    return (
+        f"{changed} label spans are new, changed or gone since the last decided run (min_new_labels is {config.scheduling.min_new_labels})"
+    )
 
 
 def find_obstacle(home: Home, *, config: RetrainConfig, now: datetime) -> str | None:

@@ -92,7 +92,7 @@ def _decision(
             "changes": changes,
             "champion_state": "none" if comparison is None else "ok",
             "protections": ["evidence policy point, significance 0.05", "1 anchors"],
-            "config": settings.model_dump(mode="json"),
+            "config": settings.document,
         }
     )
     candidate = [gate for gate in base.gates if gate.kind == "candidate"]

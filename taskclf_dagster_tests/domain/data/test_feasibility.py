@@ -6,7 +6,7 @@ from taskclf_dagster.domain.data.feasibility import assess_feasibility
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster_tests.scenario import retrain_config
 
-CONFIG = retrain_config(min_class_windows=30)
+CONFIG = retrain_config(min_class_windows=30).evaluation
 
 
 def counts(train: int = 100, validation: int = 30, test: int = 30, **by_split: dict[str, int]) -> dict[str, dict[str, int]]:
@@ -90,4 +90,7 @@ def test_held_out_users_beside_others_do_not_stand_in_the_way() -> None:
 
 @pytest.mark.parametrize(("min_class_windows", "promotable"), [(30, True), (31, False)])
 def test_the_configured_number_of_windows_decides(min_class_windows: int, *, promotable: bool) -> None:
-    assert assess_feasibility(counts(), retrain_config(min_class_windows=min_class_windows), held_out=False).promotable is promotable
+    assert (
+        assess_feasibility(counts(), retrain_config(min_class_windows=min_class_windows).evaluation, held_out=False).promotable
+        is promotable
+    )

@@ -264,9 +264,9 @@ def test_a_good_and_confident_model_gets_a_threshold_with_which_it_passes() -> N
     confidence = np.random.default_rng(0).permutation(np.linspace(0.90, 0.999, n))
     probabilities = np.repeat(((1 - confidence) / 7)[:, None], 8, axis=1)
     probabilities[np.arange(n), said] = confidence
-    tuned = tune_reject_threshold(probabilities, true, config.reject_threshold).value
+    tuned = tune_reject_threshold(probabilities, true, config.training.reject_threshold).value
     statuses = []
-    for threshold in (config.reject_threshold.fallback, tuned):
+    for threshold in (config.training.reject_threshold.fallback, tuned):
         report, _ = evaluate(
             window_keys(["alice"] * n),
             true,

@@ -522,7 +522,7 @@ def following(fields: dict[str, object]) -> PromotionDecision:
             **fields,
             "comparison": computed(comparison, config, seed=derive_seed(str(fields["dataset_digest"]), FILES[::-1], config)),
         }
-    verdict, reason = decide(fields["gates"], fields["feasibility"], auto_promote=config.auto_promote)  # type: ignore[arg-type]
+    verdict, reason = decide(fields["gates"], fields["feasibility"], auto_promote=config.promotion.auto_promote)  # type: ignore[arg-type]
     return seal({**fields, "verdict": verdict, "reason": reason})
 
 
@@ -762,7 +762,7 @@ def test_a_changed_number_is_found_whether_or_not_the_hash_was_made_to_fit(hones
 def test_any_other_setting_that_is_changed_is_found_by_the_seed_that_no_longer_follows(home: Home, key: str) -> None:
     other = {"weak_labels": "exclude", "prove_reproducible": False, "max_leaked_share": 1.0, "max_flip_excess": 0.9}.get(key, 20)
     honest = receipt(home)
-    forged = reseal(honest, config=honest.settings.model_copy(update={key: other}))
+    forged = reseal(honest, config=honest.settings.with_changes(**{key: other}))
     assert forged.config != honest.config
     assert verify_decision(forged) != []
 
@@ -818,7 +818,7 @@ def _judged_again(decision: PromotionDecision, **changes: object) -> PromotionDe
     beside = {name: fields[name] for name in ("champion_state", "champion_reason", "anchors", "rolled_back_as", "bootstrap")}
     comparative = check_regression_gates(fields["comparison"], **beside, config=decision.settings).gates  # type: ignore[arg-type]
     gates = [*(each for each in decision.gates if each.kind == "candidate"), *comparative]
-    verdict, reason = decide(gates, decision.feasibility, auto_promote=decision.settings.auto_promote)
+    verdict, reason = decide(gates, decision.feasibility, auto_promote=decision.settings.promotion.auto_promote)
     return seal({**fields, "gates": gates, "verdict": verdict, "reason": reason})
 
 

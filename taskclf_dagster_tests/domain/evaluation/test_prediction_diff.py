@@ -237,8 +237,8 @@ def _model_of_shuffled_labels() -> TrainedModel:
     return train_challenger(
         shuffled,
         SCHEMAS["v1"],
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

@@ -172,8 +172,8 @@ def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
     model = train_challenger(
         rows,  # type: ignore[arg-type]
         SCHEMAS["v1"],
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest="0" * 64,
         num_threads=1,
         on_progress=lambda _: None,

@@ -49,8 +49,8 @@ def train(
     return train_challenger(
         lambda split: rows[rows["split"] == split],
         V1,
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest=digest,
         num_threads=threads,
         on_progress=on_progress,
@@ -128,8 +128,8 @@ def test_each_split_is_loaded_once_and_the_test_split_never(rows: pd.DataFrame) 
     train_challenger(
         load,
         V1,
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,
@@ -388,8 +388,8 @@ def test_the_range_of_the_settings_reaches_the_trained_model(rows: pd.DataFrame)
     model = train_challenger(
         lambda split: rows[rows["split"] == split],
         V1,
-        params=config.train_params,
-        reject=config.reject_threshold,
+        params=config.training.train_params,
+        reject=config.training.reject_threshold,
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,

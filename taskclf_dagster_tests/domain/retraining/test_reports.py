@@ -148,7 +148,7 @@ def test_every_candidate_gate_is_judged_once_in_the_known_order(judged: Judged) 
 
 @pytest.mark.parametrize(("setting", "proven"), [(True, True), ("auto", True), (False, False)])
 def test_the_challenger_is_trained_a_second_time_where_a_proof_is_wanted(judged: Judged, setting: object, proven: bool) -> None:
-    config = CONFIG.model_copy(update={"prove_reproducible": setting})
+    config = CONFIG.with_changes(prove_reproducible=setting)
     record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=config, num_threads=1)
     gate = next(gate for gate in record.gates.gates if gate.name == "reproducible")
     assert gate.status == ("PASS" if proven else "NOT_APPLICABLE")

@@ -929,8 +929,8 @@ def _trained(world: World, config: RetrainConfig) -> ChallengerModel:
 
 def _untuned(world: World, config: RetrainConfig) -> float:
     """The threshold where no threshold rejects exactly a third and a little."""
-    narrow = config.reject_threshold.model_copy(update={"min_reject_rate": 0.3333, "max_reject_rate": 0.3333})
-    reject = _trained(world, config.model_copy(update={"reject_threshold": narrow})).reject
+    narrow = config.training.reject_threshold.model_copy(update={"min_reject_rate": 0.3333, "max_reject_rate": 0.3333})
+    reject = _trained(world, config.with_changes(reject_threshold=narrow.model_dump())).reject
     assert not reject.tuned
     return reject.value
 
@@ -964,7 +964,7 @@ def _removed(kind: str) -> Callable[[World, RetrainConfig], object]:
     """How many bundles would go, of four that were promoted long ago and three that were rejected."""
 
     def outcome(world: World, config: RetrainConfig) -> object:
-        keep = {"keep_versions": config.keep_versions, "keep_rejected": config.keep_rejected}
+        keep = {"keep_versions": config.retention.keep_versions, "keep_rejected": config.retention.keep_rejected}
         return [item.kind for item in plan_prune(world.registry, **keep, at=AT + 100 * DAY).remove].count(kind)  # type: ignore[arg-type]
 
     return outcome
@@ -1022,7 +1022,7 @@ def _forced_at_the_age_of(days: int) -> Callable[[World, RetrainConfig], object]
 
 def _asks_for_a_retrain(world: World, config: RetrainConfig) -> object:
     """A drift report that only warns."""
-    severity = config.drift_trigger
+    severity = config.scheduling.drift_trigger
     write_json(world.bench.drift_report, {"alerts": [{"trigger": "feature_ks", "severity": "warning"}], "any_critical": False})
     return severity != "never" and find_drift_trigger(world.bench, severity=severity, now=NOON) is not None
 
@@ -1088,14 +1088,14 @@ DIFFERENT: dict[str, tuple[object, object, Outcome]] = {
     "reject_threshold.max_reject_rate": (0.08, 0.25, _rejects),
 }
 ELSEWHERE = {
-    "calibrator_update_cadence_days": "test_cli.py",
-    "enabled": "defs/test_sensors.py",
-    "max_attempts": "defs/test_sensors.py",
-    "timeout_minutes": "defs/test_guard.py",
+    "calibrator_update_cadence_days": "cli/test_main.py",
+    "enabled": "defs/automation/test_sensors.py",
+    "max_attempts": "defs/automation/test_sensors.py",
+    "timeout_minutes": "defs/resources/test_run_guard.py",
     "schedule.cron": "test_definitions.py",
     "schedule.timezone": "test_definitions.py",
     "schedule.verify_cron": "test_definitions.py",
-    "events.sinks": "defs/test_event_sensor.py",
+    "events.sinks": "defs/events/test_event_sensor.py",
     "advice.max_flap_rate": "defs/test_checks.py",
     "advice.max_flap_rate_smoothed": "defs/test_checks.py",
 }
