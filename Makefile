@@ -49,7 +49,8 @@ format: install ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Time the domain path beside LightGBM itself (some minutes).
+bench: install ## Count the files that a retrain opens, and time the domain path beside LightGBM itself (some minutes).
+	$(BIN)/python benchmarks/opens.py
 	$(BIN)/python benchmarks/run.py
 
 clean: ## Remove the virtual environment, the demo home and Dagster's history.
