@@ -26,11 +26,11 @@ from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, con
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
 from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision, decide, seal
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
+from taskclf_dagster.domain.evaluation.block_counts import count_flips, sum_blocks
 from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageCertificate
 from taskclf_dagster.domain.evaluation.metrics import ClassScore, EvaluationReport, UserScore
 from taskclf_dagster.domain.evaluation.predictions import Predictions
-from taskclf_dagster.domain.evaluation.significance import count_flips, sum_blocks
 from taskclf_dagster.domain.models.bundle import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle

@@ -9,7 +9,7 @@ from datetime import datetime
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, evidence_metadata
+from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, draw_interval, evidence_metadata
 from taskclf_dagster.defs.display.metadata import comparison_table, gate_table, plotted
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_guard import RetrainGuard
@@ -101,6 +101,7 @@ def promotion_decision(
         DECISION_TAG: record.decision_id,
     }
     context.instance.add_run_tags(context.run.run_id, told)
+    picture = draw_interval(record)
     metadata = {
         "verdict": outcome,
         "reason": record.reason,
@@ -110,7 +111,7 @@ def promotion_decision(
         "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
         "gates": gate_table(record.gates),
         "champion_versus_challenger": comparison_table(challenger_report.report, champion_report.report),
-        **evidence_metadata(record),
+        **evidence_metadata(record, picture),
         **plotted(
             challenger_macro_f1=record.challenger.macro_f1,
             challenger_weighted_f1=record.challenger.weighted_f1,
@@ -122,7 +123,7 @@ def promotion_decision(
             gates_failed=sum(gate.status == "FAIL" for gate in record.gates),
         ),
     }
-    return materialized(record, metadata=metadata, check_results=comparative_checks(record))
+    return materialized(record, metadata=metadata, check_results=comparative_checks(record, picture))
 
 
 @dg.asset(

@@ -3,7 +3,7 @@
 The figures come from `domain`; they are rounded for showing only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
@@ -12,9 +12,11 @@ from taskclf_dagster.defs.display.pictures import interval_picture
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, regression_bound
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.evaluation.block_counts import Flips
 from taskclf_dagster.domain.evaluation.comparison import Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
-from taskclf_dagster.domain.evaluation.significance import Flips, GroupSignificance
+from taskclf_dagster.domain.evaluation.resampling import REPLICATES, bootstrap_distribution
+from taskclf_dagster.domain.evaluation.significance import GroupSignificance
 
 ENOUGH_USER_DAYS = "enough_user_days"
 
@@ -27,21 +29,35 @@ def comparison_words(comparison: Comparison | None) -> str:
         return f"{comparison.windows} windows are left to compare on, too few of any label. {comparison.exclusion.detail}"
     return (
         f"On {comparison.windows} windows that neither learned from the challenger scores macro-F1 {comparison.challenger_macro_f1:.4f}, "
-        f"the champion {comparison.champion_macro_f1:.4f}. {comparison.evidence.words}"
+        f"the champion {comparison.champion_macro_f1:.4f}. {comparison.evidence.summary}"
     )
 
 
-def comparative_checks(decision: PromotionDecision) -> list[dg.AssetCheckResult]:
-    """Every comparative gate as a check, with its picture or table, and the advice about the number of user-days."""
+def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) -> dict[str, dg.MetadataValue]:
+    """The picture of the difference with its interval under the key `interval`; empty without a comparison.
+
+    Resamples the user-days, which only this picture needs: draw it once and show it in the metadata and in the check.
+    """
+    comparison = decision.comparison
+    if comparison is None:
+        return {}
+    resampled = bootstrap_distribution(
+        comparison.sums,
+        judged_labels=comparison.judged_labels,
+        significance=decision.settings.comparison.significance,
+        seed=comparison.seed,
+        replicates=replicates,
+    )
+    return {"interval": interval_picture(comparison.evidence, resampled, bound=regression_bound(decision.settings))}
+
+
+def comparative_checks(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> list[dg.AssetCheckResult]:
+    """Every comparative gate as a check, with its picture (from `draw_interval`) or table, and the advice about the number of user-days."""
     comparison = decision.comparison
     more: dict[str, dict[str, dg.MetadataValue]] = {}
     if comparison is not None:
-        bound = regression_bound(decision.settings)
         more = {
-            "macro_f1_no_regression": {
-                "interval": interval_picture(comparison.evidence, bound=bound),
-                "evidence": dg.MetadataValue.text(comparison.evidence.words),
-            },
+            "macro_f1_no_regression": {**interval, "evidence": dg.MetadataValue.text(comparison.evidence.summary)},
             "not_worse_than_anchor": {"anchors": anchor_table(decision)},
             "no_user_clearly_worse": {"users": group_table(comparison.evidence.by_user)},
             "no_class_clearly_worse": {"labels": group_table(comparison.evidence.by_label)},
@@ -51,8 +67,8 @@ def comparative_checks(decision: PromotionDecision) -> list[dg.AssetCheckResult]
     return [*gates, _user_days(comparison, decision.settings.comparison.min_user_days)]
 
 
-def evidence_metadata(decision: PromotionDecision) -> dict[str, object]:
-    """What promotion_decision shows of the evidence beside its checks."""
+def evidence_metadata(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
+    """Metadata of promotion_decision about the evidence: tables, and the picture from `draw_interval`."""
     comparison = decision.comparison
     shown: dict[str, object] = {
         "comparison": comparison_words(comparison),
@@ -61,7 +77,7 @@ def evidence_metadata(decision: PromotionDecision) -> dict[str, object]:
     }
     if comparison is not None:
         shown |= {
-            "interval": interval_picture(comparison.evidence, bound=regression_bound(decision.settings)),
+            **interval,
             "what_they_learned_from": leakage_table(comparison),
             "flips": flips_table(comparison.flips),
             "users": group_table(comparison.evidence.by_user),

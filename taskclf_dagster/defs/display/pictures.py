@@ -12,6 +12,7 @@ import dagster as dg
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
+from taskclf_dagster.domain.evaluation.resampling import BootstrapDistribution
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult
 
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 PICTURE_COLOURS = 48
 
 
-def interval_picture(evidence: SignificanceResult, *, bound: float) -> dg.MetadataValue:
+def interval_picture(evidence: SignificanceResult, resampled: BootstrapDistribution, *, bound: float) -> dg.MetadataValue:
     """Resampled differences as bars, the closed-form interval as a line, and the bound of the regression gate."""
     figure = _figure_of(5.4, 2.8)
     axes = figure.subplots()
-    centres, counts = zip(*evidence.bootstrap_histogram, strict=True) if evidence.bootstrap_histogram else ((), ())
+    centres, counts = [bar.centre for bar in resampled.histogram], [bar.replicates for bar in resampled.histogram]
     width = (max(centres) - min(centres)) / max(1, len(centres) - 1) if centres else 1.0
     axes.bar(centres, counts, width=width or 0.001, color="#c8d8ee")
     axes.axvline(bound, color="#b03030", linewidth=1, linestyle="--", label=f"bound {bound:g}")

@@ -90,7 +90,7 @@ def _find_unfounded_comparison(decision: PromotionDecision, settings: RetrainCon
 
 def _numbers(comparison: Comparison) -> str:
     """The comparison without words, which a later version may put differently."""
-    return canonical_json(comparison.model_dump(mode="json", exclude={"evidence": {"words"}}))
+    return canonical_json(comparison.model_dump(mode="json", exclude={"evidence": {"summary"}}))
 
 
 def _figures(gate: RegressionGate) -> tuple[object, ...]:

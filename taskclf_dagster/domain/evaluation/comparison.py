@@ -15,16 +15,10 @@ import pandas as pd
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.evaluation.block_counts import BlockSums, Flips, count_flips, sum_blocks
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, exclude_leaked
 from taskclf_dagster.domain.evaluation.predictions import Predictions
-from taskclf_dagster.domain.evaluation.significance import (
-    BlockSums,
-    Flips,
-    SignificanceResult,
-    assess_significance,
-    count_flips,
-    sum_blocks,
-)
+from taskclf_dagster.domain.evaluation.significance import SignificanceResult, assess_significance
 from taskclf_dagster.domain.models.bundle import ModelBundle
 from taskclf_dagster.domain.storage.records import Record, canonical_json
 

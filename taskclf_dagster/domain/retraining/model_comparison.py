@@ -149,10 +149,10 @@ def read_current_snapshot(home: Home) -> DatasetSnapshot:
 def _judge(comparison: Comparison, regression: RegressionGate, *, min_windows: int) -> tuple[str, str]:
     interval = comparison.evidence.interval
     if interval is None or comparison.windows < min_windows:
-        return "INCONCLUSIVE", regression.detail if regression.status == "INCONCLUSIVE" else comparison.evidence.words
+        return "INCONCLUSIVE", regression.detail if regression.status == "INCONCLUSIVE" else comparison.evidence.summary
     if interval[0] > 0:
-        return "FIRST_BETTER", comparison.evidence.words
-    return "SECOND_BETTER" if interval[1] < 0 else "NO_CLEAR_DIFFERENCE", comparison.evidence.words
+        return "FIRST_BETTER", comparison.evidence.summary
+    return "SECOND_BETTER" if interval[1] < 0 else "NO_CLEAR_DIFFERENCE", comparison.evidence.summary
 
 
 def _pair(name: str, better: str, first: EvaluationReport, second: EvaluationReport) -> FigurePair:

@@ -17,6 +17,7 @@ from taskclf_dagster.defs.display.decision_metadata import (
     anchor_table,
     comparative_checks,
     comparison_words,
+    draw_interval,
     evidence_metadata,
     flips_table,
     group_table,
@@ -104,8 +105,16 @@ def _rows(value: object) -> list[dict[str, object]]:
     return [dict(record.data) for record in value.records]
 
 
+def _shown(decision: PromotionDecision) -> dict[str, object]:
+    return evidence_metadata(decision, draw_interval(decision, replicates=200))
+
+
+def _check_list(decision: PromotionDecision) -> list[dg.AssetCheckResult]:
+    return comparative_checks(decision, draw_interval(decision, replicates=200))
+
+
 def _checks(decision: PromotionDecision) -> dict[str, dg.AssetCheckResult]:
-    return {str(check.check_name): check for check in comparative_checks(decision)}
+    return {str(check.check_name): check for check in _check_list(decision)}
 
 
 # --- Words ------------------------------------------------------------------------------------------------------------------------
@@ -115,7 +124,7 @@ def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_i
     comparison = _comparison()
     words = comparison_words(comparison)
     assert words.startswith("On 400 windows that neither learned from the challenger scores macro-F1 0.9000, the champion 0.8000.")
-    assert words.endswith(comparison.evidence.words)
+    assert words.endswith(comparison.evidence.summary)
     assert "The challenger is 0.1000 better (95 % interval" in words
 
 
@@ -205,7 +214,7 @@ def test_a_table_of_nothing_says_none(tmp_path: Path, empty: object) -> None:
 
 def test_what_would_change_is_shown_by_label_by_user_and_by_block(tmp_path: Path) -> None:
     changes = _changes()
-    shown = evidence_metadata(_decision(tmp_path, _comparison(), changes=changes))
+    shown = _shown(_decision(tmp_path, _comparison(), changes=changes))
     assert shown["what_changes"] == changes.detail
     assert "would relabel 30 of 960 minutes" in str(shown["what_changes"])
     assert _rows(shown["relabelled_minutes"]) == [
@@ -224,12 +233,12 @@ def test_what_would_change_is_shown_by_label_by_user_and_by_block(tmp_path: Path
 
 def test_where_nothing_changes_the_tables_say_none(tmp_path: Path) -> None:
     nothing = _changes().model_copy(update={"relabelled": 0, "by_label": [], "by_user": {}, "largest_blocks": [], "detail": "all the same"})
-    shown = evidence_metadata(_decision(tmp_path, _comparison(), changes=nothing))
+    shown = _shown(_decision(tmp_path, _comparison(), changes=nothing))
     assert {shown[name] for name in ("relabelled_minutes", "relabelled_by_user", "largest_changes")} == {dg.MetadataValue.text("none")}
 
 
 def test_without_a_preview_nothing_is_said_about_changes(tmp_path: Path) -> None:
-    shown = evidence_metadata(_decision(tmp_path, _comparison()))
+    shown = _shown(_decision(tmp_path, _comparison()))
     assert not {"what_changes", "relabelled_minutes", "relabelled_by_user", "largest_changes"} & set(shown)
 
 
@@ -237,7 +246,7 @@ def test_without_a_preview_nothing_is_said_about_changes(tmp_path: Path) -> None
 
 
 def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: Path) -> None:
-    shown = evidence_metadata(_decision(tmp_path, _comparison(), anchors=[_anchor()], changes=_changes()))
+    shown = _shown(_decision(tmp_path, _comparison(), anchors=[_anchor()], changes=_changes()))
     assert str(shown["comparison"]).startswith("On 400 windows")
     assert shown["protections"] == dg.MetadataValue.md("- evidence policy point, significance 0.05\n- 1 anchors")
     assert isinstance(shown["interval"], dg.MarkdownMetadataValue)
@@ -250,7 +259,7 @@ def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: 
 
 
 def test_without_a_champion_the_decision_shows_that_and_no_empty_comparison(tmp_path: Path) -> None:
-    shown = evidence_metadata(_decision(tmp_path, None))
+    shown = _shown(_decision(tmp_path, None))
     assert set(shown) == {"comparison", "protections", "anchors"}
     assert shown["comparison"] == "There was nothing to compare with."
     assert shown["anchors"] == dg.MetadataValue.text("none")
@@ -260,7 +269,7 @@ def test_without_a_champion_the_decision_shows_that_and_no_empty_comparison(tmp_
 
 
 def test_every_comparative_gate_is_a_check_and_the_advice_comes_last(tmp_path: Path) -> None:
-    checks = comparative_checks(_decision(tmp_path, _comparison()))
+    checks = _check_list(_decision(tmp_path, _comparison()))
     assert [check.check_name for check in checks] == [*COMPARATIVE_GATES, ENOUGH_USER_DAYS]
     assert {check.severity for check in checks[:-1]} == {dg.AssetCheckSeverity.ERROR}
     assert checks[-1].severity == dg.AssetCheckSeverity.WARN
@@ -270,7 +279,7 @@ def test_every_comparative_gate_is_a_check_and_the_advice_comes_last(tmp_path: P
 def test_a_comparative_gate_carries_the_picture_or_table_that_it_follows_from(tmp_path: Path, name: str) -> None:
     decision = _decision(tmp_path, _comparison(), anchors=[_anchor()])
     metadata = _checks(decision)[name].metadata
-    assert metadata[TABLES[name]] == evidence_metadata(decision)[TABLES[name]]
+    assert metadata[TABLES[name]] == _shown(decision)[TABLES[name]]
     assert metadata["verdict"].value in ("PASS", "FAIL")
 
 
@@ -278,7 +287,7 @@ def test_the_regression_gate_says_how_sure_its_figure_is(tmp_path: Path) -> None
     decision = _decision(tmp_path, _comparison())
     assert decision.comparison is not None
     metadata = _checks(decision)["macro_f1_no_regression"].metadata
-    assert metadata["evidence"].value == decision.comparison.evidence.words
+    assert metadata["evidence"].value == decision.comparison.evidence.summary
     assert metadata["observed"].value == pytest.approx(0.1)
     assert metadata["threshold"].value == -0.02
 
@@ -326,7 +335,7 @@ def test_what_a_decision_about_twenty_people_leaves_in_the_event_log_stays_small
     comparison = _comparison(minutes=dict.fromkeys(people, 8), days=6)
     anchors = [_anchor(f"2026-01-0{number}_060000_run-000{number}", ran_at=AS_OF - timedelta(days=number)) for number in range(1, 6)]
     decision = _decision(tmp_path, comparison, anchors=anchors, changes=_changes(users=people))
-    shown = dg.AssetMaterialization("promotion_decision", metadata=normalize_metadata(evidence_metadata(decision)))
-    checks = [normalize_metadata(check.metadata) for check in comparative_checks(decision)]
+    shown = dg.AssetMaterialization("promotion_decision", metadata=normalize_metadata(_shown(decision)))
+    checks = [normalize_metadata(check.metadata) for check in _check_list(decision)]
     sizes = [len(serialize_value(each)) for each in (shown, *checks)]
     assert 10_000 < sum(sizes) < LARGEST_METADATA, sizes

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture, importance_picture, interval_picture
+from taskclf_dagster.domain.evaluation.comparison import Comparison
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate
-from taskclf_dagster.domain.evaluation.significance import SignificanceResult
+from taskclf_dagster.domain.evaluation.resampling import bootstrap_distribution
 from taskclf_dagster_tests.models import beside_champion, duel_rows, named, some
 
 DATA_URL = re.compile(r"^!\[(?P<name>[^\]]+)\]\(data:image/png;base64,(?P<content>[A-Za-z0-9+/=]+)\)$")
@@ -59,13 +60,18 @@ def _evaluate(true: np.ndarray, probabilities: np.ndarray) -> EvaluationReport:
     return evaluate(rows, true, probabilities, model_id="m-1", schema_version="v1", **judging)[0]
 
 
-def _evidence(*, challenger_wrong: float = 0.1, champion_wrong: float = 0.3, days: int = 6) -> SignificanceResult:
+def _interval(comparison: Comparison, *, bound: float) -> dg.MetadataValue:
+    resampled = bootstrap_distribution(comparison.sums, judged_labels=comparison.judged_labels, significance=0.05, seed=7, replicates=500)
+    return interval_picture(comparison.evidence, resampled, bound=bound)
+
+
+def _compared(*, challenger_wrong: float = 0.1, champion_wrong: float = 0.3, days: int = 6) -> Comparison:
     """Two models that are wrong about these shares of the windows, not quite the same share every day."""
     rows = duel_rows({"ann": 5, "bob": 4}, days=days)
     odd = rows["bucket_start_ts"].dt.day % 2 == 1
     ours = some(rows, challenger_wrong, among=odd) | some(rows, challenger_wrong / 2, among=~odd)
     theirs = some(rows, champion_wrong, after=challenger_wrong)
-    return beside_champion(rows, named(rows, wrong=ours), named(rows, wrong=theirs)).evidence
+    return beside_champion(rows, named(rows, wrong=ours), named(rows, wrong=theirs))
 
 
 BETTER = {"challenger_wrong": 0.02, "champion_wrong": 0.5}
@@ -115,38 +121,36 @@ def _look(value: dg.MetadataValue) -> Seen:
 
 
 def test_the_interval_is_a_picture_with_ink() -> None:
-    assert _has_ink(interval_picture(_evidence(), bound=-0.02))
+    assert _has_ink(_interval(_compared(), bound=-0.02))
 
 
 def test_another_interval_is_another_picture_and_the_same_one_the_same_bytes() -> None:
-    one, again, other = (interval_picture(_evidence(**shares), bound=-0.02) for shares in ({}, {}, BETTER))
+    one, again, other = (_interval(_compared(**shares), bound=-0.02) for shares in ({}, {}, BETTER))
     assert _png(one) == _png(again) != _png(other)
 
 
 def test_another_bound_is_another_picture() -> None:
-    assert _png(interval_picture(_evidence(), bound=-0.02)) != _png(interval_picture(_evidence(), bound=-0.2))
+    assert _png(_interval(_compared(), bound=-0.02)) != _png(_interval(_compared(), bound=-0.2))
 
 
 def test_an_interval_above_the_bound_is_drawn_to_the_right_of_it_and_one_below_to_the_left() -> None:
-    better, worse = (_look(interval_picture(_evidence(**shares), bound=-0.02)) for shares in (BETTER, WORSE))
+    better, worse = (_look(_interval(_compared(**shares), bound=-0.02)) for shares in (BETTER, WORSE))
     assert better.bound < better.left < better.right
     assert worse.left < worse.right < worse.bound
 
 
 def test_the_bound_is_drawn_within_an_interval_that_reaches_both_sides_of_it() -> None:
-    evidence = _evidence()
-    assert evidence.interval is not None
-    seen = _look(interval_picture(evidence, bound=sum(evidence.interval) / 2))
+    compared = _compared()
+    assert compared.evidence.interval is not None
+    seen = _look(_interval(compared, bound=sum(compared.evidence.interval) / 2))
     assert seen.left < seen.bound < seen.right
 
 
 def test_a_difference_without_an_interval_is_drawn_without_one() -> None:
-    evidence = _evidence(days=6)
-    single = beside_champion(*_one_day()).evidence
-    assert single.difference is not None
-    assert (single.interval, single.bootstrap_histogram) == (None, [])
-    assert evidence.interval is not None
-    picture = interval_picture(single, bound=-0.02)
+    single = beside_champion(*_one_day())
+    assert single.evidence.difference is not None
+    assert single.evidence.interval is None
+    picture = _interval(single, bound=-0.02)
     assert _has_ink(picture)
     blue = np.abs(_pixels(picture) - np.array(BLUE)).sum(axis=2) < 60
     assert not blue.any()
@@ -159,16 +163,16 @@ def _one_day() -> tuple[pd.DataFrame, object, object]:
 
 def test_nothing_to_compare_on_is_drawn_all_the_same() -> None:
     rows = duel_rows().head(0)
-    nothing = beside_champion(rows, named(rows), named(rows)).evidence
-    assert (nothing.windows, nothing.difference) == (0, None)
-    assert _has_ink(interval_picture(nothing, bound=0.0))
+    nothing = beside_champion(rows, named(rows), named(rows))
+    assert (nothing.windows, nothing.evidence.difference) == (0, None)
+    assert _has_ink(_interval(nothing, bound=0.0))
 
 
 def test_two_models_that_say_the_same_are_drawn_as_one_bar_at_zero() -> None:
     rows = duel_rows()
-    same = beside_champion(rows, named(rows), named(rows)).evidence
-    assert same.interval == (0.0, 0.0)
-    assert _has_ink(interval_picture(same, bound=-0.02))
+    same = beside_champion(rows, named(rows), named(rows))
+    assert same.evidence.interval == (0.0, 0.0)
+    assert _has_ink(_interval(same, bound=-0.02))
 
 
 # --- Confusion, calibration, importance -------------------------------------------------------------------------------------------
@@ -212,7 +216,7 @@ def test_a_model_without_any_importance_is_a_picture_all_the_same() -> None:
     [
         lambda: confusion_picture(_believable_report()),
         lambda: calibration_picture(_believable_report()),
-        lambda: interval_picture(_evidence(days=30), bound=-0.02),
+        lambda: _interval(_compared(days=30), bound=-0.02),
         lambda: importance_picture([(f"a_rather_long_name_of_an_input_{i}", 1 / (i + 2)) for i in range(15)]),
     ],
     ids=["confusion", "calibration", "interval", "importance"],

@@ -10,8 +10,9 @@ import pytest
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
 from taskclf_dagster.domain.decision.gate import RegressionGate, RegressionResult, Status
+from taskclf_dagster.domain.evaluation.block_counts import Flips
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
-from taskclf_dagster.domain.evaluation.significance import Flips, GroupSignificance
+from taskclf_dagster.domain.evaluation.significance import GroupSignificance
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
 from taskclf_dagster.domain.registry.pointer import ActivePointer

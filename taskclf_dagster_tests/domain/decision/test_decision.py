@@ -699,8 +699,6 @@ FORGERIES: dict[str, Callable[[Document], object]] = {
     "the lower end of the interval": _set("comparison.evidence.interval.0", _a_last_digit),
     "the upper end of the interval": _set("comparison.evidence.interval.1", _a_last_digit),
     "the p-value": _set("comparison.evidence.p_value", 0.04),
-    "the bootstrap interval": _set("comparison.evidence.bootstrap_interval.0", _a_last_digit),
-    "a bar of the histogram": _set("comparison.evidence.bootstrap_histogram.0.1", _one_more),
     "the detectable difference": _set("comparison.evidence.detectable_difference", _a_last_digit),
     "the user-days needed": _set("comparison.evidence.user_days_needed", _one_more),
     "the user-days": _set("comparison.evidence.user_days", _one_more),
@@ -769,7 +767,7 @@ def test_any_other_setting_that_is_changed_is_found_by_the_seed_that_no_longer_f
 
 def test_words_that_are_changed_are_found_by_the_hash(home: Home) -> None:
     document = receipt(home).model_dump(mode="json")
-    _set("comparison.evidence.words", "All is well.")(document)
+    _set("comparison.evidence.summary", "All is well.")(document)
     assert any("decision_hash does not match" in finding for finding in verify_decision(PromotionDecision.model_validate(document)))
 
 

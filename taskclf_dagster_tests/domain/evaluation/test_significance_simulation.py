@@ -16,8 +16,10 @@ import pandas as pd
 import pytest
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.evaluation.block_counts import BlockSums, sum_blocks
 from taskclf_dagster.domain.evaluation.metrics import REJECTED
-from taskclf_dagster.domain.evaluation.significance import GroupSignificance, SignificanceResult, assess_significance, sum_blocks
+from taskclf_dagster.domain.evaluation.resampling import resample_user_days
+from taskclf_dagster.domain.evaluation.significance import GroupSignificance, SignificanceResult, assess_significance
 
 BUILD = LABELS.index("Build")
 BLOCK, BLOCKS_PER_DAY = 120, 3
@@ -38,11 +40,15 @@ class World:
     challenger: _Int
     champion: _Int
 
-    def assessed(self, *, replicates: int = 400, seed: int = 1) -> SignificanceResult:
+    @property
+    def sums(self) -> BlockSums:
         user = pd.Series(pd.Categorical.from_codes(self.user, NAMES))
         start = pd.Series(((self.day * 1440 + 8 * 60 + self.minute) * 60).astype("datetime64[s]")).dt.tz_localize("UTC")
+        return sum_blocks(user, start, self.true, self.challenger, self.champion)
+
+    def assessed(self, *, replicates: int = 400, seed: int = 1) -> SignificanceResult:
         return assess_significance(
-            sum_blocks(user, start, self.true, self.challenger, self.champion),
+            self.sums,
             judged_labels=JUDGED,
             significance=0.05,
             min_user_days=5,
@@ -89,11 +95,11 @@ def _row_bootstrap_excludes_zero(world: World, rng: np.random.Generator) -> bool
 
 
 def test_two_equally_good_models_are_told_apart_as_often_as_the_significance_says() -> None:
-    rng, runs = np.random.default_rng(20260301), 500
+    rng, runs = np.random.default_rng(20260301), 250
     interval = swap = rows = 0
     for seed in range(runs):
         world = simulated(rng)
-        found = world.assessed(seed=seed)
+        found = world.assessed(seed=seed, replicates=200)
         assert found.p_value is not None
         interval += _excludes_zero(found.interval)
         swap += found.p_value < 0.05
@@ -106,13 +112,11 @@ def test_two_equally_good_models_are_told_apart_as_often_as_the_significance_say
 
 @pytest.mark.parametrize(("users", "days"), [(8, 4), (6, 5), (3, 20)])
 def test_the_standard_error_is_the_one_of_the_bootstrap(users: int, days: int) -> None:
-    found = simulated(np.random.default_rng(5), users=users, days=days, better=0.05).assessed(replicates=4000)
-    assert found.standard_error is not None
+    world = simulated(np.random.default_rng(5), users=users, days=days, better=0.05)
+    found = world.assessed(replicates=1)
     assert found.user_days == users * days >= 30
-    centres, counts = (np.array(column) for column in zip(*found.bootstrap_histogram, strict=True))
-    mean = np.average(centres, weights=counts)
-    spread = np.sqrt(np.average((centres - mean) ** 2, weights=counts))
-    assert found.standard_error == pytest.approx(spread, rel=0.10)
+    draws = resample_user_days(world.sums.by_user_day().counts.take_labels(range(len(JUDGED))), seed=1, replicates=2000)
+    assert found.standard_error == pytest.approx(draws.std(), rel=0.10)
 
 
 def test_longer_runs_make_the_difference_less_sure() -> None:
