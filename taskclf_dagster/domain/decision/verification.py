@@ -1,6 +1,7 @@
 """Verifies a decision offline: recomputes verdict, comparison and gates from the numbers in the receipt."""
 
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.yaml_files import keep_known_keys, merge_mappings
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, find_contradictions
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision, content_hash, decide, make_decision_id
@@ -78,7 +79,7 @@ def _find_unfounded_comparison(decision: PromotionDecision, settings: RetrainCon
         exclusion=comparison.exclusion,
         sums=comparison.sums,
         flips=comparison.flips,
-        seed=derive_seed(decision.dataset_digest, [champion.files, decision.challenger.files], decision.config),
+        seed=derive_seed(decision.dataset_digest, [champion.files, decision.challenger.files], _recorded_policy(decision)),
         config=settings,
     )
     if _numbers(again) != _numbers(comparison):
@@ -86,6 +87,11 @@ def _find_unfounded_comparison(decision: PromotionDecision, settings: RetrainCon
     if (comparison.challenger_id, comparison.champion_id) != (decision.challenger.model_id, champion.model_id):
         findings.append(f"the comparison is about {comparison.challenger_id} and {comparison.champion_id}")
     return findings
+
+
+def _recorded_policy(decision: PromotionDecision) -> dict[str, object]:
+    """Returns the policy with the types of its settings, because canonical JSON writes 1.0 as 1; keys that are unknown now stay as read."""
+    return merge_mappings(decision.config, keep_known_keys(decision.settings.policy, decision.config))
 
 
 def _numbers(comparison: Comparison) -> str:

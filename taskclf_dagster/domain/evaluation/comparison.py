@@ -20,7 +20,7 @@ from taskclf_dagster.domain.evaluation.leakage import Exclusion, exclude_leaked
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult, assess_significance
 from taskclf_dagster.domain.models.bundle import ModelBundle
-from taskclf_dagster.domain.storage.records import Record, canonical_json
+from taskclf_dagster.domain.storage.records import Record, sorted_json
 
 SMALL_DIFFERENCE = 0.05
 """The difference in macro-F1 for which the evidence says how many labelled user-days it would take to see it."""
@@ -213,7 +213,7 @@ def find_inconsistencies(comparison: Comparison) -> list[str]:
 def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy: RetrainConfig | Mapping[str, object]) -> int:
     """A seed from the hashes of dataset, models (champion first; of model.txt, because metadata has timings) and policy."""
     document = policy.policy if isinstance(policy, RetrainConfig) else dict(policy)
-    parts = [dataset_digest, *(files.get("model.txt", "") for files in models), canonical_json(document)]
+    parts = [dataset_digest, *(files.get("model.txt", "") for files in models), sorted_json(document)]
     return int(hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8], 16)
 
 

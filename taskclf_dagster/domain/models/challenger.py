@@ -21,7 +21,7 @@ from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.reproducibility import PROBE_ROWS
 from taskclf_dagster.domain.models.training import resolve_num_threads, train_challenger
-from taskclf_dagster.domain.storage.records import Record, canonical_json
+from taskclf_dagster.domain.storage.records import Record, sorted_json
 from taskclf_dagster.errors import BundleError, DataContractError
 from taskclf_dagster.home import Home
 
@@ -146,7 +146,7 @@ def build_challenger(
 
 def next_model_id(home: Home, as_of: datetime, dataset_digest: str, config: RetrainConfig) -> str:
     """`YYYY-MM-DD_HHMMSS_run-NNNN`: the as-of time (UTC) and a number from dataset and config, the next free one if taken."""
-    seed = hashlib.sha256(f"{dataset_digest}{canonical_json(config.policy)}".encode()).hexdigest()
+    seed = hashlib.sha256(f"{dataset_digest}{sorted_json(config.policy)}".encode()).hexdigest()
     number = int(seed[:8], 16) % 10_000
     stamp = as_of.astimezone(UTC).strftime("%Y-%m-%d_%H%M%S")
     while find_bundle(home, model_id := f"{stamp}_run-{number:04d}") is not None:

@@ -520,7 +520,7 @@ def following(fields: dict[str, object]) -> PromotionDecision:
     if isinstance(comparison, Comparison):
         fields = {
             **fields,
-            "comparison": computed(comparison, config, seed=derive_seed(str(fields["dataset_digest"]), FILES[::-1], config)),
+            "comparison": computed(comparison, config, seed=derive_seed(str(fields["dataset_digest"]), FILES[::-1], fields["config"])),  # type: ignore[arg-type]
         }
     verdict, reason = decide(fields["gates"], fields["feasibility"], auto_promote=config.promotion.auto_promote)  # type: ignore[arg-type]
     return seal({**fields, "verdict": verdict, "reason": reason})
@@ -763,6 +763,15 @@ def test_any_other_setting_that_is_changed_is_found_by_the_seed_that_no_longer_f
     forged = reseal(honest, config=honest.settings.with_changes(**{key: other}))
     assert forged.config != honest.config
     assert verify_decision(forged) != []
+
+
+def test_a_policy_of_whole_numbers_and_of_keys_unknown_now_gives_the_same_seed_after_reading(home: Home) -> None:
+    config = retrain_config(auto_promote=True, min_improvement=0, max_leaked_share=1, max_negative_flips=1, gates={"min_macro_f1": 0})
+    honest = receipt(home, Candidate(config=config))
+    assert '"max_leaked_share":1,' in save_decision(home, honest).read_text(encoding="utf-8")
+    assert verify_stored(home, honest.decision_id) == (honest, [])
+    earlier = {key: value for key, value in honest.config.items() if key != "weak_labels"} | {"key_of_old": 0.25}
+    assert verify_decision(following({**dict(honest), "config": earlier})) == []
 
 
 def test_words_that_are_changed_are_found_by_the_hash(home: Home) -> None:

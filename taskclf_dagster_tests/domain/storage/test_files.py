@@ -26,7 +26,7 @@ from taskclf_dagster.domain.storage.files import (
     write_text,
 )
 from taskclf_dagster.domain.storage.filesystem import use_file_system
-from taskclf_dagster.domain.storage.records import Record, canonical_json, json_hash
+from taskclf_dagster.domain.storage.records import Record, canonical_json, json_hash, presentable, sorted_json
 from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster_tests.registry_scenario import Recording, WithoutRename
 
@@ -106,10 +106,9 @@ def test_a_number_that_json_does_not_have_is_refused_and_the_old_file_stays(tmp_
         write_json(tmp_path / "figures.json", {"macro_f1": value})
     assert names(tmp_path) == ["figures.json"]
     assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8")) == {"macro_f1": 0.5}
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        canonical_json([value])
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        json_hash({"deep": {"down": value}})
+    for refuses in (canonical_json, json_hash, sorted_json):
+        with pytest.raises(ValueError, match=r"not JSON compliant|not representable"):
+            refuses({"deep": {"down": [value]}})
 
 
 def test_written_json_is_indented_keeps_key_order_and_ends_with_a_newline(tmp_path: Path) -> None:
@@ -292,8 +291,33 @@ def test_canonical_json_does_not_depend_on_key_order_and_has_no_spaces() -> None
     assert json_hash({"b": 1, "a": 2}) == json_hash({"a": 2, "b": 1}) == hashlib.sha256(b'{"a":2,"b":1}').hexdigest()
 
 
+def test_canonical_json_writes_numbers_and_sorts_keys_as_rfc_8785_does() -> None:
+    numbers = {1.0: "1", -0.0: "0", 1e21: "1e+21", 1e20: "100000000000000000000", 1e-7: "1e-7", 0.1 + 0.2: "0.30000000000000004"}
+    assert [canonical_json(number) for number in numbers] == list(numbers.values())
+    assert canonical_json({"\ufb33": 1, "\U0001f600": 2}) == '{"\U0001f600":2,"\ufb33":1}'  # section 3.2.3: by UTF-16 code units
+
+
+def test_canonical_json_that_was_read_back_gives_the_same_bytes() -> None:
+    text = canonical_json({"whole": 2.0, "large": 1e20, "integer": 2**60, "list": (1, -0.0, 5e-324)})
+    assert canonical_json(json.loads(text)) == text
+
+
+@pytest.mark.parametrize(
+    "value", [2**53 + 1, -(2**64) + 1, 10**400, "\ud800"], ids=["no double", "negative", "too large", "half a character"]
+)
+def test_what_canonical_json_cannot_keep_exactly_is_refused_and_made_presentable(value: object) -> None:
+    with pytest.raises(ValueError, match=r"no double equals it|non-UTF-8"):
+        canonical_json({"deep": [value]})
+    shown = canonical_json(presentable({"deep": [value]}))
+    assert canonical_json(presentable(json.loads(shown))) == shown
+
+
+def test_sorted_json_is_what_seeds_and_model_ids_were_always_made_of() -> None:
+    assert sorted_json({"b": [1.0, 2.5], "a": {"d": None, "c": "ä"}}) == '{"a":{"c":"ä","d":null},"b":[1.0,2.5]}'
+
+
 def test_a_record_is_named_by_its_values() -> None:
-    assert Pair(a=1, b=2.0).record_hash == hashlib.sha256(b'{"a":1,"b":2.0}').hexdigest()
+    assert Pair(a=1, b=2.0).record_hash == hashlib.sha256(b'{"a":1,"b":2}').hexdigest()
     assert Pair(a=1, b=2.0).record_hash != Pair(a=1, b=2.5).record_hash
 
 
