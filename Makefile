@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= demo_home
+# LOCK=requirements.lock installs exactly what CI was tested with; empty: the newest versions within the bounds of pyproject.toml.
+LOCK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-faults soak check format bench clean
+.PHONY: help install demo dev test test-faults soak check format lock bench clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -16,7 +18,8 @@ $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(if $(LOCK),$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK))
+	$(BIN)/python -m pip install --quiet $(if $(LOCK),--no-deps) --editable '.[dev]'
 	@touch $@
 
 demo: install ## Set up, write a demo home, retrain on it, and say where to look.
@@ -38,7 +41,7 @@ test-faults: install ## Break the registry at every file-system call, in every o
 soak: install ## Sixty simulated days: labels, drift, bad days, power cuts, rollbacks (some minutes).
 	TASKCLF_DAGSTER_SOAK=1 $(BIN)/python -m pytest -q -s taskclf_dagster_tests/soak
 
-check: install ## Lint, check types, and check who imports whom.
+check: install ## Lint, check types and import directions, load the definitions. The same as pre-commit.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -48,6 +51,11 @@ check: install ## Lint, check types, and check who imports whom.
 format: install ## Format the code.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+lock: install ## Renew requirements.lock: names, versions and hashes, without host names.
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header \
+		--all-extras --output-file requirements.lock pyproject.toml
 
 bench: install ## Count the files that a retrain opens, and time the domain path beside LightGBM itself (some minutes).
 	$(BIN)/python benchmarks/opens.py
