@@ -217,7 +217,7 @@ def measure(place: Path) -> dict[str, Row]:
     import pyarrow as pa
 
     from taskclf_dagster import definitions  # noqa: F401
-    from taskclf_dagster.config.settings import load_retrain_config
+    from taskclf_dagster.config.loading import load_retrain_config
     from taskclf_dagster.home import Home
 
     imports = {"cpu": time.process_time(), "peak": peak_memory()}
@@ -255,7 +255,7 @@ def main() -> None:
     if chosen.task == "measure":
         (chosen.place / "result.json").write_text(json.dumps(measure(chosen.place), indent=1), encoding="utf-8")
         return
-    from taskclf_dagster.config.settings import load_retrain_config
+    from taskclf_dagster.config.loading import load_retrain_config
     from taskclf_dagster.home import Home
 
     for name in ("home", "warm-up"):

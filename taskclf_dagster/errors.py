@@ -4,6 +4,7 @@ An error means that no decision could be made. A rejected model or a broken data
 reported by checks. Each message names the thing, the value, the bound and the fix.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -39,11 +40,30 @@ class UnreadableFileError(TaskclfDagsterError):
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 
-class SettingsError(TaskclfDagsterError):
-    """A settings file has an unknown key, a wrong type or a value out of bounds; every finding is listed."""
+@dataclass(frozen=True)
+class InvalidSetting:
+    """One reason why a configuration cannot be used.
 
-    def __init__(self, path: Path, findings: list[str]) -> None:
-        lines = "\n".join(f"  - {finding}" for finding in findings)
+    Attributes:
+        key: the key, inner keys with dots; "" for the whole file.
+        kind: pydantic's type of the error, such as `int_type` or `extra_forbidden`; for the whole file `yaml` or `mapping`.
+        message: the rule, and the value unless it may be a secret.
+    """
+
+    key: str
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" if self.key else self.message
+
+
+class SettingsError(TaskclfDagsterError):
+    """A configuration has an unknown key, a wrong type or a value out of bounds; all of them are listed."""
+
+    def __init__(self, path: Path, invalid: list[InvalidSetting]) -> None:
+        self.invalid = invalid
+        lines = "\n".join(f"  - {setting}" for setting in invalid)
         super().__init__(f"{path} is not a valid retrain configuration:\n{lines}\nEvery key is explained in configs/retrain.yaml.")
 
 

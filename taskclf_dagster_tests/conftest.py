@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from taskclf_dagster.config.settings import ENVIRONMENT
+from taskclf_dagster.config.environment import ENVIRONMENT
 from taskclf_dagster_tests.runs import instance_in
 
 REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"

@@ -15,7 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskclf_dagster.config.settings import RetrainConfig, load_retrain_config
+from taskclf_dagster.config.loading import load_retrain_config
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, ColumnType, SchemaVersion
 from taskclf_dagster.domain.data.label_store import is_gold
 from taskclf_dagster.home import Home

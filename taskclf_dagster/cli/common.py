@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import dagster as dg
 
-from taskclf_dagster.config.settings import CONFIG_VARIABLE, PROJECT, RetrainConfig, resolve_config
+from taskclf_dagster.config.loading import CONFIG_VARIABLE, PROJECT, resolve_config
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.home import Home, default_home
 
 home_option = click.option(

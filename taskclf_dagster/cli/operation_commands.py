@@ -10,7 +10,8 @@ import click
 from tabulate import tabulate
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, open_instance
-from taskclf_dagster.config.settings import DEFAULT_CONFIG_PATH, find_config_file, find_overrides, list_sources
+from taskclf_dagster.config.environment import find_overrides
+from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, find_config_file, list_sources
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, read_history

@@ -1,7 +1,7 @@
-"""Settings of the sinks to which events are delivered: a file of the home, a webhook, a Redis stream.
+"""Settings of event sinks: a file in the home, a webhook, a Redis stream.
 
-Secrets never stand here: a URL or a key that is one is named by its environment variable. One that was written here all the same is
-refused and never printed, so no message may repeat a value. How events are sent, and which schemes a URL may have, is in `domain/sinks`.
+Secret URLs and keys are given by the name of an environment variable. A secret that is written here by mistake is refused and never
+printed, so no message may repeat a value. Sending, and the schemes that a URL may have, are in `domain/events/sinks`.
 """
 
 import hashlib
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 
 EVENTS_FOLDER = ("artifacts", "events")
-"""The folder of the home that is for files of events; every other one holds files that lines of events would damage."""
+"""The only folder of the home for files of events; in another one, appended lines would damage a file."""
 
 
-def _names_a_variable(value: str) -> str:
+def _require_variable_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        msg = "must be the name of an environment variable, such as EVENTS_SECRET, and not what the variable holds"
+        msg = "must be the name of an environment variable, such as EVENTS_SECRET, and not its value"
         raise ValueError(msg)
     return value
 
 
-def _holds_no_secret(value: str) -> str:
+def _require_no_secret(value: str) -> str:
     if not set(value).isdisjoint("@?#"):
-        msg = "must hold no user, password, query or fragment (@, ? or #): such a URL belongs into the variable that url_env names"
+        msg = "must contain no user, password, query or fragment (@, ? or #): put such a URL into the variable that url_env names"
         raise ValueError(msg)
     return value
 
 
-EnvironmentName = Annotated[str, AfterValidator(_names_a_variable)]
+EnvironmentName = Annotated[str, AfterValidator(_require_variable_name)]
 
 
-PublicUrl = Annotated[str, AfterValidator(_holds_no_secret)]
+PublicUrl = Annotated[str, AfterValidator(_require_no_secret)]
 
 
 class _Sink(BaseModel):
@@ -44,7 +44,7 @@ class _Sink(BaseModel):
 
     @property
     def name(self) -> str:
-        """What names the sink in logs and in what is remembered of it; another setting is another sink."""
+        """Name in logs and in the delivery state: type and hash of the settings."""
         content = self.model_dump_json().encode()
         return f"{self.type}-{hashlib.sha256(content).hexdigest()[:8]}"  # type: ignore[attr-defined]  # every sink has a type
 
@@ -57,7 +57,7 @@ class JsonLinesSink(_Sink):
 
     @field_validator("path")
     @classmethod
-    def _path_is_in_the_folder_of_events(cls, value: str) -> str:
+    def _require_events_folder(cls, value: str) -> str:
         parts = Path(value).parts
         if parts[:-1][: len(EVENTS_FOLDER)] != EVENTS_FOLDER or ".." in parts:
             msg = "must be a file below artifacts/events/, relative to the home, such as artifacts/events/events.jsonl"
@@ -71,22 +71,22 @@ class _RemoteSink(_Sink):
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 5.0
 
     @model_validator(mode="after")
-    def _there_is_one_url(self) -> Self:
+    def _require_one_url(self) -> Self:
         if (self.url is None) == (self.url_env is None):
-            msg = "give either url, or url_env: the environment variable that holds it, where it contains a password or token"
+            msg = "give either url, or url_env: the environment variable with the URL, if it contains a password or token"
             raise ValueError(msg)
         return self
 
 
 class WebhookSink(_RemoteSink):
-    """Events as HTTP POST, signed with the secret that an environment variable holds."""
+    """Events as HTTP POST, signed if `secret_env` names the environment variable with the secret."""
 
     type: Literal["webhook"]
     secret_env: EnvironmentName | None = None
 
 
 class RedisSink(_RemoteSink):
-    """Events in a Redis stream, of which about the newest `max_length` are kept."""
+    """Events in a Redis stream, trimmed to about the newest `max_length`."""
 
     type: Literal["redis"]
     stream: Annotated[str, StringConstraints(min_length=1)] = "ml:run-events"
@@ -97,15 +97,15 @@ SinkSettings = Annotated[JsonLinesSink | WebhookSink | RedisSink, Field(discrimi
 
 
 class EventSettings(BaseModel):
-    """Where events go."""
+    """The event sinks, any number of them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     sinks: list[SinkSettings]
 
 
-def describe_mistake(error: "ErrorDetails") -> str:
-    """What pydantic says of a mistake in these settings, without the value that was given."""
-    if error["type"] == "union_tag_invalid":  # its words repeat the value
+def describe_event_error(error: "ErrorDetails") -> str:
+    """Returns pydantic's message on these settings, without the value."""
+    if error["type"] == "union_tag_invalid":  # its message repeats the value
         return f"type must be one of {error['ctx']['expected_tags']}"
-    return error["msg"]
+    return error["msg"].removeprefix("Value error, ")

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from taskclf_dagster.cli.main import main
-from taskclf_dagster.config.settings import DEFAULT_CONFIG_PATH, load_retrain_config
+from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, load_retrain_config
 from taskclf_dagster.domain.decision.decision import REQUIRED_GATES
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home

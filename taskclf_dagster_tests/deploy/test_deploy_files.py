@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from taskclf_dagster.config.settings import CONFIG_VARIABLE, ENVIRONMENT
+from taskclf_dagster.config.environment import ENVIRONMENT
+from taskclf_dagster.config.loading import CONFIG_VARIABLE
 from taskclf_dagster_tests.deploy.shipped import CODE_PORT, DEPLOY, INSTALLED, SERVICES, UNITS, WEB_PORT, read_environment, read_unit
 from taskclf_dagster_tests.servers import PROJECT, SCRIPTS
 

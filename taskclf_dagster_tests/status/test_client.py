@@ -16,7 +16,7 @@ import dagster as dg
 import pytest
 import requests
 
-from taskclf_dagster.config.settings import load_retrain_config
+from taskclf_dagster.config.loading import load_retrain_config
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
 from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG

@@ -9,7 +9,8 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
-from taskclf_dagster.config.settings import RetrainConfig, resolve_config
+from taskclf_dagster.config.loading import resolve_config
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.errors import AsOfError
 from taskclf_dagster.home import Home, default_home
 

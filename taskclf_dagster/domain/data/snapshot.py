@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from taskclf_dagster.config.settings import RecordedConfig, RetrainConfig
+from taskclf_dagster.config.recorded import RecordedConfig
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feasibility import Feasibility, assess_feasibility
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import frame_digest, hash_row_labels

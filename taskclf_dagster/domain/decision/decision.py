@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BeforeValidator
 
-from taskclf_dagster.config.settings import RetrainConfig, complete_config
+from taskclf_dagster.config.recorded import complete_config
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feasibility import Feasibility
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, OVERRIDDEN

@@ -91,19 +91,19 @@ def test_an_as_of_time_that_is_given_wins_over_the_clock() -> None:
 
 
 def test_a_config_path_wins_over_the_environment_and_that_over_the_shipped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert RunSettingsResource().load_config().min_labels == 200
+    assert RunSettingsResource().load_config().dataset.min_labels == 200
     monkeypatch.setenv("TASKCLF_DAGSTER_CONFIG", str(_file(tmp_path, "environment.yaml", "min_labels: 11\n")))
-    assert RunSettingsResource().load_config().min_labels == 11
+    assert RunSettingsResource().load_config().dataset.min_labels == 11
     given = RunSettingsResource(config_path=str(_file(tmp_path, "given.yaml", "min_labels: 22\n")))
-    assert given.load_config().min_labels == 22
-    assert given.load_config().global_retrain_cadence_days == 7  # what the file does not say comes from configs/retrain.yaml
+    assert given.load_config().dataset.min_labels == 22
+    assert given.load_config().scheduling.global_retrain_cadence_days == 7  # what the file does not say comes from configs/retrain.yaml
 
 
 def test_a_relative_config_path_is_relative_to_the_project_wherever_the_process_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert RunSettingsResource(config_path="configs/demo.yaml").load_config().auto_promote is True
+    assert RunSettingsResource(config_path="configs/demo.yaml").load_config().promotion.auto_promote is True
 
 
 def test_a_config_path_to_nothing_is_an_error_that_names_the_file(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_a_config_path_to_nothing_is_an_error_that_names_the_file(tmp_path: Path
 def test_a_changed_file_counts_at_the_next_load_without_a_restart(tmp_path: Path) -> None:
     path = _file(tmp_path, "changing.yaml", "min_labels: 11\n")
     resource = RunSettingsResource(config_path=str(path))
-    assert resource.load_config().min_labels == 11
+    assert resource.load_config().dataset.min_labels == 11
     _file(tmp_path, "changing.yaml", "min_labels: 12\n")
-    assert resource.load_config().min_labels == 12
+    assert resource.load_config().dataset.min_labels == 12
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from taskclf_dagster.config.settings import RetrainConfig, complete_config
+from taskclf_dagster.config.recorded import complete_config
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.label_store import present_watermark
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, check_candidate_gates

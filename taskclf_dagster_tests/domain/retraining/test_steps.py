@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from taskclf_dagster.config.settings import DEFAULT_CONFIG_PATH, RetrainConfig
+from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
