@@ -535,7 +535,7 @@ def run_until_killed(root: str, dagster: str, config: str, what: str, dies: str)
 
 
 def _start(stage: Stage, what: str, verdict: str, *, dies: str = "") -> subprocess.Popen[bytes]:
-    module = "taskclf_dagster_tests.test_pointer_through_dagster"
+    module = "taskclf_dagster_tests.cycle.test_pointer_through_dagster"
     code = f"import sys; from {module} import run_until_killed; run_until_killed(*sys.argv[1:])"
     arguments = [str(stage.home.root), str(stage.dagster), str(stage.config(verdict)), what, dies]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "PYTHONWARNINGS": "ignore"}

@@ -166,7 +166,7 @@ def test_a_retrain_that_ends_well_in_time_is_not_tagged_and_leaves_no_watchdog(c
 # --- The watchdog alone -----------------------------------------------------------------------------------------------------------
 
 DEAF = "import signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
-IMPATIENT = "from taskclf_dagster.defs import watchdog; watchdog.REPORT_SECONDS = 1.0; watchdog.main()"
+IMPATIENT = "from taskclf_dagster.defs.runs import watchdog; watchdog.REPORT_SECONDS = 1.0; watchdog.main()"
 
 
 class Unreachable(DagsterStorage, ConfigurableClass):
