@@ -24,7 +24,7 @@ from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.record_io_manager import RecordIOManager
-from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 
 ASSETS = [
     labeled_windows,
@@ -42,7 +42,7 @@ def build_definitions(
     home: HomeResource | None = None,
     run_settings: RunSettingsResource | None = None,
     clock: ClockResource | None = None,
-    guard: RetrainGuard | None = None,
+    supervisor: RunSupervisor | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
     """The project's definitions, with other resources and loggers where given.
@@ -57,7 +57,7 @@ def build_definitions(
         "home": home,
         "run_settings": run_settings,
         "clock": clock or ClockResource(),
-        "guard": guard or RetrainGuard(home=home, run_settings=run_settings),
+        "supervisor": supervisor or RunSupervisor(home=home, run_settings=run_settings),
         "io_manager": RecordIOManager(home=home),
     }
     return dg.Definitions(

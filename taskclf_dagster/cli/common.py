@@ -35,9 +35,9 @@ def existing_home(home: Path | None) -> Home:
     Raises:
         HomeNotFoundError: it is no folder.
     """
-    place = Home(home.absolute()) if home is not None else Home(default_home())
-    place.require()
-    return place
+    taskclf_home = Home(home.absolute()) if home is not None else Home(default_home())
+    taskclf_home.require()
+    return taskclf_home
 
 
 def load_config(config: Path | None) -> RetrainConfig:

@@ -19,7 +19,7 @@ from taskclf_dagster.cli.model_commands import EVIDENCE_COMMANDS
 from taskclf_dagster.cli.operation_commands import OPERATION_COMMANDS
 from taskclf_dagster.cli.registry_commands import REGISTRY_COMMANDS
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.display.metadata import show_threshold
+from taskclf_dagster.defs.display.metadata import format_threshold
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.demo.generator import extend_demo_home, generate_demo_home
@@ -127,11 +127,13 @@ def retrain(
 @config_option
 def check_retrain(home: Path | None, config: Path | None) -> None:
     """Say whether a retrain is due, and why or why not; and whether the calibrators are."""
-    place, clock = _home_resource(home).open(), ClockResource()
+    taskclf_home, clock = _home_resource(home).open(), ClockResource()
     settings = load_config(config)
-    trigger = assess_trigger(place, config=settings, now=clock.now())
-    calibrators = check_calibrator_update_due(place, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days)
-    click.echo(f"home         {place.display_name}")
+    trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
+    calibrators = check_calibrator_update_due(
+        taskclf_home, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days
+    )
+    click.echo(f"home         {taskclf_home.display_name}")
     click.echo(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
     click.echo(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
 
@@ -145,15 +147,15 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
 
     The ranking is for information: what runs is what the pointer names.
     """
-    place = existing_home(home)
+    taskclf_home = existing_home(home)
     settings = load_config(config)
-    report = find_best_model(place.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
-    active = _active_model(place)
+    report = find_best_model(taskclf_home.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
+    active = _active_model(taskclf_home)
     if as_json:
         ranked = [{**summarize(bundle).model_dump(mode="json"), "active": bundle.model_id == active} for bundle in report.ranked]
         click.echo(json.dumps({"active": active, "ranked": ranked, "excluded": [r.model_dump() for r in report.excluded]}, indent=2))
         return
-    click.echo(f"{place.display_name}: active model {active or 'none'}")
+    click.echo(f"{taskclf_home.display_name}: active model {active or 'none'}")
     rows = [
         ["*" if bundle.model_id == active else "", line.model_id, line.macro_f1, line.weighted_f1, f"{line.created_at:%Y-%m-%d %H:%M}"]
         for bundle, line in ((bundle, summarize(bundle)) for bundle in report.ranked)
@@ -161,7 +163,7 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
     click.echo(tabulate(rows, headers=["", "model", "macro-F1 (validation)", "weighted-F1", "created"]) if rows else "no eligible bundles")
     for record in report.excluded:
         click.echo(f"left out: {record.model_id}: {record.reason}")
-    for model_id in read_history(place).blocked:
+    for model_id in read_history(taskclf_home).blocked:
         click.echo(f"blocked:  {model_id}: a rollback left it; `taskclf-dagster unblock {model_id}` allows it again")
     running = next((bundle for bundle in report.ranked if bundle.model_id == active), None)
     best = report.best
@@ -177,7 +179,13 @@ def _print_result(result: RetrainResult, home: Home) -> None:
     click.echo("")
     if result.decision is not None:
         rows = [
-            [gate.status, gate.name, "-" if gate.observed is None else f"{gate.observed:.4f}", show_threshold(gate.threshold), gate.detail]
+            [
+                gate.status,
+                gate.name,
+                "-" if gate.observed is None else f"{gate.observed:.4f}",
+                format_threshold(gate.threshold),
+                gate.detail,
+            ]
             for gate in result.decision.gates
         ]
         click.echo(tabulate(rows, headers=["verdict", "gate", "observed", "threshold", "detail"], maxcolwidths=[None] * 4 + [70]))

@@ -42,8 +42,8 @@ def verify_command(decision_id: str, home: Path | None) -> None:
 @json_option
 def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
     """Train a model again from its stored snapshot and prove that trees and predictions are equal. Exits with 1 if they are not."""
-    place = existing_home(home)
-    result = reproduce(place, require_bundle(place, model_id), on_progress=lambda line: click.echo(line, err=True))
+    taskclf_home = existing_home(home)
+    result = reproduce(taskclf_home, require_bundle(taskclf_home, model_id), on_progress=lambda line: click.echo(line, err=True))
     click.echo(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.detail}")
     if not as_json:
         click.echo(f"trees        {result.tree_hash}\ntrained now  {result.again_tree_hash}")

@@ -29,9 +29,9 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
 
     State: idle (nothing was ever launched), queued, running, completed, skipped (nothing new) or failed.
     """
-    place, settings = existing_home(home), load_config(config)
+    taskclf_home, settings = existing_home(home), load_config(config)
     with open_instance() as instance:
-        status = read_status(instance, place, config=settings, now=now())
+        status = read_status(instance, taskclf_home, config=settings, now=now())
     if as_json:
         click.echo(status.model_dump_json(indent=2))
         return
@@ -47,18 +47,18 @@ def history_command(home: Path | None, limit: int, as_json: bool) -> None:
 
     With --json each has its run and decision, previous and new version, status, times, label count, metrics before and after, and error.
     """
-    place = existing_home(home)
+    taskclf_home = existing_home(home)
     with open_instance() as instance:
-        retrains = read_retrains(instance, place, limit=limit)
+        retrains = read_retrains(instance, taskclf_home, limit=limit)
     if as_json:
         click.echo(json.dumps([retrain.model_dump(mode="json") for retrain in retrains], indent=2))
     else:
-        _print_moves(read_history(place).moves, limit)
-        click.echo(f"{place.display_name}: {len(retrains)} retrains")
+        _print_moves(read_history(taskclf_home).moves, limit)
+        click.echo(f"{taskclf_home.display_name}: {len(retrains)} retrains")
         if retrains:
             rows = [_history_row(retrain) for retrain in retrains]
             click.echo(tabulate(rows, headers="keys", maxcolwidths=[None] * 8 + [60], disable_numparse=True))
-    for path in list_decisions(place)[1]:
+    for path in list_decisions(taskclf_home)[1]:
         click.echo(f"{path} is not a decision record and was passed over", err=True)
 
 

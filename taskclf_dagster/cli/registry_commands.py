@@ -59,9 +59,9 @@ def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None
 
     Never what runs, what a rollback goes back to, anchors, what awaits approval, or what their receipts name.
     """
-    place, settings = existing_home(home), load_config(config)
+    taskclf_home, settings = existing_home(home), load_config(config)
     act = plan_prune if dry_run else prune
-    plan = act(place, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=now())
+    plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=now())
     rows = [[item.kind, item.path, f"{item.bytes / MEBIBYTE:.1f} MiB", item.reason] for item in plan.remove]
     if rows:
         click.echo(tabulate(rows, headers=["kind", "path", "size", "why"]))
@@ -81,13 +81,13 @@ def registry_group() -> None:
 @json_option
 def fsck_command(home: Path | None, as_json: bool) -> None:
     """Check every promise over a home and say what does not hold; changes nothing. Exits with 1 on damage."""
-    place = existing_home(home)
-    findings = check_registry(place)
+    taskclf_home = existing_home(home)
+    findings = check_registry(taskclf_home)
     damaged = [finding for finding in findings if finding.severity == "damage"]
     if as_json:
         click.echo(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
-        _print_findings(place, [[f.severity, f.promise, f.words, f.fix] for f in findings], {f.promise for f in damaged})
+        _print_findings(taskclf_home, [[f.severity, f.promise, f.words, f.fix] for f in findings], {f.promise for f in damaged})
     if damaged:
         raise SystemExit(1)
 
@@ -96,11 +96,11 @@ def fsck_command(home: Path | None, as_json: bool) -> None:
 @home_option
 def repair_command(home: Path | None) -> None:
     """Finish or abort what was cut off, adopt what other programs did, and put back the last known good model; all is recorded."""
-    place = existing_home(home)
-    done = repair(place, at=now()).done
+    taskclf_home = existing_home(home)
+    done = repair(taskclf_home, at=now()).done
     for line in done or ["nothing had to be done"]:
         click.echo(line)
-    left = [finding for finding in check_registry(place) if finding.severity == "damage"]
+    left = [finding for finding in check_registry(taskclf_home) if finding.severity == "damage"]
     for finding in left:
         click.echo(f"still damaged: {finding.words}. {finding.fix}", err=True)
     if left:

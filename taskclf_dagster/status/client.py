@@ -89,9 +89,9 @@ class RetrainClient:
         """
         schedule, sensor = {**self._selector, "scheduleName": "daily_retrain"}, {**self._selector, "sensorName": "label_arrival"}
         data = self._ask("status", schedule=schedule, sensor=sensor, tags=self._tags, moves=1 if self._home is None else MOVES)
-        under_way = [run for run in data["underWay"]["results"] if run["jobName"] in (JOB, IMPLICIT_JOB)]
+        unfinished = [run for run in data["underWay"]["results"] if run["jobName"] in (JOB, IMPLICIT_JOB)]
         ended = [run for run in [*data["ended"]["results"], *data["endedImplicit"]["results"]] if _is_whole(run)]
-        run = min(under_way, key=_created, default=None) or max(ended, key=_created, default=None)
+        run = min(unfinished, key=_created, default=None) or max(ended, key=_created, default=None)
         shown = None if run is None else _describe(run)
         ticks, on = data["schedule"]["futureTicks"]["results"], data["schedule"]["scheduleState"]["status"] == "RUNNING"
         model = data["model"][0] if data["model"] else {}
@@ -99,7 +99,7 @@ class RetrainClient:
             "state": "idle" if shown is None else shown["status"],
             "reason": None if shown is None else shown["reason"],
             "run": None if shown is None else {name: shown[name] for name in IN_STATUS},
-            "progress": run["stats"]["stepsSucceeded"] if run is not None and under_way else None,
+            "progress": run["stats"]["stepsSucceeded"] if run is not None and unfinished else None,
             "active_model": self._find_model(model.get("assetMaterializations", [])),
             "freshness": (model.get("freshnessStatusInfo") or {}).get("freshnessStatus"),
             "next_tick": _moment(ticks[0]["timestamp"]) if ticks and on else None,

@@ -23,8 +23,8 @@ from taskclf_dagster.defs.runs.retrain_runs import (
     OUTCOME_REASON_TAG,
     OUTCOME_TAG,
     RetrainRun,
-    describe_under_way,
-    find_under_way,
+    describe_unfinished_retrain,
+    find_unfinished_retrain,
     iterate_retrains,
 )
 from taskclf_dagster.defs.runs.run_failures import explain_failure
@@ -153,9 +153,9 @@ class Retrain(_View):
 
 def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConfig, now: datetime) -> Status:
     """The state of a home's retraining now."""
-    under_way = find_under_way(instance, home)
+    unfinished = find_unfinished_retrain(instance, home)
     ended = next(iterate_retrains(instance, home, statuses=FINISHED), None)
-    last, shown = read_last_decided(home), under_way or ended
+    last, shown = read_last_decided(home), unfinished or ended
     try:
         trigger = assess_trigger(home, config=config, now=now)
         due, due_reason, labels, due_at = trigger.launch, trigger.reason, trigger.changed_spans, trigger.due_at
@@ -179,7 +179,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         next_tick=find_next_tick(config, now=now) if config.scheduling.enabled and not switched_off else None,
         events_waiting=count_events(home),
         warnings=_find_warnings(instance, home, now=now, switched_off=switched_off),
-        progress=None if under_way is None else read_progress(instance, under_way),
+        progress=None if unfinished is None else read_progress(instance, unfinished),
     )
 
 
@@ -289,7 +289,7 @@ def _metrics(model: JudgedModel) -> dict[str, float | None]:
 def _explain(instance: dg.DagsterInstance, run: RetrainRun) -> str:
     """The reason of a run's state, in words."""
     if run.state in ("queued", "running"):
-        return describe_under_way(run)
+        return describe_unfinished_retrain(run)
     if run.state == "failed":
         return f"run {run.run_id} failed: {explain_failure(instance, run).words}"
     outcome = run.tags.get(OUTCOME_TAG, "it ended well")

@@ -167,7 +167,9 @@ def test_a_retrain_launched_from_the_lineage_page_that_is_deaf_is_killed_in_time
     site = server.site
     before = site.models
     site.set_plan("swallows interrupts")
-    run_id = server.launch_all({"resources": {**FORCED["resources"], "guard": {"config": {"timeout_seconds": 3.0, "grace_seconds": 1.0}}}})
+    run_id = server.launch_all(
+        {"resources": {**FORCED["resources"], "supervisor": {"config": {"timeout_seconds": 3.0, "grace_seconds": 1.0}}}}
+    )
     worker = site.await_training()
     begin = time.monotonic()
     assert server.await_status(run_id, "FAILURE", "SUCCESS", "CANCELED") == "FAILURE"

@@ -23,7 +23,7 @@ from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models as model_assets
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, RetrainRun, find_under_way, iterate_retrains
+from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, RetrainRun, find_unfinished_retrain, iterate_retrains
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.health import find_active_model_dir
 from taskclf_dagster.domain.registry.history import read_history
@@ -255,7 +255,7 @@ class Simulation:
     def check_the_day(self, day: Day) -> None:
         """The registry's promises, one retrain at a time, nothing left behind, bounded disk."""
         assert [finding.words for finding in check_registry(self.home) if finding.severity == "damage"] == []
-        assert find_under_way(self.instance, self.home) is None
+        assert find_unfinished_retrain(self.instance, self.home) is None
         with hold_run_lock(self.home, holder=_nobody(), patience_seconds=0):
             pass
         assert list(find_temporary_files(self.home)) == []

@@ -1,6 +1,6 @@
 """What all seven assets share: group, pool, owner, and the wrapper that turns a record into a result. Dagster concept: assets.
 
-They also all ask for the resource `guard`, without using it: it lets one retrain of a home run at a time and ends it in time.
+They also all ask for the resource `supervisor`, without using it: it lets one retrain of a home run at a time and ends it in time.
 """
 
 from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.display.metadata import class_distribution_table, column_schema, counts_table, table
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.runs.retrain_runs import OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.contract_checks import DataCheck
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
@@ -44,17 +44,21 @@ DATA_CHECKS: dict[str, str] = {
     ],
 )
 def labeled_windows(
-    context: dg.AssetExecutionContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource, guard: RetrainGuard
+    context: dg.AssetExecutionContext,
+    home: HomeResource,
+    run_settings: RunSettingsResource,
+    clock: ClockResource,
+    supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
     """The windows of the look-back range that have a label.
 
     Reads taskclf's feature partitions and label store, checks them against the data contract, and gives each window the label of the one
     span that covers it. Columns starting with `raw_` are never read. Findings are listed with file, column, row, value, bound and fix.
     """
-    place, config, as_of = home.open(), run_settings.load_config(), run_settings.resolve_as_of(clock)
-    record, frame = label_windows(place, as_of=as_of, config=config, on_labels=partial(remember_labels, place))
+    taskclf_home, config, as_of = home.open(), run_settings.load_config(), run_settings.resolve_as_of(clock)
+    record, frame = label_windows(taskclf_home, as_of=as_of, config=config, on_labels=partial(remember_labels, taskclf_home))
     if frame is not None:
-        record = save_labeled_windows(place, record, frame)
+        record = save_labeled_windows(taskclf_home, record, frame)
     context.log.info(f"{record.gold + record.weak} of {record.windows} windows of {record.home} are labelled")
     return materialized(record, metadata=_describe_windows(record), check_results=_data_checks(record))
 
@@ -88,25 +92,25 @@ def dataset_snapshot(
     home: HomeResource,
     run_settings: RunSettingsResource,
     clock: ClockResource,
-    guard: RetrainGuard,
+    supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
     """The dataset: which labelled windows teach, validate and test.
 
     Split by time per user, with cuts where sessions end and 15 minutes dropped before each cut. Kept under the hash of its contents, so
     that equal data is the same snapshot. With nothing new since the last decided run it carries the reason, and nothing follows.
     """
-    place = home.open()
-    frame = load_labeled_windows(place, labeled_windows)
+    taskclf_home = home.open()
+    frame = load_labeled_windows(taskclf_home, labeled_windows)
     fraction = run_settings.holdout_user_fraction
-    record, rows = build_snapshot(place, labeled_windows, frame, config=run_settings.load_config(), holdout_fraction=fraction)
+    record, rows = build_snapshot(taskclf_home, labeled_windows, frame, config=run_settings.load_config(), holdout_fraction=fraction)
     if not (run_settings.force or run_settings.bootstrap or record.blockers):
-        record = record.model_copy(update={"skip_reason": find_skip_reason(place, rows)})
-    save_snapshot(place, record, rows)
+        record = record.model_copy(update={"skip_reason": find_skip_reason(taskclf_home, rows)})
+    save_snapshot(taskclf_home, record, rows)
     if record.skip_reason is not None:
         context.log.info(record.skip_reason)
         context.instance.add_run_tags(context.run.run_id, {OUTCOME_TAG: "SKIP", OUTCOME_REASON_TAG: record.skip_reason})
         if not run_settings.dry_run:
-            remember_skip(place, record, run_id=context.run.run_id, at=clock.now())
+            remember_skip(taskclf_home, record, run_id=context.run.run_id, at=clock.now())
     return materialized(record, metadata=_describe_snapshot(record), check_results=_snapshot_checks(record))
 
 

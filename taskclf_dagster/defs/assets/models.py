@@ -8,7 +8,7 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.display.metadata import training_metadata
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.provenance import code_version, cores, library_versions
@@ -27,7 +27,7 @@ def challenger_model(
     dataset_snapshot: DatasetSnapshot,
     home: HomeResource,
     run_settings: RunSettingsResource,
-    guard: RetrainGuard,
+    supervisor: RunSupervisor,
 ) -> Iterator[dg.MaterializeResult]:
     """A model trained on the snapshot, as a bundle that taskclf can load.
 

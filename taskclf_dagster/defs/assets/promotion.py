@@ -9,10 +9,10 @@ from datetime import datetime
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, draw_interval, evidence_metadata
+from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, comparison_metadata, draw_interval
 from taskclf_dagster.defs.display.metadata import comparison_table, gate_table, plotted
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.runs.retrain_runs import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
@@ -40,7 +40,7 @@ COMPARATIVE_CHECKS: dict[str, str] = {
 }
 
 
-class PointerMove(Record):
+class PointerChange(Record):
     """That a decision moved the pointer, and to what."""
 
     decision_id: str
@@ -73,7 +73,7 @@ def promotion_decision(
     champion_report: ChampionReport,
     home: HomeResource,
     run_settings: RunSettingsResource,
-    guard: RetrainGuard,
+    supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
     """PROMOTE, AWAITING_APPROVAL, REJECT or HOLD: one record with every gate's observed value and threshold, and hashes of all it judged.
 
@@ -111,7 +111,7 @@ def promotion_decision(
         "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
         "gates": gate_table(record.gates),
         "champion_versus_challenger": comparison_table(challenger_report.report, champion_report.report),
-        **evidence_metadata(record, picture),
+        **comparison_metadata(record, picture),
         **plotted(
             challenger_macro_f1=record.challenger.macro_f1,
             challenger_weighted_f1=record.challenger.weighted_f1,
@@ -129,35 +129,39 @@ def promotion_decision(
 @dg.asset(
     group_name=GROUP,
     pool=POOL,
-    dagster_type=dg.PythonObjectDagsterType(PointerMove),
+    dagster_type=dg.PythonObjectDagsterType(PointerChange),
     owners=OWNERS,
     kinds={"json"},
     output_required=False,
 )
 def active_pointer(
-    context: dg.AssetExecutionContext, promotion_decision: PromotionDecision, home: HomeResource, clock: ClockResource, guard: RetrainGuard
+    context: dg.AssetExecutionContext,
+    promotion_decision: PromotionDecision,
+    home: HomeResource,
+    clock: ClockResource,
+    supervisor: RunSupervisor,
 ) -> Iterator[dg.MaterializeResult]:
     """What taskclf runs. Materialized only when it moves, so its age is the age of the model.
 
     Checks the decision, the bundle and the present pointer again, then writes history, inference policy, active.json and index.json. Any
     verdict but PROMOTE leaves models/ as it is, byte for byte, and puts the challenger aside.
     """
-    place = home.open()
+    taskclf_home = home.open()
     _require_wanted(context)
-    if is_applied(place, promotion_decision):
+    if is_applied(taskclf_home, promotion_decision):
         context.log.info(f"decision {promotion_decision.decision_id} is in effect already: nothing to do")
-        remember_if_forgotten(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
+        remember_if_forgotten(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
         return
     if not promotion_decision.moves_pointer:
-        target = put_aside(place, promotion_decision)
-        remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
-        _tidy(context, place, promotion_decision, clock.now(), promoted=False)
+        target = put_aside(taskclf_home, promotion_decision)
+        remember_decision(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
+        _tidy(context, taskclf_home, promotion_decision, clock.now(), promoted=False)
         context.log.info(f"{promotion_decision.outcome}: the pointer stays as it is; the challenger lies in {target}")
         return
-    pointer, previous = promote(place, promotion_decision, at=clock.now(), run_id=context.run.run_id)
-    remember_decision(place, promotion_decision, run_id=context.run.run_id, at=clock.now())
-    _tidy(context, place, promotion_decision, clock.now(), promoted=True)
-    record = PointerMove(
+    pointer, previous = promote(taskclf_home, promotion_decision, at=clock.now(), run_id=context.run.run_id)
+    remember_decision(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
+    _tidy(context, taskclf_home, promotion_decision, clock.now(), promoted=True)
+    record = PointerChange(
         decision_id=promotion_decision.decision_id,
         model_id=promotion_decision.challenger.model_id,
         model_dir=pointer.model_dir,
@@ -171,7 +175,7 @@ def active_pointer(
         "previous": record.previous_model_dir or "none",
         "decision_id": record.decision_id,
         "reason": promotion_decision.reason,
-        "pointer": dg.MetadataValue.path(str(place.active_pointer)),
+        "pointer": dg.MetadataValue.path(str(taskclf_home.active_pointer)),
         **plotted(macro_f1=promotion_decision.challenger.macro_f1),
     }
     yield materialized(record, metadata=metadata)

@@ -9,10 +9,10 @@ import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.display.metadata import gate_check, gate_table, per_class_table, per_user_table, plotted, show_figure, table
+from taskclf_dagster.defs.display.metadata import format_metric, gate_check, gate_table, per_class_table, per_user_table, plotted, table
 from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
@@ -59,7 +59,7 @@ def challenger_report(
     challenger_model: ChallengerModel,
     home: HomeResource,
     run_settings: RunSettingsResource,
-    guard: RetrainGuard,
+    supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
     """The challenger, loaded from disk and scored on the test windows, beside two baselines and against every candidate gate."""
     config = run_settings.load_config()
@@ -86,7 +86,7 @@ def champion_report(
     dataset_snapshot: DatasetSnapshot,
     home: HomeResource,
     run_settings: RunSettingsResource,
-    guard: RetrainGuard,
+    supervisor: RunSupervisor,
 ) -> Iterator[dg.MaterializeResult]:
     """What taskclf runs now, scored on the challenger's test windows with its own schema version, vocabularies and threshold.
 
@@ -180,8 +180,8 @@ def _baselines(record: ChallengerReport) -> dict[str, object]:
                 {
                     "baseline": name,
                     "windows": score.windows,
-                    "challenger F1": show_figure(score.model),
-                    "baseline F1": show_figure(score.baseline),
+                    "challenger F1": format_metric(score.model),
+                    "baseline F1": format_metric(score.baseline),
                 }
                 for name, score in scores.items()
                 if score is not None

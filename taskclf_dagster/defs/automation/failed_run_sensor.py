@@ -14,7 +14,6 @@ from taskclf_dagster.defs.runs.retrain_runs import (
     ATTEMPT_TAG,
     CAUSE_TAG,
     COMMAND_LINE,
-    DEMAND_TAG,
     EXCLUSIVE_TAG,
     HOME_TAG,
     OUTCOME_REASON_TAG,
@@ -23,17 +22,18 @@ from taskclf_dagster.defs.runs.retrain_runs import (
     RETRAIN,
     RETRY_OF_TAG,
     RETRY_TAG,
+    TRIGGER_TAG,
     UNFINISHED,
     WORKER_TAG,
     RetrainRun,
-    describe_under_way,
-    find_under_way,
+    describe_unfinished_retrain,
+    find_unfinished_retrain,
     home_tag,
     iterate_retrains,
-    iterate_unfinished,
+    iterate_unfinished_runs,
 )
 from taskclf_dagster.defs.runs.run_failures import explain_failure
-from taskclf_dagster.defs.runs.worker_processes import is_worker_gone
+from taskclf_dagster.defs.runs.worker_processes import has_worker_ended
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT
 from taskclf_dagster.domain.scheduling.retry_policy import retry_due_at
@@ -54,7 +54,7 @@ BEGIN_WITHIN = timedelta(minutes=10)
 MAX_WORDS = 1000
 
 
-CARRIED = (CAUSE_TAG, REASON_TAG, DEMAND_TAG, ATTEMPT_TAG)
+CARRIED = (CAUSE_TAG, REASON_TAG, TRIGGER_TAG, ATTEMPT_TAG)
 
 
 @dg.sensor(
@@ -68,12 +68,12 @@ def failed_runs(
     context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> dg.RunRequest | dg.SkipReason:
     """One retry at a time; timeouts, bad data and decisions are never tried again."""
-    place, now = home.open(), clock.now()
-    ended = end_lost_runs(context.instance, place, now=now)
-    tell_reasons(context.instance, place, now=now)
+    taskclf_home, now = home.open(), clock.now()
+    ended = end_lost_runs(context.instance, taskclf_home, now=now)
+    tag_failures(context.instance, taskclf_home, now=now)
     told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
     try:
-        answer = find_retry(context.instance, place, now=now) if run_settings.load_config().scheduling.enabled else DISABLED
+        answer = find_retry(context.instance, taskclf_home, now=now) if run_settings.load_config().scheduling.enabled else DISABLED
     except (TaskclfDagsterError, OSError) as error:
         return dg.SkipReason(told + str(error))
     return dg.SkipReason(told + answer) if isinstance(answer, str) else answer
@@ -88,9 +88,9 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) ->
         Their ids.
     """
     ended = []
-    for found in iterate_unfinished(instance, home):
+    for found in iterate_unfinished_runs(instance, home):
         worker = _find_worker(instance, found.run)
-        if not (_never_began(found, now) if worker is None else is_worker_gone(worker)):
+        if not (_never_began(found, now) if worker is None else has_worker_ended(worker)):
             continue
         run = instance.get_run_by_id(found.run_id)  # once more: a run may end well between the two looks
         if run is None or run.status not in UNFINISHED:
@@ -101,7 +101,7 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) ->
     return ended
 
 
-def tell_reasons(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> None:
+def tag_failures(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> None:
     """Tags retrains that failed lately with the reason, so that lists of runs show it."""
     for run in iterate_retrains(instance, home, statuses=(dg.DagsterRunStatus.FAILURE,), updated_after=now - LOOK_BACK):
         if OUTCOME_REASON_TAG not in run.tags or run.tags.get(OUTCOME_TAG) != "FAILED":
@@ -144,9 +144,9 @@ def _find_retry_of(
         return f"{what}; tried again {retries} times, which is enough"
     if now < due_at:
         return f"{what}; tried again at {due_at:%Y-%m-%d %H:%M:%S %Z}"
-    under_way = find_under_way(instance, home)
-    if under_way is not None:
-        return f"{what}; {describe_under_way(under_way)}"
+    unfinished = find_unfinished_retrain(instance, home)
+    if unfinished is not None:
+        return f"{what}; {describe_unfinished_retrain(unfinished)}"
     return _request_retry(home, failed, failed.form, root, retries + 1)
 
 

@@ -11,15 +11,15 @@ import dagster as dg
 from taskclf_dagster.defs.runs.retrain_runs import (
     ATTEMPT_TAG,
     CAUSE_TAG,
-    DEMAND_TAG,
     FINISHED,
     HOME_TAG,
     REASON_TAG,
     RETRAIN,
     RETRY_OF_TAG,
+    TRIGGER_TAG,
     RetrainRun,
-    describe_under_way,
-    find_under_way,
+    describe_unfinished_retrain,
+    find_unfinished_retrain,
     home_tag,
     iterate_retrains,
 )
@@ -41,7 +41,7 @@ def request_retrain(
     return dg.RunRequest(job_name=RETRAIN, run_key=run_key, run_config={"force": True} if force else {}, tags={**own, **(tags or {})})
 
 
-def request_for_demand(
+def request_for_trigger(
     instance: dg.DagsterInstance,
     home: Home,
     *,
@@ -57,16 +57,16 @@ def request_for_demand(
     One run for each demand; if it fails, another one the next day, at most `max_attempts` in all. Retries of a passing failure belong to
     the run they repeat.
     """
-    under_way = find_under_way(instance, home)
-    if under_way is not None:
-        return f"{reason}; {describe_under_way(under_way)}"
-    runs = [run for run in iterate_retrains(instance, home, tags={DEMAND_TAG: demand}) if RETRY_OF_TAG not in run.tags]
+    unfinished = find_unfinished_retrain(instance, home)
+    if unfinished is not None:
+        return f"{reason}; {describe_unfinished_retrain(unfinished)}"
+    runs = [run for run in iterate_retrains(instance, home, tags={TRIGGER_TAG: demand}) if RETRY_OF_TAG not in run.tags]
     failed = [run.finished or run.created for run in runs if run.state == "failed"]
     obstacle = find_attempt_obstacle(failed, now=now, max_attempts=max_attempts)
     if obstacle is not None:
         return f"{reason}, but {obstacle}"
     attempt = len(failed) + 1
-    tags = {DEMAND_TAG: demand, ATTEMPT_TAG: str(attempt)}
+    tags = {TRIGGER_TAG: demand, ATTEMPT_TAG: str(attempt)}
     # A run that was canceled, or whose decision could not be kept, has used its key without an answer.
     key = f"{demand}-{_digest(home)}-{attempt}" + (f"-{len(runs)}" if len(runs) >= attempt else "")
     return request_retrain(home, cause=cause, reason=reason, run_key=key, force=force, tags=tags)
@@ -74,14 +74,14 @@ def request_for_demand(
 
 def find_last_failure(instance: dg.DagsterInstance, home: Home, demand: str) -> datetime | None:
     """When the last run for a demand ended, if it failed; None if it came to its end, or there was none."""
-    runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand}, statuses=FINISHED)
+    runs = iterate_retrains(instance, home, tags={TRIGGER_TAG: demand}, statuses=FINISHED)
     last = next(runs, None)
     return last.finished if last is not None and last.state == "failed" else None
 
 
-def find_answer(instance: dg.DagsterInstance, home: Home, demand: str) -> RetrainRun | None:
+def find_run_for_trigger(instance: dg.DagsterInstance, home: Home, demand: str) -> RetrainRun | None:
     """The run that answered a demand: one that came to its end and was no dry run."""
-    runs = iterate_retrains(instance, home, tags={DEMAND_TAG: demand})
+    runs = iterate_retrains(instance, home, tags={TRIGGER_TAG: demand})
     return next((run for run in runs if run.state in ("completed", "skipped") and not run.dry_run), None)
 
 

@@ -9,7 +9,7 @@ from tzlocal import get_localzone_name
 from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.runs.retrain_runs import DEMAND_TAG, RETRAIN, describe_under_way, find_under_way
+from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, TRIGGER_TAG, describe_unfinished_retrain, find_unfinished_retrain
 from taskclf_dagster.domain.scheduling.retry_policy import find_next_day_obstacle
 from taskclf_dagster.domain.scheduling.triggers import SLACK, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -36,16 +36,16 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
     def daily_retrain(
         context: dg.ScheduleEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.RunRequest | dg.SkipReason:
-        place = home.open()
+        taskclf_home = home.open()
         try:
             settings = run_settings.load_config()
             if not settings.scheduling.enabled:
                 return dg.SkipReason(DISABLED)
-            under_way = find_under_way(context.instance, place)
-            if under_way is not None:
-                return dg.SkipReason(describe_under_way(under_way))
-            trigger = assess_trigger(place, config=settings, now=clock.now())
-            failed_at = find_last_failure(context.instance, place, DAILY)
+            unfinished = find_unfinished_retrain(context.instance, taskclf_home)
+            if unfinished is not None:
+                return dg.SkipReason(describe_unfinished_retrain(unfinished))
+            trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
+            failed_at = find_last_failure(context.instance, taskclf_home, DAILY)
         except (TaskclfDagsterError, OSError) as error:
             return dg.SkipReason(str(error))
         if trigger.cause is None or not trigger.launch:
@@ -55,8 +55,8 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
             return dg.SkipReason(f"{trigger.reason}, but {too_soon}")
         context.log.info(trigger.reason)
         run_key = f"{context.scheduled_execution_time:%Y-%m-%dT%H:%M%z}"
-        tags = {DEMAND_TAG: DAILY}
-        return request_retrain(place, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force, tags=tags)
+        tags = {TRIGGER_TAG: DAILY}
+        return request_retrain(taskclf_home, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force, tags=tags)
 
     return daily_retrain
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.automation.run_requests import DISABLED, find_answer, request_for_demand
+from taskclf_dagster.defs.automation.run_requests import DISABLED, find_run_for_trigger, request_for_trigger
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
@@ -48,7 +48,7 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.SensorResult | dg.SkipReason:
         """One run for each content of the label store; a store rewritten with the same spans is the same content."""
-        return _look(_look_at_labels, context, home.open(), run_settings, clock.now())
+        return _evaluate(_evaluate_labels, context, home.open(), run_settings, clock.now())
 
     @dg.sensor(
         job_name=RETRAIN,
@@ -61,12 +61,12 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.RunRequest | dg.SkipReason:
         """One run for each report, unless a model was trained since it was made."""
-        return _look(_look_at_drift, context, home.open(), run_settings, clock.now())
+        return _evaluate(_evaluate_drift, context, home.open(), run_settings, clock.now())
 
     return [label_arrival, drift_report]
 
 
-def _look(
+def _evaluate(
     look: Callable[[dg.SensorEvaluationContext, Home, RetrainConfig, datetime], _Answer | str],
     context: dg.SensorEvaluationContext,
     home: Home,
@@ -85,7 +85,7 @@ def _look(
     return dg.SkipReason(answer) if isinstance(answer, str) else answer
 
 
-def _look_at_labels(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.SensorResult:
+def _evaluate_labels(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.SensorResult:
     last = read_last_decided(home)
     watch = watch_labels(home, read_watch(context.cursor), last, now=now)
     words = FIRST_START if last is None else find_arrival_obstacle(watch, config=config, now=now)
@@ -96,7 +96,7 @@ def _look_at_labels(context: dg.SensorEvaluationContext, home: Home, config: Ret
     cursor = watch.model_dump_json()
     if words is not None:
         return dg.SensorResult(skip_reason=words, cursor=cursor)
-    answer = request_for_demand(
+    answer = request_for_trigger(
         context.instance,
         home,
         demand=f"labels-{watch.watermark}",
@@ -118,7 +118,7 @@ def _weigh(watch: LabelWatch, home: Home, config: RetrainConfig, now: datetime) 
     return watch.model_copy(update={"obstacle": find_obstacle(home, config=config, now=now), "weighed_on": today})
 
 
-def _look_at_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
+def _evaluate_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
     if config.scheduling.drift_trigger == "never":
         return "drift reports ask for nothing: drift_trigger is never"
     found = find_drift_trigger(home, severity=config.scheduling.drift_trigger, now=now)
@@ -126,11 +126,11 @@ def _look_at_drift(context: dg.SensorEvaluationContext, home: Home, config: Retr
         return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.scheduling.drift_trigger})"
     demand = f"drift-{found.key}"
     answered = find_drift_answer(found, read_last_decided(home))
-    if answered is None and (run := find_answer(context.instance, home, demand)) is not None:
+    if answered is None and (run := find_run_for_trigger(context.instance, home, demand)) is not None:
         answered = f"run {run.run_id} answered {found.path}"
     if answered is not None:
         return answered
-    return request_for_demand(
+    return request_for_trigger(
         context.instance,
         home,
         demand=demand,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.metadata import Cell, gate_check, show_figure, table
+from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, table
 from taskclf_dagster.defs.display.pictures import interval_picture
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, regression_bound
@@ -21,7 +21,7 @@ from taskclf_dagster.domain.evaluation.significance import GroupSignificance
 ENOUGH_USER_DAYS = "enough_user_days"
 
 
-def comparison_words(comparison: Comparison | None) -> str:
+def summarize_comparison(comparison: Comparison | None) -> str:
     """The comparison in a few sentences."""
     if comparison is None:
         return "There was nothing to compare with."
@@ -67,11 +67,11 @@ def comparative_checks(decision: PromotionDecision, interval: Mapping[str, dg.Me
     return [*gates, _user_days(comparison, decision.settings.comparison.min_user_days)]
 
 
-def evidence_metadata(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
+def comparison_metadata(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
     """Metadata of promotion_decision about the evidence: tables, and the picture from `draw_interval`."""
     comparison = decision.comparison
     shown: dict[str, object] = {
-        "comparison": comparison_words(comparison),
+        "comparison": summarize_comparison(comparison),
         "protections": dg.MetadataValue.md("\n".join(f"- {line}" for line in decision.protections)),
         "anchors": anchor_table(decision),
     }
@@ -93,8 +93,8 @@ def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
             {
                 "anchor": anchor.model_id,
                 "ran": f"{anchor.ran_at:%Y-%m-%d}",
-                "challenger": show_figure(anchor.challenger_macro_f1),
-                "anchor macro-F1": show_figure(anchor.anchor_macro_f1),
+                "challenger": format_metric(anchor.challenger_macro_f1),
+                "anchor macro-F1": format_metric(anchor.anchor_macro_f1),
                 "detail": anchor.detail,
             }
             for anchor in decision.anchors
@@ -142,7 +142,7 @@ def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
                 "windows": group.windows,
                 "user_days": group.user_days,
                 "difference": "-" if group.difference is None else f"{group.difference:+.4f}",
-                "adjusted p": show_figure(group.adjusted_p),
+                "adjusted p": format_metric(group.adjusted_p),
             }
             for group in groups
         ]

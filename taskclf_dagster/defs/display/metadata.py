@@ -66,9 +66,9 @@ def per_class_table(report: EvaluationReport) -> dg.MetadataValue:
         [
             {
                 "label": label,
-                "precision": show_figure(score.precision),
-                "recall": show_figure(score.recall),
-                "f1": show_figure(score.f1),
+                "precision": format_metric(score.precision),
+                "recall": format_metric(score.recall),
+                "f1": format_metric(score.f1),
                 "windows": score.support,
                 "predicted": score.predicted,
                 "judged": score.judged,
@@ -85,8 +85,8 @@ def per_user_table(report: EvaluationReport) -> dg.MetadataValue:
             {
                 "user": user,
                 "windows": score.windows,
-                "macro_f1": show_figure(score.macro_f1),
-                "reject_rate": show_figure(score.reject_rate),
+                "macro_f1": format_metric(score.macro_f1),
+                "reject_rate": format_metric(score.reject_rate),
                 "seen in training": not score.unseen,
             }
             for user, score in report.per_user.items()
@@ -98,7 +98,12 @@ def gate_table(gates: Sequence[RegressionGate]) -> dg.MetadataValue:
     """One row a gate: verdict, observed, threshold. The words stand with the check of the same name."""
     return table(
         [
-            {"gate": gate.name, "verdict": gate.status, "observed": show_figure(gate.observed), "threshold": show_threshold(gate.threshold)}
+            {
+                "gate": gate.name,
+                "verdict": gate.status,
+                "observed": format_metric(gate.observed),
+                "threshold": format_threshold(gate.threshold),
+            }
             for gate in gates
         ]
     )
@@ -140,7 +145,7 @@ def gate_check(gate: RegressionGate, *, more: Mapping[str, dg.MetadataValue] | N
     )
 
 
-def show_threshold(threshold: float | tuple[float, float] | None) -> str:
+def format_threshold(threshold: float | tuple[float, float] | None) -> str:
     """A threshold as text: a number, or a range."""
     if threshold is None:
         return "-"
@@ -167,8 +172,8 @@ def _difference(name: str, champion: float | None, challenger: float | None) -> 
     delta = None if champion is None or challenger is None else challenger - champion
     return {
         "figure": name,
-        "champion": show_figure(champion),
-        "challenger": show_figure(challenger),
+        "champion": format_metric(champion),
+        "challenger": format_metric(challenger),
         "difference": "-" if delta is None else f"{delta:+.4f}",
     }
 
@@ -177,7 +182,7 @@ def _get(report: EvaluationReport | None, name: str) -> float | None:
     return None if report is None else getattr(report, name)
 
 
-def show_figure(value: float | None) -> str:
+def format_metric(value: float | None) -> str:
     """A figure for showing: four decimals, or a dash where it is undefined."""
     return "-" if value is None else f"{value:.4f}"
 

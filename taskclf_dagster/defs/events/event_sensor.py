@@ -29,28 +29,28 @@ def event_delivery(
     context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> dg.SkipReason:
     """Says what was delivered and what waits. The cursor tells up to when runs were looked at; on a new instance that begins now."""
-    place, now = home.open(), clock.now()
+    taskclf_home, now = home.open(), clock.now()
     try:
-        place.require()
+        taskclf_home.require()
     except HomeNotFoundError as error:
         return dg.SkipReason(str(error))
     said = []
     try:
-        write_decision_events(place)
-        cursor = write_run_events(place, context.instance, read_cursor(context.cursor, now=now), now=now)
+        write_decision_events(taskclf_home)
+        cursor = write_run_events(taskclf_home, context.instance, read_cursor(context.cursor, now=now), now=now)
         context.update_cursor(cursor.model_dump_json())
     except (OSError, TaskclfDagsterError) as error:
         said.append(f"new events could not be put into the outbox and come later: {error}")
     try:
-        sinks = build_sinks(place, run_settings.load_config().events)
-        report = deliver(place, sinks, now=now, stopwatch=time.monotonic)
+        sinks = build_sinks(taskclf_home, run_settings.load_config().events)
+        report = deliver(taskclf_home, sinks, now=now, stopwatch=time.monotonic)
         said.append(report.words)
         for name, reason in report.damaged.items():
-            context.log.warning(f"{place.outbox / name} is damaged and was passed over: {reason}")
+            context.log.warning(f"{taskclf_home.outbox / name} is damaged and was passed over: {reason}")
     except (OSError, TaskclfDagsterError) as error:
         said.append(f"delivery was put off: {error}")
     try:
-        said.extend(words for words in [report_pointer(place, context.instance)] if words is not None)
+        said.extend(words for words in [report_pointer(taskclf_home, context.instance)] if words is not None)
     except (OSError, TaskclfDagsterError) as error:
         said.append(f"what the pointer says could not be shown and comes later: {error}")
     words = "; ".join(said)

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from taskclf_dagster.defs.display.metadata import Cell, table
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import MAX_RUNTIME_TAG
+from taskclf_dagster.defs.resources.run_supervisor import MAX_RUNTIME_TAG
 from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.registry.fsck import check_registry
@@ -61,46 +61,46 @@ class VerifyParams(dg.Config):
 
 @dg.op(pool=REGISTRY_POOL, name="roll_back")
 def _roll_back(context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, clock: ClockResource) -> None:
-    place = _begin(context, home)
-    pointer = rollback(place, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id)
-    _report_move(context, place, pointer, config.reason)
+    taskclf_home = _begin(context, home)
+    pointer = rollback(taskclf_home, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id)
+    _report_move(context, taskclf_home, pointer, config.reason)
 
 
 @dg.op(pool=REGISTRY_POOL, name="approve_decision")
 def _approve(context: dg.OpExecutionContext, config: ApproveParams, home: HomeResource, clock: ClockResource) -> None:
-    place = _begin(context, home)
-    pointer = approve(place, config.decision_id, at=clock.now(), run_id=context.run.run_id)
-    _report_move(context, place, pointer, f"decision {config.decision_id} was approved")
+    taskclf_home = _begin(context, home)
+    pointer = approve(taskclf_home, config.decision_id, at=clock.now(), run_id=context.run.run_id)
+    _report_move(context, taskclf_home, pointer, f"decision {config.decision_id} was approved")
 
 
 @dg.op(pool=REGISTRY_POOL, name="remove_old_bundles")
 def _prune(
     context: dg.OpExecutionContext, config: PruneParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
-    place, settings = _begin(context, home), run_settings.load_config()
+    taskclf_home, settings = _begin(context, home), run_settings.load_config()
     act = plan_prune if config.dry_run else prune
-    plan = act(place, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=clock.now())
+    plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=clock.now())
     verb = "would go" if config.dry_run else "removed"
     rows: list[dict[str, Cell]] = [
         {"what": item.kind, "path": item.path, "MiB": round(item.bytes / MEBIBYTE, 1), "why": item.reason} for item in plan.remove
     ]
     stays = [{"model": model_id, "why it stays": reason} for model_id, reason in plan.reachable.items()]
     metadata = {"removed": table(rows), "kept_whatever_their_number": table(stays)}
-    _report(context, place, f"{len(rows)} files and folders {verb}, {plan.bytes / MEBIBYTE:.1f} MiB", metadata)
+    _report(context, taskclf_home, f"{len(rows)} files and folders {verb}, {plan.bytes / MEBIBYTE:.1f} MiB", metadata)
 
 
 @dg.op(pool=REGISTRY_POOL, name="check_every_promise")
 def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, clock: ClockResource) -> None:
-    place = _begin(context, home)
-    done = repair(place, at=clock.now()).done if config.repair else []
-    findings = check_registry(place)
+    taskclf_home = _begin(context, home)
+    done = repair(taskclf_home, at=clock.now()).done if config.repair else []
+    findings = check_registry(taskclf_home)
     damage = [finding for finding in findings if finding.severity == "damage"]
     rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.words, "what to do": f.fix} for f in findings]
     metadata = {"findings": table(rows), "mended": "; ".join(done) or "nothing"}
     if damage:
         words = "; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage)
-        raise dg.Failure(f"the registry of {place.display_name} is damaged: {words}", metadata=metadata, allow_retries=False)
-    _report(context, place, f"every promise holds, {len(findings)} warnings", metadata)
+        raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {words}", metadata=metadata, allow_retries=False)
+    _report(context, taskclf_home, f"every promise holds, {len(findings)} warnings", metadata)
 
 
 @dg.config_mapping
@@ -177,10 +177,10 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
     Raises:
         HomeNotFoundError: there is no such home.
     """
-    place = home.open()
-    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(place), WORKER_TAG: describe_worker(psutil.Process())})
-    place.require()
-    return place
+    taskclf_home = home.open()
+    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(psutil.Process())})
+    taskclf_home.require()
+    return taskclf_home
 
 
 def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePointer, reason: str) -> None:

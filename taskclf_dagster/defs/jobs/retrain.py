@@ -12,7 +12,7 @@ from pydantic import Field
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import GROUP
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import MAX_RUNTIME_TAG, max_runtime
+from taskclf_dagster.defs.resources.run_supervisor import MAX_RUNTIME_TAG, max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILURE_TAG, RETRAIN
 from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG, describe_failure
 from taskclf_dagster.domain.decision.decision import PromotionDecision

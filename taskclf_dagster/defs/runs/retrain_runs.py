@@ -52,7 +52,7 @@ MODEL_TAG = "taskclf/model"
 DECISION_TAG = "taskclf/decision"
 
 
-DEMAND_TAG = "taskclf/demand"
+TRIGGER_TAG = "taskclf/demand"
 """What a run answers: the content of a label store, or of a drift report."""
 
 
@@ -172,7 +172,7 @@ def iterate_retrains(
             yield run
 
 
-def iterate_unfinished(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
+def iterate_unfinished_runs(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
     """Every run about a home that has not ended: retrains, parts of the graph, and the jobs of the registry."""
     for run in _iterate_runs(instance, home, statuses=UNFINISHED):
         if run.run.job_name in REGISTRY_JOBS or _is_retrain(run.run, whole=False):
@@ -201,12 +201,12 @@ def _iterate_runs(
         cursor = records[-1].dagster_run.run_id
 
 
-def find_under_way(instance: dg.DagsterInstance, home: Home) -> RetrainRun | None:
+def find_unfinished_retrain(instance: dg.DagsterInstance, home: Home) -> RetrainRun | None:
     """The oldest run that has, or waits for, the place of a retrain; None where nothing is under way."""
     return min(iterate_retrains(instance, home, statuses=UNFINISHED, whole=False), key=lambda run: run.created, default=None)
 
 
-def describe_under_way(run: RetrainRun) -> str:
+def describe_unfinished_retrain(run: RetrainRun) -> str:
     """Why nothing else is launched now, in words."""
     since = run.started or run.created
     cause = run.tags.get(CAUSE_TAG, BY_HAND)

@@ -16,7 +16,7 @@ def describe_worker(process: psutil.Process) -> str:
     return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
 
 
-def is_worker_gone(worker: str) -> bool:
+def has_worker_ended(worker: str) -> bool:
     """Whether a process of this machine has ended; one of another machine is never called gone."""
     host_and_number, _, started = worker.rpartition(":")
     host, _, number = host_and_number.rpartition(":")

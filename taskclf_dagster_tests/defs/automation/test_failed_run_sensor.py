@@ -9,10 +9,10 @@ import pytest
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.automation.failed_run_sensor import end_lost_runs, find_retry, tell_reasons
+from taskclf_dagster.defs.automation.failed_run_sensor import end_lost_runs, find_retry, tag_failures
 from taskclf_dagster.defs.automation.run_requests import DISABLED
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import RetrainGuard
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.runs.retrain_runs import REGISTRY_JOBS, UNFINISHED, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
@@ -357,8 +357,8 @@ def learnable(tmp_path: Path) -> Home:
 def _retrain(instance: dg.DagsterInstance, home: Home, disk: FileSystem | None = None, **form: object) -> dg.DagsterRun:
     """A retrain in this process, as the job runs it."""
     place = HomeResource(root=str(home.root))
-    guard = RetrainGuard(home=place, run_settings=RunSettingsResource())
-    definitions = build_definitions(home=place, clock=ClockResource(fixed=AS_OF.isoformat()), guard=guard)
+    supervisor = RunSupervisor(home=place, run_settings=RunSettingsResource())
+    definitions = build_definitions(home=place, clock=ClockResource(fixed=AS_OF.isoformat()), supervisor=supervisor)
     job = definitions.resolve_job_def("retrain")
     with use_file_system(disk or FileSystem()):
         result = job.execute_in_process(run_config=form, instance=instance, raise_on_error=False)
@@ -431,7 +431,7 @@ def test_a_run_that_failed_after_its_decision_counted_is_not_tried_again(instanc
 def test_a_failed_retrain_is_tagged_with_the_reason_and_others_are_not(instance: dg.DagsterInstance, home: Home) -> None:
     failed = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     others = [add_run(instance, home, status) for status in (Status.SUCCESS, Status.STARTED, Status.CANCELED)]
-    tell_reasons(instance, home, now=_now())
+    tag_failures(instance, home, now=_now())
     tags = {name: value for name, value in _tags(instance, failed).items() if name.startswith("taskclf/outcome")}
     assert tags == {"taskclf/outcome": "FAILED", "taskclf/outcome_reason": f"killed: {KILLED}"}
     assert [tags for run in others if "taskclf/outcome" in (tags := _tags(instance, run))] == []
@@ -440,7 +440,7 @@ def test_a_failed_retrain_is_tagged_with_the_reason_and_others_are_not(instance:
 def test_the_verdict_of_a_run_that_failed_afterwards_gives_way_to_the_failure(instance: dg.DagsterInstance, home: Home) -> None:
     told = {"taskclf/outcome": "PROMOTE", "taskclf/outcome_reason": "every gate passes"}
     failed = add_run(instance, home, Status.FAILURE, tags=told, failed_with=KILLED)
-    tell_reasons(instance, home, now=_now())
+    tag_failures(instance, home, now=_now())
     assert _tags(instance, failed)["taskclf/outcome_reason"] == f"killed: {KILLED}"
 
 

@@ -16,12 +16,12 @@ from taskclf_dagster.defs.display.decision_metadata import (
     ENOUGH_USER_DAYS,
     anchor_table,
     comparative_checks,
-    comparison_words,
+    comparison_metadata,
     draw_interval,
-    evidence_metadata,
     flips_table,
     group_table,
     leakage_table,
+    summarize_comparison,
 )
 from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
@@ -106,7 +106,7 @@ def _rows(value: object) -> list[dict[str, object]]:
 
 
 def _shown(decision: PromotionDecision) -> dict[str, object]:
-    return evidence_metadata(decision, draw_interval(decision, replicates=200))
+    return comparison_metadata(decision, draw_interval(decision, replicates=200))
 
 
 def _check_list(decision: PromotionDecision) -> list[dg.AssetCheckResult]:
@@ -122,7 +122,7 @@ def _checks(decision: PromotionDecision) -> dict[str, dg.AssetCheckResult]:
 
 def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_is() -> None:
     comparison = _comparison()
-    words = comparison_words(comparison)
+    words = summarize_comparison(comparison)
     assert words.startswith("On 400 windows that neither learned from the challenger scores macro-F1 0.9000, the champion 0.8000.")
     assert words.endswith(comparison.evidence.summary)
     assert "The challenger is 0.1000 better (95 % interval" in words
@@ -131,11 +131,11 @@ def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_i
 def test_where_no_label_has_enough_windows_the_sentence_says_so_instead_of_figures() -> None:
     few = _comparison(minutes={"ann": 1}, days=1)
     assert few.macro_f1_delta is None
-    assert comparison_words(few) == "8 windows are left to compare on, too few of any label. all are compared"
+    assert summarize_comparison(few) == "8 windows are left to compare on, too few of any label. all are compared"
 
 
 def test_without_a_champion_the_sentence_says_that_there_was_nothing_to_compare_with() -> None:
-    assert comparison_words(None) == "There was nothing to compare with."
+    assert summarize_comparison(None) == "There was nothing to compare with."
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------------------

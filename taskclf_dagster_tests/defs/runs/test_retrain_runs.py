@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from taskclf_dagster.defs.runs import retrain_runs
-from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, State, describe_under_way, find_under_way, iterate_retrains
+from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, State, describe_unfinished_retrain, find_unfinished_retrain, iterate_retrains
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.runs import Status, add_run, instance_in
 from taskclf_dagster_tests.scenario import make_home
@@ -65,7 +65,7 @@ def test_runs_of_other_homes_and_of_other_jobs_are_none_of_this_home(instance: d
     add_run(instance, Home(tmp_path / "other"), Status.STARTED)
     add_run(instance, home, Status.STARTED, job="rollback")
     assert _ids(instance, home) == []
-    assert find_under_way(instance, home) is None
+    assert find_unfinished_retrain(instance, home) is None
 
 
 def test_a_home_is_the_same_behind_a_link(instance: dg.DagsterInstance, home: Home, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_materialize_all_is_a_retrain_and_materialize_selected_only_while_it_las
 
 def test_a_part_of_the_graph_occupies_the_place_of_a_retrain(instance: dg.DagsterInstance, home: Home) -> None:
     part = add_run(instance, home, Status.STARTED, job="__ASSET_JOB", assets=["labeled_windows"])
-    under_way = find_under_way(instance, home)
+    under_way = find_unfinished_retrain(instance, home)
     assert under_way is not None
     assert under_way.run_id == part.run_id
 
@@ -122,22 +122,22 @@ def test_runs_are_chosen_by_time_whatever_the_zone_of_that_time(instance: dg.Dag
 def test_a_run_that_has_not_ended_is_under_way(instance: dg.DagsterInstance, home: Home, status: Status) -> None:
     add_run(instance, home, Status.SUCCESS)
     run = add_run(instance, home, status, tags={"taskclf/cause": "cadence"})
-    under_way = find_under_way(instance, home)
+    under_way = find_unfinished_retrain(instance, home)
     assert under_way is not None
-    words = describe_under_way(under_way)
+    words = describe_unfinished_retrain(under_way)
     assert words.startswith(f"a retrain is {STATES[status]} already: run {run.run_id} (cause: cadence) since 20")
 
 
 def test_the_oldest_of_several_is_named_and_one_without_a_cause_was_launched_by_hand(instance: dg.DagsterInstance, home: Home) -> None:
     first = add_run(instance, home, Status.QUEUED)
     add_run(instance, home, Status.QUEUED)
-    under_way = find_under_way(instance, home)
+    under_way = find_unfinished_retrain(instance, home)
     assert under_way is not None
     assert under_way.run_id == first.run_id
-    assert "(cause: by hand)" in describe_under_way(under_way)
+    assert "(cause: by hand)" in describe_unfinished_retrain(under_way)
 
 
 def test_runs_that_have_ended_are_not_under_way(instance: dg.DagsterInstance, home: Home) -> None:
     for status in (Status.SUCCESS, Status.FAILURE, Status.CANCELED):
         add_run(instance, home, status)
-    assert find_under_way(instance, home) is None
+    assert find_unfinished_retrain(instance, home) is None

@@ -1092,7 +1092,7 @@ ELSEWHERE = {
     "calibrator_update_cadence_days": "cli/test_main.py",
     "enabled": "defs/automation/test_sensors.py",
     "max_attempts": "defs/automation/test_sensors.py",
-    "timeout_minutes": "defs/resources/test_run_guard.py",
+    "timeout_minutes": "defs/resources/test_run_supervisor.py",
     "schedule.cron": "test_definitions.py",
     "schedule.timezone": "test_definitions.py",
     "schedule.verify_cron": "test_definitions.py",

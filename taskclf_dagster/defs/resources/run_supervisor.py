@@ -38,7 +38,7 @@ PARTING_SECONDS = 3 * watchdog.REPORT_SECONDS
 """How long the watchdog may take to end once it was told to: it may be about to tell the instance something."""
 
 
-class RetrainGuard(dg.ConfigurableResource["RetrainGuard"]):
+class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
     """Lets one retrain of a home run at a time, and ends it after `timeout_minutes`."""
 
     home: dg.ResourceDependency[HomeResource]
@@ -49,7 +49,7 @@ class RetrainGuard(dg.ConfigurableResource["RetrainGuard"]):
     grace_seconds: float = Field(default=15.0, gt=0, description="How long a run that was interrupted may take to end before it is killed.")
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["RetrainGuard"]:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["RunSupervisor"]:
         """Waits for the place of a retrain, then watches over the process until the run has ended.
 
         Raises:

@@ -19,9 +19,9 @@ import pytest
 from pydantic import ValidationError
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.resources import run_guard as guard_module
+from taskclf_dagster.defs.resources import run_supervisor as supervisor_module
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_guard import RetrainGuard, max_runtime
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor, max_runtime
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock, read_holder
 from taskclf_dagster.domain.storage.files import temporary_path
@@ -50,8 +50,8 @@ def _resources(home: Home) -> dict[str, Any]:
 
 def _job(home: Home, name: str = "retrain", **options: Any) -> dg.JobDefinition:
     resource = HomeResource(root=str(home.root))
-    guard = RetrainGuard(home=resource, run_settings=RunSettingsResource(), **options)
-    definitions = build_definitions(home=resource, guard=guard)
+    supervisor = RunSupervisor(home=resource, run_settings=RunSettingsResource(), **options)
+    definitions = build_definitions(home=resource, supervisor=supervisor)
     return definitions.resolve_job_def(name) if name == "retrain" else definitions.resolve_implicit_global_asset_job_def()
 
 
@@ -111,7 +111,7 @@ def test_settings_that_an_environment_variable_names_in_the_launch_form_hold_as_
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_no_time_at_all_is_not_a_limit(tmp_path: Path, name: str, seconds: float) -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
-        RetrainGuard(**_resources(make_home(tmp_path)), **{name: seconds})
+        RunSupervisor(**_resources(make_home(tmp_path)), **{name: seconds})
 
 
 def test_dagster_ends_a_run_only_when_waiting_and_running_took_as_long_as_they_may() -> None:
@@ -161,10 +161,10 @@ def test_a_run_has_the_place_while_it_lasts_and_gives_it_back(tmp_path: Path, in
     seen: list[RunLockHolder | None] = []
 
     @dg.asset
-    def look(guard: RetrainGuard) -> None:
+    def look(supervisor: RunSupervisor) -> None:
         seen.append(read_holder(home))
 
-    result = dg.materialize([look], resources={"guard": RetrainGuard(**_resources(home))}, instance=instance)
+    result = dg.materialize([look], resources={"supervisor": RunSupervisor(**_resources(home))}, instance=instance)
     assert seen[0] is not None
     assert (seen[0].run_id, seen[0].worker) == (result.run_id, describe_worker(psutil.Process()))
     assert read_holder(home) is None
@@ -207,9 +207,9 @@ def test_where_there_is_no_home_a_run_makes_none(tmp_path: Path, instance: dg.Da
 
 def test_what_is_no_run_is_neither_watched_nor_kept_waiting(tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    guard = RetrainGuard(**_resources(home))
-    with guard.yield_for_execution(dg.build_init_resource_context()) as found:
-        assert found is guard
+    supervisor = RunSupervisor(**_resources(home))
+    with supervisor.yield_for_execution(dg.build_init_resource_context()) as found:
+        assert found is supervisor
         assert psutil.Process().children() == []
     assert list(home.root.iterdir()) == []
 
@@ -219,29 +219,29 @@ def test_what_is_no_run_is_neither_watched_nor_kept_waiting(tmp_path: Path) -> N
 
 def test_a_watchdog_that_died_is_no_reason_to_fail(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     @dg.asset
-    def kill_it(guard: RetrainGuard) -> None:
+    def kill_it(supervisor: RunSupervisor) -> None:
         (dog,) = psutil.Process().children()
         dog.kill()
         while dog.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
 
-    guard = RetrainGuard(**_resources(make_home(tmp_path)))
-    assert dg.materialize([kill_it], resources={"guard": guard}, instance=instance).success
+    supervisor = RunSupervisor(**_resources(make_home(tmp_path)))
+    assert dg.materialize([kill_it], resources={"supervisor": supervisor}, instance=instance).success
     assert psutil.Process().children() == []
 
 
 def test_a_watchdog_that_hangs_does_not_keep_a_run_from_ending(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guard_module, "PARTING_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor_module, "PARTING_SECONDS", 0.5)
 
     @dg.asset
-    def stop_it(guard: RetrainGuard) -> None:
+    def stop_it(supervisor: RunSupervisor) -> None:
         (dog,) = psutil.Process().children()
         dog.send_signal(signal.SIGSTOP)
 
-    guard = RetrainGuard(**_resources(make_home(tmp_path)))
-    assert dg.materialize([stop_it], resources={"guard": guard}, instance=instance).success
+    supervisor = RunSupervisor(**_resources(make_home(tmp_path)))
+    assert dg.materialize([stop_it], resources={"supervisor": supervisor}, instance=instance).success
     assert psutil.Process().children() == []
 
 
