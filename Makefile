@@ -54,8 +54,8 @@ format: install ## Format the code.
 
 lock: install ## Renew requirements.lock: names, versions and hashes, without host names.
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-annotate --no-header \
-		--all-extras --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-strip-extras --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --all-extras --output-file requirements.lock pyproject.toml
 
 bench: install ## Count the files that a retrain opens, and time the domain path beside LightGBM itself (some minutes).
 	$(BIN)/python benchmarks/opens.py

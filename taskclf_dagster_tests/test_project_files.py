@@ -38,7 +38,7 @@ def test_the_hooks_run_what_make_check_runs_and_download_nothing() -> None:
 
 def test_every_line_of_the_lock_file_is_a_name_with_a_version_or_a_hash() -> None:
     lines = LOCK.read_text(encoding="utf-8").splitlines()
-    pin = re.compile(r"[a-z0-9][a-z0-9._-]*==[\w.+!]+( ; [^/:]+)? \\")
+    pin = re.compile(r"[a-z0-9][a-z0-9._-]*(\[[a-z0-9,-]+\])?==[\w.+!]+( ; [^/:]+)? \\")
     digest = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
     assert len(lines) > 500
     assert [line for line in lines if not pin.fullmatch(line) and not digest.fullmatch(line)] == []
@@ -46,7 +46,7 @@ def test_every_line_of_the_lock_file_is_a_name_with_a_version_or_a_hash() -> Non
 
 def test_every_dependency_is_locked_within_its_bounds(pyproject: dict[str, dict]) -> None:
     locked: dict[str, list[Version]] = {}
-    for name, version in re.findall(r"^([a-z0-9._-]+)==([^ ]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE):
+    for name, version in re.findall(r"^([a-z0-9._-]+)(?:\[.*\])?==([^ ]+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE):
         locked.setdefault(name, []).append(Version(version))
     project = pyproject["project"]
     lines = [project["dependencies"], *project["optional-dependencies"].values()]
