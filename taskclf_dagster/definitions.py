@@ -45,7 +45,7 @@ def build_definitions(
     supervisor: RunSupervisor | None = None,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
-    """The project's definitions, with other resources and loggers where given.
+    """Returns the project's definitions, with the given resources and loggers in place of the default ones.
 
     Raises:
         SettingsError: the retrain configuration is not valid.
@@ -74,5 +74,5 @@ def build_definitions(
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What `dagster dev` and `dg` load."""
+    """Returns the definitions that `dagster dev` and `dg` load."""
     return build_definitions()

@@ -1,6 +1,6 @@
-"""Where things lie in a taskclf home. Paths only: nothing here reads or writes what they point to.
+"""Paths in a taskclf home. Nothing here reads or writes the files.
 
-Every path below is part of the file contract with taskclf, except the folders under `artifacts/` that say they are ours.
+Every path is part of the file contract with taskclf, except those that are described as ours.
 """
 
 import os
@@ -25,22 +25,22 @@ class Home:
     root: Path
 
     def require(self) -> None:
-        """Makes sure that the folder is there.
+        """Checks that the folder exists.
 
         Raises:
-            HomeNotFoundError: it is not.
+            HomeNotFoundError: it does not.
         """
         if not self.root.is_dir():
             raise HomeNotFoundError(self.root)
 
     @property
     def is_demo(self) -> bool:
-        """Whether `taskclf-dagster demo` made this home."""
+        """True if `taskclf-dagster demo` wrote this home."""
         return self.demo_marker.is_file()
 
     @property
     def display_name(self) -> str:
-        """How UI and command line name the home: a demo home is always called so."""
+        """The name of the home in the browser and on the command line; that of a demo home begins with "DEMO home"."""
         return f"DEMO home {self.root}" if self.is_demo else str(self.root)
 
     @property
@@ -52,7 +52,7 @@ class Home:
         return self.root / "data" / "processed"
 
     def features(self, version: str) -> Path:
-        """Folder of the daily partitions of one schema version."""
+        """Returns the folder of the daily partitions of one schema version."""
         return self.processed / f"features_{version}"
 
     @property
@@ -78,12 +78,12 @@ class Home:
 
     @property
     def registry_lock(self) -> Path:
-        """Ours: held by whoever writes below models/."""
+        """Ours: the lock of the one writer to models/."""
         return self.models / ".lock"
 
     @property
     def staging(self) -> Path:
-        """Ours: what is on its way into models/ or out of it; empty between changes."""
+        """Ours: bundles on their way into models/ or out of it; empty between changes."""
         return self.models / ".staging"
 
     @property
@@ -104,7 +104,7 @@ class Home:
 
     @property
     def drift_report(self) -> Path:
-        """Where taskclf's drift check writes its report; reports in `drift_reports` count as well."""
+        """The report of taskclf's drift check; reports in `drift_reports` count as well."""
         return self.artifacts / "drift_report.json"
 
     @property
@@ -113,7 +113,7 @@ class Home:
 
     @property
     def retrain_lock(self) -> Path:
-        """Ours: held by the one retrain that is under way."""
+        """Ours: the run lock, held by the one running retrain."""
         return self.artifacts / ".retrain.lock"
 
     @property
@@ -123,22 +123,22 @@ class Home:
 
     @property
     def pending_models(self) -> Path:
-        """Ours: bundles that wait for approval or for what would resolve a HOLD."""
+        """Ours: bundles that await approval, or the resolution of a HOLD."""
         return self.artifacts / "pending_models"
 
     @property
     def challengers(self) -> Path:
-        """Ours: bundles built by a run that has not decided yet."""
+        """Ours: bundles of runs that have not decided yet."""
         return self.artifacts / "challengers"
 
     @property
     def labeled_windows(self) -> Path:
-        """Ours: content-addressed frames between the first two assets; only the newest few are kept."""
+        """Ours: content-addressed frames between the first two assets; the newest few are kept."""
         return self.artifacts / "labeled_windows"
 
     @property
     def snapshots(self) -> Path:
-        """Ours: content-addressed data set snapshots."""
+        """Ours: content-addressed dataset snapshots."""
         return self.artifacts / "snapshots"
 
     @property
@@ -148,7 +148,7 @@ class Home:
 
     @property
     def decisions(self) -> Path:
-        """Ours: one JSON record for each promotion decision."""
+        """Ours: one receipt for each promotion decision."""
         return self.artifacts / "decisions"
 
     @property
@@ -158,12 +158,12 @@ class Home:
 
     @property
     def records(self) -> Path:
-        """Ours: the records that assets hand to each other, one file a run."""
+        """Ours: the records that assets pass to each other, one file for each run."""
         return self.artifacts / "records"
 
 
 def default_home(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
-    """The home taskclf itself would use: TASKCLF_HOME, else the platform's data folder + `taskclf`."""
+    """Returns the home that taskclf itself would use: TASKCLF_HOME, else `taskclf` in the platform's data folder."""
     if environ.get("TASKCLF_HOME"):
         return Path(environ["TASKCLF_HOME"]).expanduser().absolute()
     if platform == "darwin":

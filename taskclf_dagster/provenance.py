@@ -1,4 +1,4 @@
-"""What is running: code, libraries and processors. The first two are what a bundle and a decision record about their making."""
+"""Versions of code and libraries, which bundles and decisions record, and the number of processors."""
 
 import os
 import platform
@@ -10,9 +10,9 @@ LIBRARIES = ("taskclf-dagster", "dagster", "lightgbm", "numpy", "pandas", "pyarr
 
 
 def code_version() -> str:
-    """The commit of this package's own checkout, `+changes` if tracked files differ from it; "unknown" outside a checkout.
+    """Returns the commit of this package's checkout, with `+changes` if tracked files differ from it; "unknown" outside a checkout.
 
-    Asked of the package's folder, not of the current one, and only if git tracks the package there.
+    Git is run in the package's folder, and only if it tracks the package there.
     """
     package = Path(__file__).resolve().parent
     if not _git(package, "ls-files", "--error-unmatch", "__init__.py"):
@@ -22,12 +22,12 @@ def code_version() -> str:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that shape a model."""
+    """Returns the versions of Python and of the libraries that shape a model."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
 
 
 def cores() -> int:
-    """Processors this process may use."""
+    """Returns the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,6 +1,6 @@
-"""Invents days of people at work: what they do, what taskclf would have recorded of it, and how they would have labelled it.
+"""Generates days of invented people: their tasks, the feature rows that taskclf would record, and their label spans.
 
-Invention only: files are written by `demo`, what the columns mean is said in `domain.features`. A day is a hidden sequence of task
+Files are written by `demo.generator`; columns are defined in `domain.data.feature_schema`. A day is a hidden sequence of task
 blocks, and each recorded value follows from the block's task, the person, the app and noise. Each (person, day) has its own random
 generator, so that a day's bytes do not depend on which other days exist.
 """
@@ -71,7 +71,7 @@ PROVENANCE = "manual:demo"
 
 @dataclass(frozen=True)
 class Plan:
-    """What all days of a demo home share; from the day `drift_from` on a new app is in use and habits have shifted."""
+    """The settings that all days of a demo home share. From the day `drift_from` on a new app is used and habits have shifted."""
 
     seed: int
     schema: SchemaVersion
@@ -80,7 +80,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Person:
-    """An invented person: hours, tempo, liking of apps, and titles."""
+    """An invented person: working hours, tempo, preferred apps, and titles."""
 
     index: int
     user_id: str
@@ -104,7 +104,7 @@ class _Timeline:
 
 
 def invent_person(shared: Plan, index: int) -> Person:
-    """The person of an index: the same for the same seed and schema."""
+    """Returns the person with an index: the same for the same seed and schema."""
     rng = np.random.default_rng([shared.seed, index])
     user_id = DEFAULT_USER if shared.schema == "v2" else str(uuid.UUID(bytes=rng.bytes(16), version=4))
     liking = rng.exponential(size=len(APP_IDS)) ** 2
@@ -130,7 +130,7 @@ def invent_person(shared: Plan, index: int) -> Person:
 
 
 def _invent_titles(rng: np.random.Generator, titles: int) -> dict[str, npt.NDArray[np.generic]]:
-    """Sketches and counts of made-up titles: no text exists behind them."""
+    """Returns sketches and counts of invented titles, for which no text exists."""
     tokens = rng.integers(1, 12, titles)
     characters = tokens * rng.integers(4, 9, titles)
     columns: dict[str, npt.NDArray[np.generic]] = {}
@@ -144,7 +144,7 @@ def _invent_titles(rng: np.random.Generator, titles: int) -> dict[str, npt.NDArr
 
 
 def live_day(person: Person, day: date, shared: Plan) -> tuple[Columns, Columns]:
-    """One person's day: the rows that taskclf records, and the spans the person labels."""
+    """Returns one person's day: the feature rows that taskclf records, and the label spans."""
     rng = np.random.default_rng([shared.seed, person.index, day.toordinal()])
     drifted = day >= shared.drift_from
     plan = _sharedday(person, rng, day.weekday(), drifted)
@@ -180,7 +180,7 @@ def live_day(person: Person, day: date, shared: Plan) -> tuple[Columns, Columns]
 
 
 def _sharedday(person: Person, rng: np.random.Generator, weekday: int, drifted: bool) -> Ints:
-    """The day's blocks without a gap between them, one row each: start minute, minutes, recorded minutes, task or AWAY."""
+    """Returns the day's blocks, contiguous, one row each: start minute, minutes, recorded minutes, task or AWAY."""
     goal = max(60, round(rng.normal(425, 20) if weekday < 5 else rng.normal(150, 25)))
     minute = person.start + int(rng.integers(-20, 21))
     turns = [person.start + 60, person.lunch - 75, person.lunch, person.lunch + 110, person.lunch + 220]
@@ -222,7 +222,7 @@ def _pick(cumulative: Floats, rng: np.random.Generator) -> Ints:
 
 
 def _use_apps(person: Person, line: _Timeline, rng: np.random.Generator, drifted: bool) -> Ints:
-    """The app in front for most of each minute."""
+    """Returns the app in the foreground for most of each minute."""
     rows = np.arange(len(line.task))
     new_block = np.diff(line.block, prepend=-1) > 0
     resting = line.task == BREAK  # whoever stops working leaves the app open
@@ -273,7 +273,7 @@ def _app_columns(person: Person, line: _Timeline, app: Ints, rng: np.random.Gene
 
 
 def _use_inputs(person: Person, line: _Timeline, slot: Ints, rng: np.random.Generator, drifted: bool) -> dict[str, Floats]:
-    """Keyboard and mouse: counts a minute, and what follows from them; NaN where a device was not recorded."""
+    """Returns keyboard and mouse counts per minute, and the features derived from them; NaN if a device was not recorded."""
     n = len(slot)
     factors = np.stack([KEY_FACTOR, KEY_FACTOR, POINTER_FACTOR, POINTER_FACTOR, POINTER_FACTOR])[:, slot]
     mood = rng.normal(0, BLOCK_NOISE, (len(INPUTS), line.block[-1] + 1))[:, line.block]
@@ -306,7 +306,7 @@ def _use_inputs(person: Person, line: _Timeline, slot: Ints, rng: np.random.Gene
 
 
 def _dynamics(line: _Timeline, inputs: dict[str, Floats]) -> Columns:
-    """Means over the session's last 5 and 15 windows, and changes since its previous window."""
+    """Returns means over the session's last 5 and 15 windows, and differences from its previous window."""
     rows = np.arange(len(line.minute))
     columns: Columns = {}
     for name in ("keys_per_min", "mouse_distance"):
@@ -322,13 +322,13 @@ def _dynamics(line: _Timeline, inputs: dict[str, Floats]) -> Columns:
 
 
 def _sums_since(since: Ints, values: npt.NDArray[np.generic]) -> Floats:
-    """For each row the sum of `values` from row `since` to this one."""
+    """Returns for each row the sum of `values` from row `since` to this one."""
     totals = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0, dtype=float)])
     return np.asarray(totals[1:] - totals[since])
 
 
 def _label_day(person: Person, plan: Ints, day: date, rng: np.random.Generator) -> Columns:
-    """The person's label spans: most blocks, with some wrong labels and some edges off by a minute or two."""
+    """Returns the person's label spans: most blocks, with some wrong labels and some edges off by a minute or two."""
     n = len(plan)
     start, length, _, task = plan.T
     works = task != BREAK  # the lock screen makes breaks plain to see

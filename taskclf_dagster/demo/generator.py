@@ -1,6 +1,6 @@
-"""Writes a demo home: days of invented people in taskclf's own files, so that the whole pipeline can be tried.
+"""Writes a demo home: days of invented people in taskclf's own files, so that everything can be tried.
 
-Files and their marker only. What people do, and what is recorded of it, is invented in `demo_days`; nothing here trains or judges.
+The days are generated in `demo.days`.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ _SPAN_SCHEMA = pa.schema(
 
 
 class DemoHomeError(TaskclfDagsterError):
-    """A demo home cannot be made or extended as asked; nothing was changed."""
+    """A demo home cannot be written or extended with these arguments; nothing was changed."""
 
     def __init__(self, root: Path, reason: str) -> None:
         super().__init__(f"No demo data was written into {root}: {reason}.")
@@ -61,7 +61,7 @@ class DemoHomeError(TaskclfDagsterError):
 
 @dataclass(frozen=True)
 class DemoHome:
-    """A demo home as it now stands.
+    """The content of a demo home.
 
     Attributes:
         root: its folder.
@@ -70,7 +70,7 @@ class DemoHome:
         last_day: the last day with windows (UTC).
         windows: recorded windows of all people.
         spans: label spans that the generator wrote, of all people.
-        labeled_minutes: recorded windows that lie wholly in one of these spans.
+        labeled_minutes: recorded windows that one of these spans contains.
     """
 
     root: Path
@@ -125,7 +125,7 @@ def generate_demo_home(root: Path, *, end: date, users: int = 3, days: int = 30,
 
 
 def extend_demo_home(root: Path, *, days: int) -> DemoHome:
-    """Adds days after a demo home's last one; windows and spans that are there stay as they are.
+    """Adds days after the last one of a demo home; existing windows and spans are kept.
 
     Args:
         root: the folder of a complete demo home.

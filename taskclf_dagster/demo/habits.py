@@ -1,6 +1,6 @@
-"""What work looks like in a demo home: apps, and the habits of each task as tables of numbers.
+"""Tables of numbers for the generator of demo homes: apps, and the habits of each task.
 
-Numbers only; `demo_days` makes days of them.
+The days are generated in `demo.days`.
 """
 
 import numpy as np

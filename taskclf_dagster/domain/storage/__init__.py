@@ -1,5 +1,5 @@
-"""Files of a home: the file-system seam, atomic writes, canonical JSON, record base class, file hashes.
+"""Files of a home: the file-system seam, atomic writes, canonical JSON, the base class of records, file hashes.
 
-Not here: what any file means.
+Not here: the meaning of any file.
 May import: nothing else of the domain.
 """

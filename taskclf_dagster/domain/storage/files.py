@@ -1,7 +1,7 @@
-"""Writes files of a home whole or not at all, and the hashes that name them.
+"""Writes and reads files of a home, and computes their hashes.
 
-Every write is atomic: a reader sees the old file or the new one. The calls that change anything are those of `filesystem`; what the
-files mean belongs to the modules that call this.
+Every write is atomic: a reader sees the old file or the new one. All changes go through `filesystem`. The meaning of a file belongs to the
+module that calls this one.
 """
 
 import errno
@@ -28,23 +28,23 @@ _NO_RENAME = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 in hex over a file's bytes."""
+    """Returns the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def file_hash_or_none(path: Path) -> str | None:
-    """The file's hash, or None where there is no such file."""
+    """Returns the SHA-256 of a file's bytes, in hex; None if the file does not exist."""
     return file_hash(path) if path.exists() else None
 
 
 def bytes_or_none(path: Path) -> bytes | None:
-    """The file's bytes, or None where there is no such file."""
+    """Returns the bytes of a file; None if it does not exist."""
     return path.read_bytes() if path.exists() else None
 
 
 def make_folders(folder: Path) -> None:
-    """Makes a folder and those above it; each new name survives a power loss."""
+    """Creates a folder and its missing parents, each durably."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -57,7 +57,7 @@ def make_folders(folder: Path) -> None:
 def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
     """Writes a temporary file in the same folder, syncs it and renames it to `path`.
 
-    The name is unique to the call, so that two writers never share a temporary file. Nothing is left behind on failure.
+    The temporary name is unique to the call, so that two writers never share a file. On failure the temporary file is removed.
 
     Args:
         path: the file to write or replace.
@@ -79,7 +79,7 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """A name beside a path under which it is made: unique to the call, and telling which process made it, should that die."""
+    """Returns a temporary name in the folder of `path`, unique to the call. It contains the process id, for `temporary_files`."""
     return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}{TEMPORARY}")
 
 
@@ -89,18 +89,27 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes indented JSON with a final newline, atomically; NaN and Infinity are refused."""
+    """Writes indented JSON with a final newline, atomically.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_synced(path: Path, content: bytes) -> None:
-    """Makes a new file whose bytes survive a power loss; its name does once the folder is synced."""
+    """Creates a file and syncs its bytes. Its name is durable once the folder is synced."""
     file_system().create(path, content)
     file_system().sync_file(path)
 
 
 def move_folder(source: Path, target: Path) -> None:
-    """Moves a folder to a new name on the same file system, in one rename; the target must not exist."""
+    """Renames a folder on the same file system and syncs both parents.
+
+    Raises:
+        FileExistsError: the target exists.
+        UnsafeFileSystemError: the file system cannot rename it.
+    """
     make_folders(target.parent)
     with _rename_must_work(target):
         file_system().rename(source, target)
@@ -110,7 +119,7 @@ def move_folder(source: Path, target: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a file, or a folder with everything in it; a link is removed, not followed."""
+    """Removes a file, or a folder with its content. A link is removed, not followed."""
     if path.is_dir() and not path.is_symlink():
         for child in sorted(path.iterdir()):
             remove_tree(child)
@@ -123,8 +132,8 @@ def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str
     """Reads a JSON object.
 
     Raises:
-        UnreadableFileError: the file cannot be read, is larger than `max_bytes`, is not JSON, its top level is not an object, or a key
-            comes twice in one object.
+        UnreadableFileError: the file cannot be read, is larger than `max_bytes`, is not JSON, its top level is not an object, or an
+            object has a key twice.
     """
     fix = "Restore the file or remove it"
     try:

@@ -1,6 +1,6 @@
-"""The one seam through which a home is changed: a dozen calls, so that a fault can be put into each of them.
+"""The file-system seam: the only calls that change a home, so that tests can make each of them fail.
 
-What the calls are for belongs to `files` and the modules above it. Reading needs no seam.
+Atomic writes are composed of them in `files`. Reading does not go through the seam.
 """
 
 import errno
@@ -26,17 +26,17 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.
 
 
 class FileSystem:
-    """Changes files and folders. Nothing is durable before its `sync` call: a file's bytes by `sync_file`, names by `sync_folder`."""
+    """Changes files and folders. A file's bytes are durable after `sync_file`, names in a folder after `sync_folder`."""
 
     def make_folder(self, path: Path) -> None:
-        """Makes one folder; one that is there already is fine."""
+        """Creates a folder if it does not exist."""
         path.mkdir(exist_ok=True)
 
     def create(self, path: Path, content: bytes | Callable[[Path], object]) -> None:
-        """Makes a new file with these bytes, or lets a function write it.
+        """Creates a file with the given bytes, or by a function that writes it.
 
         Raises:
-            FileExistsError: there is such a file (bytes only).
+            FileExistsError: the file exists (bytes only).
         """
         if not isinstance(content, bytes):
             content(path)
@@ -45,53 +45,53 @@ class FileSystem:
             file.write(content)
 
     def append(self, path: Path, content: bytes) -> None:
-        """Writes behind the end of a file, which is made if it is not there."""
+        """Appends to a file, which is created if it does not exist."""
         with path.open("ab") as file:
             file.write(content)
 
     def truncate(self, path: Path, size: int) -> None:
-        """Cuts a file to a size [bytes]."""
+        """Truncates a file to a size [bytes]."""
         os.truncate(path, size)
 
     def sync_file(self, path: Path) -> None:
-        """Makes a file's bytes survive a power loss."""
+        """Makes the bytes of a file durable."""
         _sync(path, os.O_RDWR)
 
     def sync_folder(self, path: Path) -> None:
-        """Makes the names in a folder survive a power loss, where the platform can."""
+        """Makes the names in a folder durable; on Windows nothing is done."""
         if os.name == "posix":
             _sync(path, os.O_RDONLY)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Gives a file another name in the same folder, over the file that has it."""
+        """Renames a file within its folder and replaces an existing target."""
         source.replace(target)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Gives a folder a name that is free.
+        """Renames a folder.
 
         Raises:
-            FileExistsError: the name is taken.
+            FileExistsError: the target exists.
         """
         if target.exists():
             raise FileExistsError(17, "the name is taken", str(target))
         source.rename(target)
 
     def remove_file(self, path: Path) -> None:
-        """Removes a file; one that is gone already is fine."""
+        """Removes a file if it exists."""
         path.unlink(missing_ok=True)
 
     def remove_folder(self, path: Path) -> None:
-        """Removes an empty folder; one that is gone already is fine."""
+        """Removes an empty folder if it exists."""
         if path.is_dir():
             path.rmdir()
 
     @contextmanager
     def lock(self, path: Path, *, timeout: float | None = None) -> Iterator[None]:
-        """Holds an exclusive lock that ends with the process, and makes sure that it does exclude.
+        """Holds an exclusive lock that ends with the process, and verifies that it excludes others.
 
         Args:
             path: the lock file.
-            timeout: how long to wait for it [seconds]; None is LOCK_TIMEOUT_SECONDS.
+            timeout: longest wait [seconds]; None is LOCK_TIMEOUT_SECONDS.
 
         Raises:
             RegistryBusyError: another writer holds it for too long.
@@ -118,13 +118,13 @@ _current: ContextVar[FileSystem] = ContextVar("file_system", default=FileSystem(
 
 
 def file_system() -> FileSystem:
-    """The file system in use."""
+    """Returns the file system in use."""
     return _current.get()
 
 
 @contextmanager
 def use_file_system(replacement: FileSystem) -> Iterator[None]:
-    """Uses another file system within the block: one that fails, records or simulates."""
+    """Replaces the file system within the block, in tests: by one that fails, records or simulates."""
     token = _current.set(replacement)
     try:
         yield
@@ -133,7 +133,11 @@ def use_file_system(replacement: FileSystem) -> Iterator[None]:
 
 
 def _require_exclusive(path: Path) -> None:
-    """Tries to take a lock that is held: a file system that lets us is not one to promote on."""
+    """Tries to take a lock that is held.
+
+    Raises:
+        UnsafeFileSystemError: it was granted a second time.
+    """
     second = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         second.acquire()

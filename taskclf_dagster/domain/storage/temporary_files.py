@@ -1,7 +1,7 @@
-"""Files that a process was writing when it died: found by the process number in their name, and removed.
+"""Finds and removes orphaned files: temporary files below artifacts/ of processes that have ended.
 
-Only temporary names of ours; what they were to become was never there, because every write ends with a rename. What a change of models/
-left is for `recovery`.
+The process id is in their name. Every write ends with a rename, so an orphaned file was never visible under its final name. Interrupted
+changes of models/ belong to `registry.recovery`.
 """
 
 import os
@@ -17,14 +17,14 @@ _NAME = re.compile(rf"^\..+\.(\d+)-[0-9a-f]{{32}}{re.escape(TEMPORARY)}$")
 
 
 def remove_orphaned_files(home: Home, *, is_alive: Callable[[int, float], bool]) -> list[str]:
-    """Removes the temporary files and folders of processes that are gone; what cannot be removed stays.
+    """Removes the temporary files and folders of processes that have ended. Those that cannot be removed are kept.
 
     Args:
         home: the taskclf home.
-        is_alive: whether the process with this number lives, and did so at this time [s since 1970], when the file was written.
+        is_alive: returns True if the process with this id is running and already was at this time [s since 1970].
 
     Returns:
-        What was removed, relative to the home.
+        The removed paths, relative to the home.
     """
     removed = []
     for path, process in find_temporary_files(home):
@@ -36,9 +36,9 @@ def remove_orphaned_files(home: Home, *, is_alive: Callable[[int, float], bool])
 
 
 def find_temporary_files(home: Home) -> Iterator[tuple[Path, int]]:
-    """Temporary files and folders of ours below artifacts/, each with the number of the process that made it.
+    """Yields each temporary file and folder below artifacts/ with the id of the process that created it.
 
-    Other processes may add and remove files meanwhile. Nothing is looked for within a temporary folder, nor behind a link.
+    Other processes may add and remove files meanwhile. Temporary folders and links are not entered.
     """
     places = (home.labeled_windows, home.snapshots, home.challengers, home.predictions, home.decisions, home.records, home.outbox)
     for folder, folders, files in os.walk(home.artifacts):
