@@ -1,5 +1,5 @@
-"""When to retrain: cadence, triggers, label arrival, retries, and the lock that lets one retrain run at a time.
+"""The reasons to launch a retrain: cadence, triggers, label arrival, retries; and the run lock.
 
-Not here: launching runs (`defs/automation`), or what a run does (`retraining`).
+Not here: launching runs (`defs/automation`), or the steps of a run (`retraining`).
 May import: every package of the domain but `retraining`.
 """

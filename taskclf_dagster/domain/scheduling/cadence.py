@@ -1,7 +1,4 @@
-"""When a retrain or a calibrator update is due: arithmetic on times that are passed in.
-
-What a run decided belongs to `decision`; that it decided, and what it had seen, is remembered here.
-"""
+"""Due dates of retrains and calibrator updates: arithmetic on times that are passed in."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +13,7 @@ from taskclf_dagster.home import Home
 
 
 class Due(Record):
-    """Whether something is due, since or until when, and why."""
+    """A due date with its reason."""
 
     due: bool
     due_at: datetime | None
@@ -24,15 +21,15 @@ class Due(Record):
 
 
 def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: int, slack: timedelta = timedelta(0)) -> Due:
-    """Whether a retrain is due by cadence, counted from the last decided run.
+    """Returns if a retrain is due by cadence, counted from the last decided run.
 
-    A last run that lies in the future (the clock went back) makes it due, so that a wrong date can never stop retraining.
+    A last run in the future (the clock was set back) makes it due, so that a wrong date never stops retraining.
 
     Args:
         last: the last decided run.
         now: the present time.
-        cadence_days: days from one to the next.
-        slack: what is due within this time counts as due.
+        cadence_days: days from one decided run to the next.
+        slack: a retrain that is due within this time counts as due.
     """
     return _due("retrain", None if last is None else last.decided_at, now, cadence_days, "no retrain was ever decided for this home", slack)
 
@@ -40,18 +37,18 @@ def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: 
 def check_model_age(
     home: Home, last: LastDecided | None, *, now: datetime, max_days: int, cadence_days: int, slack: timedelta = timedelta(0)
 ) -> Due | None:
-    """Whether what taskclf runs is so old that a retrain is due although nothing is new; None where its age cannot be known.
+    """Returns if the active model is so old that a retrain is due although no label is new; None if its age is unknown.
 
-    A challenger that was trained and not promoted puts this off by one cadence, so that the same data are not tried every day. A model
-    from the future (a wrong clock made it) counts as old, so that a wrong date can never stop retraining.
+    A challenger that was trained and not promoted delays this by one cadence, so that the same data is not used every day. A model
+    from the future (of a wrong clock) counts as old, so that a wrong date never stops retraining.
 
     Args:
         home: the taskclf home.
         last: the last decided run.
         now: the present time.
-        max_days: the age from which on a model is too old.
-        cadence_days: days from one try to the next.
-        slack: what is due within this time counts as due.
+        max_days: age at which a model is too old [days].
+        cadence_days: days from one challenger to the next.
+        slack: a retrain that is due within this time counts as due.
     """
     created = _find_created_at(home)
     if created is None:
@@ -69,7 +66,7 @@ def check_model_age(
 
 
 def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int) -> Due:
-    """Whether the calibrators are due for fitting, counted from the store's created_at."""
+    """Returns if the calibrators are due for fitting, counted from `created_at` of their store."""
     path = home.calibrator_store
     never = "no calibrators were ever fitted"
     if not path.exists():
@@ -82,7 +79,7 @@ def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int)
 
 
 def _find_created_at(home: Home) -> datetime | None:
-    """When the model that taskclf runs was made; None where there is none, or it does not say."""
+    """Returns the creation time of the active model; None if there is no active model, or its metadata is not usable."""
     running = find_active_model_dir(home)
     if running is None:
         return None

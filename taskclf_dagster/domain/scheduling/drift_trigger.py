@@ -1,6 +1,6 @@
-"""Whether a drift report in the home asks for a retrain: once for each report, and not if a model was trained since.
+"""Drift reports as triggers: each triggers one retrain, unless a challenger was trained since.
 
-Reads reports that monitoring wrote (artifacts/drift_report.json, artifacts/drift/*.json); how drift is measured is not decided here.
+Reads the reports that taskclf's monitoring writes (artifacts/drift_report.json, artifacts/drift/*.json).
 """
 
 import hashlib
@@ -21,13 +21,13 @@ MAX_REPORT_BYTES = 16 * 1024 * 1024
 
 
 class DriftTrigger(Record):
-    """A drift report that asks for a retrain.
+    """A drift report that triggers a retrain.
 
     Attributes:
-        key: names its content: 16 hex digits.
+        key: 16 hex digits of the hash of its content.
         path: the file, relative to the home.
-        at: when it was made.
-        reason: its alerts, in words.
+        at: its time.
+        reason: a summary of its alerts.
     """
 
     key: str
@@ -37,7 +37,7 @@ class DriftTrigger(Record):
 
 
 def find_drift_trigger(home: Home, *, severity: Literal["critical", "warning"], now: datetime) -> DriftTrigger | None:
-    """The newest drift report, if it has an alert of at least this severity.
+    """Returns the newest drift report if it has an alert of at least this severity, else None.
 
     Raises:
         UnreadableFileError: the newest report cannot be read.
@@ -61,7 +61,7 @@ def find_drift_trigger(home: Home, *, severity: Literal["critical", "warning"], 
 
 
 def find_drift_answer(request: DriftTrigger, last: LastDecided | None) -> str | None:
-    """Why a report asks for nothing any more: a model was trained and judged after it was made; None if it still asks."""
+    """Returns the reason why a report no longer triggers a retrain: a challenger was trained after it; None if it still does."""
     if last is None or last.trained_at is None or last.trained_at <= request.at:
         return None
     return f"a challenger was trained on {last.trained_at:%Y-%m-%d %H:%M %Z}, after {request.path} of {request.at:%Y-%m-%d %H:%M %Z}"
@@ -73,7 +73,7 @@ def _find_reports(home: Home) -> list[Path]:
 
 
 def _made_at(report: Mapping[str, object], alerts: list[Mapping[str, object]]) -> datetime | None:
-    """The latest time that the report names; without an offset UTC is meant."""
+    """Returns the latest time in the report; a time without an offset is UTC."""
     features = report.get("feature_report")
     named = [report.get("timestamp"), *([features.get("timestamp")] if isinstance(features, Mapping) else [])]
     moments = []

@@ -1,6 +1,6 @@
-"""What kind of failure ended a run, from the errors it reported: passing ones are worth another run, others are not.
+"""Classifies the failure of a run by the errors it reported: transient failures are retried, permanent ones are not.
 
-Works on names and messages, because that is what Dagster keeps of an error. When another run is launched is in `attempts`.
+Works on class names and messages, because Dagster keeps nothing else of an error. `retry_policy` decides when a retry is launched.
 """
 
 import errno
@@ -14,7 +14,7 @@ Kind = Literal["timeout", "killed", "interrupted", "memory", "io", "error"]
 
 
 TRANSIENT: frozenset[Kind] = frozenset({"killed", "interrupted", "memory", "io"})
-"""Kinds that may be gone the next time."""
+"""The kinds of transient failures."""
 
 
 TIMEOUT = "timeout"
@@ -30,7 +30,7 @@ _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt
 
 
 KILLED = re.compile(r"taking longer than \d+ seconds to start|terminated by signal|unexpectedly exited|process is gone")
-"""How Dagster, or we, say that the process of a run has died."""
+"""Messages of Dagster, and of ours, for a run whose process has ended."""
 
 
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
@@ -42,7 +42,7 @@ _IO = frozenset(
 )
 
 
-_PASSING_ERRNOS = frozenset(
+_TRANSIENT_ERRNOS = frozenset(
     {errno.EIO, errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ESTALE}
     | {errno.ETIMEDOUT, errno.ECONNRESET, errno.ENOMEM}
 )
@@ -52,20 +52,20 @@ _OWN = frozenset(name for name, value in vars(errors).items() if isinstance(valu
 
 
 def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", ended_as: str | None = None) -> Kind:
-    """The kind of a failure.
+    """Returns the kind of a failure.
 
     Args:
         chain: class name and message of the error and of what caused it, the outermost first.
-        message: what was reported about the run itself, by whoever saw its process end.
-        ended_as: why the run was ended from outside, where that was noted.
+        message: the message that was reported for the run itself when its process ended.
+        ended_as: the recorded reason for which the run was ended from outside; None if there is none.
 
-    An error of our own words (bad data, a refused decision, ...) stays one, unless a passing I/O error is what caused it.
+    An error of this package (bad data, a refused decision, ...) is permanent, unless a transient I/O error caused it.
     """
     if ended_as == TIMEOUT or "Exceeded maximum runtime" in message:
         return "timeout"
     if any(name in _MEMORY or _BAD_ALLOC.search(text) for name, text in chain):
         return "memory"
-    if any(_is_passing_io(name, text) for name, text in chain):
+    if any(_is_transient_io(name, text) for name, text in chain):
         return "io"
     if any(name in _INTERRUPTED for name, _ in chain) or "interrupted unexpectedly" in message:
         return "interrupted"
@@ -74,8 +74,8 @@ def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", end
     return "error"
 
 
-def _is_passing_io(name: str, text: str) -> bool:
+def _is_transient_io(name: str, text: str) -> bool:
     if name in _IO:
         return True
     number = _ERRNO.search(text)
-    return number is not None and name not in _OWN and int(number[1]) in _PASSING_ERRNOS
+    return number is not None and name not in _OWN and int(number[1]) in _TRANSIENT_ERRNOS

@@ -1,7 +1,7 @@
-"""When labels count as arrived: enough of them changed since the last decided run, and the store has been quiet for a while.
+"""Label arrival: enough label spans changed since the last decided run, and labeling has paused.
 
-The store is known by its content; a rewritten file with the same spans is the same store. What was seen is handed in and out, and is kept
-by whoever looks; nothing here writes. Whether to launch is for the sensor.
+The store is identified by its content: a rewritten file with the same spans is unchanged. The caller keeps the result of each check;
+nothing here writes. The sensor launches the run.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -18,16 +18,16 @@ from taskclf_dagster.home import Home
 
 
 class LabelWatch(Record):
-    """What is known of the label store, so that a file that was not touched need not be read again.
+    """The state of the label store at the last check, so that an unchanged file is not read again.
 
     Attributes:
-        signature: size, time and inode of the file; "" where there is none.
-        watermark: names its content.
-        changed_at: since when it has had this content.
-        decided: the content that the last decided run saw, against which changes are counted; None without one.
+        signature: size, time and inode of the file; "" if it does not exist.
+        watermark: the label watermark.
+        changed_at: time of the last change of the content.
+        decided: label watermark of the last decided run, against which changes are counted; None if there is none.
         changed_spans: spans new, edited or deleted since then.
-        obstacle: why a run on this content would find nothing to learn from, as it was weighed on `weighed_on`.
-        weighed_on: the day (UTC) on which that was weighed; None where it was not.
+        obstacle: the reason why a run on this content would have too little to learn from, as assessed on `weighed_on`.
+        weighed_on: the day (UTC) of that assessment; None if there was none.
     """
 
     signature: str
@@ -40,17 +40,17 @@ class LabelWatch(Record):
 
 
 def watch_labels(home: Home, before: LabelWatch | None, last: LastDecided | None, *, now: datetime) -> LabelWatch:
-    """Looks at the label store; reads it only if the file, or what the last decided run saw, is another than before.
+    """Checks the label store; reads it only if the file or the last decided run has changed since the last check.
 
     Args:
         home: the taskclf home.
-        before: what was seen at the look before; None for the first.
+        before: the result of the last check; None for the first.
         last: the last decided run.
         now: the present time.
 
     Raises:
         UnreadableFileError: the label store cannot be read.
-        OSError: it cannot even be looked at.
+        OSError: its status cannot be read.
     """
     decided = None if last is None else last.label_watermark
     status = home.labels.stat() if home.labels.exists() else None
@@ -73,7 +73,7 @@ def watch_labels(home: Home, before: LabelWatch | None, last: LastDecided | None
 
 
 def read_watch(text: str | None) -> LabelWatch | None:
-    """What a sensor kept of the look before; None where there is none, or it is of another version."""
+    """Returns the result of the last check from a sensor's cursor; None if there is none, or it is of another version."""
     try:
         return None if text is None else LabelWatch.model_validate_json(text)
     except ValidationError:
@@ -81,7 +81,7 @@ def read_watch(text: str | None) -> LabelWatch | None:
 
 
 def find_arrival_obstacle(watch: LabelWatch, *, config: RetrainConfig, now: datetime) -> str | None:
-    """Why the labels are no reason for a retrain yet, in words; None if they are."""
+    """Returns the reason why the labels do not trigger a retrain yet; None if they do."""
     words = describe_labels(watch.changed_spans, config)
     if watch.changed_spans < config.scheduling.min_new_labels:
         return words

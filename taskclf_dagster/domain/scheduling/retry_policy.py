@@ -1,25 +1,25 @@
-"""When a launch that failed is tried again: another day for the same demand, or within the hour for a passing failure.
+"""The retry policy: a transient failure is retried within the hour, a trigger whose runs fail on another day.
 
-Arithmetic on what is passed in. What failed and why is told by `failures`; the runs themselves belong to Dagster.
+Arithmetic on times that are passed in. `failure_kinds` classifies failures; `defs.automation` launches the runs.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=25))
-"""How long after a passing failure the first, second and third retry is launched."""
+"""Delays of the first, second and third retry after a transient failure."""
 
 
 NEXT_DAY = timedelta(days=1)
 
 
 def find_attempt_obstacle(failed: Sequence[datetime], *, now: datetime, max_attempts: int) -> str | None:
-    """Why a demand whose runs failed is not answered with another run now; None if it is.
+    """Returns the reason why a trigger whose runs failed launches no other run now; None if it does.
 
     Args:
-        failed: when the failed runs for this demand ended, retries of passing failures not counted.
+        failed: end times of the failed runs for this trigger, without retries of transient failures.
         now: the present time.
-        max_attempts: how many runs a demand gets.
+        max_attempts: largest number of runs for a trigger.
     """
     if not failed:
         return None
@@ -33,7 +33,7 @@ def find_attempt_obstacle(failed: Sequence[datetime], *, now: datetime, max_atte
 
 
 def find_next_day_obstacle(failed_at: datetime | None, *, now: datetime) -> str | None:
-    """Why a run that failed is not followed by another one yet, however often the schedule looks; None if it is."""
+    """Returns the reason why the schedule launches no run yet after one that failed; None if it does."""
     if failed_at is None or failed_at > now or now >= failed_at + NEXT_DAY:
         return None
     again = failed_at + NEXT_DAY
@@ -41,10 +41,10 @@ def find_next_day_obstacle(failed_at: datetime | None, *, now: datetime) -> str 
 
 
 def retry_due_at(failed_at: datetime, *, retries: int) -> datetime | None:
-    """When a passing failure is tried again; None when it was tried often enough.
+    """Returns the time of the next retry after a transient failure; None if retries are exhausted.
 
     Args:
-        failed_at: when the run ended.
-        retries: how many retries there were before.
+        failed_at: end time of the failed run.
+        retries: number of earlier retries.
     """
     return failed_at + RETRY_AFTER[retries] if retries < len(RETRY_AFTER) else None

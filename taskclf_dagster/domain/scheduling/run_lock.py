@@ -1,7 +1,7 @@
-"""The place of the one retrain that may be under way in a home: a lock that ends with the process, and who has it, in words.
+"""The run lock: lets one retrain of a home run at a time, and names its holder. It ends with the process.
 
-Holds for every way in which a retrain is launched, because some of them go round Dagster's limits. The lock of the registry is another one
-and is held for moments only.
+It holds for every way to launch a retrain, because some of them bypass Dagster's limits. The registry lock is another one, held for
+moments only.
 """
 
 import time
@@ -20,11 +20,11 @@ POLL_SECONDS = 1.0
 
 
 class RunLockHolder(Record):
-    """The run that has the place.
+    """The run that holds the run lock.
 
     Attributes:
-        worker: host, process and its start.
-        since: since when.
+        worker: host, process id and start time of its process.
+        since: the time at which it took the lock.
     """
 
     run_id: str
@@ -33,7 +33,7 @@ class RunLockHolder(Record):
 
     @property
     def words(self) -> str:
-        """Who it is and since when."""
+        """The message that names the run and the time."""
         return f"another retrain is under way: run {self.run_id} since {self.since:%Y-%m-%d %H:%M:%S %Z}"
 
 
@@ -41,16 +41,16 @@ class RunLockHolder(Record):
 def hold_run_lock(
     home: Home, holder: RunLockHolder, *, patience_seconds: float, on_wait: Callable[[str], object] = lambda _: None
 ) -> Iterator[None]:
-    """Waits for the place of a retrain and holds it; if the process dies, it is free at once.
+    """Waits for the run lock and holds it. If the process dies, the lock is released at once.
 
     Args:
-        home: the taskclf home; where there is none there is nothing to hold.
-        holder: who takes it, for others to read.
-        patience_seconds: how long to wait for another retrain.
-        on_wait: told once who has it, if that is another.
+        home: the taskclf home; if it does not exist nothing is held.
+        holder: the run that takes the lock, for others to read.
+        patience_seconds: longest wait for another retrain.
+        on_wait: called once with the message that names the holder, if that is another run.
 
     Raises:
-        RetrainBusyError: the other one did not end in time.
+        RetrainBusyError: the other retrain did not end in time.
         UnsafeFileSystemError: the file system has no locks that work.
     """
     if not home.root.is_dir():
@@ -69,7 +69,7 @@ def hold_run_lock(
 
 
 def read_holder(home: Home) -> RunLockHolder | None:
-    """The run that took the place last and did not give it back; None where nothing can be read."""
+    """Returns the run that took the lock last and did not release it; None if there is none, or the file cannot be read."""
     try:
         return RunLockHolder.model_validate(read_json_object(home.retrain_slot))
     except (UnreadableFileError, ValidationError):

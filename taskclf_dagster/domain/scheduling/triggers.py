@@ -1,7 +1,6 @@
-"""Whether a retrain should be launched now, and why: cadence, new labels, age of the model; and whether there is anything to learn from.
+"""Assesses the triggers of a retrain (new labels, cadence, age of the model), and if the data suffices for one.
 
-Looks and counts only; launching belongs to the schedule and the sensors. When labels count as arrived is in `label_arrival`, what a drift
-report asks for in `drift_request`, when a failed launch is tried again in `attempts`.
+Reads and counts only; schedule and sensors launch runs. See also `label_arrival`, `drift_trigger` and `retry_policy`.
 """
 
 from datetime import datetime, timedelta
@@ -31,19 +30,20 @@ time counts as due."""
 
 
 MAX_ROWS_WEIGHED = 200_000
-"""Windows and spans that are read to say beforehand what a run would end with; above, the run itself says it."""
+"""Largest number of windows and spans that are read to predict the blocking checks of a run; above, the run itself reports them."""
 
 
 class Trigger(Record):
-    """Whether to launch a retrain.
+    """The assessment of the triggers.
 
     Attributes:
-        cause: why a retrain is wanted, or None where it is not.
-        reason: the cause in words, and what stands against it; or why none is wanted, and when one will be.
-        force: whether to train although nothing is new.
-        changed_spans: spans new, edited or deleted since the last decided run.
-        label_watermark: names the content of the label store that was looked at.
-        due_at: when a retrain is due at the latest, new labels apart; None where that is now or unknown.
+        launch: if a retrain is to be launched.
+        cause: the trigger; None if there is none.
+        reason: the trigger's reason, and what prevents a launch; without a trigger, why none is due and when one will be.
+        force: if the run trains although no label is new.
+        changed_spans: number of spans that are new, edited or deleted since the last decided run.
+        label_watermark: the label watermark that was assessed.
+        due_at: latest time at which a retrain is due without new labels; None if that is now or unknown.
     """
 
     launch: bool
@@ -56,15 +56,15 @@ class Trigger(Record):
 
 
 def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigger:
-    """Whether a retrain is wanted, and would have something to learn from.
+    """Assesses if a retrain is due, and would have enough labels to learn from.
 
     Args:
         home: the taskclf home.
-        config: when a retrain is due, and all that decides what can be learned from.
+        config: the configuration.
         now: the present time.
 
     Raises:
-        HomeNotFoundError: there is no such home.
+        HomeNotFoundError: the home does not exist.
         UnreadableFileError: the label store cannot be read.
     """
     home.require()
@@ -98,14 +98,14 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
 
 
 def describe_labels(changed: int, config: RetrainConfig) -> str:
-    """How many label spans are new, beside how many are enough."""
+    """Returns a message with the number of new label spans and the number that triggers a retrain."""
     return (
         f"{changed} label spans are new, changed or gone since the last decided run (min_new_labels is {config.scheduling.min_new_labels})"
     )
 
 
 def find_obstacle(home: Home, *, config: RetrainConfig, now: datetime) -> str | None:
-    """The words of the blocking checks that a run would end with, or None. Broken data, and a large home, are for the run to show."""
+    """Returns the messages of the blocking checks that would end a run; None if there are none, or the home is too large to check."""
     if _count_rows(home) > MAX_ROWS_WEIGHED:
         return None
     try:
@@ -119,7 +119,7 @@ def find_obstacle(home: Home, *, config: RetrainConfig, now: datetime) -> str | 
 
 
 def _count_rows(home: Home) -> int:
-    """Rows of all daily files and of the label store, from their footers; a file that cannot be read has none."""
+    """Returns the number of rows of all daily files and of the label store, from their footers; 0 for a file that cannot be read."""
     files = [home.labels, *(path for version in SCHEMAS for path in home.features(version).glob("date=*/features.parquet"))]
     rows = 0
     for path in files:
