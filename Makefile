@@ -6,8 +6,16 @@ DEMO_HOME ?= demo_home
 # LOCK=requirements.lock installs exactly what CI was tested with; empty: the newest versions within the bounds of pyproject.toml.
 LOCK ?=
 
+# Tests: one process a core, one file at a time in each. OMP_NUM_THREADS: their threads would only wait for each other.
+export OMP_NUM_THREADS ?= 1
+WORKERS ?= logical
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --durations=15 $(COVERAGE)
+REST := slow or server or faults or soak or real_home
+MEASURE := --cov --cov-append --cov-report=
+COVERED := 90
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-faults soak check format lock bench clean
+.PHONY: help install demo dev test test-rest test-all test-faults soak check format lock bench clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,11 +40,20 @@ demo: install ## Set up, write a demo home, retrain on it, and say where to look
 dev: install ## Open the demo home in Dagster; for your own, type `dagster dev`.
 	TASKCLF_HOME=$(abspath $(DEMO_HOME)) TASKCLF_DAGSTER_CONFIG=configs/demo.yaml $(BIN)/dagster dev
 
-test: install ## Run the tests.
-	$(BIN)/python -m pytest -q
+test: install ## Run the tests of a change, all that take neither servers nor minutes.
+	$(PYTEST) -m 'not ($(REST))'
+
+test-rest: install ## Run the others: real servers, retrains that are killed, faults, ten simulated days.
+	$(PYTEST) -m '$(REST)'
+
+test-all: ## Run all tests, and see how much of the code they run.
+	rm -f .coverage .coverage.*
+	$(MAKE) test COVERAGE='$(MEASURE)'
+	$(MAKE) test-rest COVERAGE='$(MEASURE)'
+	$(BIN)/coverage report --skip-covered --show-missing --fail-under=$(COVERED)
 
 test-faults: install ## Break the registry at every file-system call, in every order, and by SIGKILL (some minutes).
-	TASKCLF_DAGSTER_ALL_FAULTS=1 $(BIN)/python -m pytest -q taskclf_dagster_tests/faults
+	TASKCLF_DAGSTER_ALL_FAULTS=1 $(PYTEST) taskclf_dagster_tests/faults
 
 soak: install ## Sixty simulated days: labels, drift, bad days, power cuts, rollbacks (some minutes).
 	TASKCLF_DAGSTER_SOAK=1 $(BIN)/python -m pytest -q -s taskclf_dagster_tests/soak
@@ -62,4 +79,4 @@ bench: install ## Count the files that a retrain opens, and time the domain path
 	$(BIN)/python benchmarks/run.py
 
 clean: ## Remove the virtual environment, the demo home and Dagster's history.
-	rm -rf $(VENV) $(DEMO_HOME) .dagster .tmp_dagster_home_*
+	rm -rf $(VENV) $(DEMO_HOME) .coverage .dagster .tmp_dagster_home_*

@@ -1,7 +1,14 @@
-"""What every test gets: quiet logs, no settings of the machine it runs on, and the real homes where there are any."""
+"""What every test gets: one thread, folders in memory, quiet logs, no settings of the machine it runs on, real homes if there are any."""
+
+import os
+
+# Before numpy and LightGBM are imported: the workers of pytest-xdist share the cores, and threads of their own only make them wait.
+for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_threads, "1")
 
 import logging
-import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +19,31 @@ from taskclf_dagster.config.environment import ENVIRONMENT
 from taskclf_dagster_tests.runs import instance_in
 
 REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"
+MEMORY = Path("/dev/shm")  # noqa: S108  # only ever the parent of folders with unique names
+MEMORY_BYTES = 2 * 1024**3
+"""What must be free in memory for the tests to keep their folders there. SQLite and the registry sync after every change: on a disk
+that takes a thousand times as long."""
+
+LONGEST_FIRST = ("soak", "deploy", "cycle", "status", "faults", "defs", "cli", "demo")
+"""Folders whose files begin before the others, so that no long one is left to the end when the other workers have nothing to do."""
+
+
+def pytest_configure() -> None:
+    """Keeps temporary folders in memory, unless TMPDIR says where they belong."""
+    if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
+        tempfile.tempdir = str(MEMORY)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that read real homes, and begins with the files that take longest."""
+    for item in items:
+        if "real_homes" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.real_home)
+    here = Path(__file__).parent
+    folders = {item.path: item.path.relative_to(here).parts[0] for item in items}
+    order = {name: position for position, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: order.get(folders[item.path], len(order)))
 
 
 @pytest.fixture(autouse=True)

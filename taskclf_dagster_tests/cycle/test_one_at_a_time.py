@@ -21,7 +21,7 @@ from taskclf_dagster_tests.faults.injection import memory_folder
 from taskclf_dagster_tests.guarded import PATIENCE, PROGRAM, Site, make_site
 from taskclf_dagster_tests.servers import ASSETS, Webserver, await_server, free_port, make_instance, running, stop, tail, until
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no such signals elsewhere")
+pytestmark = [pytest.mark.server, pytest.mark.skipif(os.name != "posix", reason="there are no such signals elsewhere")]
 
 FORCED = {"resources": {"run_settings": {"config": {"force": True}}}}
 SET_LIMIT = 'mutation($limit: Int!) { setConcurrencyLimit(concurrencyKey: "retrain", limit: $limit) }'

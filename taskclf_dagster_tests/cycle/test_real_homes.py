@@ -28,10 +28,7 @@ from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_du
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents, copy_real_home
 
-pytestmark = pytest.mark.filterwarnings(
-    # Dagster warns about itself when a resource (the IO manager) has another resource (the home) within.
-    "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"
-)
+pytestmark = pytest.mark.real_home
 
 ACTIVE = "2026-11-20_214705_run-9706"
 OLDER = "2026-11-20_214634_run-9393"

@@ -36,6 +36,8 @@ from taskclf_dagster_tests.servers import (
     until,
 )
 
+pytestmark = pytest.mark.server
+
 USER, PASSWORD = "alice", "correct horse"
 LOGIN = f"{USER}:{PASSWORD}"
 PATHS = ("/", "/graphql", "/server_info", "/runs", "/logs/x", "/graphql?query=%7Bversion%7D", "//graphql", "/%67raphql")

@@ -46,6 +46,8 @@ from taskclf_dagster_tests.servers import (
     write_config,
 )
 
+pytestmark = pytest.mark.server
+
 PASSWORD, ADMIN_PASSWORD = "for-this-test-only", "of-the-administrator"
 ROUNDS = 400
 DEBIAN = "/usr/lib/postgresql"

@@ -43,6 +43,8 @@ from taskclf_dagster_tests.faults.injection import (
 )
 from taskclf_dagster_tests.models import AT, edit_json
 
+pytestmark = pytest.mark.faults
+
 ROUNDS, KILLS = (10, 100) if EVERYTHING else (1, 40)
 """Homes, and kills in each: with every home its history starts again, which keeps promotions quick."""
 

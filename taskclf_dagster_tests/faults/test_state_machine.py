@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -42,6 +43,8 @@ from taskclf_dagster_tests.faults.injection import (
 )
 from taskclf_dagster_tests.models import AT, all_gates, edit_json
 from taskclf_dagster_tests.scenario import DAY, windows_frame
+
+pytestmark = pytest.mark.faults
 
 EXAMPLES, STEPS = (80, 30) if EVERYTHING else (15, 15)
 REFUSALS = (RegistryRefusedError, DecisionNotVerifiedError)

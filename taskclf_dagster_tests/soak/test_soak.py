@@ -12,6 +12,8 @@ from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster_tests.soak.simulation import Day, Simulation
 
+pytestmark = pytest.mark.soak
+
 WHOLE = bool(os.environ.get("TASKCLF_DAGSTER_SOAK"))
 
 

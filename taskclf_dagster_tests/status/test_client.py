@@ -43,6 +43,8 @@ from taskclf_dagster_tests.servers import (
     write_config,
 )
 
+pytestmark = pytest.mark.server
+
 INSTIGATORS = """
 { schedulesOrError(repositorySelector: {repositoryLocationName: "taskclf_dagster", repositoryName: "__repository__"}) {
     ... on Schedules { results { name scheduleState { status } } } }

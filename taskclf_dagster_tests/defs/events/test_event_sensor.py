@@ -449,6 +449,7 @@ def test_a_proxy_of_the_environment_is_used_except_where_it_says_not_to(
     assert receiver.received == ["event-1"]
 
 
+@pytest.mark.server
 def test_all_three_sinks_get_an_event_through_the_sensor(
     ticks: Ticks, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

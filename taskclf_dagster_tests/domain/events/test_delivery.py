@@ -113,6 +113,7 @@ class FailingAt(FileSystem):
 # --- What works -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.server
 def test_every_sink_gets_every_event_once_and_then_the_outbox_is_empty(home: Home, receiver: Receiver, tmp_path: Path) -> None:
     put(home, 1, 2, 3)
     with redis_server(tmp_path) as server:

@@ -210,6 +210,7 @@ def a_redis(server: RedisServer, stream: str, **changes: object) -> Redis:
     return Redis("redis-1", str(options.pop("url", server.url)), **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.server
 def test_events_are_added_to_the_stream_in_order(server: RedisServer) -> None:
     sink = a_redis(server, "ml:run-events")
     send(sink, 1)
@@ -223,6 +224,7 @@ def test_events_are_added_to_the_stream_in_order(server: RedisServer) -> None:
     assert second["eventId"] == "event-2"
 
 
+@pytest.mark.server
 def test_the_stream_is_bounded(server: RedisServer) -> None:
     sink = a_redis(server, "bounded", max_length=10)
     for _ in range(250):
@@ -238,6 +240,7 @@ def test_redis_that_is_down_is_away() -> None:
     assert time.monotonic() - begin < 1  # it is not tried again and again within one attempt
 
 
+@pytest.mark.server
 def test_redis_that_hangs_is_away_after_the_timeout(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         sink = a_redis(server, "s", timeout_seconds=0.3)
@@ -275,6 +278,7 @@ def test_an_event_is_sent_once_in_an_attempt_also_where_its_answer_stays_out() -
     assert b"".join(received).count(b"XADD") == 1
 
 
+@pytest.mark.server
 def test_after_redis_was_restarted_events_arrive_and_those_before_are_still_there(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         sink = a_redis(server, "ml:run-events")
@@ -287,6 +291,7 @@ def test_after_redis_was_restarted_events_arrive_and_those_before_are_still_ther
         assert [event["eventId"] for event in server.events()] == ["event-1", "event-2"]
 
 
+@pytest.mark.server
 def test_a_password_is_needed_where_redis_wants_one_and_is_never_repeated(tmp_path: Path) -> None:
     with redis_server(tmp_path, password=PASSWORD) as server:
         with pytest.raises(SinkUnavailableError, match="it wants a password, which belongs into the URL"):
@@ -299,6 +304,7 @@ def test_a_password_is_needed_where_redis_wants_one_and_is_never_repeated(tmp_pa
         assert len(server.events("s")) == 1
 
 
+@pytest.mark.server
 def test_a_key_that_is_no_stream_takes_no_event(server: RedisServer) -> None:
     with server.client as client:
         client.set("taken", "x")

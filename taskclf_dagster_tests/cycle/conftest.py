@@ -1,0 +1,59 @@
+"""Stages of a home, each built once for a worker process."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
+from taskclf_dagster_tests.cycle.stages import DECIDE, FIRST, TRAIN, VERDICTS, Stage
+from taskclf_dagster_tests.scenario import add_learnable_days, learnable_home
+
+
+@pytest.fixture(scope="session")
+def dagster_home() -> Iterator[Path]:
+    """An instance in SQLite, made once and before anything runs at once: two processes that make the same one at a time break it."""
+    memory = Path("/dev/shm")  # noqa: S108  # SQLite syncs after every event, which a busy disk turns into minutes
+    with (
+        tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder,
+        dg.instance_for_test(temp_dir=folder, set_dagster_home=False),
+    ):
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: pytest.TempPathFactory, dagster_home: Path) -> Stage:
+    """A model runs, and a day of new labels is there."""
+    folder = tmp_path_factory.mktemp("grown")
+    stage = Stage(learnable_home(folder, users=2, days=6), dagster_home, folder)
+    definitions = build_definitions(home=HomeResource(root=str(stage.home.root)), clock=ClockResource(fixed=FIRST.isoformat()))
+    with stage.instance() as instance:
+        form = {"config_path": str(stage.config("PROMOTE"))}
+        assert definitions.resolve_job_def("retrain").execute_in_process(run_config=form, instance=instance).success
+    assert stage.active()
+    add_learnable_days(stage.home)
+    return stage
+
+
+@pytest.fixture(scope="session")
+def trained(grown: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """The same with a challenger that nobody has judged yet."""
+    stage = grown.copy(tmp_path_factory.mktemp("trained"))
+    assert stage.materialize(*TRAIN, config=stage.config("PROMOTE")).success
+    return stage
+
+
+@pytest.fixture(scope="session")
+def decided(trained: Stage, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Stage]:
+    """The same with each decision that can be made about it; none of them is in effect yet."""
+    stages = {}
+    for verdict in VERDICTS:
+        stage = trained.copy(tmp_path_factory.mktemp("decided"))
+        assert stage.materialize(*DECIDE, config=stage.config(verdict)).success
+        assert stage.decision().verdict == verdict
+        stages[verdict] = stage
+    return stages
