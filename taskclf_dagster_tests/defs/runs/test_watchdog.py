@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -94,6 +95,7 @@ def ended(champion: Site, folder: Path) -> Mapping[str, Ended]:
         return dict(zip(names, pool.map(run, names), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TOO_LONG)
 def test_a_retrain_that_hangs_is_over_soon_after_its_time(ended: Mapping[str, Ended], name: str) -> None:
     found = ended[name]
@@ -106,6 +108,7 @@ def test_a_retrain_that_hangs_is_over_soon_after_its_time(ended: Mapping[str, En
     assert ("interrupted" if way == "sleeps" else "ended by the watchdog: it ran longer than 0.05 minutes") in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*TOO_LONG, KILLED])
 def test_a_retrain_that_was_ended_keeps_every_model_and_leaves_nothing_half_written(ended: Mapping[str, Ended], name: str) -> None:
     found = ended[name]
@@ -114,15 +117,18 @@ def test_a_retrain_that_was_ended_keeps_every_model_and_leaves_nothing_half_writ
     assert found.site.is_free
 
 
+@pytest.mark.slow
 def test_a_retrain_that_heeds_the_interrupt_on_the_command_line_says_that_it_took_too_long(ended: Mapping[str, Ended]) -> None:
     assert "FAILED: it ran longer than timeout_minutes and was ended" in ended["a sleep on the command line"].output
 
 
+@pytest.mark.slow
 def test_who_waits_at_a_terminal_for_a_retrain_that_is_killed_reads_why(ended: Mapping[str, Ended]) -> None:
     found = ended["one that writes on the command line"]
     assert f"run {found.run.run_id} was ended by the watchdog: it ran longer than 0.05 minutes (timeout_minutes)" in found.output
 
 
+@pytest.mark.slow
 def test_a_retrain_killed_from_outside_is_reported_by_nobody_but_its_watchdog(ended: Mapping[str, Ended]) -> None:
     found = ended[KILLED]
     assert found.run.status == dg.DagsterRunStatus.FAILURE
@@ -131,6 +137,7 @@ def test_a_retrain_killed_from_outside_is_reported_by_nobody_but_its_watchdog(en
     assert "watchdog" not in found.output
 
 
+@pytest.mark.slow
 def test_the_retrain_after_one_that_was_killed_promotes_and_is_not_disturbed_by_the_death_of_its_watchdog(
     ended: Mapping[str, Ended],
 ) -> None:
@@ -145,6 +152,7 @@ def test_the_retrain_after_one_that_was_killed_promotes_and_is_not_disturbed_by_
     assert found.site.models != found.before
 
 
+@pytest.mark.slow
 def test_a_retrain_that_ends_well_in_time_is_not_tagged_and_leaves_no_watchdog(champion: Site, folder: Path) -> None:
     site = champion.copy(folder / "well")
     with site.running("taskclf-dagster retrain", "goes well", timeout_seconds=PATIENCE) as running:
@@ -166,7 +174,7 @@ def test_a_retrain_that_ends_well_in_time_is_not_tagged_and_leaves_no_watchdog(c
 # --- The watchdog alone -----------------------------------------------------------------------------------------------------------
 
 DEAF = "import signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
-IMPATIENT = "from taskclf_dagster.defs.runs import watchdog; watchdog.REPORT_SECONDS = 1.0; watchdog.main()"
+IMPATIENT = "from taskclf_dagster.defs.runs import watchdog; watchdog.REPORT_SECONDS = {report_seconds}; watchdog.main()"
 
 
 class Unreachable(DagsterStorage, ConfigurableClass):
@@ -217,10 +225,10 @@ def _order(
 
 
 @contextmanager
-def _watching(order: str) -> Iterator[subprocess.Popen]:
+def _watching(order: str, *, report_seconds: float = 1.0) -> Iterator[subprocess.Popen]:
     """A watchdog with that order, whose pipe the test holds."""
     process = subprocess.Popen(
-        [sys.executable, "-c", IMPATIENT],
+        [sys.executable, "-c", IMPATIENT.format(report_seconds=report_seconds)],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
@@ -238,7 +246,8 @@ def _watching(order: str) -> Iterator[subprocess.Popen]:
 @pytest.mark.parametrize("hangs", [False, True])
 def test_an_instance_that_cannot_be_reached_keeps_nothing_alive(tmp_path: Path, hangs: bool) -> None:
     home = make_home(tmp_path)
-    with _victim() as victim, _watching(_order(victim, home, _unreachable(tmp_path, hangs=hangs))) as process:
+    order = partial(_order, home=home, instance=_unreachable(tmp_path, hangs=hangs))
+    with _victim() as victim, _watching(order(victim), report_seconds=1.0 if hangs else PATIENCE) as process:
         half = temporary_path(home.decisions / "some.json")
         half = half.with_name(half.name.replace(f".{os.getpid()}-", f".{victim.pid}-"))
         half.parent.mkdir(parents=True)
