@@ -6,6 +6,7 @@ reported by checks. Each message names the thing, the value, the bound and the f
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 class TaskclfDagsterError(Exception):
@@ -187,12 +188,16 @@ class SinkSettingsError(TaskclfDagsterError):
         super().__init__(f"Events cannot be sent to {sink}: {reason.rstrip('.')}. {fix}.")
 
 
-class SinkUnavailableError(TaskclfDagsterError):
-    """A sink did not take an event, and would not take any other now; it is tried again later."""
+SinkFailure = Literal["status", "redirect", "timeout", "connection", "password", "refused", "file", "settings"]
 
-    def __init__(self, sink: str, reason: str) -> None:
+
+class SinkUnavailableError(TaskclfDagsterError):
+    """A sink did not accept an event, and would not accept another one now; it is retried later."""
+
+    def __init__(self, sink: str, reason: str, *, kind: SinkFailure) -> None:
         self.reason = reason
-        super().__init__(f"{sink} took no event: {reason.rstrip('.')}. Events wait and are sent again.")
+        self.kind = kind
+        super().__init__(f"{sink} accepted no event: {reason.rstrip('.')}. Events wait and are sent again.")
 
 
 class EventRefusedError(TaskclfDagsterError):
@@ -200,4 +205,4 @@ class EventRefusedError(TaskclfDagsterError):
 
     def __init__(self, sink: str, event_id: str, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"{sink} refused event {event_id}: {reason.rstrip('.')}. It waits and is sent again; see what the receiver says.")
+        super().__init__(f"{sink} refused event {event_id}: {reason.rstrip('.')}. It waits and is sent again; see the log of the receiver.")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from taskclf_dagster.domain.events.event import Event, EventPayload, pick_figures
+from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 
 NOON = datetime(2026, 2, 4, 12, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ NOON = datetime(2026, 2, 4, 12, tzinfo=UTC)
 def an_event(number: int = 1, *, minute: int | None = None, **changes: object) -> Event:
     """A small whole event; its number is in its id, and in its time unless told otherwise."""
     moment = NOON.replace(minute=number if minute is None else minute)
-    payload = EventPayload(model_id=f"model-{number}", metrics=pick_figures({"macro_f1": 0.5}), reason="because")
+    payload = EventPayload(model_id=f"model-{number}", metrics=pick_metrics({"macro_f1": 0.5}), reason="because")
     fields = {"event_id": f"event-{number}", "event_type": "model.retrained", "occurred_at": moment, "run_id": "run-1", "payload": payload}
     return Event.model_validate({**fields, **changes})
 

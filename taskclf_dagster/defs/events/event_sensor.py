@@ -13,7 +13,8 @@ from taskclf_dagster.defs.events.pointer_events import report_pointer
 from taskclf_dagster.defs.events.run_events import read_cursor, write_run_events
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
-from taskclf_dagster.domain.events.delivery import NOTHING_WAITS, deliver
+from taskclf_dagster.domain.events.delivery import deliver
+from taskclf_dagster.domain.events.delivery_report import NOTHING_WAITS
 from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
 
 INTERVAL_SECONDS = 30
@@ -44,7 +45,7 @@ def event_delivery(
     try:
         sinks = build_sinks(taskclf_home, run_settings.load_config().events)
         report = deliver(taskclf_home, sinks, now=now, stopwatch=time.monotonic)
-        said.append(report.words)
+        said.append(report.summary)
         for name, reason in report.damaged.items():
             context.log.warning(f"{taskclf_home.outbox / name} is damaged and was passed over: {reason}")
     except (OSError, TaskclfDagsterError) as error:

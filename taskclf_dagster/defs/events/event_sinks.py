@@ -1,6 +1,6 @@
-"""Sinks as the settings name them, with what the environment holds for them: URLs, secrets, proxies and certificates.
+"""Builds the event sinks of the settings, with URLs, secrets, proxies and certificates of the environment.
 
-How a sink works is told in `domain/sinks.py`. A sink that cannot be used is one, too: its events wait, and the words say what to mend.
+Sending is in `domain/events`. A sink that cannot be used becomes an `UnusableSink`: its events wait, and its problem names the fix.
 """
 
 import os
@@ -9,23 +9,25 @@ from collections.abc import Mapping
 import requests
 
 from taskclf_dagster.config.event_settings import EventSettings, JsonLinesSink, RedisSink, WebhookSink
-from taskclf_dagster.domain.events.sinks import JsonLines, Redis, Sink, UnusableSink, Webhook
+from taskclf_dagster.domain.events.redis_stream import RedisStream
+from taskclf_dagster.domain.events.sinks import JsonLinesFile, Sink, UnusableSink
+from taskclf_dagster.domain.events.webhook import Webhook
 from taskclf_dagster.errors import SinkSettingsError
 from taskclf_dagster.home import Home
 
 
 def build_sinks(home: Home, settings: EventSettings, environ: Mapping[str, str] = os.environ) -> list[Sink]:
-    """The sinks of the settings, in their order; one that cannot be used says why."""
+    """Returns the sinks of the settings, in their order."""
     return [_build(home, sink, environ) for sink in settings.sinks]
 
 
 def _build(home: Home, sink: JsonLinesSink | WebhookSink | RedisSink, environ: Mapping[str, str]) -> Sink:
     try:
         if isinstance(sink, JsonLinesSink):
-            return JsonLines(sink.name, home.root / sink.path)
+            return JsonLinesFile(sink.name, home.root / sink.path)
         url = sink.url if sink.url is not None else _require(sink.name, "URL", sink.url_env or "", environ)
         if isinstance(sink, RedisSink):
-            return Redis(sink.name, url, stream=sink.stream, max_length=sink.max_length, timeout_seconds=sink.timeout_seconds)
+            return RedisStream(sink.name, url, stream=sink.stream, max_length=sink.max_length, timeout_seconds=sink.timeout_seconds)
         return Webhook(
             sink.name,
             url,

@@ -21,7 +21,7 @@ from taskclf_dagster.defs.runs.retrain_runs import (
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.domain.decision.decision_events import describe_decision
 from taskclf_dagster.domain.decision.decision_store import read_decision
-from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_figures
+from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
@@ -115,4 +115,4 @@ def _describe_end(home: Home, instance: dg.DagsterInstance, run: RetrainRun) -> 
 
 
 def _payload(*, reason: str | None, model_id: str | None = None) -> EventPayload:
-    return EventPayload(model_id=model_id, metrics=pick_figures(None), reason=reason)
+    return EventPayload(model_id=model_id, metrics=pick_metrics(None), reason=reason)

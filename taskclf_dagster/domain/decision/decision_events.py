@@ -8,8 +8,8 @@ from datetime import datetime
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
-from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_figures
-from taskclf_dagster.domain.events.outbox import TOLD_DECISION, write_event
+from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
+from taskclf_dagster.domain.events.outbox import REPORTED_DECISION, write_event
 from taskclf_dagster.domain.storage.files import read_json_object, write_json
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -44,7 +44,7 @@ def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPaylo
         model_id=decision.challenger.model_id,
         previous_version=None if decision.champion is None else decision.champion.model_id,
         new_version=decision.challenger.model_id if decision.moves_pointer else None,
-        metrics=pick_figures({"macro_f1": decision.challenger.macro_f1, "weighted_f1": decision.challenger.weighted_f1}),
+        metrics=pick_metrics({"macro_f1": decision.challenger.macro_f1, "weighted_f1": decision.challenger.weighted_f1}),
         reason=reason,
     )
 
@@ -63,11 +63,11 @@ def write_decision_events(home: Home) -> None:
         return
     for event in build_decision_events(decision, run_id=last.run_id, at=last.decided_at):
         write_event(home, event)
-    write_json(home.outbox / TOLD_DECISION, {"decision_id": decision.decision_id})
+    write_json(home.outbox / REPORTED_DECISION, {"decision_id": decision.decision_id})
 
 
 def _read_told(home: Home) -> object:
     try:
-        return read_json_object(home.outbox / TOLD_DECISION).get("decision_id")
+        return read_json_object(home.outbox / REPORTED_DECISION).get("decision_id")
     except UnreadableFileError:
         return None

@@ -1,7 +1,6 @@
-"""The envelope of an event: what every event says, whatever it is about, and how it looks as JSON.
+"""The envelope of an event: its types, its keys, and its JSON.
 
-Which events there are for a change of the model, a decision or a run is built in `outbox`, `decision_events` and `defs/run_events`; where
-they go, in `delivery` and `sinks`.
+`registry/history_events`, `decision/decision_events` and `defs/events/run_events` build the events; `delivery` sends them.
 """
 
 import sys
@@ -12,16 +11,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
-from taskclf_dagster.domain.storage.records import Record, presentable
+from taskclf_dagster.domain.storage.records import Record, replace_unrepresentable
 
 EVENT_VERSION: Literal[1] = 1
 
 
 MAX_REASON = 4000
-"""Characters of a reason; the rest is cut."""
+"""Length of a reason; the rest is cut."""
 
 
-FIGURES = ("macro_f1", "weighted_f1")
+METRICS = ("macro_f1", "weighted_f1")
 
 
 EventType = Literal[
@@ -40,13 +39,14 @@ EventType = Literal[
 
 
 def _cut(reason: object) -> object:
-    return presentable(reason[:MAX_REASON]) if isinstance(reason, str) else reason
+    return replace_unrepresentable(reason[:MAX_REASON]) if isinstance(reason, str) else reason
 
 
 Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
 
 
-EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
+EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$")]
+"""No full stop: it separates the parts of a signed webhook."""
 
 
 Reason = Annotated[str | None, BeforeValidator(_cut)]
@@ -57,14 +57,14 @@ class _Envelope(Record):
 
 
 class EventPayload(_Envelope):
-    """What happened to which model.
+    """The models of an event, their metrics, and the reason.
 
     Attributes:
-        model_id: the model that the event is about; None where there is none, as when a run starts.
-        previous_version: the model that ran before.
-        new_version: the model that runs since; None where nothing changed.
-        metrics: macro_f1 and weighted_f1; None where they are not known.
-        reason: why, in words, of at most MAX_REASON characters.
+        model_id: the model that the event is about; None if there is none, as when a run starts.
+        previous_version: the model that was active before.
+        new_version: the model that is active now; None if nothing changed.
+        metrics: macro_f1 and weighted_f1; None if unknown.
+        reason: at most MAX_REASON characters.
     """
 
     model_id: str | None = None
@@ -75,11 +75,11 @@ class EventPayload(_Envelope):
 
 
 class Event(_Envelope):
-    """One event. Its id follows from what it is about, so that an event that is written or sent again can be told from a new one.
+    """One event. Its id follows from its subject, so that an event that is written or sent again has the same id.
 
     Attributes:
-        occurred_at: when it happened, in UTC; not when it is told.
-        run_id: the Dagster run; None where a person or another program acted.
+        occurred_at: the time when it happened, in UTC; not when it is sent.
+        run_id: the Dagster run; None if a person or another program acted.
     """
 
     event_id: EventId
@@ -91,13 +91,13 @@ class Event(_Envelope):
 
     @property
     def document(self) -> dict[str, object]:
-        """The event as JSON, with the names of the envelope."""
+        """The event as JSON, with the keys of the envelope."""
         return {**self.model_dump(mode="json", by_alias=True), "occurredAt": self.occurred_at.isoformat()}
 
 
-def pick_figures(values: Mapping[str, object] | None) -> dict[str, float | None]:
-    """The metrics of a payload out of what may hold anything: what is no finite number is None."""
-    return {name: _number((values or {}).get(name)) for name in FIGURES}
+def pick_metrics(values: Mapping[str, object] | None) -> dict[str, float | None]:
+    """Returns the metrics of a payload from any values; one that is not a finite number is None."""
+    return {name: _number((values or {}).get(name)) for name in METRICS}
 
 
 def _number(value: object) -> float | None:

@@ -1,7 +1,6 @@
-"""The outbox: events that wait for delivery, one file each, and the events of changes of the active model.
+"""The outbox: events that wait for delivery, one file each.
 
-Those are written once the change is durable, and again if that was cut off (at least once). An event has the same id however often it is
-written. Other events are built in `decision_events` and `defs/run_events`; delivering them is the task of `delivery`.
+An event is written once its subject is durable, and again if that was interrupted; it has the same id each time. `delivery` sends them.
 """
 
 from dataclasses import dataclass
@@ -21,23 +20,23 @@ MAX_EVENT_BYTES = 1024 * 1024
 WRITTEN_THROUGH = "written_through.json"
 
 
-TOLD_DECISION = "told_decision.json"
+REPORTED_DECISION = "reported_decision.json"
 
 
 DELIVERY = "delivery.json"
 
 
-_NO_EVENTS = frozenset({WRITTEN_THROUGH, TOLD_DECISION, DELIVERY})
-"""Files in the outbox that remember something and are no events."""
+_STATE_FILES = frozenset({WRITTEN_THROUGH, REPORTED_DECISION, DELIVERY})
+"""Files in the outbox that are not events."""
 
 
 @dataclass(frozen=True)
 class Outbox:
-    """What waits.
+    """The contents of the outbox.
 
     Attributes:
-        events: the events, in the order in which they happened.
-        damaged: files that are no events, each with the reason, in the order of their names.
+        events: waiting events, in the order in which they happened.
+        damaged: files that are not events, with the reason, in the order of their names.
     """
 
     events: list[Event]
@@ -45,28 +44,28 @@ class Outbox:
 
 
 def write_event(home: Home, event: Event) -> None:
-    """Puts an event into the outbox; written again, it is the same file.
+    """Writes an event to the outbox; written again, it is the same file.
 
     Raises:
-        OSError: it could not be written.
+        OSError: the outbox cannot be written.
     """
     write_json(event_path(home, event.event_id), event.document)
 
 
 def event_path(home: Home, event_id: str) -> Path:
-    """Where an event waits."""
+    """Returns the file of a waiting event."""
     return home.outbox / f"{event_id}.json"
 
 
 def read_outbox(home: Home) -> Outbox:
-    """Every event that waits; damaged files are told, and stay."""
+    """Reads every waiting event; damaged files are reported and kept."""
     events: list[Event] = []
     damaged: dict[str, str] = {}
     for path in _event_files(home):
         try:
             event = Event.model_validate(read_json_object(path, max_bytes=MAX_EVENT_BYTES))
         except UnreadableFileError as error:
-            if path.exists():  # else it was delivered by another process just now
+            if path.exists():  # otherwise another process has just delivered it
                 damaged[path.name] = error.reason
         except ValidationError as error:
             first = error.errors()[0]
@@ -80,24 +79,24 @@ def read_outbox(home: Home) -> Outbox:
 
 
 def count_events(home: Home) -> int:
-    """How many files wait, read or not."""
+    """Returns the number of waiting files, damaged ones included."""
     return len(_event_files(home))
 
 
 def drop_oldest_events(home: Home, *, keep: int) -> int:
-    """Removes the oldest events beyond a number, where nobody collects them; damaged files stay.
+    """Removes the oldest events beyond a number; damaged files are kept.
 
     Returns:
-        How many were removed.
+        The number of removed events.
     """
     if count_events(home) <= keep:
         return 0
     events = read_outbox(home).events
-    going = events[: max(0, len(events) - keep)]
-    for event in going:
+    oldest = events[: max(0, len(events) - keep)]
+    for event in oldest:
         file_system().remove_file(event_path(home, event.event_id))
-    return len(going)
+    return len(oldest)
 
 
 def _event_files(home: Home) -> list[Path]:
-    return sorted(path for path in home.outbox.glob("*.json") if path.name not in _NO_EVENTS and not path.name.startswith("."))
+    return sorted(path for path in home.outbox.glob("*.json") if path.name not in _STATE_FILES and not path.name.startswith("."))

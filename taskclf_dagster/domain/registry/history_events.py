@@ -3,7 +3,7 @@
 An event is written once its change is durable, and again if that was interrupted (at least once).
 """
 
-from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_figures
+from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import WRITTEN_THROUGH, write_event
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.storage.files import read_json_object, write_json
@@ -54,7 +54,7 @@ def build_event(entry: ActiveHistoryEntry) -> Event:
             model_id=name,
             previous_version=None if old is None else old.name,
             new_version=name,
-            metrics=pick_figures(None if new is None else new.reason),
+            metrics=pick_metrics(None if new is None else new.reason),
             reason=entry.reason,
         ),
     )

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.storage.files import file_hash_or_none, read_json_object
-from taskclf_dagster.domain.storage.records import presentable
+from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -41,7 +41,7 @@ class ActivePointer(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _can_be_written_again(cls, value: object) -> object:
-        return presentable(value)
+        return replace_unrepresentable(value)
 
     @property
     def document(self) -> dict[str, object]:

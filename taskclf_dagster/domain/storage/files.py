@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import cast
 
 from taskclf_dagster.domain.storage.filesystem import file_system
-from taskclf_dagster.domain.storage.records import presentable
+from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
 
 TEMPORARY = ".tmp"
@@ -145,7 +145,7 @@ def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str
         raise UnreadableFileError(path, str(error), fix) from error
     if not isinstance(value, dict):
         raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", fix)
-    return cast("dict[str, object]", presentable(value))
+    return cast("dict[str, object]", replace_unrepresentable(value))
 
 
 @contextmanager

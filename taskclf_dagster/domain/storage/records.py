@@ -88,15 +88,15 @@ def _to_double(value: int) -> float | None:
         return None
 
 
-def presentable(value: object) -> object:
+def replace_unrepresentable(value: object) -> object:
     """Returns a JSON value that can be written as canonical JSON, from one that another program wrote.
 
     NaN and infinity become None, an integer beyond 2**53 the nearest double, half a character a question mark.
     """
     if isinstance(value, dict):
-        return {key: presentable(item) for key, item in value.items()}
+        return {key: replace_unrepresentable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [presentable(item) for item in value]
+        return [replace_unrepresentable(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, int) and abs(value) >= MAX_SAFE_INTEGER:

@@ -21,7 +21,9 @@ from taskclf_dagster.defs.runs.retrain_runs import DECISION_TAG, FAILURE_TAG, HO
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.events.outbox import read_outbox, write_event
-from taskclf_dagster.domain.events.sinks import JsonLines, Redis, UnusableSink, Webhook
+from taskclf_dagster.domain.events.redis_stream import RedisStream
+from taskclf_dagster.domain.events.sinks import JsonLinesFile, UnusableSink
+from taskclf_dagster.domain.events.webhook import Webhook
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.retraining.steps import remember_decision
@@ -343,7 +345,7 @@ def test_a_broken_sink_is_told_and_breaks_nothing(ticks: Ticks, receiver: Receiv
     write_event(ticks.home, an_event())
     words = ticks()
     assert "1 event delivered to jsonl-" in words
-    assert "answered 500, 1 event waits, tried again at" in words
+    assert "answered 500, 1 event waits, retried at" in words
     receiver.usually = 204
     ticks(at=datetime.now(UTC) + timedelta(minutes=1))
     assert receiver.received == ["event-1"]
@@ -402,11 +404,11 @@ def test_each_kind_of_sink_is_made_with_its_settings(ticks: Ticks) -> None:
         {"type": "redis", "url": "redis://localhost"},
         environ={"HOOK": "https://example.org/x", "KEY": "k", "REQUESTS_CA_BUNDLE": "/ca.pem"},
     )
-    assert isinstance(lines, JsonLines)
+    assert isinstance(lines, JsonLinesFile)
     assert lines.path == ticks.home.root / EVENTS
     assert isinstance(hook, Webhook)
     assert (hook.url, hook.secret, hook.timeout_seconds, hook.verify) == ("https://example.org/x", "k", 2.5, "/ca.pem")
-    assert isinstance(stream, Redis)
+    assert isinstance(stream, RedisStream)
     assert [sink.name.split("-")[0] for sink in (lines, hook, stream)] == ["jsonl", "webhook", "redis"]
 
 

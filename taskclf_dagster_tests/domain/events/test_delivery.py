@@ -8,12 +8,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.events import delivery
-from taskclf_dagster.domain.events.delivery import DeliveryReport, deliver
+from taskclf_dagster.domain.events.delivery import deliver
+from taskclf_dagster.domain.events.delivery_report import DeliveryReport, SinkReport
 from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.outbox import read_outbox, write_event
-from taskclf_dagster.domain.events.sinks import JsonLines, Redis, Sink, UnusableSink, Webhook
+from taskclf_dagster.domain.events.redis_stream import RedisStream
+from taskclf_dagster.domain.events.sinks import JsonLinesFile, Sink, UnusableSink
+from taskclf_dagster.domain.events.webhook import Webhook
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
@@ -50,7 +54,7 @@ class Slow:
     def send(self, event: Event, *, at: datetime, timeout: float) -> None:
         self.stopwatch.seconds += min(self.takes, timeout, self.timeout_seconds)
         if self.takes > min(timeout, self.timeout_seconds):
-            raise SinkUnavailableError(self.name, f"no answer within {min(timeout, self.timeout_seconds):g} s")
+            raise SinkUnavailableError(self.name, f"no answer within {min(timeout, self.timeout_seconds):g} s", kind="timeout")
         self.took.append(event.event_id)
 
 
@@ -74,8 +78,8 @@ def waiting(home: Home) -> list[str]:
     return [event.event_id for event in read_outbox(home).events]
 
 
-def lines(home: Home) -> JsonLines:
-    return JsonLines("jsonl-1", home.root / "artifacts" / "events" / "events.jsonl")
+def lines(home: Home) -> JsonLinesFile:
+    return JsonLinesFile("jsonl-1", home.root / "artifacts" / "events" / "events.jsonl")
 
 
 def hook(receiver: Receiver, **changes: object) -> Webhook:
@@ -117,13 +121,17 @@ class FailingAt(FileSystem):
 def test_every_sink_gets_every_event_once_and_then_the_outbox_is_empty(home: Home, receiver: Receiver, tmp_path: Path) -> None:
     put(home, 1, 2, 3)
     with redis_server(tmp_path) as server:
-        sinks = [lines(home), hook(receiver), Redis("redis-1", server.url, stream="ml:run-events", max_length=10)]
+        sinks = [lines(home), hook(receiver), RedisStream("redis-1", server.url, stream="ml:run-events", max_length=10)]
         report = tick(home, sinks)
         tick(home, sinks, after=30)
         in_stream = [event["eventId"] for event in server.events()]
     assert in_file(home) == receiver.received == in_stream == ["event-1", "event-2", "event-3"]
     assert waiting(home) == []
-    assert report.words == "3 events delivered to jsonl-1; 3 events delivered to webhook-1; 3 events delivered to redis-1"
+    assert [(sink.name, sink.delivered, sink.waiting) for sink in report.sinks] == [
+        ("jsonl-1", 3, 0),
+        ("webhook-1", 3, 0),
+        ("redis-1", 3, 0),
+    ]
 
 
 def test_events_come_in_the_order_in_which_they_happened_and_then_by_their_ids(home: Home) -> None:
@@ -135,7 +143,7 @@ def test_events_come_in_the_order_in_which_they_happened_and_then_by_their_ids(h
 
 def test_with_nothing_to_send_nothing_is_written(home: Home) -> None:
     report = tick(home, [lines(home)])
-    assert report.words == "no events wait"
+    assert report.is_empty
     assert contents(home.root) == {}
 
 
@@ -148,7 +156,7 @@ def test_events_of_the_registry_are_delivered_and_fsck_finds_all_well(home: Home
     tick(home, [lines(home)], after=30)
     assert in_file(home) == [event.event_id]
     repair(home, at=AT)
-    assert tick(home, [lines(home)], after=60).words == "no events wait"  # what was delivered does not come again
+    assert tick(home, [lines(home)], after=60).is_empty  # what was delivered does not come again
     assert check_registry(home) == []
 
 
@@ -178,13 +186,30 @@ def test_while_one_sink_is_down_the_other_gets_everything_once_and_nothing_is_lo
     assert waiting(home) == []
 
 
-def test_the_words_say_what_is_wrong_how_much_waits_and_when_it_is_tried_again(home: Home, receiver: Receiver) -> None:
+def test_the_report_names_the_problem_the_waiting_events_and_the_next_attempt(home: Home, receiver: Receiver) -> None:
     put(home, 1, 2, 3)
     receiver.usually = 500
-    words = "webhook-1: answered 500, 3 events wait, tried again at 2026-02-04 12:00:30 UTC"
-    assert tick(home, [lines(home), hook(receiver)]).words == f"3 events delivered to jsonl-1; {words}"
-    assert tick(home, [lines(home), hook(receiver)], after=10).words == words  # also between the attempts
+    down = SinkReport("webhook-1", 0, 3, "answered 500", NOON + 30 * SECOND)
+    assert tick(home, [lines(home), hook(receiver)]).sinks == [SinkReport("jsonl-1", 3, 0, None, None), down]
+    assert tick(home, [lines(home), hook(receiver)], after=10).sinks[1] == down  # also between the attempts
     assert len(receiver.posts) == 1
+
+
+def test_summaries(snapshot: SnapshotAssertion) -> None:
+    sinks = [
+        SinkReport("jsonl-1", 3, 0, None, None),
+        SinkReport("webhook-1", 0, 2, "answered 500", NOON),
+        SinkReport("slow-1", 1, 1, None, None),
+        SinkReport("webhook-2", 0, 0, "HOOK_SECRET is not set", None),
+    ]
+    reports = [
+        DeliveryReport(sinks, {"event-1a.json": "eventType: Field required"}),
+        DeliveryReport([], {}, kept=1),
+        DeliveryReport([], {}, kept=3, dropped=2, keep_at_most=3),
+        DeliveryReport([], {}),
+    ]
+    assert [report.summary for report in reports] == snapshot
+    assert [report.is_empty for report in reports] == [False, False, False, True]
 
 
 def test_a_sink_that_fails_is_left_alone_for_thirty_seconds_then_twice_as_long_each_time_up_to_an_hour(
@@ -224,14 +249,16 @@ def test_a_clock_that_was_wrong_does_not_silence_a_sink(home: Home, receiver: Re
 def test_a_sink_without_its_secret_keeps_its_events_and_is_served_as_soon_as_it_is_there(home: Home, receiver: Receiver) -> None:
     put(home, 1, 2)
     report = tick(home, [lines(home), UnusableSink("webhook-1", "HOOK_SECRET is not set")])
-    assert report.words.endswith("webhook-1: HOOK_SECRET is not set, 2 events wait, tried again the next time")
+    assert report.sinks[1] == SinkReport("webhook-1", 0, 2, "HOOK_SECRET is not set", None)
     assert waiting(home) == ["event-1", "event-2"]
     tick(home, [lines(home), hook(receiver)], after=1)
     assert receiver.received == in_file(home) == ["event-1", "event-2"]
 
 
-def test_a_sink_that_cannot_be_used_is_told_also_while_nothing_waits(home: Home) -> None:
-    assert tick(home, [UnusableSink("webhook-1", "HOOK_SECRET is not set")]).words == "webhook-1: HOOK_SECRET is not set"
+def test_a_sink_that_cannot_be_used_is_reported_also_while_nothing_waits(home: Home) -> None:
+    report = tick(home, [UnusableSink("webhook-1", "HOOK_SECRET is not set")])
+    assert report.sinks == [SinkReport("webhook-1", 0, 0, "HOOK_SECRET is not set", None)]
+    assert not report.is_empty
 
 
 # --- An event that is refused -----------------------------------------------------------------------------------------------------
@@ -243,9 +270,7 @@ def test_an_event_that_is_refused_holds_up_no_other_and_is_tried_again_later_and
     report = tick(home, [hook(receiver)])
     assert receiver.received == ["event-1", "event-3"]
     assert waiting(home) == ["event-2"]
-    assert report.words == (
-        "2 events delivered to webhook-1; webhook-1: answered 422, 1 event waits, tried again at 2026-02-04 12:00:30 UTC"
-    )
+    assert report.sinks == [SinkReport("webhook-1", 2, 1, "answered 422", NOON + 30 * SECOND)]
     tick(home, [hook(receiver)], after=29)
     assert len(receiver.posts) == 3
     tick(home, [hook(receiver)], after=30)
@@ -263,7 +288,7 @@ def test_an_event_that_is_refused_holds_up_no_other_and_is_tried_again_later_and
 
 def test_a_sink_that_hangs_costs_one_timeout_and_the_others_are_served(home: Home, receiver: Receiver) -> None:
     put(home, 1, 2)
-    receiver.delay = 5.0
+    receiver.delay = 30.0
     slow = hook(receiver, timeout_seconds=0.3)
     report = tick(home, [slow, lines(home)])
     assert in_file(home) == ["event-1", "event-2"]
@@ -287,7 +312,7 @@ def test_a_slow_sink_takes_what_fits_into_its_share_and_the_rest_the_next_time(h
     report = deliver(home, [slow, lines(home)], now=NOON, stopwatch=watch)
     assert slow.took == ["event-1", "event-2", "event-3"]  # a share of 10 s; what is begun has the whole timeout of 5 s
     assert len(in_file(home)) == 20
-    assert report.words.startswith("3 events delivered to slow-1; slow-1: 17 events wait, tried again the next time")
+    assert report.sinks[0] == SinkReport("slow-1", 3, 17, None, None)
     for _ in range(6):
         deliver(home, [slow, lines(home)], now=NOON, stopwatch=watch)
     assert slow.took == in_file(home)
@@ -338,7 +363,7 @@ def test_where_what_was_delivered_cannot_be_read_events_come_again(home: Home, r
         (json.dumps({**an_event(7).document, "eventId": "../../models/active"}), "eventId: String should match pattern"),
     ],
 )
-def test_a_damaged_file_is_told_passed_over_and_kept(home: Home, content: str, found: str) -> None:
+def test_a_damaged_file_is_reported_skipped_and_kept(home: Home, content: str, found: str) -> None:
     put(home, 1, 2)
     damaged = home.outbox / "event-1a.json"
     damaged.write_text(content, encoding="utf-8")
@@ -346,7 +371,6 @@ def test_a_damaged_file_is_told_passed_over_and_kept(home: Home, content: str, f
     assert in_file(home) == ["event-1", "event-2"]
     assert damaged.read_text(encoding="utf-8") == content
     assert found in report.damaged["event-1a.json"]
-    assert "artifacts/outbox/event-1a.json is damaged and was passed over" in report.words
 
 
 # --- Settings that change ---------------------------------------------------------------------------------------------------------
@@ -354,7 +378,8 @@ def test_a_damaged_file_is_told_passed_over_and_kept(home: Home, content: str, f
 
 def test_without_a_sink_events_stay(home: Home) -> None:
     put(home, 1, 2)
-    assert tick(home, []).words == "events.sinks is empty: 2 events kept in the outbox"
+    report = tick(home, [])
+    assert (report.kept, report.dropped, report.sinks) == (2, 0, [])
     assert waiting(home) == ["event-1", "event-2"]
 
 

@@ -13,7 +13,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
-from taskclf_dagster.domain.events.event import Event, EventPayload, pick_figures
+from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import event_path, read_outbox, write_event
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.retraining.steps import remember_decision, remember_skip
@@ -96,11 +96,11 @@ def test_what_is_no_event_is_refused(changes: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("odd", [None, "0.5", float("nan"), float("inf"), True, [0.5], 10**400])
 def test_a_figure_that_is_no_number_is_not_told(odd: object) -> None:
-    assert pick_figures({"macro_f1": odd, "weighted_f1": 1, "f2": 0.3}) == {"macro_f1": None, "weighted_f1": 1.0}
+    assert pick_metrics({"macro_f1": odd, "weighted_f1": 1, "f2": 0.3}) == {"macro_f1": None, "weighted_f1": 1.0}
 
 
 def test_a_long_or_broken_reason_can_still_be_told(home: Home) -> None:
-    payload = EventPayload(metrics=pick_figures(None), reason="\ud800" + "x" * 10_000)
+    payload = EventPayload(metrics=pick_metrics(None), reason="\ud800" + "x" * 10_000)
     write_event(home, an_event(payload=payload))
     assert read(event_path(home, "event-1"))["payload"]["reason"] == "?" + "x" * 3999
 
@@ -207,9 +207,9 @@ def test_a_home_without_decisions_or_without_their_receipts_has_nothing_to_tell(
 
 def test_what_is_remembered_of_events_does_not_trouble_fsck(home: Home) -> None:
     decided(home)
-    assert sorted(path.name for path in home.outbox.iterdir())[-1] == "told_decision.json"
+    assert sorted(path.name for path in home.outbox.iterdir())[-1] == "reported_decision.json"
     assert check_registry(home) == []
-    assert json.loads((home.outbox / "told_decision.json").read_text(encoding="utf-8")).keys() == {"decision_id"}
+    assert json.loads((home.outbox / "reported_decision.json").read_text(encoding="utf-8")).keys() == {"decision_id"}
 
 
 def test_an_event_is_immutable() -> None:

@@ -26,7 +26,7 @@ from taskclf_dagster.domain.storage.files import (
     write_text,
 )
 from taskclf_dagster.domain.storage.filesystem import use_file_system
-from taskclf_dagster.domain.storage.records import Record, canonical_json, json_hash, presentable, sorted_json
+from taskclf_dagster.domain.storage.records import Record, canonical_json, json_hash, replace_unrepresentable, sorted_json
 from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster_tests.registry_scenario import Recording, WithoutRename
 
@@ -308,8 +308,8 @@ def test_canonical_json_that_was_read_back_gives_the_same_bytes() -> None:
 def test_what_canonical_json_cannot_keep_exactly_is_refused_and_made_presentable(value: object) -> None:
     with pytest.raises(ValueError, match=r"no double equals it|non-UTF-8"):
         canonical_json({"deep": [value]})
-    shown = canonical_json(presentable({"deep": [value]}))
-    assert canonical_json(presentable(json.loads(shown))) == shown
+    shown = canonical_json(replace_unrepresentable({"deep": [value]}))
+    assert canonical_json(replace_unrepresentable(json.loads(shown))) == shown
 
 
 def test_sorted_json_is_what_seeds_and_model_ids_were_always_made_of() -> None:
