@@ -77,7 +77,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     from taskclf_dagster.domain.retraining import decision_step, reports, steps
 
     with step("label_windows"):
-        record, frame = labeled_windows.label_windows(home, as_of=as_of, config=config)
+        record, frame, _ = labeled_windows.label_windows(home, as_of=as_of, settings=config.dataset)
     with step("save_labeled_windows"):
         record = labeled_windows.save_labeled_windows(home, record, frame)
     del frame

@@ -3,7 +3,6 @@
 Violations of the data contract turn their blocking checks red here, because what follows would be meaningless.
 """
 
-from functools import partial
 from typing import get_args
 
 import dagster as dg
@@ -56,7 +55,8 @@ def labeled_windows(
     span that covers it. Columns starting with `raw_` are never read. Findings are listed with file, column, row, value, bound and fix.
     """
     taskclf_home, config, as_of = home.open(), run_settings.load_config(), run_settings.resolve_as_of(clock)
-    record, frame = label_windows(taskclf_home, as_of=as_of, config=config, on_labels=partial(remember_labels, taskclf_home))
+    record, frame, label_fingerprints = label_windows(taskclf_home, as_of=as_of, settings=config.dataset)
+    remember_labels(taskclf_home, label_fingerprints)
     if frame is not None:
         record = save_labeled_windows(taskclf_home, record, frame)
     context.log.info(f"{record.gold + record.weak} of {record.windows} windows of {record.home} are labelled")
@@ -117,7 +117,7 @@ def dataset_snapshot(
 def _data_checks(record: LabeledWindows) -> list[dg.AssetCheckResult]:
     results = []
     for name in get_args(DataCheck):
-        found = [str(finding) for finding in record.findings if finding.check == name]
+        found = [str(violation) for violation in record.violations if violation.check == name]
         shown = [f"- {text}" for text in found]
         more = [f"- and {len(found) - MAX_FINDINGS_SHOWN} more: see every_finding"] if len(found) > MAX_FINDINGS_SHOWN else []
         listed = {"every_finding": "\n".join(shown)} if more else {}
@@ -146,8 +146,8 @@ def _data_checks(record: LabeledWindows) -> list[dg.AssetCheckResult]:
 
 def _snapshot_checks(record: DatasetSnapshot) -> list[dg.AssetCheckResult]:
     gold = record.gold_windows
-    few = [text for text in record.blockers if "min_labels" in text]
-    empty = [text for text in record.blockers if "min_labels" not in text]
+    few = [blocker.message for blocker in record.blockers if blocker.kind == "too_few_labels"]
+    empty = [blocker.message for blocker in record.blockers if blocker.kind == "empty_split"]
     train, judged = record.class_distribution["train"], record.feasibility.judged_classes
     unsupported = [label for label in train if not train[label] or label not in judged]
     words = f"{', '.join(unsupported)} cannot be learned or judged; the others can." if unsupported else "All eight labels can be judged."
@@ -167,7 +167,7 @@ def _snapshot_checks(record: DatasetSnapshot) -> list[dg.AssetCheckResult]:
         dg.AssetCheckResult(
             check_name="a_model_could_be_promoted",
             passed=record.feasibility.promotable,
-            description=record.feasibility.words,
+            description=record.feasibility.summary,
             metadata={"judged_labels": len(judged)},
         ),
         dg.AssetCheckResult(
@@ -220,7 +220,7 @@ def _describe_snapshot(record: DatasetSnapshot) -> dict[str, object]:
         "path": dg.MetadataValue.path(record.path),
         "dagster/row_count": sum(record.rows.values()),
         "dagster/column_schema": column_schema(record.schema_version, extra),
-        "outcome": record.skip_reason or record.feasibility.words,
+        "outcome": record.skip_reason or record.feasibility.summary,
         "train_windows": record.rows["train"],
         "validation_windows": record.rows["validation"],
         "test_windows": record.rows["test"],

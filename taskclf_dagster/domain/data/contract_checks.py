@@ -1,10 +1,10 @@
-"""What breaks the data contract in feature partitions: findings, each with file, column, row, value, bound and fix.
+"""Violations of the data contract in feature partitions, each with file, column, row, value, bound and fix.
 
-Pure checks on tables and frames. Reading them belongs to `windows`; spans are checked in `labels`.
+Pure checks on tables and frames. They are read in `windows`; label spans are checked in `label_store`.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,14 +35,14 @@ _IS_TYPE: dict[ColumnType, Callable[[pa.DataType], bool]] = {
 }
 
 
-class Finding(Record):
+class ContractViolation(Record):
     """One way in which a file breaks the data contract.
 
     Attributes:
-        check: the check that it turns red.
+        check: the check that fails by it.
         file: path relative to the home.
-        column: the column, or None where the whole file is meant.
-        row: zero-based row in the file, or None where no single row is meant.
+        column: the column; None for a violation of the whole file.
+        row: zero-based row in the file; None for a violation of no single row.
         message: the value, the bound and the fix.
     """
 
@@ -59,13 +59,13 @@ class Finding(Record):
 
 
 def has_type(found: pa.DataType, kind: ColumnType) -> bool:
-    """Whether an arrow type, dictionary-encoded or not, can hold a column of the contract's type."""
+    """Returns True if an arrow type, dictionary-encoded or not, can hold a column of the contract's type."""
     return _IS_TYPE[kind](found.value_type if pa.types.is_dictionary(found) else found)
 
 
-def find_column_problems(present: pa.Schema, schema: FeatureSchema, name: str) -> list[Finding]:
-    """Required columns that a file lacks or has with a type that cannot hold them."""
-    findings = []
+def find_column_violations(present: pa.Schema, schema: FeatureSchema, name: str) -> list[ContractViolation]:
+    """Finds required columns that a file lacks or has with a type that cannot hold them."""
+    violations: list[ContractViolation] = []
     for column in schema.required_columns:
         kind = schema.columns[column]
         if column not in present.names:
@@ -74,13 +74,13 @@ def find_column_problems(present: pa.Schema, schema: FeatureSchema, name: str) -
             message = f"has type {present.field(column).type}, but schema {schema.version} needs {kind}. Let taskclf build the day again"
         else:
             continue
-        findings.append(Finding(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
-    return findings
+        violations.append(ContractViolation(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
+    return violations
 
 
-def find_version_problems(table: pa.Table, schema: FeatureSchema, name: str) -> list[Finding]:
-    """Every row must carry the version of its folder and that version's hash; the first row that does not is named."""
-    findings = []
+def find_version_violations(table: pa.Table, schema: FeatureSchema, name: str) -> list[ContractViolation]:
+    """Finds rows without the schema version of their folder or that version's hash; the first such row is named."""
+    violations: list[ContractViolation] = []
     for column, expected in (("schema_version", schema.version), ("schema_hash", schema.schema_hash)):
         found = {str(value): count for value, count in _counts(table[column]).items()}
         wrong = {value: count for value, count in found.items() if value != expected}
@@ -89,31 +89,40 @@ def find_version_problems(table: pa.Table, schema: FeatureSchema, name: str) -> 
             mixed = "mixes" if len(found) > 1 else "has"
             listed = ", ".join(f"{value!r} ({count} rows)" for value, count in sorted(found.items()))
             message = f"{mixed} {listed}, but every row must have {expected!r}. Build the day again with one schema version"
-            findings.append(Finding(check="schema_hash_is_known", file=name, column=column, row=row, message=message))
-    return findings
+            violations.append(ContractViolation(check="schema_hash_is_known", file=name, column=column, row=row, message=message))
+    return violations
 
 
-def find_null_problems(table: pa.Table, schema: FeatureSchema, name: str) -> list[Finding]:
-    """Nulls in keys, whole numbers and booleans, which the contract does not allow."""
-    findings = []
+def find_null_violations(table: pa.Table, schema: FeatureSchema, name: str) -> list[ContractViolation]:
+    """Finds nulls in keys, whole numbers and booleans, which the contract does not allow."""
+    violations: list[ContractViolation] = []
     keys = {"user_id", "session_id", "bucket_start_ts", "bucket_end_ts"}
     for column in schema.required_columns:
         if table[column].null_count and (column in keys or schema.columns[column] in ("int", "bool")):
             row = int(np.flatnonzero(table[column].is_null().to_numpy())[0])
             message = f"is null in {table[column].null_count} rows, but must not be. Let taskclf build the day again"
-            findings.append(Finding(check="values_are_in_bounds", file=name, column=column, row=row, message=message))
-    return findings
+            violations.append(ContractViolation(check="values_are_in_bounds", file=name, column=column, row=row, message=message))
+    return violations
 
 
-class Origin:
-    """Tells which file and row a row of the concatenated frame came from."""
+class BadRows(NamedTuple):
+    """Rows of one file that break a rule: the first of them, its position in the concatenated frame, and their number."""
+
+    file: str
+    first_row: int
+    position: int
+    n_rows: int
+
+
+class RowLocator:
+    """Maps rows of a concatenated frame to the files that they were read from."""
 
     def __init__(self, files: list[tuple[str, npt.NDArray[np.int64]]]) -> None:
         self._files = files
         self._ends = np.cumsum([len(rows) for _, rows in files])
 
-    def first_in_each_file(self, bad: npt.NDArray[np.bool_]) -> list[tuple[str, int, int, int]]:
-        """(file, row in the file, row in the frame, number of bad rows in the file) for each file with bad rows."""
+    def locate(self, bad: npt.NDArray[np.bool_]) -> list[BadRows]:
+        """Returns one entry for each file with bad rows; the mask has one element for each row of the frame."""
         positions = np.flatnonzero(bad)
         owners = np.searchsorted(self._ends, positions, side="right")
         found = []
@@ -121,28 +130,32 @@ class Origin:
             mine = positions[owners == owner]
             name, rows = self._files[owner]
             begin = 0 if owner == 0 else self._ends[owner - 1]
-            found.append((name, int(rows[mine[0] - begin]), int(mine[0]), len(mine)))
+            found.append(BadRows(name, int(rows[mine[0] - begin]), int(mine[0]), len(mine)))
         return found
 
 
-def find_time_problems(frame: pd.DataFrame, origin: Origin) -> list[Finding]:
-    """Windows that do not start on a whole minute or do not last 60 s."""
+def find_time_violations(frame: pd.DataFrame, locator: RowLocator) -> list[ContractViolation]:
+    """Finds windows that do not start on a whole minute or do not last 60 s."""
     starts, ends = epoch_us(frame["bucket_start_ts"]), epoch_us(frame["bucket_end_ts"])
     minute = WINDOW_SECONDS * 1_000_000
-    findings = []
+    violations: list[ContractViolation] = []
     for column, bad, rule in (
         ("bucket_start_ts", starts % minute != 0, "must lie on a whole minute (UTC)"),
         ("bucket_end_ts", ends - starts != minute, "must lie 60 s after bucket_start_ts"),
     ):
-        for file, row, position, count in origin.first_in_each_file(bad):
-            message = f"is {frame[column].iloc[position].isoformat()}, but {rule} ({count} rows). Let taskclf build the day again"
-            findings.append(Finding(check="windows_are_whole_minutes", file=file, column=column, row=row, message=message))
-    return findings
+        for rows in locator.locate(bad):
+            message = (
+                f"is {frame[column].iloc[rows.position].isoformat()}, but {rule} ({rows.n_rows} rows). Let taskclf build the day again"
+            )
+            violations.append(
+                ContractViolation(check="windows_are_whole_minutes", file=rows.file, column=column, row=rows.first_row, message=message)
+            )
+    return violations
 
 
-def find_bound_problems(frame: pd.DataFrame, schema: FeatureSchema, origin: Origin) -> list[Finding]:
-    """Numbers out of their column's bounds, infinite, or not whole in a column of whole numbers."""
-    findings = []
+def find_bound_violations(frame: pd.DataFrame, schema: FeatureSchema, locator: RowLocator) -> list[ContractViolation]:
+    """Finds numbers that are out of their column's bounds, infinite, or not whole in a column of whole numbers."""
+    violations: list[ContractViolation] = []
     for column in schema.model_inputs:
         kind = schema.columns[column]
         if kind not in ("int", "float"):
@@ -156,10 +169,12 @@ def find_bound_problems(frame: pd.DataFrame, schema: FeatureSchema, origin: Orig
         if kind == "int":
             bad |= values != np.round(values)
             rule = f"must be a whole number in [{low:g}, {high:g}]"
-        for file, row, position, count in origin.first_in_each_file(bad):
-            message = f"is {values[position]:g}, but {rule} ({count} rows). Let taskclf build the day again"
-            findings.append(Finding(check="values_are_in_bounds", file=file, column=column, row=row, message=message))
-    return findings
+        for rows in locator.locate(bad):
+            message = f"is {values[rows.position]:g}, but {rule} ({rows.n_rows} rows). Let taskclf build the day again"
+            violations.append(
+                ContractViolation(check="values_are_in_bounds", file=rows.file, column=column, row=rows.first_row, message=message)
+            )
+    return violations
 
 
 def _all_within(values: npt.NDArray[np.float64], low: float, high: float, *, whole: bool) -> bool:

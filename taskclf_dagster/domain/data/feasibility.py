@@ -1,20 +1,19 @@
-"""The pre-flight: could any model be promoted on this dataset, and if not, what should be labelled?
+"""Feasibility: checks before training that a dataset has enough labels for every gate to be judged, and advises what to label.
 
-It looks at class counts only, before a model is trained, so that its words reach a person who can act on them.
+It uses class counts only.
 """
 
-from taskclf_dagster.config.settings import EvaluationSettings
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE, LABELS
 from taskclf_dagster.domain.storage.records import Record
 
 
 class Feasibility(Record):
-    """Whether the gates can be judged at all.
+    """The result of the check.
 
     Attributes:
-        promotable: False where some required gate could not pass whatever the model.
+        promotable: False if a required gate could not pass, whatever the model.
         judged_classes: labels with at least `min_class_windows` test windows.
-        reasons: what stands in the way.
+        reasons: one for each obstacle; empty if promotable.
         advice: what to label, one sentence each.
     """
 
@@ -24,29 +23,29 @@ class Feasibility(Record):
     advice: list[str]
 
     @property
-    def words(self) -> str:
-        """Reasons and advice as one text: the same in the check, the decision and the command line."""
+    def summary(self) -> str:
+        """Reasons and advice as one text, shown in the check, the decision and the command line."""
         if self.promotable:
             return f"A model could be promoted: {len(self.judged_classes)} of {len(LABELS)} labels can be judged."
         return " ".join(["No model could be promoted on this data:", "; ".join(self.reasons) + ".", *self.advice])
 
 
-def assess_feasibility(distribution: dict[str, dict[str, int]], settings: EvaluationSettings, *, held_out: bool) -> Feasibility:
-    """Judges a class distribution against what every gate needs.
+def assess_feasibility(distribution: dict[str, dict[str, int]], *, min_class_windows: int, held_out: bool) -> Feasibility:
+    """Compares a class distribution with the needs of every gate.
 
     Args:
-        distribution: windows by split (train, validation, test) and label.
-        settings: `min_class_windows`, the fewest true test windows with which a class is judged.
-        held_out: whether users are held out, so that a model never saw them.
+        distribution: number of windows by split (train, validation, test) and label.
+        min_class_windows: least number of true test windows with which a label is judged.
+        held_out: True if users are held out of training.
     """
     train, test = distribution["train"], distribution["test"]
-    judged = [label for label in LABELS if test[label] >= settings.min_class_windows]
+    judged = [label for label in LABELS if test[label] >= min_class_windows]
     reasons, advice = [], []
     if BREAK_IDLE not in judged:
-        missing = settings.min_class_windows - test[BREAK_IDLE]
+        missing = min_class_windows - test[BREAK_IDLE]
         total = sum(split[BREAK_IDLE] for split in distribution.values())
         reasons.append(
-            f"{BREAK_IDLE} has {test[BREAK_IDLE]} test windows ({total} in all) and must be judged on at least {settings.min_class_windows}"
+            f"{BREAK_IDLE} has {test[BREAK_IDLE]} test windows ({total} in all) and must be judged on at least {min_class_windows}"
         )
         advice.append(f"Label at least {missing} more minutes of {BREAK_IDLE} on the most recent days, and some on earlier days.")
     for label in judged:
@@ -54,7 +53,7 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], settings: Evalua
             reasons.append(f"{label} is judged on {test[label]} test windows, but has none to learn from")
             advice.append(f"Label {label} on earlier days, too.")
     if len(judged) == 0:
-        reasons.append(f"no label has {settings.min_class_windows} test windows")
+        reasons.append(f"no label has {min_class_windows} test windows")
         advice.append("Label more minutes on the most recent days.")
     if held_out and not any(train.values()):
         reasons.append("every user is held out")

@@ -1,6 +1,6 @@
 """The feature schemas of taskclf: columns, types, hashes, bounds and model inputs.
 
-Facts about the format only. Reading files that follow it belongs to `windows`, turning rows into a matrix to `training`.
+Facts about the format only. Files of this format are read in `windows`; rows become a matrix in `models.encoding`.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ LABELS = ("BreakIdle", "Build", "Communicate", "Debug", "Meet", "ReadResearch", 
 
 
 REJECTED_LABEL = "Mixed/Unknown"
-"""What a prediction below the reject threshold is called; never a training label."""
+"""The name of a prediction below the reject threshold; never a training label."""
 
 
 BREAK_IDLE = "BreakIdle"
@@ -23,7 +23,7 @@ WINDOW_SECONDS = 60
 
 
 FEATURE_LOOKBACK_SECONDS = 15 * 60
-"""How far back the rolling features of a window look."""
+"""The length of the longest rolling feature of a window [s]."""
 
 
 DEFAULT_USER = "default-user"
@@ -132,18 +132,18 @@ class FeatureSchema:
 
     @property
     def schema_hash(self) -> str:
-        """First 12 hex digits of SHA-256 over the ordered (name, type) pairs, as taskclf computes it."""
+        """The first 12 hex digits of the SHA-256 over the ordered (name, type) pairs, as taskclf computes it."""
         pairs = json.dumps([[name, kind] for name, kind in self.columns.items()], separators=(",", ":"))
         return hashlib.sha256(pairs.encode()).hexdigest()[:12]
 
     @property
     def numeric_inputs(self) -> tuple[str, ...]:
-        """The nullable numeric model inputs (float; ints are never null): what a window without any measurement lacks."""
+        """The nullable numeric model inputs (float; whole numbers are never null): all missing in a window without any measurement."""
         return tuple(name for name in self.model_inputs if self.columns[name] == "float")
 
     @property
     def required_columns(self) -> tuple[str, ...]:
-        """Columns a partition must have for retraining: identity, row schema and model inputs."""
+        """The columns that a partition must have for retraining: identity, row schema and model inputs."""
         identity = ("user_id", "session_id", "bucket_start_ts", "bucket_end_ts", "schema_version", "schema_hash")
         wanted = dict.fromkeys((*identity, *self.model_inputs))
         return tuple(name for name in wanted if name in self.columns)
@@ -165,7 +165,7 @@ SCHEMAS: dict[SchemaVersion, FeatureSchema] = _schemas()
 
 
 def column_bounds(name: str) -> tuple[float, float]:
-    """Smallest and largest value allowed in a numeric column, both inclusive [the column's own unit].
+    """Returns the smallest and largest value allowed in a numeric column, both inclusive [the column's own unit].
 
     Infinite where the contract sets no limit: deltas may be negative, counts and rates have no upper bound.
     """

@@ -1,12 +1,12 @@
-"""Hashes of frames and rows that depend on their values alone (design: independent of layout, order and library versions).
+"""Hashes of frames and rows that depend on their values alone: independent of layout, order and library versions.
 
-Files and JSON are hashed in `files`.
+Files are hashed in `storage.files`, JSON in `storage.records`.
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import cast
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -18,54 +18,61 @@ _UInt = npt.NDArray[np.uint64]
 
 
 def frame_digest(frame: pd.DataFrame) -> str:
-    """SHA-256 in hex over the values of a frame with columns user_id and bucket_start_ts as its key.
+    """Returns the SHA-256 in hex over the values of a frame whose key is user_id and bucket_start_ts.
 
     Independent of row order, column order, storage types, categories that do not occur and NaN payloads; sensitive to every value, to
-    where NaN stands, and to column names. Columns enter by name, each as a typed header and one buffer of its rows in key order.
+    the positions of NaN, and to column names. Columns enter by name, each as a typed header and one buffer of its rows in key order.
     """
     users, starts = _codes(frame["user_id"])[0], epoch_us(frame["bucket_start_ts"])
     in_order = bool(((users[1:] > users[:-1]) | ((users[1:] == users[:-1]) & (starts[1:] > starts[:-1]))).all())
     order = None if in_order else np.lexsort((starts, users))
     digest = hashlib.sha256(f"rows:{len(frame)}\n".encode())
     for name in sorted(frame.columns):
-        kind, header, values = _buffer(frame[name])
-        digest.update(json.dumps([name, kind, header], ensure_ascii=False).encode() + b"\n")
-        digest.update(np.ascontiguousarray(values if order is None else values[order]).data)
+        column = _buffer(frame[name])
+        digest.update(json.dumps([name, column.kind, column.vocabulary], ensure_ascii=False).encode() + b"\n")
+        digest.update(np.ascontiguousarray(column.numbers if order is None else column.numbers[order]).data)
     return digest.hexdigest()
 
 
 def hash_row_keys(frame: pd.DataFrame) -> _UInt:
-    """A 64-bit hash of each row's (user_id, bucket_start_ts), in row order."""
+    """Returns a 64-bit hash of each row's (user_id, bucket_start_ts), shape (rows,)."""
     return mix64(mix64(epoch_us(frame["bucket_start_ts"]).view(np.uint64)) ^ hash_strings(frame["user_id"]))
 
 
 def hash_row_labels(frame: pd.DataFrame) -> _UInt:
-    """A 64-bit hash of each row's (user_id, bucket_start_ts, label), in row order."""
+    """Returns a 64-bit hash of each row's (user_id, bucket_start_ts, label), shape (rows,)."""
     return mix64(hash_row_keys(frame) ^ hash_strings(frame["label"]))
 
 
 def probabilities_digest(probabilities: npt.NDArray[np.float64]) -> str:
-    """SHA-256 over the exact bits of probabilities, row by row."""
+    """Returns the SHA-256 in hex over the exact bits of probabilities, row by row."""
     return hashlib.sha256(np.ascontiguousarray(probabilities, dtype="<f8").tobytes()).hexdigest()
 
 
-def _buffer(column: pd.Series) -> tuple[str, list[str], npt.NDArray[np.generic]]:
-    """Kind, vocabulary (strings only) and little-endian values of a column."""
+class _ColumnBuffer(NamedTuple):
+    """The kind of a column, its vocabulary (strings only), and its values as little-endian numbers."""
+
+    kind: Literal["bool", "time_us", "number", "string"]
+    vocabulary: list[str]
+    numbers: npt.NDArray[np.generic]
+
+
+def _buffer(column: pd.Series) -> _ColumnBuffer:
     if pd.api.types.is_bool_dtype(column.dtype):
-        return "bool", [], column.to_numpy().astype("u1")
+        return _ColumnBuffer("bool", [], column.to_numpy().astype("u1"))
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return "time_us", [], epoch_us(column).astype("<i8", copy=False)
+        return _ColumnBuffer("time_us", [], epoch_us(column).astype("<i8", copy=False))
     if pd.api.types.is_numeric_dtype(column.dtype):
         numbers = column.to_numpy().astype("<f8", copy=True)
         numbers += 0.0  # -0.0 becomes 0.0
         numbers[np.isnan(numbers)] = np.nan
-        return "number", [], numbers
+        return _ColumnBuffer("number", [], numbers)
     codes, vocabulary = _codes(column)
-    return "string", vocabulary, codes.astype("<i4", copy=False)
+    return _ColumnBuffer("string", vocabulary, codes.astype("<i4", copy=False))
 
 
 def _codes(column: pd.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """Codes against the sorted vocabulary of the values that occur; null is -1."""
+    """Returns codes against the sorted vocabulary of the values that occur (null is -1), and this vocabulary."""
     raw, distinct = (column.cat.codes.to_numpy(), column.cat.categories) if hasattr(column, "cat") else pd.factorize(column)
     used = np.zeros(len(distinct), dtype=bool)
     used[raw[raw >= 0]] = True
@@ -76,7 +83,7 @@ def _codes(column: pd.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
 
 
 def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """The splitmix64 finalizer (Steele, Lea, Flood 2014): every input bit reaches every output bit."""
+    """Mixes bits with the splitmix64 finalizer (Steele, Lea and Flood, 2014): every input bit reaches every output bit."""
     with np.errstate(over="ignore"):
         z = values + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -85,7 +92,7 @@ def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 def hash_strings(values: pd.Series) -> npt.NDArray[np.uint64]:
-    """First 64 bits of SHA-256 of each string; 0 for null. Computed once per distinct value."""
+    """Returns the first 64 bits of the SHA-256 of each string, 0 for null; computed once per distinct value."""
     codes, distinct = pd.factorize(values)
     table = np.zeros(len(distinct) + 1, dtype=np.uint64)
     for position, text in enumerate(distinct):
@@ -94,7 +101,7 @@ def hash_strings(values: pd.Series) -> npt.NDArray[np.uint64]:
 
 
 def read_hashes(path: Path) -> npt.NDArray[np.uint64] | None:
-    """A kept array of 64-bit hashes; None where the file is missing or damaged."""
+    """Reads an array of 64-bit hashes; None if the file is missing or damaged."""
     try:
         with path.open("rb") as file:
             hashes = np.lib.format.read_array(file, allow_pickle=False)

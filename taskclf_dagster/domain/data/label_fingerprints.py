@@ -1,6 +1,6 @@
-"""Fingerprints of the label store: hashes of spans, by which changes between two runs are counted.
+"""Fingerprints of the label store: hashes of spans, from which the changes between two runs are counted.
 
-Reading the store belongs to `data.label_store`.
+The store is read in `label_store`.
 """
 
 import hashlib
@@ -16,7 +16,11 @@ from taskclf_dagster.domain.storage.filesystem import file_system
 
 
 def fingerprint_spans(columns: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of each span's own values, sorted: equal for equal stores whatever the row order, types or file layout."""
+    """Returns a 64-bit hash of each span's values, sorted, shape (spans,); independent of row order, types and file layout.
+
+    Args:
+        columns: start_us, end_us, extend_forward, confidence, label, provenance and user_id of each span.
+    """
     parts = [columns["start_us"].to_numpy(), columns["end_us"].to_numpy(), columns["extend_forward"].to_numpy()]
     hashes = np.zeros(len(columns), dtype=np.uint64)
     for part in parts:
@@ -28,12 +32,12 @@ def fingerprint_spans(columns: pd.DataFrame) -> npt.NDArray[np.uint64]:
 
 
 def watermark(fingerprints: npt.NDArray[np.uint64]) -> str:
-    """16 hex digits that name the content of a label store."""
+    """Returns the label watermark: 16 hex digits that name the content of a label store."""
     return hashlib.sha256(np.ascontiguousarray(fingerprints, dtype="<u8").tobytes()).hexdigest()[:16]
 
 
 def keep_fingerprints(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str:
-    """Keeps a store's fingerprints under their watermark, so that later changes can be counted."""
+    """Writes a store's fingerprints under their watermark, so that later changes can be counted, and returns the watermark."""
     mark = watermark(fingerprints)
     path = _kept(folder, mark)
     if not path.exists():
@@ -42,19 +46,19 @@ def keep_fingerprints(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str
 
 
 def forget_other_fingerprints(folder: Path, mark: str) -> None:
-    """Removes what was kept of other stores, once a decided run saw this one."""
+    """Removes the fingerprints of every other watermark, once a decided run has seen this one."""
     for other in folder.glob(_kept(folder, "*").name):
         if other != _kept(folder, mark):
             file_system().remove_file(other)
 
 
 def count_changed_spans(folder: Path, mark: str | None, fingerprints: npt.NDArray[np.uint64]) -> int:
-    """Spans that are new, edited or deleted against a kept watermark; all of them where nothing was kept.
+    """Counts spans that are new, edited or deleted since the watermark; all spans if its fingerprints are missing or damaged.
 
-    An edited span is one that went and one that came, and counts once.
+    An edited span is one deleted and one new span, and counts once.
     """
     before = None if mark is None else read_hashes(_kept(folder, mark))
-    if before is None:  # missing or damaged: as if nothing had been kept
+    if before is None:
         return len(fingerprints)
     return max(_count_missing(fingerprints, before), _count_missing(before, fingerprints))
 
@@ -64,11 +68,11 @@ def _kept(folder: Path, mark: str) -> Path:
 
 
 def _count_missing(values: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> int:
-    """How many values are not among the known ones; both sorted."""
+    """Counts values that are not among the known ones; both sorted."""
     if not len(known):
         return len(values)
-    place = np.searchsorted(known, values).clip(max=len(known) - 1)
-    return int(np.count_nonzero(known[place] != values))
+    nearest = np.searchsorted(known, values).clip(max=len(known) - 1)
+    return int(np.count_nonzero(known[nearest] != values))
 
 
 def _save_array(path: Path, array: npt.NDArray[np.uint64]) -> None:

@@ -1,9 +1,10 @@
-"""Projects label spans onto windows: which window gets which label, and why the others get none (contract, section 4).
+"""Projects label spans onto windows (contract, section 4).
 
 Pure array work on times; it knows neither features nor files.
 """
 
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,35 +16,72 @@ from taskclf_dagster.domain.data.times import epoch_us
 WINDOW_US = WINDOW_SECONDS * 1_000_000
 
 
+NO_LABEL = -1
+"""The label and the span of a window that has none."""
+
+
+UnlabeledReason = Literal["not_covered", "partly_covered", "several_spans"]
+
+
 _Int = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Labels of windows, each array of shape (n_windows,).
+    """Labels of windows, each array of shape (windows,).
 
     Attributes:
-        label: index into LABELS, or -1 where the window has no label.
-        gold: whether the label was given by a person; False where there is none.
-        span: number of the merged span that gave the label, or -1.
-        unlabeled: windows without a label by reason: not_covered, partly_covered, several_spans.
+        label: index into LABELS, NO_LABEL for a window without one.
+        gold: True for gold labels, False for weak ones and for windows without a label.
+        span: number of the merged span that gave the label, NO_LABEL for none.
+        unlabeled: number of windows without a label, by reason.
         users_without_windows: users with spans but without any window in range.
     """
 
     label: npt.NDArray[np.int8]
     gold: npt.NDArray[np.bool_]
     span: npt.NDArray[np.int32]
-    unlabeled: dict[str, int]
+    unlabeled: dict[UnlabeledReason, int]
     users_without_windows: list[str]
+
+
+class _TimeLine(NamedTuple):
+    """One integer axis for all users [microseconds]: each user has a stretch of its own, so that a search never leaves the user.
+
+    Attributes:
+        first, last: the range of times on it.
+        stride: length of a user's stretch.
+    """
+
+    first: int
+    last: int
+    stride: int
 
 
 @dataclass(frozen=True)
 class _Spans:
-    """Spans of one tier on the common time line: disjoint ranges of keys per user."""
+    """Spans of one tier, gold or weak, on the common time line; each array of shape (spans,), `end` exclusive."""
 
     start: _Int
     end: _Int
     label: _Int
+
+    def take(self, rows: _Int | npt.NDArray[np.bool_]) -> "_Spans":
+        return _Spans(self.start[rows], self.end[rows], self.label[rows])
+
+
+@dataclass(frozen=True)
+class _TierLabels:
+    """Windows labeled by the spans of one tier, each array of shape (windows,).
+
+    Attributes:
+        touching: number of spans that overlap the window.
+        label, span: of the span that alone touches and contains the window, else NO_LABEL.
+    """
+
+    touching: _Int
+    label: _Int
+    span: _Int
 
 
 def project_blocks_to_windows(windows: pd.DataFrame, spans: pd.DataFrame) -> Projection:
@@ -54,40 +92,47 @@ def project_blocks_to_windows(windows: pd.DataFrame, spans: pd.DataFrame) -> Pro
     next span starts (the next gold span, if it is gold itself).
 
     Args:
-        windows: user_id (category) and bucket_start_ts (UTC), sorted by both, one row a window.
+        windows: user_id (category) and bucket_start_ts (UTC), sorted by both, one row per window.
         spans: as in `LabelReading.spans`.
     """
     users = list(windows["user_id"].cat.categories)
     starts = epoch_us(windows["bucket_start_ts"])
-    missing = sorted(set(spans["user_id"].dropna()) - set(users))
+    without_windows = sorted(set(spans["user_id"].dropna()) - set(users))
     if len(windows) == 0 or len(spans) == 0:
-        nothing = np.full(len(windows), -1)
-        reasons = {"not_covered": len(windows), "partly_covered": 0, "several_spans": 0}
-        return Projection(nothing.astype(np.int8), np.zeros(len(windows), bool), nothing.astype(np.int32), reasons, missing)
+        none = np.full(len(windows), NO_LABEL)
+        nothing = _TierLabels(np.zeros_like(none), none, none)
+        return _join_tiers(nothing, nothing, without_windows)
 
-    # One integer time line: each user has a stretch of its own, so that a search never leaves the user.
     first, last = int(starts.min()) - WINDOW_US, int(starts.max()) + 2 * WINDOW_US
-    stride = last - first + WINDOW_US
-    window_keys = windows["user_id"].cat.codes.to_numpy().astype(np.int64) * stride + (starts - first)
-    tiers = _expand(spans, users, first, last, stride)
-
-    gold_touched, gold_label, gold_span = _apply(window_keys, _merge(tiers["gold"], stride))
-    weak_touched, weak_label, weak_span = _apply(window_keys, _merge(tiers["weak"], stride))
-    free = gold_touched == 0
-    label = np.where(free, weak_label, gold_label)
-    gold_count = int(gold_span.max(initial=-1)) + 1
-    span = np.where(free, np.where(weak_span >= 0, weak_span + gold_count, -1), gold_span)
-    touched = np.where(free, weak_touched, gold_touched)
-    unlabeled = {
-        "not_covered": int((touched == 0).sum()),
-        "partly_covered": int(((touched == 1) & (label < 0)).sum()),
-        "several_spans": int((touched > 1).sum()),
-    }
-    return Projection(label.astype(np.int8), ~free & (label >= 0), span.astype(np.int32), unlabeled, missing)
+    line = _TimeLine(first, last, stride=last - first + WINDOW_US)
+    window_keys = windows["user_id"].cat.codes.to_numpy().astype(np.int64) * line.stride + (starts - first)
+    gold, weak = _put_on_line(spans, users, line)
+    by_gold, by_weak = (_label_windows(window_keys, _merge(tier, line.stride)) for tier in (gold, weak))
+    return _join_tiers(by_gold, by_weak, without_windows)
 
 
-def _expand(spans: pd.DataFrame, users: list[str], first: int, last: int, stride: int) -> dict[str, _Spans]:
-    """Puts every span on the time line of each user it applies to, with its effective end, clipped to the windows' range."""
+def _join_tiers(gold: _TierLabels, weak: _TierLabels, without_windows: list[str]) -> Projection:
+    """Takes gold labels, and weak ones where no gold span touches the window; span numbers of weak ones follow those of gold ones."""
+    free = gold.touching == 0
+    label = np.where(free, weak.label, gold.label)
+    gold_count = int(gold.span.max(initial=NO_LABEL)) + 1
+    span = np.where(free, np.where(weak.span >= 0, weak.span + gold_count, NO_LABEL), gold.span)
+    touching = np.where(free, weak.touching, gold.touching)
+    return Projection(
+        label=label.astype(np.int8),
+        gold=~free & (label >= 0),
+        span=span.astype(np.int32),
+        unlabeled={
+            "not_covered": int((touching == 0).sum()),
+            "partly_covered": int(((touching == 1) & (label < 0)).sum()),
+            "several_spans": int((touching > 1).sum()),
+        },
+        users_without_windows=without_windows,
+    )
+
+
+def _put_on_line(spans: pd.DataFrame, users: list[str], line: _TimeLine) -> tuple[_Spans, _Spans]:
+    """Puts every span on the time line of each user it applies to, with its effective end, clipped to the range; gold, then weak."""
     owner = pd.Index(users).get_indexer(spans["user_id"])
     everyone = spans["user_id"].isna().to_numpy()
     rows = np.concatenate([np.flatnonzero(owner >= 0), np.repeat(np.flatnonzero(everyone), len(users))])
@@ -96,20 +141,17 @@ def _expand(spans: pd.DataFrame, users: list[str], first: int, last: int, stride
     end = spans["end_us"].to_numpy()[rows].copy()
     forward = spans["extend_forward"].to_numpy()[rows]
     gold = spans["gold"].to_numpy()[rows]
-    label = spans["label"].to_numpy()[rows].astype(np.int64)
     for tier, followers in ((gold, gold), (~gold, np.ones_like(gold))):
         extends = forward & tier
         end[extends] = _next_start(user[extends], start[extends], end[extends], user[followers], start[followers])
-    start, end = np.clip(start, first, last), np.clip(end, first, last)
-    base = user * stride - first
-    return {
-        name: _Spans((base + start)[tier & (end > start)], (base + end)[tier & (end > start)], label[tier & (end > start)])
-        for name, tier in (("gold", gold), ("weak", ~gold))
-    }
+    start, end = np.clip(start, line.first, line.last), np.clip(end, line.first, line.last)
+    base = user * line.stride - line.first
+    everything = _Spans(base + start, base + end, spans["label"].to_numpy()[rows].astype(np.int64))
+    return everything.take(gold & (end > start)), everything.take(~gold & (end > start))
 
 
 def _next_start(user: _Int, start: _Int, end: _Int, other_user: _Int, other_start: _Int) -> _Int:
-    """For each span the start of the same user's next span that starts later, or its own end where there is none."""
+    """Returns for each span the start of the same user's next span that starts later, or its own end if there is none."""
     if len(start) == 0:
         return end
     order = np.lexsort((other_start, other_user))
@@ -129,37 +171,37 @@ def _merge(spans: _Spans, stride: int) -> _Spans:
     if len(spans.start) == 0:
         return spans
     user = spans.start // stride
-    # A stretch of its own for each (user, label), as for users above.
+    # A stretch of its own for each (user, label), as for users on the time line.
     shift = (user * (len(LABELS) - 1) + spans.label) * stride
     order = np.argsort(spans.start + shift, kind="stable")
-    start, end, shift, label = (values[order] for values in (spans.start, spans.end, shift, spans.label))
-    reach = np.maximum.accumulate(end + shift)
-    begins = np.ones(len(start), dtype=bool)
-    begins[1:] = (start + shift)[1:] > reach[:-1]
+    spans, shift = spans.take(order), shift[order]
+    latest_end = np.maximum.accumulate(spans.end + shift)
+    begins = np.ones(len(shift), dtype=bool)
+    begins[1:] = (spans.start + shift)[1:] > latest_end[:-1]
     heads = np.flatnonzero(begins)
-    merged_end = np.maximum.reduceat(end + shift, heads) - shift[heads]
-    by_time = np.argsort(start[heads], kind="stable")
-    return _Spans(start[heads][by_time], merged_end[by_time], label[heads][by_time])
+    merged_end = np.maximum.reduceat(spans.end + shift, heads) - shift[heads]
+    merged = _Spans(spans.start[heads], merged_end, spans.label[heads])
+    return merged.take(np.argsort(merged.start, kind="stable"))
 
 
-def _apply(window_keys: _Int, spans: _Spans) -> tuple[_Int, _Int, _Int]:
-    """For each window: how many spans touch it; and, if exactly one does and contains it, its label and its number (else -1)."""
+def _label_windows(window_keys: _Int, spans: _Spans) -> _TierLabels:
+    """Labels windows by their start on the time line, sorted, with spans sorted by start."""
     n = len(window_keys)
     touch_from = np.searchsorted(window_keys + WINDOW_US, spans.start, side="right")
     touch_to = np.searchsorted(window_keys, spans.end, side="left")
     hold_from = np.searchsorted(window_keys, spans.start, side="left")
     hold_to = np.maximum(np.searchsorted(window_keys + WINDOW_US, spans.end, side="right"), hold_from)
-    touched = _cover(n, touch_from, touch_to, np.ones(len(spans.start), dtype=np.int64))
-    held = _cover(n, hold_from, hold_to, np.ones(len(spans.start), dtype=np.int64))
-    number = _cover(n, hold_from, hold_to, np.arange(len(spans.start)))
-    labeled = (touched == 1) & (held == 1)
-    span = np.where(labeled, number, -1)
-    label = np.where(labeled, spans.label[span] if len(spans.label) else -1, -1)
-    return touched, label, span
+    touching = _sum_over_ranges(n, touch_from, touch_to, np.ones(len(spans.start), dtype=np.int64))
+    containing = _sum_over_ranges(n, hold_from, hold_to, np.ones(len(spans.start), dtype=np.int64))
+    number = _sum_over_ranges(n, hold_from, hold_to, np.arange(len(spans.start)))
+    labeled = (touching == 1) & (containing == 1)
+    span = np.where(labeled, number, NO_LABEL)
+    label = np.where(labeled, spans.label[span] if len(spans.label) else NO_LABEL, NO_LABEL)
+    return _TierLabels(touching, label, span)
 
 
-def _cover(n: int, begin: _Int, end: _Int, weight: _Int) -> _Int:
-    """Sum of the weights of the ranges [begin, end) that hold each position of 0..n-1."""
+def _sum_over_ranges(n: int, begin: _Int, end: _Int, weight: _Int) -> _Int:
+    """Returns for each position of 0..n-1 the sum of the weights of the ranges [begin, end) that hold it, shape (n,)."""
     steps = np.zeros(n + 1, dtype=np.int64)
     np.add.at(steps, begin, weight)
     np.add.at(steps, end, -weight)

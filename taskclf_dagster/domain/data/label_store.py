@@ -1,6 +1,6 @@
-"""Reads the label store: spans of time with a label, and what breaks the contract on them.
+"""Reads the label store: label spans, and their violations of the data contract.
 
-Which windows a span labels is decided in `projection`. The store belongs to taskclf; nothing here writes it.
+Spans are projected onto windows in `label_projection`. The store belongs to taskclf; nothing here writes it.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskclf_dagster.domain.data.contract_checks import DataCheck, Finding, has_type
+from taskclf_dagster.domain.data.contract_checks import ContractViolation, DataCheck, has_type
 from taskclf_dagster.domain.data.feature_schema import LABELS, ColumnType
 from taskclf_dagster.domain.data.label_fingerprints import fingerprint_spans, watermark
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
@@ -37,14 +37,14 @@ class LabelReading:
     """Spans of the label store.
 
     Attributes:
-        spans: one row a span that starts before the as-of time: start_us and end_us (microseconds since 1970, end exclusive), label
-            (index into LABELS, -1 where unknown), gold (bool), provenance, user_id (None: every user), extend_forward (bool).
-        findings: violations of the data contract by spans that touch the look-back range.
+        spans: one row per span that starts before the as-of time: start_us and end_us (microseconds since 1970, end exclusive), label
+            (index into LABELS, -1 where unknown), gold (bool), provenance, user_id (null: every user), extend_forward (bool).
+        violations: of the data contract by spans that touch the look-back range.
         fingerprints: sorted 64-bit hash of every span in the file: the content of the store, whatever its layout.
     """
 
     spans: pd.DataFrame
-    findings: list[Finding] = field(default_factory=list)
+    violations: list[ContractViolation] = field(default_factory=list)
     fingerprints: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
 
 
@@ -53,7 +53,7 @@ def read_label_spans(home: Home, *, start: datetime, end: datetime) -> LabelRead
 
     Args:
         home: the taskclf home.
-        start: spans that end before this are kept but not judged.
+        start: spans that end before this are kept but not checked.
         end: the as-of time; spans that start at or after it are left out.
 
     Raises:
@@ -63,11 +63,11 @@ def read_label_spans(home: Home, *, start: datetime, end: datetime) -> LabelRead
     name = str(home.labels.relative_to(home.root))
     if table is None or not table.column_names:
         return LabelReading(_empty_spans())
-    problems = _column_findings(table, name)
-    if problems:
-        return LabelReading(_empty_spans(), problems)
+    violations = _find_column_violations(table, name)
+    if violations:
+        return LabelReading(_empty_spans(), violations)
     columns = _canonical(table)
-    findings, rows = _span_findings(columns, name, start, end)
+    violations, rows = _find_span_violations(columns, name, start, end)
     spans = pd.DataFrame(
         {
             "start_us": columns["start_us"],
@@ -79,28 +79,28 @@ def read_label_spans(home: Home, *, start: datetime, end: datetime) -> LabelRead
             "extend_forward": columns["extend_forward"],
         }
     )
-    return LabelReading(spans[rows].reset_index(drop=True), findings, fingerprint_spans(columns))
+    return LabelReading(spans[rows].reset_index(drop=True), violations, fingerprint_spans(columns))
 
 
 def is_gold(provenance: pd.Series) -> pd.Series:
-    """Whether a person gave the label: every provenance but `weak:*` and `synthetic`."""
+    """Returns True for gold labels, those given by a person: every provenance but `weak:*` and `synthetic`."""
     return ~(provenance.str.startswith(WEAK_PREFIX) | (provenance == SYNTHETIC))
 
 
 def read_fingerprints(home: Home) -> npt.NDArray[np.uint64]:
-    """The sorted fingerprints of every span of the store; empty where there are no labels or columns are missing.
+    """Reads the label store and returns the sorted fingerprints of its spans; empty if there are no labels or columns are missing.
 
     Raises:
         UnreadableFileError: the file exists but is not readable parquet.
     """
     table = _read_table(home.labels)
-    if table is None or not table.column_names or _column_findings(table, ""):
+    if table is None or not table.column_names or _find_column_violations(table, ""):
         return np.empty(0, dtype=np.uint64)
     return fingerprint_spans(_canonical(table))
 
 
 def present_watermark(home: Home) -> str | None:
-    """Names the content of the label store as it is now; None where it cannot be read."""
+    """Reads the label store and returns its watermark, which names its content; None if it cannot be read."""
     try:
         return watermark(read_fingerprints(home))
     except UnreadableFileError:
@@ -119,8 +119,8 @@ def _read_table(path: Path) -> pa.Table | None:
         raise UnreadableFileError(path, reason, "Restore the label store from taskclf or a backup") from error
 
 
-def _column_findings(table: pa.Table, name: str) -> list[Finding]:
-    findings = []
+def _find_column_violations(table: pa.Table, name: str) -> list[ContractViolation]:
+    violations = []
     for column, kind in {**_REQUIRED, **_OPTIONAL}.items():
         if column not in table.column_names:
             if column in _OPTIONAL:
@@ -131,8 +131,8 @@ def _column_findings(table: pa.Table, name: str) -> list[Finding]:
             if has_type(found, kind) or (column in _OPTIONAL and pa.types.is_null(found)):
                 continue
             message = f"has type {found}, but a label store needs {kind}. Export the labels from taskclf again"
-        findings.append(Finding(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
-    return findings
+        violations.append(ContractViolation(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
+    return violations
 
 
 def _canonical(table: pa.Table) -> pd.DataFrame:
@@ -153,29 +153,31 @@ def _canonical(table: pa.Table) -> pd.DataFrame:
     return result
 
 
-def _span_findings(columns: pd.DataFrame, name: str, start: datetime, end: datetime) -> tuple[list[Finding], npt.NDArray[np.bool_]]:
-    """Findings for the spans that touch the range, and the mask of spans that are usable and start before its end."""
+def _find_span_violations(
+    columns: pd.DataFrame, name: str, start: datetime, end: datetime
+) -> tuple[list[ContractViolation], npt.NDArray[np.bool_]]:
+    """Finds violations of the spans that touch the range; the mask is of spans that are usable and start before its end."""
     first, last = to_epoch_us(start), to_epoch_us(end)
     starts, ends = columns["start_us"].to_numpy(), columns["end_us"].to_numpy()
     timeless = (columns["start_is_null"] | columns["end_is_null"]).to_numpy()
     null = timeless | (columns["label"].isna() | columns["provenance"].isna()).to_numpy()
-    judged = timeless | ((starts < last) & (np.maximum(starts, ends) >= first))
+    checked = timeless | ((starts < last) & (np.maximum(starts, ends) >= first))
     unknown = ~columns["label"].isin(LABELS).to_numpy() & ~null
     forward = columns["extend_forward"].to_numpy()
     backwards = ((ends < starts) | ((ends == starts) & ~forward)) & ~null
     confidence = columns["confidence"].to_numpy()
     outside = (confidence < 0) | (confidence > 1)
-    findings: list[Finding] = []
+    violations: list[ContractViolation] = []
 
     def report(check: DataCheck, column: str, bad: npt.NDArray[np.bool_], describe: str) -> None:
-        for row in np.flatnonzero(bad & judged):
+        for row in np.flatnonzero(bad & checked):
             values = {
                 "label": columns["label"].iloc[row],
                 "confidence": confidence[row],
                 "start": pd.Timestamp(int(starts[row]), unit="us", tz="UTC").isoformat(),
                 "end": pd.Timestamp(int(ends[row]), unit="us", tz="UTC").isoformat(),
             }
-            findings.append(Finding(check=check, file=name, column=column, row=int(row), message=describe.format(**values)))
+            violations.append(ContractViolation(check=check, file=name, column=column, row=int(row), message=describe.format(**values)))
 
     report("values_are_in_bounds", "start_ts", null, "start_ts, end_ts, label and provenance must not be null. Delete or complete the span")
     report("labels_are_in_the_label_set", "label", unknown, f"is {{label!r}}, but must be one of {', '.join(LABELS)}. Relabel the span")
@@ -183,7 +185,7 @@ def _span_findings(columns: pd.DataFrame, name: str, start: datetime, end: datet
     report("spans_end_after_they_start", "end_ts", backwards, rule)
     rule = "is {confidence:g}, but must be null or in [0, 1]. Correct the span"
     report("values_are_in_bounds", "confidence", outside, rule)
-    return findings, ~null & ~unknown & ~backwards & (starts < last)
+    return violations, ~null & ~unknown & ~backwards & (starts < last)
 
 
 def _empty_spans() -> pd.DataFrame:

@@ -1,19 +1,19 @@
-"""Labeled windows: the windows of the look-back range that have a label, read from a home and kept as one content-addressed file.
+"""Labeled windows: the windows of the look-back that have a label, read from a home and stored as one content-addressed file.
 
-Joins `windows`, `labels` and `projection`. Which of them may teach or judge a model is decided in `snapshot`.
+Joins `windows`, `label_store` and `label_projection`. They are split and excluded in `snapshot`.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.domain.data.contract_checks import Finding
+from taskclf_dagster.config.settings import DatasetSettings
+from taskclf_dagster.domain.data.contract_checks import ContractViolation
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.label_fingerprints import watermark
@@ -28,17 +28,20 @@ from taskclf_dagster.errors import DataContractError, SnapshotError
 from taskclf_dagster.home import Home
 
 KEPT_FRAMES = 3
-"""Frames between the first two assets that are kept; a snapshot holds its own copy of what it needs."""
+"""Number of frames that are kept between the first two assets; a snapshot holds its own copy."""
 
 
 class LabeledWindows(Record):
-    """What was read from a home at one as-of time.
+    """Counts and violations of what was read from a home at one as-of time, and the file of the labeled windows.
 
     Attributes:
-        path: the frame, relative to the home; None where a finding left nothing to build it from.
-        windows: windows read, labeled or not, without duplicates.
-        class_counts: labeled windows by label, given by a person (gold) or by a rule (weak).
-        unlabeled: windows without a label by reason.
+        path: the frame, relative to the home; None if the data contract is violated or the frame is not stored.
+        digest: of the frame.
+        windows: number of windows read, labeled or not, without duplicates.
+        gold, weak: number of windows with a gold or a weak label.
+        class_counts: number of labeled windows by tier (gold, weak) and label.
+        unlabeled: number of windows without a label, by reason.
+        users: number of windows by user.
         label_watermark: names the content of the label store.
     """
 
@@ -64,23 +67,31 @@ class LabeledWindows(Record):
     unreadable_days: list[str]
     duplicates_dropped: int
     raw_columns_dropped: dict[str, int]
-    findings: list[Finding]
+    violations: list[ContractViolation]
 
 
-def label_windows(
-    home: Home, *, as_of: datetime, config: RetrainConfig, on_labels: Callable[[npt.NDArray[np.uint64]], object] = lambda _: None
-) -> tuple[LabeledWindows, pd.DataFrame | None]:
-    """Reads the look-back range of a home and labels its windows; writes nothing.
+class LabelingResult(NamedTuple):
+    """Labeled windows that are not stored yet.
+
+    Attributes:
+        record: without a path.
+        frame: one row per labeled window, sorted by user and time, with the columns of `WindowReading.frame` and label (category over
+            LABELS), gold (bool), span (int32) and session_seconds (float64); None if the data contract is violated.
+        label_fingerprints: of the label store as it was read, shape (spans,).
+    """
+
+    record: LabeledWindows
+    frame: pd.DataFrame | None
+    label_fingerprints: npt.NDArray[np.uint64]
+
+
+def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> LabelingResult:
+    """Reads the look-back of a home and labels its windows; writes nothing.
 
     Args:
         home: the taskclf home.
-        as_of: the end of the range; `data_lookback_days` before it is its start.
-        config: look-back, schema version, weak labels, unreadable days.
-        on_labels: told the fingerprints of the label store, as it was read.
-
-    Returns:
-        The record, still without a path, and the frame: one row a labeled window, sorted by user and time, with the columns of
-        `WindowReading.frame` and label (category over LABELS), gold (bool), span (int32) and session_seconds (float64).
+        as_of: the end of the look-back.
+        settings: length of the look-back, schema version, use of weak labels, handling of unreadable days.
 
     Raises:
         HomeNotFoundError: there is no such home.
@@ -88,24 +99,22 @@ def label_windows(
         UnreadableFileError: a file cannot be read.
     """
     home.require()
-    start = as_of - timedelta(days=config.dataset.data_lookback_days)
+    start = as_of - timedelta(days=settings.data_lookback_days)
     reading = read_windows(
-        home, start=start, end=as_of, schema_version=config.dataset.schema_version, skip_unreadable_days=config.dataset.skip_unreadable_days
+        home, start=start, end=as_of, schema_version=settings.schema_version, skip_unreadable_days=settings.skip_unreadable_days
     )
     labels = read_label_spans(home, start=start, end=as_of)
-    on_labels(labels.fingerprints)
-    spans = labels.spans if config.dataset.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
-    findings = [*reading.findings, *labels.findings]
-    frame = None
-    projection = None
+    spans = labels.spans if settings.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
+    frame = projection = None
     if reading.frame is not None:
         projection = project_blocks_to_windows(reading.frame, spans)
-        frame = _attach(reading.frame, projection) if not findings else None
-    return _describe(home, as_of, start, reading, labels, projection), frame
+        if not reading.violations and not labels.violations:
+            frame = _attach(reading.frame, projection)
+    return LabelingResult(_describe(home, as_of, start, reading, labels, projection), frame, labels.fingerprints)
 
 
 def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame) -> LabeledWindows:
-    """Writes the frame under its digest (arrow IPC) and returns the record that names it; older frames are removed."""
+    """Writes the frame under its digest (arrow IPC) and returns the record with its path; older frames are removed."""
     digest = frame_digest(frame)
     path = home.labeled_windows / f"{digest[:16]}.arrow"
     write_atomic(path, lambda temporary: _write_ipc(temporary, frame))
@@ -116,10 +125,11 @@ def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame
 
 
 def stored_columns(home: Home, record: LabeledWindows) -> list[str]:
-    """Names of the columns in the file behind a record.
+    """Returns the names of the columns in the file of a record.
 
     Raises:
-        DataContractError, SnapshotError: as `load_labeled_windows`.
+        DataContractError: the record has violations.
+        SnapshotError: the file is missing or unreadable.
     """
     path = _path_of(home, record)
     try:
@@ -133,8 +143,8 @@ def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] 
     """Reads the frame of a record, all of its columns or some.
 
     Raises:
-        DataContractError: the record has findings, so there is nothing to go on with.
-        SnapshotError: the file is gone or not readable, or is read as a whole and does not have the recorded hash.
+        DataContractError: the record has violations, so there is no frame.
+        SnapshotError: the file is missing or unreadable, or is read as a whole and does not have the recorded hash.
     """
     path = _path_of(home, record)
     try:
@@ -151,11 +161,12 @@ def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] 
 
 def _path_of(home: Home, record: LabeledWindows) -> Path:
     if record.path is None:
-        raise DataContractError("labeled_windows", [str(finding) for finding in record.findings])
+        raise DataContractError("labeled_windows", [str(violation) for violation in record.violations])
     return home.root / record.path
 
 
 def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:
+    """Returns the labeled rows of the frame with label, gold, span and session_seconds."""
     session_seconds = _session_seconds(frame)
     rows = np.flatnonzero(projection.label >= 0)
     labels = pd.DataFrame(
@@ -170,7 +181,7 @@ def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:
 
 
 def _session_seconds(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Length of each window's session [s], from its first window's start to its last window's end, labeled or not."""
+    """Returns the length of each window's session [s], from its first window's start to its last window's end, labeled or not."""
     users, sessions = frame["user_id"].cat, frame["session_id"].cat
     owner, _ = pd.factorize(users.codes.to_numpy().astype(np.int64) * (len(sessions.categories) + 1) + sessions.codes.to_numpy())
     starts = epoch_us(frame["bucket_start_ts"])
@@ -189,11 +200,7 @@ def _describe(
     labels: LabelReading,
     projection: Projection | None,
 ) -> LabeledWindows:
-    counts = {"gold": dict.fromkeys(LABELS, 0), "weak": dict.fromkeys(LABELS, 0)}
-    if projection is not None:
-        for tier, gold in (("gold", True), ("weak", False)):
-            chosen = projection.label[(projection.label >= 0) & (projection.gold == gold)]
-            counts[tier] = dict(zip(LABELS, np.bincount(chosen, minlength=len(LABELS)).tolist(), strict=True))
+    counts = _count_classes(projection)
     frame = reading.frame
     return LabeledWindows(
         home=home.display_name,
@@ -208,7 +215,7 @@ def _describe(
         gold=sum(counts["gold"].values()),
         weak=sum(counts["weak"].values()),
         class_counts=counts,
-        unlabeled={} if projection is None else projection.unlabeled,
+        unlabeled={} if projection is None else {str(reason): n for reason, n in projection.unlabeled.items()},
         users={} if frame is None else {str(user): int(n) for user, n in frame["user_id"].value_counts(sort=False).items()},
         users_without_windows=[] if projection is None else projection.users_without_windows,
         spans_by_provenance={str(k): int(v) for k, v in labels.spans["provenance"].value_counts().sort_index().items()},
@@ -218,8 +225,17 @@ def _describe(
         unreadable_days=reading.unreadable_days,
         duplicates_dropped=reading.duplicates_dropped,
         raw_columns_dropped=reading.raw_columns_dropped,
-        findings=[*reading.findings, *labels.findings],
+        violations=[*reading.violations, *labels.violations],
     )
+
+
+def _count_classes(projection: Projection | None) -> dict[str, dict[str, int]]:
+    counts = {"gold": dict.fromkeys(LABELS, 0), "weak": dict.fromkeys(LABELS, 0)}
+    if projection is not None:
+        for tier, gold in (("gold", True), ("weak", False)):
+            chosen = projection.label[(projection.label >= 0) & (projection.gold == gold)]
+            counts[tier] = dict(zip(LABELS, np.bincount(chosen, minlength=len(LABELS)).tolist(), strict=True))
+    return counts
 
 
 def _write_ipc(path: Path, frame: pd.DataFrame) -> None:

@@ -1,11 +1,14 @@
-"""Dataset snapshots: which labeled windows teach and judge, kept as a content-addressed folder.
+"""Dataset snapshots: labeled windows with their split, stored as a content-addressed folder.
 
-`artifacts/snapshots/<dataset_hash>/` holds windows.parquet (with the split of every row) and snapshot.json. Where the cuts go is decided
-in `split`, whether a model could be promoted on it in `feasibility`.
+`artifacts/snapshots/<dataset_hash>/` holds windows.parquet (with the split of every row) and snapshot.json. Windows are split in `split`;
+`feasibility` checks that a model could be promoted on the dataset.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +19,7 @@ import pyarrow.parquet as pq
 from taskclf_dagster.config.recorded import RecordedConfig
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feasibility import Feasibility, assess_feasibility
-from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
+from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, FeatureSchema, SchemaVersion
 from taskclf_dagster.domain.data.hashing import frame_digest, hash_row_labels
 from taskclf_dagster.domain.data.label_store import SYNTHETIC
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
@@ -32,7 +35,17 @@ LABEL_SCHEMA_VERSION = "v1"
 MIN_SESSION_SECONDS = 180
 
 
+WINDOWS_FILE = "windows.parquet"
+
+
 _HELPERS = ["span", "session_seconds"]
+
+
+class Blocker(Record):
+    """One reason not to train on a dataset, and what to label instead."""
+
+    kind: Literal["too_few_labels", "empty_split"]
+    message: str
 
 
 class DatasetSnapshot(Record):
@@ -41,12 +54,15 @@ class DatasetSnapshot(Record):
     Attributes:
         dataset_hash: first 16 hex digits of dataset_digest, which covers every value, label and split.
         path: the snapshot folder, relative to the home.
-        rows: rows by split.
-        class_distribution: gold and weak rows by split and label.
-        exclusions: labeled windows that did not enter, and rows kept out of training and judging, by reason.
-        blockers: why there is nothing to learn from; empty when training makes sense.
-        feasibility: whether any model could be promoted on this dataset, and what to label if not.
-        skip_reason: set when the last decided run already saw all of this; nothing follows then.
+        users: number of rows by user.
+        rows: number of rows by split.
+        class_distribution: number of gold and weak rows by split (train, validation, test) and label.
+        exclusions: number of labeled windows that did not enter, and of rows kept out of training and judging, by reason.
+        blockers: reasons not to train on it; empty if there are none.
+        feasibility: the check that a model could be promoted on this dataset.
+        skip_reason: set if the last decided run already saw all of this; no later step runs then.
+        config: the configuration; its policy is recorded.
+        gold_windows: number of rows with a gold label.
     """
 
     dataset_hash: str
@@ -68,7 +84,7 @@ class DatasetSnapshot(Record):
     class_distribution: dict[str, dict[str, int]]
     exclusions: dict[str, int]
     cuts: list[Cut]
-    blockers: list[str]
+    blockers: list[Blocker]
     feasibility: Feasibility
     skip_reason: str | None
     config: RecordedConfig
@@ -84,7 +100,7 @@ def build_snapshot(
         home: the taskclf home.
         labeled: the record of the frame.
         frame: as `label_windows` returns it.
-        config: min_labels, min_class_windows and the gates that the feasibility pre-flight looks at.
+        config: recorded; min_labels and min_class_windows take effect here.
         holdout_fraction: share of users held out [0 to 1].
 
     Returns:
@@ -92,10 +108,7 @@ def build_snapshot(
         over SPLITS), sorted by user and time.
     """
     schema = SCHEMAS[labeled.schema_version]
-    short = frame["session_seconds"].to_numpy() < MIN_SESSION_SECONDS
-    empty = ~short & np.logical_and.reduce([np.isnan(frame[column].to_numpy()) for column in schema.numeric_inputs])
-    excluded = short | empty
-    rows = frame[~excluded].reset_index(drop=True) if excluded.any() else frame
+    rows, excluded = _exclude(frame, schema)
     split = split_by_time(rows, holdout_fraction=holdout_fraction)
     parts = pd.Series(pd.Categorical.from_codes(split.codes, categories=list(SPLITS)), name="split")
     rows = pd.concat([rows.drop(columns=_HELPERS), parts], axis=1)
@@ -103,7 +116,7 @@ def build_snapshot(
     distribution = _class_distribution(rows)
     digest = frame_digest(rows)
     starts = rows["bucket_start_ts"]
-    gold = int(rows["gold"].sum())
+    gold, held_out = int(rows["gold"].sum()), bool(split.holdout_users)
     record = DatasetSnapshot(
         dataset_hash=digest[:16],
         dataset_digest=digest,
@@ -122,17 +135,10 @@ def build_snapshot(
         has_synthetic_spans=SYNTHETIC in labeled.spans_by_provenance,
         rows=counts,
         class_distribution=distribution,
-        exclusions={
-            "short_session": int(short.sum()),
-            "no_measurement": int(empty.sum()),
-            "duplicate_window": labeled.duplicates_dropped,
-            "embargo": counts["embargo"],
-            "weak_after_cut": counts["weak_after_cut"],
-            **{f"unlabeled_{reason}": n for reason, n in labeled.unlabeled.items()},
-        },
+        exclusions=_count_exclusions(labeled, excluded, counts),
         cuts=split.cuts,
-        blockers=find_blockers(gold, counts, config.dataset.min_labels, held_out=bool(split.holdout_users)),
-        feasibility=assess_feasibility(distribution, config.evaluation, held_out=bool(split.holdout_users)),
+        blockers=find_blockers(gold, counts, config.dataset.min_labels, held_out=held_out),
+        feasibility=assess_feasibility(distribution, min_class_windows=config.evaluation.min_class_windows, held_out=held_out),
         skip_reason=None,
         config=config,
         gold_windows=gold,
@@ -140,68 +146,138 @@ def build_snapshot(
     return record, rows
 
 
-def find_blockers(gold: int, rows: dict[str, int], min_labels: int, *, held_out: bool = False) -> list[str]:
-    """Why there is nothing to learn from: too few gold windows or an empty split. Empty when training makes sense."""
+def _exclude(frame: pd.DataFrame, schema: FeatureSchema) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Leaves out windows of short sessions and those without any measurement; returns the others and the number left out by reason."""
+    short = frame["session_seconds"].to_numpy() < MIN_SESSION_SECONDS
+    empty = ~short & np.logical_and.reduce([np.isnan(frame[column].to_numpy()) for column in schema.numeric_inputs])
+    excluded = short | empty
+    rows = frame[~excluded].reset_index(drop=True) if excluded.any() else frame
+    return rows, {"short_session": int(short.sum()), "no_measurement": int(empty.sum())}
+
+
+def _count_exclusions(labeled: LabeledWindows, excluded: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
+    return {
+        **excluded,
+        "duplicate_window": labeled.duplicates_dropped,
+        "embargo": rows["embargo"],
+        "weak_after_cut": rows["weak_after_cut"],
+        **{f"unlabeled_{reason}": n for reason, n in labeled.unlabeled.items()},
+    }
+
+
+def find_blockers(gold: int, rows: dict[str, int], min_labels: int, *, held_out: bool = False) -> list[Blocker]:
+    """Finds reasons not to train: too few gold windows, or an empty split.
+
+    Args:
+        gold: number of windows with a gold label.
+        rows: number of rows by split.
+        min_labels: least number of gold windows.
+        held_out: True if users are held out of training.
+    """
     blockers = []
     if gold < min_labels:
-        blockers.append(
+        message = (
             f"{gold} windows are labelled by a person, but min_labels is {min_labels}: label at least {min_labels - gold} more minutes "
             "of the look-back range"
         )
+        blockers.append(Blocker(kind="too_few_labels", message=message))
     empty = [name for name in ("train", "validation", "test") if rows[name] == 0]
     if empty:
         fix = "hold out a smaller share of users" if held_out and "train" in empty else "label more minutes on more days"
-        blockers.append(f"the split has no {' and no '.join(empty)} windows: {fix}")
+        blockers.append(Blocker(kind="empty_split", message=f"the split has no {' and no '.join(empty)} windows: {fix}"))
     return blockers
 
 
 def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> None:
-    """Writes windows.parquet and, last, snapshot.json; a folder that is whole already is left as it is, a damaged one is mended.
+    """Writes windows.parquet and, last, snapshot.json; an intact folder is kept as it is, a damaged one is written again.
 
-    The same contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
+    Equal contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
     """
     folder = home.root / record.path
     if (folder / "snapshot.json").exists() and find_snapshot_problem(folder, record.dataset_digest) is None:
         return
-    write_atomic(folder / "windows.parquet", lambda temporary: _write_parquet(temporary, rows))
+    write_atomic(folder / WINDOWS_FILE, lambda temporary: _write_parquet(temporary, rows))
     write_json(folder / "snapshot.json", record.model_dump(mode="json"))
 
 
-def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
-    """Why a stored snapshot is not the one that a digest names, or None."""
+@dataclass(frozen=True)
+class StoredRows:
+    """The rows of a stored snapshot: the bytes of its file, read once, from which each call decodes the columns and splits it needs."""
+
+    path: Path
+    content: bytes
+
+    def load(self, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
+        """Returns rows in key order.
+
+        Args:
+            columns: the columns wanted; None is all.
+            splits: the splits wanted; None is all. Needs the column split.
+
+        Raises:
+            SnapshotError: the file is not readable parquet.
+        """
+        return _decode_rows(pa.BufferReader(self.content), self.path, columns, splits)
+
+    def find_problem(self, dataset_digest: str) -> str | None:
+        """Returns the difference to the snapshot with this digest; None if it is this snapshot."""
+        try:
+            digest = frame_digest(self.load())
+        except SnapshotError as error:
+            return error.reason
+        return None if digest == dataset_digest else f"snapshot {self.path.parent.name} holds other rows than it did"
+
+
+def open_snapshot_rows(folder: Path) -> StoredRows:
+    """Reads the file of a snapshot folder once, for several uses.
+
+    Raises:
+        SnapshotError: the file is missing.
+    """
+    path = folder / WINDOWS_FILE
     try:
-        digest = frame_digest(read_snapshot_rows(folder))
+        return StoredRows(path, path.read_bytes())
+    except OSError as error:
+        raise _snapshot_error(path, error) from error
+
+
+def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
+    """Returns how a stored snapshot differs from the one that a digest names; None if it is this one."""
+    try:
+        return open_snapshot_rows(folder).find_problem(dataset_digest)
     except SnapshotError as error:
         return error.reason
-    return None if digest == dataset_digest else f"snapshot {folder.name} holds other rows than it did"
 
 
-def read_snapshot_rows(folder: Path, *, columns: list[str] | None = None, splits: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """Reads the rows of a snapshot folder in key order.
-
-    Args:
-        folder: holds windows.parquet.
-        columns: the columns wanted; None is all.
-        splits: the splits wanted; None is all. Needs the column split.
+def read_snapshot_rows(folder: Path, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
+    """Reads the rows of a snapshot folder in key order; see `StoredRows.load`.
 
     Raises:
         SnapshotError: the file is missing or not readable parquet.
     """
-    path = folder / "windows.parquet"
+    path = folder / WINDOWS_FILE
+    return _decode_rows(path, path, columns, splits)
+
+
+def _decode_rows(source: Path | pa.BufferReader, path: Path, columns: Sequence[str] | None, splits: Sequence[str] | None) -> pd.DataFrame:
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read(columns=columns, use_threads=False).replace_schema_metadata(None)
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            table = file.read(columns=None if columns is None else list(columns), use_threads=False).replace_schema_metadata(None)
         if splits is not None:
-            table = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(splits)))
+            table = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(list(splits))))
         return table.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise SnapshotError(path, str(error).strip().split("\n")[0]) from error
+        raise _snapshot_error(path, error) from error
+
+
+def _snapshot_error(path: Path, error: Exception) -> SnapshotError:
+    return SnapshotError(path, str(error).strip().split("\n")[0])
 
 
 def holds_every_label_of(folder: Path, rows: pd.DataFrame) -> bool:
-    """Whether a stored snapshot already has every row of another one with the same label, in whatever split.
+    """Returns True if a stored snapshot has every row of another one with the same label, in any split.
 
-    A stored snapshot that is gone or damaged holds nothing.
+    A stored snapshot that is missing or damaged has none.
     """
     try:
         before = read_snapshot_rows(folder, columns=["user_id", "bucket_start_ts", "label"])
@@ -211,12 +287,12 @@ def holds_every_label_of(folder: Path, rows: pd.DataFrame) -> bool:
 
 
 def compute_dataset_hash(rows: pd.DataFrame) -> str:
-    """First 16 hex digits of the digest of a snapshot's rows; see `hashing.frame_digest`."""
+    """Returns the first 16 hex digits of the digest of a snapshot's rows; see `hashing.frame_digest`."""
     return frame_digest(rows)[:16]
 
 
 def label_codes(rows: pd.DataFrame) -> np.ndarray:
-    """Class index of each row: the position of its label in LABELS."""
+    """Returns the class index of each row, the position of its label in LABELS, shape (rows,)."""
     return rows["label"].cat.set_categories(list(LABELS)).cat.codes.to_numpy()
 
 

@@ -1,6 +1,6 @@
 """Splits labeled windows by time, per user, with cuts where sessions end (contract, section 5; design, sections 3 and 6).
 
-Never shuffled. It sees times, sessions and spans only; which windows get here is decided in `snapshot`.
+Never shuffled. Times, sessions and spans are all it uses; windows are excluded in `snapshot`.
 """
 
 import hashlib
@@ -17,8 +17,12 @@ from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.storage.records import Record
 
 SPLITS = ("train", "validation", "test", "embargo", "weak_after_cut")
-"""Values of the split column. The last two are kept out of training and judging: rows whose successors look back on them, and weak
-rows later than their user's training part."""
+"""Values of the split column. The last two are kept out of training and judging: rows on which the features of later parts look back,
+and weak rows later than their user's training part."""
+
+
+TRAIN, VALIDATION, TEST, EMBARGO, WEAK_AFTER_CUT = range(len(SPLITS))
+"""Codes of the splits: positions in SPLITS."""
 
 
 TRAIN_PERCENT, TRAIN_AND_VALIDATION_PERCENT = 70, 85
@@ -34,10 +38,10 @@ class Cut(Record):
     """One cut of one user's gold rows.
 
     Attributes:
-        part: the part that begins here.
-        target_row: where 70 % or 85 % of the rows would end.
-        row: where the cut is: the first row of the later part.
-        at: start of that row; None where the part is empty.
+        part: the part that begins at the cut.
+        target_row: number of rows that are 70 % or 85 % of all.
+        row: position of the cut: the first row of the later part.
+        at: start of that row; None if the part is empty.
         boundary: session (a session ends here and no span has rows on both sides), span (no span has rows on both sides) or row.
     """
 
@@ -51,7 +55,7 @@ class Cut(Record):
 
 @dataclass(frozen=True)
 class Split:
-    """The split of every row as an index into SPLITS, the cuts made, and the users held out."""
+    """The split of every row as a code, shape (rows,), the cuts made, and the users held out."""
 
     codes: npt.NDArray[np.int8]
     cuts: list[Cut]
@@ -59,7 +63,7 @@ class Split:
 
 
 def choose_holdout_users(users: list[str], fraction: float) -> list[str]:
-    """The first max(1, int(n * fraction)) users ordered by sha256("taskclf-holdout:" + user_id); none at fraction 0."""
+    """Returns the first max(1, int(n * fraction)) users ordered by sha256("taskclf-holdout:" + user_id); none at fraction 0."""
     if fraction <= 0 or not users:
         return []
     ordered = sorted(users, key=lambda user: hashlib.sha256(f"taskclf-holdout:{user}".encode()).hexdigest())
@@ -84,27 +88,25 @@ def split_by_time(rows: pd.DataFrame, *, holdout_fraction: float = 0.0) -> Split
     spans, gold = rows["span"].to_numpy(), rows["gold"].to_numpy()
     present = np.unique(users)
     held_out = choose_holdout_users([names[user] for user in present], holdout_fraction)
-    codes = np.full(len(rows), SPLITS.index("train"), dtype=np.int8)
+    codes = np.full(len(rows), TRAIN, dtype=np.int8)
     cuts: list[Cut] = []
     begins = np.searchsorted(users, present, side="left")
     ends = np.searchsorted(users, present, side="right")
     for user, begin, end in zip(present, begins, ends, strict=True):
-        mine = np.arange(begin, end)
-        golden = mine[gold[mine]]
+        own = np.arange(begin, end)
+        own_gold = own[gold[own]]
         if names[user] in held_out:
-            codes[mine] = SPLITS.index("weak_after_cut")
-            codes[golden] = SPLITS.index("test")
-            continue
-        if len(golden) == 0:
-            continue
-        made = _cut_user(names[user], starts[golden], sessions[golden], spans[golden])
-        cuts.extend(made)
-        codes[mine] = _assign(starts[mine], gold[mine], starts[golden], [cut.row for cut in made])
+            codes[own] = WEAK_AFTER_CUT
+            codes[own_gold] = TEST
+        elif len(own_gold):
+            made = _cut_user(names[user], starts[own_gold], sessions[own_gold], spans[own_gold])
+            cuts.extend(made)
+            codes[own] = _assign(starts[own], gold[own], starts[own_gold], [cut.row for cut in made])
     return Split(codes, cuts, held_out)
 
 
 def find_split_overlaps(rows: pd.DataFrame) -> list[str]:
-    """Users whose splits overlap in time, or lie closer than the 15 minutes that features look back; one sentence each.
+    """Finds users whose splits overlap in time, or are closer than the 15 minutes that features look back; one sentence each.
 
     Args:
         rows: user_id (category), bucket_start_ts (UTC), split (category).
@@ -113,7 +115,7 @@ def find_split_overlaps(rows: pd.DataFrame) -> list[str]:
     ranges = timed.groupby(["user", "split"], observed=True)["at"].agg(["min", "max"])
     overlaps = []
     for user, mine in ranges.groupby(level="user", observed=True):
-        present = [part for part in SPLITS[:3] if (user, part) in mine.index]
+        present = [part for part in SPLITS[: TEST + 1] if (user, part) in mine.index]
         for i, earlier in enumerate(present):
             for later in present[i + 1 :]:
                 gap = int(mine.loc[(user, later), "min"]) - int(mine.loc[(user, earlier), "max"])
@@ -123,20 +125,19 @@ def find_split_overlaps(rows: pd.DataFrame) -> list[str]:
 
 
 def _cut_user(user: str, starts: npt.NDArray[np.int64], sessions: npt.NDArray[np.generic], spans: npt.NDArray[np.int32]) -> list[Cut]:
+    """Places both cuts of one user's gold rows, which are sorted by time; all of shape (rows,)."""
     n = len(starts)
-    last_row_of_span = np.zeros(spans.max() + 1, dtype=np.int64)
-    last_row_of_span[spans] = np.arange(n)
-    free = np.zeros(n + 1, dtype=bool)
-    free[1:n] = np.maximum.accumulate(last_row_of_span[spans])[:-1] < np.arange(1, n)
-    session_ends = free.copy()
+    span_ends = _find_span_ends(spans)
+    session_ends = span_ends.copy()
     session_ends[1:n] &= sessions[1:] != sessions[:-1]
+    slack = n * SLACK_PERCENT // 100
     cuts: list[Cut] = []
     earliest = 0
     for part, percent in (("validation", TRAIN_PERCENT), ("test", TRAIN_AND_VALIDATION_PERCENT)):
         target = n * percent // 100
         row, boundary = max(target, earliest), "row"
-        for kind, allowed in (("session", session_ends), ("span", free)):
-            low, high = max(target - n * SLACK_PERCENT // 100, earliest + 1), target + n * SLACK_PERCENT // 100
+        for kind, allowed in (("session", session_ends), ("span", span_ends)):
+            low, high = max(target - slack, earliest + 1), target + slack
             candidates = np.flatnonzero(allowed[low : high + 1]) + low
             if len(candidates):
                 row, boundary = int(candidates[np.argmin(np.abs(candidates - target))]), kind
@@ -147,15 +148,25 @@ def _cut_user(user: str, starts: npt.NDArray[np.int64], sessions: npt.NDArray[np
     return cuts
 
 
+def _find_span_ends(spans: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Returns True at each position before which no span continues, so that a cut there divides none; shape (rows + 1,)."""
+    n = len(spans)
+    last_row_of_span = np.zeros(spans.max() + 1, dtype=np.int64)
+    last_row_of_span[spans] = np.arange(n)
+    ends = np.zeros(n + 1, dtype=bool)
+    ends[1:n] = np.maximum.accumulate(last_row_of_span[spans])[:-1] < np.arange(1, n)
+    return ends
+
+
 def _assign(
     starts: npt.NDArray[np.int64], gold: npt.NDArray[np.bool_], gold_starts: npt.NDArray[np.int64], cut_rows: list[int]
 ) -> npt.NDArray[np.int8]:
-    """Split codes of one user's rows from the times of the cuts."""
+    """Returns the split codes of one user's rows from the times of the cuts, shape (rows,)."""
     never = np.iinfo(np.int64).max
     first, second = (int(gold_starts[row]) if row < len(gold_starts) else never for row in cut_rows)
-    codes = np.where(starts < first, SPLITS.index("train"), np.where(starts < second, SPLITS.index("validation"), SPLITS.index("test")))
+    codes = np.where(starts < first, TRAIN, np.where(starts < second, VALIDATION, TEST))
     for cut in (first, second):
         if cut != never:
-            codes[(starts < cut) & (starts >= cut - EMBARGO_US)] = SPLITS.index("embargo")
-    codes[~gold & (starts >= first)] = SPLITS.index("weak_after_cut")
+            codes[(starts < cut) & (starts >= cut - EMBARGO_US)] = EMBARGO
+    codes[~gold & (starts >= first)] = WEAK_AFTER_CUT
     return codes.astype(np.int8)

@@ -8,10 +8,10 @@ import pandas as pd
 
 
 def epoch_us(values: pd.Series) -> npt.NDArray[np.int64]:
-    """Microseconds since 1970 of a time-zone-aware column."""
+    """Returns the microseconds since 1970 of a time-zone-aware column, shape (rows,)."""
     return values.dt.as_unit("us").astype("int64").to_numpy()
 
 
 def to_epoch_us(moment: datetime) -> int:
-    """Microseconds since 1970 of a time with a zone, exactly."""
+    """Returns the exact microseconds since 1970 of a time with a zone."""
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -1,13 +1,13 @@
-"""Reads feature partitions of a home into one frame, and lists what breaks the data contract.
+"""Reads feature partitions of a home into one frame, and lists violations of the data contract.
 
-Violations are findings, not errors: the caller shows them all at once. Only files that cannot be read raise. What columns mean is
-said in `features`; labels are read by `labels`.
+Violations are returned, not raised, so that the caller can show all of them at once. Only files that cannot be read raise. Columns are
+defined in `feature_schema`; label spans are read in `label_store`.
 """
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.data.contract_checks import (
-    Finding,
-    Origin,
-    find_bound_problems,
-    find_column_problems,
-    find_null_problems,
-    find_time_problems,
-    find_version_problems,
+    ContractViolation,
+    RowLocator,
+    find_bound_violations,
+    find_column_violations,
+    find_null_violations,
+    find_time_violations,
+    find_version_violations,
 )
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SCHEMA_VERSIONS, SCHEMAS, WINDOW_SECONDS, FeatureSchema, SchemaVersion
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
@@ -33,16 +33,24 @@ AUTO_COVERAGE = 0.9
 """Share of the days in range that the newest schema version must cover to be chosen by `auto` (contract, section 5)."""
 
 
+class _DayTable(NamedTuple):
+    """The rows in range of one daily file, and their row numbers in the file."""
+
+    name: str
+    table: pa.Table
+    rows: npt.NDArray[np.int64]
+
+
 @dataclass
 class WindowReading:
-    """Windows of the look-back range, with everything worth telling about the files they came from.
+    """Windows of the look-back range, with counts of what was left out of the files they came from.
 
     Attributes:
         schema: the one schema version that was read.
         frame: one row a window, sorted by user and time, duplicates removed: user_id and session_id (category), bucket_start_ts
             (UTC, microseconds), then the model inputs: str as category with a sorted vocabulary, bool, numbers as float64 with NaN
-            for missing. None if any file had to be left out because of a finding.
-        findings: violations of the data contract.
+            for missing. None if a file was left out because of a violation.
+        violations: of the data contract.
         days: days read.
         days_of_other_versions: days in range that exist only in another schema version and are left out.
         unreadable_days: days left out because of `skip_unreadable_days`.
@@ -53,7 +61,7 @@ class WindowReading:
 
     schema: FeatureSchema
     frame: pd.DataFrame | None = None
-    findings: list[Finding] = field(default_factory=list)
+    violations: list[ContractViolation] = field(default_factory=list)
     days: list[str] = field(default_factory=list)
     days_of_other_versions: list[str] = field(default_factory=list)
     unreadable_days: list[str] = field(default_factory=list)
@@ -83,22 +91,15 @@ def read_windows(
         NoWindowsError: no partition of the version lies in range.
         UnreadableFileError: a daily file is truncated or not parquet, and `skip_unreadable_days` is off or no day is left.
     """
-    available = {version: _partitions(home.features(version), start, end) for version in SCHEMA_VERSIONS}
-    version = choose_schema_version({v: set(days) for v, days in available.items()}) if schema_version == "auto" else schema_version
-    partitions = available.get(version or "v1", {})
-    if version is None or not partitions:
-        folder = home.processed if version is None else home.features(version)
-        raise NoWindowsError(folder, str(start.date()), str(end.date()))
-    reading = WindowReading(SCHEMAS[version])
-    elsewhere = {day for days in available.values() for day in days} - set(partitions)
-    reading.days_of_other_versions = sorted(elsewhere)
-    tables: list[tuple[str, pa.Table, npt.NDArray[np.int64]]] = []
+    version, partitions, other_days = _choose_partitions(home, start, end, schema_version)
+    reading = WindowReading(SCHEMAS[version], days_of_other_versions=other_days)
+    tables: list[_DayTable] = []
     for day, path in sorted(partitions.items()):
         name = str(path.relative_to(home.root))
         try:
             table = _read_partition(path, name, reading)
         except UnreadableFileError:
-            if not skip_unreadable_days or (not reading.days and day == max(partitions)):  # nothing is left to go on with
+            if not skip_unreadable_days or (not reading.days and day == max(partitions)):  # no other day is left
                 raise
             reading.unreadable_days.append(day)
             continue
@@ -106,14 +107,28 @@ def read_windows(
         reading.files.append(name)
         if table is not None:
             rows = _rows_in_range(table, start, end)
-            tables.append((name, table if len(rows) == len(table) else table.take(rows), rows))
+            tables.append(_DayTable(name, table if len(rows) == len(table) else table.take(rows), rows))
     if tables and len(tables) == len(reading.days):
         reading.frame = _to_frame(tables, reading)
     return reading
 
 
+def _choose_partitions(
+    home: Home, start: datetime, end: datetime, schema_version: Literal["auto"] | SchemaVersion
+) -> tuple[SchemaVersion, dict[str, Path], list[str]]:
+    """Returns the schema version to read, its partitions in range by day, and the days that only other versions have."""
+    available = {version: _partitions(home.features(version), start, end) for version in SCHEMA_VERSIONS}
+    version = choose_schema_version({v: set(days) for v, days in available.items()}) if schema_version == "auto" else schema_version
+    if version is None or not available[version]:
+        folder = home.processed if version is None else home.features(version)
+        raise NoWindowsError(folder, str(start.date()), str(end.date()))
+    partitions = available[version]
+    other_days = {day for days in available.values() for day in days} - set(partitions)
+    return version, partitions, sorted(other_days)
+
+
 def choose_schema_version(days: dict[SchemaVersion, set[str]]) -> SchemaVersion | None:
-    """The newest version that covers at least 90 % of the days in range, else the one that covers most (the newest of equals)."""
+    """Returns the newest version that covers at least 90 % of the days in range, else the one that covers most (the newest of equals)."""
     everything = set().union(*days.values())
     if not everything:
         return None
@@ -139,29 +154,31 @@ def _partitions(folder: Path, start: datetime, end: datetime) -> dict[str, Path]
 
 
 def _read_partition(path: Path, name: str, reading: WindowReading) -> pa.Table | None:
-    """The needed columns of one daily file in canonical arrow types, or None if a finding forbids it."""
+    """Reads the needed columns of one daily file in canonical arrow types; None if it violates the contract."""
     schema = reading.schema
     strings = [column for column in schema.required_columns if schema.columns[column] == "str"]
     try:
-        present = pq.read_schema(path)
-        for column in (c for c in present.names if c.startswith("raw_")):
-            reading.raw_columns_dropped[column] = reading.raw_columns_dropped.get(column, 0) + 1
-        problems = find_column_problems(present, schema, name)
-        if problems:
-            reading.findings.extend(problems)
-            return None
-        with pq.ParquetFile(path, read_dictionary=strings) as file:
-            table = file.read(columns=list(schema.required_columns), use_threads=False)
+        with pa.OSFile(str(path), "rb") as source:
+            metadata = pq.read_metadata(source)
+            present = metadata.schema.to_arrow_schema()
+            for column in (c for c in present.names if c.startswith("raw_")):
+                reading.raw_columns_dropped[column] = reading.raw_columns_dropped.get(column, 0) + 1
+            violations = find_column_violations(present, schema, name)
+            if violations:
+                reading.violations.extend(violations)
+                return None
+            with pq.ParquetFile(source, metadata=metadata, read_dictionary=strings) as file:
+                table = file.read(columns=list(schema.required_columns), use_threads=False)
     except (pa.ArrowException, OSError) as error:
         fix = "Let taskclf write the day again, or set skip_unreadable_days to use the other days"
         raise UnreadableFileError(path, str(error).strip().split("\n")[0], fix) from error
-    problems = [*find_version_problems(table, schema, name), *find_null_problems(table, schema, name)]
-    reading.findings.extend(problems)
-    return None if problems else _canonical(table, schema)
+    violations = [*find_version_violations(table, schema, name), *find_null_violations(table, schema, name)]
+    reading.violations.extend(violations)
+    return None if violations else _canonical(table, schema)
 
 
 def _canonical(table: pa.Table, schema: FeatureSchema) -> pa.Table:
-    """Model inputs and keys as dictionary<string>, float64, bool and timestamp[us, UTC]; row schema columns are dropped."""
+    """Casts model inputs and keys to dictionary<string>, float64, bool and timestamp[us, UTC], and drops the row schema columns."""
     columns: dict[str, pa.ChunkedArray] = {}
     for column in schema.required_columns:
         values = table[column]
@@ -189,30 +206,36 @@ def _rows_in_range(table: pa.Table, start: datetime, end: datetime) -> npt.NDArr
     return np.flatnonzero((starts >= first) & (starts + WINDOW_SECONDS * 1_000_000 <= last))
 
 
-def _to_frame(tables: list[tuple[str, pa.Table, npt.NDArray[np.int64]]], reading: WindowReading) -> pd.DataFrame:
-    origin = Origin([(name, rows) for name, _, rows in tables])
-    merged = pa.concat_tables([table for _, table, _ in tables]).unify_dictionaries()
+def _to_frame(tables: list[_DayTable], reading: WindowReading) -> pd.DataFrame:
+    """Concatenates the tables, checks them and returns the frame that `WindowReading` describes; empties `tables` to save memory."""
+    locator = RowLocator([(day.name, day.rows) for day in tables])
+    merged = pa.concat_tables([day.table for day in tables]).unify_dictionaries()
     tables.clear()
     frame = merged.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
     del merged
-    reading.findings.extend(find_time_problems(frame, origin))
-    reading.findings.extend(find_bound_problems(frame, reading.schema, origin))
+    reading.violations.extend(find_time_violations(frame, locator))
+    reading.violations.extend(find_bound_violations(frame, reading.schema, locator))
     frame = frame.drop(columns="bucket_end_ts")
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.CategoricalDtype):
             frame[column] = _sorted_vocabulary(frame[column])
-    order = np.lexsort((epoch_us(frame["bucket_start_ts"]), frame["user_id"].cat.codes.to_numpy()))
-    users = frame["user_id"].cat.codes.to_numpy()[order]
-    starts = epoch_us(frame["bucket_start_ts"])[order]
-    last_of_key = np.ones(len(order), dtype=bool)
-    last_of_key[:-1] = (users[1:] != users[:-1]) | (starts[1:] != starts[:-1])
-    reading.duplicates_dropped = int((~last_of_key).sum())
+    kept = _last_of_each_window(frame)
+    reading.duplicates_dropped = len(frame) - len(kept)
     keys = ["user_id", "session_id", "bucket_start_ts"]
     frame = frame[[*keys, *(c for c in reading.schema.model_inputs if c not in keys)]]
-    kept = order[last_of_key]
     if np.array_equal(kept, np.arange(len(frame))):
         return frame
     return frame.take(kept).reset_index(drop=True)
+
+
+def _last_of_each_window(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Returns the positions of the last row of each (user_id, bucket_start_ts), in the order of this key."""
+    users, starts = frame["user_id"].cat.codes.to_numpy(), epoch_us(frame["bucket_start_ts"])
+    order = np.lexsort((starts, users))
+    users, starts = users[order], starts[order]
+    is_last = np.ones(len(order), dtype=bool)
+    is_last[:-1] = (users[1:] != users[:-1]) | (starts[1:] != starts[:-1])
+    return order[is_last]
 
 
 def _as_dictionary(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -225,7 +248,7 @@ def _as_dictionary(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _sorted_vocabulary(values: pd.Series) -> pd.Series:
-    """The same values with categories that occur, in sorted order, so that codes do not depend on the file layout."""
+    """Returns the values with only the categories that occur, in sorted order, so that codes do not depend on the file layout."""
     used = values.cat.remove_unused_categories()
     ordered = sorted(used.cat.categories)
     return used if list(used.cat.categories) == ordered else used.cat.set_categories(ordered)

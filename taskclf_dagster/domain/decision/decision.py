@@ -154,7 +154,7 @@ def decide(
         The verdict and the reason for it.
     """
     if not feasibility.promotable:
-        return "HOLD", feasibility.words
+        return "HOLD", feasibility.summary
     failed = [gate for gate in gates if gate.status == "FAIL"]
     if failed:
         return "REJECT", "Failed: " + "; ".join(f"{gate.name} ({gate.detail})" for gate in failed) + "."

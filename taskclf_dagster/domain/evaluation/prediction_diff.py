@@ -167,7 +167,7 @@ def _score_windows(
     except (NoWindowsError, UnreadableFileError):
         return None
     frame = reading.frame
-    if frame is None or reading.findings or frame.empty:
+    if frame is None or reading.violations or frame.empty:
         return None
     said = {role: _say(model, frame, num_threads=num_threads) for role, model in models.items()}
     return frame[_KEYS].assign(**said)

@@ -71,7 +71,7 @@ def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: Datas
         )
     except (NoWindowsError, UnreadableFileError):
         return rows.head(0), len(rows)
-    if reading.frame is None or reading.findings:
+    if reading.frame is None or reading.violations:
         return rows.head(0), len(rows)
     own = reading.frame
     users = list(snapshot.users)

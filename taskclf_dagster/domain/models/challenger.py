@@ -83,7 +83,7 @@ def build_challenger(
         SnapshotError: the snapshot cannot be read.
     """
     if snapshot.blockers:
-        raise DataContractError("dataset_snapshot", snapshot.blockers)
+        raise DataContractError("dataset_snapshot", [blocker.message for blocker in snapshot.blockers])
     folder = home.root / snapshot.path
     schema = SCHEMAS[snapshot.schema_version]
     begin = stopwatch()

@@ -109,13 +109,13 @@ def find_obstacle(home: Home, *, config: RetrainConfig, now: datetime) -> str | 
     if _count_rows(home) > MAX_ROWS_WEIGHED:
         return None
     try:
-        record, frame = label_windows(home, as_of=now, config=config)
+        record, frame, _ = label_windows(home, as_of=now, settings=config.dataset)
     except TaskclfDagsterError as error:
         return str(error)
     if frame is None:
         return None
     snapshot, _ = build_snapshot(home, record, frame, config=config)
-    return "; ".join(snapshot.blockers) or None
+    return "; ".join(blocker.message for blocker in snapshot.blockers) or None
 
 
 def _count_rows(home: Home) -> int:

@@ -47,7 +47,7 @@ def test_a_span_is_read_with_its_times_in_microseconds_and_its_label_as_class_in
         "user_id": "alice",
         "extend_forward": False,
     }
-    assert reading.findings == []
+    assert reading.violations == []
 
 
 @pytest.mark.parametrize("unit", ["ns", "us", "ms"])
@@ -90,7 +90,7 @@ def test_a_store_without_spans_means_no_labels(tmp_path: Path, prepare: Callable
     prepare(home)
     reading = read(home)
     assert len(reading.spans) == 0
-    assert reading.findings == []
+    assert reading.violations == []
     assert len(reading.fingerprints) == len(read_fingerprints(home)) == 0
     assert {"start_us", "end_us", "label", "gold", "provenance", "user_id", "extend_forward"} <= set(reading.spans.columns)
 
@@ -98,7 +98,7 @@ def test_a_store_without_spans_means_no_labels(tmp_path: Path, prepare: Callable
 def test_a_span_of_nobody_is_kept_as_a_span_of_everyone(tmp_path: Path) -> None:
     reading = read_spans(tmp_path, GOOD, span(at("11:00"), at("12:00"), "Meet", user=None))
     assert reading.spans["user_id"].isna().tolist() == [False, True]
-    assert reading.findings == []
+    assert reading.violations == []
 
 
 def test_columns_of_nothing_but_null_may_have_the_null_type(tmp_path: Path) -> None:
@@ -107,14 +107,14 @@ def test_columns_of_nothing_but_null_may_have_the_null_type(tmp_path: Path) -> N
     home = make_home(tmp_path)
     write_labels(home, table)
     reading = read(home)
-    assert reading.findings == []
+    assert reading.violations == []
     assert reading.spans["user_id"].isna().all()
 
 
 @pytest.mark.parametrize("column", ["user_id", "confidence", "extend_forward"])
 def test_an_optional_column_may_be_absent(tmp_path: Path, column: str) -> None:
     reading = read_spans(tmp_path, GOOD, without=[column])
-    assert reading.findings == []
+    assert reading.violations == []
     assert len(reading.spans) == 1
     assert reading.spans["extend_forward"].tolist() == [False]
     assert reading.spans["user_id"].isna().tolist() == [column == "user_id"]
@@ -173,37 +173,37 @@ BAD_SPANS: dict[str, tuple[dict[str, object], str, str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("bad", "check", "column", "parts"), BAD_SPANS.values(), ids=BAD_SPANS)
-def test_a_bad_span_is_a_finding_that_names_file_column_row_value_bound_and_fix(
+def test_a_bad_span_is_a_violation_that_names_file_column_row_value_bound_and_fix(
     tmp_path: Path, bad: dict[str, object], check: str, column: str, parts: tuple[str, ...]
 ) -> None:
     reading = read_spans(tmp_path, span(at("07:00"), at("08:00"), "Write"), bad, span(at("20:00"), at("21:00"), "Write"))
-    [finding] = reading.findings
-    assert (finding.check, finding.file, finding.column, finding.row) == (check, LABELS_FILE, column, 1)
+    [violation] = reading.violations
+    assert (violation.check, violation.file, violation.column, violation.row) == (check, LABELS_FILE, column, 1)
     for part in (LABELS_FILE, column, "row 1", *parts):
-        assert part in str(finding)
+        assert part in str(violation)
 
 
 def test_every_label_of_the_contract_is_accepted(tmp_path: Path) -> None:
     spans = [span(at(f"{9 + i:02d}:00"), at(f"{10 + i:02d}:00"), label) for i, label in enumerate(LABELS)]
     reading = read_spans(tmp_path, *spans)
-    assert reading.findings == []
+    assert reading.violations == []
     assert reading.spans["label"].tolist() == list(range(8))
 
 
 @pytest.mark.parametrize("confidence", [0.0, 1.0, None])
-def test_a_confidence_at_its_bound_is_no_finding(tmp_path: Path, confidence: float | None) -> None:
-    assert read_spans(tmp_path, {**GOOD, "confidence": confidence}, {**GOOD, "confidence": 0.5}).findings == []
+def test_a_confidence_at_its_bound_is_no_violation(tmp_path: Path, confidence: float | None) -> None:
+    assert read_spans(tmp_path, {**GOOD, "confidence": confidence}, {**GOOD, "confidence": 0.5}).violations == []
 
 
 def test_a_span_may_end_where_it_starts_if_it_extends_forward(tmp_path: Path) -> None:
     reading = read_spans(tmp_path, span(at("09:00"), at("09:00"), "Build", extend_forward=True))
-    assert reading.findings == []
+    assert reading.violations == []
     assert len(reading.spans) == 1
 
 
-def test_every_bad_span_has_its_own_finding(tmp_path: Path) -> None:
+def test_every_bad_span_has_its_own_violation(tmp_path: Path) -> None:
     reading = read_spans(tmp_path, {**GOOD, "label": "Coding"}, GOOD, {**GOOD, "label": "Rest", "confidence": 2.0})
-    assert [(finding.row, finding.column) for finding in reading.findings] == [(0, "label"), (2, "label"), (2, "confidence")]
+    assert [(violation.row, violation.column) for violation in reading.violations] == [(0, "label"), (2, "label"), (2, "confidence")]
 
 
 @pytest.mark.parametrize("name", [name for name in BAD_SPANS if name not in ("no start", "no end")])
@@ -212,13 +212,13 @@ def test_a_bad_span_outside_the_look_back_is_not_judged(tmp_path: Path, name: st
     write_labels(home, [BAD_SPANS[name][0]])
     before = read(home, at("00:00", day=10), at("00:00", day=20))
     after = read(home, at("00:00", day=-20), at("00:00", day=-10))
-    assert (before.findings, after.findings) == ([], [])
+    assert (before.violations, after.violations) == ([], [])
 
 
 def test_a_bad_span_that_only_begins_before_the_look_back_is_judged(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_labels(home, [span(at("09:00"), at("09:00", day=2), "Coding")])
-    assert len(read(home, at("00:00", day=1), at("00:00", day=20)).findings) == 1
+    assert len(read(home, at("00:00", day=1), at("00:00", day=20)).violations) == 1
 
 
 BAD_STORES: dict[str, tuple[dict[str, object], str, tuple[str, ...]]] = {
@@ -230,14 +230,19 @@ BAD_STORES: dict[str, tuple[dict[str, object], str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("storage", "column", "parts"), BAD_STORES.values(), ids=BAD_STORES)
-def test_a_missing_column_is_a_finding_and_leaves_no_spans(
+def test_a_missing_column_is_a_violation_and_leaves_no_spans(
     tmp_path: Path, storage: dict[str, object], column: str, parts: tuple[str, ...]
 ) -> None:
     reading = read_spans(tmp_path, GOOD, **storage)
-    [finding] = reading.findings
-    assert (finding.check, finding.file, finding.column, finding.row) == ("columns_are_complete_and_typed", LABELS_FILE, column, None)
+    [violation] = reading.violations
+    assert (violation.check, violation.file, violation.column, violation.row) == (
+        "columns_are_complete_and_typed",
+        LABELS_FILE,
+        column,
+        None,
+    )
     for part in parts:
-        assert part in finding.message
+        assert part in violation.message
     assert len(reading.spans) == 0
 
 
@@ -253,15 +258,15 @@ def test_a_missing_column_is_a_finding_and_leaves_no_spans(
         ("extend_forward", pa.array(["yes"]), "bool"),
     ],
 )
-def test_a_column_of_another_type_is_a_finding_and_leaves_no_spans(tmp_path: Path, column: str, values: pa.Array, needed: str) -> None:
+def test_a_column_of_another_type_is_a_violation_and_leaves_no_spans(tmp_path: Path, column: str, values: pa.Array, needed: str) -> None:
     home = make_home(tmp_path)
     table = labels_table([GOOD])
     write_labels(home, table.set_column(table.column_names.index(column), column, values))
     reading = read(home)
-    [finding] = reading.findings
-    assert (finding.check, finding.column) == ("columns_are_complete_and_typed", column)
-    assert f"has type {values.type}" in finding.message
-    assert f"needs {needed}" in finding.message
+    [violation] = reading.violations
+    assert (violation.check, violation.column) == ("columns_are_complete_and_typed", column)
+    assert f"has type {values.type}" in violation.message
+    assert f"needs {needed}" in violation.message
     assert len(reading.spans) == 0
     assert len(read_fingerprints(home)) == 0
 

@@ -41,7 +41,7 @@ TOMORROW = at("00:00", day=1)
 
 
 def label(home: Home, as_of: datetime = TOMORROW, **settings: object) -> tuple[LabeledWindows, pd.DataFrame | None]:
-    return label_windows(home, as_of=as_of, config=retrain_config(**settings))
+    return label_windows(home, as_of=as_of, settings=retrain_config(**settings).dataset)[:2]
 
 
 def two_user_home(tmp_path: Path) -> Home:
@@ -75,7 +75,7 @@ def test_the_record_counts_windows_by_label_tier_reason_user_and_provenance(tmp_
     assert record.spans_by_provenance == {"manual": 2, "manual:calendar": 1, "weak:app_id:com.apple.Notes": 1}
     assert (record.schema_version, record.schema_hash) == ("v1", "4077fe0dba70")
     assert (record.as_of, record.range_start) == (TOMORROW, TOMORROW - 30 * DAY)
-    assert (record.findings, record.days, record.path, record.digest) == ([], ["2026-01-05"], None, None)
+    assert (record.violations, record.days, record.path, record.digest) == ([], ["2026-01-05"], None, None)
 
 
 def test_the_frame_holds_the_labelled_windows_only(tmp_path: Path) -> None:
@@ -207,13 +207,13 @@ def test_sessions_of_two_users_with_one_name_are_two_sessions(tmp_path: Path) ->
 # --- Findings ---------------------------------------------------------------------------------------------------------------------
 
 
-def test_findings_of_windows_and_labels_are_listed_together_and_leave_no_frame(tmp_path: Path) -> None:
+def test_violations_of_windows_and_labels_are_listed_together_and_leave_no_frame(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(hour_of_day=24))
     write_labels(home, [span(at("09:00"), at("09:04"), "Coding")])
     record, frame = label(home)
     assert frame is None
-    assert {(finding.check, finding.column) for finding in record.findings} == {
+    assert {(violation.check, violation.column) for violation in record.violations} == {
         ("values_are_in_bounds", "hour_of_day"),
         ("labels_are_in_the_label_set", "label"),
     }
@@ -227,14 +227,14 @@ def test_one_bad_label_leaves_no_frame_but_still_counts_what_was_read(tmp_path: 
     assert (record.windows, record.class_counts["gold"]["Build"]) == (20, 5)
 
 
-def test_a_record_with_findings_cannot_be_loaded_and_says_why(tmp_path: Path) -> None:
+def test_a_record_with_violations_cannot_be_loaded_and_says_why(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(hour_of_day=24))
     record, _ = label(home)
     with pytest.raises(DataContractError) as caught:
         load_labeled_windows(home, record)
     assert "labeled_windows" in str(caught.value)
-    assert str(record.findings[0]) in str(caught.value)
+    assert str(record.violations[0]) in str(caught.value)
 
 
 def test_a_home_that_does_not_exist_is_an_error_that_says_how_to_get_one(tmp_path: Path) -> None:
@@ -301,11 +301,11 @@ def _copy_of(real_homes: Path, name: str, tmp_path: Path) -> Home:
         ("original-home", datetime.fromisoformat("2026-02-04T00:00+00:00"), "v1", 14_400, 450, 30),
     ],
 )
-def test_a_real_home_is_read_whole_and_without_findings(
+def test_a_real_home_is_read_whole_and_without_violations(
     real_homes: Path, tmp_path: Path, name: str, as_of: datetime, version: str, windows: int, spans: int, days: int
 ) -> None:
     record, frame = label(_copy_of(real_homes, name, tmp_path), as_of)
-    assert record.findings == []
+    assert record.violations == []
     assert record.schema_version == version
     assert (record.windows, sum(record.spans_by_provenance.values()), len(record.days)) == (windows, spans, days)
     assert len(frame) == record.gold + record.weak == windows - sum(record.unlabeled.values())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
@@ -48,10 +49,10 @@ SESSIONS = 20
 Built = tuple[DatasetSnapshot, pd.DataFrame]
 
 
-def snapshot(home: Home, *, as_of: datetime | None = None, holdout_fraction: float = 0.0, **settings: object) -> Built:
+def built(home: Home, *, as_of: datetime | None = None, holdout_fraction: float = 0.0, **settings: object) -> Built:
     """The snapshot of a home, by the same steps as in a run."""
     config = retrain_config(**settings)
-    record, frame = label_windows(home, as_of=as_of or TUESDAY, config=config)
+    record, frame, _ = label_windows(home, as_of=as_of or TUESDAY, settings=config.dataset)
     return build_snapshot(home, save_labeled_windows(home, record, frame), frame, config=config, holdout_fraction=holdout_fraction)
 
 
@@ -86,7 +87,7 @@ def spaced_home(tmp_path: Path, *labels: str) -> Home:
 
 
 def test_the_rows_of_a_snapshot_are_keys_inputs_label_tier_and_split(tmp_path: Path) -> None:
-    record, rows = snapshot(spaced_home(tmp_path))
+    record, rows = built(spaced_home(tmp_path))
     inputs = [name for name in SCHEMAS["v1"].model_inputs if name != "user_id"]
     assert rows.columns.tolist() == ["user_id", "session_id", "bucket_start_ts", *inputs, "label", "gold", "split"]
     # 60 rows: 42 and 51; sessions end every three rows, and both targets are multiples of three.
@@ -99,7 +100,7 @@ def test_the_rows_of_a_snapshot_are_keys_inputs_label_tier_and_split(tmp_path: P
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
 def test_a_snapshot_can_be_made_of_every_schema_version(tmp_path: Path, version: SchemaVersion) -> None:
     home = learnable_home(tmp_path, users=1, days=2, version=version)
-    record, rows = snapshot(home, as_of=AS_OF)
+    record, rows = built(home, as_of=AS_OF)
     save_snapshot(home, record, rows)
     assert (record.schema_version, record.schema_hash) == (version, SCHEMAS[version].schema_hash)
     assert sum(record.rows.values()) == len(rows) == 2 * LEARNABLE_DAY_WINDOWS
@@ -109,7 +110,7 @@ def test_a_snapshot_can_be_made_of_every_schema_version(tmp_path: Path, version:
 def test_the_record_describes_the_dataset(tmp_path: Path) -> None:
     home = spaced_home(tmp_path)
     write_day(home, MONDAY + DAY, windows_frame(user="bob", start=at("09:00", day=1), n=3))  # after the range
-    record, rows = snapshot(home)
+    record, rows = built(home)
     assert record.time_range == (session_start(0), session_start(19) + 2 * MINUTE)
     assert record.users == {"alice": 60}
     assert (record.holdout_users, record.skip_reason, record.demo) == ([], None, False)
@@ -123,7 +124,7 @@ def test_the_class_distribution_counts_gold_and_weak_rows_by_split_and_label(tmp
     home = make_home(tmp_path)
     write_windows(home, session_windows(), windows_frame(user="bob", n=5))
     write_labels(home, [*session_spans(), weak(at("09:00"), at("09:05"), "Write", user="bob")])
-    record, _ = snapshot(home)
+    record, _ = built(home)
     # Sessions 0 to 13 train (7 of each label), 14 to 16 validate (Build in 14 and 16), 17 to 19 test (Debug in 17 and 19).
     assert {name: n for name, n in record.class_distribution["train"].items() if n} == {"Build": 21, "Debug": 21, "Write": 5}
     assert {name: n for name, n in record.class_distribution["validation"].items() if n} == {"Build": 6, "Debug": 3}
@@ -137,7 +138,7 @@ def test_synthetic_spans_are_told(tmp_path: Path, provenance: str, *, expected: 
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=5))
     write_labels(home, [span(at("09:00"), at("09:05"), "Build", provenance=provenance)])
-    assert snapshot(home)[0].has_synthetic_spans is expected
+    assert built(home)[0].has_synthetic_spans is expected
 
 
 # --- Exclusions -------------------------------------------------------------------------------------------------------------------
@@ -147,7 +148,7 @@ def test_synthetic_spans_are_told(tmp_path: Path, provenance: str, *, expected: 
 def test_windows_of_a_session_shorter_than_180_seconds_are_left_out(tmp_path: Path, seconds: float, excluded: int) -> None:
     home = spaced_home(tmp_path)
     config = retrain_config()
-    record, frame = label_windows(home, as_of=TUESDAY, config=config)
+    record, frame, _ = label_windows(home, as_of=TUESDAY, settings=config.dataset)
     frame.loc[frame["session_id"] == "s4", "session_seconds"] = seconds
     built, rows = build_snapshot(home, record, frame, config=config)
     assert built.exclusions["short_session"] == excluded
@@ -163,7 +164,7 @@ def test_sessions_are_measured_on_all_windows_also_unlabelled_ones(tmp_path: Pat
         windows_frame(start=at("10:00"), n=2, session="two minutes, both labelled"),
     )
     write_labels(home, [span(at("09:01"), at("09:02"), "Build"), span(at("10:00"), at("10:02"), "Build")])
-    record, rows = snapshot(home)
+    record, rows = built(home)
     assert record.exclusions["short_session"] == 2
     assert rows["session_id"].tolist() == ["three minutes, one labelled"]
 
@@ -179,7 +180,7 @@ def test_windows_without_any_measurement_are_left_out(tmp_path: Path) -> None:
         windows_frame(start=at("09:06"), n=1, **one_left),
     )
     write_labels(home, [span(at("09:00"), at("09:07"), "Build")])
-    record, rows = snapshot(home)
+    record, rows = built(home)
     assert record.exclusions["no_measurement"] == 2
     assert rows["bucket_start_ts"].tolist() == [at("09:00") + i * MINUTE for i in (0, 1, 2, 3, 6)]
 
@@ -188,7 +189,7 @@ def test_an_excluded_window_has_one_reason(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=2, **dict.fromkeys(SCHEMAS["v1"].numeric_inputs, np.nan)))
     write_labels(home, [span(at("09:00"), at("09:02"), "Build")])
-    record, rows = snapshot(home)
+    record, rows = built(home)
     assert (record.exclusions["short_session"], record.exclusions["no_measurement"], len(rows)) == (2, 0, 0)
     assert record.time_range is None
 
@@ -199,7 +200,7 @@ def test_duplicates_embargo_weak_and_unlabelled_windows_are_counted(tmp_path: Pa
     write_labels(
         home, [span(at("09:00"), at("12:20"), "Build"), weak(at("12:20"), at("12:25"), "Write"), weak(at("12:28:30"), at("12:29"), "Write")]
     )
-    record, _ = snapshot(home)
+    record, _ = built(home)
     # 200 gold windows in a row: cuts at 140 and 170, so 15 minutes under embargo before each; all five weak windows come later.
     assert record.exclusions == {
         "short_session": 0,
@@ -214,7 +215,7 @@ def test_duplicates_embargo_weak_and_unlabelled_windows_are_counted(tmp_path: Pa
 
 
 def test_a_clean_home_has_nothing_excluded(tmp_path: Path) -> None:
-    assert set(snapshot(spaced_home(tmp_path))[0].exclusions.values()) == {0}
+    assert set(built(spaced_home(tmp_path))[0].exclusions.values()) == {0}
 
 
 # --- Blockers ---------------------------------------------------------------------------------------------------------------------
@@ -222,34 +223,29 @@ def test_a_clean_home_has_nothing_excluded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("min_labels", "blocked"), [(60, False), (61, True)])
 def test_fewer_gold_windows_than_min_labels_block(tmp_path: Path, min_labels: int, *, blocked: bool) -> None:
-    record, _ = snapshot(spaced_home(tmp_path), min_labels=min_labels)
-    assert bool(record.blockers) is blocked
-    if blocked:
-        [words] = record.blockers
-        for part in ("60 windows", "min_labels is 61", "at least 1 more minutes"):
-            assert part in words
+    record, _ = built(spaced_home(tmp_path), min_labels=min_labels)
+    assert [blocker.kind for blocker in record.blockers] == ["too_few_labels"] * blocked
 
 
 def test_weak_windows_do_not_count_towards_min_labels(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=400))
     write_labels(home, [span(at("09:00"), at("09:10"), "Build"), weak(at("09:10"), at("15:40"), "Write")])
-    assert "10 windows are labelled by a person" in snapshot(home, min_labels=200)[0].blockers[0]
+    record, _ = built(home, min_labels=11)
+    assert (record.gold_windows, record.blockers[0].kind) == (10, "too_few_labels")
 
 
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ({"train": 0, "validation": 5, "test": 5}, "no train windows"),
-        ({"train": 5, "validation": 0, "test": 5}, "no validation windows"),
-        ({"train": 5, "validation": 5, "test": 0}, "no test windows"),
-        ({"train": 0, "validation": 0, "test": 5}, "no train and no validation windows"),
-    ],
-)
-def test_an_empty_split_blocks_and_is_named(rows: dict[str, int], words: str) -> None:
-    [blocker] = find_blockers(200, rows, 200)
-    assert words in blocker
-    assert "label more minutes on more days" in blocker
+@pytest.mark.parametrize("empty", ["train", "validation", "test"])
+def test_an_empty_split_blocks(empty: str) -> None:
+    [blocker] = find_blockers(200, {"train": 5, "validation": 5, "test": 5, empty: 0}, 200)
+    assert blocker.kind == "empty_split"
+    assert empty in blocker.message
+
+
+def test_blockers_say_what_to_label(snapshot: SnapshotAssertion) -> None:
+    both = find_blockers(60, {"train": 0, "validation": 0, "test": 5}, 61)
+    held_out = find_blockers(61, {"train": 0, "validation": 5, "test": 5}, 61, held_out=True)
+    assert [blocker.message for blocker in (*both, *held_out)] == snapshot
 
 
 def test_enough_labels_in_every_split_do_not_block() -> None:
@@ -260,17 +256,17 @@ def test_a_home_of_one_hour_has_no_validation_part_and_says_so(tmp_path: Path) -
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=100))
     write_labels(home, [span(at("09:00"), at("10:40"), "Build")])
-    record, _ = snapshot(home, min_labels=100)
+    record, _ = built(home, min_labels=100)
     # Cuts at minutes 70 and 85: all 15 minutes of validation are within 15 minutes before the second cut.
     assert record.blockers == find_blockers(100, {"train": 55, "validation": 0, "test": 15}, 100)
-    assert "no validation windows" in record.blockers[0]
+    assert [blocker.kind for blocker in record.blockers] == ["empty_split"]
 
 
 def test_the_pre_flight_judges_the_test_part(tmp_path: Path) -> None:
     # Sessions 17 to 19 are the test part: Build, BreakIdle, Build. Of twenty sessions ten are BreakIdle.
     home = spaced_home(tmp_path, "BreakIdle", "Build")
-    assert snapshot(home, min_class_windows=3)[0].feasibility.promotable
-    found = snapshot(home, min_class_windows=4)[0].feasibility
+    assert built(home, min_class_windows=3)[0].feasibility.promotable
+    found = built(home, min_class_windows=4)[0].feasibility
     assert (found.promotable, found.judged_classes) == (False, ["Build"])
     assert found.reasons == ["BreakIdle has 3 test windows (30 in all) and must be judged on at least 4"]
 
@@ -280,8 +276,8 @@ def test_the_pre_flight_judges_the_test_part(tmp_path: Path) -> None:
 
 def test_the_same_rows_have_the_same_name_at_another_as_of_time_and_config(tmp_path: Path) -> None:
     home = spaced_home(tmp_path)
-    first, rows = snapshot(home)
-    second, again = snapshot(home, as_of=at("00:00", day=5), min_labels=7, train_params={"num_boost_round": 3})
+    first, rows = built(home)
+    second, again = built(home, as_of=at("00:00", day=5), min_labels=7, train_params={"num_boost_round": 3})
     assert first.dataset_digest == second.dataset_digest
     pd.testing.assert_frame_equal(rows, again)
 
@@ -297,15 +293,15 @@ def test_the_same_rows_have_the_same_name_at_another_as_of_time_and_config(tmp_p
 )
 def test_another_value_label_or_row_has_another_name(tmp_path: Path, change: Callable[[Home], object]) -> None:
     home = spaced_home(tmp_path)
-    before, _ = snapshot(home)
+    before, _ = built(home)
     change(home)
-    assert snapshot(home)[0].dataset_hash != before.dataset_hash
+    assert built(home)[0].dataset_hash != before.dataset_hash
 
 
 def test_another_split_has_another_name(tmp_path: Path) -> None:
     home = learnable_home(tmp_path, users=2, days=2)
-    plain, rows = snapshot(home, as_of=AS_OF)
-    held_out, other = snapshot(home, as_of=AS_OF, holdout_fraction=0.5)
+    plain, rows = built(home, as_of=AS_OF)
+    held_out, other = built(home, as_of=AS_OF, holdout_fraction=0.5)
     assert held_out.holdout_users == ["user-0"]
     assert plain.dataset_hash != held_out.dataset_hash
     assert compute_dataset_hash(rows.drop(columns="split")) == compute_dataset_hash(other.drop(columns="split"))
@@ -313,7 +309,7 @@ def test_another_split_has_another_name(tmp_path: Path) -> None:
 
 def test_the_stored_rows_have_the_hash_of_their_folder(tmp_path: Path) -> None:
     home = learnable_home(tmp_path, users=2, days=2)
-    record, rows = snapshot(home, as_of=AS_OF)
+    record, rows = built(home, as_of=AS_OF)
     save_snapshot(home, record, rows)
     stored = read_snapshot_rows(home.root / record.path)
     assert compute_dataset_hash(stored) == (home.root / record.path).name == record.dataset_hash
@@ -322,7 +318,7 @@ def test_the_stored_rows_have_the_hash_of_their_folder(tmp_path: Path) -> None:
 
 def test_a_stored_snapshot_record_is_read_back_as_it_was(tmp_path: Path) -> None:
     home = spaced_home(tmp_path)
-    record, rows = snapshot(home)
+    record, rows = built(home)
     save_snapshot(home, record, rows)
     text = (home.root / record.path / "snapshot.json").read_text(encoding="utf-8")
     assert DatasetSnapshot.model_validate_json(text) == record
@@ -331,12 +327,12 @@ def test_a_stored_snapshot_record_is_read_back_as_it_was(tmp_path: Path) -> None
 
 def test_the_same_rows_are_not_written_again(tmp_path: Path) -> None:
     home = spaced_home(tmp_path)
-    first, rows = snapshot(home)
+    first, rows = built(home)
     save_snapshot(home, first, rows)
     folder = home.root / first.path
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
     assert {path.name for path in before} == {"windows.parquet", "snapshot.json"}
-    save_snapshot(home, *snapshot(home, as_of=at("00:00", day=4)))
+    save_snapshot(home, *built(home, as_of=at("00:00", day=4)))
     assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
     assert [path.name for path in home.snapshots.iterdir()] == [first.dataset_hash]
 
@@ -346,7 +342,7 @@ def test_the_same_rows_are_not_written_again(tmp_path: Path) -> None:
 
 def _saved(tmp_path: Path) -> tuple[Home, DatasetSnapshot, pd.DataFrame]:
     home = spaced_home(tmp_path)
-    record, rows = snapshot(home)
+    record, rows = built(home)
     save_snapshot(home, record, rows)
     return home, record, rows
 
@@ -424,7 +420,7 @@ def test_a_snapshot_holds_its_own_labels(tmp_path: Path) -> None:
 
 def test_windows_that_only_left_the_look_back_and_a_moved_split_are_nothing_new(tmp_path: Path) -> None:
     home, record, rows = _saved(tmp_path)
-    _, later = snapshot(home, as_of=at("11:30", day=1), data_lookback_days=1)  # without the five sessions before Monday 11:30
+    _, later = built(home, as_of=at("11:30", day=1), data_lookback_days=1)  # without the five sessions before Monday 11:30
     assert len(later) == len(rows) - 15
     assert later["split"].tolist() != rows["split"].tolist()[15:]
     assert holds_every_label_of(home.root / record.path, later)
@@ -433,14 +429,14 @@ def test_windows_that_only_left_the_look_back_and_a_moved_split_are_nothing_new(
 def test_a_window_with_another_label_is_something_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
     write_labels(home, session_spans(last="Write"))
-    assert not holds_every_label_of(home.root / record.path, snapshot(home)[1])
+    assert not holds_every_label_of(home.root / record.path, built(home)[1])
 
 
 def test_a_window_more_is_something_new(tmp_path: Path) -> None:
     home, record, rows = _saved(tmp_path)
     write_windows(home, session_windows(), windows_frame(user="bob", n=4))
     write_labels(home, [*session_spans(), span(at("09:03"), at("09:04"), "Build", user="bob")])
-    _, more = snapshot(home)
+    _, more = built(home)
     assert len(more) == len(rows) + 1
     assert not holds_every_label_of(home.root / record.path, more)
 
@@ -448,12 +444,12 @@ def test_a_window_more_is_something_new(tmp_path: Path) -> None:
 def test_fewer_labels_are_nothing_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
     write_labels(home, session_spans(n=15))
-    assert holds_every_label_of(home.root / record.path, snapshot(home)[1])
+    assert holds_every_label_of(home.root / record.path, built(home)[1])
 
 
 def test_a_row_in_another_split_is_nothing_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
-    _, moved = snapshot(home, holdout_fraction=0.5)
+    _, moved = built(home, holdout_fraction=0.5)
     assert set(moved["split"]) == {"test"}
     assert holds_every_label_of(home.root / record.path, moved)
 
@@ -461,7 +457,7 @@ def test_a_row_in_another_split_is_nothing_new(tmp_path: Path) -> None:
 def test_changed_features_alone_are_nothing_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
     write_windows(home, session_windows(keys_per_min=99.0))
-    assert holds_every_label_of(home.root / record.path, snapshot(home)[1])
+    assert holds_every_label_of(home.root / record.path, built(home)[1])
 
 
 @DAMAGES

@@ -52,12 +52,12 @@ def clock_times(reading: WindowReading) -> list[str]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3"])
-def test_a_clean_day_gives_keys_and_model_inputs_and_no_findings(tmp_path: Path, version: SchemaVersion) -> None:
+def test_a_clean_day_gives_keys_and_model_inputs_and_no_violations(tmp_path: Path, version: SchemaVersion) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=5, version=version), version=version)
     reading = read(home, version=version)
     inputs = [name for name in SCHEMAS[version].model_inputs if name != "user_id"]
-    assert reading.findings == []
+    assert reading.violations == []
     assert reading.schema == SCHEMAS[version]
     assert list(reading.frame.columns) == ["user_id", "session_id", "bucket_start_ts", *inputs]
     assert len(reading.frame) == 5
@@ -117,7 +117,7 @@ def test_columns_that_hold_only_null_may_have_the_null_type(tmp_path: Path) -> N
     assert {table.schema.field(name).type for name in ("device_id", "domain_category", "backspace_ratio")} == {pa.null()}
     write_day(home, MONDAY, table)
     reading = read(home)
-    assert reading.findings == []
+    assert reading.violations == []
     assert reading.frame["domain_category"].isna().all()
     assert reading.frame["backspace_ratio"].isna().all()
 
@@ -228,7 +228,7 @@ def test_a_day_without_windows_is_read_as_no_windows(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=0))
     reading = read(home)
-    assert (reading.findings, len(reading.frame), reading.days) == ([], 0, ["2026-01-05"])
+    assert (reading.violations, len(reading.frame), reading.days) == ([], 0, ["2026-01-05"])
 
 
 # --- Privacy and duplicates -------------------------------------------------------------------------------------------------------
@@ -243,7 +243,7 @@ def test_raw_columns_are_counted_by_file_and_never_in_the_frame(tmp_path: Path) 
     assert reading.raw_columns_dropped == {"raw_window_title": 2, "raw_url": 1}
     assert not [name for name in reading.frame.columns if name.startswith("raw_")]
     assert not reading.frame.astype("str").isin(["Salary talk", "https://bank.example"]).to_numpy().any()
-    assert reading.findings == []
+    assert reading.violations == []
 
 
 def test_columns_that_no_schema_knows_are_not_in_the_frame(tmp_path: Path) -> None:
@@ -490,19 +490,19 @@ def _replace(rows: pd.DataFrame, column: str, values: pa.Array) -> pa.Table:
 
 
 @pytest.mark.parametrize(("change", "check", "column", "row", "parts"), BAD_DAYS.values(), ids=BAD_DAYS)
-def test_a_bad_day_is_a_finding_that_names_file_column_row_value_bound_and_fix(
+def test_a_bad_day_is_a_violation_that_names_file_column_row_value_bound_and_fix(
     tmp_path: Path, change: Change, check: str, column: str, row: int | None, parts: tuple[str, ...]
 ) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, change(windows_frame(n=5)))
     write_day(home, TUESDAY, windows_frame(start=at("09:00", day=1)))
-    [finding] = read(home).findings
-    assert (finding.check, finding.file, finding.column, finding.row) == (check, MONDAY_FILE, column, row)
+    [violation] = read(home).violations
+    assert (violation.check, violation.file, violation.column, violation.row) == (check, MONDAY_FILE, column, row)
     for part in (MONDAY_FILE, column, *parts, *([] if row is None else [f"row {row}"])):
-        assert part in str(finding)
+        assert part in str(violation)
 
 
-def test_every_way_to_be_wrong_is_a_finding_of_a_known_check() -> None:
+def test_every_way_to_be_wrong_is_a_violation_of_a_known_check() -> None:
     checks = {check for _, check, *_ in BAD_DAYS.values()}
     assert checks == {"columns_are_complete_and_typed", "schema_hash_is_known", "values_are_in_bounds", "windows_are_whole_minutes"}
 
@@ -515,29 +515,29 @@ def test_every_way_to_be_wrong_is_a_finding_of_a_known_check() -> None:
         ("keys_per_min", None), ("app_id", None),
     ],
 )  # fmt: skip
-def test_a_value_at_its_bound_is_no_finding(tmp_path: Path, column: str, value: object) -> None:
+def test_a_value_at_its_bound_is_no_violation(tmp_path: Path, column: str, value: object) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(**{column: value}))
     reading = read(home)
-    assert reading.findings == []
+    assert reading.violations == []
     assert reading.frame is not None
 
 
-def test_an_integer_column_of_nothing_but_nan_is_a_finding(tmp_path: Path) -> None:
+def test_an_integer_column_of_nothing_but_nan_is_a_violation(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, _replace(windows_frame(n=5), "title_repeat_count_session", pa.array(np.full(5, np.nan))))
-    [finding] = read(home).findings
-    assert (finding.check, finding.column, finding.row) == ("values_are_in_bounds", "title_repeat_count_session", 0)
-    assert "(5 rows)" in finding.message
+    [violation] = read(home).violations
+    assert (violation.check, violation.column, violation.row) == ("values_are_in_bounds", "title_repeat_count_session", 0)
+    assert "(5 rows)" in violation.message
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01])
-def test_a_title_sketch_outside_its_bounds_is_a_finding_in_v3(tmp_path: Path, value: float) -> None:
+def test_a_title_sketch_outside_its_bounds_is_a_violation_in_v3(tmp_path: Path, value: float) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, put("title_char3_sketch_127", value)(windows_frame(version="v3")), version="v3")
-    [finding] = read(home, version="v3").findings
-    assert (finding.check, finding.column, finding.row) == ("values_are_in_bounds", "title_char3_sketch_127", 2)
-    assert f"is {value}" in finding.message
+    [violation] = read(home, version="v3").violations
+    assert (violation.check, violation.column, violation.row) == ("values_are_in_bounds", "title_char3_sketch_127", 2)
+    assert f"is {value}" in violation.message
 
 
 def test_days_of_two_versions_in_one_folder_never_become_one_frame(tmp_path: Path) -> None:
@@ -546,11 +546,11 @@ def test_days_of_two_versions_in_one_folder_never_become_one_frame(tmp_path: Pat
     write_day(home, TUESDAY, windows_frame(start=at("09:00", day=1), version="v3"))
     reading = read(home)
     assert reading.frame is None
-    assert {(finding.check, finding.column) for finding in reading.findings} == {
+    assert {(violation.check, violation.column) for violation in reading.violations} == {
         ("schema_hash_is_known", "schema_version"),
         ("schema_hash_is_known", "schema_hash"),
     }
-    assert all("date=2026-01-06" in finding.file for finding in reading.findings)
+    assert all("date=2026-01-06" in violation.file for violation in reading.violations)
 
 
 def test_a_day_that_cannot_be_typed_leaves_no_frame_to_go_on_with(tmp_path: Path) -> None:
@@ -560,12 +560,12 @@ def test_a_day_that_cannot_be_typed_leaves_no_frame_to_go_on_with(tmp_path: Path
     assert read(home).frame is None
 
 
-def test_every_file_with_a_bad_value_has_its_own_finding_with_its_own_row(tmp_path: Path) -> None:
+def test_every_file_with_a_bad_value_has_its_own_violation_with_its_own_row(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, put("hour_of_day", 99, row=4)(windows_frame()))
     write_day(home, TUESDAY, windows_frame(start=at("09:00", day=1)))
     write_day(home, TUESDAY + DAY, windows_frame(start=at("09:00", day=2), hour_of_day=[9, 24, 25, 9, 26]))
-    first, second = read(home).findings
+    first, second = read(home).violations
     assert ("date=2026-01-05" in first.file, first.row) == (True, 4)
     assert ("date=2026-01-07" in second.file, second.row) == (True, 1)
     assert "is 24" in second.message
@@ -575,24 +575,24 @@ def test_every_file_with_a_bad_value_has_its_own_finding_with_its_own_row(tmp_pa
 def test_values_at_the_bound_beside_a_bad_one_are_not_counted_with_it(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=5, hour_of_day=[23, 0, 24, 23, 0], backspace_ratio=[0.0, 1.0, 0.0, 1.5, 1.0]))
-    assert {(finding.column, finding.row, "(1 rows)" in finding.message) for finding in read(home).findings} == {
+    assert {(violation.column, violation.row, "(1 rows)" in violation.message) for violation in read(home).violations} == {
         ("hour_of_day", 2, True),
         ("backspace_ratio", 3, True),
     }
 
 
-def test_all_findings_of_a_day_are_listed_at_once(tmp_path: Path) -> None:
+def test_all_violations_of_a_day_are_listed_at_once(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(hour_of_day=24, keys_per_min=-1.0, bucket_end_ts=at("09:09")))
-    assert {finding.column for finding in read(home).findings} == {"hour_of_day", "keys_per_min", "bucket_end_ts"}
+    assert {violation.column for violation in read(home).violations} == {"hour_of_day", "keys_per_min", "bucket_end_ts"}
 
 
 def test_values_outside_the_look_back_are_not_judged_and_rows_still_count_from_the_file(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=5, hour_of_day=[99, 9, 9, 24, 9]))
-    [finding] = read(home, at("09:02"), at("00:00", day=1)).findings
-    assert finding.row == 3
-    assert "is 24" in finding.message
+    [violation] = read(home, at("09:02"), at("00:00", day=1)).violations
+    assert violation.row == 3
+    assert "is 24" in violation.message
 
 
 # --- Files that cannot be read ----------------------------------------------------------------------------------------------------
@@ -652,7 +652,7 @@ def test_a_flipped_byte_is_no_error_or_one_of_ours(tmp_path: Path) -> None:
         except UnreadableFileError:
             refused += 1
     assert refused > 20
-    assert read(home).findings == []
+    assert read(home).violations == []
 
 
 def test_clean_days_name_no_unreadable_day(tmp_path: Path) -> None:

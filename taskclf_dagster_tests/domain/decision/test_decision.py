@@ -176,9 +176,9 @@ def test_auto_promote_changes_nothing_unless_every_gate_passes(auto_promote: boo
 @pytest.mark.parametrize("gates", [all_gates(), all_gates(macro_f1="FAIL"), []])
 def test_data_on_which_nothing_could_be_promoted_holds_in_the_words_of_the_pre_flight(gates: list[RegressionGate]) -> None:
     ground = infeasible()
-    assert decide(gates, ground, auto_promote=True) == ("HOLD", ground.words)
-    assert "BreakIdle has 4 test windows" in ground.words
-    assert "Label 26 more minutes of it." in ground.words
+    assert decide(gates, ground, auto_promote=True) == ("HOLD", ground.summary)
+    assert "BreakIdle has 4 test windows" in ground.summary
+    assert "Label 26 more minutes of it." in ground.summary
 
 
 # --- From figures to the verdict ----------------------------------------------------------------------------------------------------

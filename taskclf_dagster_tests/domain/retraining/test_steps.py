@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +90,8 @@ GOLD = 2 * 6 * LEARNABLE_DAY_WINDOWS - 20
 def _snapshot(
     home: Home, config: RetrainConfig = CONFIG, *, as_of: datetime = AS_OF, holdout: float = 0.0
 ) -> tuple[DatasetSnapshot, LabeledWindows]:
-    labeled, frame = label_windows(home, as_of=as_of, config=config, on_labels=partial(remember_labels, home))
+    labeled, frame, fingerprints = label_windows(home, as_of=as_of, settings=config.dataset)
+    remember_labels(home, fingerprints)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=config, holdout_fraction=holdout)
     save_snapshot(home, snapshot, rows)
@@ -115,7 +115,7 @@ def _challenger(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = C
 
 
 def _skip_reason(home: Home, *, as_of: datetime = AS_OF, config: RetrainConfig = CONFIG) -> str | None:
-    labeled, frame = label_windows(home, as_of=as_of, config=config)
+    labeled, frame, _ = label_windows(home, as_of=as_of, settings=config.dataset)
     assert frame is not None
     return find_skip_reason(home, build_snapshot(home, labeled, frame, config=config)[1])
 
@@ -230,11 +230,9 @@ def test_labels_that_changed_while_the_run_was_deciding_stay_new_and_are_counted
 
 
 def test_labels_that_changed_while_the_windows_were_read_are_counted_exactly(decided: Home) -> None:
-    def remember_and_label_more(fingerprints: np.ndarray) -> None:
-        _add_spans(decided, 3)
-        remember_labels(decided, fingerprints)
-
-    labeled, frame = label_windows(decided, as_of=AS_OF, config=CONFIG, on_labels=remember_and_label_more)
+    labeled, frame, fingerprints = label_windows(decided, as_of=AS_OF, settings=CONFIG.dataset)
+    _add_spans(decided, 3)
+    remember_labels(decided, fingerprints)
     assert frame is not None
     snapshot = build_snapshot(decided, labeled, frame, config=CONFIG)[0]
     remember_decision(decided, _Decide(decided, snapshot=snapshot).make(), run_id="run-2", at=NOON)
@@ -720,7 +718,7 @@ def test_a_challenger_that_could_not_be_scored_is_never_promoted(home: Home, sta
 
 def test_data_on_which_no_model_could_be_promoted_holds_whatever_the_gates_say(home: Home) -> None:
     decision = _Decide(home, snapshot=_a_snapshot(home, feasibility=infeasible())).make()
-    assert (decision.verdict, decision.reason) == ("HOLD", infeasible().words)
+    assert (decision.verdict, decision.reason) == ("HOLD", infeasible().summary)
 
 
 def test_warnings_on_how_the_champion_was_found_are_in_the_record(home: Home) -> None:
@@ -809,7 +807,7 @@ def test_the_same_run_again_gives_the_same_verdict_comparison_and_gates(learned:
 def test_a_challenger_that_learned_from_shuffled_labels_is_rejected(learned: Learned, tmp_path: Path) -> None:
     shutil.copytree(learned[0].root, tmp_path / "home")
     home = Home(tmp_path / "home")
-    labeled, frame = label_windows(home, as_of=LATER, config=LEARNED)
+    labeled, frame, _ = label_windows(home, as_of=LATER, settings=LEARNED.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=LEARNED)
     train = (rows["split"] == "train").to_numpy()
@@ -914,7 +912,7 @@ def _old_registry(folder: Path) -> Home:
 
 
 def _labeled(home: Home, config: RetrainConfig) -> LabeledWindows:
-    return label_windows(home, as_of=AS_OF, config=config)[0]
+    return label_windows(home, as_of=AS_OF, settings=config.dataset).record
 
 
 def _unreadable_days(world: World, config: RetrainConfig) -> object:
