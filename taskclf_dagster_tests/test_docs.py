@@ -76,6 +76,26 @@ def test_every_package_of_the_domain_is_on_the_page_of_the_architecture_in_the_o
     assert table == order
 
 
+def _modules_that_mention(pattern: str) -> set[str]:
+    paths = [path for path in PACKAGE.rglob("*.py") if re.search(pattern, path.read_text(encoding="utf-8"))]
+    return {path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".") for path in paths}
+
+
+def test_the_answers_of_the_architecture_hold() -> None:
+    assert _modules_that_mention(r"\bwrite_active_atomic\(") == {"domain.registry.commit"}
+    label_store = {name for name in _modules_that_mention(r"\bhome\.labels\b") if not name.startswith("demo.")}
+    assert label_store == {"domain.data.label_store", "domain.scheduling.label_arrival", "domain.scheduling.triggers"}
+    registry = {name for name in _modules_that_mention(r"from taskclf_dagster\.domain\.registry\b") if ".registry." not in name}
+    assert {name.split(".")[1 if name.startswith("domain.") else 0] for name in registry} == {
+        "scheduling",
+        "retraining",
+        "defs",
+        "status",
+        "cli",
+    }
+    assert _modules_that_mention(r"\bRETRY_AFTER\b") == {"domain.scheduling.retry_policy"}
+
+
 def test_every_file_that_a_page_names_exists() -> None:
     named = {(page, name.rstrip(".")) for page, text in _pages() for name in FILE_NAME.findall(text)}
     assert len(named) > 10
