@@ -96,9 +96,11 @@ def _figure_of(width: float, height: float) -> "Figure":
 
 def _picture(figure: "Figure", name: str) -> dg.MetadataValue:
     """The figure as markdown with an inline PNG of few colours, which keeps it small enough for the event log."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png")
-    Image.open(drawn).convert("RGB").quantize(PICTURE_COLOURS).save(small, format="png", optimize=True)
-    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})")
+    canvas, png = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()  # once; `savefig` draws twice, the first time for the layout
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(PICTURE_COLOURS).save(png, format="png", optimize=True)
+    return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})")
