@@ -7,7 +7,7 @@ changes the one thing it is about.
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
@@ -31,7 +31,7 @@ from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_co
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageCertificate
 from taskclf_dagster.domain.evaluation.metrics import ClassScore, EvaluationReport, UserScore
 from taskclf_dagster.domain.evaluation.predictions import Predictions
-from taskclf_dagster.domain.models.bundle import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import METADATA, METRICS, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reproducibility import Reproduction
@@ -71,9 +71,6 @@ GIVEN_METADATA = {
     "git_commit": "0123456",
 }
 """What the contract asks for and the model does not know itself."""
-
-Damage = Callable[[Path], object]
-"""Breaks the bundle in a folder."""
 
 
 # --- Tiny bundles ---------------------------------------------------------------------------------------------------------------
@@ -146,101 +143,6 @@ def edit_json(path: Path, changes: Mapping[str, object], *, without: str | None 
 
 
 # --- Damage -----------------------------------------------------------------------------------------------------------------------
-
-
-def _cut_model(share: float) -> Damage:
-    """Leaves that share of the tree section of model.txt, and nothing after it."""
-
-    def damage(folder: Path) -> None:
-        text = (folder / MODEL).read_text(encoding="utf-8")
-        begin, end = text.index("Tree=0"), text.index("end of trees")
-        (folder / MODEL).write_text(text[: begin + int(share * (end - begin))], encoding="utf-8")
-
-    return damage
-
-
-def _cut_model_within(marker: str, offset: int) -> Damage:
-    """Cuts model.txt some characters after the first occurrence of a marker."""
-
-    def damage(folder: Path) -> None:
-        text = (folder / MODEL).read_text(encoding="utf-8")
-        (folder / MODEL).write_text(text[: text.index(marker) + offset], encoding="utf-8")
-
-    return damage
-
-
-def _remove(name: str) -> Damage:
-    return lambda folder: (folder / name).unlink()
-
-
-def _write(name: str, text: str) -> Damage:
-    return lambda folder: (folder / name).write_text(text, encoding="utf-8")
-
-
-def _edit(name: str, **changes: object) -> Damage:
-    return lambda folder: edit_json(folder / name, changes)
-
-
-def _without(name: str, key: str) -> Damage:
-    return lambda folder: edit_json(folder / name, {}, without=key)
-
-
-def _truncate(name: str) -> Damage:
-    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-20])
-
-
-INVALID: dict[str, tuple[Damage, str]] = {
-    **{f"{name} missing": (_remove(name), f"missing {name}") for name in (MODEL, METADATA, METRICS, CONFUSION, ENCODERS)},
-    "model.txt empty": (_write(MODEL, ""), MODEL),
-    "model.txt something else": (_write(MODEL, "<html>" * 100), MODEL),
-    "model.txt cut in the header": (_cut_model_within("feature_names=", 30), MODEL),
-    "model.txt cut in the first tree": (_cut_model(0.02), MODEL),
-    "model.txt cut in the middle": (_cut_model(0.5), MODEL),
-    "model.txt cut at the end of the trees": (_cut_model(1.0), MODEL),
-    "model.txt cut in the feature importances": (_cut_model_within("feature_importances:", 25), MODEL),
-    "model.txt cut in the parameters": (_cut_model_within("[learning_rate:", 3), MODEL),
-    "model.txt cut before the end of the parameters": (_cut_model_within("end of parameters", 0), MODEL),
-    "model.txt not text": (lambda folder: (folder / MODEL).write_bytes(b"tree\n\xff\xfe\x00"), "utf-8"),
-    **{f"{name} truncated": (_truncate(name), "") for name in (METADATA, METRICS, ENCODERS)},
-    **{f"{name} empty": (_write(name, ""), "") for name in (METADATA, METRICS, ENCODERS, CONFUSION)},
-    **{f"{name} an array": (_write(name, "[]"), "") for name in (METADATA, METRICS, ENCODERS)},
-    **{f"{name} null": (_write(name, "null"), "") for name in (METADATA, METRICS, ENCODERS)},
-    **{f"{name} nested too deep": (_write(name, "[" * 100_000), "") for name in (METADATA, METRICS, ENCODERS)},
-    "encoders of numbers": (_edit(ENCODERS, app_id=[1, 2]), ENCODERS),
-    "encoders of text": (_edit(ENCODERS, app_id="abc"), ENCODERS),
-    **{
-        f"{figure} {value}": (_edit(METRICS, **{figure: value}), figure)
-        for figure in ("macro_f1", "weighted_f1")
-        for value in (float("nan"), float("inf"), float("-inf"), 7.5, -0.1, None, "high")
-    },
-    **{f"metrics without {key}": (_without(METRICS, key), key) for key in ("macro_f1", "weighted_f1", "confusion_matrix", "label_names")},
-    "confusion matrix of seven rows": (_edit(METRICS, confusion_matrix=[[1] * 8] * 7), "8 x 8"),
-    "confusion matrix with a short row": (_edit(METRICS, confusion_matrix=[[1] * 8] * 7 + [[1] * 7]), "8 x 8"),
-    "confusion matrix with a negative count": (_edit(METRICS, confusion_matrix=[[1] * 8] * 7 + [[1] * 7 + [-1]]), "confusion_matrix"),
-    "confusion csv of another shape": (_write(CONFUSION, ",A,B\nA,1,2\n"), CONFUSION),
-    "confusion csv of other names": (_write(CONFUSION, ",A,B\nA,1,2\nC,3,4\n"), CONFUSION),
-    "confusion csv of words": (_write(CONFUSION, ",A,B\nA,one,two\nB,three,four\n"), CONFUSION),
-    **{
-        f"metadata without {key}": (_without(METADATA, key), key)
-        for key in ("schema_version", "schema_hash", "label_set", "train_date_from", "train_date_to", "dataset_hash")
-    },
-    **{f"metadata without {key}": (_without(METADATA, key), key) for key in ("reject_threshold", "data_provenance", "created_at")},
-    "threshold NaN": (_edit(METADATA, reject_threshold=float("nan")), "reject_threshold"),
-    "threshold above 1": (_edit(METADATA, reject_threshold=1.5), "reject_threshold"),
-    "unknown provenance": (_edit(METADATA, data_provenance="guessed"), "data_provenance"),
-    "created_at no time": (_edit(METADATA, created_at="yesterday"), "created_at"),
-}
-"""Ways to break a bundle so that it cannot be used at all, and what the reason must name."""
-
-INCOMPATIBLE: dict[str, tuple[Damage, str]] = {
-    "schema_hash one character off": (_edit(METADATA, schema_hash="4077fe0dba71"), "incompatible: schema_hash mismatch"),
-    "schema_hash of another version": (_edit(METADATA, schema_hash="7f29b4b8795e"), "incompatible: schema_hash mismatch"),
-    "unknown schema version": (_edit(METADATA, schema_version="v9"), "incompatible: schema_hash mismatch"),
-    "a label missing": (_edit(METADATA, label_set=list(LABELS[:-1])), "incompatible: label_set mismatch"),
-    "a label too many": (_edit(METADATA, label_set=[*LABELS, "Mixed/Unknown"]), "incompatible: label_set mismatch"),
-    "a label twice": (_edit(METADATA, label_set=[*LABELS[:-1], LABELS[0]]), "incompatible: label_set mismatch"),
-}
-"""Ways to make a whole bundle one of another schema or label set, and the reason."""
 
 
 def change_a_leaf(folder: Path) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
-from taskclf_dagster.domain.models.bundle import METADATA, MODEL, load_bundle, tree_hash
+from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, METADATA, MODEL, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.models.manifest import MANIFEST, build_manifest
+from taskclf_dagster.domain.models.manifest import build_manifest
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
 from taskclf_dagster.domain.registry.inference_policy import build_policy
@@ -142,7 +144,7 @@ def cut_off(home: Home, model_id: str = NEW, *, with_policy: bool = False) -> Ac
     decision = judged(home, model_id)
     home.models.mkdir(exist_ok=True)
     folder = write_variant(home.models / model_id)
-    write_json(folder / MANIFEST, build_manifest(folder, decision_id=decision.decision_id).model_dump(mode="json"))
+    write_json(folder / MANIFEST, build_manifest(read_bundle_files(folder), decision_id=decision.decision_id).model_dump(mode="json"))
     model, number = load_bundle(folder), read_history(home).sequence + 1
     entry = append_active_history(
         home,

@@ -25,7 +25,8 @@ from taskclf_dagster.domain.decision.decision import REQUIRED_GATES, PromotionDe
 from taskclf_dagster.domain.decision.decision_store import list_decisions, verify_stored
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.models.bundle import load_bundle
-from taskclf_dagster.domain.models.manifest import MANIFEST, find_manifest_problem
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, read_bundle_files
+from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
@@ -291,7 +292,7 @@ def test_what_was_promoted_is_byte_for_byte_what_was_judged(first: tuple[Stage, 
     assert {name: len(digest) for name, digest in result.decision.challenger.files.items()} == {
         path.name: 64 for path in stage.champion_bundle().iterdir() if path.name != MANIFEST
     }
-    assert find_manifest_problem(stage.champion_bundle()) is None
+    assert find_manifest_problem(read_bundle_files(stage.champion_bundle())) is None
     assert load_bundle(stage.champion_bundle()).bundle.model_id == result.decision.challenger.model_id
 
 

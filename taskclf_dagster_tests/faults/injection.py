@@ -24,7 +24,7 @@ from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models import bundle as bundle_module
-from taskclf_dagster.domain.models.bundle import TRAINING_ROWS, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry import applied_decisions, fsck, promotion, recovery, rollback
 from taskclf_dagster.domain.registry.champion import resolve_active_model
@@ -74,15 +74,14 @@ def memory_folder() -> Iterator[Path]:
 def quick_parsing() -> Iterator[None]:
     """Within the block, pure functions that take most of the time remember what they found out about the same content."""
     check_table, check_text, schema_hash = bundle_module._check_confusion_csv, bundle_module.check_model_text, FeatureSchema.schema_hash
-    tables: dict[bytes, Exception | None] = {}
+    tables: dict[str, Exception | None] = {}
     texts: dict[str, Exception | None] = {}
     hashes: dict[int, str] = {}
 
-    def remembered_table(path: Path) -> None:
-        content = path.read_bytes()
-        if content not in tables:
-            tables[content] = _error_of(lambda: check_table(path))
-        _raise(tables[content])
+    def remembered_table(text: str) -> None:
+        if text not in tables:
+            tables[text] = _error_of(lambda: check_table(text))
+        _raise(tables[text])
 
     def remembered_text(text: str) -> None:
         if text not in texts:

@@ -22,7 +22,7 @@ from pathlib import Path
 import lightgbm  # noqa: F401  # bundles are loaded by it: it must be there before the first fork
 import pytest
 
-from taskclf_dagster.domain.models.bundle import METADATA
+from taskclf_dagster.domain.models.bundle_files import METADATA
 from taskclf_dagster.domain.registry import promotion, recovery, rollback
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.health import find_model_problem

@@ -20,7 +20,7 @@ from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
-from taskclf_dagster.domain.models.bundle import METADATA, MODEL, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry import applied_decisions, promotion, recovery, rollback
 from taskclf_dagster.domain.registry.champion import resolve_active_model

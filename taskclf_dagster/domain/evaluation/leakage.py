@@ -16,9 +16,9 @@ import pandas as pd
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, WINDOW_SECONDS
 from taskclf_dagster.domain.data.hashing import hash_row_keys, read_hashes
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
-from taskclf_dagster.domain.models.bundle import TRAINING_ROWS, BundleMetadata, ModelBundle
+from taskclf_dagster.domain.models.bundle import BundleMetadata, ModelBundle
+from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import BundleError
 
 NEIGHBOURHOOD_MINUTES = 60
 
@@ -127,9 +127,7 @@ def find_leaked(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[_Bool, Leakage
     Raises:
         BundleError: the bundle is invalid.
     """
-    metadata = bundle.metadata
-    if metadata is None:
-        raise BundleError(bundle.path, bundle.invalid_reason or "invalid: no metadata")
+    metadata = bundle.require()
     learned = _read_training_rows(bundle.path / TRAINING_ROWS)
     if metadata.schema_version != "v2" and list(rows["user_id"].cat.categories) == [DEFAULT_USER]:
         learned = None  # rows without a user, and hashes with one, which nobody knows here

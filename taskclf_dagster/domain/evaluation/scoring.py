@@ -35,7 +35,7 @@ def score_model(
     try:
         probabilities = model.predict_rows(rows, num_threads=num_threads)
     except lightgbm.basic.LightGBMError as error:
-        raise BundleError(model.bundle.path, f"invalid: it does not predict: {error}") from error
+        raise BundleError(model.bundle.path, "predictions", f"invalid: it does not predict: {error}") from error
     _check_probabilities(model, probabilities)
     return evaluate(
         rows,
@@ -52,7 +52,9 @@ def score_model(
 def _check_probabilities(model: LoadedModel, probabilities: _Float) -> None:
     bad = ~(np.isfinite(probabilities).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-6))
     if bad.any():
-        raise BundleError(model.bundle.path, f"invalid: {int(bad.sum())} of {len(bad)} test windows get no valid probabilities")
+        raise BundleError(
+            model.bundle.path, "predictions", f"invalid: {int(bad.sum())} of {len(bad)} test windows get no valid probabilities"
+        )
 
 
 def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: DatasetSnapshot) -> tuple[pd.DataFrame, int]:

@@ -1,11 +1,10 @@
-"""Model bundles: the folder that taskclf loads (contract, section 7). Writes them whole, reads and verifies them.
+"""Model bundles: the folder that taskclf loads (contract, section 7), parsed, verified and loaded for prediction.
 
-Which bundle is the champion, and where a bundle may lie, is decided in `registry` and `selection`.
+Writing them belongs to `bundle_writer`, and which bundle is the champion to `registry`.
 """
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import StringIO
@@ -18,23 +17,25 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, FeatureSchema
+from taskclf_dagster.domain.models.bundle_files import (
+    CONFUSION,
+    ENCODERS,
+    METADATA,
+    METRICS,
+    MODEL,
+    REQUIRED,
+    BundleFiles,
+    read_bundle_files,
+)
+from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.models.encoding import encode_inputs
-from taskclf_dagster.domain.models.manifest import MANIFEST, find_manifest_problem
+from taskclf_dagster.domain.models.manifest import find_manifest_problem
+from taskclf_dagster.domain.models.model_text import check_model_text, tree_hash
 from taskclf_dagster.domain.models.training import predict
-from taskclf_dagster.domain.storage.files import file_hash
-from taskclf_dagster.errors import BundleError
+from taskclf_dagster.errors import BundleError, BundleErrorCode
 
 if TYPE_CHECKING:
     import lightgbm
-
-
-MODEL, METADATA, METRICS = "model.txt", "metadata.json", "metrics.json"
-
-
-CONFUSION, ENCODERS, TRAINING_ROWS = "confusion_matrix.csv", "categorical_encoders.json", "training_rows.npy"
-
-
-_NOT_A_NUMBER = re.compile(r"^leaf_value=.*\b(?:nan|inf)", re.IGNORECASE | re.MULTILINE)
 
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -95,28 +96,57 @@ class ModelBundle(BaseModel):
     """One folder of a models directory, as found.
 
     Attributes:
-        invalid_reason: why the bundle cannot be used at all; None where it can.
+        problem: why the bundle cannot be used at all; None where it can.
         metadata: None exactly where the bundle is invalid; so is metrics.
+        encoders: the categorical vocabularies by column; empty where the bundle is invalid.
+        artifact_hash: SHA-256 of model.txt as found; None where the bundle is invalid.
     """
 
     model_config = ConfigDict(frozen=True)
 
     model_id: str
     path: Path
-    invalid_reason: str | None
+    problem: BundleProblem | None
     metadata: BundleMetadata | None = None
     metrics: BundleMetrics | None = None
+    encoders: dict[str, list[str]] = Field(default_factory=dict, repr=False)
+    artifact_hash: str | None = None
+
+    @property
+    def has_named_model(self) -> bool:
+        """Whether model.txt is the one that metadata.json names; true where it names none."""
+        return self.require().artifact_hash in (None, self.artifact_hash)
+
+    def require(self) -> BundleMetadata:
+        """The metadata.
+
+        Raises:
+            BundleError: the bundle is invalid.
+        """
+        if self.metadata is None:
+            raise bundle_error(self.path, self.problem)
+        return self.metadata
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A bundle ready to predict, with its own schema version, vocabularies and threshold."""
+    """A bundle ready to predict, with its own schema version, vocabularies and threshold.
+
+    Attributes:
+        files: what it was loaded from.
+    """
 
     bundle: ModelBundle
     booster: "lightgbm.Booster"
     schema: FeatureSchema
     encoders: dict[str, list[str]]
     reject_threshold: float
+    files: BundleFiles
+
+    @property
+    def tree_hash(self) -> str:
+        """Hash of the trees in model.txt, whatever metadata.json says."""
+        return tree_hash(self.files.text(MODEL))
 
     def predict_rows(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
         """Class probabilities of shape (n_rows, 8) for rows that have the model inputs of this model's schema; no rows need none."""
@@ -125,119 +155,118 @@ class LoadedModel:
         return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
 
 
-def parse_bundle(folder: Path) -> ModelBundle:
-    """Reads a bundle without loading the model; never raises: what is wrong is in `invalid_reason`.
+def parse_bundle(source: Path | BundleFiles) -> ModelBundle:
+    """Reads a bundle, from its folder or its files, without loading the model; never raises: what is wrong is in `problem`.
 
     model.txt is checked for being whole by the tree sizes it states, which a truncated file does not fulfil.
     """
-    model_id = folder.name
+    files = source if isinstance(source, BundleFiles) else read_bundle_files(source)
+    missing = [name for name in REQUIRED if name not in files.names]
+    if missing:
+        return _invalid(files, "missing_file", f"missing {', '.join(missing)}")
+    code: BundleErrorCode = "metadata"
     try:
-        missing = [name for name in (MODEL, METADATA, METRICS, CONFUSION, ENCODERS) if not (folder / name).is_file()]
-        if missing:
-            return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: missing {', '.join(missing)}")
-        metadata = BundleMetadata.model_validate(json.loads((folder / METADATA).read_text(encoding="utf-8")))
-        metrics = BundleMetrics.model_validate(json.loads((folder / METRICS).read_text(encoding="utf-8")))
-        _check_confusion_csv(folder / CONFUSION)
-        read_encoders(folder)
-        check_model_text((folder / MODEL).read_text(encoding="utf-8"))
+        metadata = BundleMetadata.model_validate(json.loads(files.text(METADATA)))
+        code = "metrics"
+        metrics = BundleMetrics.model_validate(json.loads(files.text(METRICS)))
+        code = "confusion_matrix"
+        _check_confusion_csv(files.text(CONFUSION))
+        code = "encoders"
+        encoders = _parse_encoders(files.text(ENCODERS))
+        code = "model_text"
+        check_model_text(files.text(MODEL))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
-        return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: {error.title}: {where}: {first['msg']}")
+        return _invalid(files, code, f"{error.title}: {where}: {first['msg']}")
     except (OSError, ValueError, RecursionError) as error:
-        return ModelBundle(model_id=model_id, path=folder, invalid_reason=f"invalid: {str(error).strip() or type(error).__name__}")
-    return ModelBundle(model_id=model_id, path=folder, invalid_reason=None, metadata=metadata, metrics=metrics)
+        return _invalid(files, code, str(error).strip() or type(error).__name__)
+    return ModelBundle(
+        model_id=files.model_id,
+        path=files.folder,
+        problem=None,
+        metadata=metadata,
+        metrics=metrics,
+        encoders=encoders,
+        artifact_hash=hashlib.sha256(files.content(MODEL)).hexdigest(),
+    )
 
 
-def incompatible_reason(bundle: ModelBundle) -> str | None:
-    """Why a bundle cannot serve with the contract's schemas and labels, or None; an invalid bundle keeps its own reason."""
+def find_bundle_problem(bundle: ModelBundle) -> BundleProblem | None:
+    """Why a bundle cannot serve with the contract's schemas and labels, or None; an invalid bundle keeps its own problem."""
     if bundle.metadata is None:
-        return bundle.invalid_reason
+        return bundle.problem
     known = {str(version): schema.schema_hash for version, schema in SCHEMAS.items()}
     if known.get(bundle.metadata.schema_version) != bundle.metadata.schema_hash:
-        return "incompatible: schema_hash mismatch"
+        return BundleProblem(code="schema_hash", detail="schema_hash mismatch")
     if sorted(bundle.metadata.label_set) != list(LABELS):
-        return "incompatible: label_set mismatch"
+        return BundleProblem(code="label_set", detail="label_set mismatch")
     if bundle.metadata.label_set != list(LABELS):
-        return "incompatible: label_set is not in alphabetical order, which is the order of the model's classes"
+        detail = "label_set is not in alphabetical order, which is the order of the model's classes"
+        return BundleProblem(code="label_order", detail=detail)
     return None
 
 
-def load_bundle(folder: Path) -> LoadedModel:
+def load_bundle(source: Path | BundleFiles) -> LoadedModel:
     """Loads a bundle for prediction.
+
+    Args:
+        source: its folder, or its files as already read.
 
     Raises:
         BundleError: the bundle is invalid, incompatible, or LightGBM cannot load it as a model of its schema.
     """
     import lightgbm
 
-    bundle = parse_bundle(folder)
-    problem = find_manifest_problem(folder)
-    reason = incompatible_reason(bundle) or (f"invalid: {problem}" if problem else None)
-    if reason is not None or bundle.metadata is None:
-        raise BundleError(folder, reason or "invalid")
-    schema = next(schema for version, schema in SCHEMAS.items() if version == bundle.metadata.schema_version)
-    encoders = read_encoders(folder)
-    lacking = [column for column in schema.categorical if column not in encoders]
-    if lacking:
-        raise BundleError(folder, f"invalid: {ENCODERS} lacks {', '.join(lacking)}")
-    if bundle.metadata.artifact_hash not in (None, file_hash(folder / MODEL)):
-        raise BundleError(folder, f"invalid: {MODEL} is not the one that {METADATA} names")
+    files = source if isinstance(source, BundleFiles) else read_bundle_files(source)
+    bundle = parse_bundle(files)
+    problem = find_bundle_problem(bundle) or find_manifest_problem(files) or _find_load_problem(bundle)
+    if problem is not None:
+        raise bundle_error(files.folder, problem)
+    metadata, schema = bundle.require(), _schema_of(bundle)
     try:
-        booster = lightgbm.Booster(model_str=(folder / MODEL).read_text(encoding="utf-8"))
+        booster = lightgbm.Booster(model_str=files.text(MODEL))
     except (lightgbm.basic.LightGBMError, OSError, ValueError) as error:
-        raise BundleError(folder, f"invalid: LightGBM cannot load {MODEL}: {error}") from error
-    if booster.num_feature() != len(schema.model_inputs) or booster.num_model_per_iteration() != len(LABELS):
-        found = f"{booster.num_feature()} inputs and {booster.num_model_per_iteration()} classes"
-        raise BundleError(folder, f"incompatible: {MODEL} has {found}, {schema.version} needs {len(schema.model_inputs)} and {len(LABELS)}")
-    return LoadedModel(bundle, booster, schema, encoders, bundle.metadata.reject_threshold)
+        raise bundle_error(files.folder, BundleProblem(code="not_loadable", detail=f"LightGBM cannot load {MODEL}: {error}")) from error
+    shape = booster.num_feature(), booster.num_model_per_iteration()
+    if shape != (len(schema.model_inputs), len(LABELS)):
+        found = f"{MODEL} has {shape[0]} inputs and {shape[1]} classes"
+        detail = f"{found}, {schema.version} needs {len(schema.model_inputs)} and {len(LABELS)}"
+        raise bundle_error(files.folder, BundleProblem(code="model_shape", detail=detail))
+    return LoadedModel(bundle, booster, schema, bundle.encoders, metadata.reject_threshold, files)
 
 
-def bundle_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle but its manifest and hidden files, which file managers leave, by name."""
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")]
-    return {path.name: file_hash(path) for path in files}
+def bundle_error(folder: Path, problem: BundleProblem | None) -> BundleError:
+    """The error that says why a bundle cannot be used."""
+    problem = problem or BundleProblem(code="metadata", detail="no metadata")
+    return BundleError(folder, problem.code, problem.reason)
 
 
-def tree_hash(model_text: str) -> str:
-    """SHA-256 over the tree section of model.txt: the model itself, without the parameter block that carries num_threads."""
-    begin, end = model_text.find("Tree=0"), model_text.find("end of trees")
-    return hashlib.sha256(model_text[begin:end].encode()).hexdigest()
+def _find_load_problem(bundle: ModelBundle) -> BundleProblem | None:
+    """What only matters to a model that is loaded: every vocabulary, and the model.txt that the metadata names."""
+    lacking = [column for column in _schema_of(bundle).categorical if column not in bundle.encoders]
+    if lacking:
+        return BundleProblem(code="encoders", detail=f"{ENCODERS} lacks {', '.join(lacking)}")
+    if not bundle.has_named_model:
+        return BundleProblem(code="artifact_hash", detail=f"{MODEL} is not the one that {METADATA} names")
+    return None
 
 
-def hash_trees(model: LoadedModel) -> str:
-    """The tree hash of a loaded bundle, from its model.txt and not from what metadata.json says."""
-    return tree_hash((model.bundle.path / MODEL).read_text(encoding="utf-8"))
+def _schema_of(bundle: ModelBundle) -> FeatureSchema:
+    return next(schema for version, schema in SCHEMAS.items() if version == bundle.require().schema_version)
 
 
-def check_model_text(text: str) -> None:
-    """Checks that a LightGBM text model is whole.
-
-    Raises:
-        ValueError: it does not begin as one, its trees do not have the sizes that its header states, or a leaf is not a number.
-    """
-    sizes = next((line for line in text[: text.find("Tree=0")].split("\n") if line.startswith("tree_sizes=")), None)
-    if not text.startswith("tree") or sizes is None:
-        msg = f"{MODEL} is not a LightGBM text model"
-        raise ValueError(msg)
-    begin = text.find("Tree=0")
-    expected = begin + sum(int(size) for size in sizes.removeprefix("tree_sizes=").split())
-    if text.find("end of trees") != expected or "\nend of parameters\n" not in text[expected:]:
-        msg = f"{MODEL} is truncated or damaged: its trees do not have the sizes its header states, or its parameters do not end"
-        raise ValueError(msg)
-    if _NOT_A_NUMBER.search(text, begin, expected):
-        msg = f"{MODEL} has leaves that are not numbers, so it predicts none"
-        raise ValueError(msg)
+def _invalid(files: BundleFiles, code: BundleErrorCode, detail: str) -> ModelBundle:
+    return ModelBundle(model_id=files.model_id, path=files.folder, problem=BundleProblem(code=code, detail=detail))
 
 
-def read_encoders(folder: Path) -> dict[str, list[str]]:
+def _parse_encoders(text: str) -> dict[str, list[str]]:
     """The categorical vocabularies of a bundle.
 
     Raises:
-        OSError: the file is missing.
         ValueError: it is not a JSON object of lists of strings.
     """
-    content = json.loads((folder / ENCODERS).read_text(encoding="utf-8"))
+    content = json.loads(text)
     whole = isinstance(content, dict) and all(
         isinstance(values, list) and all(isinstance(value, str) for value in values) for values in content.values()
     )
@@ -247,8 +276,8 @@ def read_encoders(folder: Path) -> dict[str, list[str]]:
     return dict(content)
 
 
-def _check_confusion_csv(path: Path) -> None:
-    table = pd.read_csv(StringIO(path.read_text(encoding="utf-8")), index_col=0)
+def _check_confusion_csv(text: str) -> None:
+    table = pd.read_csv(StringIO(text), index_col=0)
     numeric = all(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)
     if table.empty or list(table.index) != list(table.columns) or not numeric:
         msg = f"{CONFUSION} must be a square table of counts with the labels as header and index"

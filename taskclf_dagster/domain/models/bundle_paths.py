@@ -18,9 +18,9 @@ def resolve_model_dir(home: Home, model_dir: str) -> Path:
     try:
         path = (home.root / model_dir).resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
-        raise BundleError(home.root, f"invalid: model_dir {model_dir!r} is not a path: {error}") from error
+        raise BundleError(home.root, "location", f"invalid: model_dir {model_dir!r} is not a path: {error}") from error
     if Path(model_dir).is_absolute() or ".." in Path(model_dir).parts or not path.is_relative_to(home.root.resolve()):
-        raise BundleError(home.root / model_dir, "invalid: model_dir must stay within the home")
+        raise BundleError(home.root / model_dir, "location", "invalid: model_dir must stay within the home")
     return path
 
 
@@ -45,5 +45,5 @@ def require_bundle(home: Home, model_id: str) -> Path:
     """
     folder = find_bundle(home, model_id)
     if folder is None:
-        raise BundleError(home.challengers / model_id, "there is no such bundle in models/ or in artifacts/")
+        raise BundleError(home.challengers / model_id, "not_found", "there is no such bundle in models/ or in artifacts/")
     return folder

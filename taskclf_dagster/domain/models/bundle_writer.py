@@ -15,15 +15,16 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.models.bundle import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, TRAINING_ROWS, tree_hash
+from taskclf_dagster.domain.models.bundle_files import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, TRAINING_ROWS, BundleFiles
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import TrainedModel
 from taskclf_dagster.domain.storage.files import (
+    json_text,
     make_folders,
     move_folder,
     remove_tree,
     temporary_path,
     write_atomic,
-    write_json,
     write_text,
 )
 
@@ -34,7 +35,7 @@ def write_bundle(
     train_rows: pd.DataFrame,
     *,
     metadata: Mapping[str, object],
-) -> Path:
+) -> BundleFiles:
     """Writes a bundle into a folder that does not exist yet: first beside it, then renamed as a whole.
 
     Args:
@@ -44,52 +45,61 @@ def write_bundle(
         metadata: what the contract asks for beyond what the model knows itself, and additive keys; overrides nothing below.
 
     Returns:
-        The folder.
+        The files as written.
 
     Raises:
         FileExistsError: there is such a folder.
     """
+    text = model.booster.model_to_string()
+    counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
+    document = _describe(folder.name, model, text, train_rows)
+    contents = {
+        MODEL: text,
+        ENCODERS: json_text(model.encoders),
+        METRICS: json_text(_validation_metrics(counts)),
+        CONFUSION: pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS)).to_csv(),
+        METADATA: json_text({**document, **{key: value for key, value in metadata.items() if key not in document}}),
+    }
     staging = temporary_path(folder)
     make_folders(staging)
     try:
-        text = model.booster.model_to_string()
-        write_text(staging / MODEL, text)
         write_atomic(staging / TRAINING_ROWS, lambda path: _save_sorted(path, hash_row_keys(train_rows)))
-        write_json(staging / ENCODERS, model.encoders)
-        write_json(staging / METRICS, _validation_metrics(model))
-        counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
-        matrix = pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS))
-        write_text(staging / CONFUSION, matrix.to_csv())
-        days = train_rows["bucket_start_ts"].agg(["min", "max"])
-        document = {
-            "schema_version": model.schema.version,
-            "schema_hash": model.schema.schema_hash,
-            "label_set": list(LABELS),
-            "train_date_from": days["min"].date().isoformat(),
-            "train_date_to": days["max"].date().isoformat(),
-            "params": model.params,
-            "reject_threshold": model.reject.value,
-            "unknown_category_freq_threshold": model.params["unknown_category_freq_threshold"],
-            "unknown_category_mask_rate": model.params["unknown_category_mask_rate"],
-            "model_id": folder.name,
-            "artifact_hash": hashlib.sha256(text.encode()).hexdigest(),
-            "tree_hash": tree_hash(text),
-            "training_rows_file": TRAINING_ROWS,
-            "reject_threshold_choice": model.reject.model_dump(),
-        }
-        write_json(staging / METADATA, {**document, **{key: value for key, value in metadata.items() if key not in document}})
+        for name, content in contents.items():
+            write_text(staging / name, content)
         move_folder(staging, folder)
     except BaseException:
         with suppress(OSError):
             remove_tree(staging)
         raise
-    return folder
+    return BundleFiles(folder, (TRAINING_ROWS,)).with_contents({name: content.encode() for name, content in contents.items()})
 
 
-def add_test_figures(folder: Path, figures: dict[str, object]) -> None:
-    """Adds the test figures to metrics.json under the key `test`, beside the contract's own keys."""
-    metrics = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    write_json(folder / METRICS, {**metrics, "test": figures})
+def _describe(model_id: str, model: TrainedModel, text: str, train_rows: pd.DataFrame) -> dict[str, object]:
+    """The keys of metadata.json that follow from the model itself."""
+    days = train_rows["bucket_start_ts"].agg(["min", "max"])
+    return {
+        "schema_version": model.schema.version,
+        "schema_hash": model.schema.schema_hash,
+        "label_set": list(LABELS),
+        "train_date_from": days["min"].date().isoformat(),
+        "train_date_to": days["max"].date().isoformat(),
+        "params": model.params,
+        "reject_threshold": model.reject.value,
+        "unknown_category_freq_threshold": model.params["unknown_category_freq_threshold"],
+        "unknown_category_mask_rate": model.params["unknown_category_mask_rate"],
+        "model_id": model_id,
+        "artifact_hash": hashlib.sha256(text.encode()).hexdigest(),
+        "tree_hash": tree_hash(text),
+        "training_rows_file": TRAINING_ROWS,
+        "reject_threshold_choice": model.reject.model_dump(),
+    }
+
+
+def add_test_figures(files: BundleFiles, figures: dict[str, object]) -> BundleFiles:
+    """Adds the test figures to metrics.json under the key `test`, beside the contract's own keys, and returns the files as they are now."""
+    content = json_text({**json.loads(files.text(METRICS)), "test": figures}).encode()
+    write_atomic(files.folder / METRICS, content)
+    return files.with_contents({METRICS: content})
 
 
 def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -98,8 +108,8 @@ def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int6
     return np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
 
 
-def _validation_metrics(model: TrainedModel) -> dict[str, object]:
-    matrix = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
+def _validation_metrics(matrix: npt.NDArray[np.int64]) -> dict[str, object]:
+    """metrics.json from the confusion matrix of the validation split."""
     support, named, right = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     f1 = np.divide(2 * right, support + named, out=np.zeros(len(LABELS)), where=support + named > 0)
     return {

@@ -15,14 +15,14 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import probabilities_digest
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
-from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle import bundle_error, load_bundle, parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, require_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.reproducibility import PROBE_ROWS
 from taskclf_dagster.domain.models.training import resolve_num_threads, train_challenger
 from taskclf_dagster.domain.storage.records import Record, sorted_json
-from taskclf_dagster.errors import BundleError, DataContractError
+from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
 
 
@@ -113,30 +113,30 @@ def build_challenger(
         "library_versions": dict(library_versions),
         "timings_seconds": timings,
     }
-    path = None
-    while path is None:
+    files = None
+    while files is None:
         model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, config)
         try:
-            path = write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
+            files = write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
         except FileExistsError:
             if not (home.challengers / model_id).is_dir():
                 raise  # else another retrain took the name just now
-    loaded = load_bundle(path).bundle
-    if loaded.metrics is None or loaded.metadata is None:
-        raise BundleError(path, loaded.invalid_reason or "invalid")
+    written = parse_bundle(files)
+    if written.metrics is None or written.metadata is None:
+        raise bundle_error(files.folder, written.problem)
     gain = model.booster.feature_importance(importance_type="gain")
     order = np.argsort(-gain, kind="stable")
     return ChallengerModel(
         model_id=model_id,
-        path=str(path.relative_to(home.root)),
+        path=str(files.folder.relative_to(home.root)),
         dataset_hash=snapshot.dataset_hash,
         schema_version=snapshot.schema_version,
-        artifact_hash=loaded.metadata.artifact_hash or "",
-        tree_hash=loaded.metadata.tree_hash or "",
+        artifact_hash=written.metadata.artifact_hash or "",
+        tree_hash=written.metadata.tree_hash or "",
         probe_digest=probabilities_digest(model.validation_probabilities[:PROBE_ROWS]),
         reject=model.reject,
-        macro_f1=loaded.metrics.macro_f1,
-        weighted_f1=loaded.metrics.weighted_f1,
+        macro_f1=written.metrics.macro_f1,
+        weighted_f1=written.metrics.weighted_f1,
         training_windows=snapshot.rows["train"],
         params=model.params,
         feature_importance={schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},

@@ -3,22 +3,17 @@
 Only the registry writes one, as the last file of a bundle. What the files mean belongs to `bundle`.
 """
 
-from pathlib import Path
+import hashlib
 
 from pydantic import ConfigDict, ValidationError
 
-from taskclf_dagster.domain.storage.files import file_hash, read_json_object
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, REQUIRED, BundleFiles
+from taskclf_dagster.domain.models.bundle_problem import BundleProblem
+from taskclf_dagster.domain.storage.files import parse_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 
-MANIFEST = "MANIFEST.json"
-
-
 MANIFEST_VERSION = 1
-
-
-REQUIRED = ("model.txt", "metadata.json", "metrics.json", "confusion_matrix.csv", "categorical_encoders.json")
-"""What a bundle consists of at least (contract, section 7)."""
 
 
 class ManifestEntry(Record):
@@ -44,26 +39,25 @@ class Manifest(Record):
     files: dict[str, ManifestEntry]
 
 
-def build_manifest(folder: Path, *, decision_id: str) -> Manifest:
-    """Describes the files of a folder."""
-    files = {
-        path.name: ManifestEntry(sha256=file_hash(path), size=path.stat().st_size)
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.name != MANIFEST and not path.name.startswith(".")
-    }
-    return Manifest(version=MANIFEST_VERSION, model_id=folder.name, decision_id=decision_id, files=files)
+def build_manifest(files: BundleFiles, *, decision_id: str) -> Manifest:
+    """Describes the files of a bundle."""
+    entries = {name: ManifestEntry(sha256=digest, size=len(files.content(name))) for name, digest in files.hashes().items()}
+    return Manifest(version=MANIFEST_VERSION, model_id=files.model_id, decision_id=decision_id, files=entries)
 
 
-def read_manifest(folder: Path) -> Manifest | None:
+def read_manifest(files: BundleFiles) -> Manifest | None:
     """The manifest of a bundle; None where it has none, as bundles of other programs do.
 
     Raises:
+        OSError: there is one that cannot be read.
         UnreadableFileError: there is one, but it is damaged.
     """
-    path = folder / MANIFEST
-    if not path.exists():
+    path = files.folder / MANIFEST
+    if MANIFEST not in files.names:
+        if path.exists():
+            raise UnreadableFileError(path, "it is not a file", "Restore the bundle or roll back")
         return None
-    document = read_json_object(path)
+    document = parse_json_object(path, files.content(MANIFEST))
     if document.get("version", MANIFEST_VERSION) != MANIFEST_VERSION:
         known = f"it has version {document.get('version')}, this program knows {MANIFEST_VERSION}"
         raise UnreadableFileError(path, known, "Use the program that wrote it")
@@ -74,25 +68,30 @@ def read_manifest(folder: Path) -> Manifest | None:
         raise UnreadableFileError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "Restore the bundle or roll back") from error
 
 
-def find_manifest_problem(folder: Path) -> str | None:
+def find_manifest_problem(files: BundleFiles) -> BundleProblem | None:
     """How a bundle differs from its manifest, or None; a bundle without one has nothing to differ from."""
     try:
-        manifest = read_manifest(folder)
-        if manifest is None:
-            return None
-        if manifest.model_id != folder.name:
-            return f"{MANIFEST} is of {manifest.model_id}"
-        unnamed = [name for name in REQUIRED if name not in manifest.files]
-        if unnamed:
-            return f"{MANIFEST} does not name {', '.join(unnamed)}"
-        for name, entry in manifest.files.items():
-            path = folder / name
-            if not path.is_file():
-                return f"{name} is missing"
-            if path.stat().st_size != entry.size or file_hash(path) != entry.sha256:
-                return f"{name} is not the file that {MANIFEST} names"
+        detail = _find_difference(files)
     except UnreadableFileError as error:
-        return str(error)
+        detail = str(error)
     except OSError as error:
-        return f"a file cannot be read: {error}"
+        detail = f"a file cannot be read: {error}"
+    return None if detail is None else BundleProblem(code="manifest", detail=detail)
+
+
+def _find_difference(files: BundleFiles) -> str | None:
+    manifest = read_manifest(files)
+    if manifest is None:
+        return None
+    if manifest.model_id != files.model_id:
+        return f"{MANIFEST} is of {manifest.model_id}"
+    unnamed = [name for name in REQUIRED if name not in manifest.files]
+    if unnamed:
+        return f"{MANIFEST} does not name {', '.join(unnamed)}"
+    for name, entry in manifest.files.items():
+        if name not in files.names:
+            return f"{name} is missing"
+        content = files.content(name)
+        if len(content) != entry.size or hashlib.sha256(content).hexdigest() != entry.sha256:
+            return f"{name} is not the file that {MANIFEST} names"
     return None

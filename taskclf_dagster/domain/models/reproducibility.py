@@ -13,9 +13,11 @@ from taskclf_dagster.config.settings import RejectThresholdSettings, RetrainConf
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.hashing import probabilities_digest
 from taskclf_dagster.domain.data.snapshot import find_snapshot_problem, read_snapshot_rows
-from taskclf_dagster.domain.models.bundle import METADATA, load_bundle, tree_hash
+from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
+from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import train_challenger
-from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.files import parse_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
@@ -53,20 +55,20 @@ def is_proof_wanted(config: RetrainConfig, *, windows: int) -> bool:
     return windows < PROVE_BELOW_WINDOWS if config.training.prove_reproducible == "auto" else config.training.prove_reproducible
 
 
-def reproduce(home: Home, folder: Path, *, on_progress: Callable[[str], None] = lambda _: None) -> Reproduction:
+def reproduce(home: Home, source: Path | LoadedModel, *, on_progress: Callable[[str], None] = lambda _: None) -> Reproduction:
     """Trains a bundle again from its snapshot and its own settings, and compares.
 
     Args:
         home: the taskclf home.
-        folder: the bundle.
+        source: the bundle's folder, or the bundle as loaded.
         on_progress: called with a line of text every 10 rounds.
 
     Raises:
         BundleError: the bundle does not load, or does not say how it was made, as those of other programs.
         SnapshotError: the snapshot it was made of is gone or changed.
     """
-    loaded = load_bundle(folder)
-    params, reject, snapshot, digest, threads = _read_recipe(folder)
+    loaded = source if isinstance(source, LoadedModel) else load_bundle(source)
+    params, reject, snapshot, digest, threads = _read_recipe(loaded.files)
     problem = find_snapshot_problem(home.root / snapshot, digest)
     if problem is not None:
         raise SnapshotError(home.root / snapshot, problem, "Restore it from a backup: a model is only made again from what it was made of")
@@ -81,8 +83,7 @@ def reproduce(home: Home, folder: Path, *, on_progress: Callable[[str], None] = 
         on_progress=on_progress,
     )
     rows = read_snapshot_rows(home.root / snapshot, splits=("validation",)).head(PROBE_ROWS)
-    text = (folder / "model.txt").read_text(encoding="utf-8")
-    hashes = tree_hash(text), tree_hash(again.booster.model_to_string())
+    hashes = loaded.tree_hash, tree_hash(again.booster.model_to_string())
     probes = (
         probabilities_digest(loaded.predict_rows(rows, num_threads=1)),
         probabilities_digest(again.validation_probabilities[:PROBE_ROWS]),
@@ -95,7 +96,7 @@ def reproduce(home: Home, folder: Path, *, on_progress: Callable[[str], None] = 
     ]
     what = f"trained again from snapshot {digest[:16]}"
     return Reproduction(
-        model_id=folder.name,
+        model_id=loaded.files.model_id,
         dataset_hash=digest[:16],
         same=not differing,
         tree_hash=hashes[0],
@@ -106,13 +107,16 @@ def reproduce(home: Home, folder: Path, *, on_progress: Callable[[str], None] = 
     )
 
 
-def _read_recipe(folder: Path) -> tuple[TrainParams, RejectThresholdSettings, str, str, int]:
+def _read_recipe(files: BundleFiles) -> tuple[TrainParams, RejectThresholdSettings, str, str, int]:
     """Training settings, snapshot folder (relative to the home), dataset digest and threads, as metadata.json tells them."""
-    metadata = read_json_object(folder / METADATA)
+    folder = files.folder
+    metadata = parse_json_object(folder / METADATA, files.content(METADATA))
     config, params = metadata.get("config"), metadata.get("params")
     snapshot, digest = metadata.get("snapshot_path"), metadata.get("dataset_digest")
     if not isinstance(config, dict) or not isinstance(params, dict) or not isinstance(snapshot, str) or not isinstance(digest, str):
-        raise BundleError(folder, f"{METADATA} does not say from which snapshot and settings it was made: it is not of this program")
+        raise BundleError(
+            folder, "recipe", f"{METADATA} does not say from which snapshot and settings it was made: it is not of this program"
+        )
     try:
         train, reject = (
             TrainParams.model_validate(config["train_params"]),
@@ -120,4 +124,4 @@ def _read_recipe(folder: Path) -> tuple[TrainParams, RejectThresholdSettings, st
         )
         return train, reject, snapshot, digest, int(params["num_threads"])
     except (ValidationError, KeyError, TypeError, ValueError) as error:
-        raise BundleError(folder, f"{METADATA} does not say how it was trained: {str(error).splitlines()[0]}") from error
+        raise BundleError(folder, "recipe", f"{METADATA} does not say how it was trained: {str(error).splitlines()[0]}") from error

@@ -59,11 +59,13 @@ def resolve_active_model(home: Home) -> Champion:
     named = policy_dir or pointer_dir
     source: ChampionSource = "policy" if policy_dir else "pointer"
     problem = None if policy_dir else pointer_problem
+    state: ChampionState = "unreadable"
     if named is not None:
         try:
             model = load_bundle(resolve_model_dir(home, named))
         except BundleError as error:
             problem = error.reason
+            state = "incompatible" if error.kind == "incompatible" else "unreadable"
         else:
             model = _with_policy_threshold(home, model, warnings) if policy_dir else model
             return Champion("ok", source, model, named, f"named by the {source}", warnings)
@@ -73,7 +75,6 @@ def resolve_active_model(home: Home) -> Champion:
     if good is not None:
         return good
     if problem is not None:
-        state: ChampionState = "incompatible" if problem.startswith("incompatible") else "unreadable"
         return Champion(state, source, None, named, problem, warnings)
     return _best_by_rank(home, warnings)
 

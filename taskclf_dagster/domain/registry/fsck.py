@@ -8,7 +8,8 @@ from typing import Literal
 
 from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.models.bundle import bundle_hashes, parse_bundle
+from taskclf_dagster.domain.models.bundle import parse_bundle
+from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer, is_waiting
@@ -116,11 +117,12 @@ def _check_bundles(home: Home, history: History) -> Iterator[RegistryFinding]:
     for folder in sorted(home.models.iterdir()) if home.models.is_dir() else []:
         if not folder.is_dir() or folder.name.startswith("."):
             continue
-        problem = find_manifest_problem(folder)
+        files = read_bundle_files(folder)
+        problem = find_manifest_problem(files)
         if problem is not None:
-            yield _damage("P2", f"{folder.name}: {problem}", "Restore the bundle from a backup, or leave it to retention")
-        elif (reason := parse_bundle(folder).invalid_reason) is not None:
-            yield _warning("P2", f"{folder.name}: {reason}", "It cannot be rolled back to; remove it, or leave it to retention")
+            yield _damage("P2", f"{folder.name}: {problem.detail}", "Restore the bundle from a backup, or leave it to retention")
+        elif (problem := parse_bundle(files).problem) is not None:
+            yield _warning("P2", f"{folder.name}: {problem.reason}", "It cannot be rolled back to; remove it, or leave it to retention")
     lost = {entry.new.name for entry in history.moves if entry.new is not None} - history.pruned
     for name in sorted(lost):
         if not (home.models / name).is_dir():
@@ -151,8 +153,8 @@ def _find_receipt_problem(home: Home, entry: ActiveHistoryEntry) -> str | None:
         return f"receipt {entry.decision_id} says {decision.outcome}"
     if entry.new is None or decision.challenger.model_id != entry.new.name:
         return f"receipt {entry.decision_id} is about {decision.challenger.model_id}"
-    folder = home.models / entry.new.name
-    if folder.is_dir() and find_manifest_problem(folder) is None and bundle_hashes(folder) != decision.challenger.files:
+    files = read_bundle_files(home.models / entry.new.name)
+    if files.names and find_manifest_problem(files) is None and files.hashes() != decision.challenger.files:
         return f"{entry.new.name} is not the bundle that receipt {entry.decision_id} judged"
     return None
 

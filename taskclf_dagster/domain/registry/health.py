@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from taskclf_dagster.domain.models.bundle import incompatible_reason, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle import find_bundle_problem, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
-from taskclf_dagster.domain.models.manifest import MANIFEST, find_manifest_problem
+from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.champion import read_pointer_dir, read_policy_dir
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.registry.history_events import read_cursor
@@ -64,7 +65,10 @@ def find_model_problem(home: Home, model_dir: str) -> str | None:
             return None
     except BundleError as error:
         return error.reason
-    return find_manifest_problem(folder) or incompatible_reason(parse_bundle(folder))
+    files = read_bundle_files(folder)
+    differs = find_manifest_problem(files)
+    problem = find_bundle_problem(parse_bundle(files)) if differs is None else None
+    return differs.detail if differs is not None else problem and problem.reason
 
 
 def find_usable_pointer(home: Home) -> tuple[ActivePointer | None, str | None]:

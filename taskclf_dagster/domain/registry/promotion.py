@@ -12,9 +12,10 @@ from taskclf_dagster.domain.data.snapshot import find_snapshot_problem
 from taskclf_dagster.domain.decision.decision import REQUIRED_GATES, PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, read_decision, save_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_hashes, hash_trees, load_bundle
+from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, resolve_model_dir
-from taskclf_dagster.domain.models.manifest import MANIFEST, build_manifest, find_manifest_problem
+from taskclf_dagster.domain.models.manifest import build_manifest, find_manifest_problem
 from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_applied
 from taskclf_dagster.domain.registry.commit import commit
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
@@ -200,8 +201,8 @@ def _find_what_moved_on(home: Home, decision: PromotionDecision) -> list[str]:
 
 def _require_unmoved(home: Home, decision: PromotionDecision, target: Path, settled: tuple[str | None, str | None]) -> None:
     """The last look before the change: pointer and policy, later decisions, and the manifest of what is in models/ now."""
-    problem = find_manifest_problem(target)
-    findings = [] if problem is None else [problem]
+    problem = find_manifest_problem(read_bundle_files(target))
+    findings = [] if problem is None else [problem.detail]
     if pointer_state(home) != settled:
         findings.append("another program changed active.json or inference_policy.json just now")
     _refuse(decision, findings)
@@ -220,7 +221,9 @@ def _stage(home: Home, source: Path, decision: PromotionDecision) -> Path:
 
 
 def _manifest(folder: Path, decision: PromotionDecision) -> bytes:
-    return json.dumps(build_manifest(folder, decision_id=decision.decision_id).model_dump(mode="json"), indent=2).encode()
+    return json.dumps(
+        build_manifest(read_bundle_files(folder), decision_id=decision.decision_id).model_dump(mode="json"), indent=2
+    ).encode()
 
 
 def _unstage(home: Home, source: Path, target: Path) -> None:
@@ -239,6 +242,6 @@ def _load_judged_bundle(folder: Path, decision: PromotionDecision, history: Hist
         model = load_bundle(folder)
     except BundleError as error:
         raise DecisionNotVerifiedError(decision.decision_id, [str(error)]) from error
-    same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash == hash_trees(model)]
+    same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash == model.tree_hash]
     _refuse(decision, [blocked_words(name) for name in same])
     return model

@@ -11,8 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
-from taskclf_dagster.domain.models.bundle import BundleMetrics, ModelBundle, incompatible_reason, load_bundle, parse_bundle
-from taskclf_dagster.domain.storage.files import file_hash
+from taskclf_dagster.domain.models.bundle import BundleMetrics, ModelBundle, bundle_error, find_bundle_problem, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError
 
@@ -63,7 +63,7 @@ def list_bundles(models: Path) -> list[ModelBundle]:
 
 def is_compatible(bundle: ModelBundle) -> bool:
     """Whether a bundle is valid, its schema_hash is that of its own schema version, and its labels are the eight."""
-    return incompatible_reason(bundle) is None
+    return find_bundle_problem(bundle) is None
 
 
 def passes_constraints(bundle: ModelBundle, policy: SelectionPolicy) -> str | None:
@@ -72,10 +72,10 @@ def passes_constraints(bundle: ModelBundle, policy: SelectionPolicy) -> str | No
     A bundle of synthetic provenance and one whose model.txt is not the one its metadata names are refused.
     """
     if bundle.metadata is None:
-        return bundle.invalid_reason
+        return None if bundle.problem is None else bundle.problem.reason
     if bundle.metadata.data_provenance == "synthetic" and not policy.allow_synthetic:
         return "constraint: trained on synthetic labels"
-    if bundle.metadata.artifact_hash is not None and file_hash(bundle.path / "model.txt") != bundle.metadata.artifact_hash:
+    if not bundle.has_named_model:
         return "constraint: model.txt is not the one that metadata.json names"
     return None
 
@@ -87,7 +87,7 @@ def score(bundle: ModelBundle) -> tuple[int, float, float, datetime]:
         BundleError: the bundle is invalid.
     """
     if bundle.metadata is None or bundle.metrics is None:
-        raise BundleError(bundle.path, bundle.invalid_reason or "invalid")
+        raise bundle_error(bundle.path, bundle.problem)
     version = [str(version) for version in SCHEMA_VERSIONS].index(bundle.metadata.schema_version)
     return version, bundle.metrics.macro_f1, bundle.metrics.weighted_f1, bundle.metadata.created_at
 
@@ -98,7 +98,8 @@ def find_best_model(models: Path, policy: SelectionPolicy | None = None) -> Sele
     ranked: list[ModelBundle] = []
     excluded: list[ExclusionRecord] = []
     for bundle in list_bundles(models):
-        reason = incompatible_reason(bundle) or passes_constraints(bundle, policy)
+        problem = find_bundle_problem(bundle)
+        reason = passes_constraints(bundle, policy) if problem is None else problem.reason
         if reason is None:
             ranked.append(bundle)
         else:
@@ -137,7 +138,7 @@ def should_switch_active(active: BundleMetrics | None, candidate: BundleMetrics,
 def _parse_within(folder: Path) -> ModelBundle:
     """As `parse_bundle`, but a link that leaves the models folder is no bundle of this home."""
     if not folder.resolve().is_relative_to(folder.parent.resolve()):
-        return ModelBundle(model_id=folder.name, path=folder, invalid_reason="invalid: it lies outside the home")
+        return ModelBundle(model_id=folder.name, path=folder, problem=BundleProblem(code="location", detail="it lies outside the home"))
     return parse_bundle(folder)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
@@ -127,7 +128,7 @@ def take_out(home: Home, path: Path) -> None:
 
 def _is_copy_of_challenger(home: Home, model_id: str) -> bool:
     with suppress(UnreadableFileError, OSError):
-        if (home.models / model_id).is_dir() and read_manifest(home.models / model_id) is not None:
+        if (home.models / model_id).is_dir() and read_manifest(read_bundle_files(home.models / model_id)) is not None:
             return any((folder / model_id).is_dir() for folder in (home.challengers, home.pending_models, home.rejected_models))
     return False
 

@@ -12,7 +12,8 @@ from typing import Literal
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
-from taskclf_dagster.domain.models.bundle import METADATA, parse_bundle
+from taskclf_dagster.domain.models.bundle import parse_bundle
+from taskclf_dagster.domain.models.bundle_files import METADATA
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.commit import commit
@@ -159,7 +160,7 @@ def _beyond(home: Home, folders: list[Path], keep: int, reachable: dict[str, str
     items, kept = [], 0
     for folder in folders:
         path = str(folder.relative_to(home.root))
-        whole = (find_model_problem(home, path) if kind == "promoted" else parse_bundle(folder).invalid_reason) is None
+        whole = (find_model_problem(home, path) if kind == "promoted" else parse_bundle(folder).problem) is None
         stays = folder.name in reachable or (whole and kept < keep)
         kept += stays and whole
         if not stays:

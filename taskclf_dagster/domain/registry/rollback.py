@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from taskclf_dagster.domain.decision.decision_store import read_decision
-from taskclf_dagster.domain.models.bundle import LoadedModel, hash_trees, load_bundle
+from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import is_model_id, resolve_model_dir
 from taskclf_dagster.domain.registry.commit import commit
 from taskclf_dagster.domain.registry.health import find_active_model_dir, find_last_known_good, is_cut_off
@@ -105,7 +105,7 @@ def _load_for_rollback(home: Home, to: str, history: History, what: str) -> Load
 def _describe_left(home: Home, model_dir: str) -> BlockedModel:
     trees = None
     with suppress(BundleError):
-        trees = hash_trees(load_bundle(resolve_model_dir(home, model_dir)))
+        trees = load_bundle(resolve_model_dir(home, model_dir)).tree_hash
     return BlockedModel(model_id=Path(model_dir).name, tree_hash=trees)
 
 

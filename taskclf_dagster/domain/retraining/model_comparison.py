@@ -17,7 +17,7 @@ from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, de
 from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
-from taskclf_dagster.domain.models.bundle import bundle_hashes, load_bundle
+from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.storage.files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
@@ -109,7 +109,7 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     )
     whole = [score(model, frame) for model, frame in zip(models, own, strict=True)]
     fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
-    seed = derive_seed(snapshot.dataset_digest, [bundle_hashes(bundle.path) for bundle in reversed(bundles)], config)
+    seed = derive_seed(snapshot.dataset_digest, [model.files.hashes() for model in reversed(models)], config)
     comparison = compare(rows, whole[0][1], whole[1][1], bundles, config=config, seed=seed)
     judged = check_regression_gates(
         comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, config=config

@@ -19,7 +19,8 @@ from taskclf_dagster.domain.evaluation.leakage import find_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.predictions import Predictions, save_predictions
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
-from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_hashes, load_bundle
+from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
+from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.models.bundle_writer import add_test_figures
 from taskclf_dagster.domain.models.challenger import ChallengerModel
@@ -127,24 +128,25 @@ def report_challenger(
         raise RecordsDoNotMatchError([finding])
     path = home.root / snapshot.path
     rows = read_snapshot_rows(path, splits=("test",))
-    folder, failure, report, rule, lookup, reproduction = None, None, None, None, None, None
+    files, failure, report, rule, lookup, reproduction = None, None, None, None, None, None
     try:
-        folder = require_bundle(home, challenger.model_id)
-        report, predictions = _score(home, load_bundle(folder), rows, snapshot, config=config, num_threads=num_threads)
+        files = read_bundle_files(require_bundle(home, challenger.model_id))
+        model = load_bundle(files)
+        report, predictions = _score(home, model, rows, snapshot, config=config, num_threads=num_threads)
         lookup_table = fit_lookup(read_snapshot_rows(path, columns=["app_id", "app_category", "label", "split"], splits=("train",)))
         rule = compare_with_baseline(predictions, predict_baseline(rows), report.judged_labels)
         lookup = compare_with_baseline(predictions, lookup_table.predict(rows), report.judged_labels)
         if is_proof_wanted(config, windows=sum(snapshot.rows.values())):
-            reproduction = reproduce(home, folder)
-        if folder.parent == home.challengers:
-            add_test_figures(folder, _test_figures(report, snapshot))
+            reproduction = reproduce(home, model)
+        if files.folder.parent == home.challengers:
+            files = add_test_figures(files, _test_figures(report, snapshot))
     except BundleError as error:
         failure = str(error)
     return ChallengerReport(
         model_id=challenger.model_id,
         dataset_hash=snapshot.dataset_hash,
         failure=failure,
-        files={} if folder is None else bundle_hashes(folder),
+        files={} if files is None else files.hashes(),
         report=report,
         rule_baseline=rule,
         lookup_baseline=lookup,
@@ -228,7 +230,7 @@ def _describe(
         reason=champion.reason,
         warnings=champion.warnings,
         excluded=champion.excluded,
-        files={} if champion.model is None else bundle_hashes(champion.model.bundle.path),
+        files={} if champion.model is None else champion.model.files.hashes(),
         report=None,
         windows_without_features=0,
         windows_trained_on=0,

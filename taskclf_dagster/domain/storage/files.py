@@ -24,6 +24,9 @@ TEMPORARY = ".tmp"
 MAX_JSON_BYTES = 256 * 1024 * 1024
 
 
+_RESTORE = "Restore the file or remove it"
+
+
 _NO_RENAME = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
@@ -89,12 +92,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Writes indented JSON with a final newline, atomically.
+    """Writes `json_text` atomically."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Indented JSON with a final newline.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_synced(path: Path, content: bytes) -> None:
@@ -135,16 +143,28 @@ def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str
         UnreadableFileError: the file cannot be read, is larger than `max_bytes`, is not JSON, its top level is not an object, or an
             object has a key twice.
     """
-    fix = "Restore the file or remove it"
     try:
         size = path.stat().st_size
-        if size > max_bytes:
-            raise UnreadableFileError(path, f"it has {size} bytes, and at most {max_bytes} are read", fix)
-        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UnreadableFileError(path, str(error), fix) from error
+        content = path.read_bytes() if size <= max_bytes else b""
+    except (OSError, ValueError) as error:
+        raise UnreadableFileError(path, str(error), _RESTORE) from error
+    if size > max_bytes:
+        raise UnreadableFileError(path, f"it has {size} bytes, and at most {max_bytes} are read", _RESTORE)
+    return parse_json_object(path, content)
+
+
+def parse_json_object(path: Path, content: bytes) -> dict[str, object]:
+    """Parses the bytes of a file as a JSON object, under the rules of `read_json_object`.
+
+    Raises:
+        UnreadableFileError: it is none.
+    """
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableFileError(path, str(error), _RESTORE) from error
     if not isinstance(value, dict):
-        raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", fix)
+        raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", _RESTORE)
     return cast("dict[str, object]", replace_unrepresentable(value))
 
 

@@ -14,7 +14,8 @@ from taskclf_dagster.domain.data.snapshot import label_codes
 from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, compare_with_anchor, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.evaluation.metrics import REJECTED, macro_f1, tabulate
 from taskclf_dagster.domain.evaluation.predictions import Predictions
-from taskclf_dagster.domain.models.bundle import TRAINING_ROWS, ModelBundle, parse_bundle
+from taskclf_dagster.domain.models.bundle import ModelBundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster_tests.models import MID, NEW, OLD, duel_rows, named, some, write_tiny_bundle
 from taskclf_dagster_tests.scenario import DAY, MONDAY, at, retrain_config

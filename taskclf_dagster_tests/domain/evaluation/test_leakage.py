@@ -13,7 +13,8 @@ import pytest
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageCertificate, _neighbourhoods, exclude_leaked, find_leaked
-from taskclf_dagster.domain.models.bundle import METADATA, TRAINING_ROWS, ModelBundle, parse_bundle
+from taskclf_dagster.domain.models.bundle import ModelBundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import METADATA, TRAINING_ROWS
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster_tests.models import MID, NEW, OLD, rows_of, write_tiny_bundle
 from taskclf_dagster_tests.scenario import DAY, MINUTE, MONDAY, at, flip_bytes

@@ -13,7 +13,8 @@ from sklearn.metrics import confusion_matrix, f1_score
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.windows import read_windows
-from taskclf_dagster.domain.models.bundle import (
+from taskclf_dagster.domain.models.bundle import find_bundle_problem, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import (
     CONFUSION,
     ENCODERS,
     METADATA,
@@ -21,23 +22,19 @@ from taskclf_dagster.domain.models.bundle import (
     MODEL,
     TRAINING_ROWS,
     bundle_hashes,
-    incompatible_reason,
-    load_bundle,
-    parse_bundle,
-    tree_hash,
+    read_bundle_files,
 )
 from taskclf_dagster.domain.models.bundle_writer import add_test_figures, confusion_counts, write_bundle
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import predict
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.damaged_bundles import INCOMPATIBLE, INVALID, Damage
 from taskclf_dagster_tests.models import (
     CONTRACT_METADATA,
     GIVEN_METADATA,
-    INCOMPATIBLE,
-    INVALID,
     NEW,
-    Damage,
     change_a_leaf,
     contents,
     edit_json,
@@ -167,15 +164,16 @@ def test_the_encoders_are_sorted_vocabularies_with_an_unknown_code(bundle: Path)
 
 def test_test_figures_are_added_to_metrics_beside_the_keys_of_the_contract(bundle: Path) -> None:
     before = read(bundle / METRICS)
-    add_test_figures(bundle, {"macro_f1": 0.25})
+    files = add_test_figures(read_bundle_files(bundle), {"macro_f1": 0.25})
+    assert files.hashes() == bundle_hashes(bundle)
     assert read(bundle / METRICS) == {**before, "test": {"macro_f1": 0.25}}
-    assert parse_bundle(bundle).invalid_reason is None
+    assert parse_bundle(bundle).problem is None
 
 
 def test_what_the_model_knows_itself_cannot_be_overridden(tmp_path: Path) -> None:
     given = {**GIVEN_METADATA, "schema_hash": "0" * 12, "artifact_hash": "0" * 64, "label_set": []}
     write_bundle(tmp_path / NEW, tiny_model(), rows_of("train"), metadata=given)
-    assert incompatible_reason(parse_bundle(tmp_path / NEW)) is None
+    assert find_bundle_problem(parse_bundle(tmp_path / NEW)) is None
     assert read(tmp_path / NEW / METADATA)["artifact_hash"] == hashlib.sha256((tmp_path / NEW / MODEL).read_bytes()).hexdigest()
 
 
@@ -224,8 +222,8 @@ def test_a_reloaded_bundle_predicts_bit_for_bit_what_was_trained(tmp_path: Path,
 
 def test_a_parsed_bundle_carries_metadata_and_metrics(bundle: Path) -> None:
     parsed = parse_bundle(bundle)
-    assert (parsed.model_id, parsed.path, parsed.invalid_reason) == (NEW, bundle, None)
-    assert incompatible_reason(parsed) is None
+    assert (parsed.model_id, parsed.path, parsed.problem) == (NEW, bundle, None)
+    assert find_bundle_problem(parsed) is None
     assert parsed.metadata.train_date_to == date(2026, 2, 2)
     assert parsed.metrics.macro_f1 == read(bundle / METRICS)["macro_f1"]
 
@@ -234,14 +232,14 @@ def test_a_bundle_of_the_original_has_fewer_keys_and_files_and_is_whole(bundle: 
     for key in ("model_id", "artifact_hash", "tree_hash", "training_rows_file", "reject_threshold_choice"):
         edit_json(bundle / METADATA, {}, without=key)
     (bundle / TRAINING_ROWS).unlink()
-    assert incompatible_reason(parse_bundle(bundle)) is None
+    assert find_bundle_problem(parse_bundle(bundle)) is None
     assert load_bundle(bundle).bundle.metadata.artifact_hash is None
 
 
 def test_keys_that_are_not_known_are_ignored(bundle: Path) -> None:
     edit_json(bundle / METADATA, {"colour": "blue"})
     edit_json(bundle / METRICS, {"kappa": 0.5})
-    assert incompatible_reason(parse_bundle(bundle)) is None
+    assert find_bundle_problem(parse_bundle(bundle)) is None
 
 
 def test_a_creation_time_without_a_zone_is_utc(bundle: Path) -> None:
@@ -258,45 +256,54 @@ def test_metrics_at_the_ends_of_their_range_are_valid(bundle: Path, value: float
 # --- Damage -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("damage", "reason"), INVALID.values(), ids=INVALID.keys())
-def test_a_damaged_bundle_is_invalid_with_a_reason_and_never_raises(bundle: Path, damage: Damage, reason: str) -> None:
-    damage(bundle)
-    parsed = parse_bundle(bundle)
-    assert parsed.invalid_reason is not None
-    assert parsed.invalid_reason.startswith("invalid: ")
-    assert reason in parsed.invalid_reason
-    assert len(parsed.invalid_reason) > len("invalid: ")
-    assert (parsed.metadata, parsed.metrics) == (None, None)
-    assert incompatible_reason(parsed) == parsed.invalid_reason
-    with pytest.raises(BundleError, match="cannot be used: invalid: "):
-        load_bundle(bundle)
+def test_every_damaged_bundle_of_the_catalogue_is_invalid_and_never_raises(tmp_path: Path) -> None:
+    wrong = []
+    for number, (name, (damage, code)) in enumerate(INVALID.items()):
+        bundle = write_tiny_bundle(tmp_path / str(number) / NEW)
+        damage(bundle)
+        parsed = parse_bundle(bundle)
+        found = None if parsed.problem is None else (parsed.problem.code, parsed.problem.kind, bool(parsed.problem.detail))
+        if found != (code, "invalid", True) or (parsed.metadata, parsed.metrics, find_bundle_problem(parsed)) != (
+            None,
+            None,
+            parsed.problem,
+        ):
+            wrong.append((name, "parsed", found))
+        try:
+            load_bundle(bundle)
+        except BundleError as error:
+            if (error.code, error.kind, error.reason) != (code, "invalid", parsed.problem.reason):
+                wrong.append((name, "loaded", error.code))
+        else:
+            wrong.append((name, "loaded", None))
+    assert wrong == []
 
 
-@pytest.mark.parametrize(("damage", "reason"), INCOMPATIBLE.values(), ids=INCOMPATIBLE.keys())
-def test_a_bundle_of_another_schema_or_label_set_is_whole_but_incompatible(bundle: Path, damage: Damage, reason: str) -> None:
-    damage(bundle)
-    parsed = parse_bundle(bundle)
-    assert parsed.invalid_reason is None
-    assert incompatible_reason(parsed) == reason
-    with pytest.raises(BundleError, match=reason):
-        load_bundle(bundle)
-
-
-def test_a_label_set_in_another_order_is_incompatible_because_the_order_is_that_of_the_classes(bundle: Path) -> None:
-    edit_json(bundle / METADATA, {"label_set": sorted(LABELS, reverse=True)})
-    assert "not in alphabetical order" in str(incompatible_reason(parse_bundle(bundle)))
+def test_every_bundle_of_another_schema_or_label_set_is_whole_but_incompatible(tmp_path: Path) -> None:
+    wrong = []
+    for number, (name, (damage, code)) in enumerate(INCOMPATIBLE.items()):
+        bundle = write_tiny_bundle(tmp_path / str(number) / NEW)
+        damage(bundle)
+        parsed = parse_bundle(bundle)
+        problem = find_bundle_problem(parsed)
+        with pytest.raises(BundleError) as caught:
+            load_bundle(bundle)
+        found = (parsed.problem, problem.code, problem.kind, caught.value.code, caught.value.kind)
+        if found != (None, code, "incompatible", code, "incompatible"):
+            wrong.append((name, found))
+    assert wrong == []
 
 
 def test_everything_that_is_missing_is_named_at_once(bundle: Path) -> None:
     (bundle / MODEL).unlink()
     (bundle / ENCODERS).unlink()
-    assert parse_bundle(bundle).invalid_reason == "invalid: missing model.txt, categorical_encoders.json"
+    assert parse_bundle(bundle).problem.reason == "invalid: missing model.txt, categorical_encoders.json"
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("", encoding="utf-8")])
 def test_a_folder_that_is_none_or_empty_is_an_invalid_bundle(tmp_path: Path, make: Damage) -> None:
     make(tmp_path / NEW)
-    assert parse_bundle(tmp_path / NEW).invalid_reason.startswith("invalid: missing model.txt, metadata.json")
+    assert parse_bundle(tmp_path / NEW).problem.code == "missing_file"
 
 
 def test_a_model_cut_anywhere_up_to_the_end_of_its_parameters_is_invalid(bundle: Path) -> None:
@@ -305,7 +312,7 @@ def test_a_model_cut_anywhere_up_to_the_end_of_its_parameters_is_invalid(bundle:
     accepted = []
     for cut in range(0, text.index("end of parameters"), 211):
         (bundle / MODEL).write_text(text[:cut], encoding="utf-8")
-        if parse_bundle(bundle).invalid_reason is None:
+        if parse_bundle(bundle).problem is None:
             accepted.append(f"{cut} of {len(text)}: ...{text[max(0, cut - 20) : cut]!r}")
     assert accepted == []
 
@@ -327,21 +334,24 @@ def test_a_model_cut_behind_its_parameters_is_refused_or_predicts_the_same(bundl
 
 def test_a_model_that_is_not_the_one_its_metadata_names_is_not_loaded(bundle: Path) -> None:
     change_a_leaf(bundle)
-    with pytest.raises(BundleError, match=MODEL):
+    with pytest.raises(BundleError) as caught:
         load_bundle(bundle)
+    assert caught.value.code == "artifact_hash"
 
 
 def test_encoders_that_lack_a_column_are_told_when_the_model_is_loaded(bundle: Path) -> None:
     edit_json(bundle / ENCODERS, {}, without="domain_category")
-    with pytest.raises(BundleError, match=r"categorical_encoders\.json lacks domain_category"):
+    with pytest.raises(BundleError, match="domain_category") as caught:
         load_bundle(bundle)
+    assert caught.value.code == "encoders"
 
 
 def test_a_v3_model_with_v1_metadata_is_incompatible(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / NEW, version="v3", metadata={"schema_version": "v1", "schema_hash": "4077fe0dba70"})
     edit_json(bundle / ENCODERS, {"user_id": ["__unknown__"]})
-    with pytest.raises(BundleError, match=r"incompatible: model\.txt has 299 inputs and 8 classes, v1 needs 39 and 8"):
+    with pytest.raises(BundleError, match="has 299 inputs and 8 classes, v1 needs 39 and 8") as caught:
         load_bundle(bundle)
+    assert (caught.value.code, caught.value.kind) == ("model_shape", "incompatible")
 
 
 def test_the_reason_of_a_refused_load_is_kept_beside_the_message(bundle: Path) -> None:
@@ -392,4 +402,4 @@ def test_the_originals_bundles_have_the_keys_that_ours_have(real_homes: Path, bu
         assert set(read(folder / METADATA)) <= set(read(bundle / METADATA))
         assert set(read(folder / METRICS)) == set(read(bundle / METRICS))
         assert set(read(folder / ENCODERS)) == set(read(bundle / ENCODERS))
-        assert incompatible_reason(parse_bundle(folder)) is None
+        assert find_bundle_problem(parse_bundle(folder)) is None

@@ -17,8 +17,10 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.hashing import hash_row_keys, probabilities_digest
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, read_snapshot_rows, save_snapshot
-from taskclf_dagster.domain.models.bundle import bundle_hashes, load_bundle, tree_hash
+from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle_files import bundle_hashes
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger, next_model_id, reload_and_probe
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.errors import BundleError, DataContractError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import CONTRACT_METADATA, change_a_leaf, edit_json

@@ -13,9 +13,11 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, read_snapshot_rows, save_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
-from taskclf_dagster.domain.models.bundle import METADATA, MODEL, TRAINING_ROWS, load_bundle, tree_hash
+from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.models.training import train_challenger
 from taskclf_dagster.domain.retraining.reports import report_challenger

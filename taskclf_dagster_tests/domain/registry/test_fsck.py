@@ -8,8 +8,8 @@ import pytest
 
 from taskclf_dagster.domain.decision.decision import seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
-from taskclf_dagster.domain.models.bundle import MODEL
-from taskclf_dagster.domain.models.manifest import MANIFEST, build_manifest
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL, read_bundle_files
+from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.fsck import PROMISES, check_registry
 from taskclf_dagster.domain.registry.history import append_active_history, read_history
@@ -124,7 +124,7 @@ def _other_bundle_with_manifest(home: Home) -> None:
     folder = home.models / NEW
     change_a_leaf(folder)
     edit_json(folder / "metadata.json", {"artifact_hash": file_hash(folder / MODEL)})
-    write_json(folder / MANIFEST, build_manifest(folder, decision_id="x").model_dump(mode="json"))
+    write_json(folder / MANIFEST, build_manifest(read_bundle_files(folder), decision_id="x").model_dump(mode="json"))
 
 
 def _lost_waiting(home: Home) -> None:

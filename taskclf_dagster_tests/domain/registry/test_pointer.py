@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain.models.bundle import ENCODERS, METADATA, METRICS, MODEL, load_bundle
+from taskclf_dagster.domain.models.bundle import find_bundle_problem, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, METRICS, MODEL
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, require_bundle, resolve_model_dir
-from taskclf_dagster.domain.models.manifest import MANIFEST
 from taskclf_dagster.domain.registry.applied_decisions import is_applied
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.commit import write_active_atomic
@@ -34,12 +34,11 @@ from taskclf_dagster.domain.registry.retention import plan_prune
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.storage.files import file_hash
 from taskclf_dagster.domain.storage.filesystem import use_file_system
-from taskclf_dagster.errors import BundleError, UnreadableFileError
+from taskclf_dagster.errors import INCOMPATIBLE_CODES, BundleError, BundleErrorCode, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.damaged_bundles import INVALID, ONE_EACH
 from taskclf_dagster_tests.models import (
     AT,
-    INCOMPATIBLE,
-    INVALID,
     MID,
     NEW,
     OLD,
@@ -322,26 +321,17 @@ def test_a_policy_whose_model_is_broken_falls_back_to_the_history(champion_home:
     assert any("missing model.txt" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize("name", sorted(INVALID))
-def test_a_damaged_champion_without_history_is_unreadable_and_no_other_bundle_takes_its_place(home: Home, name: str) -> None:
-    damage, reason = INVALID[name]
-    damage(write_tiny_bundle(home.models / MID))
+@pytest.mark.parametrize("code", ONE_EACH)
+def test_a_broken_champion_without_history_is_told_apart_and_no_other_bundle_takes_its_place(home: Home, code: BundleErrorCode) -> None:
+    ONE_EACH[code](write_tiny_bundle(home.models / MID))
     write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.99})
     point_at(home, MID)
     found = resolve_active_model(home)
-    assert (found.state, found.source, found.model, found.model_dir) == ("unreadable", "pointer", None, f"models/{MID}")
-    assert reason in found.reason
+    problem = find_bundle_problem(parse_bundle(home.models / MID))
+    state = "incompatible" if code in INCOMPATIBLE_CODES else "unreadable"
+    assert (found.state, found.source, found.model, found.model_dir) == (state, "pointer", None, f"models/{MID}")
+    assert (problem.code, problem.reason) == (code, found.reason)
     assert any(found.reason in warning for warning in found.warnings)
-
-
-@pytest.mark.parametrize("name", sorted(INCOMPATIBLE))
-def test_an_incompatible_champion_without_history_is_told_apart(home: Home, name: str) -> None:
-    damage, reason = INCOMPATIBLE[name]
-    damage(write_tiny_bundle(home.models / MID))
-    write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.99})
-    point_at(home, MID)
-    found = resolve_active_model(home)
-    assert (found.state, found.source, found.model, found.reason) == ("incompatible", "pointer", None, reason)
 
 
 ONLY_WHEN_LOADED: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -366,17 +356,15 @@ def test_a_v3_model_with_v1_metadata_is_an_incompatible_champion(home: Home) -> 
     assert resolve_active_model(home).state == "incompatible"
 
 
-@pytest.mark.parametrize("name", sorted(INVALID | INCOMPATIBLE))
-def test_a_broken_champion_gives_way_to_the_last_known_good_of_the_history(champion_home: Home, name: str) -> None:
-    damage, reason = (INVALID | INCOMPATIBLE)[name]
-    damage(champion_home.models / MID)
+@pytest.mark.parametrize("code", ONE_EACH)
+def test_a_broken_champion_gives_way_to_the_last_known_good_of_the_history(champion_home: Home, code: BundleErrorCode) -> None:
+    ONE_EACH[code](champion_home.models / MID)
     write_tiny_bundle(champion_home.models / NEW, metrics={"macro_f1": 0.99})
     found = resolve_active_model(champion_home)
     assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{OLD}")
     assert found.model.bundle.model_id == OLD
     (warning,) = found.warnings
-    assert reason in warning
-    assert "last known good" in warning
+    assert find_bundle_problem(parse_bundle(champion_home.models / MID)).reason in warning
 
 
 def test_a_champion_whose_folder_is_gone_gives_way_to_the_history(champion_home: Home) -> None:

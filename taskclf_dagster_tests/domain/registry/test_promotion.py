@@ -18,10 +18,10 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import read_decision, save_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.models.bundle import ENCODERS, METADATA, METRICS, MODEL, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, METRICS, MODEL, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.encoding import encode_inputs
-from taskclf_dagster.domain.models.manifest import MANIFEST, build_manifest
+from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.models.training import predict
 from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
 from taskclf_dagster.domain.registry.champion import resolve_active_model
@@ -418,7 +418,7 @@ def leave_behind(home: Home) -> None:
     """What a promotion of NEXT leaves that was cut off after its bundle was moved into models/, and another in the middle of a write."""
     decision = judged(home, NEXT)
     folder = write_variant(home.models / NEXT)
-    write_json(folder / MANIFEST, build_manifest(folder, decision_id=decision.decision_id).model_dump(mode="json"))
+    write_json(folder / MANIFEST, build_manifest(read_bundle_files(folder), decision_id=decision.decision_id).model_dump(mode="json"))
     write_tiny_bundle(home.staging / "half")
     (home.staging / "half" / MODEL).write_text("tree", encoding="utf-8")
     for name in (".active.json.0123.tmp", ".inference_policy.json.0123.tmp"):
@@ -446,7 +446,7 @@ def test_the_promotion_that_a_crash_cut_off_can_be_done_again(challenger_home: H
 def test_what_another_program_put_into_models_is_not_swept(challenger_home: Home) -> None:
     write_tiny_bundle(challenger_home.models / "foreign")  # no manifest
     with_manifest = write_tiny_bundle(challenger_home.models / "restored")  # no challenger either: from a backup
-    write_json(with_manifest / MANIFEST, build_manifest(with_manifest, decision_id="x").model_dump(mode="json"))
+    write_json(with_manifest / MANIFEST, build_manifest(read_bundle_files(with_manifest), decision_id="x").model_dump(mode="json"))
     (challenger_home.models / "notes.txt").write_text("mine", encoding="utf-8")
     promote(challenger_home, a_decision(challenger_home), at=AT)
     assert {"foreign", "restored", "notes.txt"} <= {path.name for path in challenger_home.models.iterdir()}

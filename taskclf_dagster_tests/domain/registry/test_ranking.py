@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain.models.bundle import METADATA, METRICS, MODEL, BundleMetrics, parse_bundle
+from taskclf_dagster.domain.models.bundle import BundleMetrics, find_bundle_problem, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import METADATA, METRICS, MODEL
 from taskclf_dagster.domain.registry.index_cache import IndexCache, read_index_cache, summarize, write_index_cache
 from taskclf_dagster.domain.registry.ranking import (
     SelectionPolicy,
@@ -18,12 +19,11 @@ from taskclf_dagster.domain.registry.ranking import (
     score,
     should_switch_active,
 )
-from taskclf_dagster.errors import BundleError
+from taskclf_dagster.errors import BundleError, BundleErrorCode
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.damaged_bundles import ONE_EACH
 from taskclf_dagster_tests.models import (
     AT,
-    INCOMPATIBLE,
-    INVALID,
     change_a_leaf,
     contents,
     edit_json,
@@ -149,25 +149,14 @@ def test_only_folders_that_are_not_hidden_are_bundles(home: Home) -> None:
     assert [bundle.model_id for bundle in list_bundles(home.models)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", sorted(INVALID))
-def test_a_damaged_bundle_is_left_out_with_its_reason_however_good_its_scores(home: Home, name: str) -> None:
+@pytest.mark.parametrize("code", ONE_EACH)
+def test_a_damaged_or_incompatible_bundle_is_left_out_with_its_reason_however_good_its_scores(home: Home, code: BundleErrorCode) -> None:
     add(home, "good", 0.5)
-    damage, reason = INVALID[name]
-    damage(add(home, "damaged", 0.99))
+    ONE_EACH[code](add(home, "broken", 0.99))
     assert ranking(home) == ["good"]
-    assert list(exclusions(home)) == ["damaged"]
-    assert exclusions(home)["damaged"].startswith("invalid: ")
-    assert reason in exclusions(home)["damaged"]
-
-
-@pytest.mark.parametrize("name", sorted(INCOMPATIBLE))
-def test_an_incompatible_bundle_is_left_out_with_its_reason(home: Home, name: str) -> None:
-    add(home, "good", 0.5)
-    damage, reason = INCOMPATIBLE[name]
-    damage(add(home, "other", 0.99))
-    assert ranking(home) == ["good"]
-    assert exclusions(home) == {"other": reason}
-    assert not is_compatible(parse_bundle(home.models / "other"))
+    broken = parse_bundle(home.models / "broken")
+    assert exclusions(home) == {"broken": find_bundle_problem(broken).reason}
+    assert not is_compatible(broken)
     assert is_compatible(parse_bundle(home.models / "good"))
 
 
@@ -233,8 +222,8 @@ def test_paths_of_exclusions_are_relative_to_the_home(home: Home) -> None:
 
 
 def test_selection_writes_nothing(home: Home) -> None:
-    for name, (damage, _) in list(INVALID.items())[::4]:
-        damage(add(home, name.replace(" ", "-")))
+    for code, damage in ONE_EACH.items():
+        damage(add(home, code))
     add(home, "good")
     before = contents(home.root)
     find_best_loadable_model(home.models)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain.models.bundle import ENCODERS, METADATA, MODEL
+from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, MODEL
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.models.manifest import MANIFEST
 from taskclf_dagster.domain.registry.applied_decisions import is_applied
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_last_known_good

@@ -12,7 +12,7 @@ import pytest
 from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
-from taskclf_dagster.domain.models.bundle import METADATA, MODEL, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.applied_decisions import put_aside

@@ -13,9 +13,8 @@ from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
-from taskclf_dagster.domain.models.bundle import METADATA, MODEL, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.models.manifest import MANIFEST
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_history_disagreement

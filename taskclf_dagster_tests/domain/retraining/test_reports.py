@@ -20,8 +20,10 @@ from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.evaluation.baselines import fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.metrics import REJECTED
 from taskclf_dagster.domain.evaluation.predictions import load_predictions
-from taskclf_dagster.domain.models.bundle import bundle_hashes, load_bundle, tree_hash
+from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle_files import bundle_hashes
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.retraining.reports import ChampionReport, report_challenger, report_champion

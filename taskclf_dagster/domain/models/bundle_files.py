@@ -1,0 +1,85 @@
+"""The files of a bundle as bytes, each read once per look; what they mean belongs to `bundle` and `manifest`."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MODEL, METADATA, METRICS = "model.txt", "metadata.json", "metrics.json"
+
+
+CONFUSION, ENCODERS, TRAINING_ROWS = "confusion_matrix.csv", "categorical_encoders.json", "training_rows.npy"
+
+
+MANIFEST = "MANIFEST.json"
+
+
+REQUIRED = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS)
+"""The files of every bundle (contract, section 7)."""
+
+
+@dataclass(frozen=True)
+class BundleFiles:
+    """One look at a bundle: the names of its files, and their bytes, which are read at most once.
+
+    Attributes:
+        folder: the bundle.
+        names: its regular files, sorted, without hidden ones, which file managers leave. Empty where there is no such folder.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+    _contents: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def model_id(self) -> str:
+        return self.folder.name
+
+    def content(self, name: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            OSError: it is missing or cannot be read.
+        """
+        if name not in self._contents:
+            self._contents[name] = (self.folder / name).read_bytes()
+        return self._contents[name]
+
+    def text(self, name: str) -> str:
+        """A file as text with Unix line ends, as Python's text mode reads it.
+
+        Raises:
+            OSError: it is missing or cannot be read.
+            UnicodeDecodeError: it is not UTF-8.
+        """
+        return self.content(name).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every file but the manifest, by name.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        return {name: hashlib.sha256(self.content(name)).hexdigest() for name in self.names if name != MANIFEST}
+
+    def with_contents(self, contents: Mapping[str, bytes]) -> "BundleFiles":
+        """The same bundle after these files were written."""
+        return BundleFiles(self.folder, tuple(sorted({*self.names, *contents})), {**self._contents, **contents})
+
+    def at(self, folder: Path) -> "BundleFiles":
+        """The same files after the bundle was moved."""
+        return BundleFiles(folder, self.names, self._contents)
+
+
+def read_bundle_files(folder: Path) -> BundleFiles:
+    """Looks at a folder; never raises. Contents are read when they are asked for."""
+    try:
+        names = tuple(sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")))
+    except OSError:
+        names = ()
+    return BundleFiles(folder, names)
+
+
+def bundle_hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a bundle but its manifest and hidden files, by name."""
+    return read_bundle_files(folder).hashes()
