@@ -32,7 +32,8 @@ from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.scheduling.cadence import check_retrain_due
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import OLD, Damage, contents, edit_json, point_at, pointer_to, write_policy, write_tiny_bundle
+from taskclf_dagster_tests.damaged_bundles import Damage
+from taskclf_dagster_tests.models import OLD, contents, edit_json, point_at, pointer_to, write_policy, write_tiny_bundle
 from taskclf_dagster_tests.scenario import AS_OF, DAY, LEARNABLE_DAY_WINDOWS, add_learnable_days, day_file, learnable_home, write_labels
 
 pytestmark = pytest.mark.filterwarnings(

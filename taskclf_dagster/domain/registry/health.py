@@ -68,7 +68,9 @@ def find_model_problem(home: Home, model_dir: str) -> str | None:
     files = read_bundle_files(folder)
     differs = find_manifest_problem(files)
     problem = find_bundle_problem(parse_bundle(files)) if differs is None else None
-    return differs.detail if differs is not None else problem and problem.reason
+    if differs is not None:
+        return differs.detail
+    return None if problem is None else problem.reason
 
 
 def find_usable_pointer(home: Home) -> tuple[ActivePointer | None, str | None]:

@@ -28,11 +28,11 @@ from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.retraining.reports import ChampionReport, report_challenger, report_champion
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.damaged_bundles import Damage
 from taskclf_dagster_tests.models import (
     MID,
     NEW,
     OLD,
-    Damage,
     contents,
     edit_json,
     home_with_champion,
