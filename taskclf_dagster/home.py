@@ -117,8 +117,8 @@ class Home:
         return self.artifacts / ".retrain.lock"
 
     @property
-    def retrain_slot(self) -> Path:
-        """Ours: which run holds `retrain_lock`, for people to read."""
+    def run_lock_holder(self) -> Path:
+        """Ours: the run that holds `retrain_lock`, for people to read."""
         return self.artifacts / "retrain_under_way.json"
 
     @property

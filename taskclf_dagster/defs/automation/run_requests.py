@@ -23,7 +23,7 @@ from taskclf_dagster.defs.runs.retrain_runs import (
     home_tag,
     iterate_retrains,
 )
-from taskclf_dagster.domain.scheduling.retry_policy import find_attempt_obstacle
+from taskclf_dagster.domain.scheduling.retry_policy import check_attempts
 from taskclf_dagster.domain.scheduling.triggers import Cause
 from taskclf_dagster.home import Home
 
@@ -62,9 +62,9 @@ def request_for_trigger(
         return f"{reason}; {describe_unfinished_retrain(unfinished)}"
     runs = [run for run in iterate_retrains(instance, home, tags={TRIGGER_TAG: demand}) if RETRY_OF_TAG not in run.tags]
     failed = [run.finished or run.created for run in runs if run.state == "failed"]
-    obstacle = find_attempt_obstacle(failed, now=now, max_attempts=max_attempts)
-    if obstacle is not None:
-        return f"{reason}, but {obstacle}"
+    skip_reason = check_attempts(failed, now=now, max_attempts=max_attempts)
+    if skip_reason is not None:
+        return f"{reason}, but {skip_reason.message}"
     attempt = len(failed) + 1
     tags = {TRIGGER_TAG: demand, ATTEMPT_TAG: str(attempt)}
     # A run that was canceled, or whose decision could not be kept, has used its key without an answer.

@@ -10,7 +10,7 @@ from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, TRIGGER_TAG, describe_unfinished_retrain, find_unfinished_retrain
-from taskclf_dagster.domain.scheduling.retry_policy import find_next_day_obstacle
+from taskclf_dagster.domain.scheduling.retry_policy import check_next_day
 from taskclf_dagster.domain.scheduling.triggers import SLACK, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 
@@ -50,9 +50,9 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
             return dg.SkipReason(str(error))
         if trigger.cause is None or not trigger.launch:
             return dg.SkipReason(trigger.reason)
-        too_soon = find_next_day_obstacle(failed_at, now=clock.now() + SLACK)
+        too_soon = check_next_day(failed_at, now=clock.now() + SLACK)
         if too_soon is not None:
-            return dg.SkipReason(f"{trigger.reason}, but {too_soon}")
+            return dg.SkipReason(f"{trigger.reason}, but {too_soon.message}")
         context.log.info(trigger.reason)
         run_key = f"{context.scheduled_execution_time:%Y-%m-%dT%H:%M%z}"
         tags = {TRIGGER_TAG: DAILY}

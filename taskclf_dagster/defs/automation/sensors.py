@@ -16,8 +16,8 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_answer, find_drift_trigger
-from taskclf_dagster.domain.scheduling.label_arrival import LabelWatch, find_arrival_obstacle, read_watch, watch_labels
-from taskclf_dagster.domain.scheduling.triggers import describe_labels, find_obstacle
+from taskclf_dagster.domain.scheduling.label_arrival import LabelStoreState, check_label_arrival, check_label_store, read_label_store_state
+from taskclf_dagster.domain.scheduling.triggers import describe_blocked, describe_changed_spans, find_blockers
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
@@ -87,21 +87,22 @@ def _evaluate(
 
 def _evaluate_labels(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.SensorResult:
     last = read_last_decided(home)
-    watch = watch_labels(home, read_watch(context.cursor), last, now=now)
-    words = FIRST_START if last is None else find_arrival_obstacle(watch, config=config, now=now)
-    if words is None:
-        watch = _weigh(watch, home, config, now)
-        if watch.obstacle is not None:
-            words = f"{describe_labels(watch.changed_spans, config)}, but there is nothing to learn from: {watch.obstacle}"
-    cursor = watch.model_dump_json()
-    if words is not None:
-        return dg.SensorResult(skip_reason=words, cursor=cursor)
+    state = check_label_store(home, read_label_store_state(context.cursor), last, now=now)
+    waiting = check_label_arrival(state, settings=config.scheduling, now=now)
+    message = FIRST_START if last is None else None if waiting is None else waiting.message
+    reason = describe_changed_spans(state.changed_spans, config.scheduling)
+    if message is None:
+        state = _assess_blockers(state, home, config, now)
+        message = describe_blocked(reason, state.blockers) if state.blockers else None
+    cursor = state.model_dump_json()
+    if message is not None:
+        return dg.SensorResult(skip_reason=message, cursor=cursor)
     answer = request_for_trigger(
         context.instance,
         home,
-        demand=f"labels-{watch.watermark}",
+        demand=f"labels-{state.watermark}",
         cause="new_labels",
-        reason=describe_labels(watch.changed_spans, config),
+        reason=reason,
         max_attempts=config.scheduling.max_attempts,
         now=now,
     )
@@ -110,12 +111,12 @@ def _evaluate_labels(context: dg.SensorEvaluationContext, home: Home, config: Re
     return dg.SensorResult(run_requests=[answer], cursor=cursor)
 
 
-def _weigh(watch: LabelWatch, home: Home, config: RetrainConfig, now: datetime) -> LabelWatch:
-    """Whether a run would find something to learn from; looked at once a day for one content."""
+def _assess_blockers(state: LabelStoreState, home: Home, config: RetrainConfig, now: datetime) -> LabelStoreState:
+    """Adds the blockers of a run on this content; assessed once a day."""
     today = now.astimezone(UTC).date().isoformat()
-    if watch.weighed_on == today:
-        return watch
-    return watch.model_copy(update={"obstacle": find_obstacle(home, config=config, now=now), "weighed_on": today})
+    if state.assessed_on == today:
+        return state
+    return state.model_copy(update={"blockers": find_blockers(home, config=config, now=now), "assessed_on": today})
 
 
 def _evaluate_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
@@ -125,7 +126,8 @@ def _evaluate_drift(context: dg.SensorEvaluationContext, home: Home, config: Ret
     if found is None:
         return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.scheduling.drift_trigger})"
     demand = f"drift-{found.key}"
-    answered = find_drift_answer(found, read_last_decided(home))
+    answer = find_drift_answer(found, read_last_decided(home))
+    answered = None if answer is None else answer.message
     if answered is None and (run := find_run_for_trigger(context.instance, home, demand)) is not None:
         answered = f"run {run.run_id} answered {found.path}"
     if answered is not None:

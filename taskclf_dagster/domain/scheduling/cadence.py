@@ -1,6 +1,7 @@
 """Due dates of retrains and calibrator updates: arithmetic on times that are passed in."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle import parse_bundle
@@ -11,17 +12,27 @@ from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
 
+DueKind = Literal["never_done", "clock_set_back", "due", "not_due"]
 
-class Due(Record):
-    """A due date with its reason."""
+
+class DueDate(Record):
+    """A due date with its reason.
+
+    Attributes:
+        due: True if the date has come.
+        due_at: the date; None if it is due whatever the time.
+        kind: `never_done`: there is no earlier one to count from. `clock_set_back`: the earlier one is in the future.
+        reason: a message with age and bound.
+    """
 
     due: bool
     due_at: datetime | None
+    kind: DueKind
     reason: str
 
 
-def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: int, slack: timedelta = timedelta(0)) -> Due:
-    """Returns if a retrain is due by cadence, counted from the last decided run.
+def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: int, slack: timedelta = timedelta(0)) -> DueDate:
+    """Returns the due date of a retrain by cadence, counted from the last decided run.
 
     A last run in the future (the clock was set back) makes it due, so that a wrong date never stops retraining.
 
@@ -36,8 +47,8 @@ def check_retrain_due(last: LastDecided | None, *, now: datetime, cadence_days: 
 
 def check_model_age(
     home: Home, last: LastDecided | None, *, now: datetime, max_days: int, cadence_days: int, slack: timedelta = timedelta(0)
-) -> Due | None:
-    """Returns if the active model is so old that a retrain is due although no label is new; None if its age is unknown.
+) -> DueDate | None:
+    """Returns the date at which the active model is too old, so that a retrain is due although no label is new; None if unknown.
 
     A challenger that was trained and not promoted delays this by one cadence, so that the same data is not used every day. A model
     from the future (of a wrong clock) counts as old, so that a wrong date never stops retraining.
@@ -59,14 +70,15 @@ def check_model_age(
     due = due_at <= now + slack
     state = "is too old" if due else f"is not too old before {due_at:%Y-%m-%d %H:%M %Z}"
     age = f"{(now - created) / timedelta(days=1):.1f} days ago" if created <= now else f"in the future ({created:%Y-%m-%d %H:%M %Z})"
-    reason = f"what taskclf runs {state}: it was trained {age}, max_days_since_training is {max_days}"
+    reason = f"the active model {state}: it was trained {age}, max_days_since_training is {max_days}"
     if tried is not None and due_at > old_at:
         reason += f"; another challenger was trained {(now - tried) / timedelta(days=1):.1f} days ago, cadence is {cadence_days} days"
-    return Due(due=due, due_at=due_at, reason=reason)
+    kind: DueKind = "clock_set_back" if created > now else "due" if due else "not_due"
+    return DueDate(due=due, due_at=due_at, kind=kind, reason=reason)
 
 
-def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int) -> Due:
-    """Returns if the calibrators are due for fitting, counted from `created_at` of their store."""
+def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int) -> DueDate:
+    """Returns the due date of fitting calibrators, counted from `created_at` of their store."""
     path = home.calibrator_store
     never = "no calibrators were ever fitted"
     if not path.exists():
@@ -74,30 +86,31 @@ def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int)
     try:
         created = datetime.fromisoformat(str(read_json_object(path).get("created_at")))
     except (UnreadableFileError, ValueError):
-        return _due("calibrator update", None, now, cadence_days, f"{path} tells no created_at")
+        return _due("calibrator update", None, now, cadence_days, f"{path} has no created_at")
     return _due("calibrator update", created if created.tzinfo else created.replace(tzinfo=UTC), now, cadence_days, never)
 
 
 def _find_created_at(home: Home) -> datetime | None:
     """Returns the creation time of the active model; None if there is no active model, or its metadata is not usable."""
-    running = find_active_model_dir(home)
-    if running is None:
+    model_dir = find_active_model_dir(home)
+    if model_dir is None:
         return None
     try:
-        metadata = parse_bundle(resolve_model_dir(home, running)).metadata
+        metadata = parse_bundle(resolve_model_dir(home, model_dir)).metadata
     except BundleError:
         return None
     return None if metadata is None else metadata.created_at
 
 
-def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str, slack: timedelta = timedelta(0)) -> Due:
+def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str, slack: timedelta = timedelta(0)) -> DueDate:
     if since is None:
-        return Due(due=True, due_at=None, reason=f"{what} is due: {never}")
+        return DueDate(due=True, due_at=None, kind="never_done", reason=f"{what} is due: {never}")
     if since > now:
-        return Due(due=True, due_at=None, reason=f"{what} is due: the last one lies in the future ({since:%Y-%m-%d %H:%M %Z})")
+        reason = f"{what} is due: the last one is in the future ({since:%Y-%m-%d %H:%M %Z})"
+        return DueDate(due=True, due_at=None, kind="clock_set_back", reason=reason)
     due_at = since + timedelta(days=cadence_days)
     age = (now - since) / timedelta(days=1)
     due = now + slack >= due_at
     state = "is due" if due else f"is not due before {due_at:%Y-%m-%d %H:%M %Z}"
     reason = f"{what} {state}: the last one was {age:.1f} days ago, cadence is {cadence_days} days"
-    return Due(due=due, due_at=due_at, reason=reason)
+    return DueDate(due=due, due_at=due_at, kind="due" if due else "not_due", reason=reason)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from taskclf_dagster.domain.decision.last_decided import LastDecided
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.storage.files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
 
-MAX_WORDS = 400
+MAX_REASON_LENGTH = 400
 
 
 MAX_REPORT_BYTES = 16 * 1024 * 1024
@@ -56,15 +57,16 @@ def find_drift_trigger(home: Home, *, severity: Literal["critical", "warning"], 
         key=hashlib.sha256(newest.read_bytes()).hexdigest()[:16],
         path=name,
         at=at,
-        reason=f"drift report {name} of {at:%Y-%m-%d %H:%M %Z}: {_describe(report, alerts)}"[:MAX_WORDS],
+        reason=f"drift report {name} of {at:%Y-%m-%d %H:%M %Z}: {_describe(report, alerts)}"[:MAX_REASON_LENGTH],
     )
 
 
-def find_drift_answer(request: DriftTrigger, last: LastDecided | None) -> str | None:
+def find_drift_answer(trigger: DriftTrigger, last: LastDecided | None) -> SkipReason | None:
     """Returns the reason why a report no longer triggers a retrain: a challenger was trained after it; None if it still does."""
-    if last is None or last.trained_at is None or last.trained_at <= request.at:
+    if last is None or last.trained_at is None or last.trained_at <= trigger.at:
         return None
-    return f"a challenger was trained on {last.trained_at:%Y-%m-%d %H:%M %Z}, after {request.path} of {request.at:%Y-%m-%d %H:%M %Z}"
+    message = f"a challenger was trained on {last.trained_at:%Y-%m-%d %H:%M %Z}, after {trigger.path} of {trigger.at:%Y-%m-%d %H:%M %Z}"
+    return SkipReason(kind="answered", message=message)
 
 
 def _find_reports(home: Home) -> list[Path]:

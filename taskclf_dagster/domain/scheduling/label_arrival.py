@@ -8,16 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import AwareDatetime, ValidationError
 
-from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.settings import SchedulingSettings
 from taskclf_dagster.domain.data.label_fingerprints import count_changed_spans, watermark
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LastDecided
-from taskclf_dagster.domain.scheduling.triggers import describe_labels
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
+from taskclf_dagster.domain.scheduling.triggers import describe_changed_spans
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
 
 
-class LabelWatch(Record):
+class LabelStoreState(Record):
     """The state of the label store at the last check, so that an unchanged file is not read again.
 
     Attributes:
@@ -26,8 +27,8 @@ class LabelWatch(Record):
         changed_at: time of the last change of the content.
         decided: label watermark of the last decided run, against which changes are counted; None if there is none.
         changed_spans: spans new, edited or deleted since then.
-        obstacle: the reason why a run on this content would have too little to learn from, as assessed on `weighed_on`.
-        weighed_on: the day (UTC) of that assessment; None if there was none.
+        blockers: messages of the blocking checks of a run on this content, as assessed on `assessed_on`.
+        assessed_on: the day (UTC) of that assessment; None if there was none.
     """
 
     signature: str
@@ -35,11 +36,11 @@ class LabelWatch(Record):
     changed_at: AwareDatetime
     decided: str | None
     changed_spans: int
-    obstacle: str | None = None
-    weighed_on: str | None = None
+    blockers: tuple[str, ...] = ()
+    assessed_on: str | None = None
 
 
-def watch_labels(home: Home, before: LabelWatch | None, last: LastDecided | None, *, now: datetime) -> LabelWatch:
+def check_label_store(home: Home, before: LabelStoreState | None, last: LastDecided | None, *, now: datetime) -> LabelStoreState:
     """Checks the label store; reads it only if the file or the last decided run has changed since the last check.
 
     Args:
@@ -61,34 +62,35 @@ def watch_labels(home: Home, before: LabelWatch | None, last: LastDecided | None
     mark = watermark(fingerprints)
     written_at = now if status is None else datetime.fromtimestamp(status.st_mtime, UTC)
     known = before if before is not None and before.watermark == mark else None
-    return LabelWatch(
+    return LabelStoreState(
         signature=signature,
         watermark=mark,
         changed_at=min(now, written_at if known is None else known.changed_at),
         decided=decided,
         changed_spans=count_changed_spans(home.decisions, decided, fingerprints),
-        obstacle=None if known is None else known.obstacle,
-        weighed_on=None if known is None else known.weighed_on,
+        blockers=() if known is None else known.blockers,
+        assessed_on=None if known is None else known.assessed_on,
     )
 
 
-def read_watch(text: str | None) -> LabelWatch | None:
+def read_label_store_state(text: str | None) -> LabelStoreState | None:
     """Returns the result of the last check from a sensor's cursor; None if there is none, or it is of another version."""
     try:
-        return None if text is None else LabelWatch.model_validate_json(text)
+        return None if text is None else LabelStoreState.model_validate_json(text)
     except ValidationError:
         return None
 
 
-def find_arrival_obstacle(watch: LabelWatch, *, config: RetrainConfig, now: datetime) -> str | None:
+def check_label_arrival(state: LabelStoreState, *, settings: SchedulingSettings, now: datetime) -> SkipReason | None:
     """Returns the reason why the labels do not trigger a retrain yet; None if they do."""
-    words = describe_labels(watch.changed_spans, config)
-    if watch.changed_spans < config.scheduling.min_new_labels:
-        return words
-    quiet_at = watch.changed_at + timedelta(minutes=config.scheduling.label_quiet_minutes)
+    message = describe_changed_spans(state.changed_spans, settings)
+    if state.changed_spans < settings.min_new_labels:
+        return SkipReason(kind="few_labels", message=message)
+    quiet_at = state.changed_at + timedelta(minutes=settings.label_quiet_minutes)
     if now < quiet_at:
-        return (
-            f"{words}, last changed at {watch.changed_at:%Y-%m-%d %H:%M:%S %Z}: waiting until nobody has labelled for "
-            f"{config.scheduling.label_quiet_minutes} minutes (label_quiet_minutes), at the earliest {quiet_at:%H:%M:%S %Z}"
+        message += (
+            f", last changed at {state.changed_at:%Y-%m-%d %H:%M:%S %Z}: waiting until nobody has labelled for "
+            f"{settings.label_quiet_minutes} minutes (label_quiet_minutes), at the earliest {quiet_at:%H:%M:%S %Z}"
         )
+        return SkipReason(kind="labeling", message=message)
     return None

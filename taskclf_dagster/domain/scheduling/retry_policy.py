@@ -6,6 +6,8 @@ Arithmetic on times that are passed in. `failure_kinds` classifies failures; `de
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
+
 RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=25))
 """Delays of the first, second and third retry after a transient failure."""
 
@@ -13,7 +15,7 @@ RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=25)
 NEXT_DAY = timedelta(days=1)
 
 
-def find_attempt_obstacle(failed: Sequence[datetime], *, now: datetime, max_attempts: int) -> str | None:
+def check_attempts(failed: Sequence[datetime], *, now: datetime, max_attempts: int) -> SkipReason | None:
     """Returns the reason why a trigger whose runs failed launches no other run now; None if it does.
 
     Args:
@@ -25,19 +27,22 @@ def find_attempt_obstacle(failed: Sequence[datetime], *, now: datetime, max_atte
         return None
     last = min(max(failed), now)
     if len(failed) >= max_attempts:
-        return f"{len(failed)} runs for it failed (max_attempts is {max_attempts}), the last on {last:%Y-%m-%d %H:%M %Z}"
+        message = f"{len(failed)} runs for it failed (max_attempts is {max_attempts}), the last on {last:%Y-%m-%d %H:%M %Z}"
+        return SkipReason(kind="attempts_exhausted", message=message)
     if now < last + NEXT_DAY:
-        again = last + NEXT_DAY
-        return f"run {len(failed)} of {max_attempts} for it failed on {last:%Y-%m-%d %H:%M %Z}, tried again on {again:%Y-%m-%d %H:%M %Z}"
+        message = f"run {len(failed)} of {max_attempts} for it failed on {last:%Y-%m-%d %H:%M %Z}"
+        return SkipReason(kind="next_day", message=f"{message}, retried on {last + NEXT_DAY:%Y-%m-%d %H:%M %Z}")
     return None
 
 
-def find_next_day_obstacle(failed_at: datetime | None, *, now: datetime) -> str | None:
+def check_next_day(failed_at: datetime | None, *, now: datetime) -> SkipReason | None:
     """Returns the reason why the schedule launches no run yet after one that failed; None if it does."""
     if failed_at is None or failed_at > now or now >= failed_at + NEXT_DAY:
         return None
-    again = failed_at + NEXT_DAY
-    return f"the run for it failed on {failed_at:%Y-%m-%d %H:%M %Z}, and it is tried again a day later ({again:%Y-%m-%d %H:%M %Z})"
+    message = (
+        f"the run for it failed on {failed_at:%Y-%m-%d %H:%M %Z}, and it is retried a day later ({failed_at + NEXT_DAY:%Y-%m-%d %H:%M %Z})"
+    )
+    return SkipReason(kind="next_day", message=message)
 
 
 def retry_due_at(failed_at: datetime, *, retries: int) -> datetime | None:

@@ -32,8 +32,8 @@ class RunLockHolder(Record):
     since: AwareDatetime
 
     @property
-    def words(self) -> str:
-        """The message that names the run and the time."""
+    def summary(self) -> str:
+        """A message that names the run and the time."""
         return f"another retrain is under way: run {self.run_id} since {self.since:%Y-%m-%d %H:%M:%S %Z}"
 
 
@@ -60,35 +60,35 @@ def hold_run_lock(
     with ExitStack() as stack:
         _wait_for_lock(home, stack, patience_seconds, on_wait)
         with suppress(OSError):  # for people to read; the lock is what counts
-            write_json(home.retrain_slot, holder.model_dump(mode="json"))
+            write_json(home.run_lock_holder, holder.model_dump(mode="json"))
         try:
             yield
         finally:
             with suppress(OSError):
-                file_system().remove_file(home.retrain_slot)
+                file_system().remove_file(home.run_lock_holder)
 
 
 def read_holder(home: Home) -> RunLockHolder | None:
     """Returns the run that took the lock last and did not release it; None if there is none, or the file cannot be read."""
     try:
-        return RunLockHolder.model_validate(read_json_object(home.retrain_slot))
+        return RunLockHolder.model_validate(read_json_object(home.run_lock_holder))
     except (UnreadableFileError, ValidationError):
         return None
 
 
 def _wait_for_lock(home: Home, stack: ExitStack, patience_seconds: float, on_wait: Callable[[str], object]) -> None:
     deadline = time.monotonic() + patience_seconds
-    told = False
+    reported = False
     while True:
         try:
-            stack.enter_context(file_system().lock(home.retrain_lock, timeout=POLL_SECONDS if told else 0))
+            stack.enter_context(file_system().lock(home.retrain_lock, timeout=POLL_SECONDS if reported else 0))
         except RegistryBusyError as error:
             other = read_holder(home)
-            words = "another retrain is under way" if other is None else other.words
+            message = "another retrain is under way" if other is None else other.summary
             if time.monotonic() >= deadline:
-                raise RetrainBusyError(words, patience_seconds) from error
-            if not told:
-                on_wait(f"{words}; waiting for it to end")
-                told = True
+                raise RetrainBusyError(message, patience_seconds) from error
+            if not reported:
+                on_wait(f"{message}; waiting for it to end")
+                reported = True
         else:
             return

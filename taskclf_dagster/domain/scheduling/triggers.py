@@ -3,20 +3,21 @@
 Reads and counts only; schedule and sensors launch runs. See also `label_arrival`, `drift_trigger` and `retry_policy`.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.settings import RetrainConfig, SchedulingSettings
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.label_fingerprints import count_changed_spans, watermark
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
-from taskclf_dagster.domain.scheduling.cadence import Due, check_model_age, check_retrain_due
+from taskclf_dagster.domain.scheduling.cadence import DueDate, check_model_age, check_retrain_due
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -29,17 +30,18 @@ SLACK = timedelta(hours=2)
 time counts as due."""
 
 
-MAX_ROWS_WEIGHED = 200_000
+MAX_ROWS_ASSESSED = 200_000
 """Largest number of windows and spans that are read to predict the blocking checks of a run; above, the run itself reports them."""
 
 
-class Trigger(Record):
+class TriggerAssessment(Record):
     """The assessment of the triggers.
 
     Attributes:
         launch: if a retrain is to be launched.
         cause: the trigger; None if there is none.
-        reason: the trigger's reason, and what prevents a launch; without a trigger, why none is due and when one will be.
+        reason: the trigger's reason, and the blockers; without a trigger, why none is due and when one will be.
+        blockers: messages of the blocking checks that would end the run; empty if there are none, or no trigger.
         force: if the run trains although no label is new.
         changed_spans: number of spans that are new, edited or deleted since the last decided run.
         label_watermark: the label watermark that was assessed.
@@ -49,13 +51,14 @@ class Trigger(Record):
     launch: bool
     cause: Cause | None
     reason: str
+    blockers: tuple[str, ...]
     force: bool
     changed_spans: int
     label_watermark: str
     due_at: datetime | None
 
 
-def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigger:
+def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> TriggerAssessment:
     """Assesses if a retrain is due, and would have enough labels to learn from.
 
     Args:
@@ -75,47 +78,57 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
     days = config.scheduling.global_retrain_cadence_days
     cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
     age = check_model_age(home, last, now=now, max_days=config.scheduling.max_days_since_training, cadence_days=days, slack=SLACK)
-    wanted: dict[Cause, Due] = {
-        "new_labels": Due(due=changed >= config.scheduling.min_new_labels, due_at=None, reason=describe_labels(changed, config)),
+    due_dates: dict[Cause, DueDate] = {
+        "new_labels": _assess_labels(changed, config.scheduling),
         **({} if age is None else {"model_age": age}),
         "cadence": cadence,
     }
-    cause = next((name for name, due in wanted.items() if due.due), None)
+    cause = next((name for name, due in due_dates.items() if due.due), None)
+    blockers: tuple[str, ...] = ()
     if cause is None:
-        reason = "; ".join(wanted[name].reason for name in ("cadence", "new_labels", "model_age") if name in wanted)
+        reason = "; ".join(due_dates[name].reason for name in ("cadence", "new_labels", "model_age") if name in due_dates)
     else:
-        obstacle = find_obstacle(home, config=config, now=now)
-        reason = wanted[cause].reason + ("" if obstacle is None else f", but there is nothing to learn from: {obstacle}")
-    return Trigger(
-        launch=cause is not None and obstacle is None,
+        blockers = find_blockers(home, config=config, now=now)
+        reason = describe_blocked(due_dates[cause].reason, blockers)
+    return TriggerAssessment(
+        launch=cause is not None and not blockers,
         cause=cause,
         reason=reason,
+        blockers=blockers,
         force=age is not None and age.due,
         changed_spans=changed,
         label_watermark=mark,
-        due_at=min((due.due_at for due in wanted.values() if due.due_at is not None), default=None),
+        due_at=min((due.due_at for due in due_dates.values() if due.due_at is not None), default=None),
     )
 
 
-def describe_labels(changed: int, config: RetrainConfig) -> str:
-    """Returns a message with the number of new label spans and the number that triggers a retrain."""
-    return (
-        f"{changed} label spans are new, changed or gone since the last decided run (min_new_labels is {config.scheduling.min_new_labels})"
-    )
+def describe_changed_spans(changed: int, settings: SchedulingSettings) -> str:
+    """Returns a message with the number of changed label spans and the number that triggers a retrain."""
+    return f"{changed} label spans are new, changed or deleted since the last decided run (min_new_labels is {settings.min_new_labels})"
 
 
-def find_obstacle(home: Home, *, config: RetrainConfig, now: datetime) -> str | None:
-    """Returns the messages of the blocking checks that would end a run; None if there are none, or the home is too large to check."""
-    if _count_rows(home) > MAX_ROWS_WEIGHED:
-        return None
+def describe_blocked(reason: str, blockers: Sequence[str]) -> str:
+    """Returns the reason of a trigger, with the blockers if there are any."""
+    return f"{reason}, but there is nothing to learn from: {'; '.join(blockers)}" if blockers else reason
+
+
+def find_blockers(home: Home, *, config: RetrainConfig, now: datetime) -> tuple[str, ...]:
+    """Returns the messages of the blocking checks that would end a run; empty if there are none, or the home is too large to assess."""
+    if _count_rows(home) > MAX_ROWS_ASSESSED:
+        return ()
     try:
         record, frame, _ = label_windows(home, as_of=now, settings=config.dataset)
     except TaskclfDagsterError as error:
-        return str(error)
+        return (str(error),)
     if frame is None:
-        return None
+        return ()
     snapshot, _ = build_snapshot(home, record, frame, config=config)
-    return "; ".join(blocker.message for blocker in snapshot.blockers) or None
+    return tuple(blocker.message for blocker in snapshot.blockers)
+
+
+def _assess_labels(changed: int, settings: SchedulingSettings) -> DueDate:
+    due = changed >= settings.min_new_labels
+    return DueDate(due=due, due_at=None, kind="due" if due else "not_due", reason=describe_changed_spans(changed, settings))
 
 
 def _count_rows(home: Home) -> int:

@@ -137,7 +137,7 @@ def test_the_run_says_for_which_home_it_is_and_why(office: Office) -> None:
     request = office.tick()
     assert isinstance(request, dg.RunRequest)
     assert request.tags["taskclf/home"] == str(office.home.root)
-    assert request.tags["taskclf/reason"] == "96 label spans are new, changed or gone since the last decided run (min_new_labels is 5)"
+    assert request.tags["taskclf/reason"] == "96 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
 
 
 def test_the_run_key_names_the_tick_so_that_it_launches_once(office: Office) -> None:
@@ -161,7 +161,7 @@ def test_before_that_it_is_not_and_the_words_say_when(office: Office) -> None:
     _decided(office.home, at=TICK - 6 * DAY)
     assert office.tick() == (
         "retrain is not due before 2026-02-05 06:00 UTC: the last one was 6.0 days ago, cadence is 7 days; "
-        "0 label spans are new, changed or gone since the last decided run (min_new_labels is 5)"
+        "0 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
     )
 
 
@@ -178,7 +178,7 @@ def test_enough_changed_spans_make_it_due_before_cadence(office: Office, gone: i
     answer = office.tick()
     assert isinstance(answer, dg.RunRequest) is due
     words = answer if isinstance(answer, str) else answer.tags["taskclf/reason"]
-    assert f"{gone} label spans are new, changed or gone since the last decided run (min_new_labels is 5)" in words
+    assert f"{gone} label spans are new, changed or deleted since the last decided run (min_new_labels is 5)" in words
 
 
 def test_a_model_that_is_too_old_is_retrained_by_force(office: Office) -> None:

@@ -21,7 +21,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, LastDecided, read_last_decided, write_last_decided
-from taskclf_dagster.domain.scheduling.label_arrival import read_watch
+from taskclf_dagster.domain.scheduling.label_arrival import read_label_store_state
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
 from taskclf_dagster_tests.runs import Status, add_run
@@ -30,7 +30,7 @@ from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, a_drift_report, l
 NOW = datetime(2026, 2, 4, 12, tzinfo=UTC)
 QUIET = NOW - timedelta(hours=1)
 """When the label store of these tests was last written."""
-ENOUGH = "5 label spans are new, changed or gone since the last decided run (min_new_labels is 5)"
+ENOUGH = "5 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def test_four_new_spans_are_too_few_and_the_words_count_them(office: Office) -> 
     _label(office, 4)
     tick = office.tick()
     assert list(tick.requests) == []
-    assert tick.skip == "4 label spans are new, changed or gone since the last decided run (min_new_labels is 5)"
+    assert tick.skip == "4 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
 
 
 def test_too_few_new_spans_are_the_reason_also_when_cadence_alone_would_launch(office: Office) -> None:
@@ -139,7 +139,7 @@ def test_too_few_new_spans_are_the_reason_also_when_cadence_alone_would_launch(o
 def test_five_new_spans_launch_one_run_that_says_why_and_is_keyed_by_the_content_of_the_store(office: Office) -> None:
     _label(office, 5)
     tick = office.tick()
-    watch = read_watch(tick.cursor)
+    watch = read_label_store_state(tick.cursor)
     assert watch is not None
     tags = {"taskclf/home": str(office.home.root), "taskclf/cause": "new_labels", "taskclf/reason": ENOUGH}
     tags |= {"taskclf/demand": f"labels-{watch.watermark}", "taskclf/attempt": "1"}
@@ -153,7 +153,7 @@ def test_edited_spans_count_once_each(office: Office) -> None:
     for edited in spans[:4]:
         edited["label"] = "Write" if edited["label"] != "Write" else "Build"
     _store(office.home, spans)
-    assert "4 label spans are new, changed or gone" in office.tick().skip
+    assert "4 label spans are new, changed or deleted" in office.tick().skip
     spans[4]["end_ts"] -= timedelta(minutes=1)  # type: ignore[operator]
     _store(office.home, spans)
     assert len(office.tick().requests) == 1
@@ -162,7 +162,7 @@ def test_edited_spans_count_once_each(office: Office) -> None:
 def test_deleted_spans_count(office: Office) -> None:
     spans = _spans(office.home)
     _store(office.home, spans[:-4])
-    assert "4 label spans are new, changed or gone" in office.tick().skip
+    assert "4 label spans are new, changed or deleted" in office.tick().skip
     _store(office.home, spans[:-5])
     assert len(office.tick().requests) == 1
 
@@ -237,7 +237,7 @@ def test_once_a_run_has_decided_on_these_labels_they_are_answered(office: Office
     office.record(tick.request, Status.SUCCESS)
     _decide(office.home, at=NOW)
     again = office.tick(cursor=tick.cursor, now=NOW + MINUTE)
-    assert again.skip == "0 label spans are new, changed or gone since the last decided run (min_new_labels is 5)"
+    assert again.skip == "0 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
 
 
 def test_labels_that_a_run_did_not_decide_on_are_not_answered_by_its_request(office: Office) -> None:
@@ -262,7 +262,7 @@ def test_a_failed_run_is_tried_again_a_day_later_under_another_key_until_it_was_
     first = office.tick()
     office.record(first.request, Status.FAILURE)
     assert office.tick(cursor=first.cursor, now=NOW + DAY - MINUTE).skip == (
-        f"{ENOUGH}, but run 1 of 2 for it failed on 2026-02-04 12:00 UTC, tried again on 2026-02-05 12:00 UTC"
+        f"{ENOUGH}, but run 1 of 2 for it failed on 2026-02-04 12:00 UTC, retried on 2026-02-05 12:00 UTC"
     )
     second = office.tick(cursor=first.cursor, now=NOW + DAY)
     assert (second.request.tags["taskclf/demand"], second.request.tags["taskclf/attempt"]) == (first.request.tags["taskclf/demand"], "2")
@@ -295,7 +295,7 @@ def test_a_run_that_was_canceled_is_tried_again_a_day_later_and_its_key_was_used
     _label(office, 5)
     first = office.tick()
     office.record(first.request, Status.CANCELED)
-    assert "tried again on 2026-02-05 12:00 UTC" in office.tick().skip
+    assert "retried on 2026-02-05 12:00 UTC" in office.tick().skip
     assert office.tick(now=NOW + DAY).request.run_key != first.request.run_key
 
 
@@ -504,7 +504,7 @@ def test_a_failed_run_for_a_report_is_tried_again_a_day_later_and_not_for_ever(o
     office.settings["max_attempts"] = 2
     _report(office)
     office.record(office.drift().request, Status.FAILURE)
-    assert "tried again on 2026-02-05 12:00 UTC" in office.drift().skip
+    assert "retried on 2026-02-05 12:00 UTC" in office.drift().skip
     second = office.drift(NOW + DAY).request
     assert (second.tags["taskclf/attempt"], second.run_config) == ("2", {"force": True})
     office.record(second, Status.FAILURE, at=NOW + DAY)

@@ -168,7 +168,7 @@ def test_a_retrain_that_ends_well_in_time_is_not_tagged_and_leaves_no_watchdog(c
     assert "watchdog" not in output
     assert "Traceback" not in output
     assert site.is_free
-    assert not site.home.retrain_slot.exists()
+    assert not site.home.run_lock_holder.exists()
 
 
 # --- The watchdog alone -----------------------------------------------------------------------------------------------------------

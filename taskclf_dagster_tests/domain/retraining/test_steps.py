@@ -36,7 +36,7 @@ from taskclf_dagster.domain.retraining.decision_step import make_decision
 from taskclf_dagster.domain.retraining.reports import AnchorReport, ChallengerReport, ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_decision, remember_labels, remember_skip
 from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_trigger
-from taskclf_dagster.domain.scheduling.label_arrival import find_arrival_obstacle, watch_labels
+from taskclf_dagster.domain.scheduling.label_arrival import check_label_arrival, check_label_store
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.records import canonical_json
@@ -1010,7 +1010,7 @@ def _arrived(quiet_minutes: int) -> Callable[[World, RetrainConfig], object]:
     def outcome(world: World, config: RetrainConfig) -> object:
         changed_at = datetime.fromtimestamp(world.home.labels.stat().st_mtime, UTC)
         now = changed_at + timedelta(minutes=quiet_minutes)
-        return find_arrival_obstacle(watch_labels(world.home, None, None, now=now), config=config, now=now) is None
+        return check_label_arrival(check_label_store(world.home, None, None, now=now), settings=config.scheduling, now=now) is None
 
     return outcome
 

@@ -13,12 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LastDecided
-from taskclf_dagster.domain.scheduling.label_arrival import LabelWatch, find_arrival_obstacle, read_watch, watch_labels
+from taskclf_dagster.domain.scheduling.label_arrival import LabelStoreState, check_label_arrival, check_label_store, read_label_store_state
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
@@ -53,26 +54,26 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-def arrived(watch: LabelWatch, *, now: datetime = NOW) -> bool:
-    return find_arrival_obstacle(watch, config=CONFIG, now=now) is None
+def arrived(watch: LabelStoreState, *, now: datetime = NOW) -> bool:
+    return check_label_arrival(watch, settings=CONFIG.scheduling, now=now) is None
 
 
 # --- What is known of the store -----------------------------------------------------------------------------------------------------
 
 
 def test_without_a_decision_every_span_is_new(home: Home) -> None:
-    watch = watch_labels(home, None, None, now=NOW)
+    watch = check_label_store(home, None, None, now=NOW)
     assert (watch.changed_spans, watch.decided, watch.changed_at) == (10, None, WRITTEN)
 
 
 def test_without_a_store_there_are_no_labels(tmp_path: Path) -> None:
-    watch = watch_labels(make_home(tmp_path), None, None, now=NOW)
+    watch = check_label_store(make_home(tmp_path), None, None, now=NOW)
     assert (watch.changed_spans, watch.signature, watch.changed_at) == (0, "", NOW)
     assert not arrived(watch)
 
 
 def test_what_the_last_decided_run_saw_is_not_new(home: Home) -> None:
-    assert watch_labels(home, None, decide(home), now=NOW).changed_spans == 0
+    assert check_label_store(home, None, decide(home), now=NOW).changed_spans == 0
 
 
 def _added(rows: Spans) -> Spans:
@@ -90,68 +91,68 @@ def _deleted(rows: Spans) -> Spans:
 @pytest.mark.parametrize("change", [_added, _edited, _deleted], ids=["added", "edited", "deleted"])
 def test_spans_that_were_added_edited_or_deleted_count_once_each_and_arrive(home: Home, change: Callable[[Spans], Spans]) -> None:
     last = decide(home)
-    before = watch_labels(home, None, last, now=NOW)
+    before = check_label_store(home, None, last, now=NOW)
     assert not arrived(before)
     store(home, change(spans(10)), written=NOW)
-    watch = watch_labels(home, before, last, now=NOW)
+    watch = check_label_store(home, before, last, now=NOW)
     assert watch.changed_spans == 5
     assert watch.watermark != before.watermark
     assert arrived(watch, now=NOW + 10 * MINUTE)
 
 
 def test_a_store_that_was_written_again_with_the_same_spans_is_the_same_content_and_still_as_quiet(home: Home) -> None:
-    before = watch_labels(home, None, None, now=NOW)
+    before = check_label_store(home, None, None, now=NOW)
     write_labels(home, spans(10)[::-1], unit="ns")
     os.utime(home.labels, (NOW.timestamp(), NOW.timestamp()))
-    watch = watch_labels(home, before, None, now=NOW)
+    watch = check_label_store(home, before, None, now=NOW)
     assert watch.signature != before.signature
     assert (watch.watermark, watch.changed_at) == (before.watermark, WRITTEN)
 
 
 def test_a_store_that_is_gone_has_lost_all_its_spans(home: Home) -> None:
     last = decide(home)
-    before = watch_labels(home, None, last, now=WRITTEN)
+    before = check_label_store(home, None, last, now=WRITTEN)
     home.labels.unlink()
-    watch = watch_labels(home, before, last, now=NOW)
+    watch = check_label_store(home, before, last, now=NOW)
     assert (watch.changed_spans, watch.changed_at) == (10, NOW)
 
 
 def test_a_file_that_was_not_touched_is_not_read(home: Home) -> None:
-    before = watch_labels(home, None, None, now=NOW)
+    before = check_label_store(home, None, None, now=NOW)
     status = home.labels.stat()
     home.labels.write_bytes(b"x" * status.st_size)
     os.utime(home.labels, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert watch_labels(home, before, None, now=NOW + MINUTE) == before
+    assert check_label_store(home, before, None, now=NOW + MINUTE) == before
     with pytest.raises(UnreadableFileError):
-        watch_labels(home, None, None, now=NOW)
+        check_label_store(home, None, None, now=NOW)
 
 
 def test_a_decision_on_this_content_makes_it_old_although_the_file_was_not_touched(home: Home) -> None:
-    before = watch_labels(home, None, None, now=NOW)
+    before = check_label_store(home, None, None, now=NOW)
     assert arrived(before)
-    watch = watch_labels(home, before, decide(home), now=NOW)
+    watch = check_label_store(home, before, decide(home), now=NOW)
     assert (watch.changed_spans, watch.changed_at) == (0, before.changed_at)
 
 
 def test_what_was_kept_of_the_last_decided_run_is_damaged_and_every_span_counts(home: Home) -> None:
     last = decide(home)
     next(home.decisions.glob("labels_*.npy")).write_bytes(b"torn")
-    assert watch_labels(home, None, last, now=NOW).changed_spans == 10
+    assert check_label_store(home, None, last, now=NOW).changed_spans == 10
 
 
 def test_what_was_weighed_is_kept_for_the_same_content_only(home: Home) -> None:
-    weighed = watch_labels(home, None, None, now=NOW).model_copy(update={"obstacle": "too few", "weighed_on": "2026-01-06"})
-    same = watch_labels(home, weighed, decide(home), now=NOW)
-    assert (same.obstacle, same.weighed_on) == ("too few", "2026-01-06")
+    weighed = check_label_store(home, None, None, now=NOW).model_copy(update={"blockers": ("too few",), "assessed_on": "2026-01-06"})
+    same = check_label_store(home, weighed, decide(home), now=NOW)
+    assert (same.blockers, same.assessed_on) == (("too few",), "2026-01-06")
     store(home, spans(11))
-    other = watch_labels(home, weighed, None, now=NOW)
-    assert (other.obstacle, other.weighed_on) == (None, None)
+    other = check_label_store(home, weighed, None, now=NOW)
+    assert (other.blockers, other.assessed_on) == ((), None)
 
 
 def test_looking_writes_nothing(home: Home) -> None:
     last = decide(home)
     before = contents(home.root)
-    watch_labels(home, None, last, now=NOW)
+    check_label_store(home, None, last, now=NOW)
     assert contents(home.root) == before
 
 
@@ -163,17 +164,17 @@ def test_a_store_that_cannot_be_read_is_an_error_that_names_it(home: Home, damag
     else:
         home.labels.mkdir()
     with pytest.raises(UnreadableFileError, match="Restore the label store"):
-        watch_labels(home, None, None, now=NOW)
+        check_label_store(home, None, None, now=NOW)
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "0" * 16, '{"signature": "1"}'])
 def test_a_cursor_of_another_version_is_as_none(text: str | None) -> None:
-    assert read_watch(text) is None
+    assert read_label_store_state(text) is None
 
 
 def test_a_cursor_is_read_back_as_it_was(home: Home) -> None:
-    watch = watch_labels(home, None, decide(home), now=NOW)
-    assert read_watch(watch.model_dump_json()) == watch
+    watch = check_label_store(home, None, decide(home), now=NOW)
+    assert read_label_store_state(watch.model_dump_json()) == watch
     assert len(watch.model_dump_json()) < 500
     assert "labels" not in json.loads(watch.model_dump_json())
 
@@ -181,59 +182,60 @@ def test_a_cursor_is_read_back_as_it_was(home: Home) -> None:
 # --- The pause after labelling --------------------------------------------------------------------------------------------------------
 
 
-def test_labels_arrive_when_nobody_has_labelled_for_ten_minutes_and_the_words_say_when(home: Home) -> None:
+def test_labels_arrive_when_nobody_has_labelled_for_ten_minutes(home: Home, snapshot: SnapshotAssertion) -> None:
     store(home, spans(10), written=NOW)
-    watch = watch_labels(home, None, None, now=NOW)
+    watch = check_label_store(home, None, None, now=NOW)
     almost = NOW + timedelta(minutes=10) - timedelta(microseconds=1)
-    assert find_arrival_obstacle(watch, config=CONFIG, now=almost) == (
-        "10 label spans are new, changed or gone since the last decided run (min_new_labels is 5), last changed at "
-        "2026-01-06 12:00:00 UTC: waiting until nobody has labelled for 10 minutes (label_quiet_minutes), at the earliest 12:10:00 UTC"
-    )
+    waiting = check_label_arrival(watch, settings=CONFIG.scheduling, now=almost)
+    assert waiting is not None
+    assert waiting.kind == "labeling"
+    assert waiting.message == snapshot
     assert arrived(watch, now=NOW + timedelta(minutes=10))
 
 
 def test_every_further_label_makes_the_wait_begin_again(home: Home) -> None:
-    watch = watch_labels(home, None, None, now=NOW)
+    watch = check_label_store(home, None, None, now=NOW)
     for minute in range(9, 60, 9):
         moment = NOW + minute * MINUTE
         store(home, spans(10 + minute), written=moment)
-        watch = watch_labels(home, watch, None, now=moment)
+        watch = check_label_store(home, watch, None, now=moment)
         assert not arrived(watch, now=moment + 9 * MINUTE)
     assert arrived(watch, now=NOW + 64 * MINUTE)
 
 
 def test_a_file_that_was_written_while_nobody_looked_counts_from_then(home: Home) -> None:
     last = decide(home)
-    before = watch_labels(home, None, last, now=WRITTEN)
+    before = check_label_store(home, None, last, now=WRITTEN)
     store(home, spans(20), written=NOW - 11 * MINUTE)
-    watch = watch_labels(home, before, last, now=NOW)
+    watch = check_label_store(home, before, last, now=NOW)
     assert watch.changed_at == NOW - 11 * MINUTE
     assert arrived(watch)
 
 
 def test_a_file_from_the_future_counts_from_now_and_does_not_wait_for_ever(home: Home) -> None:
     store(home, spans(10), written=NOW + 300 * DAY)
-    watch = watch_labels(home, None, None, now=NOW)
+    watch = check_label_store(home, None, None, now=NOW)
     assert watch.changed_at == NOW
-    assert arrived(watch_labels(home, watch, None, now=NOW + 10 * MINUTE), now=NOW + 10 * MINUTE)
+    assert arrived(check_label_store(home, watch, None, now=NOW + 10 * MINUTE), now=NOW + 10 * MINUTE)
 
 
 def test_a_clock_that_went_back_does_not_make_labels_wait_for_ever(home: Home) -> None:
     store(home, spans(10), written=NOW)
-    watch = watch_labels(home, None, None, now=NOW)
+    watch = check_label_store(home, None, None, now=NOW)
     earlier = NOW - 300 * DAY
-    watch = watch_labels(home, watch, None, now=earlier)
+    watch = check_label_store(home, watch, None, now=earlier)
     assert watch.changed_at == earlier
-    assert arrived(watch_labels(home, watch, None, now=earlier + 10 * MINUTE), now=earlier + 10 * MINUTE)
+    assert arrived(check_label_store(home, watch, None, now=earlier + 10 * MINUTE), now=earlier + 10 * MINUTE)
 
 
-def test_too_few_labels_do_not_arrive_however_long_ago(home: Home) -> None:
+def test_too_few_labels_do_not_arrive_however_long_ago(home: Home, snapshot: SnapshotAssertion) -> None:
     store(home, spans(4))
-    watch = watch_labels(home, None, None, now=NOW)
-    assert find_arrival_obstacle(watch, config=CONFIG, now=NOW + 300 * DAY) == (
-        "4 label spans are new, changed or gone since the last decided run (min_new_labels is 5)"
-    )
-    assert find_arrival_obstacle(watch, config=retrain_config(min_new_labels=4), now=NOW) is None
+    watch = check_label_store(home, None, None, now=NOW)
+    few = check_label_arrival(watch, settings=CONFIG.scheduling, now=NOW + 300 * DAY)
+    assert few is not None
+    assert few.kind == "few_labels"
+    assert few.message == snapshot
+    assert check_label_arrival(watch, settings=retrain_config(min_new_labels=4).scheduling, now=NOW) is None
 
 
 # --- What a look costs ----------------------------------------------------------------------------------------------------------------
@@ -263,9 +265,9 @@ def test_a_million_spans_are_looked_at_in_a_second_and_not_again_unless_the_file
     for turn in range(3):
         os.utime(home.labels, (turn, turn))
         begin = time.process_time()
-        watch = watch_labels(home, None, last, now=NOW)
+        watch = check_label_store(home, None, last, now=NOW)
         middle = time.process_time()
-        assert watch_labels(home, watch, last, now=NOW) == watch
+        assert check_label_store(home, watch, last, now=NOW) == watch
         reads.append(middle - begin)
         looks.append(time.process_time() - middle)
     assert watch.changed_spans == 0
@@ -282,4 +284,4 @@ def test_one_edited_span_of_a_million_is_found(tmp_path: Path) -> None:
     labels[777_777] = "Meet" if labels[777_777] != "Meet" else "Build"
     shutil.move(home.labels, home.labels.with_suffix(".old"))
     pq.write_table(table.set_column(table.column_names.index("label"), "label", pa.array(labels)), home.labels)
-    assert watch_labels(home, None, last, now=NOW).changed_spans == 1
+    assert check_label_store(home, None, last, now=NOW).changed_spans == 1

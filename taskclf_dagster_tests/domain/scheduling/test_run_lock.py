@@ -119,7 +119,7 @@ def test_the_place_is_given_back_when_a_retrain_fails(tmp_path: Path) -> None:
 def test_a_damaged_note_of_who_has_it_neither_frees_the_place_nor_blocks_it(tmp_path: Path, content: bytes) -> None:
     home = make_home(tmp_path)
     with _holding(home) as process:
-        home.retrain_slot.write_bytes(content)
+        home.run_lock_holder.write_bytes(content)
         with pytest.raises(RetrainBusyError, match="another retrain is under way, and it did not end"):
             _take(home)
         process.kill()
@@ -129,7 +129,7 @@ def test_a_damaged_note_of_who_has_it_neither_frees_the_place_nor_blocks_it(tmp_
 
 def test_a_note_that_cannot_be_written_does_not_keep_a_retrain_from_running(tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    (home.retrain_slot / "in the way").mkdir(parents=True)
+    (home.run_lock_holder / "in the way").mkdir(parents=True)
     with hold_run_lock(home, FIRST, patience_seconds=0), pytest.raises(RetrainBusyError, match="another retrain is under way"):
         _take(home)
 
@@ -159,7 +159,7 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     with use_file_system(_WithoutLocks()), pytest.raises(TaskclfDagsterError, match="it has no file locks"):
         _take(home)
-    assert not home.retrain_slot.exists()
+    assert not home.run_lock_holder.exists()
 
 
 def test_locks_that_exclude_nobody_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
