@@ -8,7 +8,7 @@ from pathlib import Path
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.models.bundle_files import CONFUSION, ENCODERS, METADATA, METRICS, MODEL
-from taskclf_dagster.domain.storage.files import file_hash
+from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.errors import BundleErrorCode
 from taskclf_dagster_tests.models import edit_json
 
@@ -66,7 +66,7 @@ def _put_last_leaf(value: str) -> Damage:
         *others, last = line.split(" ")
         changed = " ".join([*others[:-1], others[-1] + "0" * (len(last) - len(value)), value])
         (folder / MODEL).write_text(text.replace(line, changed), encoding="utf-8")
-        edit_json(folder / METADATA, {"artifact_hash": file_hash(folder / MODEL)})
+        edit_json(folder / METADATA, {"artifact_hash": hash_file(folder / MODEL)})
 
     return change
 

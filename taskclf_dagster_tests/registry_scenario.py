@@ -26,7 +26,7 @@ from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.pointer import make_pointer, metrics_of, read_active
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
-from taskclf_dagster.domain.storage.files import file_hash, write_json
+from taskclf_dagster.domain.storage.files import hash_file, write_json
 from taskclf_dagster.domain.storage.filesystem import FileSystem
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
@@ -93,7 +93,7 @@ def write_variant(folder: Path, variant: int | None = None) -> Path:
     for _ in range(VARIANTS.get(folder.name, 0) if variant is None else variant):
         change_a_leaf(folder)
     text = (folder / MODEL).read_text(encoding="utf-8")
-    edit_json(folder / METADATA, {"artifact_hash": file_hash(folder / MODEL), "tree_hash": tree_hash(text)})
+    edit_json(folder / METADATA, {"artifact_hash": hash_file(folder / MODEL), "tree_hash": tree_hash(text)})
     return folder
 
 

@@ -11,7 +11,7 @@ from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History,
 from taskclf_dagster.domain.registry.history_events import write_events
 from taskclf_dagster.domain.registry.index_cache import write_index_cache
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.storage.files import bytes_or_none, write_atomic, write_json
+from taskclf_dagster.domain.storage.files import read_bytes_if_exists, write_atomic, write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
@@ -28,7 +28,7 @@ def commit(home: Home, entry: ActiveHistoryEntry, history: History) -> History:
     Raises:
         OSError: a write failed. The pointer is as it was, or, if only its durability is in doubt, as the history says.
     """
-    policy = bytes_or_none(home.inference_policy)
+    policy = read_bytes_if_exists(home.inference_policy)
     try:
         append_active_history(home, entry, history)
         apply(home, entry)
@@ -68,7 +68,7 @@ def _is_applied(home: Home, entry: ActiveHistoryEntry) -> bool:
 
 def _take_back(home: Home, policy: bytes | None, history: History) -> None:
     """Policy first: as long as it is not what it was, the history line stays, and recovery finishes the change."""
-    if bytes_or_none(home.inference_policy) != policy:
+    if read_bytes_if_exists(home.inference_policy) != policy:
         if policy is None:
             file_system().remove_file(home.inference_policy)
             file_system().sync_folder(home.models)

@@ -11,7 +11,7 @@ from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History,
 from taskclf_dagster.domain.registry.history_events import read_cursor
 from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.storage.files import file_hash_or_none
+from taskclf_dagster.domain.storage.files import hash_file_if_exists
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -107,7 +107,7 @@ def is_waiting(home: Home, entry: ActiveHistoryEntry) -> bool:
     if entry.foreign or entry.action not in _FINISHED_LATER or read_cursor(home) >= (entry.sequence or 0):
         return False
     if entry.action == "repair":
-        return file_hash_or_none(home.active_pointer) == (entry.subject[0] if entry.subject else None)
+        return hash_file_if_exists(home.active_pointer) == (entry.subject[0] if entry.subject else None)
     pointer = find_usable_pointer(home)[0]
     return (None if pointer is None else pointer.document) == (None if entry.old is None else entry.old.document)
 

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.storage.files import file_hash_or_none, read_json_object
+from taskclf_dagster.domain.storage.files import hash_file_if_exists, read_json_object
 from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -93,7 +93,7 @@ def read_pointer_or_none(home: Home) -> ActivePointer | None:
 
 def pointer_state(home: Home) -> tuple[str | None, str | None]:
     """SHA-256 of active.json and of inference_policy.json; None where there is no such file."""
-    return file_hash_or_none(home.active_pointer), file_hash_or_none(home.inference_policy)
+    return hash_file_if_exists(home.active_pointer), hash_file_if_exists(home.inference_policy)
 
 
 def pointer_sequence(home: Home) -> int:

@@ -26,7 +26,7 @@ from taskclf_dagster.domain.registry.history_events import read_cursor
 from taskclf_dagster.domain.registry.inference_policy import build_policy, read_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of, read_active
-from taskclf_dagster.domain.storage.files import TEMPORARY, file_hash_or_none, make_folders, move_folder, remove_tree
+from taskclf_dagster.domain.storage.files import TEMPORARY, hash_file_if_exists, make_folders, move_folder, remove_tree
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -195,7 +195,7 @@ def _repair_pointer(home: Home, recovery: Recovery, at: datetime) -> None:
     model = load_bundle(resolve_model_dir(home, good.model_dir))
     policy = read_policy(home)
     keeps_policy = policy_problem is None and policy is not None and policy.get("model_dir") == good.model_dir
-    damaged = file_hash_or_none(home.active_pointer)
+    damaged = hash_file_if_exists(home.active_pointer)
     _record(
         home,
         recovery,

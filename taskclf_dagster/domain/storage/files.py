@@ -30,18 +30,18 @@ _RESTORE = "Restore the file or remove it"
 _NO_RENAME = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
-def file_hash(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_hash_or_none(path: Path) -> str | None:
+def hash_file_if_exists(path: Path) -> str | None:
     """Returns the SHA-256 of a file's bytes, in hex; None if the file does not exist."""
-    return file_hash(path) if path.exists() else None
+    return hash_file(path) if path.exists() else None
 
 
-def bytes_or_none(path: Path) -> bytes | None:
+def read_bytes_if_exists(path: Path) -> bytes | None:
     """Returns the bytes of a file; None if it does not exist."""
     return path.read_bytes() if path.exists() else None
 

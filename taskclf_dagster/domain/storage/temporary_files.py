@@ -40,12 +40,12 @@ def find_temporary_files(home: Home) -> Iterator[tuple[Path, int]]:
 
     Other processes may add and remove files meanwhile. Temporary folders and links are not entered.
     """
-    places = (home.labeled_windows, home.snapshots, home.challengers, home.predictions, home.decisions, home.records, home.outbox)
+    searched = (home.labeled_windows, home.snapshots, home.challengers, home.predictions, home.decisions, home.records, home.outbox)
     for folder, folders, files in os.walk(home.artifacts):
-        here = Path(folder)
+        parent = Path(folder)
         for name in sorted([*folders, *files]):
             match = _NAME.match(name)
             if match is not None:
-                yield here / name, int(match[1])
-        within = (path for path in map(here.joinpath, folders) if here != home.artifacts or path in places)
+                yield parent / name, int(match[1])
+        within = (path for path in map(parent.joinpath, folders) if parent != home.artifacts or path in searched)
         folders[:] = sorted(path.name for path in within if not _NAME.match(path.name))

@@ -24,7 +24,7 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_model_problem
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.rollback import rollback
-from taskclf_dagster.domain.storage.files import file_hash
+from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.errors import BundleError, BundleErrorCode, DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.damaged_bundles import ONE_EACH
@@ -63,7 +63,7 @@ def test_a_manifest_describes_every_file_but_itself(folder: Path) -> None:
     manifest = build_manifest(read_bundle_files(folder), decision_id="d")
     assert set(manifest.files) == set(FILES)
     assert manifest.files[MODEL].size == (folder / MODEL).stat().st_size
-    assert manifest.files[MODEL].sha256 == file_hash(folder / MODEL)
+    assert manifest.files[MODEL].sha256 == hash_file(folder / MODEL)
     assert (manifest.model_id, manifest.decision_id) == (MID, "d")
 
 

@@ -21,7 +21,7 @@ from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.models.training import train_challenger
 from taskclf_dagster.domain.retraining.reports import report_challenger
-from taskclf_dagster.domain.storage.files import file_hash, read_json_object
+from taskclf_dagster.domain.storage.files import hash_file, read_json_object
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import change_a_leaf, edit_json, write_tiny_bundle
@@ -71,7 +71,7 @@ def folder_of(made: Made) -> Path:
 def name_the_trees(folder: Path) -> None:
     """Makes the hashes of the metadata those of model.txt, so that the bundle loads."""
     text = (folder / MODEL).read_text(encoding="utf-8")
-    edit_json(folder / METADATA, {"artifact_hash": file_hash(folder / MODEL), "tree_hash": tree_hash(text)})
+    edit_json(folder / METADATA, {"artifact_hash": hash_file(folder / MODEL), "tree_hash": tree_hash(text)})
 
 
 def gate_on(reproduction: Reproduction | None) -> tuple[str, float | None]:

@@ -17,7 +17,7 @@ from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.rollback import rollback
-from taskclf_dagster.domain.storage.files import file_hash, write_json
+from taskclf_dagster.domain.storage.files import hash_file, write_json
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     AT,
@@ -123,7 +123,7 @@ def _other_bundle_with_manifest(home: Home) -> None:
     """NEW is another model than the one judged, with a manifest that fits it."""
     folder = home.models / NEW
     change_a_leaf(folder)
-    edit_json(folder / "metadata.json", {"artifact_hash": file_hash(folder / MODEL)})
+    edit_json(folder / "metadata.json", {"artifact_hash": hash_file(folder / MODEL)})
     write_json(folder / MANIFEST, build_manifest(read_bundle_files(folder), decision_id="x").model_dump(mode="json"))
 
 

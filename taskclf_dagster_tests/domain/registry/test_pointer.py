@@ -32,7 +32,7 @@ from taskclf_dagster.domain.registry.pointer import (
 from taskclf_dagster.domain.registry.ranking import list_bundles
 from taskclf_dagster.domain.registry.retention import plan_prune
 from taskclf_dagster.domain.registry.rollback import rollback
-from taskclf_dagster.domain.storage.files import file_hash
+from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.filesystem import use_file_system
 from taskclf_dagster.errors import INCOMPATIBLE_CODES, BundleError, BundleErrorCode, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -547,9 +547,9 @@ def test_the_originals_home_is_resolved_without_warnings_and_without_writing(rea
 
 
 def test_the_pointer_state_is_the_hash_of_both_files(champion_home: Home) -> None:
-    assert pointer_state(champion_home) == (file_hash(champion_home.active_pointer), None)
+    assert pointer_state(champion_home) == (hash_file(champion_home.active_pointer), None)
     write_policy(champion_home, MID)
-    assert pointer_state(champion_home) == (file_hash(champion_home.active_pointer), file_hash(champion_home.inference_policy))
+    assert pointer_state(champion_home) == (hash_file(champion_home.active_pointer), hash_file(champion_home.inference_policy))
     champion_home.active_pointer.unlink()
     assert pointer_state(champion_home)[0] is None
 

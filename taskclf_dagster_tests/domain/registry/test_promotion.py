@@ -31,7 +31,7 @@ from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
-from taskclf_dagster.domain.storage.files import file_hash, write_json
+from taskclf_dagster.domain.storage.files import hash_file, write_json
 from taskclf_dagster.domain.storage.filesystem import use_file_system
 from taskclf_dagster.errors import DecisionNotVerifiedError
 from taskclf_dagster.home import Home
@@ -876,4 +876,4 @@ def test_what_is_put_aside_takes_no_note_of_a_damaged_registry(challenger_home: 
     models = contents(challenger_home.models)
     put_aside(challenger_home, a_decision(challenger_home, gates=all_gates(macro_f1="FAIL")))
     assert contents(challenger_home.models) == models
-    assert file_hash(challenger_home.active_pointer) == hashlib.sha256(b"{").hexdigest()
+    assert hash_file(challenger_home.active_pointer) == hashlib.sha256(b"{").hexdigest()

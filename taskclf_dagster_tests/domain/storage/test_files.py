@@ -13,11 +13,11 @@ import pytest
 from pydantic import ValidationError
 
 from taskclf_dagster.domain.storage.files import (
-    bytes_or_none,
-    file_hash,
-    file_hash_or_none,
+    hash_file,
+    hash_file_if_exists,
     make_folders,
     move_folder,
+    read_bytes_if_exists,
     read_json_object,
     remove_tree,
     write_atomic,
@@ -224,9 +224,9 @@ def test_what_is_no_tree_is_removed_like_one(tmp_path: Path, make: Callable[[Pat
 
 
 def test_the_bytes_of_a_file_that_is_not_there_are_none(tmp_path: Path) -> None:
-    assert bytes_or_none(tmp_path / "a") is None
+    assert read_bytes_if_exists(tmp_path / "a") is None
     (tmp_path / "a").write_bytes(b"\x00\xff")
-    assert bytes_or_none(tmp_path / "a") == b"\x00\xff"
+    assert read_bytes_if_exists(tmp_path / "a") == b"\x00\xff"
 
 
 @pytest.mark.parametrize(("limit", "read"), [(10, True), (9, False)], ids=["exactly as long", "one byte too long"])
@@ -279,11 +279,11 @@ def test_a_file_that_is_not_there_is_unreadable(tmp_path: Path, make: Callable[[
 
 def test_a_file_hash_is_that_of_its_bytes(tmp_path: Path) -> None:
     path = tmp_path / "model.txt"
-    assert file_hash_or_none(path) is None
+    assert hash_file_if_exists(path) is None
     path.write_bytes(b"abc")
     # sha256("abc"), FIPS 180-2 appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert file_hash(path) == file_hash_or_none(path) == expected
+    assert hash_file(path) == hash_file_if_exists(path) == expected
 
 
 def test_canonical_json_does_not_depend_on_key_order_and_has_no_spaces() -> None:
