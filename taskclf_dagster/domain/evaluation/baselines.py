@@ -1,6 +1,6 @@
-"""The two baselines a challenger must beat: taskclf's rules (contract, section 10) and a lookup table of apps (design, section 5).
+"""The two baselines that a challenger must beat: taskclf's rules (contract, section 10) and a lookup table of apps (design, section 5).
 
-They name labels for rows; how good they are beside a model is compared here, whether that is enough is decided in `gates`.
+They predict labels and are compared with a model here; the gates on the result are in `decision.candidate_gates`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.snapshot import label_codes
-from taskclf_dagster.domain.evaluation.metrics import REJECTED, macro_f1, tabulate
+from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predictions
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.storage.records import Record
 
@@ -34,11 +34,11 @@ _Int = npt.NDArray[np.int64]
 
 
 class BaselineScore(Record):
-    """A model beside a baseline on the windows where the baseline names a label [macro-F1, 0 to 1, higher is better].
+    """A model compared with a baseline on the windows where the baseline predicts a label [macro-F1, 0 to 1, higher is better].
 
     Attributes:
-        windows: test windows that the baseline gives a label.
-        model: macro-F1 of the model on them, over the judged labels that occur there; None where none does.
+        windows: number of these windows.
+        model: macro-F1 of the model on them, over the judged labels that occur there; None if none does.
         baseline: macro-F1 of the baseline on them.
     """
 
@@ -49,14 +49,14 @@ class BaselineScore(Record):
 
 @dataclass(frozen=True)
 class LookupBaseline:
-    """The most common training label of each app, of each app category for apps not seen, else of all training windows."""
+    """A table of the most common training label of each app, of each app category for unknown apps, else of all training windows."""
 
     by_app: dict[str, int]
     by_category: dict[str, int]
     overall: int
 
     def predict(self, rows: pd.DataFrame) -> _Int:
-        """Class index for each row, from app_id and app_category."""
+        """Returns the class index of each row, from app_id and app_category, shape (n,)."""
         by_app = self._lookup(rows["app_id"], self.by_app)
         by_category = self._lookup(rows["app_category"], self.by_category)
         return np.where(by_app >= 0, by_app, np.where(by_category >= 0, by_category, self.overall))
@@ -68,7 +68,7 @@ class LookupBaseline:
 
 
 def fit_lookup(train_rows: pd.DataFrame) -> LookupBaseline:
-    """Learns the table from app_id, app_category and label of the training rows; of equally common labels the first by name."""
+    """Fits the table on app_id, app_category and label of the training rows; of equally common labels it takes the first by name."""
     labels = label_codes(train_rows).astype(np.int64)
     return LookupBaseline(
         by_app=_most_common(train_rows["app_id"], labels),
@@ -78,11 +78,11 @@ def fit_lookup(train_rows: pd.DataFrame) -> LookupBaseline:
 
 
 def predict_baseline(rows: pd.DataFrame) -> _Int:
-    """Taskclf's rules in their order: class index for each row, REJECTED where no rule speaks.
+    """Applies taskclf's rules in their order; returns the class index of each row, REJECTED if no rule applies, shape (n,).
 
     Args:
         rows: app_category (category), is_browser, is_editor, is_terminal, active_seconds_any, max_idle_run_seconds,
-            scroll_events_per_min, keys_per_min, shortcut_rate; a missing number fulfils no comparison.
+            scroll_events_per_min, keys_per_min, shortcut_rate; a missing number satisfies no comparison.
     """
     names = np.array([*(str(value) == LOCKSCREEN for value in rows["app_category"].cat.categories), False])
     locked = names[rows["app_category"].cat.codes.to_numpy()]
@@ -97,11 +97,11 @@ def predict_baseline(rows: pd.DataFrame) -> _Int:
 
 
 def compare_with_baseline(predictions: Predictions, baseline: _Int, judged_labels: list[str]) -> BaselineScore:
-    """Scores model and baseline on the windows where the baseline names a label.
+    """Scores model and baseline on the windows where the baseline predicts a label.
 
     Args:
         predictions: of the model on the test windows.
-        baseline: class index for each of the same windows, REJECTED where the baseline does not commit.
+        baseline: class index of each of the same windows, REJECTED for no prediction, shape (n,).
         judged_labels: labels that count.
     """
     committed = baseline != REJECTED
@@ -109,8 +109,8 @@ def compare_with_baseline(predictions: Predictions, baseline: _Int, judged_label
     true = predictions.true[committed]
     return BaselineScore(
         windows=int(committed.sum()),
-        model=macro_f1(tabulate(true, predictions.predicted[committed]), judged),
-        baseline=macro_f1(tabulate(true, baseline[committed]), judged),
+        model=count_predictions(true, predictions.predicted[committed]).macro_f1(judged),
+        baseline=count_predictions(true, baseline[committed]).macro_f1(judged),
     )
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.times import epoch_us
+from taskclf_dagster.domain.evaluation.confusion import N_LABELS, REJECTED
 from taskclf_dagster.domain.storage.records import Record
 
 BLOCK_HOURS = 2
@@ -20,9 +21,6 @@ BLOCK_HOURS = 2
 
 CHALLENGER, CHAMPION = 0, 1
 """Positions on the model axis of `PairedCounts`."""
-
-
-N_LABELS = len(LABELS)
 
 
 _Int = npt.NDArray[np.int64]
@@ -182,9 +180,9 @@ def sum_blocks(user: pd.Series, start: pd.Series, true: _Int, challenger: _Int, 
     first = int(period.min(initial=0))
     span = int(period.max(initial=0)) - first + 1
     keys, block = np.unique(rank * span + (period - first), return_inverse=True)
-    # REJECTED, one past the last label, takes what does not count.
-    width = N_LABELS + 1
-    correct = [np.where(predicted == true, true, N_LABELS) for predicted in (challenger, champion)]
+    # The column of REJECTED, one past the last label, takes the windows that do not count.
+    width = REJECTED + 1
+    correct = [np.where(predicted == true, true, REJECTED) for predicted in (challenger, champion)]
     columns = [true, correct[CHALLENGER], challenger, correct[CHAMPION], champion]
     counted = [np.bincount(block * width + labels, minlength=len(keys) * width) for labels in columns]
     counts = np.stack(counted, axis=-1).reshape(-1, width, len(columns))[:, :N_LABELS]

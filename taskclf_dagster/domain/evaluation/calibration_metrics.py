@@ -1,7 +1,9 @@
-"""Figures on the probabilities of a model: calibration, Brier score, log loss and area under the ROC curve.
+"""Metrics on the probabilities of a model: calibration, Brier score, log loss and area under the ROC curve.
 
-What a model says after its reject threshold is scored in `evaluation`.
+Predictions after the reject threshold are scored in `metrics`.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,12 @@ _Float = npt.NDArray[np.float64]
 
 
 class CalibrationCurve(Record):
-    """Reliability of one label's probability in ten bins of equal width; bins without windows are left out."""
+    """Reliability of one label's probability in ten bins of equal width; bins without windows are left out.
+
+    Attributes:
+        mean_predicted_value, fraction_of_positives: of each bin [0 to 1]; as in sklearn.calibration.calibration_curve.
+        windows: number of windows in each bin.
+    """
 
     mean_predicted_value: list[float]
     fraction_of_positives: list[float]
@@ -27,7 +34,7 @@ class CalibrationCurve(Record):
 
 
 def calibration_curves(probabilities: _Float, true: _Int) -> dict[str, CalibrationCurve]:
-    """The reliability of each label's probability.
+    """Returns the reliability of each label's probability, by label.
 
     Args:
         probabilities: shape (n, 8), columns in the order of LABELS.
@@ -35,44 +42,68 @@ def calibration_curves(probabilities: _Float, true: _Int) -> dict[str, Calibrati
     """
     curves = {}
     for i, label in enumerate(LABELS):
-        windows, mean, positive = _reliability(probabilities[:, i], true == i)
+        bins = _reliability(probabilities[:, i], true == i)
         curves[label] = CalibrationCurve(
-            mean_predicted_value=mean.tolist(), fraction_of_positives=positive.tolist(), windows=windows.tolist()
+            mean_predicted_value=bins.mean_predicted.tolist(),
+            fraction_of_positives=bins.positives.tolist(),
+            windows=bins.windows.tolist(),
         )
     return curves
 
 
-def expected_calibration_error(confidence: _Float, right: npt.NDArray[np.bool_]) -> float:
-    """Mean gap of confidence and accuracy over ten bins [0 to 1, lower is better].
+def expected_calibration_error(confidence: _Float, correct: npt.NDArray[np.bool_]) -> float:
+    """Mean gap of confidence and accuracy over ten bins of equal width [0 to 1, lower is better].
+
+    Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015.
 
     Args:
         confidence: largest probability of each window, shape (n,).
-        right: whether its label is the true one, shape (n,).
+        correct: True if its label is the true one, shape (n,).
     """
-    windows, mean, accuracy = _reliability(confidence, right)
-    return float((windows * np.abs(accuracy - mean)).sum() / max(1, len(confidence)))
+    bins = _reliability(confidence, correct)
+    return float((bins.windows * np.abs(bins.positives - bins.mean_predicted)).sum() / max(1, len(confidence)))
 
 
 def brier_score(probabilities: _Float, true: _Int) -> float:
-    """Mean squared distance of probabilities (n, 8) from the truth (n,) [0 to 2, lower is better]."""
-    # sum over classes of (p - y)^2 = sum p^2 - 2 p_true + 1
+    """Mean squared distance of the probabilities from the true label [0 to 2, lower is better].
+
+    Brier, Verification of Forecasts Expressed in Terms of Probability, 1950: the multiclass form, without a factor of one half.
+
+    Args:
+        probabilities: shape (n, 8), columns in the order of LABELS.
+        true: class index of each window, shape (n,).
+    """
+    # sklearn.metrics.brier_score_loss has the multiclass form from 1.7 on only, and rounds differently in the last bit. The tests compare
+    # both. Sum over classes of (p - y)^2 = sum p^2 - 2 p_true + 1.
     own = probabilities[np.arange(len(true)), true]
     return float((np.einsum("ij,ij->i", probabilities, probabilities) - 2 * own + 1).mean()) if len(true) else 0.0
 
 
 def log_loss(probabilities: _Float, true: _Int) -> float:
-    """Mean negative log of the probability (n, 8) given to the true label (n,) [nats, lower is better]."""
+    """Mean negative log of the probability of the true label [nats, 0 and above, lower is better]; 0 without windows.
+
+    Probabilities below the machine epsilon are raised to it.
+
+    Args:
+        probabilities: shape (n, 8), columns in the order of LABELS.
+        true: class index of each window, shape (n,).
+    """
+    # sklearn.metrics.log_loss also lowers probabilities above 1 - epsilon, so that a certain and right model has a loss of 2.2e-16; here it
+    # has 0. Elsewhere both are equal; the tests compare them.
     own = probabilities[np.arange(len(true)), true]
     return float(-np.log(np.clip(own, np.finfo(np.float64).eps, 1.0)).mean()) if len(true) else 0.0
 
 
 def one_vs_rest_auc(probabilities: _Float, true: _Int, judged: npt.NDArray[np.bool_]) -> float | None:
-    """Mean area under the ROC curve of each judged label's probability against all other labels [0.5 is chance, 1 is best].
+    """Mean area under the ROC curve of each judged label's probability against all other labels [0 to 1, 0.5 is chance, 1 is best].
 
     Args:
         probabilities: shape (n, 8), columns in the order of LABELS.
         true: class index of each window, shape (n,).
-        judged: which labels count, shape (8,); one without windows of its own or of others is left out, None where none remains.
+        judged: mask of the labels that count, shape (8,); one without windows of its own or of others is left out.
+
+    Returns:
+        None if no label remains.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -82,11 +113,18 @@ def one_vs_rest_auc(probabilities: _Float, true: _Int, judged: npt.NDArray[np.bo
     return float(np.mean(areas)) if areas else None
 
 
-def _reliability(predicted: _Float, positive: npt.NDArray[np.bool_]) -> tuple[_Int, _Float, _Float]:
-    """Windows, mean prediction and share of positives of the non-empty bins of equal width."""
+class _Bins(NamedTuple):
+    """The non-empty bins of equal width: number of windows, mean probability and share of positives, each of shape (bins,)."""
+
+    windows: _Int
+    mean_predicted: _Float
+    positives: _Float
+
+
+def _reliability(predicted: _Float, positive: npt.NDArray[np.bool_]) -> _Bins:
     bins = np.minimum((predicted * BINS).astype(np.int64), BINS - 1)
     windows = np.bincount(bins, minlength=BINS)
     filled = windows > 0
     sums = np.bincount(bins, weights=predicted, minlength=BINS)[filled]
     hits = np.bincount(bins, weights=positive, minlength=BINS)[filled]
-    return windows[filled], sums / windows[filled], hits / windows[filled]
+    return _Bins(windows[filled], sums / windows[filled], hits / windows[filled])

@@ -1,7 +1,9 @@
-"""Scores a model on the test split: every figure of contract section 9, from one pass over its predictions.
+"""The evaluation report of a model: every metric of contract section 9, from one pass over its predictions.
 
-It describes; whether a figure is good enough is decided in `gates`, which of two models is better in `comparison`.
+Metrics are compared with thresholds in `decision`, two models in `comparison`.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +19,9 @@ from taskclf_dagster.domain.evaluation.calibration_metrics import (
     log_loss,
     one_vs_rest_auc,
 )
+from taskclf_dagster.domain.evaluation.confusion import N_LABELS, ConfusionCounts, apply_reject, count_predictions_by_user
 from taskclf_dagster.domain.evaluation.predictions import Predictions, rows_digest
 from taskclf_dagster.domain.storage.records import Record
-
-K = len(LABELS)
-
-
-REJECTED = K
-"""Code of a rejected prediction: one past the last label."""
-
 
 TOP_CONFUSIONS = 10
 
@@ -36,13 +32,17 @@ _Int = npt.NDArray[np.int64]
 _Float = npt.NDArray[np.float64]
 
 
+_Bool = npt.NDArray[np.bool_]
+
+
 class ClassScore(Record):
-    """One label on the test split; a figure is None where it is undefined (never 0 for lack of data).
+    """One label on the test split; a metric is None if it is undefined (never 0 for lack of data).
 
     Attributes:
-        support: true windows.
-        predicted: windows named so, rejected ones not counted.
-        judged: whether there are at least `min_class_windows` true windows.
+        precision, recall, f1: 0 to 1, higher is better.
+        support: number of true windows.
+        predicted: number of windows predicted so; rejected ones do not count.
+        judged: True with at least `min_class_windows` true windows.
     """
 
     precision: float | None
@@ -54,7 +54,7 @@ class ClassScore(Record):
 
 
 class UserScore(Record):
-    """One user on the test split. macro_f1 is over the judged labels this user has; None where there are none."""
+    """One user on the test split. macro_f1 is over the judged labels that this user has; None if there are none."""
 
     windows: int
     macro_f1: float | None
@@ -63,7 +63,7 @@ class UserScore(Record):
 
 
 class Confusion(Record):
-    """How often one label was taken for another."""
+    """Number of windows of one label that were predicted as another."""
 
     true_label: str
     pred_label: str
@@ -71,26 +71,28 @@ class Confusion(Record):
 
 
 class EvaluationReport(Record):
-    """All figures of one model on one set of windows. F1, precision and recall: 0 to 1, higher is better.
+    """All metrics of one model on one set of windows. F1, precision and recall: 0 to 1, higher is better.
 
     Attributes:
         model_id: the bundle that was scored.
         rows_digest: names the windows: SHA-256 of their sorted key hashes.
-        macro_f1: mean F1 of the judged labels; None where no label is judged.
+        predictions_path: the predictions, relative to the home; None if they are not stored.
+        macro_f1: mean F1 of the judged labels; None if no label is judged.
         weighted_f1: mean F1 of the judged labels, weighted by their true windows.
-        macro_precision: mean precision of the judged labels; None where one of them was never predicted.
+        macro_precision: mean precision of the judged labels; None if one of them was never predicted.
         macro_recall: mean recall of the judged labels.
         one_vs_rest_auc: mean area under the ROC curve of each judged label's probability against all other labels [0.5 is chance,
-            1 is best]; None where no judged label has both windows of its own and of others.
-        all_labels_macro_f1: as the original counts: all eight labels, undefined as 0.
+            1 is best]; None if no judged label has both windows of its own and of others.
+        all_labels_macro_f1, all_labels_weighted_f1: as taskclf computes them: all eight labels, undefined as 0.
+        accuracy: share of windows predicted right; rejected ones are wrong.
         confusion_matrix: rows true, columns predicted, in the order of label_names.
         rejected_by_label: windows of each true label that were rejected, `Mixed/Unknown`.
         reject_rate: share of windows below the threshold.
         expected_calibration_error: mean gap of confidence and accuracy over ten bins [0 to 1, lower is better].
         multiclass_brier_score: mean squared distance of probabilities from the truth [0 to 2, lower is better].
         multiclass_log_loss: mean negative log probability of the true label [nats, lower is better].
-        flap_rate: label changes between neighbouring windows of a session, per window [0 to 1, lower is better].
-        flap_rate_smoothed: the same after taskclf's smoothing: the majority of each window and its two neighbours.
+        flap_rate: label changes between neighboring windows of a session, per window [0 to 1, lower is better].
+        flap_rate_smoothed: the same after taskclf's smoothing: the majority of each window and its two neighbors.
         seen_user_f1, unseen_user_f1: macro-F1 over users in training and held-out users; None without held-out users.
     """
 
@@ -126,6 +128,27 @@ class EvaluationReport(Record):
     top_confusion_pairs: list[Confusion]
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """Windows of a test set, scored: predictions of shape (n,), counts by user, and the labels and users that are told apart.
+
+    Attributes:
+        counts: table of shape (users, 8, 9).
+        judged: mask of the judged labels, shape (8,).
+        unseen: mask of the held-out users, shape (users,).
+        follows: mask of the windows whose predecessor is of the same user and session, shape (n,).
+    """
+
+    true: _Int
+    probabilities: _Float
+    predicted: _Int
+    users: list[str]
+    counts: ConfusionCounts
+    judged: _Bool
+    unseen: _Bool
+    follows: _Bool
+
+
 def evaluate(
     rows: pd.DataFrame,
     true: _Int,
@@ -137,156 +160,153 @@ def evaluate(
     min_class_windows: int,
     unseen_users: list[str],
 ) -> tuple[EvaluationReport, Predictions]:
-    """Scores probabilities against the truth.
+    """Scores probabilities against the true labels.
 
     Args:
         rows: user_id and session_id (category) and bucket_start_ts of each window, sorted by user and time.
         true: class index of each window, shape (n,).
         probabilities: shape (n, 8), columns in the order of LABELS.
-        model_id: named in the report.
-        schema_version: the schema version of the model.
-        reject_threshold: a window whose largest probability is below it counts as rejected, so as wrong.
+        model_id: recorded in the report.
+        schema_version: recorded: the schema version of the model.
+        reject_threshold: a window whose largest probability is below it is rejected and counts as wrong.
         min_class_windows: a label with fewer true windows is not judged.
         unseen_users: users that were held out of training.
     """
-    n = len(true)
-    best = probabilities.argmax(axis=1)
-    confidence = probabilities[np.arange(n), best]
     predicted = apply_reject(probabilities, reject_threshold)
     user = rows["user_id"].cat.codes.to_numpy().astype(np.int64)
-    names = [str(name) for name in rows["user_id"].cat.categories]
-    counts = np.bincount((user * K + true) * (K + 1) + predicted, minlength=len(names) * K * (K + 1)).reshape(len(names), K, K + 1)
-    table = counts.sum(axis=0)
-    judged = table.sum(axis=1) >= min_class_windows
-    f1, support = _f1(table), table.sum(axis=1)
-    unseen = np.isin(names, unseen_users)
-    scores = _class_scores(table, judged)
-    same_session = _follows_in_session(rows)
+    users = [str(name) for name in rows["user_id"].cat.categories]
+    counts = count_predictions_by_user(user, len(users), true, predicted)
+    scored = _Scored(
+        true=true,
+        probabilities=probabilities,
+        predicted=predicted,
+        users=users,
+        counts=counts,
+        judged=counts.table.sum(axis=(0, 2)) >= min_class_windows,
+        unseen=np.isin(users, unseen_users),
+        follows=_follows_in_session(rows),
+    )
     key = hash_row_keys(rows)
-    report = EvaluationReport(
+    report = _report(scored, model_id=model_id, schema_version=schema_version, reject_threshold=reject_threshold, digest=rows_digest(key))
+    return report, Predictions(key, true, predicted)
+
+
+def _report(scored: _Scored, *, model_id: str, schema_version: str, reject_threshold: float, digest: str) -> EvaluationReport:
+    total, judged, n = ConfusionCounts(scored.counts.table.sum(axis=0)), scored.judged, len(scored.true)
+    f1, support, scores = total.f1(), total.support, _class_scores(total, judged)
+    best = scored.probabilities.argmax(axis=1)
+    return EvaluationReport(
         model_id=model_id,
         schema_version=schema_version,
         reject_threshold=reject_threshold,
         windows=n,
-        rows_digest=rows_digest(key),
+        rows_digest=digest,
         predictions_path=None,
-        judged_labels=[label for label, yes in zip(LABELS, judged, strict=True) if yes],
+        judged_labels=[LABELS[i] for i in np.flatnonzero(judged)],
         label_names=list(LABELS),
-        macro_f1=macro_f1(table, judged),
+        macro_f1=total.macro_f1(judged),
         weighted_f1=float((f1 * support)[judged].sum() / support[judged].sum()) if judged.any() else None,
         macro_precision=_mean_or_none([scores[LABELS[i]].precision for i in np.flatnonzero(judged)]),
         macro_recall=_mean_or_none([scores[LABELS[i]].recall for i in np.flatnonzero(judged)]),
-        one_vs_rest_auc=one_vs_rest_auc(probabilities, true, judged),
+        one_vs_rest_auc=one_vs_rest_auc(scored.probabilities, scored.true, judged),
         all_labels_macro_f1=float(np.nan_to_num(f1).mean()),
         all_labels_weighted_f1=float((np.nan_to_num(f1) * support).sum() / max(1, n)),
-        accuracy=float(table[:, :K].trace() / max(1, n)),
+        accuracy=float(total.correct.sum() / max(1, n)),
         per_class=scores,
-        per_user=_user_scores(counts, names, judged, unseen),
-        seen_user_f1=macro_f1(counts[~unseen].sum(axis=0), judged) if unseen.any() else None,
-        unseen_user_f1=macro_f1(counts[unseen].sum(axis=0), judged) if unseen.any() else None,
-        confusion_matrix=table[:, :K].tolist(),
-        rejected_by_label=dict(zip(LABELS, table[:, REJECTED].tolist(), strict=True)),
-        reject_rate=float(table[:, REJECTED].sum() / max(1, n)),
-        calibration=calibration_curves(probabilities, true),
-        expected_calibration_error=expected_calibration_error(confidence, best == true),
-        multiclass_brier_score=brier_score(probabilities, true),
-        multiclass_log_loss=log_loss(probabilities, true),
-        flap_rate=flap_rate(predicted, same_session),
-        flap_rate_smoothed=flap_rate(smooth(predicted, same_session), same_session),
-        top_confusion_pairs=_top_confusions(table),
+        per_user=_user_scores(scored),
+        seen_user_f1=_macro_f1_of_users(scored, ~scored.unseen),
+        unseen_user_f1=_macro_f1_of_users(scored, scored.unseen),
+        confusion_matrix=total.accepted.tolist(),
+        rejected_by_label=dict(zip(LABELS, total.rejected.tolist(), strict=True)),
+        reject_rate=float(total.rejected.sum() / max(1, n)),
+        calibration=calibration_curves(scored.probabilities, scored.true),
+        expected_calibration_error=expected_calibration_error(scored.probabilities[np.arange(n), best], best == scored.true),
+        multiclass_brier_score=brier_score(scored.probabilities, scored.true),
+        multiclass_log_loss=log_loss(scored.probabilities, scored.true),
+        flap_rate=flap_rate(scored.predicted, scored.follows),
+        flap_rate_smoothed=flap_rate(smooth(scored.predicted, scored.follows), scored.follows),
+        top_confusion_pairs=_top_confusions(total),
     )
-    return report, Predictions(key, true, predicted)
 
 
-def apply_reject(probabilities: _Float, reject_threshold: float) -> _Int:
-    """What a model says, shape (n,): the class index of the largest of (n, 8) probabilities, REJECTED where that is below the threshold."""
-    return np.where(probabilities.max(axis=1) < reject_threshold, REJECTED, probabilities.argmax(axis=1))
-
-
-def macro_f1(table: _Int, judged: npt.NDArray[np.bool_]) -> float | None:
-    """Mean F1 of the judged labels that have true windows in the table; None where there are none.
+def flap_rate(predicted: _Int, follows: _Bool) -> float:
+    """Label changes per window, counted from one window to the next of the same session [0 to 1, lower is better].
 
     Args:
-        table: counts of shape (8, 9): rows true, columns predicted, the last column rejected.
-        judged: which labels count, shape (8,).
+        predicted: class index or REJECTED of each window in order, shape (n,).
+        follows: mask of the windows whose predecessor is of the same session, shape (n,).
     """
-    counted = judged & (table.sum(axis=1) > 0)
-    return float(_f1(table)[counted].mean()) if counted.any() else None
-
-
-def tabulate(true: _Int, predicted: _Int) -> _Int:
-    """Counts of shape (8, 9): rows true, columns predicted, the last column rejected."""
-    return np.bincount(true * (K + 1) + predicted, minlength=K * (K + 1)).reshape(K, K + 1)
-
-
-def flap_rate(predicted: _Int, follows: npt.NDArray[np.bool_]) -> float:
-    """Label changes per window; only changes from one window to the next of the same session count."""
     changes = (predicted[1:] != predicted[:-1]) & follows[1:]
     return float(changes.sum() / max(1, len(predicted)))
 
 
-def smooth(predicted: _Int, follows: npt.NDArray[np.bool_]) -> _Int:
-    """The majority of each window and its two neighbours in the session; without a majority the window keeps its own label."""
+def smooth(predicted: _Int, follows: _Bool) -> _Int:
+    """Returns the majority of each window and its two neighbors in the session, shape (n,); its own label without a majority.
+
+    Args:
+        predicted: class index or REJECTED of each window in order, shape (n,).
+        follows: mask of the windows whose predecessor is of the same session, shape (n,).
+    """
     smoothed = predicted.copy()
     inner = follows[1:-1] & follows[2:] & (predicted[:-2] == predicted[2:])
     smoothed[1:-1][inner] = predicted[:-2][inner]
     return smoothed
 
 
-def _f1(table: _Int) -> _Float:
-    """F1 of each label; NaN where it has neither true nor predicted windows."""
-    support, named, right = table.sum(axis=1), table[:, :K].sum(axis=0), table[:, :K].diagonal()
-    return np.divide(2 * right, support + named, out=np.full(K, np.nan), where=support + named > 0)
-
-
-def _class_scores(table: _Int, judged: npt.NDArray[np.bool_]) -> dict[str, ClassScore]:
-    f1 = _f1(table)
+def _class_scores(counts: ConfusionCounts, judged: _Bool) -> dict[str, ClassScore]:
+    f1 = counts.f1()
     scores = {}
     for i, label in enumerate(LABELS):
-        support, named, right = int(table[i].sum()), int(table[:, i].sum()), int(table[i, i])
+        support, predicted, correct = int(counts.support[i]), int(counts.predicted[i]), int(counts.correct[i])
         scores[label] = ClassScore(
-            precision=right / named if named else None,
-            recall=right / support if support else None,
+            precision=correct / predicted if predicted else None,
+            recall=correct / support if support else None,
             f1=None if np.isnan(f1[i]) else float(f1[i]),
             support=support,
-            predicted=named,
+            predicted=predicted,
             judged=bool(judged[i]),
         )
     return scores
 
 
 def _mean_or_none(values: list[float | None]) -> float | None:
-    """The mean of figures that are all defined; None where one is undefined or there are none."""
+    """The mean of values that are all defined; None if one is undefined or there are none."""
     defined = [value for value in values if value is not None]
     return float(np.mean(defined)) if defined and len(defined) == len(values) else None
 
 
-def _user_scores(counts: _Int, names: list[str], judged: npt.NDArray[np.bool_], unseen: npt.NDArray[np.bool_]) -> dict[str, UserScore]:
-    windows = counts.sum(axis=(1, 2))
-    return {
-        names[i]: UserScore(
+def _user_scores(scored: _Scored) -> dict[str, UserScore]:
+    windows = scored.counts.table.sum(axis=(1, 2))
+    scores = {}
+    for i in np.flatnonzero(windows):
+        own = ConfusionCounts(scored.counts.table[i])
+        scores[scored.users[i]] = UserScore(
             windows=int(windows[i]),
-            macro_f1=macro_f1(counts[i], judged),
-            reject_rate=float(counts[i, :, REJECTED].sum() / windows[i]),
-            unseen=bool(unseen[i]),
+            macro_f1=own.macro_f1(scored.judged),
+            reject_rate=float(own.rejected.sum() / windows[i]),
+            unseen=bool(scored.unseen[i]),
         )
-        for i in np.flatnonzero(windows)
-    }
+    return scores
 
 
-def _follows_in_session(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Whether the row before is of the same user and session."""
+def _macro_f1_of_users(scored: _Scored, chosen: _Bool) -> float | None:
+    """Macro-F1 over the windows of some users; None without held-out users."""
+    if not scored.unseen.any():
+        return None
+    return ConfusionCounts(scored.counts.table[chosen].sum(axis=0)).macro_f1(scored.judged)
+
+
+def _follows_in_session(rows: pd.DataFrame) -> _Bool:
+    """Returns True for each row whose predecessor is of the same user and session, shape (n,)."""
     follows = np.zeros(len(rows), dtype=bool)
-    for column in ("user_id", "session_id"):
-        codes = rows[column].cat.codes.to_numpy()
-        same = codes[1:] == codes[:-1]
-        follows[1:] = same if column == "user_id" else follows[1:] & same
+    user, session = rows["user_id"].cat.codes.to_numpy(), rows["session_id"].cat.codes.to_numpy()
+    follows[1:] = (user[1:] == user[:-1]) & (session[1:] == session[:-1])
     return follows
 
 
-def _top_confusions(table: _Int) -> list[Confusion]:
-    off = table[:, :K].copy()
+def _top_confusions(counts: ConfusionCounts) -> list[Confusion]:
+    off = counts.accepted.copy()
     np.fill_diagonal(off, 0)
     order = np.argsort(-off, axis=None, kind="stable")[:TOP_CONFUSIONS]
-    pairs = [divmod(int(position), K) for position in order]
+    pairs = [divmod(int(position), N_LABELS) for position in order]
     return [Confusion(true_label=LABELS[i], pred_label=LABELS[j], count=int(off[i, j])) for i, j in pairs if off[i, j]]

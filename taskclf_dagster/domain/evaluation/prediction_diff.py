@@ -13,7 +13,7 @@ from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJ
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
-from taskclf_dagster.domain.evaluation.metrics import K, apply_reject
+from taskclf_dagster.domain.evaluation.confusion import N_LABELS, apply_reject
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
@@ -196,14 +196,14 @@ def _match(scored: dict[SchemaVersion, pd.DataFrame]) -> tuple[pd.DataFrame, int
 
 
 def _count_pairs(old: _Int, new: _Int) -> list[RelabelledPair]:
-    count = np.bincount(old * (K + 1) + new, minlength=(K + 1) ** 2)
+    count = np.bincount(old * (N_LABELS + 1) + new, minlength=(N_LABELS + 1) ** 2)
     order = np.argsort(-count, kind="stable")
-    pairs = [(*divmod(int(pair), K + 1), int(count[pair])) for pair in order if count[pair]]
+    pairs = [(*divmod(int(pair), N_LABELS + 1), int(count[pair])) for pair in order if count[pair]]
     return [RelabelledPair(champion_label=NAMES[i], challenger_label=NAMES[j], minutes=minutes) for i, j, minutes in pairs]
 
 
 def _count_users(names: list[str], users: _Int, new: _Int) -> dict[str, dict[str, int]]:
-    table = np.bincount(users * (K + 1) + new, minlength=len(names) * (K + 1)).reshape(len(names), K + 1)
+    table = np.bincount(users * (N_LABELS + 1) + new, minlength=len(names) * (N_LABELS + 1)).reshape(len(names), N_LABELS + 1)
     return {names[i]: {NAMES[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.any(axis=1))}
 
 

@@ -15,12 +15,12 @@ from taskclf_dagster.errors import SnapshotError
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one model said about some windows, each array of shape (n_windows,).
+    """Predictions of one model on some windows, each array of shape (n,).
 
     Attributes:
         key: hash of (user_id, bucket_start_ts), which names the window.
         true: class index of the label.
-        predicted: class index of the arg-max, REJECTED where the confidence is below the threshold.
+        predicted: class index of the largest probability, REJECTED below the threshold.
     """
 
     key: npt.NDArray[np.uint64]
@@ -29,18 +29,18 @@ class Predictions:
 
 
 def rows_digest(key: npt.NDArray[np.uint64]) -> str:
-    """16 hex digits that name a set of windows, whatever their order."""
+    """Returns 16 hex digits that name a set of windows, independent of their order."""
     return hashlib.sha256(np.sort(key).astype("<u8").tobytes()).hexdigest()[:16]
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Keeps predictions as parquet: key, true, predicted."""
+    """Writes predictions as parquet with the columns key, true and predicted."""
     table = pa.table({"key": predictions.key, "true": predictions.true.astype(np.int8), "predicted": predictions.predicted.astype(np.int8)})
     write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
 def load_predictions(path: Path) -> Predictions:
-    """Reads kept predictions.
+    """Reads stored predictions.
 
     Raises:
         SnapshotError: the file is missing or not readable parquet.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.block_counts import BlockSums, sum_blocks
-from taskclf_dagster.domain.evaluation.metrics import REJECTED
+from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult, assess_significance
 
 BREAK, BUILD, COMMUNICATE, DEBUG, MEET, READ, REVIEW, WRITE = range(8)

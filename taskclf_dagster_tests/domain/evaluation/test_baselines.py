@@ -6,7 +6,7 @@ import pytest
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore, LookupBaseline, compare_with_baseline, fit_lookup, predict_baseline
-from taskclf_dagster.domain.evaluation.metrics import REJECTED
+from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 
 BREAK, BUILD, COMMUNICATE, DEBUG, MEET, READ, REVIEW, WRITE = range(8)

@@ -5,7 +5,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.block_counts import CHALLENGER, CHAMPION, Block, BlockSums, Cell, Flips, count_flips, sum_blocks
-from taskclf_dagster.domain.evaluation.metrics import REJECTED
+from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster_tests.domain.evaluation.paired_windows import BREAK, BUILD, DAY, MEET, READ, START, WRITE, Windows, noisy
 
 

@@ -12,7 +12,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot import label_codes
 from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, compare_with_anchor, derive_seed, find_inconsistencies
-from taskclf_dagster.domain.evaluation.metrics import REJECTED, macro_f1, tabulate
+from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predictions
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.models.bundle import ModelBundle, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
@@ -154,7 +154,7 @@ def test_the_scores_are_those_of_an_evaluation_of_the_windows_that_remain(tmp_pa
     judged = np.bincount(true[keep], minlength=8) >= 60
     assert found.judged_labels == [label for label, yes in zip(LABELS, judged, strict=True) if yes]
     for each, score in zip(said, (found.challenger_macro_f1, found.champion_macro_f1), strict=True):
-        assert score == pytest.approx(macro_f1(tabulate(true[keep], each[keep]), judged), abs=1e-15)
+        assert score == pytest.approx(count_predictions(true[keep], each[keep]).macro_f1(judged), abs=1e-15)
 
 
 # --- The same twice ---------------------------------------------------------------------------------------------------------------

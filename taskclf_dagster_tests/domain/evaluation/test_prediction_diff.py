@@ -13,7 +13,7 @@ import pytest
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJECTED_LABEL, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.windows import read_windows
-from taskclf_dagster.domain.evaluation.metrics import REJECTED
+from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.prediction_diff import (
     BATCH_ROWS,
     ChangedBlock,

@@ -12,7 +12,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.block_counts import BlockSums
-from taskclf_dagster.domain.evaluation.metrics import REJECTED, macro_f1, tabulate
+from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predictions
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance, SignificanceResult, holm
 from taskclf_dagster_tests.domain.evaluation.paired_windows import (
     BREAK,
@@ -94,21 +94,21 @@ def test_holm_by_hand() -> None:
 @pytest.mark.parametrize("seed", range(2))
 def test_the_difference_is_the_one_of_the_reports(seed: int) -> None:
     windows = noisy(400, seed=seed)
-    ours, theirs = (tabulate(windows.true, said) for said in (windows.challenger, windows.champion))
-    judged = ours.sum(axis=1) >= 50
+    ours, theirs = (count_predictions(windows.true, said) for said in (windows.challenger, windows.champion))
+    judged = ours.support >= 50
     found = assessed(windows, [LABELS[i] for i in np.flatnonzero(judged)])
-    left, right = macro_f1(ours, judged), macro_f1(theirs, judged)
+    left, right = ours.macro_f1(judged), theirs.macro_f1(judged)
     assert left is not None
     assert right is not None
     assert found.difference == left - right != 0
     for one in found.by_label:
         alone = np.arange(8) == LABELS.index(one.name)
-        assert one.difference == pytest.approx((macro_f1(ours, alone) or 0) - (macro_f1(theirs, alone) or 0))
+        assert one.difference == pytest.approx((ours.macro_f1(alone) or 0) - (theirs.macro_f1(alone) or 0))
         assert one.windows == int((windows.true == LABELS.index(one.name)).sum())
     for one in found.by_user:
         mine = windows.user == one.name
-        tables = [tabulate(windows.true[mine], said[mine]) for said in (windows.challenger, windows.champion)]
-        assert one.difference == pytest.approx((macro_f1(tables[0], judged) or 0) - (macro_f1(tables[1], judged) or 0))
+        tables = [count_predictions(windows.true[mine], said[mine]) for said in (windows.challenger, windows.champion)]
+        assert one.difference == pytest.approx((tables[0].macro_f1(judged) or 0) - (tables[1].macro_f1(judged) or 0))
         assert one.windows == mine.sum()
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.block_counts import BlockSums, sum_blocks
-from taskclf_dagster.domain.evaluation.metrics import REJECTED
+from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.resampling import resample_user_days
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance, SignificanceResult, assess_significance
 

@@ -18,7 +18,7 @@ from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, label_codes, read_snapshot_rows, save_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.evaluation.baselines import fit_lookup, predict_baseline
-from taskclf_dagster.domain.evaluation.metrics import REJECTED
+from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.predictions import load_predictions
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import bundle_hashes
