@@ -1,9 +1,11 @@
-"""The table of contents: every asset, check, job, schedule, sensor and resource of the project.
+"""The table of contents: every asset, check, job, schedule, sensor and resource of the project. Dagster concept: definitions.
 
-Nothing is defined here. `build_definitions` takes resources, so that tests and the command line build a variant instead of patching.
+Add a new definition to its list here; define it in `defs`. `build_definitions` takes resources, so that tests and the command line build a
+variant instead of patching.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -24,7 +26,7 @@ from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.record_io_manager import RecordIOManager
-from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
+from taskclf_dagster.defs.resources.run_supervisor import GRACE_SECONDS, RunSupervisor
 
 ASSETS = [
     labeled_windows,
@@ -42,23 +44,33 @@ def build_definitions(
     home: HomeResource | None = None,
     run_settings: RunSettingsResource | None = None,
     clock: ClockResource | None = None,
-    supervisor: RunSupervisor | None = None,
+    timeout_seconds: float | None = None,
+    grace_seconds: float = GRACE_SECONDS,
     loggers: Mapping[str, dg.LoggerDefinition] | None = None,
 ) -> dg.Definitions:
-    """Returns the project's definitions, with the given resources and loggers in place of the default ones.
+    """Returns the project's definitions, with other resources and loggers where given.
+
+    Args:
+        home: the taskclf home.
+        run_settings: defaults of the launch form.
+        clock: the clock.
+        timeout_seconds: time after which a run is ended; None for timeout_minutes of the configuration.
+        grace_seconds: time that an interrupted run may take to end before its process is killed.
+        loggers: loggers by name.
 
     Raises:
-        SettingsError: the retrain configuration is not valid.
+        SettingsError: the configuration is not valid.
     """
-    home = home or HomeResource()
     run_settings = run_settings or RunSettingsResource()
     config = run_settings.load_config()
+    shared_home, shared_settings = _share(home or HomeResource()), _share(run_settings)
+    limits = {} if timeout_seconds is None else {"timeout_seconds": timeout_seconds}
     resources = {
-        "home": home,
-        "run_settings": run_settings,
+        "home": shared_home,
+        "run_settings": shared_settings,
         "clock": clock or ClockResource(),
-        "supervisor": supervisor or RunSupervisor(home=home, run_settings=run_settings),
-        "io_manager": RecordIOManager(home=home),
+        "supervisor": RunSupervisor(home=shared_home, run_settings=shared_settings, grace_seconds=grace_seconds, **limits),
+        "io_manager": RecordIOManager(home=shared_home),
     }
     return dg.Definitions(
         assets=with_freshness(ASSETS, config),
@@ -70,6 +82,11 @@ def build_definitions(
         executor=dg.in_process_executor,
         loggers=loggers,
     )
+
+
+def _share(resource: dg.ConfigurableResource[Any]) -> Any:
+    """Returns a resource as one that Dagster sets up once a run, with its launch configuration, also where another resource holds it."""
+    return type(resource).configure_at_launch(**{name: getattr(resource, name) for name in resource.model_fields_set})
 
 
 @dg.definitions

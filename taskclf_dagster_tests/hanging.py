@@ -17,8 +17,7 @@ import dagster as dg
 from taskclf_dagster.cli import main
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models
-from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
+from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.models.challenger import build_challenger
 from taskclf_dagster.domain.storage.files import temporary_path, write_atomic
 from taskclf_dagster.home import Home
@@ -83,15 +82,8 @@ def _note_process() -> None:
 def _definitions(home: HomeResource | None = None, **options: Any) -> dg.Definitions:
     """The project's, with that training, and the supervisor's own time limit where one is given."""
     models.build_challenger = _train
-    home = home or HomeResource()
     seconds = os.environ.get(TIMEOUT)
-    supervisor = RunSupervisor(
-        home=home,
-        run_settings=RunSettingsResource(),
-        timeout_seconds=None if seconds is None else float(seconds),
-        grace_seconds=GRACE_SECONDS,
-    )
-    return build_definitions(home=home, supervisor=supervisor, **options)
+    return build_definitions(home=home, timeout_seconds=None if seconds is None else float(seconds), grace_seconds=GRACE_SECONDS, **options)
 
 
 @dg.definitions

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import dagster as dg
 import psutil
-from dagster._core.events import DagsterEvent
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, RETRAIN, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
+from taskclf_dagster.defs.runs.run_tags import HOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.dagster_internals import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 Status = dg.DagsterRunStatus
 REPOSITORY = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("taskclf_dagster"), "__repository__")
@@ -85,7 +85,7 @@ def add_run(
     )
     for step in [Status.STARTED, status] if status not in (begins, Status.STARTED, Status.FAILURE) else [status]:
         if step != begins:
-            event = DagsterEvent(event_type_value=_LAST_EVENT[step].value, job_name=job, message=failed_with)
+            event = dg.DagsterEvent(event_type_value=_LAST_EVENT[step].value, job_name=job, message=failed_with)
             instance.report_dagster_event(event, run.run_id, timestamp=at and at.timestamp())
     found = instance.get_run_by_id(run.run_id)
     assert found is not None

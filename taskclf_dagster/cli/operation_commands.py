@@ -15,7 +15,9 @@ from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, find_config_file
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, read_history
-from taskclf_dagster.status.reader import Progress, Retrain, Status, read_retrains, read_status
+from taskclf_dagster.status.reader import read_status
+from taskclf_dagster.status.records import Progress, Retrain, Status
+from taskclf_dagster.status.run_history import read_retrains
 
 DEFAULT_HISTORY = 20
 

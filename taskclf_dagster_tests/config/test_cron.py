@@ -5,12 +5,12 @@ from itertools import islice
 
 import pytest
 from croniter import croniter
-from dagster._utils.schedules import CroniterShim, cron_string_iterator, is_valid_cron_schedule
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.config.cron import check_cron
+from taskclf_dagster_tests.dagster_internals import CroniterShim, cron_string_iterator, is_valid_cron_schedule
 
 START = datetime(2026, 2, 4, 0, 0, 30, tzinfo=UTC)
 GOOD = [

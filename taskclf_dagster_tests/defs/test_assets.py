@@ -13,7 +13,6 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dagster_shared.serdes import serialize_value
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
@@ -271,7 +270,7 @@ def test_promotion_decision_shows_the_evidence_as_numbers_tables_and_a_picture(r
 
 def test_what_promotion_decision_leaves_in_the_event_log_stays_small(run: Run) -> None:
     checks = [e for e in run.result.get_asset_check_evaluations() if e.asset_key == dg.AssetKey("promotion_decision")]
-    sizes = [len(serialize_value(each)) for each in (run.made["promotion_decision"], *checks)]
+    sizes = [len(dg.serialize_value(each)) for each in (run.made["promotion_decision"], *checks)]
     assert 10_000 < sum(sizes) < 300_000, sizes
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import dagster as dg
 import psycopg2
 import pytest
-from dagster._core.scheduler.instigation import InstigatorType
 
 from taskclf_dagster.definitions import ASSETS
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.dagster_internals import InstigatorType
 from taskclf_dagster_tests.deploy.shipped import DEPLOY, SERVICES, read_command, read_environment, service_environment, write_workspace
 from taskclf_dagster_tests.servers import (
     SCRIPTS,

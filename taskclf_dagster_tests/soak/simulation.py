@@ -23,7 +23,8 @@ from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models as model_assets
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, RetrainRun, find_unfinished_retrain, iterate_retrains
+from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, find_unfinished_retrain, iterate_retrains
+from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.health import find_active_model_dir
 from taskclf_dagster.domain.registry.history import read_history

@@ -19,7 +19,7 @@ import requests
 from taskclf_dagster.config.loading import load_retrain_config
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
-from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG
+from taskclf_dagster.defs.runs.run_tags import HOME_TAG
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.errors import ApiError
@@ -240,7 +240,7 @@ def test_a_run_that_is_triggered_for_a_home_is_found_before_it_begins(server: Se
 
 
 def test_the_configuration_over_the_api_is_that_of_the_file(server: Server, client: RetrainClient) -> None:
-    expected = load_retrain_config(server.home.root.parent / "config.yaml").model_dump(mode="json")
+    expected = load_retrain_config(server.home.root.parent / "config.yaml").document
     assert client.config() == expected
 
 

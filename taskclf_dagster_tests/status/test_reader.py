@@ -6,17 +6,19 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._daemon.types import DaemonHeartbeat
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models as model_assets
 from taskclf_dagster.defs.assets import promotion as promotion_assets
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
-from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, HOME_TAG, home_tag
+from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, HOME_TAG, home_tag
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.home import Home
-from taskclf_dagster.status.reader import Status, find_next_tick, read_retrains, read_status
+from taskclf_dagster.status.reader import find_next_tick, read_status
+from taskclf_dagster.status.records import Status
+from taskclf_dagster.status.run_history import read_retrains
+from taskclf_dagster_tests.dagster_internals import DaemonHeartbeat
 from taskclf_dagster_tests.models import home_with_champion
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home, retrain_config
 

@@ -11,7 +11,7 @@ from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.display.metadata import class_distribution_table, column_schema, counts_table, table
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
-from taskclf_dagster.defs.runs.retrain_runs import OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.contract_checks import DataCheck
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot

@@ -13,7 +13,7 @@ from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, com
 from taskclf_dagster.defs.display.metadata import comparison_table, gate_table, plotted
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
-from taskclf_dagster.defs.runs.retrain_runs import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision

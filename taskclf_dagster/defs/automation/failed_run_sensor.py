@@ -11,6 +11,16 @@ import dagster as dg
 from taskclf_dagster.defs.automation.run_requests import DISABLED
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.retrain_runs import (
+    RETRAIN,
+    UNFINISHED,
+    RetrainRun,
+    describe_unfinished_retrain,
+    find_unfinished_retrain,
+    iterate_retrains,
+    iterate_unfinished_runs,
+)
+from taskclf_dagster.defs.runs.run_failures import explain_failure
+from taskclf_dagster.defs.runs.run_tags import (
     ATTEMPT_TAG,
     CAUSE_TAG,
     COMMAND_LINE,
@@ -19,20 +29,12 @@ from taskclf_dagster.defs.runs.retrain_runs import (
     OUTCOME_REASON_TAG,
     OUTCOME_TAG,
     REASON_TAG,
-    RETRAIN,
     RETRY_OF_TAG,
     RETRY_TAG,
     TRIGGER_TAG,
-    UNFINISHED,
     WORKER_TAG,
-    RetrainRun,
-    describe_unfinished_retrain,
-    find_unfinished_retrain,
     home_tag,
-    iterate_retrains,
-    iterate_unfinished_runs,
 )
-from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.worker_processes import has_worker_ended
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT
@@ -106,7 +108,7 @@ def tag_failures(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> 
     for run in iterate_retrains(instance, home, statuses=(dg.DagsterRunStatus.FAILURE,), updated_after=now - LOOK_BACK):
         if OUTCOME_REASON_TAG not in run.tags or run.tags.get(OUTCOME_TAG) != "FAILED":
             failure = explain_failure(instance, run)
-            instance.add_run_tags(run.run_id, {OUTCOME_TAG: "FAILED", OUTCOME_REASON_TAG: f"{failure.kind}: {failure.words}"[:MAX_WORDS]})
+            instance.add_run_tags(run.run_id, {OUTCOME_TAG: "FAILED", OUTCOME_REASON_TAG: f"{failure.kind}: {failure.message}"[:MAX_WORDS]})
 
 
 def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
@@ -125,7 +127,7 @@ def _find_retry_of(
     if failed.run.status == dg.DagsterRunStatus.CANCELED:
         return f"run {failed.run_id} was canceled by a person; not tried again"
     failure = explain_failure(instance, failed)
-    what = f"run {failed.run_id} failed ({failure.kind}): {failure.words}"
+    what = f"run {failed.run_id} failed ({failure.kind}): {failure.message}"
     if failure.kind not in TRANSIENT:
         return f"{what}; not tried again: the same would happen"
     if failure.kind == "interrupted" and failed.tags.get(CAUSE_TAG) == COMMAND_LINE:

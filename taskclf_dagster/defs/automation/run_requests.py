@@ -9,20 +9,14 @@ from datetime import datetime
 import dagster as dg
 
 from taskclf_dagster.defs.runs.retrain_runs import (
-    ATTEMPT_TAG,
-    CAUSE_TAG,
     FINISHED,
-    HOME_TAG,
-    REASON_TAG,
     RETRAIN,
-    RETRY_OF_TAG,
-    TRIGGER_TAG,
     RetrainRun,
     describe_unfinished_retrain,
     find_unfinished_retrain,
-    home_tag,
     iterate_retrains,
 )
+from taskclf_dagster.defs.runs.run_tags import ATTEMPT_TAG, CAUSE_TAG, HOME_TAG, REASON_TAG, RETRY_OF_TAG, TRIGGER_TAG, home_tag
 from taskclf_dagster.domain.scheduling.retry_policy import check_attempts
 from taskclf_dagster.domain.scheduling.triggers import Cause
 from taskclf_dagster.home import Home

@@ -9,7 +9,8 @@ from tzlocal import get_localzone_name
 from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, TRIGGER_TAG, describe_unfinished_retrain, find_unfinished_retrain
+from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, describe_unfinished_retrain, find_unfinished_retrain
+from taskclf_dagster.defs.runs.run_tags import TRIGGER_TAG
 from taskclf_dagster.domain.scheduling.retry_policy import check_next_day
 from taskclf_dagster.domain.scheduling.triggers import SLACK, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, home_tag
+from taskclf_dagster.defs.runs.run_tags import HOME_TAG, home_tag
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_pointer_or_none

@@ -9,16 +9,9 @@ from datetime import datetime, timedelta
 import dagster as dg
 from pydantic import AwareDatetime, ValidationError
 
-from taskclf_dagster.defs.runs.retrain_runs import (
-    CAUSE_TAG,
-    DECISION_TAG,
-    MODEL_TAG,
-    OUTCOME_REASON_TAG,
-    REASON_TAG,
-    RetrainRun,
-    iterate_retrains,
-)
+from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
+from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, REASON_TAG
 from taskclf_dagster.domain.decision.decision_events import describe_decision
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
@@ -107,7 +100,7 @@ def _build(home: Home, instance: dg.DagsterInstance, run: RetrainRun, event_id: 
 
 def _describe_end(home: Home, instance: dg.DagsterInstance, run: RetrainRun) -> EventPayload:
     if run.state == "failed":
-        return _payload(model_id=run.tags.get(MODEL_TAG), reason=explain_failure(instance, run).words)
+        return _payload(model_id=run.tags.get(MODEL_TAG), reason=explain_failure(instance, run).message)
     decision = read_decision(home, run.tags[DECISION_TAG]) if DECISION_TAG in run.tags else None
     if decision is None:  # nothing was decided, or its record is gone
         return _payload(model_id=run.tags.get(MODEL_TAG), reason=run.tags.get(OUTCOME_REASON_TAG))

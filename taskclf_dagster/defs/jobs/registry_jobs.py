@@ -14,8 +14,7 @@ from pydantic import Field
 
 from taskclf_dagster.defs.display.metadata import Cell, table
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_supervisor import MAX_RUNTIME_TAG
-from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.pointer import ActivePointer

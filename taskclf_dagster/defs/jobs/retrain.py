@@ -6,15 +6,16 @@ What the job does is the graph of assets; nothing is computed here.
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from pydantic import Field
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import GROUP
+from taskclf_dagster.defs.dagster_internals import AssetJob
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
-from taskclf_dagster.defs.resources.run_supervisor import MAX_RUNTIME_TAG, max_runtime
-from taskclf_dagster.defs.runs.retrain_runs import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILURE_TAG, RETRAIN
+from taskclf_dagster.defs.resources.run_supervisor import max_runtime
+from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG, describe_failure
+from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILURE_TAG, MAX_RUNTIME_TAG
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.scheduling.failure_kinds import TIMEOUT
 
@@ -43,7 +44,7 @@ def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
     )
 
 
-def build_retrain_job(config: RetrainConfig) -> UnresolvedAssetJobDefinition:
+def build_retrain_job(config: RetrainConfig) -> AssetJob:
     """The job, with the configuration that was in effect when it was loaded, for all to see on its page and over the API."""
     return dg.define_asset_job(
         RETRAIN,

@@ -1,13 +1,15 @@
-"""Resources: the taskclf home, the settings of a run, and the clock. With `event_sinks` the only place that looks at the environment.
+"""The resources that a run is given: the taskclf home, the settings of the run, and the clock. Dagster concept: resources.
 
-A resource reads when it is asked, not when it is made, so that definitions load anywhere. Dagster concept: resources.
+Add a resource here when assets, sensors or jobs need a value from outside. Computing belongs to `domain`, limits of a run to
+`run_supervisor`. With `event_sinks` this is the only module that reads the environment. Definitions load anywhere, because a resource
+reads nothing when it is constructed.
 """
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from taskclf_dagster.config.loading import resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
@@ -18,29 +20,33 @@ EARLIEST_YEAR, LATEST_YEAR = 1990, 9000  # room for any look-back on either side
 
 
 class HomeResource(dg.ConfigurableResource[None]):
-    """Where the taskclf home is."""
+    """The taskclf home."""
 
     root: str | None = Field(
         default=None, description="Folder of the taskclf home; default: TASKCLF_HOME, else where taskclf keeps its data."
     )
 
     def open(self) -> Home:
-        """The home, whether or not the folder exists."""
+        """Returns the home, even if its folder does not exist."""
         return Home(Path(self.root).expanduser().absolute()) if self.root else Home(default_home())
 
 
 class ClockResource(dg.ConfigurableResource[None]):
-    """The time. It enters a run once, as the default of as_of; and it dates the changes of the pointer."""
+    """The present time: the default of `as_of`, and the date of pointer changes."""
 
-    fixed: str | None = Field(default=None, description="ISO time to stand still at; default: the machine's clock.")
+    fixed: str | None = Field(default=None, description="An ISO time to return always; default: the clock of the machine.")
 
     def now(self) -> datetime:
-        """The present time with a time zone."""
+        """Returns the present time, with a time zone."""
         return datetime.now(UTC) if self.fixed is None else parse_as_of(self.fixed)
 
 
 class RunSettingsResource(dg.ConfigurableResource[None]):
-    """What a single run may change. The launch form of the job `retrain` shows the same fields."""
+    """The settings of a single run, with the fields of the launch form of the job `retrain`, and the configuration that it chooses.
+
+    The configuration is loaded once a run, when Dagster sets up the run's resources; a file that is edited in the middle of a run changes
+    nothing. Ticks of schedules and sensors, and functions called without a run, read the present file.
+    """
 
     force: bool = False
     dry_run: bool = False
@@ -48,21 +54,41 @@ class RunSettingsResource(dg.ConfigurableResource[None]):
     holdout_user_fraction: float = Field(default=0.0, ge=0, lt=1)
     config_path: str | None = None
     bootstrap: bool = False
+    _config: RetrainConfig | None = PrivateAttr(default=None)
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Loads the configuration of a run. A tick is not a run and loads nothing here, so that a wrong file is a skip reason.
+
+        Raises:
+            SettingsError: the configuration is not valid.
+        """
+        if context.run is not None:
+            self._config = resolve_config(self.config_path)
 
     def load_config(self) -> RetrainConfig:
-        """The retrain configuration: config_path, else TASKCLF_DAGSTER_CONFIG, laid over configs/retrain.yaml."""
-        return resolve_config(self.config_path)
+        """Returns the configuration of the run; outside a run reads it: configs/retrain.yaml with the overrides of config_path.
+
+        Without a config_path, the file that TASKCLF_DAGSTER_CONFIG names overrides.
+
+        Raises:
+            SettingsError: the configuration is not valid.
+        """
+        return self._config if self._config is not None else resolve_config(self.config_path)
 
     def resolve_as_of(self, clock: ClockResource) -> datetime:
-        """The as-of time of a run; without one, the present second."""
+        """Returns the as-of time of the run; by default the present second.
+
+        Raises:
+            AsOfError: as_of is not an ISO date or time.
+        """
         return parse_as_of(self.as_of) if self.as_of else clock.now().replace(microsecond=0)
 
 
 def parse_as_of(value: str) -> datetime:
-    """Reads an ISO date or time; a date is its first moment, and without an offset UTC is meant.
+    """Parses an ISO date or time. A date is its first moment; a time without an offset is in UTC.
 
     Raises:
-        AsOfError: the value is neither.
+        AsOfError: the value is neither, or its year is not between 1990 and 9000.
     """
     try:
         moment = datetime.fromisoformat(value)

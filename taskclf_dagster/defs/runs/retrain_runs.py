@@ -1,16 +1,18 @@
-"""What the Dagster instance knows of retrains: their runs, by home, and the tags that tell what a run was about.
+"""The retrains that a Dagster instance has stored: their runs, by home and state.
 
-Reads the instance's storage; nothing is launched or decided here. A retrain is a run of the job `retrain`, or of Dagster's implicit job
-("Materialize all") that goes from labels to a decision; any run of either occupies the place of a retrain while it lasts.
+A retrain is a run of the job `retrain`, or a run of Dagster's implicit job ("Materialize all") from labels to a decision. Any run of either
+holds the run lock while it lasts. Add a query of stored runs here. Nothing is launched or decided here; tags are in `run_tags`.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 import dagster as dg
 
+from taskclf_dagster.defs.dagster_internals import IMPLICIT_JOB
+from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, SKIPPED, RunState, home_tag
 from taskclf_dagster.home import Home
 
 RETRAIN = "retrain"
@@ -19,58 +21,8 @@ RETRAIN = "retrain"
 REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
 
 
-IMPLICIT_JOB = "__ASSET_JOB"
-
-
 WHOLE_GRAPH = frozenset({"labeled_windows", "promotion_decision"})
-"""A run of the implicit job that has these is a retrain, whatever else it has."""
-
-
-HOME_TAG = "taskclf/home"
-
-
-CAUSE_TAG = "taskclf/cause"
-
-
-REASON_TAG = "taskclf/reason"
-"""Why a run was launched, in words."""
-
-
-EXCLUSIVE_TAG = "taskclf/exclusive"
-"""The run queue lets one run with this tag through at a time (dagster.yaml)."""
-
-
-OUTCOME_TAG = "taskclf/outcome"
-
-
-OUTCOME_REASON_TAG = "taskclf/outcome_reason"
-
-
-MODEL_TAG = "taskclf/model"
-
-
-DECISION_TAG = "taskclf/decision"
-
-
-TRIGGER_TAG = "taskclf/demand"
-"""What a run answers: the content of a label store, or of a drift report."""
-
-
-ATTEMPT_TAG = "taskclf/attempt"
-
-
-RETRY_OF_TAG = "taskclf/retry_of"
-
-
-RETRY_TAG = "taskclf/retry"
-
-
-FAILURE_TAG = "taskclf/failure"
-"""Why a run was ended from outside."""
-
-
-WORKER_TAG = "taskclf/worker"
-"""Host, process and its start: whether that process still lives is what tells a slow run from a dead one."""
+"""A run of the implicit job with these assets is a retrain, whatever other assets it has."""
 
 
 UNFINISHED = (
@@ -88,25 +40,15 @@ FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 _PAGE = 100
 
 
-BY_HAND = "by hand"
-
-
-COMMAND_LINE = "command line"
-"""Causes of runs that nothing of ours launched by itself."""
-
-
-State = Literal["queued", "running", "completed", "skipped", "failed"]
-
-
 @dataclass(frozen=True)
 class RetrainRun:
     """A run of the job `retrain`, or of the implicit job.
 
     Attributes:
-        run: as Dagster stores it.
-        created: when it was asked for.
-        started: when its process began; None before that.
-        finished: when it ended; None before that.
+        run: the run as Dagster stores it.
+        created: time of the launch.
+        started: time at which its process began; None before that.
+        finished: time at which it ended; None before that.
     """
 
     run: dg.DagsterRun
@@ -123,28 +65,33 @@ class RetrainRun:
         return self.run.tags
 
     @property
-    def state(self) -> State:
-        """Queued, running, or how it ended: a canceled run failed, one that found nothing new was skipped."""
+    def began(self) -> datetime:
+        """Start of its process; time of the launch before that."""
+        return self.started or self.created
+
+    @property
+    def state(self) -> RunState:
+        """The state of the run."""
         if self.run.status in UNFINISHED:
             return "running" if self.run.status in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING) else "queued"
         if self.run.status != dg.DagsterRunStatus.SUCCESS:
             return "failed"
-        return "skipped" if self.tags.get(OUTCOME_TAG) == "SKIP" else "completed"
+        return "skipped" if self.tags.get(OUTCOME_TAG) == SKIPPED else "completed"
 
     @property
     def form(self) -> dict[str, Any] | None:
-        """The launch form of the job `retrain` that says what this run was told; None where it was told more than a form can say."""
-        told: Mapping[str, Any] = self.run.run_config
+        """The launch form of the job `retrain` with the settings of this run; None if its run configuration has more."""
+        given: Mapping[str, Any] = self.run.run_config
         if self.run.job_name == RETRAIN:
-            return dict(told)
-        resources = told.get("resources", {})
-        if set(told) - {"resources"} or set(resources) - {"run_settings"}:
+            return dict(given)
+        resources = given.get("resources", {})
+        if set(given) - {"resources"} or set(resources) - {"run_settings"}:
             return None
         return dict(resources.get("run_settings", {}).get("config", {}))
 
     @property
     def dry_run(self) -> bool:
-        """Whether it was told to move nothing."""
+        """True if the run decides and changes nothing."""
         return (self.form or {}).get("dry_run") is True
 
 
@@ -157,15 +104,15 @@ def iterate_retrains(
     updated_after: datetime | None = None,
     whole: bool = True,
 ) -> Iterator[RetrainRun]:
-    """The retrains of a home, the newest first; a run that never said which home it is about counts for every home.
+    """Yields the retrains of a home, newest first. A run without a home tag counts for every home.
 
     Args:
-        instance: where runs are recorded.
+        instance: the instance that stores the runs.
         home: the taskclf home.
-        statuses: only these; None is all.
+        statuses: only runs with these statuses; None for all.
         tags: only runs with these tags.
-        updated_after: only runs that changed since.
-        whole: leave out runs of the implicit job that are only a part of the graph.
+        updated_after: only runs that changed since this time.
+        whole: if True, leaves out runs of the implicit job that execute a part of the graph only.
     """
     for run in _iterate_runs(instance, home, statuses=statuses, tags=tags, updated_after=updated_after):
         if _is_retrain(run.run, whole=whole):
@@ -173,7 +120,7 @@ def iterate_retrains(
 
 
 def iterate_unfinished_runs(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
-    """Every run about a home that has not ended: retrains, parts of the graph, and the jobs of the registry."""
+    """Yields every unfinished run of a home: retrains, parts of the graph, and the jobs of the registry."""
     for run in _iterate_runs(instance, home, statuses=UNFINISHED):
         if run.run.job_name in REGISTRY_JOBS or _is_retrain(run.run, whole=False):
             yield run
@@ -187,7 +134,7 @@ def _iterate_runs(
     tags: Mapping[str, str] | None = None,
     updated_after: datetime | None = None,
 ) -> Iterator[RetrainRun]:
-    since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster would only drop the offset
+    since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster ignores the offset
     filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=since)
     cursor = None
     while True:
@@ -202,20 +149,15 @@ def _iterate_runs(
 
 
 def find_unfinished_retrain(instance: dg.DagsterInstance, home: Home) -> RetrainRun | None:
-    """The oldest run that has, or waits for, the place of a retrain; None where nothing is under way."""
+    """Returns the oldest run that holds the run lock or waits for it; None if every run has ended."""
     return min(iterate_retrains(instance, home, statuses=UNFINISHED, whole=False), key=lambda run: run.created, default=None)
 
 
 def describe_unfinished_retrain(run: RetrainRun) -> str:
-    """Why nothing else is launched now, in words."""
-    since = run.started or run.created
+    """Returns the skip reason while a retrain is unfinished."""
+    since = run.began
     cause = run.tags.get(CAUSE_TAG, BY_HAND)
     return f"a retrain is {run.state} already: run {run.run_id} (cause: {cause}) since {since:%Y-%m-%d %H:%M:%S %Z}"
-
-
-def home_tag(home: Home) -> str:
-    """How runs name their home."""
-    return str(home.root.resolve())
 
 
 def _is_retrain(run: dg.DagsterRun, *, whole: bool) -> bool:

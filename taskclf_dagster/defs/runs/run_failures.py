@@ -1,22 +1,23 @@
-"""Why a run failed, in the words that a person needs, out of the events that Dagster keeps of it.
+"""The reason of a failed run, from the events that Dagster stores with it.
 
-That a run failed is its status; which kinds of failure there are is decided in `domain/failures`, what to do about them in `failed_runs`.
+Add a source of reasons here. Kinds of failure are defined in `domain.scheduling.failure_kinds`, retries in `failed_run_sensor`.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import dagster as dg
-from dagster_shared.error import SerializableErrorInfo
 
-from taskclf_dagster.defs.runs.retrain_runs import FAILURE_TAG, RetrainRun
+from taskclf_dagster.defs.dagster_internals import ErrorInfo
+from taskclf_dagster.defs.runs.retrain_runs import RetrainRun
+from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG
 from taskclf_dagster.domain.scheduling.failure_kinds import KILLED, TIMEOUT, Kind, classify_failure
 from taskclf_dagster.errors import TaskclfDagsterError
 
 OWN_ERRORS = f"{TaskclfDagsterError.__module__}."
 
 
-TELLING = frozenset(
+REASON_EVENTS = frozenset(
     {
         dg.DagsterEventType.ASSET_CHECK_EVALUATION,
         dg.DagsterEventType.STEP_FAILURE,
@@ -25,7 +26,7 @@ TELLING = frozenset(
         dg.DagsterEventType.ENGINE_EVENT,
     }
 )
-"""The kinds of events that say why. That a process has died stands in an engine event; the failure itself says nothing of it."""
+"""Event types that carry a reason. The death of a process is an engine event; the failure event does not mention it."""
 
 
 WRAPPERS = frozenset({"DagsterExecutionStepExecutionError", "DagsterResourceFunctionError"})
@@ -34,52 +35,57 @@ WRAPPERS = frozenset({"DagsterExecutionStepExecutionError", "DagsterResourceFunc
 TOOK_TOO_LONG = "it ran longer than timeout_minutes and was ended"
 
 
-NOTHING_SAID = "the run failed before any step; see the run's log"
+NO_REASON = "the run failed before any step; see the run's log"
 
 
 def describe_failure(events: Iterable[dg.DagsterEvent]) -> str:
-    """The words of blocking checks that are red, else of the innermost error, else what ended the run from outside.
+    """Returns the descriptions of failed blocking checks, else the message of the innermost error, else what ended the run from outside.
 
     Args:
-        events: of one run; those of TELLING are enough.
+        events: the events of one run; only those of REASON_EVENTS are used.
     """
-    told = [event for event in events if event.event_type in TELLING]
-    checks = [event.asset_check_evaluation_data for event in told if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION]
-    red = [check for check in checks if not check.passed and check.blocking]
-    if red:
-        return "\n".join(f"{check.asset_key.to_user_string()}: {check.check_name}: {check.description}" for check in red)
-    error = next((found for found in map(_error_of, told) if found is not None), None)
+    relevant = [event for event in events if event.event_type in REASON_EVENTS]
+    checks = [event.asset_check_evaluation_data for event in relevant if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION]
+    failed = [check for check in checks if not check.passed and check.blocking]
+    if failed:
+        return "\n".join(f"{check.asset_key.to_user_string()}: {check.check_name}: {check.description}" for check in failed)
+    error = next((found for found in map(_error_of, relevant) if found is not None), None)
     if error is not None:
         return _innermost(error)
-    reported = _find_reported(told)
+    reported = _find_reported(relevant)
     deaths = [message for message in reported if KILLED.search(message)]
-    return deaths[-1].partition(". ")[0] if deaths else (reported or [NOTHING_SAID])[-1]
+    return deaths[-1].partition(". ")[0] if deaths else (reported or [NO_REASON])[-1]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run failed: what kind of failure it was, and in words."""
+    """The reason of a failed run.
+
+    Attributes:
+        kind: the kind of failure, which decides about a retry.
+        message: one line for a person.
+    """
 
     kind: Kind
-    words: str
+    message: str
 
 
 def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
-    """Why a stored run failed."""
-    records = instance.get_records_for_run(run.run_id, of_type=set(TELLING)).records
+    """Returns the reason of a stored run that failed or was canceled."""
+    records = instance.get_records_for_run(run.run_id, of_type=set(REASON_EVENTS)).records
     events = [event for record in records if (event := record.event_log_entry.dagster_event) is not None]
     error = next((found for found in map(_error_of, events) if found is not None), None)
     kind = classify_failure(list(_walk(error)), message=" ".join(_find_reported(events)), ended_as=run.tags.get(FAILURE_TAG))
-    words = " ".join(describe_failure(events).split())
+    message = " ".join(describe_failure(events).split())
     if kind == TIMEOUT:
-        return Failure(kind, f"{TOOK_TOO_LONG} ({words})")
+        return Failure(kind, f"{TOOK_TOO_LONG} ({message})")
     if run.run.status == dg.DagsterRunStatus.CANCELED:
         return Failure(kind, "it was canceled by a person")
-    return Failure(kind, "it was interrupted before it came to an end" if kind == "interrupted" else words)
+    return Failure(kind, "it was interrupted before it came to an end" if kind == "interrupted" else message)
 
 
 def _find_reported(events: Iterable[dg.DagsterEvent]) -> list[str]:
-    """What was said of the run and its process by whoever saw it end."""
+    """Returns the messages of events that report the end of the run or of its process."""
     ends = (dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED)
     return [
         event.message
@@ -89,23 +95,23 @@ def _find_reported(events: Iterable[dg.DagsterEvent]) -> list[str]:
     ]
 
 
-def _walk(error: SerializableErrorInfo | None) -> Iterator[tuple[str, str]]:
-    """Class name and message of an error and of its causes, the outermost first; Dagster's own wrappers say nothing."""
+def _walk(error: ErrorInfo | None) -> Iterator[tuple[str, str]]:
+    """Yields class name and message of an error and its causes, the outermost first, without Dagster's wrappers."""
     while error is not None:
         if error.cls_name not in WRAPPERS:
             yield error.cls_name or "", error.message.strip()
         error = error.cause or error.context
 
 
-def _error_of(event: dg.DagsterEvent) -> SerializableErrorInfo | None:
-    """The error of a step or of the run; a run that was ended from outside has none."""
+def _error_of(event: dg.DagsterEvent) -> ErrorInfo | None:
+    """Returns the error of a failed step or run; None for a run that was ended from outside."""
     if event.is_step_failure:
         return event.step_failure_data.error
     is_run_failure = event.event_type == dg.DagsterEventType.RUN_FAILURE and event.event_specific_data is not None
     return event.job_failure_data.error if is_run_failure else None
 
 
-def _innermost(error: SerializableErrorInfo) -> str:
+def _innermost(error: ErrorInfo) -> str:
     while not error.message.startswith(OWN_ERRORS) and error.cause is not None:
         error = error.cause
     message = error.message.strip()

@@ -1,8 +1,8 @@
-"""A process of its own beside each retrain: interrupts it when its time is up, kills it if it does not heed that, and reports that.
+"""The watchdog: a process that interrupts a run after its timeout, kills it if it does not end, and reports that.
 
-Dagster ends a run by asking its process, which a hanging one does not hear. Runs as `python -m`, gets its order as one line of JSON and
-holds the other end of a pipe, so that it learns of the end of the run, and of the death of its process, at once. Only the standard library
-is loaded as long as all is well.
+Dagster ends a run by asking its process, which a hanging process does not notice. The watchdog runs as `python -m`, reads its order as one
+line of JSON, and holds the other end of a pipe, so that it learns at once of the end of the run and of the death of its process. It imports
+only the standard library until a run has to be ended. Do not import Dagster at the top of this module.
 """
 
 import json
@@ -21,41 +21,41 @@ DONE = "done"
 
 
 GONE = ""
-"""What is read when the process at the other end of the pipe is no more."""
+"""The empty line that is read when the process at the other end of the pipe has ended."""
 
 
 REPORT_SECONDS = 20.0
-"""How long the instance may take to note something, before what must be done is done all the same."""
+"""The time that the instance may take to store something; after it the watchdog goes on without."""
 
 
 SETTLE_SECONDS = 5.0
-"""How long whoever started a process that died may take to report that."""
+"""The time that the launcher of a process that died may take to report that."""
 
 
 Order = dict[str, Any]
 
 
 def main() -> None:
-    """Watches over one process until it says that it is done, or is gone."""
+    """Watches one process until it reports that it is done, or has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     line = _read_line()
     if line == GONE:
         return
     order: Order = json.loads(line)
-    word = _wait(order["timeout_seconds"])
-    if word is not None:
-        _look_after(order, word, timed_out=False)
+    ending = _wait(order["timeout_seconds"])
+    if ending is not None:
+        _finish(order, ending, timed_out=False)
         return
-    note = _fork(_note_timeout, order)
-    word = _end(order["process"], signal.SIGINT, order["grace_seconds"])
-    is_noted = _wait_for(note, REPORT_SECONDS)  # before anybody can see that the run has failed
-    word = word if word is not None else _wait(0)
-    word = word if word is not None else _end(order["process"], signal.SIGKILL, order["grace_seconds"])
-    _look_after(order, word, timed_out=True, is_noted=is_noted)
+    tagging = _fork(_tag_timeout, order)
+    ending = _end(order["process"], signal.SIGINT, order["grace_seconds"])
+    is_tagged = _wait_for(tagging, REPORT_SECONDS)  # before the run is seen as failed
+    ending = ending if ending is not None else _wait(0)
+    ending = ending if ending is not None else _end(order["process"], signal.SIGKILL, order["grace_seconds"])
+    _finish(order, ending, timed_out=True, is_tagged=is_tagged)
 
 
 def _wait(seconds: float) -> str | None:
-    """DONE, GONE, or None when the time is up; what is there to read counts even then."""
+    """Returns DONE or GONE, or None when the time is up and nothing can be read."""
     deadline = time.monotonic() + seconds
     while True:
         left = max(deadline - time.monotonic(), 0.0)
@@ -67,33 +67,33 @@ def _wait(seconds: float) -> str | None:
 
 
 def _read_line() -> str:
-    """The next line of the pipe; GONE when nobody holds the other end. Unbuffered, so that `select` sees what is left."""
+    """Returns the next line of the pipe; GONE if the other end is closed. Unbuffered, so that `select` sees the remaining bytes."""
     return FileIO(sys.stdin.fileno(), closefd=False).readline().decode().strip()
 
 
 def _end(process: int, how: signal.Signals, seconds: float) -> str | None:
-    """Sends a process a signal; None if it is still there after this time."""
+    """Sends a signal to a process. Returns DONE or GONE, or None if the process still runs after this time."""
     with suppress(ProcessLookupError):
         os.kill(process, how)
     return _wait(seconds)
 
 
-def _look_after(order: Order, word: str | None, *, timed_out: bool, is_noted: bool = False) -> None:
-    """What remains to be done once a run has ended: nothing, if it did so by itself and in time."""
+def _finish(order: Order, ending: str | None, *, timed_out: bool, is_tagged: bool = False) -> None:
+    """Removes orphaned files and reports the run as failed, unless it ended by itself and in time."""
     minutes = order["timeout_seconds"] / 60
-    words = f"ended by the watchdog: it ran longer than {minutes:g} minutes (timeout_minutes)" if timed_out else "its process is gone"
-    if word != DONE:
+    message = f"ended by the watchdog: it ran longer than {minutes:g} minutes (timeout_minutes)" if timed_out else "its process is gone"
+    if ending != DONE:
         if timed_out:
-            print(f"run {order['run_id']} was {words}", file=sys.stderr)  # noqa: T201  # a terminal would only say "Killed"
+            print(f"run {order['run_id']} was {message}", file=sys.stderr)  # noqa: T201  # a terminal would only show "Killed"
         with suppress(OSError):
-            _sweep(order, is_dead=word == GONE)
-        _wait_for(_fork(_report_failed, order, words, timed_out), REPORT_SECONDS + SETTLE_SECONDS)
-    elif timed_out and not is_noted:
-        _wait_for(_fork(_note_timeout, order), REPORT_SECONDS)
+            _remove_files(order, is_dead=ending == GONE)
+        _wait_for(_fork(_report_failed, order, message, timed_out), REPORT_SECONDS + SETTLE_SECONDS)
+    elif timed_out and not is_tagged:
+        _wait_for(_fork(_tag_timeout, order), REPORT_SECONDS)
 
 
-def _sweep(order: Order, *, is_dead: bool) -> None:
-    """Removes what a process was writing; the one that was watched may not have been buried yet."""
+def _remove_files(order: Order, *, is_dead: bool) -> None:
+    """Removes files that an ended process was writing; the watched process may still be listed as a zombie."""
     from taskclf_dagster.defs.runs.worker_processes import was_running
     from taskclf_dagster.domain.storage.temporary_files import remove_orphaned_files
     from taskclf_dagster.home import Home
@@ -103,7 +103,7 @@ def _sweep(order: Order, *, is_dead: bool) -> None:
 
 
 def _fork(work: Callable[..., None], order: Order, *arguments: object) -> int | None:
-    """Does something with the instance in a process of its own, so that a database that hangs keeps nothing alive."""
+    """Calls a function in a child process, so that a database that hangs does not stop the watchdog. Returns the child's number."""
     if order["instance"] is None:
         return None
     child = os.fork()
@@ -111,7 +111,7 @@ def _fork(work: Callable[..., None], order: Order, *arguments: object) -> int | 
         try:
             work(order, *arguments)
             os._exit(0)
-        except Exception as error:  # what must be done is done without the instance
+        except Exception as error:  # the watchdog goes on without the instance
             print(f"the watchdog of run {order['run_id']} cannot reach the instance: {error!r}", file=sys.stderr)  # noqa: T201
         finally:
             os._exit(1)
@@ -119,7 +119,7 @@ def _fork(work: Callable[..., None], order: Order, *arguments: object) -> int | 
 
 
 def _wait_for(child: int | None, seconds: float) -> bool:
-    """Whether what was begun came to a good end within this time; after that it is ended."""
+    """Returns True if the child succeeded within this time; kills it otherwise."""
     if child is None:
         return True
     deadline = time.monotonic() + seconds
@@ -133,32 +133,31 @@ def _wait_for(child: int | None, seconds: float) -> bool:
     return False
 
 
-def _note_timeout(order: Order) -> None:
-    from taskclf_dagster.defs.runs.retrain_runs import FAILURE_TAG
+def _tag_timeout(order: Order) -> None:
+    from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG
     from taskclf_dagster.domain.scheduling.failure_kinds import TIMEOUT
 
     with _open_instance(order) as instance:
         instance.add_run_tags(order["run_id"], {FAILURE_TAG: TIMEOUT})
 
 
-def _report_failed(order: Order, words: str, timed_out: bool) -> None:
-    """Reports the run as failed if nobody else does; one whose command line was its only process has no launcher that would."""
+def _report_failed(order: Order, message: str, timed_out: bool) -> None:
+    """Reports the run as failed if no launcher does; a run of the command line has no launcher."""
     if timed_out:
-        _note_timeout(order)
+        _tag_timeout(order)
     with _open_instance(order) as instance:
         deadline = time.monotonic() + SETTLE_SECONDS
         while (run := instance.get_run_by_id(order["run_id"])) is not None and not run.is_finished:
             if time.monotonic() >= deadline:
-                instance.report_run_failed(run, message=words)
+                instance.report_run_failed(run, message=message)
                 return
             time.sleep(0.5)
 
 
 def _open_instance(order: Order) -> Any:
-    import dagster as dg
-    from dagster._core.instance import InstanceRef
+    from taskclf_dagster.defs.dagster_internals import open_instance
 
-    return dg.DagsterInstance.from_ref(dg.deserialize_value(order["instance"], InstanceRef))
+    return open_instance(order["instance"])
 
 
 if __name__ == "__main__":

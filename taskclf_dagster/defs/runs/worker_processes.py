@@ -1,6 +1,6 @@
-"""Processes of this machine: a name for one that no later process gets, and whether it is still there. Knows neither Dagster nor homes.
+"""Worker processes: a permanent name for each, and whether it still runs. Uses neither Dagster nor homes.
 
-Start times come from the clock, which may be set while a process runs, so they are compared with some tolerance.
+Start times come from the clock, which may be set while a process runs, so they are compared with a tolerance.
 """
 
 import platform
@@ -8,16 +8,16 @@ import platform
 import psutil
 
 CLOCK_SECONDS = 60.0
-"""How far the start of a process may seem to move when the clock is set."""
+"""Tolerance for start times: setting the clock moves them."""
 
 
 def describe_worker(process: psutil.Process) -> str:
-    """Host, process and its start, which together name a process for ever."""
+    """Returns host, process number and start time, which name a process permanently."""
     return f"{platform.node()}:{process.pid}:{process.create_time():.2f}"
 
 
 def has_worker_ended(worker: str) -> bool:
-    """Whether a process of this machine has ended; one of another machine is never called gone."""
+    """Returns True if a process of this machine has ended; False for every process of another machine."""
     host_and_number, _, started = worker.rpartition(":")
     host, _, number = host_and_number.rpartition(":")
     if host != platform.node():
@@ -30,7 +30,7 @@ def has_worker_ended(worker: str) -> bool:
 
 
 def was_running(number: int, at: float) -> bool:
-    """Whether a process lives and did so at a time [s since 1970]: what is older than it was made by another with the same number."""
+    """Returns True if a process runs now and ran at a time [s since 1970]; a later process may have the same number."""
     try:
         process = psutil.Process(number)
         return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= at + CLOCK_SECONDS

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterExecutionInterruptedError
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.automation.failed_run_sensor import end_lost_runs, find_retry, tag_failures
 from taskclf_dagster.defs.automation.run_requests import DISABLED
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.runs.retrain_runs import REGISTRY_JOBS, UNFINISHED, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
@@ -357,8 +355,7 @@ def learnable(tmp_path: Path) -> Home:
 def _retrain(instance: dg.DagsterInstance, home: Home, disk: FileSystem | None = None, **form: object) -> dg.DagsterRun:
     """A retrain in this process, as the job runs it."""
     place = HomeResource(root=str(home.root))
-    supervisor = RunSupervisor(home=place, run_settings=RunSettingsResource())
-    definitions = build_definitions(home=place, clock=ClockResource(fixed=AS_OF.isoformat()), supervisor=supervisor)
+    definitions = build_definitions(home=place, clock=ClockResource(fixed=AS_OF.isoformat()))
     job = definitions.resolve_job_def("retrain")
     with use_file_system(disk or FileSystem()):
         result = job.execute_in_process(run_config=form, instance=instance, raise_on_error=False)
@@ -370,7 +367,7 @@ def _retrain(instance: dg.DagsterInstance, home: Home, disk: FileSystem | None =
 PASSING = {
     "io": (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
     "memory": (MemoryError("not enough of it"), "MemoryError: not enough of it"),
-    "interrupted": (DagsterExecutionInterruptedError("the machine is shut down"), "it was interrupted before it came to an end"),
+    "interrupted": (dg.DagsterExecutionInterruptedError("the machine is shut down"), "it was interrupted before it came to an end"),
 }
 
 
@@ -383,7 +380,7 @@ def test_a_retrain_that_failed_for_a_passing_reason_is_tried_again_and_explained
     assert run.status == Status.FAILURE
     (failed,) = iterate_retrains(instance, learnable)
     explained = explain_failure(instance, failed)
-    assert (explained.kind, explained.words) == (kind, words)
+    assert (explained.kind, explained.message) == (kind, words)
     assert str(_retry(instance, learnable, after=timedelta(0))).startswith(f"run {run.run_id} failed ({kind}): {words}; tried again at 20")
     request = _retry(instance, learnable)
     assert isinstance(request, dg.RunRequest)

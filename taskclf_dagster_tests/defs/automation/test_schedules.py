@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
-from dagster._utils.schedules import cron_string_iterator
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.automation.run_requests import DISABLED
@@ -21,6 +20,7 @@ from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.dagster_internals import cron_string_iterator
 from taskclf_dagster_tests.models import MID, contents, point_at, write_tiny_bundle
 from taskclf_dagster_tests.runs import Status, add_run
 from taskclf_dagster_tests.scenario import (

@@ -8,8 +8,6 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
-from dagster._core.definitions.metadata import normalize_metadata
-from dagster_shared.serdes import serialize_value
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.display.decision_metadata import (
@@ -30,6 +28,7 @@ from taskclf_dagster.domain.decision.verification import judge_beside_others
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.leakage import LeakageCertificate
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, summarize_diff
+from taskclf_dagster_tests.dagster_internals import normalize_metadata
 from taskclf_dagster_tests.models import MID, NEW, OLD, a_decision, beside_champion, duel_rows, named, some
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config
 
@@ -337,5 +336,5 @@ def test_what_a_decision_about_twenty_people_leaves_in_the_event_log_stays_small
     decision = _decision(tmp_path, comparison, anchors=anchors, changes=_changes(users=people))
     shown = dg.AssetMaterialization("promotion_decision", metadata=normalize_metadata(_shown(decision)))
     checks = [normalize_metadata(check.metadata) for check in _check_list(decision)]
-    sizes = [len(serialize_value(each)) for each in (shown, *checks)]
+    sizes = [len(dg.serialize_value(each)) for each in (shown, *checks)]
     assert 10_000 < sum(sizes) < LARGEST_METADATA, sizes

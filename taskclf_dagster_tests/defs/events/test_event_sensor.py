@@ -17,8 +17,9 @@ from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.events.event_sinks import build_sinks
 from taskclf_dagster.defs.events.run_events import OVERLAP
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.runs.retrain_runs import DECISION_TAG, FAILURE_TAG, HOME_TAG, iterate_retrains
+from taskclf_dagster.defs.runs.retrain_runs import iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, FAILURE_TAG, HOME_TAG
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.events.outbox import read_outbox, write_event
 from taskclf_dagster.domain.events.redis_stream import RedisStream

@@ -10,7 +10,7 @@ import pytest
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.events.pointer_events import _PAGE, FOREIGN, UNKNOWN, report_pointer
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.runs.retrain_runs import HOME_TAG, home_tag
+from taskclf_dagster.defs.runs.run_tags import HOME_TAG, home_tag
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock

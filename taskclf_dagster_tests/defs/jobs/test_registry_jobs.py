@@ -9,7 +9,6 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dagster._core.errors import DagsterConfigMappingFunctionError
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
@@ -449,7 +448,7 @@ def test_a_wrong_form_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], na
     ("name", "form", "field"), [("rollback", {"reason": ""}, "reason"), ("approve", {"decision_id": ""}, "decision_id")]
 )
 def test_an_empty_field_is_refused_at_launch(jobs: dict[str, dg.JobDefinition], name: str, form: dict[str, object], field: str) -> None:
-    with pytest.raises(DagsterConfigMappingFunctionError) as caught:
+    with pytest.raises(dg.DagsterConfigMappingFunctionError) as caught:
         dg.validate_run_config(jobs[name], form)
     assert field in str(caught.value.__cause__)
 

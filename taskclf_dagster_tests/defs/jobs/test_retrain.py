@@ -5,7 +5,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.errors import DagsterConfigMappingFunctionError
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
@@ -57,7 +56,7 @@ def test_an_unknown_field_or_a_wrong_type_is_refused_at_launch(job: dg.JobDefini
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, 7.0])
 def test_a_share_out_of_bounds_is_refused_at_launch(job: dg.JobDefinition, share: float) -> None:
-    with pytest.raises(DagsterConfigMappingFunctionError) as caught:
+    with pytest.raises(dg.DagsterConfigMappingFunctionError) as caught:
         dg.validate_run_config(job, {"holdout_user_fraction": share})
     assert "holdout_user_fraction" in str(caught.value.__cause__)
 

@@ -1,14 +1,23 @@
 """Resources: where the home is, which settings a run has, and what time it is."""
 
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from pydantic import ValidationError
 
+from taskclf_dagster.config.loading import resolve_config
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.resources import inputs
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource, parse_as_of
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.errors import AsOfError, SettingsError
+from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import cores
+from taskclf_dagster_tests.scenario import make_home
 
 NOON = "2026-02-04T12:00:00+00:00"
 
@@ -127,3 +136,90 @@ def test_a_share_of_held_out_users_out_of_bounds_is_refused(share: float) -> Non
 
 def test_there_is_at_least_one_core() -> None:
     assert cores() >= 1
+
+
+# --- The configuration of a run -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Edited:
+    """Two steps between which the configuration file is edited, on the project's own resources.
+
+    Attributes:
+        path: the file.
+        seen: min_labels as each step, and the supervisor of each step, has it.
+    """
+
+    path: Path
+    home: Home
+    text: str = "min_labels: 12\n"
+    seen: list[int] = field(default_factory=list)
+
+    def job(self) -> dg.JobDefinition:
+        @dg.asset
+        def before(run_settings: RunSettingsResource, supervisor: RunSupervisor) -> None:
+            self._look(run_settings, supervisor)
+            self.path.write_text(self.text, encoding="utf-8")
+
+        @dg.asset(deps=[before])
+        def after(run_settings: RunSettingsResource, supervisor: RunSupervisor) -> None:
+            self._look(run_settings, supervisor)
+
+        project = build_definitions(
+            home=HomeResource(root=str(self.home.root)), run_settings=RunSettingsResource(config_path=str(self.path))
+        )
+        definitions = dg.Definitions(assets=[before, after], resources=project.resources, executor=dg.in_process_executor)
+        return definitions.resolve_implicit_global_asset_job_def()
+
+    def _look(self, *resources: object) -> None:
+        settings, supervisor = resources
+        assert isinstance(settings, RunSettingsResource)
+        assert isinstance(supervisor, RunSupervisor)
+        self.seen += [settings.load_config().dataset.min_labels, supervisor.run_settings.load_config().dataset.min_labels]
+
+
+def test_an_edit_of_the_file_between_two_steps_changes_nothing_in_this_run_and_counts_in_the_next(tmp_path: Path) -> None:
+    edited = Edited(_file(tmp_path, "mine.yaml", "min_labels: 11\n"), make_home(tmp_path))
+    job = edited.job()
+    assert job.execute_in_process().success
+    assert edited.seen == [11] * 4
+    assert job.execute_in_process().success
+    assert edited.seen[4:] == [12] * 4
+
+
+def test_a_file_that_is_spoiled_between_two_steps_does_not_fail_the_run(tmp_path: Path) -> None:
+    edited = Edited(_file(tmp_path, "mine.yaml", "min_labels: 11\n"), make_home(tmp_path), text="min_labels: [")
+    assert edited.job().execute_in_process().success
+    assert edited.seen == [11] * 4
+
+
+def test_a_run_loads_its_configuration_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    edited = Edited(_file(tmp_path, "mine.yaml", "min_labels: 11\n"), make_home(tmp_path))
+    job, loaded = edited.job(), []
+
+    def load(path: str | None) -> RetrainConfig:
+        loaded.append(path)
+        return resolve_config(path)
+
+    monkeypatch.setattr(inputs, "resolve_config", load)
+    assert job.execute_in_process().success
+    assert loaded == [str(edited.path)]
+
+
+def test_the_launch_form_chooses_home_and_file_for_every_resource_of_the_run(tmp_path: Path) -> None:
+    edited = Edited(_file(tmp_path, "mine.yaml", "min_labels: 11\n"), make_home(tmp_path / "usual"))
+    other, chosen = make_home(tmp_path / "other"), _file(tmp_path, "chosen.yaml", "min_labels: 33\n")
+    form = {"home": {"config": {"root": str(other.root)}}, "run_settings": {"config": {"config_path": str(chosen)}}}
+    assert edited.job().execute_in_process(run_config={"resources": form}).success
+    assert edited.seen == [33] * 4
+    assert other.retrain_lock.exists()
+    assert list(edited.home.root.iterdir()) == []
+
+
+def test_a_tick_loads_nothing_beforehand_so_that_it_can_skip_with_the_reason(tmp_path: Path) -> None:
+    path = _file(tmp_path, "mine.yaml", "min_labels: [")
+    with dg.build_resources({"run_settings": RunSettingsResource(config_path=str(path))}) as resources:
+        with pytest.raises(SettingsError):
+            resources.run_settings.load_config()
+        path.write_text("min_labels: 12\n", encoding="utf-8")
+        assert resources.run_settings.load_config().dataset.min_labels == 12

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.definitions.job_base import InMemoryJob
-from dagster._core.execution.api import execute_run
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.defs.resources.record_io_manager import RecordIOManager
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.dagster_internals import InMemoryJob, execute_run
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home, make_home
 
 pytestmark = pytest.mark.filterwarnings(

@@ -50,8 +50,7 @@ def _resources(home: Home) -> dict[str, Any]:
 
 def _job(home: Home, name: str = "retrain", **options: Any) -> dg.JobDefinition:
     resource = HomeResource(root=str(home.root))
-    supervisor = RunSupervisor(home=resource, run_settings=RunSettingsResource(), **options)
-    definitions = build_definitions(home=resource, supervisor=supervisor)
+    definitions = build_definitions(home=resource, **options)
     return definitions.resolve_job_def(name) if name == "retrain" else definitions.resolve_implicit_global_asset_job_def()
 
 
@@ -196,7 +195,7 @@ def test_what_a_dead_process_left_is_removed_and_named_before_anything_is_made(t
     left.touch()
     mine.touch()
     run = _run(_job(home), instance)
-    assert f"removed artifacts/decisions/{left.name}, left by a process that is gone" in _log(instance, run)
+    assert f"removed artifacts/decisions/{left.name}, left by a process that has ended" in _log(instance, run)
     assert list(home.decisions.iterdir()) == [mine]
 
 
@@ -233,7 +232,7 @@ def test_a_watchdog_that_died_is_no_reason_to_fail(tmp_path: Path, instance: dg.
 def test_a_watchdog_that_hangs_does_not_keep_a_run_from_ending(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor_module, "PARTING_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor_module, "STOP_SECONDS", 0.5)
 
     @dg.asset
     def stop_it(supervisor: RunSupervisor) -> None:

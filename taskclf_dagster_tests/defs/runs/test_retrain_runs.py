@@ -7,13 +7,14 @@ import dagster as dg
 import pytest
 
 from taskclf_dagster.defs.runs import retrain_runs
-from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, State, describe_unfinished_retrain, find_unfinished_retrain, iterate_retrains
+from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, describe_unfinished_retrain, find_unfinished_retrain, iterate_retrains
+from taskclf_dagster.defs.runs.run_tags import RunState
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.runs import Status, add_run, instance_in
 from taskclf_dagster_tests.scenario import make_home
 
 ALL_ASSETS = ["labeled_windows", "dataset_snapshot", "challenger_model", "challenger_report", "champion_report", "promotion_decision"]
-STATES: dict[Status, State] = {
+STATES: dict[Status, RunState] = {
     Status.QUEUED: "queued",
     Status.NOT_STARTED: "queued",
     Status.STARTING: "queued",

@@ -18,13 +18,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.instance import InstanceRef
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from taskclf_dagster.defs.runs import watchdog
 from taskclf_dagster.domain.storage.files import temporary_path
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.dagster_internals import ConfigurableClass, ConfigurableClassData, DagsterStorage, InstanceRef
 from taskclf_dagster_tests.faults.injection import memory_folder
 from taskclf_dagster_tests.guarded import PATIENCE, PROJECT, Site, make_site
 from taskclf_dagster_tests.scenario import make_home

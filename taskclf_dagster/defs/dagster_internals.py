@@ -1,0 +1,65 @@
+"""Everything of Dagster that is used and is not public: private imports, and methods of the instance without a promise of stability.
+
+Add a name here, with a test in `test_dagster_internals.py` of the behavior that is relied on, when Dagster's public interface has no equal;
+a test forbids private imports elsewhere. When Dagster moves, that test file says what breaks.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.scheduler.instigation import InstigatorStatus
+from dagster._utils.schedules import cron_string_iterator
+from dagster_shared.error import SerializableErrorInfo
+
+AssetJob = UnresolvedAssetJobDefinition
+"""The return type of `dg.define_asset_job`."""
+
+
+ErrorInfo = SerializableErrorInfo
+"""An error as Dagster stores it with a run: class name, message, cause and context, but no exception object."""
+
+
+IMPLICIT_JOB = "__ASSET_JOB"
+"""The job that Dagster runs for "Materialize" in the browser, and for `dg launch --assets`."""
+
+
+SCHEDULER_DAEMON = "SCHEDULER"
+
+
+def dump_instance(instance: dg.DagsterInstance) -> str | None:
+    """Returns a text from which another process can open the same instance; None if the instance lives in memory only."""
+    return dg.serialize_value(instance.get_ref()) if instance.is_persistent else None
+
+
+def open_instance(text: str) -> dg.DagsterInstance:
+    """Opens the instance of a text from `dump_instance`, in any process of this machine."""
+    reference: Any = dg.deserialize_value(text)
+    return dg.DagsterInstance.from_ref(reference)
+
+
+def iterate_ticks(cron: str, time_zone: str, *, after: datetime) -> Iterator[datetime]:
+    """Returns the times of a schedule from a time on, as Dagster's daemon computes them."""
+    return iter(cron_string_iterator(after.timestamp(), cron, time_zone))
+
+
+def is_schedule_stopped(instance: dg.DagsterInstance, name: str) -> bool:
+    """Returns True if a person switched the schedule off in the browser; False if it has its default status."""
+    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+    return any(state.instigator_name == name and state.status == InstigatorStatus.STOPPED for state in states)
+
+
+def read_scheduler_heartbeat(instance: dg.DagsterInstance) -> float | None:
+    """Returns the time [s since 1970] of the last heartbeat of the daemon that runs schedules; None if there was none."""
+    heartbeat = instance.get_daemon_heartbeats().get(SCHEDULER_DAEMON)
+    return None if heartbeat is None else float(heartbeat.timestamp)
+
+
+def count_planned_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
+    """Returns the number of steps that a run is to execute; None if its plan is not stored."""
+    if run.execution_plan_snapshot_id is None:
+        return None
+    return len(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute)

@@ -1,0 +1,81 @@
+"""The tags that runs carry, and the fixed values of some: home, cause, outcome, trigger, retry, worker process.
+
+Add a tag here before a run gets it. `status.client` repeats the names as text, because it imports nothing of this package but errors.
+"""
+
+from typing import Literal
+
+from taskclf_dagster.domain.scheduling.triggers import Cause
+from taskclf_dagster.home import Home
+
+HOME_TAG = "taskclf/home"
+
+
+CAUSE_TAG = "taskclf/cause"
+
+
+REASON_TAG = "taskclf/reason"
+"""The reason of the launch, for people."""
+
+
+EXCLUSIVE_TAG = "taskclf/exclusive"
+"""The run queue admits one run with this tag at a time (dagster.yaml)."""
+
+
+OUTCOME_TAG = "taskclf/outcome"
+
+
+OUTCOME_REASON_TAG = "taskclf/outcome_reason"
+
+
+MODEL_TAG = "taskclf/model"
+
+
+DECISION_TAG = "taskclf/decision"
+
+
+TRIGGER_TAG = "taskclf/demand"
+"""The trigger that a run was launched for: the content of a label store, a drift report, or the daily schedule."""
+
+
+ATTEMPT_TAG = "taskclf/attempt"
+
+
+RETRY_OF_TAG = "taskclf/retry_of"
+
+
+RETRY_TAG = "taskclf/retry"
+
+
+FAILURE_TAG = "taskclf/failure"
+"""The reason for which a run was ended from outside."""
+
+
+WORKER_TAG = "taskclf/worker"
+"""Host, number and start of the worker process, by which a slow run is told from a dead one."""
+
+
+MAX_RUNTIME_TAG = "dagster/max_runtime"
+
+
+RunCause = Literal[Cause, "by hand", "command line", "api"]
+
+
+BY_HAND: RunCause = "by hand"
+"""The cause of a run without CAUSE_TAG."""
+
+
+COMMAND_LINE: RunCause = "command line"
+
+
+RunState = Literal["queued", "running", "completed", "skipped", "failed"]
+"""The state of a retrain: a canceled run has failed, a run that found no new labels was skipped."""
+
+
+SKIPPED, FAILED = "SKIP", "FAILED"
+"""Values of OUTCOME_TAG besides the verdicts."""
+
+
+def home_tag(home: Home) -> str:
+    """Returns the value of HOME_TAG: the absolute path of the home without symbolic links."""
+    return str(home.root.resolve())

@@ -1,0 +1,119 @@
+"""The records of the status: the state of a home's retraining, the progress of a run, and one retrain of the run history.
+
+Add a field here, and its value in `reader` or `run_history`; the command line and every other interface show these records. Plain data:
+nothing is read here.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+State = Literal["idle", "queued", "running", "completed", "skipped", "failed"]
+"""The state of retraining: that of the unfinished run, else of the last run; idle if there never was one."""
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Progress(_View):
+    """The progress of an unfinished run.
+
+    Attributes:
+        run_id: the run.
+        since: start of its process; while it is queued, time of the launch.
+        steps_done: number of assets and checks that have ended.
+        steps: number of all of them.
+        step: the step that runs now; None before the first.
+        message: the last message that it logged.
+    """
+
+    run_id: str
+    since: datetime
+    steps_done: int
+    steps: int
+    step: str | None
+    message: str | None
+
+
+class Status(_View):
+    """The state of a home's retraining.
+
+    Attributes:
+        home: display name of the home.
+        state: state of the unfinished run, else of the last run.
+        reason: reason of that state.
+        last_run_id: the last run that ended.
+        last_finished: time at which it ended.
+        last_decision: id of the last decision that is not a dry run.
+        last_outcome: its verdict, or SKIP.
+        last_decided: time of that decision or skip.
+        active_model: the active model; None if there is none.
+        labels_since: number of label spans added, changed or deleted since the last decided run; None if they cannot be read.
+        due: True if the daily schedule would launch a retrain now.
+        due_reason: reason why a retrain is due, or why not and until when.
+        due_at: latest time at which a retrain is due if no label arrives.
+        next_tick: next tick of the daily schedule; None if it is off.
+        events_waiting: number of events that not every sink has received.
+        warnings: what keeps retrains from being launched, or is damaged.
+        progress: progress of the unfinished run; None if there is none.
+    """
+
+    home: str
+    state: State
+    reason: str
+    last_run_id: str | None
+    last_finished: datetime | None
+    last_decision: str | None
+    last_outcome: str | None
+    last_decided: datetime | None
+    active_model: str | None
+    labels_since: int | None
+    due: bool
+    due_reason: str
+    due_at: datetime | None
+    next_tick: datetime | None
+    events_waiting: int
+    warnings: list[str]
+    progress: Progress | None
+
+
+class Retrain(_View):
+    """One retrain of the run history.
+
+    Attributes:
+        run_id: the Dagster run; None if this instance does not have it.
+        decision_id: its decision; None if it made none.
+        status: state of the run.
+        outcome: the verdict, SKIP or FAILED; None before that.
+        cause: cause of the launch.
+        started: start of its process, or time of the launch before that.
+        finished: time at which it ended.
+        previous_version: the champion that the challenger was compared with.
+        new_version: its model, if the pointer changed to it.
+        challenger: the model that it trained.
+        labels: number of labeled windows of its dataset.
+        metrics_before: macro_f1 and weighted_f1 of the champion on the test windows [0 to 1].
+        metrics_after: the same of the challenger.
+        moved: sequence number of the history record of the pointer change.
+        error: reason of a failure.
+        reason: reason of the outcome.
+    """
+
+    run_id: str | None = None
+    decision_id: str | None = None
+    status: Literal["queued", "running", "completed", "skipped", "failed"]
+    outcome: str | None = None
+    cause: str | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    previous_version: str | None = None
+    new_version: str | None = None
+    challenger: str | None = None
+    labels: int | None = None
+    metrics_before: dict[str, float | None] | None = None
+    metrics_after: dict[str, float | None] | None = None
+    moved: int | None = None
+    error: str | None = None
+    reason: str | None = None

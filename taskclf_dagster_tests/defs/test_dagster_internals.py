@@ -1,0 +1,144 @@
+"""What breaks when Dagster moves: the behavior of its private names that the package relies on, one test for each."""
+
+import ast
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from taskclf_dagster import errors
+from taskclf_dagster.defs import dagster_internals
+from taskclf_dagster.defs.dagster_internals import (
+    AssetJob,
+    ErrorInfo,
+    count_planned_steps,
+    dump_instance,
+    is_schedule_stopped,
+    iterate_ticks,
+    open_instance,
+    read_scheduler_heartbeat,
+)
+from taskclf_dagster_tests.dagster_internals import (
+    DaemonHeartbeat,
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    RegisteredCodeLocationOrigin,
+    RemoteRepositoryOrigin,
+    ScheduleInstigatorData,
+)
+
+PACKAGE = Path(errors.__file__).parent
+TESTS = Path(__file__).parents[1]
+PRIVATE = ("dagster._", "dagster_shared", "dagster_graphql._", "dagster_webserver")
+OPEN = "import sys; from taskclf_dagster.defs.dagster_internals import open_instance; print(open_instance(sys.argv[1]).get_runs_count())"
+
+
+@dg.asset
+def leaf() -> None:
+    """An asset that does nothing."""
+
+
+@dg.asset
+def broken() -> None:
+    """An asset that fails for a reason with a cause."""
+    raise ValueError("while it was writing") from OSError(28, "no space")
+
+
+# --- Nothing else is private ------------------------------------------------------------------------------------------------------
+
+
+def _private_imports(path: Path) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            found.append(node.module or "")
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name for name in found if name.startswith(PRIVATE)]
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, TESTS], ids=["package", "tests"])
+def test_only_one_module_imports_what_dagster_keeps_private(folder: Path) -> None:
+    offenders = {str(path.relative_to(folder)): names for path in folder.rglob("*.py") if (names := _private_imports(path))}
+    home = Path(dagster_internals.__file__).relative_to(PACKAGE) if folder == PACKAGE else Path("dagster_internals.py")
+    assert set(offenders) == {str(home)}
+
+
+# --- What is relied on, name by name ----------------------------------------------------------------------------------------------
+
+
+def test_an_asset_job_is_what_define_asset_job_returns() -> None:
+    assert isinstance(dg.define_asset_job("some", selection=[leaf]), AssetJob)
+
+
+def test_an_error_is_stored_with_class_message_and_cause() -> None:
+    result = dg.materialize([broken], raise_on_error=False)
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    error = failure.step_failure_data.error
+    assert isinstance(error, ErrorInfo)
+    assert error.cls_name == "DagsterExecutionStepExecutionError"  # the wrapper that run_failures leaves out
+    assert error.cause is not None
+    assert (error.cause.cls_name, error.cause.message.strip()) == ("ValueError", "ValueError: while it was writing")
+    assert error.cause.cause is not None
+    assert error.cause.cause.cls_name == "OSError"
+
+
+def test_the_job_behind_materialize_is_named_as_we_name_it() -> None:
+    job = dg.Definitions(assets=[leaf]).resolve_implicit_global_asset_job_def()
+    assert job.name == dagster_internals.IMPLICIT_JOB
+
+
+def test_another_process_opens_the_instance_of_a_text(instance: dg.DagsterInstance) -> None:
+    text = dump_instance(instance)
+    assert text is not None
+    dg.materialize([leaf], instance=instance)
+    with open_instance(text) as again:
+        assert again.get_runs_count() == instance.get_runs_count() > 0
+    answer = subprocess.run([sys.executable, "-c", OPEN, text], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) == instance.get_runs_count()
+
+
+def test_an_instance_in_memory_has_no_text() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dump_instance(instance) is None
+
+
+def test_ticks_come_in_the_zone_of_the_schedule_and_after_the_given_time() -> None:
+    after = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    ticks = list(islice(iterate_ticks("0 6 * * *", "Europe/Vienna", after=after), 2))
+    assert [tick.astimezone(UTC).isoformat() for tick in ticks] == ["2026-03-29T04:00:00+00:00", "2026-03-30T04:00:00+00:00"]
+    assert [(tick.hour, tick.minute) for tick in ticks] == [(6, 0), (6, 0)]
+
+
+def test_a_schedule_that_was_switched_off_is_stopped_and_no_other(instance: dg.DagsterInstance) -> None:
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("some"), "__repository__").get_instigator_origin("mine")
+    data = ScheduleInstigatorData("0 6 * * *")
+    assert not is_schedule_stopped(instance, "mine")
+    instance.add_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.RUNNING, data))
+    assert not is_schedule_stopped(instance, "mine")
+    instance.update_instigator_state(InstigatorState(origin, InstigatorType.SCHEDULE, InstigatorStatus.STOPPED, data))
+    assert is_schedule_stopped(instance, "mine")
+    assert not is_schedule_stopped(instance, "another")
+
+
+def test_the_scheduler_is_known_by_its_heartbeat(instance: dg.DagsterInstance) -> None:
+    assert read_scheduler_heartbeat(instance) is None
+    now = time.time()
+    instance.add_daemon_heartbeat(DaemonHeartbeat(now, "SENSOR", "daemon", []))
+    assert read_scheduler_heartbeat(instance) is None
+    instance.add_daemon_heartbeat(DaemonHeartbeat(now, "SCHEDULER", "daemon", []))
+    assert read_scheduler_heartbeat(instance) == pytest.approx(now, abs=1)
+
+
+def test_a_run_stores_how_many_steps_it_has(instance: dg.DagsterInstance) -> None:
+    job = dg.Definitions(assets=[leaf, broken]).resolve_implicit_global_asset_job_def()
+    run = instance.create_run_for_job(job)
+    assert count_planned_steps(instance, run) == 2
+    unplanned = instance.add_run(dg.DagsterRun(job_name="some", run_id="1" * 36))
+    assert count_planned_steps(instance, unplanned) is None
