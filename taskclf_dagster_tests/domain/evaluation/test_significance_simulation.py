@@ -94,6 +94,7 @@ def _row_bootstrap_excludes_zero(world: World, rng: np.random.Generator) -> bool
     return bool(lower > 0 or upper < 0)
 
 
+@pytest.mark.slow
 def test_two_equally_good_models_are_told_apart_as_often_as_the_significance_says() -> None:
     rng, runs = np.random.default_rng(20260301), 250
     interval = swap = rows = 0
