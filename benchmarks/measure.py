@@ -72,6 +72,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
         snapshot,
         split,
     )
+    from taskclf_dagster.domain.decision.references import RunOptions
     from taskclf_dagster.domain.models import challenger as training
     from taskclf_dagster.domain.registry import health, promotion
     from taskclf_dagster.domain.retraining import decision_step, reports, steps
@@ -110,8 +111,10 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step("report_champion"):
         theirs = reports.report_champion(home, dataset, config=config, num_threads=1)
     with step("make_decision"):
-        launch = {"dry_run": False, "forced": False, "bootstrap": False, "code_version": provenance.code_version()}
-        decision = decision_step.make_decision(home, dataset, model, ours, theirs, config=config, **launch)
+        options = RunOptions(dry_run=False, forced=False, bootstrap=False)
+        decision = decision_step.make_decision(
+            home, dataset, model, ours, theirs, config=config, options=options, code_version=provenance.code_version()
+        )
         steps.remember_decision(home, decision, run_id="benchmark", at=as_of)
     if decision.verdict != "PROMOTE" or reason is not None:
         raise SystemExit(f"The benchmark needs a promotion, but got {decision.verdict}: {reason or decision.reason}")

@@ -208,6 +208,14 @@ class DecisionNotFoundError(TaskclfDagsterError):
         super().__init__(f"There is no decision {decision_id!r} in {folder}. `taskclf-dagster history` lists them.")
 
 
+class ReceiptVersionError(TaskclfDagsterError):
+    """A decision receipt is of a version that this program does not read."""
+
+    def __init__(self, path: Path, version: object, expected: int) -> None:
+        written = "has no receipt_version (written before 0.2.0)" if version is None else f"has receipt_version {version!r}"
+        super().__init__(f"{path} {written}, and this version reads {expected} only. Read it with the version that wrote it, or retrain.")
+
+
 class RecordNotFoundError(TaskclfDagsterError):
     """An asset was launched alone and the record of its upstream asset does not exist."""
 

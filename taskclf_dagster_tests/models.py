@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,8 +25,10 @@ from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot, label_codes
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, configured_threshold
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
-from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision, decide, seal
+from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
+from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RegistryRef, RunOptions
+from taskclf_dagster.domain.decision.verdict import decide
 from taskclf_dagster.domain.evaluation.block_counts import count_flips, sum_blocks
 from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageCertificate
@@ -281,6 +284,7 @@ def beside_champion(
     rows: pd.DataFrame, challenger: Predictions, champion: Predictions, *, config: RetrainConfig | None = None, left_out: int = 0
 ) -> Comparison:
     """Both on these windows, none of which either learned from."""
+    config = config or retrain_config()
     certificates = [
         LeakageCertificate(
             model_id=name, evidence="row_hashes", windows=len(rows), trained_on=0, near=0, trained_until=AS_OF, detail="nothing of it"
@@ -303,7 +307,8 @@ def beside_champion(
         sums=sum_blocks(rows["user_id"], rows["bucket_start_ts"], challenger.true, challenger.predicted, champion.predicted),
         flips=count_flips(challenger.true, challenger.predicted, champion.predicted),
         seed=7,
-        config=config or retrain_config(),
+        settings=config.comparison,
+        min_class_windows=config.evaluation.min_class_windows,
     )
 
 
@@ -382,7 +387,7 @@ def a_reproduction(*, same: bool = True) -> Reproduction:
 def gate(name: str, status: Status = "PASS") -> RegressionGate:
     """One gate with a status and a detail that names it."""
     kind = "comparative" if name in COMPARATIVE_GATES else "candidate"
-    bound = configured_threshold(name, retrain_config())
+    bound = configured_threshold(name, retrain_config().evaluation)
     threshold = 0.5 if bound is None else bound
     low, high = threshold if isinstance(threshold, tuple) else (threshold, threshold + 0.2)
     observed = {"PASS": 1.0 if threshold == 1.0 else (low + high) / 2, "FAIL": low - 0.01}.get(status)
@@ -398,8 +403,15 @@ def all_gates(**statuses: Status) -> list[RegressionGate]:
 
 def gates_without_champion() -> list[RegressionGate]:
     """The comparative gates of a home where no model ever ran."""
-    nothing = {"anchors": [], "rolled_back_as": None, "bootstrap": False, "config": retrain_config()}
-    return check_regression_gates(None, champion_state="none", champion_reason=NO_CHAMPION, **nothing).gates
+    return check_regression_gates(
+        None,
+        champion_state="none",
+        champion_reason=NO_CHAMPION,
+        anchors=[],
+        rolled_back_as=None,
+        bootstrap=False,
+        settings=retrain_config().comparison,
+    ).gates
 
 
 def feasible() -> Feasibility:
@@ -434,46 +446,58 @@ def a_decision(
     verdict, reason = decide(judged, ground, auto_promote=auto_promote)
     folder = find_bundle(home, model_id)
     pointer_hash, policy_hash = pointer_state(home)
-    fields: dict[str, object] = {
-        "verdict": verdict,
-        "reason": reason,
-        "as_of": AS_OF,
-        "home": str(home.root),
-        "demo": False,
-        "dry_run": False,
-        "forced": False,
-        "bootstrap": False,
-        "dataset_hash": "0a963156a3de73d5",
-        "dataset_digest": "0a963156a3de73d5" * 4,
-        "snapshot_path": "artifacts/snapshots/0a963156a3de73d5",
-        "split": {"train": 700, "validation": 150, "test": 150},
-        "label_watermark": "0" * 16,
-        "feasibility": ground,
-        "challenger": JudgedModel(
-            model_id=model_id,
-            files={} if folder is None else bundle_hashes(folder),
-            report_hash="1" * 64,
-            macro_f1=0.9,
-            weighted_f1=0.9,
+    content = DecisionContent(
+        receipt_version=RECEIPT_VERSION,
+        verdict=verdict,
+        reason=reason,
+        as_of=AS_OF,
+        home=str(home.root),
+        demo=False,
+        code_version="0123456",
+        options=RunOptions(dry_run=False, forced=False, bootstrap=False),
+        dataset=DatasetRef(
+            dataset_hash="0a963156a3de73d5",
+            digest="0a963156a3de73d5" * 4,
+            path="artifacts/snapshots/0a963156a3de73d5",
+            split={"train": 700, "validation": 150, "test": 150},
+            label_watermark="0" * 16,
+            labels_until=None,
+            feasibility=ground,
         ),
-        "champion": None,
-        "champion_source": "none",
-        "champion_state": "none",
-        "champion_reason": NO_CHAMPION,
-        "champion_dir": None,
-        "champion_warnings": [],
-        "comparison": None,
-        "anchors": [],
-        "rolled_back_as": None,
-        "changes": None,
-        "protections": [],
-        "gates": judged,
-        "registry_sequence": pointer_sequence(home),
-        "pointer_hash": pointer_hash,
-        "policy_hash": policy_hash,
-        "previous_policy": None,
-        "required_gates": [*CANDIDATE_GATES, *COMPARATIVE_GATES],
-        "config": retrain_config(auto_promote=auto_promote),
-        "code_version": "0123456",
-    }
-    return seal({**fields, **changes})
+        challenger=model_ref(model_id, {} if folder is None else bundle_hashes(folder)),
+        champion=ChampionRef(state="none", source="none", reason=NO_CHAMPION, model=None, model_dir=None, warnings=[]),
+        registry=RegistryRef(sequence=pointer_sequence(home), pointer_hash=pointer_hash, policy_hash=policy_hash, previous_policy=None),
+        comparison=None,
+        anchors=[],
+        rolled_back_as=None,
+        gates=judged,
+        required_gates=[*CANDIDATE_GATES, *COMPARATIVE_GATES],
+        policy=retrain_config(auto_promote=auto_promote).policy,
+        prediction_diff=None,
+        protections=[],
+    )
+    return seal(with_changes(content, **changes))
+
+
+def model_ref(model_id: str, files: dict[str, str], **changes: object) -> ModelRef:
+    """A model with good metrics, as a decision refers to it."""
+    fields: dict[str, object] = {"report_hash": "1" * 64, "macro_f1": 0.9, "weighted_f1": 0.9, **changes}
+    return ModelRef.model_validate({"model_id": model_id, "files": files, **fields})
+
+
+NESTED_FIELDS = {
+    **{name: ("options", name) for name in RunOptions.model_fields},
+    **{name: ("dataset", name) for name in DatasetRef.model_fields},
+    **{f"champion_{name}": ("champion", name) for name in ChampionRef.model_fields},
+    **{name: ("registry", name) for name in RegistryRef.model_fields},
+}
+"""Part and field of a decision by the name that `with_changes` takes; `challenger` is changed whole."""
+
+
+def with_changes(content: DecisionContent, **changes: object) -> DecisionContent:
+    """The content of a decision with other values of some fields, those of its parts by the names of NESTED_FIELDS."""
+    fields: dict[str, Any] = {name: getattr(content, name) for name in DecisionContent.model_fields}
+    for name, value in changes.items():
+        part, field = NESTED_FIELDS.get(name, (name, None))
+        fields[part] = value if field is None else type(fields[part]).model_validate({**dict(fields[part]), field: value})
+    return DecisionContent.model_validate(fields)

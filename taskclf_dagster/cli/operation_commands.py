@@ -60,8 +60,8 @@ def history_command(home: Path | None, limit: int, as_json: bool) -> None:
         if retrains:
             rows = [_history_row(retrain) for retrain in retrains]
             click.echo(tabulate(rows, headers="keys", maxcolwidths=[None] * 8 + [60], disable_numparse=True))
-    for path in list_decisions(taskclf_home)[1]:
-        click.echo(f"{path} is not a decision record and was passed over", err=True)
+    for receipt in list_decisions(taskclf_home)[1]:
+        click.echo(f"passed over: {receipt.problem}", err=True)
 
 
 @click.group("config")

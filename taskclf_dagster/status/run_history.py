@@ -11,8 +11,9 @@ import dagster as dg
 from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, DECISION_TAG, FAILED, OUTCOME_REASON_TAG, OUTCOME_TAG
-from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision
+from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions
+from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.records import Retrain
@@ -53,7 +54,7 @@ def _describe_run(
 
 
 def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | None]) -> Retrain:
-    challenger, champion = decision.challenger, decision.champion
+    challenger, champion = decision.challenger, decision.champion.model
     moved = moves.get(decision.decision_id)
     return Retrain(
         decision_id=decision.decision_id,
@@ -62,7 +63,7 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
         previous_version=None if champion is None else champion.model_id,
         new_version=None if moved is None else challenger.model_id,
         challenger=challenger.model_id,
-        labels=sum(decision.split.values()),
+        labels=sum(decision.dataset.split.values()),
         metrics_before=None if champion is None else _metrics(champion),
         metrics_after=_metrics(challenger),
         moved=moved,
@@ -75,5 +76,5 @@ def _written_at(home: Home, decision: PromotionDecision) -> datetime:
     return datetime.fromtimestamp((home.decisions / f"{decision.decision_id}.json").stat().st_mtime, UTC)
 
 
-def _metrics(model: JudgedModel) -> dict[str, float | None]:
+def _metrics(model: ModelRef) -> dict[str, float | None]:
     return {"macro_f1": model.macro_f1, "weighted_f1": model.weighted_f1}

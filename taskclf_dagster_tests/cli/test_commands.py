@@ -16,8 +16,9 @@ from taskclf_dagster.cli.main import main
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
-from taskclf_dagster.domain.decision.decision import REQUIRED_GATES, PromotionDecision
+from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions
+from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.fsck import PROMISES
 from taskclf_dagster.domain.registry.history import read_history
@@ -530,16 +531,16 @@ def test_reproduce_of_a_model_whose_trees_were_changed_exits_with_1_and_says_wha
 
 
 def test_reproduce_of_a_model_whose_snapshot_is_gone_is_one_message(story: Story) -> None:
-    shutil.rmtree(story.home.root / story.waiting.snapshot_path)
+    shutil.rmtree(story.home.root / story.waiting.dataset.path)
     _refuses(
         _run(story.home, "reproduce", story.challenger),
-        f"Dataset snapshot {story.home.root / story.waiting.snapshot_path}",
+        f"Dataset snapshot {story.home.root / story.waiting.dataset.path}",
         "cannot be used",
     )
 
 
 def test_reproduce_of_a_model_whose_snapshot_was_changed_is_one_message(story: Story) -> None:
-    path = story.home.root / story.waiting.snapshot_path / "windows.parquet"
+    path = story.home.root / story.waiting.dataset.path / "windows.parquet"
     path.write_bytes(path.read_bytes()[:-100])
     _refuses(_run(story.home, "reproduce", story.challenger), f"Dataset snapshot {path.parent}", "cannot be used")
 
@@ -590,7 +591,7 @@ def test_compare_names_both_models_the_windows_and_what_was_left_out(told: Story
     lines = shown.stdout.splitlines()
     assert lines[0] == f"A {told.challenger}"
     assert lines[1] == f"B {told.champion}"
-    assert lines[2] == f"on {document['windows']} windows of snapshot {told.waiting.dataset_hash}"
+    assert lines[2] == f"on {document['windows']} windows of snapshot {told.waiting.dataset.dataset_hash}"
     assert lines[3] == document["comparison"]["exclusion"]["detail"]
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, load_retrain_config
-from taskclf_dagster.domain.decision.decision import REQUIRED_GATES
+from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, OLD, contents, edit_json, home_with_champion, write_tiny_bundle

@@ -21,9 +21,10 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
-from taskclf_dagster.domain.decision.decision import REQUIRED_GATES, PromotionDecision
+from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions, verify_stored
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, read_bundle_files
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
@@ -204,7 +205,7 @@ def test_the_first_model_that_passes_every_absolute_gate_is_promoted(first: tupl
     assert result.decision is not None
     assert stage.active() == result.decision.challenger.model_id
     assert _gates(result.decision)["macro_f1_no_regression"] == "NOT_APPLICABLE"
-    assert result.decision.champion_source == "none"
+    assert result.decision.champion.source == "none"
 
 
 def test_the_pointer_has_what_taskclf_reads(first: tuple[Stage, RetrainResult]) -> None:
@@ -335,7 +336,7 @@ def test_force_trains_the_same_trees_again_under_a_new_name(first: tuple[Stage, 
     before = stage.active()
     result = stage.retrain(as_of=first[1].decision.as_of.isoformat(), force=True)
     assert result.decision is not None
-    assert result.decision.forced
+    assert result.decision.options.forced
     assert result.decision.challenger.model_id != before
     trees = {
         json.loads((load.parent / "metadata.json").read_text(encoding="utf-8"))["tree_hash"]
@@ -355,8 +356,8 @@ def test_new_labels_bring_a_challenger_that_holds_its_own_and_takes_over(grown: 
     result = stage.retrain(at=SECOND)
     assert (result.outcome, result.pointer_moved) == ("PROMOTE", True)
     assert result.decision is not None
-    assert result.decision.champion is not None
-    assert (result.decision.champion.model_id, result.decision.champion_source) == (before, "policy")
+    assert result.decision.champion.model is not None
+    assert (result.decision.champion.model.model_id, result.decision.champion.source) == (before, "policy")
     assert _gates(result.decision)["macro_f1_no_regression"] == "PASS"
     assert stage.active() == result.decision.challenger.model_id != before
     assert (stage.home.models / before / "model.txt").is_file()
@@ -499,7 +500,7 @@ def test_a_promotion_resets_calibrators_and_the_record_keeps_the_old_policy(deci
     after = json.loads(stage.home.inference_policy.read_text(encoding="utf-8"))
     assert (after["calibrator_store_dir"], after["calibration_method"], after["per_user_reject_thresholds"]) == (None, None, None)
     assert after["model_dir"] == f"models/{stage.active()}"
-    assert stage.decision().previous_policy == before
+    assert stage.decision().registry.previous_policy == before
 
 
 def _move_pointer(stage: Stage) -> None:
@@ -554,7 +555,7 @@ def test_a_dry_run_decides_moves_nothing_and_does_not_count(judged: Stage, tmp_p
     result = stage.materialize(*DECIDE, *APPLY, dry_run=True)
     decision = stage.decision()
     assert result.success
-    assert (decision.verdict, decision.dry_run, decision.outcome) == ("PROMOTE", True, "PROMOTE (dry run)")
+    assert (decision.verdict, decision.options.dry_run, decision.outcome) == ("PROMOTE", True, "PROMOTE (dry run)")
     assert contents(stage.home.models) == before
     assert (stage.home.rejected_models / decision.challenger.model_id).is_dir()
     assert read_last_decided(stage.home) == last
@@ -608,7 +609,7 @@ def test_a_champion_that_broke_with_nothing_before_it_holds_the_challenger_back(
     result = stage.materialize(*DECIDE, *APPLY)
     decision = stage.decision()
     assert result.success
-    assert (decision.verdict, decision.champion_state, decision.champion) == ("HOLD", state, None)
+    assert (decision.verdict, decision.champion.state, decision.champion.model) == ("HOLD", state, None)
     assert _gates(decision)["macro_f1_no_regression"] == "INCONCLUSIVE"
     assert "restore it and launch with force, or give bootstrap" in decision.reason
     assert contents(stage.home.models) == before
@@ -624,7 +625,7 @@ def test_bootstrap_overrides_a_broken_champion_and_the_decision_says_so(judged: 
     result = stage.materialize(*DECIDE, *APPLY, bootstrap=True)
     decision = stage.decision()
     assert result.success
-    assert (decision.verdict, decision.bootstrap) == ("PROMOTE", True)
+    assert (decision.verdict, decision.options.bootstrap) == ("PROMOTE", True)
     gate = next(gate for gate in decision.gates if gate.name == "macro_f1_no_regression")
     assert (gate.status, gate.detail.startswith("bootstrap was given")) == ("NOT_APPLICABLE", True)
     assert stage.active() == decision.challenger.model_id
@@ -642,9 +643,9 @@ def test_a_broken_champion_is_replaced_in_the_comparison_by_the_last_known_good(
     result = stage.materialize(*DECIDE, *APPLY)
     decision = stage.decision()
     assert result.success
-    assert decision.champion is not None
-    assert (decision.champion.model_id, decision.champion_source, decision.champion_state) == (OLD, "last_known_good", "ok")
-    assert any("cannot be used" in warning for warning in decision.champion_warnings)
+    assert decision.champion.model is not None
+    assert (decision.champion.model.model_id, decision.champion.source, decision.champion.state) == (OLD, "last_known_good", "ok")
+    assert any("cannot be used" in warning for warning in decision.champion.warnings)
     assert decision.verdict == "PROMOTE"
     assert stage.active() not in {broken, OLD}
 
@@ -656,9 +657,9 @@ def test_a_policy_that_names_another_model_than_the_pointer_is_followed_with_a_w
     write_policy(stage.home, OLD)
     result = stage.materialize(*DECIDE)
     decision = stage.decision()
-    assert decision.champion is not None
-    assert (decision.champion.model_id, decision.champion_source) == (OLD, "policy")
-    warning = next(warning for warning in decision.champion_warnings if "taskclf runs the first" in warning)
+    assert decision.champion.model is not None
+    assert (decision.champion.model.model_id, decision.champion.source) == (OLD, "policy")
+    warning = next(warning for warning in decision.champion.warnings if "taskclf runs the first" in warning)
     assert OLD in warning
     assert pointed in warning
     evaluation = next(e for e in result.get_asset_check_evaluations() if e.check_name == "is_what_taskclf_runs")
@@ -685,8 +686,8 @@ def test_a_v1_champion_is_compared_with_a_v3_challenger_on_the_windows_that_both
     rows = read_snapshot_rows(stage.home.root / str(snapshot["path"]), splits=("test",))
     missing = int((rows["bucket_start_ts"] >= noon).sum())
     assert 0 < missing < len(rows)
-    assert result.decision.champion is not None
-    assert result.decision.champion.model_id == champion
+    assert result.decision.champion.model is not None
+    assert result.decision.champion.model.model_id == champion
     assert result.decision.comparison is not None
     assert (result.decision.comparison.left_out, result.decision.comparison.windows) == (missing, len(rows) - missing)
     report = stage.record("champion_report")

@@ -189,9 +189,9 @@ COMPARED = ("macro_f1_no_regression", "no_user_clearly_worse", "no_class_clearly
 
 def test_a_champion_that_learned_from_every_window_cannot_be_compared_with_so_the_challenger_is_held(original: Run) -> None:
     decision = original.decision
-    assert (decision.verdict, decision.champion_state) == ("HOLD", "ok")
-    assert decision.champion is not None
-    assert decision.champion.model_id == ACTIVE
+    assert (decision.verdict, decision.champion.state) == ("HOLD", "ok")
+    assert decision.champion.model is not None
+    assert decision.champion.model.model_id == ACTIVE
     assert decision.comparison is not None
     assert decision.comparison.windows == 0
     assert decision.comparison.exclusion.excluded == original.champion.windows_trained_on == original.snapshot.rows["test"]
@@ -225,7 +225,7 @@ def test_a_run_that_is_held_leaves_everything_that_the_original_wrote_in_models(
 
 def test_with_bootstrap_the_absolute_gates_alone_decide(bootstrapped: Run, original: Run) -> None:
     decision, held = bootstrapped.decision, original.decision
-    assert (decision.bootstrap, held.bootstrap) == (True, False)
+    assert (decision.options.bootstrap, held.options.bootstrap) == (True, False)
     assert decision.verdict == "AWAITING_APPROVAL"  # auto_promote is off as shipped
     gates = {gate.name: gate for gate in decision.gates}
     assert {gates[name].status for name in COMPARED} == {"NOT_APPLICABLE"}

@@ -18,8 +18,8 @@ from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
-from taskclf_dagster.domain.decision.decision import REQUIRED_GATES
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, OLD, contents, home_with_champion
@@ -262,7 +262,7 @@ def test_promotion_decision_shows_the_evidence_as_numbers_tables_and_a_picture(r
         MID,
     ]
     assert {row["name"] for row in run.table("promotion_decision", "users")} == {"user-0", "user-1"}
-    changes = run.record("promotion_decision")["changes"]
+    changes = run.record("promotion_decision")["prediction_diff"]
     assert shown["what_changes"] == changes["detail"]
     assert sum(row["minutes"] for row in run.table("promotion_decision", "relabelled_minutes")) == changes["relabelled"] > 0
     assert "trained again and compared" in str(shown["protections"])

@@ -213,7 +213,7 @@ def _approve(home: Home) -> Call:
     snapshot.mkdir(parents=True)
     windows_frame(n=3)[["user_id", "bucket_start_ts", "keys_per_min"]].to_parquet(snapshot / "windows.parquet")
     place_bundle(home.pending_models / TWO)
-    decision = judge(home, TWO, number=1, auto_promote=False, dataset_digest=frame_digest(read_snapshot_rows(snapshot)))
+    decision = judge(home, TWO, number=1, auto_promote=False, digest=frame_digest(read_snapshot_rows(snapshot)))
     save_decision(home, decision)
     return lambda home: promotion.approve(home, decision.decision_id, at=LATER)
 

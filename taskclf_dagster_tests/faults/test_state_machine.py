@@ -122,7 +122,7 @@ class Registry(RuleBasedStateMachine):
 
     @rule(waits=st.booleans())
     def put_aside(self, waits: bool) -> None:
-        changes = {"auto_promote": False, "dataset_digest": self.digest} if waits else {"gates": all_gates(macro_f1="FAIL")}
+        changes = {"auto_promote": False, "digest": self.digest} if waits else {"gates": all_gates(macro_f1="FAIL")}
         decision = self._decide(self._build(None), **changes)
         save_decision(self.home, decision)
         folder = applied_decisions.put_aside(self.home, decision)

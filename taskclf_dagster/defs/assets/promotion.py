@@ -17,6 +17,7 @@ from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, MODEL_TAG, OUTCOME_
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
 from taskclf_dagster.domain.registry.promotion import promote
@@ -86,9 +87,7 @@ def promotion_decision(
         challenger_report,
         champion_report,
         config=run_settings.load_config(),
-        dry_run=run_settings.dry_run,
-        forced=run_settings.force,
-        bootstrap=run_settings.bootstrap,
+        options=RunOptions(dry_run=run_settings.dry_run, forced=run_settings.force, bootstrap=run_settings.bootstrap),
         code_version=code_version(),
         num_threads=cores(),
     )
@@ -107,7 +106,7 @@ def promotion_decision(
         "reason": record.reason,
         "home": record.home,
         "decision_id": record.decision_id,
-        "champion_model": "none" if record.champion is None else record.champion.model_id,
+        "champion_model": "none" if record.champion.model is None else record.champion.model.model_id,
         "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
         "gates": gate_table(record.gates),
         "champion_versus_challenger": comparison_table(challenger_report.report, champion_report.report),
@@ -115,8 +114,8 @@ def promotion_decision(
         **plotted(
             challenger_macro_f1=record.challenger.macro_f1,
             challenger_weighted_f1=record.challenger.weighted_f1,
-            champion_macro_f1=None if record.champion is None else record.champion.macro_f1,
-            champion_weighted_f1=None if record.champion is None else record.champion.weighted_f1,
+            champion_macro_f1=None if record.champion.model is None else record.champion.model.macro_f1,
+            champion_weighted_f1=None if record.champion.model is None else record.champion.model.weighted_f1,
             macro_f1_delta=None if record.comparison is None else record.comparison.macro_f1_delta,
             interval_low=None if interval is None else interval[0],
             interval_high=None if interval is None else interval[1],

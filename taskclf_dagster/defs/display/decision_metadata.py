@@ -48,7 +48,7 @@ def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) 
         seed=comparison.seed,
         replicates=replicates,
     )
-    return {"interval": interval_picture(comparison.evidence, resampled, bound=regression_bound(decision.settings))}
+    return {"interval": interval_picture(comparison.evidence, resampled, bound=regression_bound(decision.settings.comparison))}
 
 
 def comparative_checks(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> list[dg.AssetCheckResult]:
@@ -83,7 +83,7 @@ def comparison_metadata(decision: PromotionDecision, interval: Mapping[str, dg.M
             "users": group_table(comparison.evidence.by_user),
             "labels": group_table(comparison.evidence.by_label),
         }
-    return {**shown, **_changes(decision.changes)}
+    return {**shown, **_changes(decision.prediction_diff)}
 
 
 def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:

@@ -1,17 +1,20 @@
-"""The gates: each judges one figure against one threshold and says PASS, FAIL or why it cannot say. Here are those of a candidate alone.
+"""The candidate gates: each judges one metric of the challenger alone.
 
-Thresholds come from the settings, figures from `evaluation`, `baseline` and `reproduction`. Gates beside another model are in
-`comparative_gates`; what follows from all gates together is decided in `decision`.
+Thresholds come from the settings, metrics from `evaluation` and `models.reproducibility`. Gates on a comparison are in
+`decision.comparative_gates`; the verdict that follows from all gates is in `decision.verdict`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
-from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.settings import EvaluationSettings, GateThresholds
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE
 from taskclf_dagster.domain.decision.gate import (
     ROUNDING_NOISE,
+    GateRule,
+    Judged,
     NoVerdictError,
     RegressionGate,
     RegressionResult,
@@ -40,7 +43,7 @@ CANDIDATE_GATES = (
 
 
 MIN_RULE_WINDOWS = 30
-"""Fewer windows than this on which the rule baseline commits are too few to compare on (design, section 5)."""
+"""With fewer windows for which the rule baseline names a judged label, the challenger is not compared with it (design, section 5)."""
 
 
 def check_candidate_gates(
@@ -50,77 +53,92 @@ def check_candidate_gates(
     rule: BaselineScore | None,
     lookup: BaselineScore | None,
     reproduction: Reproduction | None,
-    config: RetrainConfig,
+    settings: EvaluationSettings,
 ) -> RegressionResult:
     """Judges a challenger on its own.
 
     Args:
-        report: its figures on the test split; None where it could not be scored.
-        failure: why it could not be loaded or does not predict probabilities; None where it does.
-        rule: the challenger beside the rule baseline.
-        lookup: the challenger beside the lookup baseline.
-        reproduction: what training again gave; None where it was not tried.
-        config: thresholds, and whether baselines must be beaten.
+        report: its metrics on the test windows; None if it could not be evaluated.
+        failure: why it could not be loaded or does not predict probabilities; None if it does.
+        rule: the challenger compared with the rule baseline.
+        lookup: the challenger compared with the lookup baseline.
+        reproduction: the result of training it again; None if that was not done.
+        settings: thresholds, and whether baselines must be beaten.
     """
-    gates, high = config.evaluation.gates, "higher is better"
-    judges: dict[str, tuple[str, Callable[[], tuple[float, bool, str]]]] = {
-        "loads_and_predicts": ("share of windows with a valid prediction", lambda: _loads(failure)),
-        "macro_f1": (f"F1, {high}", lambda: floor(_required(report).macro_f1, gates.min_macro_f1)),
-        "weighted_f1": (f"F1, {high}", lambda: floor(_required(report).weighted_f1, gates.min_weighted_f1)),
-        "breakidle_precision": (f"precision, {high}", lambda: _break_idle(_required(report), "precision", gates.min_breakidle_precision)),
-        "breakidle_recall": (f"recall, {high}", lambda: _break_idle(_required(report), "recall", gates.min_breakidle_recall)),
-        "no_class_below_50_precision": (
-            f"lowest precision of a judged label, {high}",
+    rules = [
+        *_list_report_rules(report, settings.gates),
+        *_list_baseline_rules(rule, lookup, required=settings.require_baseline_improvement),
+        GateRule("loads_and_predicts", "share of windows with a valid prediction", 1.0, partial(_loads, failure)),
+        GateRule("reproducible", "1: training again gives the same model", 1.0, partial(_reproducible, reproduction)),
+    ]
+    by_name = {rule.name: rule for rule in rules}
+    return RegressionResult(gates=[judge_gate(by_name[name], "candidate") for name in CANDIDATE_GATES])
+
+
+def _list_report_rules(report: EvaluationReport | None, gates: GateThresholds) -> list[GateRule]:
+    """Returns the gates that judge a metric of the report."""
+    f1 = "F1, higher is better"
+    return [
+        GateRule("macro_f1", f1, gates.min_macro_f1, lambda: floor(_required(report).macro_f1, gates.min_macro_f1)),
+        GateRule("weighted_f1", f1, gates.min_weighted_f1, lambda: floor(_required(report).weighted_f1, gates.min_weighted_f1)),
+        GateRule(
+            "breakidle_precision",
+            "precision, higher is better",
+            gates.min_breakidle_precision,
+            lambda: _break_idle(_required(report), "precision", gates.min_breakidle_precision),
+        ),
+        GateRule(
+            "breakidle_recall",
+            "recall, higher is better",
+            gates.min_breakidle_recall,
+            lambda: _break_idle(_required(report), "recall", gates.min_breakidle_recall),
+        ),
+        GateRule(
+            "no_class_below_50_precision",
+            "lowest precision of a judged label, higher is better",
+            gates.min_class_precision,
             lambda: _lowest_precision(_required(report), gates.min_class_precision),
         ),
-        "reject_rate_bounds": (
+        GateRule(
+            "reject_rate_bounds",
             "share of windows rejected",
+            (gates.min_reject_rate, gates.max_reject_rate),
             lambda: _within(_required(report).reject_rate, gates.min_reject_rate, gates.max_reject_rate),
         ),
-        "seen_user_f1": (f"F1, {high}", lambda: _users(report, "seen", gates.min_seen_user_f1)),
-        "unseen_user_f1": (f"F1, {high}", lambda: _users(report, "unseen", gates.min_unseen_user_f1)),
-        "beats_rule_baseline": (
-            f"F1 on the windows the rules name, {high}",
-            lambda: _beats(rule, required=config.evaluation.require_baseline_improvement, fewest=MIN_RULE_WINDOWS),
-        ),
-        "beats_lookup_baseline": (f"F1, {high}", lambda: _beats(lookup, required=config.evaluation.require_baseline_improvement, fewest=1)),
-        "reproducible": ("1: training again gives the same model", lambda: _reproducible(reproduction)),
-    }
-    baselines = {"beats_rule_baseline": rule, "beats_lookup_baseline": lookup}
-
-    def judge(name: str) -> RegressionGate:
-        unit, verdict = judges[name]
-        bound = (lambda: _baseline(baselines[name])) if name in baselines else configured_threshold(name, config)
-        return judge_gate(name, "candidate", unit, bound, verdict)
-
-    return RegressionResult(gates=[judge(name) for name in CANDIDATE_GATES])
+        GateRule("seen_user_f1", f1, gates.min_seen_user_f1, lambda: _users(_required(report), "seen", gates.min_seen_user_f1)),
+        GateRule("unseen_user_f1", f1, gates.min_unseen_user_f1, lambda: _users(_required(report), "unseen", gates.min_unseen_user_f1)),
+    ]
 
 
-def configured_threshold(name: str, config: RetrainConfig) -> Threshold:
-    """The threshold that the settings give a gate; None for the baselines, whose own figure is the threshold."""
-    gates = config.evaluation.gates
-    thresholds: dict[str, Threshold] = {
-        "loads_and_predicts": 1.0,
-        "macro_f1": gates.min_macro_f1,
-        "weighted_f1": gates.min_weighted_f1,
-        "breakidle_precision": gates.min_breakidle_precision,
-        "breakidle_recall": gates.min_breakidle_recall,
-        "no_class_below_50_precision": gates.min_class_precision,
-        "reject_rate_bounds": (gates.min_reject_rate, gates.max_reject_rate),
-        "seen_user_f1": gates.min_seen_user_f1,
-        "unseen_user_f1": gates.min_unseen_user_f1,
-        "reproducible": 1.0,
-    }
-    return thresholds.get(name)
+def _list_baseline_rules(rule: BaselineScore | None, lookup: BaselineScore | None, *, required: bool) -> list[GateRule]:
+    """Returns the gates whose threshold is the metric of a baseline."""
+    unit = "F1, higher is better"
+    rule_unit = "F1 on the windows the rules name, higher is better"
+    beats_rule, beats_lookup = (
+        partial(_beats, score, required=required, fewest=fewest) for score, fewest in ((rule, MIN_RULE_WINDOWS), (lookup, 1))
+    )
+    return [
+        GateRule("beats_rule_baseline", rule_unit, partial(_baseline, rule), beats_rule),
+        GateRule("beats_lookup_baseline", unit, partial(_baseline, lookup), beats_lookup),
+    ]
 
 
-def find_contradictions(gates: Sequence[RegressionGate], config: RetrainConfig) -> list[str]:
-    """Gates whose PASS or FAIL does not follow from their own numbers, or whose threshold is not the one in the settings."""
+def configured_threshold(name: str, settings: EvaluationSettings) -> Threshold:
+    """Returns the threshold that the settings give a gate; None for the baselines, whose own metric is the threshold."""
+    if name in ("loads_and_predicts", "reproducible"):
+        return 1.0
+    thresholds = {rule.name: rule.threshold for rule in _list_report_rules(None, settings.gates)}
+    threshold = thresholds.get(name)
+    return None if callable(threshold) else threshold
+
+
+def find_contradictions(gates: Sequence[RegressionGate], settings: EvaluationSettings) -> list[str]:
+    """Finds gates whose PASS or FAIL does not follow from their own numbers, or whose threshold is not that of the settings."""
     findings = []
     for gate in gates:
         if gate.status not in ("PASS", "FAIL"):
             continue
-        expected = configured_threshold(gate.name, config)
+        expected = configured_threshold(gate.name, settings)
         if gate.observed is None or gate.threshold is None:
             findings.append(f"gate {gate.name} is {gate.status} without a figure and a threshold")
         elif expected is not None and gate.threshold != expected:
@@ -132,8 +150,8 @@ def find_contradictions(gates: Sequence[RegressionGate], config: RetrainConfig) 
 
 def _passes(name: str, observed: float, threshold: float | tuple[float, float]) -> bool:
     if isinstance(threshold, tuple):
-        return _within(observed, *threshold)[1]
-    return observed > threshold if name.startswith("beats_") else floor(observed, threshold)[1]
+        return _within(observed, *threshold).passed
+    return observed > threshold if name.startswith("beats_") else floor(observed, threshold).passed
 
 
 def _required(report: EvaluationReport | None) -> EvaluationReport:
@@ -142,28 +160,28 @@ def _required(report: EvaluationReport | None) -> EvaluationReport:
     return report
 
 
-def _loads(failure: str | None) -> tuple[float, bool, str]:
+def _loads(failure: str | None) -> Judged:
     if failure is not None:
-        return 0.0, False, failure
-    return 1.0, True, "the bundle loads from disk and predicts probabilities for every test window"
+        return Judged(0.0, False, failure)
+    return Judged(1.0, True, "the bundle loads from disk and predicts probabilities for every test window")
 
 
-def _within(observed: float, low: float, high: float) -> tuple[float, bool, str]:
+def _within(observed: float, low: float, high: float) -> Judged:
     passed = low - ROUNDING_NOISE <= observed <= high + ROUNDING_NOISE
-    return observed, passed, f"{observed:.4f} {'in' if passed else 'outside'} [{low:g}, {high:g}]"
+    return Judged(observed, passed, f"{observed:.4f} {'in' if passed else 'outside'} [{low:g}, {high:g}]")
 
 
-def _break_idle(report: EvaluationReport, figure: Literal["precision", "recall"], threshold: float) -> tuple[float, bool, str]:
+def _break_idle(report: EvaluationReport, metric: Literal["precision", "recall"], threshold: float) -> Judged:
     score = report.per_class[BREAK_IDLE]
     if not score.judged:
         raise NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} must be judged, but has only {score.support} test windows")
-    value = score.precision if figure == "precision" else score.recall
+    value = score.precision if metric == "precision" else score.recall
     if value is None:
         raise NoVerdictError("INCONCLUSIVE", f"{BREAK_IDLE} was never predicted, so its precision is undefined")
     return floor(value, threshold)
 
 
-def _lowest_precision(report: EvaluationReport, threshold: float) -> tuple[float, bool, str]:
+def _lowest_precision(report: EvaluationReport, threshold: float) -> Judged:
     judged = {label: score.precision for label, score in report.per_class.items() if score.judged}
     defined = {label: precision for label, precision in judged.items() if precision is not None}
     undefined = sorted(set(judged) - set(defined))
@@ -171,31 +189,30 @@ def _lowest_precision(report: EvaluationReport, threshold: float) -> tuple[float
         label = min(defined, key=lambda name: (not math.isnan(defined[name]), defined[name]))  # NaN first, so that it is seen
         observed, passed, detail = floor(defined[label], threshold)
         if not passed or not undefined:
-            return observed, passed, f"{label}: {detail}"
+            return Judged(observed, passed, f"{label}: {detail}")
     if undefined:
         raise NoVerdictError("INCONCLUSIVE", f"{', '.join(undefined)} never predicted, so the precision is undefined")
     raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
 
 
-def _users(report: EvaluationReport | None, which: Literal["seen", "unseen"], threshold: float) -> tuple[float, bool, str]:
-    users = [user.unseen for user in _required(report).per_user.values()]
-    if not any(users):
+def _users(report: EvaluationReport, which: Literal["seen", "unseen"], threshold: float) -> Judged:
+    if not any(user.unseen for user in report.per_user.values()):
         raise NoVerdictError("NOT_APPLICABLE", "no users are held out")
-    return floor(_required(report).seen_user_f1 if which == "seen" else _required(report).unseen_user_f1, threshold)
+    return floor(report.seen_user_f1 if which == "seen" else report.unseen_user_f1, threshold)
 
 
-def _reproducible(reproduction: Reproduction | None) -> tuple[float, bool, str]:
+def _reproducible(reproduction: Reproduction | None) -> Judged:
     if reproduction is None:
         raise NoVerdictError("NOT_APPLICABLE", "it was not trained again: prove_reproducible is off, or auto and there are many windows")
-    return float(reproduction.same), reproduction.same, reproduction.detail
+    return Judged(float(reproduction.same), reproduction.same, reproduction.detail)
 
 
 def _baseline(score: BaselineScore | None) -> float | None:
-    """The baseline's own figure as the threshold to beat, where it is a number."""
+    """Returns the baseline's own metric, which is the threshold to exceed; None if it is no number."""
     return score.baseline if score is not None and score.baseline is not None and math.isfinite(score.baseline) else None
 
 
-def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> tuple[float, bool, str]:
+def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> Judged:
     if not required:
         raise NoVerdictError("NOT_APPLICABLE", "require_baseline_improvement is off")
     if score is None:
@@ -207,5 +224,5 @@ def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> tuple
         msg = f"the baseline's figure is {score.baseline}"
         raise ValueError(msg)
     passed = score.model > score.baseline
-    words = f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({score.windows} windows)"
-    return score.model, passed, words
+    detail = f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({score.windows} windows)"
+    return Judged(score.model, passed, detail)

@@ -40,9 +40,10 @@ def build_decision_events(decision: PromotionDecision, *, run_id: str, at: datet
 
 def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPayload:
     """What an event says of a decision: the challenger with its figures, the champion as previous version, and new only if it runs."""
+    champion = decision.champion.model
     return EventPayload(
         model_id=decision.challenger.model_id,
-        previous_version=None if decision.champion is None else decision.champion.model_id,
+        previous_version=None if champion is None else champion.model_id,
         new_version=decision.challenger.model_id if decision.moves_pointer else None,
         metrics=pick_metrics({"macro_f1": decision.challenger.macro_f1, "weighted_f1": decision.challenger.weighted_f1}),
         reason=reason,
@@ -59,7 +60,7 @@ def write_decision_events(home: Home) -> None:
     if last is None or last.decision_id is None or last.decision_id == _read_told(home):
         return
     decision = read_decision(home, last.decision_id)
-    if decision is None or decision.dry_run:
+    if decision is None or decision.options.dry_run:
         return
     for event in build_decision_events(decision, run_id=last.run_id, at=last.decided_at):
         write_event(home, event)

@@ -2,16 +2,25 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
 from taskclf_dagster.domain.data.label_store import present_watermark
-from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, PromotionDecision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.storage.files import read_json_object, write_text
 from taskclf_dagster.domain.storage.records import canonical_json
-from taskclf_dagster.errors import DecisionNotFoundError, UnreadableFileError
+from taskclf_dagster.errors import DecisionNotFoundError, ReceiptVersionError, TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
+
+
+class UnreadableReceipt(NamedTuple):
+    """A file among the receipts that cannot be read: damaged, or a receipt of another version of this program."""
+
+    path: Path
+    kind: Literal["damaged", "other_version"]
+    problem: str
 
 
 def save_decision(home: Home, decision: PromotionDecision) -> Path:
@@ -22,14 +31,13 @@ def save_decision(home: Home, decision: PromotionDecision) -> Path:
 
 
 def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list[str]]:
-    """Reads a receipt and checks it; its file must be, byte for byte, the one that follows from its contents.
+    """Reads a receipt and verifies it; its file must be, byte for byte, the one that follows from its contents.
 
     Raises:
         DecisionNotFoundError: there is none, or it is damaged beyond reading.
+        ReceiptVersionError: it is of another version.
     """
-    decision = read_decision(home, decision_id)
-    if decision is None:
-        raise DecisionNotFoundError(decision_id, home.decisions)
+    decision = load_decision(home, decision_id)
     findings = verify_decision(decision)
     path = home.decisions / f"{decision_id}.json"
     if path.read_bytes() != receipt_text(decision).encode():
@@ -37,43 +45,67 @@ def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list
     return decision, findings
 
 
-def read_decision(home: Home, decision_id: str) -> PromotionDecision | None:
-    """The stored record of a decision; None where it is missing or damaged, or the id is not one."""
+def load_decision(home: Home, decision_id: str) -> PromotionDecision:
+    """Reads a receipt.
+
+    Raises:
+        DecisionNotFoundError: there is none, it is damaged, or the id is not one.
+        ReceiptVersionError: it is of another version.
+    """
     if Path(decision_id).name != decision_id:
-        return None
+        raise DecisionNotFoundError(decision_id, home.decisions)
+    path = home.decisions / f"{decision_id}.json"
     try:
-        return PromotionDecision.model_validate(read_json_object(home.decisions / f"{decision_id}.json"))
-    except (UnreadableFileError, ValidationError):
+        document = read_json_object(path)
+    except UnreadableFileError as error:
+        raise DecisionNotFoundError(decision_id, home.decisions) from error
+    version = document.get("receipt_version")
+    if version != RECEIPT_VERSION and "decision_hash" in document:
+        raise ReceiptVersionError(path, version, RECEIPT_VERSION)
+    try:
+        return PromotionDecision.model_validate(document)
+    except ValidationError as error:
+        raise DecisionNotFoundError(decision_id, home.decisions) from error
+
+
+def read_decision(home: Home, decision_id: str) -> PromotionDecision | None:
+    """Returns a receipt; None if it is missing, damaged or of another version, or the id is not one."""
+    try:
+        return load_decision(home, decision_id)
+    except TaskclfDagsterError:
         return None
 
 
-def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Path]]:
-    """Every decision of a home, the newest as-of time first, and the files that are none."""
+def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[UnreadableReceipt]]:
+    """Returns every decision of a home, the newest as-of time first, and the files that cannot be read."""
     decisions: list[PromotionDecision] = []
-    damaged: list[Path] = []
+    unreadable: list[UnreadableReceipt] = []
     for path in home.decisions.glob("*_*_*.json"):
-        decision = read_decision(home, path.stem)
-        if decision is None:
-            damaged.append(path)
-        else:
-            decisions.append(decision)
-    return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), damaged
+        try:
+            decisions.append(load_decision(home, path.stem))
+        except ReceiptVersionError as error:
+            unreadable.append(UnreadableReceipt(path, "other_version", str(error)))
+        except DecisionNotFoundError:
+            unreadable.append(UnreadableReceipt(path, "damaged", f"{path} is not a decision record"))
+    return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), unreadable
 
 
 def find_later_decision(home: Home, decision: PromotionDecision) -> PromotionDecision | None:
-    """A decision about later and other labels, dry runs aside, or None.
+    """Returns a decision about later and other labels, dry runs aside; None if there is none.
 
     The labels of the store as it is now are the latest, even if some were deleted; else the newest label counts, and how many, not as_of.
     """
-    others = [other for other in list_decisions(home)[0] if not other.dry_run and other.label_watermark != decision.label_watermark]
+    mark = decision.dataset.label_watermark
+    others = [other for other in list_decisions(home)[0] if not other.options.dry_run and other.dataset.label_watermark != mark]
     present = present_watermark(home) if others else None
     return next((other for other in others if _labels_seen(other, present) > _labels_seen(decision, present)), None)
 
 
 def _labels_seen(decision: PromotionDecision, present: str | None) -> tuple[bool, datetime, int]:
-    return decision.label_watermark == present, decision.labels_until or decision.as_of, sum(decision.split.values())
+    dataset = decision.dataset
+    return dataset.label_watermark == present, dataset.labels_until or decision.as_of, sum(dataset.split.values())
 
 
 def receipt_text(decision: PromotionDecision) -> str:
-    """The bytes of a receipt's file, as text: canonical JSON and a newline."""
+    """Returns the bytes of a receipt's file, as text: canonical JSON and a newline."""
     return canonical_json(decision.model_dump(mode="json", exclude_defaults=True)) + "\n"

@@ -5,7 +5,8 @@ Which gates exist is defined in `decision.candidate_gates` and `decision.compara
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -20,17 +21,18 @@ Threshold = float | tuple[float, float] | None
 
 
 ROUNDING_NOISE = 1e-12
-"""Figures are compared unrounded; this only absorbs binary representation, so that 0.72 - 0.70 is not above 0.02."""
+"""Metrics are compared unrounded; this only absorbs binary representation, so that 0.72 - 0.70 is not above 0.02."""
 
 
 class RegressionGate(Record):
     """The verdict of one gate.
 
     Attributes:
-        observed: the figure judged; None where there is none.
-        threshold: the bound, or the lower and upper bound.
+        observed: the metric judged; None if there is none.
+        threshold: the bound, or the lower and the upper bound.
         unit: what observed and threshold are measured in, and which direction is better.
-        detail: one sentence for a person.
+        detail: the reason in one sentence.
+        overridden: the gate could not be judged, and does not apply because a person gave `bootstrap`.
     """
 
     name: str
@@ -40,6 +42,7 @@ class RegressionGate(Record):
     threshold: float | tuple[float, float] | None
     unit: str
     detail: str
+    overridden: bool = False
 
 
 class RegressionResult(Record):
@@ -49,51 +52,79 @@ class RegressionResult(Record):
 
     @property
     def all_passed(self) -> bool:
-        """Whether at least one gate passed and every other passed or does not apply; never true for no gates."""
+        """True if at least one gate passed and every other passed or does not apply; never true for no gates."""
         statuses = [gate.status for gate in self.gates]
         return "PASS" in statuses and all(status in ("PASS", "NOT_APPLICABLE") for status in statuses)
 
 
 class NoVerdictError(TaskclfDagsterError):
-    """Raised inside a gate that has nothing to judge: carries the status and the reason."""
+    """Raised inside a gate that has nothing to judge: carries the status, the reason, and whether a person overrode the gate."""
 
-    def __init__(self, status: Status, reason: str) -> None:
+    def __init__(self, status: Status, reason: str, *, overridden: bool = False) -> None:
         self.status: Status = status
+        self.overridden = overridden
         super().__init__(reason)
 
 
-def judge_gate(
-    name: str, kind: Kind, unit: str, bound: Threshold | Callable[[], Threshold], judge: Callable[[], tuple[float, bool, str]]
-) -> RegressionGate:
-    """Judges one gate; one that raises, or finds no number, is an ERROR and holds the model back.
+class Judged(NamedTuple):
+    """The metric that a gate judged, whether it passes, and the reason."""
 
-    Args:
-        name: of the gate.
-        kind: candidate or comparative.
-        unit: of figure and threshold.
-        bound: the threshold, or what finds it.
-        judge: gives the figure, whether it passes, and the words; raises NoVerdictError where there is nothing to judge.
+    observed: float
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """How one gate is judged.
+
+    Attributes:
+        unit: of metric and threshold.
+        threshold: the bound, or a function that finds it.
+        judge: raises NoVerdictError if there is nothing to judge.
     """
+
+    name: str
+    unit: str
+    threshold: Threshold | Callable[[], Threshold]
+    judge: Callable[[], Judged]
+
+
+def judge_gate(rule: GateRule, kind: Kind) -> RegressionGate:
+    """Judges one gate; one that raises, or finds no number, is an ERROR and prevents a promotion."""
     threshold: Threshold = None
+
+    def gate(status: Status, observed: float | None, detail: str, *, overridden: bool = False) -> RegressionGate:
+        return RegressionGate(
+            name=rule.name,
+            kind=kind,
+            status=status,
+            observed=observed,
+            threshold=threshold,
+            unit=rule.unit,
+            detail=detail,
+            overridden=overridden,
+        )
+
     try:
-        threshold = bound() if callable(bound) else bound
-        observed, passed, detail = judge()
-        if not math.isfinite(observed):
-            return _gate(name, kind, "ERROR", None, threshold, unit, f"the figure is {observed}, which is not a number")
-        return _gate(name, kind, "PASS" if passed else "FAIL", observed, threshold, unit, detail)
+        threshold = rule.threshold() if callable(rule.threshold) else rule.threshold
+        judged = rule.judge()
+        if not math.isfinite(judged.observed):
+            return gate("ERROR", None, f"the figure is {judged.observed}, which is not a number")
+        return gate("PASS" if judged.passed else "FAIL", judged.observed, judged.detail)
     except NoVerdictError as error:
-        return _gate(name, kind, error.status, None, threshold, unit, str(error))
-    except Exception as error:  # a gate that raises must hold the model back, whatever it raised
-        return _gate(name, kind, "ERROR", None, threshold, unit, f"the gate failed with {type(error).__name__}: {error}")
+        return gate(error.status, None, str(error), overridden=error.overridden)
+    except Exception as error:  # a gate that raises must prevent a promotion, whatever it raised
+        return gate("ERROR", None, f"the gate failed with {type(error).__name__}: {error}")
 
 
-def _gate(name: str, kind: Kind, status: Status, observed: float | None, threshold: Threshold, unit: str, detail: str) -> RegressionGate:
-    return RegressionGate(name=name, kind=kind, status=status, observed=observed, threshold=threshold, unit=unit, detail=detail)
+def floor(observed: float | None, threshold: float) -> Judged:
+    """Judges a metric that must reach a threshold.
 
-
-def floor(observed: float | None, threshold: float) -> tuple[float, bool, str]:
-    """A figure that must reach a threshold: the figure, whether it does, and the words."""
+    Raises:
+        NoVerdictError: there is no metric.
+    """
     if observed is None:
         raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
     passed = observed >= threshold - ROUNDING_NOISE
-    return observed, passed, f"{observed:.4f} {'>=' if passed else '<'} {threshold:g}"
+    return Judged(observed, passed, f"{observed:.4f} {'>=' if passed else '<'} {threshold:g}")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.settings import ComparisonSettings
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.evaluation.block_counts import BlockSums, Flips, count_flips, sum_blocks
@@ -81,7 +81,8 @@ def compare(
     champion: Predictions,
     bundles: tuple[ModelBundle, ModelBundle],
     *,
-    config: RetrainConfig,
+    settings: ComparisonSettings,
+    min_class_windows: int,
     seed: int,
 ) -> Comparison:
     """Compares predictions of two models, matched by window.
@@ -91,14 +92,15 @@ def compare(
         challenger: its predictions on some of them, in any order.
         champion: likewise.
         bundles: challenger and champion, for what they learned from.
-        config: the policy.
-        seed: of resamples and swaps.
+        settings: of the comparison.
+        min_class_windows: a label with fewer true windows is not judged.
+        seed: of the swaps.
 
     Raises:
         BundleError: a bundle is invalid.
     """
     frame, ours, theirs = _align(rows, challenger, champion)
-    keep, exclusion = exclude_leaked(frame, bundles, max_share=config.comparison.max_leaked_share)
+    keep, exclusion = exclude_leaked(frame, bundles, max_share=settings.max_leaked_share)
     frame, true = frame[keep], ours.true[keep]
     first, second = ours.predicted[keep], theirs.predicted[keep]
     return complete_comparison(
@@ -109,7 +111,8 @@ def compare(
         sums=sum_blocks(frame["user_id"], frame["bucket_start_ts"], true, first, second),
         flips=count_flips(true, first, second),
         seed=seed,
-        config=config,
+        settings=settings,
+        min_class_windows=min_class_windows,
     )
 
 
@@ -122,11 +125,12 @@ def complete_comparison(
     sums: BlockSums,
     flips: Flips,
     seed: int,
-    config: RetrainConfig,
+    settings: ComparisonSettings,
+    min_class_windows: int,
 ) -> Comparison:
-    """Everything that follows from the counts; equal arguments give an equal record, wherever they were stored in between."""
+    """Computes everything that follows from the counts; equal arguments give an equal record, wherever they were stored in between."""
     support, f1 = _f1_by_label(sums)
-    judged = support >= config.evaluation.min_class_windows
+    judged = support >= min_class_windows
     labels = [LABELS[i] for i in np.flatnonzero(judged)]
     ours_f1, theirs_f1 = (_mean(scores, judged) for scores in f1)
     return Comparison(
@@ -146,9 +150,9 @@ def complete_comparison(
         evidence=assess_significance(
             sums,
             judged_labels=labels,
-            significance=config.comparison.significance,
-            min_user_days=config.comparison.min_user_days,
-            margin=config.comparison.clearly_worse_margin,
+            significance=settings.significance,
+            min_user_days=settings.min_user_days,
+            margin=settings.clearly_worse_margin,
             small_difference=SMALL_DIFFERENCE,
             seed=seed,
         ),
@@ -162,16 +166,17 @@ def compare_with_anchor(
     bundles: tuple[ModelBundle, ModelBundle],
     *,
     ran_at: datetime,
-    config: RetrainConfig,
+    settings: ComparisonSettings,
+    min_class_windows: int,
 ) -> AnchorComparison:
-    """Compares point figures with an anchor; too few windows that neither learned from leave it undecided."""
+    """Compares macro-F1 with that of an anchor model; undecided if fewer than `min_windows` are left that neither was trained on."""
     frame, ours, theirs = _align(rows, challenger, anchor)
-    keep, exclusion = exclude_leaked(frame, bundles, max_share=config.comparison.max_leaked_share)
+    keep, exclusion = exclude_leaked(frame, bundles, max_share=settings.max_leaked_share)
     true, windows = ours.true[keep], int(keep.sum())
     sums = sum_blocks(frame["user_id"][keep], frame["bucket_start_ts"][keep], true, ours.predicted[keep], theirs.predicted[keep])
     support, f1 = _f1_by_label(sums)
-    ours_f1, anchor_f1 = (_mean(scores, support >= config.evaluation.min_class_windows) for scores in f1)
-    difference = None if ours_f1 is None or anchor_f1 is None or windows < config.comparison.min_windows else ours_f1 - anchor_f1
+    ours_f1, anchor_f1 = (_mean(scores, support >= min_class_windows) for scores in f1)
+    difference = None if ours_f1 is None or anchor_f1 is None or windows < settings.min_windows else ours_f1 - anchor_f1
     detail = f"{windows} windows; {exclusion.detail}" if difference is None else f"{difference:+.4f} on {windows} windows"
     return AnchorComparison(
         model_id=bundles[1].model_id,
@@ -210,10 +215,15 @@ def find_inconsistencies(comparison: Comparison) -> list[str]:
     return [f"the comparison contradicts itself: {claim}" for claim, holds in claims.items() if not holds]
 
 
-def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy: RetrainConfig | Mapping[str, object]) -> int:
-    """A seed from the hashes of dataset, models (champion first; of model.txt, because metadata has timings) and policy."""
-    document = policy.policy if isinstance(policy, RetrainConfig) else dict(policy)
-    parts = [dataset_digest, *(files.get("model.txt", "") for files in models), sorted_json(document)]
+def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy: Mapping[str, object]) -> int:
+    """Returns the seed of a comparison, 0 to 2**32 - 1, from the hashes of what is compared.
+
+    Args:
+        dataset_digest: of the snapshot.
+        models: SHA-256 by file of the champion's and of the challenger's bundle; only model.txt counts, because metadata has timings.
+        policy: `RetrainConfig.policy`; floats must be floats, because 1.0 and 1 give different seeds.
+    """
+    parts = [dataset_digest, *(files.get("model.txt", "") for files in models), sorted_json(dict(policy))]
     return int(hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8], 16)
 
 

@@ -4,8 +4,8 @@ Readers only: nothing here writes. Changing what taskclf runs belongs to `regist
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.history import read_history
@@ -14,11 +14,6 @@ from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_l
 from taskclf_dagster.domain.storage.files import read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
-
-ChampionSource = Literal["policy", "pointer", "last_known_good", "best_by_rank", "none"]
-
-
-ChampionState = Literal["ok", "none", "unreadable", "incompatible"]
 
 
 @dataclass(frozen=True)

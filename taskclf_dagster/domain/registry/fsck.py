@@ -137,8 +137,8 @@ def _check_receipts(home: Home, history: History) -> Iterator[RegistryFinding]:
             words = _find_receipt_problem(home, entry)
             if words is not None:
                 yield _damage("P5", f"promotion {entry.sequence}: {words}", "Restore the receipt from a backup, or roll back")
-    for path in list_decisions(home)[1]:
-        words = f"{path.name} is damaged, or of a version whose receipts are not read any more"
+    for receipt in list_decisions(home)[1]:
+        words = f"{receipt.path.name} is damaged" if receipt.kind == "damaged" else receipt.problem
         yield _warning("P5", words, "Nothing has to be done where nothing was promoted by it; else the promotion is told above")
 
 
@@ -149,7 +149,7 @@ def _find_receipt_problem(home: Home, entry: ActiveHistoryEntry) -> str | None:
     findings = verify_decision(decision)
     if findings:
         return f"receipt {entry.decision_id} does not verify: {'; '.join(findings)}"
-    if decision.dry_run or decision.verdict not in ("PROMOTE", "AWAITING_APPROVAL"):
+    if decision.options.dry_run or decision.verdict not in ("PROMOTE", "AWAITING_APPROVAL"):
         return f"receipt {entry.decision_id} says {decision.outcome}"
     if entry.new is None or decision.challenger.model_id != entry.new.name:
         return f"receipt {entry.decision_id} is about {decision.challenger.model_id}"

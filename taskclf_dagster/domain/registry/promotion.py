@@ -9,8 +9,9 @@ from datetime import datetime
 from pathlib import Path
 
 from taskclf_dagster.domain.data.snapshot import find_snapshot_problem
-from taskclf_dagster.domain.decision.decision import REQUIRED_GATES, PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import find_later_decision, read_decision, save_decision
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import find_later_decision, load_decision, save_decision
+from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, bundle_hashes, read_bundle_files
@@ -33,7 +34,7 @@ from taskclf_dagster.domain.registry.recovery import recover, take_out
 from taskclf_dagster.domain.registry.rollback import blocked_words
 from taskclf_dagster.domain.storage.files import make_folders, move_folder, remove_tree, write_atomic, write_synced
 from taskclf_dagster.domain.storage.filesystem import file_system
-from taskclf_dagster.errors import BundleError, DecisionNotFoundError, DecisionNotVerifiedError
+from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError
 from taskclf_dagster.home import Home
 
 PROMOTION_NOTE = "retrain promotion"
@@ -123,12 +124,11 @@ def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = 
 
     Raises:
         DecisionNotFoundError: there is no such decision.
+        ReceiptVersionError: its receipt is of another version.
         DecisionNotVerifiedError: it does not await approval, or anything it judged has changed since.
     """
-    decision = read_decision(home, decision_id)
-    if decision is None:
-        raise DecisionNotFoundError(decision_id, home.decisions)
-    problem = find_snapshot_problem(home.root / decision.snapshot_path, decision.dataset_digest)
+    decision = load_decision(home, decision_id)
+    problem = find_snapshot_problem(home.root / decision.dataset.path, decision.dataset.digest)
     if problem is not None:
         raise DecisionNotVerifiedError(decision_id, [f"what it was judged on changed: {problem}"])
     return promote(home, decision, at=at, approved=True, run_id=run_id)[0]
@@ -137,7 +137,7 @@ def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = 
 def _require_promotable(home: Home, decision: PromotionDecision, findings: list[str], *, approved: bool) -> None:
     """Before anything is written: the decision holds and promotes, and pointer, champion, labels and challenger are those it is about."""
     wanted = "AWAITING_APPROVAL" if approved else "PROMOTE"
-    if decision.verdict != wanted or decision.dry_run:
+    if decision.verdict != wanted or decision.options.dry_run:
         findings.append(
             f"the verdict is {decision.outcome}, which moves nothing" if not approved else f"it does not await approval: {decision.outcome}"
         )
@@ -166,9 +166,9 @@ def _recover_for(home: Home, decision: PromotionDecision, *, at: datetime) -> Hi
     A broken champion that was put back to the last known good model is fine, if that is the one the decision was made against.
     """
     recovery = recover(home, at=at)
-    if find_promotion(home, decision) is None and pointer_state(home) != (decision.pointer_hash, decision.policy_hash):
+    if find_promotion(home, decision) is None and pointer_state(home) != (decision.registry.pointer_hash, decision.registry.policy_hash):
         pointer = read_pointer_or_none(home)
-        if not (recovery.repaired or recovery.policy_mended) or pointer is None or pointer.model_dir != decision.champion_dir:
+        if not (recovery.repaired or recovery.policy_mended) or pointer is None or pointer.model_dir != decision.champion.model_dir:
             _refuse(decision, [f"the registry moved on: {'; '.join(recovery.done)}"])
     return recovery.history
 
@@ -181,21 +181,21 @@ def _refuse(decision: PromotionDecision, findings: list[str]) -> None:
 def _find_what_moved_on(home: Home, decision: PromotionDecision) -> list[str]:
     """Why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
     findings = []
-    if (decision.pointer_hash, decision.policy_hash) != pointer_state(home):
+    if (decision.registry.pointer_hash, decision.registry.policy_hash) != pointer_state(home):
         findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
     sequence = pointer_sequence(home)
-    if sequence != decision.registry_sequence:
-        findings.append(f"the registry is at record {sequence}, the decision was made at {decision.registry_sequence}")
+    if sequence != decision.registry.sequence:
+        findings.append(f"the registry is at record {sequence}, the decision was made at {decision.registry.sequence}")
     later = find_later_decision(home, decision)
     if later is not None:
         findings.append(f"decision {later.decision_id} was made on later labels")
-    if decision.champion is not None:
+    if decision.champion.model is not None:
         try:
-            files = bundle_hashes(resolve_model_dir(home, decision.champion_dir or ""))
+            files = bundle_hashes(resolve_model_dir(home, decision.champion.model_dir or ""))
         except (BundleError, OSError):
             files = {}
-        if not files or files != decision.champion.files:
-            findings.append(f"champion {decision.champion.model_id} is not the bundle that was compared with")
+        if not files or files != decision.champion.model.files:
+            findings.append(f"champion {decision.champion.model.model_id} is not the bundle that was compared with")
     return findings
 
 

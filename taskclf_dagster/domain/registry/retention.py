@@ -137,8 +137,8 @@ def find_reachable(home: Home, history: History, decisions: Iterable[PromotionDe
         if model_id is not None:
             reachable.setdefault(model_id, reason)
     for receipt in [decision for decision in decisions if decision.challenger.model_id in reachable]:
-        if receipt.champion is not None:
-            reachable.setdefault(receipt.champion.model_id, f"named by the receipt of {receipt.challenger.model_id}")
+        if receipt.champion.model is not None:
+            reachable.setdefault(receipt.champion.model.model_id, f"named by the receipt of {receipt.challenger.model_id}")
     return reachable
 
 
@@ -149,8 +149,8 @@ def find_awaiting(home: Home, decisions: Iterable[PromotionDecision]) -> list[Pr
         decision
         for decision in decisions
         if decision.verdict == "AWAITING_APPROVAL"
-        and not decision.dry_run
-        and (decision.pointer_hash, decision.policy_hash) == state
+        and not decision.options.dry_run
+        and (decision.registry.pointer_hash, decision.registry.policy_hash) == state
         and find_later_decision(home, decision) is None
     ]
 
@@ -205,7 +205,7 @@ def _unneeded_data(
     ]
     for decision in decisions:
         if decision.challenger.model_id in models:
-            data.add(decision.dataset_hash)
+            data.add(decision.dataset.dataset_hash)
         elif waiting and decision.as_of >= min(waiting):
             continue  # it may be what makes a waiting decision an old one
         elif decision.decision_id not in named and (last is None or decision.decision_id != last.decision_id):

@@ -115,7 +115,7 @@ def _policy_for_rollback(home: Home, model: LoadedModel, history: History, at: d
     for entry in reversed(history.moves):
         replaced = entry.old is not None and entry.old.model_dir == model_dir
         decision = read_decision(home, entry.decision_id) if replaced and entry.decision_id else None
-        previous = None if decision is None else decision.previous_policy
+        previous = None if decision is None else decision.registry.previous_policy
         if previous is not None and previous.get("model_dir") == model_dir and _fits_calibrators(home, previous, model.bundle.model_id):
             return {**previous, "created_at": at.isoformat(), "source": ROLLBACK_NOTE}
     return build_policy(model, at=at, source=ROLLBACK_NOTE)

@@ -4,6 +4,7 @@ It decides nothing and writes nothing; a retrain's own comparison is made in `pi
 """
 
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from pydantic import ValidationError
@@ -24,7 +25,13 @@ from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home
 
-FIGURES = {
+Better = Literal["higher", "lower", "neither"]
+
+
+ModelVerdict = Literal["FIRST_BETTER", "SECOND_BETTER", "NO_CLEAR_DIFFERENCE", "INCONCLUSIVE"]
+
+
+FIGURES: dict[str, Better] = {
     "macro_f1": "higher",
     "weighted_f1": "higher",
     "accuracy": "higher",
@@ -52,7 +59,7 @@ class FigurePair(Record):
     """
 
     name: str
-    better: str
+    better: Better
     first: float | None
     second: float | None
     absolute: float | None
@@ -76,7 +83,7 @@ class ModelComparison(Record):
     comparison: Comparison
     factors: list[RegressionGate]
     would_replace: bool
-    verdict: str
+    verdict: ModelVerdict
     reason: str
 
 
@@ -109,10 +116,18 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     )
     whole = [score(model, frame) for model, frame in zip(models, own, strict=True)]
     fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
-    seed = derive_seed(snapshot.dataset_digest, [model.files.hashes() for model in reversed(models)], config)
-    comparison = compare(rows, whole[0][1], whole[1][1], bundles, config=config, seed=seed)
+    seed = derive_seed(snapshot.dataset_digest, [model.files.hashes() for model in reversed(models)], config.policy)
+    comparison = compare(
+        rows,
+        whole[0][1],
+        whole[1][1],
+        bundles,
+        settings=config.comparison,
+        min_class_windows=config.evaluation.min_class_windows,
+        seed=seed,
+    )
     judged = check_regression_gates(
-        comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, config=config
+        comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, settings=config.comparison
     )
     factors = RegressionResult(gates=[gate for gate in judged.gates if gate.name not in _NOT_LOOKED_AT])
     verdict, reason = _judge(comparison, factors.gates[0], min_windows=config.comparison.min_windows)
@@ -146,7 +161,7 @@ def read_current_snapshot(home: Home) -> DatasetSnapshot:
         raise UnreadableFileError(path, "it is not a DatasetSnapshot of this version", "Materialize dataset_snapshot again") from error
 
 
-def _judge(comparison: Comparison, regression: RegressionGate, *, min_windows: int) -> tuple[str, str]:
+def _judge(comparison: Comparison, regression: RegressionGate, *, min_windows: int) -> tuple[ModelVerdict, str]:
     interval = comparison.evidence.interval
     if interval is None or comparison.windows < min_windows:
         return "INCONCLUSIVE", regression.detail if regression.status == "INCONCLUSIVE" else comparison.evidence.summary
@@ -155,7 +170,7 @@ def _judge(comparison: Comparison, regression: RegressionGate, *, min_windows: i
     return "SECOND_BETTER" if interval[1] < 0 else "NO_CLEAR_DIFFERENCE", comparison.evidence.summary
 
 
-def _pair(name: str, better: str, first: EvaluationReport, second: EvaluationReport) -> FigurePair:
+def _pair(name: str, better: Better, first: EvaluationReport, second: EvaluationReport) -> FigurePair:
     ours, theirs = getattr(first, name), getattr(second, name)
     absolute = None if ours is None or theirs is None else ours - theirs
     relative = None if absolute is None or not theirs else absolute / theirs

@@ -4,7 +4,7 @@ Scoring itself belongs to `evaluation`, who the champion is to `champion`, who t
 """
 
 from datetime import date, datetime
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.gate import RegressionResult
+from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baseline, fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.leakage import find_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
@@ -26,11 +27,11 @@ from taskclf_dagster.domain.models.bundle_writer import add_test_figures
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.reproducibility import Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.registry.anchors import find_anchors
-from taskclf_dagster.domain.registry.champion import Champion, ChampionSource, ChampionState, resolve_active_model
+from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
 from taskclf_dagster.domain.registry.history import History, read_history
 from taskclf_dagster.domain.registry.pointer import pointer_sequence, pointer_state
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord
-from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
 from taskclf_dagster.home import Home
 
@@ -42,6 +43,7 @@ class ChallengerReport(Record):
         failure: why it could not be scored; None where it could.
         files: SHA-256 of every file of the bundle that was scored; metadata.json has timings, so they are not part of the hash.
         reproduction: what training again gave; None where it was not tried.
+        config_hash: hash of the policy by which the gates were judged.
     """
 
     unhashed: ClassVar[frozenset[str]] = frozenset({"files"})
@@ -55,6 +57,7 @@ class ChallengerReport(Record):
     lookup_baseline: BaselineScore | None
     reproduction: Reproduction | None
     gates: RegressionResult
+    config_hash: str
 
 
 class AnchorReport(Record):
@@ -103,7 +106,7 @@ class ChampionReport(Record):
     report: EvaluationReport | None
     windows_without_features: int
     windows_trained_on: int
-    trained_on_evidence: str
+    trained_on_evidence: Literal["row_hashes", "training_dates", "none"]
     train_date_from: date | None
     train_date_to: date | None
     anchors: list[AnchorReport]
@@ -151,7 +154,10 @@ def report_challenger(
         rule_baseline=rule,
         lookup_baseline=lookup,
         reproduction=reproduction,
-        gates=check_candidate_gates(report, failure=failure, rule=rule, lookup=lookup, reproduction=reproduction, config=config),
+        gates=check_candidate_gates(
+            report, failure=failure, rule=rule, lookup=lookup, reproduction=reproduction, settings=config.evaluation
+        ),
+        config_hash=json_hash(config.policy),
     )
 
 

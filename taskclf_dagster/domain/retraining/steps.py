@@ -43,7 +43,7 @@ def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: dat
 
 def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
     """Counts a decision for cadence and for what is new next time, and tells of it, once it is in effect; a dry run does none of this."""
-    if decision.dry_run:
+    if decision.options.dry_run:
         return
     _remember(
         home,
@@ -53,9 +53,9 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
             as_of=decision.as_of,
             run_id=run_id,
             decision_id=decision.decision_id,
-            dataset_hash=decision.dataset_hash,
-            snapshot_path=decision.snapshot_path,
-            label_watermark=decision.label_watermark,
+            dataset_hash=decision.dataset.dataset_hash,
+            snapshot_path=decision.dataset.path,
+            label_watermark=decision.dataset.label_watermark,
             trained_at=at,
         ),
     )

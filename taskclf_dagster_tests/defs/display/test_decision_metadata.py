@@ -23,13 +23,13 @@ from taskclf_dagster.defs.display.decision_metadata import (
 )
 from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
-from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.verification import judge_beside_others
+from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
+from taskclf_dagster.domain.decision.verification import judge_comparative_gates
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.leakage import LeakageCertificate
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, summarize_diff
 from taskclf_dagster_tests.dagster_internals import normalize_metadata
-from taskclf_dagster_tests.models import MID, NEW, OLD, a_decision, beside_champion, duel_rows, named, some
+from taskclf_dagster_tests.models import MID, NEW, OLD, a_decision, beside_champion, duel_rows, named, some, with_changes
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config
 
 LARGEST_METADATA = 300_000
@@ -85,18 +85,17 @@ def _decision(
     """A decision with the comparative gates that follow from what it compares; without a comparison there was no champion."""
     settings = config or retrain_config()
     base = a_decision(make_home(tmp_path))
-    draft = base.model_copy(
-        update={
-            "comparison": comparison,
-            "anchors": list(anchors),
-            "changes": changes,
-            "champion_state": "none" if comparison is None else "ok",
-            "protections": ["evidence policy point, significance 0.05", "1 anchors"],
-            "config": settings.document,
-        }
+    draft = with_changes(
+        base,
+        comparison=comparison,
+        anchors=list(anchors),
+        prediction_diff=changes,
+        champion_state="none" if comparison is None else "ok",
+        protections=["evidence policy point, significance 0.05", "1 anchors"],
+        policy=settings.policy,
     )
     candidate = [gate for gate in base.gates if gate.kind == "candidate"]
-    return draft.model_copy(update={"gates": [*candidate, *judge_beside_others(draft, settings)]})
+    return seal(with_changes(draft, gates=[*candidate, *judge_comparative_gates(draft, settings)]))
 
 
 def _rows(value: object) -> list[dict[str, object]]:

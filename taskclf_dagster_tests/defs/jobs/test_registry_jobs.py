@@ -80,7 +80,7 @@ def _awaiting(home: Home, **options: object) -> PromotionDecision:
     folder = home.root / SNAPSHOT
     folder.mkdir(parents=True)
     pq.write_table(pa.Table.from_pandas(snapshot_rows(), preserve_index=False), folder / "windows.parquet")
-    about: dict[str, object] = {"auto_promote": False, "as_of": AS_OF + DAY, "dataset_digest": frame_digest(read_snapshot_rows(folder))}
+    about: dict[str, object] = {"auto_promote": False, "as_of": AS_OF + DAY, "digest": frame_digest(read_snapshot_rows(folder))}
     return judged(home, NEXT, **{**about, **options})
 
 

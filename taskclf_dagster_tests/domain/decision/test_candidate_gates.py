@@ -68,13 +68,13 @@ def judge(
 ) -> RegressionGate:
     """The verdict of one candidate gate."""
     given = {"failure": failure, "rule": rule, "lookup": lookup, "reproduction": reproduction}
-    gates = check_candidate_gates(report, **given, config=config or retrain_config()).gates  # type: ignore[arg-type]
+    gates = check_candidate_gates(report, **given, settings=(config or retrain_config()).evaluation).gates  # type: ignore[arg-type]
     return next(found for found in gates if found.name == name)
 
 
 def judge_all(report: object, **given: object) -> RegressionResult:
     """The verdicts of all candidate gates on a good model but for what is given."""
-    good = {"failure": None, "rule": BETTER, "lookup": BETTER, "reproduction": AGAIN, "config": retrain_config()}
+    good = {"failure": None, "rule": BETTER, "lookup": BETTER, "reproduction": AGAIN, "settings": retrain_config().evaluation}
     return check_candidate_gates(report, **{**good, **given})  # type: ignore[arg-type]
 
 
@@ -376,7 +376,7 @@ def test_a_proof_that_raises_is_an_error_of_its_gate_alone() -> None:
 @pytest.mark.parametrize("name", [name for name in CANDIDATE_GATES if not name.startswith("beats_")])
 def test_every_gate_that_is_no_baseline_has_its_threshold_in_the_settings(name: str) -> None:
     report = a_report(per_user=HELD_OUT, seen_user_f1=0.9, unseen_user_f1=0.9)
-    assert judge(name, report).threshold == configured_threshold(name, retrain_config()) is not None
+    assert judge(name, report).threshold == configured_threshold(name, retrain_config().evaluation) is not None
 
 
 @pytest.mark.parametrize("name", CANDIDATE_GATES)
@@ -384,8 +384,8 @@ def test_a_verdict_that_is_turned_round_contradicts_its_numbers(name: str) -> No
     report = a_report(per_user=HELD_OUT, seen_user_f1=0.9, unseen_user_f1=0.9)
     honest = judge(name, report)
     assert honest.status == "PASS"
-    assert find_contradictions([honest], retrain_config()) == []
-    (finding,) = find_contradictions([honest.model_copy(update={"status": "FAIL"})], retrain_config())
+    assert find_contradictions([honest], retrain_config().evaluation) == []
+    (finding,) = find_contradictions([honest.model_copy(update={"status": "FAIL"})], retrain_config().evaluation)
     assert f"gate {name} is FAIL, which does not follow" in finding
 
 

@@ -84,9 +84,10 @@ def anchored(**differences: float | None) -> list[AnchorComparison]:
     ]
 
 
-def judge_all(comparison: object, **given: object) -> RegressionResult:
+def judge_all(comparison: object, *, config: RetrainConfig | None = None, **given: object) -> RegressionResult:
+    settings = (config or retrain_config()).comparison
     usual = {"champion_state": "ok", "champion_reason": "named by the pointer", "anchors": [], "rolled_back_as": None, "bootstrap": False}
-    return check_regression_gates(comparison, **{**usual, "config": retrain_config(), **given})  # type: ignore[arg-type]
+    return check_regression_gates(comparison, **{**usual, **given}, settings=settings)  # type: ignore[arg-type]
 
 
 def judge(name: str, comparison: object = None, **given: object) -> RegressionGate:
@@ -174,8 +175,8 @@ def test_a_champion_that_cannot_be_compared_with_is_inconclusive_and_the_words_n
 def test_bootstrap_overrides_a_champion_that_cannot_be_compared_with_and_says_so(name: str, state: str) -> None:
     found = judge_all(None, champion_state=state, champion_reason="invalid: missing model.txt", bootstrap=True).gates
     gate = next(each for each in found if each.name == name)
-    assert gate.status == "NOT_APPLICABLE"
-    assert gate.detail.startswith(f"bootstrap was given: the champion is {state} (invalid: missing model.txt)")
+    assert (gate.status, gate.overridden) == ("NOT_APPLICABLE", True)
+    assert f"the champion is {state} (invalid: missing model.txt)" in gate.detail
 
 
 @pytest.mark.parametrize("name", ON_WINDOWS)
@@ -210,8 +211,8 @@ def test_newer_means_newer_than_the_later_training_of_the_two() -> None:
 @pytest.mark.parametrize("name", ON_WINDOWS)
 def test_bootstrap_overrides_too_few_windows_and_says_so(name: str) -> None:
     gate = judge(name, even().model_copy(update={"windows": 0}), bootstrap=True)
-    assert gate.status == "NOT_APPLICABLE"
-    assert gate.detail.startswith("bootstrap was given: only 0 windows are left to compare on")
+    assert (gate.status, gate.overridden) == ("NOT_APPLICABLE", True)
+    assert "only 0 windows are left to compare on" in gate.detail
 
 
 @pytest.mark.parametrize("name", ON_WINDOWS)

@@ -12,23 +12,24 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from taskclf_dagster.config.recorded import complete_config
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.label_store import present_watermark
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, check_candidate_gates
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
-from taskclf_dagster.domain.decision.decision import MAY_NOT_APPLY, REQUIRED_GATES, JudgedModel, PromotionDecision, Verdict, decide, seal
+from taskclf_dagster.domain.decision.decision import DecisionContent, PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions, read_decision, save_decision, verify_stored
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
-from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.decision.references import ChampionRef, ChampionState, DatasetRef, ModelRef, RegistryRef, RunOptions
+from taskclf_dagster.domain.decision.verdict import MAY_NOT_APPLY, REQUIRED_GATES, Verdict, decide
+from taskclf_dagster.domain.decision.verification import judge_comparative_gates, verify_decision
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison, complete_comparison, derive_seed
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, UserScore
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.domain.storage.records import canonical_json
-from taskclf_dagster.errors import DecisionNotFoundError
+from taskclf_dagster.errors import DecisionNotFoundError, ReceiptVersionError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     MID,
@@ -44,9 +45,11 @@ from taskclf_dagster_tests.models import (
     feasible,
     gate,
     infeasible,
+    model_ref,
     named,
     pointer_to,
     some,
+    with_changes,
 )
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config, span, write_labels
 
@@ -229,7 +232,7 @@ class Candidate:
     lookup: object = BaselineScore(windows=100, model=0.9, baseline=0.4)
     reproduction: Reproduction | Raising | None = field(default_factory=a_reproduction)
     comparison: object = field(default_factory=better)
-    state: str = "ok"
+    state: ChampionState = "ok"
     anchors: tuple[object, ...] = field(default_factory=lambda: (anchor(0.01),))
     rolled_back_as: str | None = None
     bootstrap: bool = False
@@ -239,13 +242,13 @@ class Candidate:
     def gates(self) -> list[RegressionGate]:
         alone = {"failure": self.failure, "rule": self.rule, "lookup": self.lookup, "reproduction": self.reproduction}
         beside = {"anchors": self.anchors, "rolled_back_as": self.rolled_back_as, "bootstrap": self.bootstrap}
-        candidate = check_candidate_gates(self.report, **alone, config=self.config)  # type: ignore[arg-type]
+        candidate = check_candidate_gates(self.report, **alone, settings=self.config.evaluation)  # type: ignore[arg-type]
         comparative = check_regression_gates(
             self.comparison,  # type: ignore[arg-type]
             champion_state=self.state,
             champion_reason="named by the pointer",
             **beside,  # type: ignore[arg-type]
-            config=self.config,
+            settings=self.config.comparison,
         )
         return [*candidate.gates, *comparative.gates]
 
@@ -476,22 +479,22 @@ FILES = ({"model.txt": "1" * 64}, {"model.txt": "2" * 64})
 
 
 def receipt(home: Home, candidate: Candidate | None = None, **changes: object) -> PromotionDecision:
-    """The decision about a candidate beside a champion, with every optional field filled and every number where it comes from."""
+    """The decision about a candidate compared with a champion, with every optional field filled and every number where it comes from."""
     made = candidate or Candidate()
-    fields = {
-        **dict(a_decision(home)),
-        "challenger": JudgedModel(model_id=NEW, files=FILES[0], report_hash="1" * 64, macro_f1=0.9, weighted_f1=0.9),
-        "champion": JudgedModel(model_id=MID, files=FILES[1], report_hash="3" * 64, macro_f1=0.7018, weighted_f1=None),
-        "champion_source": "pointer",
-        "champion_state": made.state,
-        "champion_reason": "named by the pointer",
-        "champion_dir": f"models/{MID}",
-        "champion_warnings": ["a warning"],
-        "comparison": made.comparison,
-        "anchors": list(made.anchors),
-        "rolled_back_as": made.rolled_back_as,
-        "bootstrap": made.bootstrap,
-        "changes": PredictionDiff(
+    content = with_changes(
+        a_decision(home),
+        challenger=model_ref(NEW, FILES[0]),
+        champion_model=model_ref(MID, FILES[1], report_hash="3" * 64, macro_f1=0.7018, weighted_f1=None),
+        champion_source="pointer",
+        champion_state=made.state,
+        champion_reason="named by the pointer",
+        champion_model_dir=f"models/{MID}",
+        champion_warnings=["a warning"],
+        comparison=made.comparison,
+        anchors=list(made.anchors),
+        rolled_back_as=made.rolled_back_as,
+        bootstrap=made.bootstrap,
+        prediction_diff=PredictionDiff(
             windows=10,
             relabelled=0,
             unscored=0,
@@ -503,33 +506,25 @@ def receipt(home: Home, candidate: Candidate | None = None, **changes: object) -
             end=AS_OF,
             detail="nothing changes",
         ),
-        "protections": ["evidence policy point"],
-        "gates": made.gates,
-        "registry_sequence": 3,
-        "pointer_hash": "4" * 64,
-        "policy_hash": "5" * 64,
-        "previous_policy": {"model_dir": f"models/{MID}", "reject_threshold": 0.6, "per_user_reject_thresholds": {"ä": 0.7}},
-        "config": made.config,
-        **changes,
-    }
-    return following(fields)
+        protections=["evidence policy point"],
+        gates=made.gates,
+        sequence=3,
+        pointer_hash="4" * 64,
+        policy_hash="5" * 64,
+        previous_policy={"model_dir": f"models/{MID}", "reject_threshold": 0.6, "per_user_reject_thresholds": {"ä": 0.7}},
+        policy=made.config.policy,
+    )
+    return following(with_changes(content, **changes))
 
 
-def following(fields: dict[str, object]) -> PromotionDecision:
+def following(content: DecisionContent, *, policy_of_seed: dict[str, object] | None = None) -> PromotionDecision:
     """Seals a decision whose seed, comparison, verdict and reason follow from what else is in it."""
-    config, comparison = policy_of(fields), fields["comparison"]
-    if isinstance(comparison, Comparison):
-        fields = {
-            **fields,
-            "comparison": computed(comparison, config, seed=derive_seed(str(fields["dataset_digest"]), FILES[::-1], fields["config"])),  # type: ignore[arg-type]
-        }
-    verdict, reason = decide(fields["gates"], fields["feasibility"], auto_promote=config.promotion.auto_promote)  # type: ignore[arg-type]
-    return seal({**fields, "verdict": verdict, "reason": reason})
-
-
-def policy_of(fields: dict[str, object]) -> RetrainConfig:
-    config = fields["config"]
-    return config if isinstance(config, RetrainConfig) else complete_config(config)
+    comparison, settings = content.comparison, content.settings
+    if comparison is not None:
+        seed = derive_seed(content.dataset.digest, FILES[::-1], policy_of_seed or settings.policy)
+        comparison = computed(comparison, settings, seed=seed)
+    verdict, reason = decide(content.gates, content.dataset.feasibility, auto_promote=settings.promotion.auto_promote)
+    return seal(with_changes(content, comparison=comparison, verdict=verdict, reason=reason))
 
 
 def computed(comparison: Comparison, config: RetrainConfig, *, seed: int | None = None) -> Comparison:
@@ -542,7 +537,8 @@ def computed(comparison: Comparison, config: RetrainConfig, *, seed: int | None 
         sums=comparison.sums,
         flips=comparison.flips,
         seed=comparison.seed if seed is None else seed,
-        config=config,
+        settings=config.comparison,
+        min_class_windows=config.evaluation.min_class_windows,
     )
 
 
@@ -566,8 +562,8 @@ def test_a_decision_that_rejects_or_holds_verifies_too(home: Home, name: str) ->
 
 @pytest.mark.parametrize("bootstrap", [True, False])
 @pytest.mark.parametrize("state", ["ok", "unreadable", "incompatible"])
-def test_a_decision_without_a_comparison_verifies(home: Home, state: str, bootstrap: bool) -> None:
-    decision = receipt(home, Candidate(comparison=None, state=state, bootstrap=bootstrap), champion=None)
+def test_a_decision_without_a_comparison_verifies(home: Home, state: ChampionState, bootstrap: bool) -> None:
+    decision = receipt(home, Candidate(comparison=None, state=state, bootstrap=bootstrap), champion_model=None)
     assert verify_decision(decision) == []
     assert decision.verdict == ("PROMOTE" if bootstrap else "HOLD")
 
@@ -593,59 +589,72 @@ def test_a_decision_of_any_time_zone_verifies_after_reading(home: Home, zone: ti
 
 
 CHANGES: dict[str, object] = {
+    # a field, or part and field: another value
     "decision_id": "2026-02-04_000000_00000000",
     "decision_hash": "0" * 64,
+    "receipt_version": 3,
     "verdict": "AWAITING_APPROVAL",
     "reason": "because",
     "as_of": AS_OF + timedelta(microseconds=1),
     "home": "/another/home",
     "demo": True,
-    "dry_run": True,
-    "forced": True,
-    "bootstrap": True,
-    "dataset_hash": "0" * 16,
-    "dataset_digest": "0" * 64,
-    "snapshot_path": "artifacts/snapshots/other",
-    "split": {"train": 700, "validation": 150, "test": 151},
-    "label_watermark": "1" * 16,
-    "labels_until": AS_OF,
-    "feasibility": infeasible(),
-    "challenger": JudgedModel(model_id="evil", files={}, report_hash="1" * 64, macro_f1=0.9, weighted_f1=0.9),
-    "champion": None,
-    "champion_source": "none",
-    "champion_state": "none",
-    "champion_reason": "another",
-    "champion_dir": None,
-    "champion_warnings": [],
+    "code_version": "dirty",
+    "options.dry_run": True,
+    "options.forced": True,
+    "options.bootstrap": True,
+    "dataset.dataset_hash": "0" * 16,
+    "dataset.digest": "0" * 64,
+    "dataset.path": "artifacts/snapshots/other",
+    "dataset.split": {"train": 700, "validation": 150, "test": 151},
+    "dataset.label_watermark": "1" * 16,
+    "dataset.labels_until": AS_OF,
+    "dataset.feasibility": infeasible(),
+    "challenger.model_id": "evil",
+    "challenger.files": {},
+    "challenger.report_hash": "9" * 64,
+    "challenger.macro_f1": 0.95,
+    "challenger.weighted_f1": None,
+    "champion.state": "none",
+    "champion.source": "none",
+    "champion.reason": "another",
+    "champion.model": None,
+    "champion.model_dir": None,
+    "champion.warnings": [],
+    "registry.sequence": 4,
+    "registry.pointer_hash": None,
+    "registry.policy_hash": None,
+    "registry.previous_policy": None,
     "comparison": None,
     "anchors": [],
     "rolled_back_as": OLD,
-    "changes": None,
-    "protections": [],
     "gates": all_gates(),
-    "registry_sequence": 4,
-    "pointer_hash": None,
-    "policy_hash": None,
-    "previous_policy": None,
     "required_gates": list(CANDIDATE_GATES),
-    "config": retrain_config(auto_promote=True, min_improvement=0.02).model_dump(mode="json"),
-    "code_version": "dirty",
+    "policy": retrain_config(auto_promote=True, min_improvement=0.02).policy,
+    "prediction_diff": None,
+    "protections": [],
 }
+PARTS = {"options": RunOptions, "dataset": DatasetRef, "challenger": ModelRef, "champion": ChampionRef, "registry": RegistryRef}
 
 
-def test_every_field_of_a_decision_has_a_change_below() -> None:
-    assert set(CHANGES) == set(PromotionDecision.model_fields)
+def test_every_field_of_a_decision_and_of_its_parts_has_a_change_below() -> None:
+    nested = {f"{part}.{name}" for part, record in PARTS.items() for name in record.model_fields}
+    assert set(CHANGES) == (set(PromotionDecision.model_fields) - set(PARTS)) | nested
 
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_changed_field_is_found(honest: PromotionDecision, name: str) -> None:
-    assert getattr(honest, name) != CHANGES[name]
-    assert verify_decision(honest.model_copy(update={name: CHANGES[name]})) != []
+    part, _, field = name.partition(".")
+    old, new = getattr(honest, part), CHANGES[name]
+    if field:
+        assert getattr(old, field) != new
+        new = old.model_copy(update={field: new})
+    assert old != new
+    assert verify_decision(honest.model_copy(update={part: new})) != []
 
 
 def reseal(decision: PromotionDecision, **changes: object) -> PromotionDecision:
     """The decision with some fields changed and its hash made to fit again, as someone who knows the code could do."""
-    return seal({**dict(decision), **changes})
+    return seal(with_changes(decision, **changes))
 
 
 Document = dict[str, dict[str, object]]
@@ -709,7 +718,8 @@ FORGERIES: dict[str, Callable[[Document], object]] = {
     "the challenger of the comparison": _set("comparison.challenger_id", "2026-02-04_000000_run-9999"),
     "the champion of the comparison": _set("comparison.champion_id", OLD),
     "a rollback": _set("rolled_back_as", OLD),
-    **{f"a champion that is {state}": _set("champion_state", state) for state in ("none", "unreadable", "incompatible")},
+    "an override that nobody gave": lambda document: _gate_of(document, "negative_flips").update(overridden=True),
+    **{f"a champion that is {state}": _set("champion.state", state) for state in ("none", "unreadable", "incompatible")},
     **{
         f"the figure of {name}": lambda document, name=name: _gate_of(document, name).update(observed=0.123456)  # type: ignore[misc]
         for name in COMPARATIVE_GATES
@@ -724,7 +734,7 @@ FORGERIES: dict[str, Callable[[Document], object]] = {
         for name in CANDIDATE_GATES
     },
     **{
-        f"the setting {key}": _set(f"config.{key}", value)
+        f"the setting {key}": _set(f"policy.{key}", value)
         for key, value in {
             "evidence_policy": "hold",
             "significance": 0.04,
@@ -761,8 +771,8 @@ def test_a_changed_number_is_found_whether_or_not_the_hash_was_made_to_fit(hones
 def test_any_other_setting_that_is_changed_is_found_by_the_seed_that_no_longer_follows(home: Home, key: str) -> None:
     other = {"weak_labels": "exclude", "prove_reproducible": False, "max_leaked_share": 1.0, "max_flip_excess": 0.9}.get(key, 20)
     honest = receipt(home)
-    forged = reseal(honest, config=honest.settings.with_changes(**{key: other}))
-    assert forged.config != honest.config
+    forged = reseal(honest, policy=honest.settings.with_changes(**{key: other}).policy)
+    assert forged.policy != honest.policy
     assert verify_decision(forged) != []
 
 
@@ -771,8 +781,8 @@ def test_a_policy_of_whole_numbers_and_of_keys_unknown_now_gives_the_same_seed_a
     honest = receipt(home, Candidate(config=config))
     assert '"max_leaked_share":1,' in save_decision(home, honest).read_text(encoding="utf-8")
     assert verify_stored(home, honest.decision_id) == (honest, [])
-    earlier = {key: value for key, value in honest.config.items() if key != "weak_labels"} | {"key_of_old": 0.25}
-    assert verify_decision(following({**dict(honest), "config": earlier})) == []
+    earlier = {key: value for key, value in honest.policy.items() if key != "weak_labels"} | {"key_of_old": 0.25}
+    assert verify_decision(following(with_changes(honest, policy=earlier), policy_of_seed=earlier)) == []
 
 
 def test_words_that_are_changed_are_found_by_the_hash(home: Home) -> None:
@@ -783,7 +793,7 @@ def test_words_that_are_changed_are_found_by_the_hash(home: Home) -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("regression_tolerance", 5.0), ("min_windows", "many"), ("gates", None)])
 def test_a_policy_that_no_file_could_have_said_is_found_and_not_an_error(honest: PromotionDecision, key: str, value: object) -> None:
-    forged = reseal(honest, config={**honest.config, key: value})
+    forged = reseal(honest, policy={**honest.policy, key: value})
     assert verify_decision(forged) != []
 
 
@@ -797,7 +807,7 @@ def test_a_policy_that_no_file_could_have_said_is_found_and_not_an_error(honest:
         _set("comparison.flips.negative", {}),
         _set("comparison.exclusion.certificates", []),
         _set("comparison.evidence.p_value", NAN),
-        _set("previous_policy", {"threshold": NAN}),
+        _set("registry.previous_policy", {"threshold": NAN}),
     ],
     ids=["unknown label", "unknown block", "too large", "unknown user", "no flips", "no certificates", "NaN", "NaN in the policy"],
 )
@@ -811,7 +821,7 @@ def test_numbers_that_nothing_can_be_computed_from_are_found_and_not_an_error(
 
 @pytest.mark.parametrize("given", [True, False])
 def test_a_bootstrap_that_was_or_was_not_given_is_found_where_it_decides(home: Home, given: bool) -> None:
-    honest = receipt(home, Candidate(comparison=None, state="unreadable", bootstrap=given), champion=None)
+    honest = receipt(home, Candidate(comparison=None, state="unreadable", bootstrap=given), champion_model=None)
     forged = reseal(honest, bootstrap=not given)
     assert verify_decision(honest) == []
     assert any("macro_f1_no_regression does not follow" in finding for finding in verify_decision(forged))
@@ -822,12 +832,11 @@ def test_a_bootstrap_that_was_or_was_not_given_is_found_where_it_decides(home: H
 
 def _judged_again(decision: PromotionDecision, **changes: object) -> PromotionDecision:
     """The decision with some fields changed, and gates, verdict and hash made to follow from them."""
-    fields = {**dict(decision), **changes}
-    beside = {name: fields[name] for name in ("champion_state", "champion_reason", "anchors", "rolled_back_as", "bootstrap")}
-    comparative = check_regression_gates(fields["comparison"], **beside, config=decision.settings).gates  # type: ignore[arg-type]
+    content = with_changes(decision, **changes)
+    comparative = judge_comparative_gates(content, decision.settings)
     gates = [*(each for each in decision.gates if each.kind == "candidate"), *comparative]
-    verdict, reason = decide(gates, decision.feasibility, auto_promote=decision.settings.promotion.auto_promote)
-    return seal({**fields, "gates": gates, "verdict": verdict, "reason": reason})
+    verdict, reason = decide(gates, content.dataset.feasibility, auto_promote=decision.settings.promotion.auto_promote)
+    return seal(with_changes(content, gates=gates, verdict=verdict, reason=reason))
 
 
 def _with_seed_of_choice(home: Home) -> PromotionDecision:
@@ -852,7 +861,7 @@ def _with_a_gate_of_the_other_kind(home: Home, name: str) -> PromotionDecision:
     kind = "candidate" if name in COMPARATIVE_GATES else "comparative"
     forged = {"status": "PASS", "kind": kind, "observed": 0.9, "threshold": 0.1}
     gates = [each.model_copy(update=forged) if each.name == name else each for each in honest.gates]
-    return following({**dict(honest), "gates": gates})
+    return following(with_changes(honest, gates=gates))
 
 
 def _with_a_champion_that_is_none(home: Home) -> PromotionDecision:
@@ -892,7 +901,7 @@ def _with_a_gate_that_does_not_apply(home: Home, name: str) -> PromotionDecision
     honest = receipt(home, ONLY[name]())
     excused = {"status": "NOT_APPLICABLE", "observed": None}
     gates = [each.model_copy(update=excused) if each.name == name else each for each in honest.gates]
-    return following({**dict(honest), "gates": gates})
+    return following(with_changes(honest, gates=gates))
 
 
 CONTRADICTIONS: dict[str, Callable[[Home], PromotionDecision]] = {
@@ -1014,6 +1023,20 @@ def test_a_kept_decision_that_is_gone_or_damaged_is_none(home: Home, damage: Cal
         verify_stored(home, decision.decision_id)
 
 
+@pytest.mark.parametrize("version", [None, 1, 3, "2"])
+def test_a_receipt_of_another_version_is_reported_as_such_and_decides_nothing(home: Home, version: object) -> None:
+    decision = a_decision(home, as_of=AS_OF + DAY, label_watermark=OTHER_LABELS)
+    path = save_decision(home, decision)
+    document = {**json.loads(path.read_text(encoding="utf-8")), "receipt_version": version}
+    path.write_text(json.dumps({key: value for key, value in document.items() if value is not None}), encoding="utf-8")
+    assert read_decision(home, decision.decision_id) is None
+    with pytest.raises(ReceiptVersionError, match=r"before 0\.2\.0" if version is None else f"receipt_version {version!r}"):
+        verify_stored(home, decision.decision_id)
+    decisions, unreadable = list_decisions(home)
+    assert (decisions, [(receipt.path, receipt.kind) for receipt in unreadable]) == ([], [(path, "other_version")])
+    assert find_later_decision(home, a_decision(home)) is None
+
+
 @pytest.mark.parametrize("name", ["../decision", "/etc/passwd", "a/b", "..", ""])
 def test_a_decision_is_looked_for_in_its_own_folder_only(home: Home, name: str) -> None:
     path = save_decision(home, receipt(home))
@@ -1028,9 +1051,12 @@ def test_decisions_are_listed_newest_first_and_damaged_files_apart(home: Home) -
     for name, text in [("2026-02-09_000000_aaaaaaaa.json", "{"), ("2026-02-09_000000_bbbbbbbb.json", json.dumps(pointer_to("x")))]:
         (home.decisions / name).write_text(text, encoding="utf-8")
     (home.decisions / "last_decided.json").write_text("{}", encoding="utf-8")
-    decisions, damaged = list_decisions(home)
+    decisions, unreadable = list_decisions(home)
     assert [decision.as_of for decision in decisions] == sorted(dates, reverse=True)
-    assert sorted(path.name for path in damaged) == ["2026-02-09_000000_aaaaaaaa.json", "2026-02-09_000000_bbbbbbbb.json"]
+    assert sorted((receipt.path.name, receipt.kind) for receipt in unreadable) == [
+        ("2026-02-09_000000_aaaaaaaa.json", "damaged"),
+        ("2026-02-09_000000_bbbbbbbb.json", "damaged"),
+    ]
 
 
 def test_a_home_without_decisions_lists_none(home: Home) -> None:

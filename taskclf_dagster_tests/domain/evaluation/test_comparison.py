@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,11 @@ def fewest(n: int, **settings: object) -> RetrainConfig:
     return retrain_config(min_class_windows=n, **settings)
 
 
+def rules(config: RetrainConfig) -> dict[str, Any]:
+    """The part of a configuration that a comparison needs."""
+    return {"settings": config.comparison, "min_class_windows": config.evaluation.min_class_windows}
+
+
 def beside(
     bundles: Bundles,
     challenger: Predictions = CHALLENGER,
@@ -82,7 +88,7 @@ def beside(
     config: RetrainConfig | None = None,
     seed: int = 7,
 ) -> Comparison:
-    return compare(rows, challenger, champion, bundles, config=config or fewest(3), seed=seed)
+    return compare(rows, challenger, champion, bundles, **rules(config or fewest(3)), seed=seed)
 
 
 # --- By hand ----------------------------------------------------------------------------------------------------------------------
@@ -346,7 +352,7 @@ def test_counts_that_contradict_each_other_are_found_and_named(
 def test_an_anchor_is_compared_by_point_figures_on_the_windows_both_share(strangers: Bundles) -> None:
     rows = duel_rows()
     ours, theirs = named(rows, wrong=some(rows, 0.1)), named(rows, wrong=some(rows, 0.04))
-    found = compare_with_anchor(rows, ours, theirs, strangers, ran_at=at("00:00"), config=retrain_config())
+    found = compare_with_anchor(rows, ours, theirs, strangers, ran_at=at("00:00"), **rules(retrain_config()))
     assert (found.model_id, found.ran_at, found.windows) == (MID, at("00:00"), 400)
     assert found.challenger_macro_f1 == pytest.approx(0.9)
     assert found.anchor_macro_f1 == pytest.approx(0.96)
@@ -359,7 +365,7 @@ def test_each_anchor_is_compared_on_its_own_windows(tmp_path: Path, strangers: B
     ours, theirs = named(rows, wrong=(rows["bucket_start_ts"] < at("00:00", day=1)).to_numpy()), named(rows)
     learned = strangers[0], learned_from(tmp_path, rows[rows["bucket_start_ts"] < at("00:00", day=1)], model_id=OLD)
     all_windows, later = (
-        compare_with_anchor(rows, ours, theirs, bundles, ran_at=at("00:00"), config=retrain_config()) for bundles in (strangers, learned)
+        compare_with_anchor(rows, ours, theirs, bundles, ran_at=at("00:00"), **rules(retrain_config())) for bundles in (strangers, learned)
     )
     assert (all_windows.windows, later.windows) == (400, 320)
     assert all_windows.difference == pytest.approx(-0.2)
@@ -370,14 +376,14 @@ def test_each_anchor_is_compared_on_its_own_windows(tmp_path: Path, strangers: B
 def test_too_few_windows_leave_an_anchor_undecided_and_say_why(strangers: Bundles, smallest: int, decided: bool) -> None:
     rows = duel_rows()
     config = retrain_config(min_windows=smallest)
-    found = compare_with_anchor(rows, named(rows), named(rows), strangers, ran_at=at("00:00"), config=config)
+    found = compare_with_anchor(rows, named(rows), named(rows), strangers, ran_at=at("00:00"), **rules(config))
     assert (found.windows, found.difference) == (400, 0.0 if decided else None)
     assert found.detail == ("+0.0000 on 400 windows" if decided else "400 windows; None of 400 windows was learned from; all are compared.")
 
 
 def test_an_anchor_on_which_no_label_can_be_judged_is_undecided(strangers: Bundles) -> None:
     rows = duel_rows()
-    found = compare_with_anchor(rows, named(rows), named(rows), strangers, ran_at=at("00:00"), config=fewest(51))
+    found = compare_with_anchor(rows, named(rows), named(rows), strangers, ran_at=at("00:00"), **rules(fewest(51)))
     assert (found.windows, found.challenger_macro_f1, found.anchor_macro_f1, found.difference) == (400, None, None, None)
 
 
@@ -387,23 +393,28 @@ MODELS = [{"model.txt": "1" * 64, "metadata.json": "2" * 64}, {"model.txt": "3" 
 
 
 def test_the_seed_comes_from_dataset_models_and_policy_and_from_nothing_else() -> None:
-    config = retrain_config()
-    seed = derive_seed("0" * 64, MODELS, config)
-    assert seed == derive_seed("0" * 64, [dict(model) for model in MODELS], retrain_config())
+    policy = retrain_config().policy
+    seed = derive_seed("0" * 64, MODELS, policy)
+    assert seed == derive_seed("0" * 64, [dict(model) for model in MODELS], retrain_config().policy)
     others = {
-        derive_seed("1" * 64, MODELS, config),
-        derive_seed("0" * 64, [{"model.txt": "9" * 64}, MODELS[1]], config),
-        derive_seed("0" * 64, [MODELS[0], {"model.txt": "9" * 64}], config),
-        derive_seed("0" * 64, MODELS[::-1], config),
-        derive_seed("0" * 64, MODELS, retrain_config(significance=0.04)),
+        derive_seed("1" * 64, MODELS, policy),
+        derive_seed("0" * 64, [{"model.txt": "9" * 64}, MODELS[1]], policy),
+        derive_seed("0" * 64, [MODELS[0], {"model.txt": "9" * 64}], policy),
+        derive_seed("0" * 64, MODELS[::-1], policy),
+        derive_seed("0" * 64, MODELS, retrain_config(significance=0.04).policy),
     }
     assert len(others | {seed}) == 6
     assert 0 <= seed < 2**32
 
 
+def test_the_seed_of_whole_floats_is_the_one_that_it_was_before_canonical_json_wrote_them_as_integers() -> None:
+    policy = {"max_leaked_share": 1.0, "gates": {"min_macro_f1": 0.65, "ä": 0.0}, "min_windows": 300, "evidence_policy": "point"}
+    assert derive_seed("0" * 64, MODELS, policy) == 1728024808
+
+
 def test_timings_in_the_metadata_do_not_change_the_seed() -> None:
     slower = [{**MODELS[0], "metadata.json": "9" * 64}, MODELS[1]]
-    assert derive_seed("0" * 64, slower, retrain_config()) == derive_seed("0" * 64, MODELS, retrain_config())
+    assert derive_seed("0" * 64, slower, retrain_config().policy) == derive_seed("0" * 64, MODELS, retrain_config().policy)
 
 
 def test_another_seed_gives_another_p_value_and_the_same_difference_and_interval(strangers: Bundles) -> None:

@@ -143,7 +143,7 @@ def test_an_event_of_a_decision_says_what_was_judged_and_why(home: Home) -> None
 
 def test_the_previous_version_is_the_champion_and_the_new_one_only_what_was_promoted(home: Home) -> None:
     champion = a_decision(home, MID).challenger
-    decision = a_decision(home, champion=champion)
+    decision = a_decision(home, champion_model=champion)
     save_decision(home, decision)
     remember_decision(home, decision, run_id="run-1", at=AT)
     (event,) = read_outbox(home).events

@@ -32,6 +32,7 @@ from taskclf_dagster_tests.models import (
     edit_json,
     home_with_champion,
     point_at,
+    with_changes,
     write_policy,
     write_tiny_bundle,
 )
@@ -106,7 +107,7 @@ def test_the_originals_home_has_no_damage(real_homes: Path, tmp_path: Path) -> N
 def _forge_receipt(home: Home, **changes: object) -> None:
     """The receipt of record 3 is replaced by one that verifies but says something else."""
     decision_id = str(history_lines(home)[2]["decision_id"])
-    other = seal({**dict(a_decision(home, NEW)), **changes})
+    other = seal(with_changes(a_decision(home, NEW), **changes))
     write_json(home.decisions / f"{decision_id}.json", other.model_dump(mode="json"))
 
 
@@ -198,7 +199,7 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, str]] = {
         lambda home: (home.decisions / "2026-02-04_000000_00000000.json").write_text("{"),
         "warning",
         "P5",
-        "2026-02-04_000000_00000000.json is damaged, or of a version whose receipts are not read any more",
+        "2026-02-04_000000_00000000.json is damaged",
     ),
     "no model that can run": (
         lambda home: [(home.models / name / MODEL).unlink() for name in (OLD, MID, NEW)],

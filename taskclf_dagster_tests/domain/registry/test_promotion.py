@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
-from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision, seal
+from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import read_decision, save_decision
+from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, METRICS, MODEL, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
@@ -50,6 +51,7 @@ from taskclf_dagster_tests.models import (
     point_at,
     rows_of,
     tiny_model,
+    with_changes,
     write_policy,
     write_tiny_bundle,
 )
@@ -367,7 +369,7 @@ def test_a_promotion_over_a_pointer_that_cannot_be_read_and_no_history_has_no_ol
 
 def test_a_damaged_pointer_is_put_back_before_a_decision_that_was_made_against_the_last_known_good(challenger_home: Home) -> None:
     challenger_home.active_pointer.write_text("{", encoding="utf-8")
-    _, before = promote(challenger_home, a_decision(challenger_home, champion_dir=f"models/{MID}"), at=AT)
+    _, before = promote(challenger_home, a_decision(challenger_home, champion_model_dir=f"models/{MID}"), at=AT)
     assert before.model_id == MID
     assert actions(challenger_home)[2:] == [(1, "adopt", MID), (2, "repair", MID), (3, "promote", NEW)]
     assert damage(challenger_home) == []
@@ -379,7 +381,7 @@ def test_a_damaged_pointer_is_put_back_and_a_decision_that_was_made_against_some
 ) -> None:
     challenger_home.active_pointer.write_text("{", encoding="utf-8")
     with pytest.raises(DecisionNotVerifiedError, match="the registry moved on: repair"):
-        promote(challenger_home, a_decision(challenger_home, champion_dir=champion_dir), at=AT)
+        promote(challenger_home, a_decision(challenger_home, champion_model_dir=champion_dir), at=AT)
     assert read_active(challenger_home).model_id == MID
     assert find_bundle(challenger_home, NEW) == challenger_home.challengers / NEW
 
@@ -465,8 +467,12 @@ def test_the_model_that_runs_is_not_swept_though_history_and_policy_lost_its_nam
 # --- Refused: what the decision says --------------------------------------------------------------------------------------------------
 
 
+def _without_dry_run(decision: PromotionDecision) -> PromotionDecision:
+    return decision.model_copy(update={"options": decision.options.model_copy(update={"dry_run": False})})
+
+
 def _forged(decision: PromotionDecision, **changes: object) -> PromotionDecision:
-    return seal({**dict(decision), **changes})
+    return seal(with_changes(decision, **changes))
 
 
 REFUSED: dict[str, tuple[Callable[[Home], PromotionDecision], str]] = {
@@ -476,7 +482,7 @@ REFUSED: dict[str, tuple[Callable[[Home], PromotionDecision], str]] = {
     "AWAITING_APPROVAL": (lambda home: a_decision(home, auto_promote=False), "the verdict is AWAITING_APPROVAL, which moves nothing"),
     "dry run": (lambda home: a_decision(home, dry_run=True), r"the verdict is PROMOTE \(dry run\), which moves nothing"),
     "edited": (lambda home: a_decision(home).model_copy(update={"reason": "because"}), "decision_hash does not match"),
-    "dry run undone": (lambda home: a_decision(home, dry_run=True).model_copy(update={"dry_run": False}), "decision_hash does not match"),
+    "dry run undone": (lambda home: _without_dry_run(a_decision(home, dry_run=True)), "decision_hash does not match"),
     "forged verdict": (
         lambda home: _forged(a_decision(home), gates=all_gates(macro_f1="FAIL")),
         "the verdict is PROMOTE, but REJECT follows",
@@ -495,7 +501,7 @@ REFUSED: dict[str, tuple[Callable[[Home], PromotionDecision], str]] = {
     ),
     "another bundle": (lambda home: a_decision(home, "2026-02-04_000000_run-9999"), "bundle 2026-02-04_000000_run-9999 is gone"),
     "of another record": (
-        lambda home: a_decision(home, registry_sequence=7),
+        lambda home: a_decision(home, sequence=7),
         "the registry is at record 0, the decision was made at 7",
     ),
 }
@@ -546,7 +552,7 @@ def test_a_refusal_in_a_home_that_never_had_models_leaves_none(home: Home) -> No
 
 
 def test_a_refusal_tells_everything_that_does_not_hold_at_once(challenger_home: Home) -> None:
-    decision = a_decision(challenger_home, dry_run=True, registry_sequence=7).model_copy(update={"reason": "because"})
+    decision = a_decision(challenger_home, dry_run=True, sequence=7).model_copy(update={"reason": "because"})
     save_decision(challenger_home, a_decision(challenger_home, as_of=AS_OF + DAY, label_watermark="1" * 16))
     shutil.rmtree(challenger_home.challengers / NEW)
     point_at(challenger_home, OLD)
@@ -601,8 +607,8 @@ MEANWHILE: dict[str, tuple[Callable[[Home], object], str]] = {
 
 def beside_champion(home: Home, **changes: object) -> PromotionDecision:
     """A decision that names MID as the champion it was made beside."""
-    champion = JudgedModel(model_id=MID, files=bundle_hashes(home.models / MID), report_hash="2" * 64, macro_f1=0.8, weighted_f1=0.8)
-    return a_decision(home, champion=champion, champion_dir=f"models/{MID}", **changes)
+    champion = ModelRef(model_id=MID, files=bundle_hashes(home.models / MID), report_hash="2" * 64, macro_f1=0.8, weighted_f1=0.8)
+    return a_decision(home, champion_model=champion, champion_model_dir=f"models/{MID}", **changes)
 
 
 @pytest.mark.parametrize(("change", "reason"), MEANWHILE.values(), ids=MEANWHILE.keys())
@@ -667,8 +673,8 @@ def test_a_pointer_removed_since_the_decision_stops_the_promotion(challenger_hom
 
 def test_a_champion_that_is_gone_stops_the_promotion(challenger_home: Home) -> None:
     files = bundle_hashes(challenger_home.models / OLD)
-    champion = JudgedModel(model_id=OLD, files=files, report_hash="2" * 64, macro_f1=None, weighted_f1=None)
-    decision = a_decision(challenger_home, champion=champion, champion_dir=f"models/{OLD}")
+    champion = ModelRef(model_id=OLD, files=files, report_hash="2" * 64, macro_f1=None, weighted_f1=None)
+    decision = a_decision(challenger_home, champion_model=champion, champion_model_dir=f"models/{OLD}")
     shutil.rmtree(challenger_home.models / OLD)
     with pytest.raises(DecisionNotVerifiedError, match=f"champion {OLD} is not the bundle that was compared with"):
         promote(challenger_home, decision, at=AT)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision
+from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
+from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.anchors import find_anchors
@@ -298,8 +299,8 @@ def test_the_challenger_of_the_last_run_stays(six: Home) -> None:
 
 def test_the_champion_that_a_reachable_receipt_names_stays(home: Home) -> None:
     promoted(home, A, B, C)
-    champion = JudgedModel(model_id=A, files=bundle_hashes(home.models / A), report_hash="2" * 64, macro_f1=None, weighted_f1=None)
-    promote(home, judged(home, D, champion=champion, champion_dir=f"models/{A}"), at=AT + 4 * DAY)
+    champion = ModelRef(model_id=A, files=bundle_hashes(home.models / A), report_hash="2" * 64, macro_f1=None, weighted_f1=None)
+    promote(home, judged(home, D, champion_model=champion, champion_model_dir=f"models/{A}"), at=AT + 4 * DAY)
     promote(home, judged(home, E), at=AT + 5 * DAY)
     stays(home, A, f"named by the receipt of {D}")
     assert lying(home.models) == [A, D, E]
@@ -359,8 +360,8 @@ def last_decided(home: Home, decision: PromotionDecision) -> None:
             as_of=AS_OF,
             run_id="r",
             decision_id=decision.decision_id,
-            dataset_hash=decision.dataset_hash,
-            snapshot_path=f"artifacts/snapshots/{decision.dataset_hash}",
+            dataset_hash=decision.dataset.dataset_hash,
+            snapshot_path=f"artifacts/snapshots/{decision.dataset.dataset_hash}",
             label_watermark="0" * 16,
         ),
     )

@@ -11,8 +11,9 @@ import pytest
 
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
-from taskclf_dagster.domain.decision.decision import JudgedModel, PromotionDecision, seal
+from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
@@ -38,6 +39,7 @@ from taskclf_dagster_tests.models import (
     edit_json,
     point_at,
     rows_of,
+    with_changes,
     write_policy,
     write_tiny_bundle,
 )
@@ -413,8 +415,8 @@ def waiting(home: Home, **changes: object) -> PromotionDecision:
     folder = home.snapshots / "0a963156a3de73d5"
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pandas(rows_of("test").head(40), preserve_index=False), folder / "windows.parquet")
-    champion = JudgedModel(model_id=MID, files=bundle_hashes(home.models / MID), report_hash="2" * 64, macro_f1=0.8, weighted_f1=0.8)
-    beside = {"champion": champion, "champion_dir": f"models/{MID}", "dataset_digest": frame_digest(read_snapshot_rows(folder))}
+    champion = ModelRef(model_id=MID, files=bundle_hashes(home.models / MID), report_hash="2" * 64, macro_f1=0.8, weighted_f1=0.8)
+    beside = {"champion_model": champion, "champion_model_dir": f"models/{MID}", "digest": frame_digest(read_snapshot_rows(folder))}
     decision = judged(home, NEW, **{"auto_promote": False, **beside, **changes})
     if not decision.moves_pointer:
         put_aside(home, decision)
@@ -480,13 +482,13 @@ def _tamper(home: Home, decision: PromotionDecision) -> None:
 def _rewrite_snapshot(home: Home, decision: PromotionDecision) -> None:
     rows = rows_of("test").head(40)
     rows.loc[3, "label"] = rows["label"].iloc[-1] if rows["label"].iloc[3] != rows["label"].iloc[-1] else rows["label"].iloc[0]
-    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), home.root / decision.snapshot_path / "windows.parquet")
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), home.root / decision.dataset.path / "windows.parquet")
 
 
 def _forge(home: Home, decision: PromotionDecision) -> None:
     """A verdict made by hand, sealed anew under the id that a person would approve."""
-    forged = seal({**dict(a_decision(home, gates=all_gates(macro_f1="FAIL"), auto_promote=False)), "verdict": "AWAITING_APPROVAL"})
-    forged = forged.model_copy(update={"snapshot_path": decision.snapshot_path, "dataset_digest": decision.dataset_digest})
+    rejected = a_decision(home, gates=all_gates(macro_f1="FAIL"), auto_promote=False)
+    forged = seal(with_changes(rejected, verdict="AWAITING_APPROVAL")).model_copy(update={"dataset": decision.dataset})
     write_json(home.decisions / f"{decision.decision_id}.json", forged.model_dump(mode="json"))
 
 
@@ -506,7 +508,7 @@ SINCE: dict[str, tuple[Callable[[Home, PromotionDecision], object], str]] = {
     "the snapshot gone": (lambda home, decision: shutil.rmtree(home.snapshots), "what it was judged on changed"),
     "the snapshot with another label": (_rewrite_snapshot, "holds other rows than it did"),
     "the snapshot torn": (
-        lambda home, decision: (home.root / decision.snapshot_path / "windows.parquet").write_bytes(b"PAR1"),
+        lambda home, decision: (home.root / decision.dataset.path / "windows.parquet").write_bytes(b"PAR1"),
         "what it was judged on changed",
     ),
     "later labels decided": (

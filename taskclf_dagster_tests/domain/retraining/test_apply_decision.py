@@ -67,7 +67,7 @@ def test_any_other_decision_sets_the_challenger_aside_and_leaves_models_as_it_is
     assert not (home.challengers / NEW).exists()
     assert contents(home.models) == before
     last = read_last_decided(home)
-    assert (last is None) if decision.dry_run else (last is not None and last.decision_id == decision.decision_id)
+    assert (last is None) if decision.options.dry_run else (last is not None and last.decision_id == decision.decision_id)
 
 
 @pytest.mark.parametrize("decide", [judged, SET_ASIDE["REJECT"][1]], ids=["promoted", "rejected"])
@@ -110,7 +110,7 @@ def full(tmp_path: Path) -> Home:
 
 
 def small(home: Home, **options: object) -> PromotionDecision:
-    return judged(home, config=retrain_config(keep_versions=1, keep_rejected=1, auto_promote=True), **options)
+    return judged(home, policy=retrain_config(keep_versions=1, keep_rejected=1, auto_promote=True).policy, **options)
 
 
 def lost(result: AppliedDecision) -> set[tuple[str, str]]:

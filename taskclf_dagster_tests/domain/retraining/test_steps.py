@@ -18,10 +18,12 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision
-from taskclf_dagster.domain.decision.gate import RegressionResult, Status
+from taskclf_dagster.domain.decision.gate import Status
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, read_last_decided
+from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore
 from taskclf_dagster.domain.evaluation.comparison import derive_seed
@@ -39,7 +41,7 @@ from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_trigger
 from taskclf_dagster.domain.scheduling.label_arrival import check_label_arrival, check_label_store
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.domain.storage.records import canonical_json
+from taskclf_dagster.domain.storage.records import canonical_json, json_hash
 from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
@@ -49,7 +51,6 @@ from taskclf_dagster_tests.models import (
     OLD,
     a_report,
     a_reproduction,
-    all_gates,
     contents,
     duel_rows,
     feasible,
@@ -309,9 +310,7 @@ class _Decide:
             self._challenger_report(),
             self._champion_report(),
             config=self.config,
-            dry_run=self.dry_run,
-            forced=self.forced,
-            bootstrap=self.bootstrap,
+            options=RunOptions(dry_run=self.dry_run, forced=self.forced, bootstrap=self.bootstrap),
             code_version="0123456",
         )
 
@@ -336,16 +335,25 @@ class _Decide:
     def _challenger_report(self) -> ChallengerReport:
         scored = self.failure is None
         report = a_report(predictions_path=self._save(NEW, self.challenger), **self.figures) if scored else None
+        rule, lookup = BaselineScore(windows=100, model=0.8, baseline=0.3), BaselineScore(windows=400, model=0.8, baseline=0.4)
         return ChallengerReport(
             model_id=NEW,
             dataset_hash=self._dataset_hash,
             failure=self.failure,
             files={"model.txt": "1" * 64},
             report=report,
-            rule_baseline=BaselineScore(windows=100, model=0.8, baseline=0.3),
-            lookup_baseline=BaselineScore(windows=400, model=0.8, baseline=0.4),
+            rule_baseline=rule,
+            lookup_baseline=lookup,
             reproduction=self.reproduction,
-            gates=RegressionResult(gates=[gate for gate in all_gates() if gate.kind == "candidate"]),
+            gates=check_candidate_gates(
+                report,
+                failure=self.failure,
+                rule=rule,
+                lookup=lookup,
+                reproduction=self.reproduction,
+                settings=self.config.evaluation,
+            ),
+            config_hash=json_hash(self.config.policy),
         )
 
     def _champion_report(self) -> ChampionReport:
@@ -443,7 +451,7 @@ def home(tmp_path: Path) -> Home:
 
 def test_the_first_model_of_a_home_is_judged_by_the_absolute_gates_alone_and_the_record_says_so(home: Home) -> None:
     decision = _Decide(home).make()
-    assert (decision.verdict, decision.champion, decision.champion_state) == ("PROMOTE", None, "none")
+    assert (decision.verdict, decision.champion.model, decision.champion.state) == ("PROMOTE", None, "none")
     gate = next(gate for gate in decision.gates if gate.name == "macro_f1_no_regression")
     assert (gate.status, gate.detail) == ("NOT_APPLICABLE", "there is no champion: the absolute gates alone decide")
 
@@ -460,32 +468,34 @@ def test_the_record_names_by_hash_what_was_judged_and_how(home: Home) -> None:
     policy = write_policy(home, MID)
     decision = _Decide(home, state="ok", champion=_wrong(0.1)).make()
     assert decision.challenger.files == {"model.txt": "1" * 64}
-    assert decision.champion is not None
-    assert decision.champion.files == {"model.txt": "2" * 64}
-    assert (len(decision.challenger.report_hash), len(decision.champion.report_hash)) == (64, 64)
-    assert decision.pointer_hash is not None
-    assert decision.policy_hash is not None
-    assert decision.previous_policy == policy
+    champion = decision.champion.model
+    assert champion is not None
+    assert champion.files == {"model.txt": "2" * 64}
+    assert (len(decision.challenger.report_hash), len(champion.report_hash)) == (64, 64)
+    assert decision.registry.pointer_hash is not None
+    assert decision.registry.policy_hash is not None
+    assert decision.registry.previous_policy == policy
     assert decision.settings == retrain_config(auto_promote=True)
     assert decision.required_gates == [gate.name for gate in decision.gates]
-    assert (decision.dataset_hash, decision.code_version, decision.label_watermark) == ("0a963156a3de73d5", "0123456", "0" * 16)
-    assert decision.split == {"train": 1, "validation": 1, "test": 400}
-    assert (decision.champion_dir, decision.champion_reason) == (f"models/{MID}", "no model was ever promoted")
+    assert (decision.receipt_version, decision.code_version) == (2, "0123456")
+    assert (decision.dataset.dataset_hash, decision.dataset.label_watermark) == ("0a963156a3de73d5", "0" * 16)
+    assert decision.dataset.split == {"train": 1, "validation": 1, "test": 400}
+    assert (decision.champion.model_dir, decision.champion.reason) == (f"models/{MID}", "no model was ever promoted")
 
 
 def test_the_seed_of_the_record_is_that_of_dataset_champion_challenger_and_policy(home: Home) -> None:
     decision = _Decide(home, state="ok").make()
     assert decision.comparison is not None
     files = [{"model.txt": "2" * 64}, {"model.txt": "1" * 64}]
-    assert decision.comparison.seed == derive_seed("0a963156a3de73d5" * 4, files, retrain_config(auto_promote=True))
+    assert decision.comparison.seed == derive_seed("0a963156a3de73d5" * 4, files, retrain_config(auto_promote=True).policy)
 
 
 def test_a_policy_that_cannot_be_read_does_not_stop_the_decision(home: Home) -> None:
     home_with_champion(home)
     home.inference_policy.write_text("{", encoding="utf-8")
     decision = _Decide(home, state="ok").make()
-    assert decision.previous_policy is None
-    assert decision.policy_hash is not None
+    assert decision.registry.previous_policy is None
+    assert decision.registry.policy_hash is not None
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", '"\\ud800"'], ids=["NaN", "infinity", "half a character"])
@@ -509,11 +519,11 @@ def test_making_a_decision_leaves_models_alone(home: Home) -> None:
 
 
 def test_the_number_of_the_history_record_that_had_set_the_pointer_is_in_the_record(home: Home) -> None:
-    assert _Decide(home).make().registry_sequence == 0
+    assert _Decide(home).make().registry.sequence == 0
     promoted(home, OLD, MID)
-    assert _Decide(home, state="ok").make().registry_sequence == 2
+    assert _Decide(home, state="ok").make().registry.sequence == 2
     rollback(home, to=OLD, reason="worse", at=AT + 5 * DAY)
-    assert _Decide(home, state="ok").make().registry_sequence == 3
+    assert _Decide(home, state="ok").make().registry.sequence == 3
 
 
 def test_equal_models_pass_because_the_tolerance_is_not_an_improvement(home: Home) -> None:
@@ -585,10 +595,9 @@ def test_a_champion_that_cannot_be_compared_with_holds_and_names_the_way_out(hom
 @pytest.mark.parametrize("state", ["unreadable", "incompatible"])
 def test_bootstrap_lets_the_absolute_gates_decide_and_the_record_says_so(home: Home, state: str) -> None:
     decision = _Decide(home, state=state, reason="invalid: missing model.txt", bootstrap=True).make()
-    assert (decision.verdict, decision.bootstrap) == ("PROMOTE", True)
+    assert (decision.verdict, decision.options.bootstrap) == ("PROMOTE", True)
     gate = next(gate for gate in decision.gates if gate.name == "macro_f1_no_regression")
-    assert gate.status == "NOT_APPLICABLE"
-    assert gate.detail.startswith("bootstrap was given: ")
+    assert (gate.status, gate.overridden) == ("NOT_APPLICABLE", True)
     assert "invalid: missing model.txt" in gate.detail
     assert any(line.startswith("OVERRIDDEN by bootstrap") for line in decision.protections)
 
@@ -675,11 +684,22 @@ def test_a_challenger_that_does_not_come_out_the_same_again_is_rejected(home: Ho
 # --- What is judged together --------------------------------------------------------------------------------------------------------
 
 
-def test_candidate_gates_are_judged_again_by_the_policy_that_is_recorded(home: Home) -> None:
-    strict = retrain_config(gates={"min_macro_f1": 0.99})
-    decision = _Decide(home, config=strict).make()
+def test_candidate_gates_that_were_judged_by_another_policy_are_refused(home: Home) -> None:
+    made = _Decide(home)
+    made._challenger_report = _Decide(home, config=retrain_config(gates={"min_macro_f1": 0.6}))._challenger_report  # type: ignore[method-assign]
+    with pytest.raises(RecordsDoNotMatchError, match="judged the candidate gates by another configuration"):
+        made.make()
+    assert list_decisions(home) == ([], [])
+
+
+def test_candidate_gates_are_those_that_the_report_judged_and_other_operational_settings_do_not_matter(home: Home) -> None:
+    made = _Decide(home, figures={"macro_f1": 0.6})
+    report = made._challenger_report()
+    made.config = made.config.with_changes(enabled=False)
+    made._challenger_report = lambda: report  # type: ignore[method-assign]
+    decision = made.make()
     assert decision.verdict == "REJECT"
-    assert next(gate.threshold for gate in decision.gates if gate.name == "macro_f1") == 0.99
+    assert decision.gates[: len(report.gates.gates)] == report.gates.gates
 
 
 @pytest.mark.parametrize("record", ["_a_challenger", "_challenger_report", "_champion_report"])
@@ -693,10 +713,8 @@ def test_records_of_another_dataset_are_never_judged_together(home: Home, record
             home,
             _a_snapshot(home),
             *parts.values(),  # type: ignore[arg-type]
-            config=retrain_config(),
-            dry_run=False,
-            forced=False,
-            bootstrap=False,
+            config=made.config,
+            options=RunOptions(dry_run=False, forced=False, bootstrap=False),
             code_version="0123456",
         )
 
@@ -705,7 +723,7 @@ def test_a_decision_is_about_the_pointer_that_stood_when_the_champion_was_looked
     made = _Decide(home)
     report = made._champion_report().model_copy(update={"pointer_hash": "a" * 64})
     made._champion_report = lambda: report  # type: ignore[method-assign]
-    assert made.make().pointer_hash == "a" * 64
+    assert made.make().registry.pointer_hash == "a" * 64
 
 
 @pytest.mark.parametrize("state", ["none", "ok"])
@@ -723,13 +741,13 @@ def test_data_on_which_no_model_could_be_promoted_holds_whatever_the_gates_say(h
 
 def test_warnings_on_how_the_champion_was_found_are_in_the_record(home: Home) -> None:
     decision = _Decide(home, state="ok", warnings=["policy and pointer differ"]).make()
-    assert decision.champion_warnings == ["policy and pointer differ"]
-    assert (decision.champion_source, decision.champion_state) == ("pointer", "ok")
+    assert decision.champion.warnings == ["policy and pointer differ"]
+    assert (decision.champion.source, decision.champion.state) == ("pointer", "ok")
 
 
 def test_what_was_asked_for_is_in_the_record(home: Home) -> None:
     decision = _Decide(home, dry_run=True, forced=True).make()
-    assert (decision.dry_run, decision.forced, decision.bootstrap) == (True, True, False)
+    assert decision.options == RunOptions(dry_run=True, forced=True, bootstrap=False)
     assert decision.outcome == "PROMOTE (dry run)"
 
 
@@ -746,8 +764,8 @@ def _run(home: Home, snapshot: DatasetSnapshot) -> PromotionDecision:
         report_challenger(home, snapshot, challenger, config=LEARNED, num_threads=1),
         report_champion(home, snapshot, config=LEARNED, num_threads=1),
     )
-    asked = {"dry_run": False, "forced": False, "bootstrap": False, "code_version": "0123456"}
-    return make_decision(home, snapshot, challenger, *reports, config=LEARNED, **asked)  # type: ignore[arg-type]
+    options = RunOptions(dry_run=False, forced=False, bootstrap=False)
+    return make_decision(home, snapshot, challenger, *reports, config=LEARNED, options=options, code_version="0123456")
 
 
 @pytest.fixture(scope="module")
@@ -765,16 +783,16 @@ Learned = tuple[Home, PromotionDecision, PromotionDecision]
 
 def test_a_real_first_run_is_promoted_and_a_second_one_is_compared_with_it(learned: Learned) -> None:
     home, first, second = learned
-    assert (first.verdict, first.comparison, first.champion) == ("PROMOTE", None, None)
-    assert second.champion is not None
-    assert second.champion.model_id == first.challenger.model_id
+    assert (first.verdict, first.comparison, first.champion.model) == ("PROMOTE", None, None)
+    assert second.champion.model is not None
+    assert second.champion.model.model_id == first.challenger.model_id
     assert second.comparison is not None
-    assert second.comparison.windows == second.split["test"] - second.comparison.exclusion.excluded > 300
+    assert second.comparison.windows == second.dataset.split["test"] - second.comparison.exclusion.excluded > 300
     assert second.comparison.exclusion.certificates[1].evidence == "row_hashes"
     assert [anchor.model_id for anchor in second.anchors] == [first.challenger.model_id]
     assert second.anchors[0].difference == pytest.approx(second.comparison.macro_f1_delta)
-    assert second.registry_sequence == 1
-    assert second.changes is not None
+    assert second.registry.sequence == 1
+    assert second.prediction_diff is not None
     statuses = {gate.name: gate.status for gate in second.gates}
     assert statuses["reproducible"] == "PASS"
     assert set(statuses.values()) <= {"PASS", "FAIL", "NOT_APPLICABLE"}
@@ -819,7 +837,7 @@ def test_a_challenger_that_learned_from_shuffled_labels_is_rejected(learned: Lea
     snapshot = snapshot.model_copy(update=names)
     save_snapshot(home, snapshot, rows)
     decision = _run(home, snapshot)
-    assert decision.feasibility.promotable
+    assert decision.dataset.feasibility.promotable
     assert decision.verdict == "REJECT"
     failed = {gate.name for gate in decision.gates if gate.status == "FAIL"}
     assert {"macro_f1", "weighted_f1", "macro_f1_no_regression", "not_worse_than_anchor", "negative_flips"} <= failed
