@@ -89,7 +89,7 @@ def check_label_arrival(state: LabelStoreState, *, settings: SchedulingSettings,
     quiet_at = state.changed_at + timedelta(minutes=settings.label_quiet_minutes)
     if now < quiet_at:
         message += (
-            f", last changed at {state.changed_at:%Y-%m-%d %H:%M:%S %Z}: waiting until nobody has labelled for "
+            f", last changed at {state.changed_at:%Y-%m-%d %H:%M:%S %Z}: waiting until no label has changed for "
             f"{settings.label_quiet_minutes} minutes (label_quiet_minutes), at the earliest {quiet_at:%H:%M:%S %Z}"
         )
         return SkipReason(kind="labeling", message=message)

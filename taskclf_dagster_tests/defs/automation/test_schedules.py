@@ -346,7 +346,7 @@ def test_a_clock_that_went_back_cannot_stop_retraining(office: Office) -> None:
     _decided(office.home, at=TICK + 100 * DAY)
     request = office.tick()
     assert isinstance(request, dg.RunRequest)
-    assert "the last one lies in the future" in request.tags["taskclf/reason"]
+    assert "the last one is in the future" in request.tags["taskclf/reason"]
 
 
 def test_a_model_of_the_future_cannot_stop_retraining_and_is_not_retrained_at_every_tick(office: Office) -> None:
@@ -381,7 +381,7 @@ def test_a_run_of_the_schedule_that_failed_is_tried_again_the_next_day_however_o
     add_run(office.instance, office.home, Status.FAILURE, tags=first.tags, at=failed)
     words = office.tick(TICK + timedelta(hours=1))
     assert isinstance(words, str)
-    assert "but the run for it failed on 2026-02-04 06:20 UTC, and it is tried again a day later" in words
+    assert "but the run for it failed on 2026-02-04 06:20 UTC, and it is retried a day later" in words
     again = office.tick(TICK + DAY)  # a run takes time, so the tick of the next day comes a little early
     assert isinstance(again, dg.RunRequest)
     assert again.run_key != first.run_key

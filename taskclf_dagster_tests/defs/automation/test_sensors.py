@@ -180,7 +180,7 @@ def test_the_number_of_new_spans_that_is_enough_comes_from_the_settings(office: 
 def test_a_person_who_is_labelling_is_not_interrupted(office: Office) -> None:
     _label(office, 5, written=NOW)
     tick = office.tick()
-    assert "waiting until nobody has labelled for 10 minutes (label_quiet_minutes), at the earliest 12:10:00 UTC" in tick.skip
+    assert "waiting until no label has changed for 10 minutes (label_quiet_minutes), at the earliest 12:10:00 UTC" in tick.skip
     assert "waiting" in office.tick(cursor=tick.cursor, now=NOW + 9 * MINUTE).skip
     assert len(office.tick(cursor=tick.cursor, now=NOW + 10 * MINUTE).requests) == 1
 
