@@ -19,7 +19,7 @@ home_option = click.option(
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help=f"YAML laid over configs/retrain.yaml. Default: {CONFIG_VARIABLE}, else that file alone.",
+    help=f"A YAML file that overrides configs/retrain.yaml. Default: {CONFIG_VARIABLE}, else that file alone.",
 )
 
 

@@ -89,7 +89,7 @@ def check_command(config: Path | None) -> None:
     """Check a configuration file and the environment; every mistake is listed. Exits with 1 if there is one."""
     load_config(config)
     path = find_config_file(None if config is None else str(config.absolute()))
-    click.echo(f"{DEFAULT_CONFIG_PATH} is valid" if path is None else f"{path}, laid over {DEFAULT_CONFIG_PATH}, is valid")
+    click.echo(f"{DEFAULT_CONFIG_PATH} is valid" if path is None else f"{path}, which overrides {DEFAULT_CONFIG_PATH}, is valid")
     for key, (name, value) in find_overrides(os.environ).items():
         click.echo(f"{key} is {json.dumps(value)}: the environment variable {name} overrides the file")
 

@@ -6,8 +6,7 @@ stands for one value is refused, and so are the extensions (`L`, `#`, `W`, `H`, 
 
 import re
 from calendar import monthrange
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from croniter import croniter
 from croniter.croniter import CroniterError
@@ -24,30 +23,20 @@ _VALUE = r"(?:[0-9]{1,2}|[A-Za-z]{3})"
 _ELEMENT = re.compile(rf"(?P<base>\*|{_VALUE}(?:-{_VALUE})?)(?:/0*[1-9][0-9]{{0,2}})?")
 
 
-@dataclass(frozen=True)
-class _Field:
-    """One of the five fields.
-
-    Attributes:
-        low: smallest number.
-        high: largest number.
-        example: contents in a common form.
-        names: the first and last name that may stand for a number.
-    """
-
+class _Field(NamedTuple):
     name: str
     low: int
     high: int
+    names: str
     example: str
-    names: str = ""
 
 
 _FIELDS = (
-    _Field("minute", 0, 59, "0,30 or */15"),
-    _Field("hour", 0, 23, "6 or 8-18"),
-    _Field("day", 1, 31, "1,15 or 1-7"),
-    _Field("month", 1, 12, "1-6 or JAN,JUL", "JAN to DEC"),
-    _Field("weekday", 0, 7, "1 or MON-FRI", "SUN to SAT"),
+    _Field("minute", 0, 59, "", "0,30 or */15"),
+    _Field("hour", 0, 23, "", "6 or 8-18"),
+    _Field("day", 1, 31, "", "1,15 or 1-7"),
+    _Field("month", 1, 12, " or JAN to DEC", "1-6 or JAN,JUL"),
+    _Field("weekday", 0, 7, " or SUN to SAT", "1 or MON-FRI"),
 )
 
 
@@ -64,25 +53,24 @@ def check_cron(line: str) -> str:
         names = " ".join(field.name for field in _FIELDS)
         msg = f"{line!r} is not a cron line of five fields ({names}), such as {EXAMPLE}"
         raise ValueError(msg)
-    _, _, days, months, _ = (_expand(index, value) for index, value in enumerate(values))
-    longest = max(monthrange(_LEAP_YEAR, month)[1] for month in months)
-    if min(days) > longest:  # Dagster fails on such a line whatever its weekday is
+    numbers = [set().union(*(_expand(index, part) for part in value.split(","))) for index, value in enumerate(values)]
+    longest = max(monthrange(_LEAP_YEAR, month)[1] for month in numbers[3])
+    if min(numbers[2]) > longest:  # Dagster fails on such a line whatever its weekday is
         msg = f"day {values[2]} of the cron line never comes: month {values[3]} has at most {longest} days, such as 28"
         raise ValueError(msg)
     return " ".join(values)
 
 
-def _expand(index: int, value: str) -> set[int]:
-    """Returns the numbers that a field stands for."""
-    return {number for element in value.split(",") for number in _expand_element(index, element)}
-
-
-def _expand_element(index: int, element: str) -> set[int]:
+def _expand(index: int, element: str) -> set[int]:
+    """Returns the numbers that one element of a field stands for."""
     field, match = _FIELDS[index], _ELEMENT.fullmatch(element)
-    numbers = _read(index, element) if match is not None else set()
+    numbers = set() if match is None else _read(index, element)
     if match is None or not numbers:
-        bounds = f"from {field.low} to {field.high}" + (f" or {field.names}" if field.names else "")
-        msg = f"{field.name} {element or repr(element)} of the cron line must be *, or a value or range {bounds}, such as {field.example}"
+        bounds = f"from {field.low} to {field.high}{field.names}"
+        msg = (
+            f"{field.name} {element or repr(element)} of the cron line must be *, or a value or range {bounds}, with /n for a step of at "
+            f"least 1, such as {field.example}"
+        )
         raise ValueError(msg)
     first, dash, last = match["base"].partition("-")
     is_week = last == "7" and first != "7"  # 0-7 is every day, although both ends are Sunday
@@ -94,12 +82,11 @@ def _expand_element(index: int, element: str) -> set[int]:
 
 
 def _read(index: int, element: str) -> set[int]:
-    """Returns the numbers that croniter finds in one element of a field; none where it refuses it."""
+    """Returns the numbers that croniter finds in one element of a field; empty if it refuses it."""
     fields = ["*"] * len(_FIELDS)
     fields[index] = element
     try:
         numbers = croniter.expand(" ".join(fields))[0][index]
     except CroniterError:
         return set()
-    field = _FIELDS[index]
-    return set(range(field.low, field.high + 1)) if "*" in numbers else cast("set[int]", set(numbers))
+    return set(range(_FIELDS[index].low, _FIELDS[index].high + 1)) if "*" in numbers else cast("set[int]", set(numbers))

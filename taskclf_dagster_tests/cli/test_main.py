@@ -490,7 +490,7 @@ def test_config_check_says_what_is_valid_and_what_the_environment_overrides(shel
     result = shell("config", "check", "--config", own)
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        f"{own}, laid over {DEFAULT_CONFIG_PATH}, is valid",
+        f"{own}, which overrides {DEFAULT_CONFIG_PATH}, is valid",
         "enabled is false: the environment variable RETRAIN_ENABLED overrides the file",
     ]
 
