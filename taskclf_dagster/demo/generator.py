@@ -14,8 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
-from taskclf_dagster.demo.days import PROVENANCE, Columns, Plan, invent_person, live_day
+from taskclf_dagster.demo.columns import Columns
+from taskclf_dagster.demo.days import live_day
 from taskclf_dagster.demo.habits import DRIFT_DAYS
+from taskclf_dagster.demo.labels import PROVENANCE
+from taskclf_dagster.demo.people import Plan, invent_person
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, ColumnType, SchemaVersion
 from taskclf_dagster.domain.storage.files import read_json_object, write_atomic, write_json
 from taskclf_dagster.domain.storage.filesystem import file_system

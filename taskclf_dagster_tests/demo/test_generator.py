@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taskclf_dagster.demo.days import PROVENANCE
 from taskclf_dagster.demo.generator import DemoHome, DemoHomeError, extend_demo_home, generate_demo_home
 from taskclf_dagster.demo.habits import DRIFT_DAYS, NEW_APP
+from taskclf_dagster.demo.labels import PROVENANCE
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE, LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot, label_codes
