@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.assets.reports import _advice
 from taskclf_dagster.defs.checks.data import hash_matches_contents, keys_are_unique, no_raw_columns, splits_are_disjoint_in_time_per_user
 from taskclf_dagster.defs.checks.models import bundle_reloads_and_predicts_identically
 from taskclf_dagster.defs.checks.promotion import agrees_with_the_history, points_to_a_valid_bundle
 from taskclf_dagster.defs.checks.reports import has_not_trained_on_them, is_what_taskclf_runs, scored_on_the_challengers_windows
+from taskclf_dagster.defs.display.model_metadata import advice_checks
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
@@ -209,7 +209,7 @@ def test_a_labelled_user_without_windows_is_a_warning_that_names_them_and_the_ru
     run = _run(home)
     evaluation = run.checks["every_user_has_windows"]
     assert (evaluation.passed, evaluation.severity) == (False, WARN)
-    assert evaluation.description == "Label spans of bob label nothing: no windows in range."
+    assert evaluation.description == "Label spans of bob label no window: there are no windows in range."
     assert _facts(evaluation) == {"users_without_windows": 1}
     assert "dataset_snapshot" in run.made
 
@@ -380,7 +380,9 @@ def test_each_limit_of_the_flap_rate_counts(rejected: Run, key: str) -> None:
 
     def calm(limit: float) -> bool:
         loose = {"max_flap_rate": 1.0, "max_flap_rate_smoothed": 1.0}
-        checks = {check.check_name: check for check in _advice(report, retrain_config(advice={**loose, key: limit}))}
+        checks = {
+            check.check_name: check for check in advice_checks(report, retrain_config(advice={**loose, key: limit}).evaluation.advice)
+        }
         return checks["flap_rate_is_low"].passed
 
     assert calm(1.0)

@@ -1,6 +1,6 @@
-"""What all seven assets share: group, pool, owner, and the wrapper that turns a record into a result. Dagster concept: assets.
+"""The parts that all seven assets share: group, pool, owner, result and tags. Dagster concept: assets.
 
-They also all ask for the resource `supervisor`, without using it: it lets one retrain of a home run at a time and ends it in time.
+Every asset also requires the resource `supervisor` without using it: Dagster then sets it up, and it holds the run lock and the timeout.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,15 @@ _Record = TypeVar("_Record", bound=Record)
 def materialized(
     record: _Record, *, metadata: Mapping[str, Any], check_results: Sequence[dg.AssetCheckResult] = ()
 ) -> "dg.MaterializeResult[_Record]":
-    """The result of an asset: its record, described, with the record's hash as data version."""
+    """Returns the result of an asset: its record with metadata and check results, and the record's hash as data version."""
     return dg.MaterializeResult(
         value=record,
         metadata=dict(metadata),
         check_results=list(check_results),
         data_version=dg.DataVersion(record.record_hash),
     )
+
+
+def tag_run(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:
+    """Adds tags to the run of a step."""
+    context.instance.add_run_tags(context.run.run_id, dict(tags))

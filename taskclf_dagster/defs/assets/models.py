@@ -1,4 +1,7 @@
-"""challenger_model: the training step. Dagster concept: assets."""
+"""The asset challenger_model: training. Dagster concept: assets.
+
+Encoding, training and the bundle belong to `domain.models`, what the page shows to `defs.display.model_metadata`.
+"""
 
 import time
 from collections.abc import Iterator
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.display.metadata import training_metadata
+from taskclf_dagster.defs.display.model_metadata import challenger_metadata
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
@@ -29,10 +32,10 @@ def challenger_model(
     run_settings: RunSettingsResource,
     supervisor: RunSupervisor,
 ) -> Iterator[dg.MaterializeResult]:
-    """A model trained on the snapshot, as a bundle that taskclf can load.
+    """The challenger: a model trained on the snapshot, as a bundle that taskclf can load.
 
-    LightGBM on the training split, the reject threshold tuned on the validation split. Deterministic: the same snapshot and settings give
-    the same trees. Nothing is trained when the snapshot says that nothing is new.
+    Trains LightGBM on the training split and tunes the reject threshold on the validation split. Deterministic: the same snapshot and
+    configuration give the same trees. Trains nothing if the snapshot has a skip reason.
     """
     if dataset_snapshot.skip_reason is not None:
         context.log.info(f"not trained: {dataset_snapshot.skip_reason}")
@@ -48,20 +51,4 @@ def challenger_model(
         on_progress=context.log.info,
     )
     context.log.info(f"reject threshold {record.reject.detail}")
-    yield materialized(record, metadata=_describe(record, dataset_snapshot))
-
-
-def _describe(record: ChallengerModel, snapshot: DatasetSnapshot) -> dict[str, object]:
-    return {
-        "home": snapshot.home,
-        "model_id": record.model_id,
-        "bundle": dg.MetadataValue.path(record.path),
-        "tree_hash": record.tree_hash,
-        "training_windows": record.training_windows,
-        "validation_macro_f1": record.macro_f1,
-        "validation_weighted_f1": record.weighted_f1,
-        "reject_threshold": record.reject.value,
-        "reject_threshold_choice": record.reject.detail,
-        "validation_reject_rate": record.reject.reject_rate,
-        **training_metadata(record),
-    }
+    yield materialized(record, metadata=challenger_metadata(record, dataset_snapshot))

@@ -1,16 +1,16 @@
-"""promotion_decision and active_pointer: what follows, and the only step that changes what taskclf runs. Dagster concept: assets.
+"""The assets promotion_decision and active_pointer: the verdict, and the only step that changes the active model. Dagster concept: assets.
 
-Dagster is not the safety boundary: whoever moves the pointer checks the decision again.
+Dagster is not the safety boundary: `apply_decision` verifies the decision again. Gates and verdicts belong to `domain.decision`, pointer
+changes to `domain.registry`, what the pages show to `defs.display.promotion_metadata`.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 
 import dagster as dg
 
-from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
-from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, comparison_metadata, draw_interval
-from taskclf_dagster.defs.display.metadata import comparison_table, gate_table, plotted
+from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized, tag_run
+from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, draw_interval
+from taskclf_dagster.defs.display.promotion_metadata import COMPARATIVE_CHECKS, USER_DAYS_CHECK, decision_metadata, pointer_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
@@ -19,30 +19,17 @@ from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import ChallengerModel
-from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
-from taskclf_dagster.domain.registry.promotion import promote
-from taskclf_dagster.domain.registry.retention import prune
+from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision, apply_decision
 from taskclf_dagster.domain.retraining.decision_step import make_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
-from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import RunEndedError, TaskclfDagsterError
-from taskclf_dagster.home import Home
+from taskclf_dagster.errors import RunEndedError
 from taskclf_dagster.provenance import code_version, cores
-
-COMPARATIVE_CHECKS: dict[str, str] = {
-    "macro_f1_no_regression": "On the same unseen windows the challenger is not worse than the champion, as evidence_policy wants it.",
-    "min_improvement": "On the same windows the challenger is at least min_improvement above the champion; off at 0.",
-    "not_worse_than_anchor": "Not far below the best of the models that ran lately: no slow decline in tolerated steps.",
-    "no_user_clearly_worse": "No user gets clearly worse predictions than from the champion.",
-    "no_class_clearly_worse": "No label is clearly worse recognised than by the champion.",
-    "negative_flips": "Few windows that were right become wrong.",
-    "not_rolled_back": "Not a model that a person rolled back.",
-}
 
 
 class PointerChange(Record):
-    """That a decision moved the pointer, and to what."""
+    """A pointer change that a decision made."""
 
     decision_id: str
     model_id: str
@@ -59,11 +46,7 @@ class PointerChange(Record):
     kinds={"json"},
     check_specs=[
         *(dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES),
-        dg.AssetCheckSpec(
-            ENOUGH_USER_DAYS,
-            asset="promotion_decision",
-            description="Advice: the comparison rests on enough user-days to say how sure it is.",
-        ),
+        dg.AssetCheckSpec(ENOUGH_USER_DAYS, asset="promotion_decision", description=USER_DAYS_CHECK),
     ],
 )
 def promotion_decision(
@@ -76,12 +59,13 @@ def promotion_decision(
     run_settings: RunSettingsResource,
     supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
-    """PROMOTE, AWAITING_APPROVAL, REJECT or HOLD: one record with every gate's observed value and threshold, and hashes of all it judged.
+    """The verdict PROMOTE, AWAITING_APPROVAL, REJECT or HOLD, with the value and threshold of every gate and the hashes of its inputs.
 
-    Every outcome is a successful run. The record is kept in artifacts/decisions.
+    Every verdict is a successful run. The decision receipt is stored in artifacts/decisions.
     """
+    taskclf_home = home.open()
     record = make_decision(
-        home.open(),
+        taskclf_home,
         dataset_snapshot,
         challenger_model,
         challenger_report,
@@ -91,38 +75,12 @@ def promotion_decision(
         code_version=code_version(),
         num_threads=cores(),
     )
-    outcome, interval = record.outcome, None if record.comparison is None else record.comparison.evidence.interval
-    context.log.info(f"{outcome}: {record.reason}")
-    told = {
-        OUTCOME_TAG: outcome,
-        OUTCOME_REASON_TAG: record.reason,
-        MODEL_TAG: record.challenger.model_id,
-        DECISION_TAG: record.decision_id,
-    }
-    context.instance.add_run_tags(context.run.run_id, told)
-    picture = draw_interval(record)
-    metadata = {
-        "verdict": outcome,
-        "reason": record.reason,
-        "home": record.home,
-        "decision_id": record.decision_id,
-        "champion_model": "none" if record.champion.model is None else record.champion.model.model_id,
-        "record": dg.MetadataValue.path(str(home.open().decisions / f"{record.decision_id}.json")),
-        "gates": gate_table(record.gates),
-        "champion_versus_challenger": comparison_table(challenger_report.report, champion_report.report),
-        **comparison_metadata(record, picture),
-        **plotted(
-            challenger_macro_f1=record.challenger.macro_f1,
-            challenger_weighted_f1=record.challenger.weighted_f1,
-            champion_macro_f1=None if record.champion.model is None else record.champion.model.macro_f1,
-            champion_weighted_f1=None if record.champion.model is None else record.champion.model.weighted_f1,
-            macro_f1_delta=None if record.comparison is None else record.comparison.macro_f1_delta,
-            interval_low=None if interval is None else interval[0],
-            interval_high=None if interval is None else interval[1],
-            gates_failed=sum(gate.status == "FAIL" for gate in record.gates),
-        ),
-    }
-    return materialized(record, metadata=metadata, check_results=comparative_checks(record, picture))
+    context.log.info(f"{record.outcome}: {record.reason}")
+    tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}
+    tag_run(context, {**tags, MODEL_TAG: record.challenger.model_id, DECISION_TAG: record.decision_id})
+    interval = draw_interval(record)
+    metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval)
+    return materialized(record, metadata=metadata, check_results=comparative_checks(record, interval))
 
 
 @dg.asset(
@@ -140,64 +98,51 @@ def active_pointer(
     clock: ClockResource,
     supervisor: RunSupervisor,
 ) -> Iterator[dg.MaterializeResult]:
-    """What taskclf runs. Materialized only when it moves, so its age is the age of the model.
+    """The active model. Materialized only when the pointer changes, so that its age is the age of the model.
 
-    Checks the decision, the bundle and the present pointer again, then writes history, inference policy, active.json and index.json. Any
-    verdict but PROMOTE leaves models/ as it is, byte for byte, and puts the challenger aside.
+    Verifies the decision, the bundle and the pointer again, then writes history, inference policy, active.json and index.json. Any verdict
+    but PROMOTE leaves models/ unchanged, byte for byte, and moves the challenger to the rejected or pending models.
     """
+    _require_unended(context)
     taskclf_home = home.open()
-    _require_wanted(context)
-    if is_applied(taskclf_home, promotion_decision):
-        context.log.info(f"decision {promotion_decision.decision_id} is in effect already: nothing to do")
-        remember_if_forgotten(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
-        return
-    if not promotion_decision.moves_pointer:
-        target = put_aside(taskclf_home, promotion_decision)
-        remember_decision(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
-        _tidy(context, taskclf_home, promotion_decision, clock.now(), promoted=False)
-        context.log.info(f"{promotion_decision.outcome}: the pointer stays as it is; the challenger lies in {target}")
-        return
-    pointer, previous = promote(taskclf_home, promotion_decision, at=clock.now(), run_id=context.run.run_id)
-    remember_decision(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
-    _tidy(context, taskclf_home, promotion_decision, clock.now(), promoted=True)
-    record = PointerChange(
-        decision_id=promotion_decision.decision_id,
-        model_id=promotion_decision.challenger.model_id,
-        model_dir=pointer.model_dir,
-        selected_at=pointer.selected_at.isoformat(),
-        previous_model_dir=None if previous is None else previous.model_dir,
-    )
-    context.log.info(f"taskclf now runs {record.model_id} (before: {record.previous_model_dir or 'nothing'})")
-    metadata = {
-        "home": promotion_decision.home,
-        "model_id": record.model_id,
-        "previous": record.previous_model_dir or "none",
-        "decision_id": record.decision_id,
-        "reason": promotion_decision.reason,
-        "pointer": dg.MetadataValue.path(str(taskclf_home.active_pointer)),
-        **plotted(macro_f1=promotion_decision.challenger.macro_f1),
-    }
-    yield materialized(record, metadata=metadata)
+    applied = apply_decision(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
+    _log_effect(context, promotion_decision, applied)
+    if applied.pointer is not None:
+        record = _describe_change(promotion_decision, applied.pointer, applied.previous)
+        yield materialized(record, metadata=pointer_metadata(taskclf_home, promotion_decision, applied))
 
 
-def _require_wanted(context: dg.AssetExecutionContext) -> None:
-    """Looks at the run once more before anything is moved: it may have been canceled, or reported as failed, while it was at work.
+def _require_unended(context: dg.AssetExecutionContext) -> None:
+    """Reads the state of the run again: it may have been canceled or reported as failed while it was executing.
 
     Raises:
-        RunEndedError: it was.
+        RunEndedError: the run has ended for Dagster.
     """
     run = context.instance.get_run_by_id(context.run.run_id)
     if run is not None and run.status not in (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.NOT_STARTED):
         raise RunEndedError(run.run_id, run.status.value)
 
 
-def _tidy(context: dg.AssetExecutionContext, home: Home, decision: PromotionDecision, at: datetime, *, promoted: bool) -> None:
-    """Removes what retention no longer keeps; promoted bundles only after a promotion, so that anything else leaves models/ as it is."""
-    kept = decision.settings.retention
-    try:
-        removed = prune(home, keep_versions=kept.keep_versions, keep_rejected=kept.keep_rejected, at=at, promoted=promoted).remove
-    except (OSError, TaskclfDagsterError) as error:  # the decision stands; the next run tidies up
-        context.log.warning(f"retention was put off: {error}")
-        return
-    if removed:
-        context.log.info(f"retention removed {len(removed)} files and folders: {', '.join(item.path for item in removed[:10])}")
+def _log_effect(context: dg.AssetExecutionContext, decision: PromotionDecision, applied: AppliedDecision) -> None:
+    if applied.outcome == "already_applied":
+        context.log.info(f"decision {decision.decision_id} is in effect already: nothing to do")
+    elif applied.outcome == "promoted":
+        before = "nothing" if applied.previous is None else applied.previous.model_dir
+        context.log.info(f"taskclf now runs {decision.challenger.model_id} (before: {before})")
+    else:
+        context.log.info(f"{decision.outcome}: the pointer is unchanged; the challenger is in {applied.bundle}")
+    if applied.retention_problem is not None:
+        context.log.warning(f"retention is postponed to the next run: {applied.retention_problem}")
+    if applied.removed:
+        names = ", ".join(item.path for item in applied.removed[:10])
+        context.log.info(f"retention removed {len(applied.removed)} files and folders: {names}")
+
+
+def _describe_change(decision: PromotionDecision, pointer: ActivePointer, previous: ActivePointer | None) -> PointerChange:
+    return PointerChange(
+        decision_id=decision.decision_id,
+        model_id=decision.challenger.model_id,
+        model_dir=pointer.model_dir,
+        selected_at=pointer.selected_at.isoformat(),
+        previous_model_dir=None if previous is None else previous.model_dir,
+    )

@@ -1,6 +1,7 @@
-"""Turns records into Dagster metadata: tables, words, and numbers that Dagster plots over time. Pictures are drawn in `pictures`.
+"""The parts of which metadata are made: tables, plotted numbers, gates as check results. Dagster concept: metadata.
 
-Nothing is computed here that a decision depends on; numbers are rounded for showing only.
+Add a part here when two assets show it; the metadata of an asset is in the module named after it. Numbers are rounded for display only;
+nothing is computed that a decision depends on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,20 +9,14 @@ from typing import Any
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.pictures import importance_picture
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.decision.gate import RegressionGate
-from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
-from taskclf_dagster.domain.models.challenger import ChallengerModel
-
-TOP_FEATURES = 15
-
 
 Cell = str | int | float | bool | None
 
 
 def table(rows: Sequence[Mapping[str, Cell]]) -> dg.TableMetadataValue | dg.TextMetadataValue:
-    """A metadata table; columns are those of the first row."""
+    """Returns a metadata table with the columns of the first row; the text "none" without rows."""
     if not rows:
         return dg.MetadataValue.text("none")
     kinds = {name: _column_kind(row[name] for row in rows) for name in rows[0]}
@@ -31,7 +26,7 @@ def table(rows: Sequence[Mapping[str, Cell]]) -> dg.TableMetadataValue | dg.Text
 
 
 def column_schema(schema_version: str, extra: Mapping[str, str]) -> dg.TableSchema:
-    """Columns of labeled windows or a snapshot, with the logical type of the contract."""
+    """Returns the columns of labeled windows or a snapshot, with their types in the data contract."""
     schema = next(schema for version, schema in SCHEMAS.items() if version == schema_version)
     names = dict.fromkeys(("user_id", "session_id", "bucket_start_ts", *schema.model_inputs))
     columns = [
@@ -42,7 +37,7 @@ def column_schema(schema_version: str, extra: Mapping[str, str]) -> dg.TableSche
 
 
 def class_distribution_table(distribution: Mapping[str, Mapping[str, int]]) -> dg.MetadataValue:
-    """One row a label, one column a split or tier, and the sum."""
+    """Returns a table with a row for each label, a column for each split or tier, and the sum."""
     return table(
         [
             {
@@ -56,46 +51,12 @@ def class_distribution_table(distribution: Mapping[str, Mapping[str, int]]) -> d
 
 
 def counts_table(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
-    """A mapping of names to counts as a table."""
+    """Returns a mapping of names to counts as a table."""
     return table([{name: key, "windows": value} for key, value in counts.items()])
 
 
-def per_class_table(report: EvaluationReport) -> dg.MetadataValue:
-    """One row a label: precision, recall, F1, support; undefined figures stay undefined."""
-    return table(
-        [
-            {
-                "label": label,
-                "precision": format_metric(score.precision),
-                "recall": format_metric(score.recall),
-                "f1": format_metric(score.f1),
-                "windows": score.support,
-                "predicted": score.predicted,
-                "judged": score.judged,
-            }
-            for label, score in report.per_class.items()
-        ]
-    )
-
-
-def per_user_table(report: EvaluationReport) -> dg.MetadataValue:
-    """One row a user: windows, macro-F1, reject rate."""
-    return table(
-        [
-            {
-                "user": user,
-                "windows": score.windows,
-                "macro_f1": format_metric(score.macro_f1),
-                "reject_rate": format_metric(score.reject_rate),
-                "seen in training": not score.unseen,
-            }
-            for user, score in report.per_user.items()
-        ]
-    )
-
-
 def gate_table(gates: Sequence[RegressionGate]) -> dg.MetadataValue:
-    """One row a gate: verdict, observed, threshold. The words stand with the check of the same name."""
+    """Returns a table with a row for each gate: status, observed value, threshold. The check of the same name has the description."""
     return table(
         [
             {
@@ -109,26 +70,8 @@ def gate_table(gates: Sequence[RegressionGate]) -> dg.MetadataValue:
     )
 
 
-def comparison_table(challenger: EvaluationReport | None, champion: EvaluationReport | None) -> dg.MetadataValue:
-    """Champion beside challenger, with the difference (challenger minus champion)."""
-    names = (
-        "macro_f1",
-        "weighted_f1",
-        "accuracy",
-        "reject_rate",
-        "expected_calibration_error",
-        "multiclass_log_loss",
-        "flap_rate_smoothed",
-    )
-    rows = [_difference(name, _get(champion, name), _get(challenger, name)) for name in names]
-    for label in LABELS:
-        ours, theirs = (None if report is None else report.per_class[label].f1 for report in (challenger, champion))
-        rows.append(_difference(f"F1 {label}", theirs, ours))
-    return table(rows)
-
-
 def gate_check(gate: RegressionGate, *, more: Mapping[str, dg.MetadataValue] | None = None) -> dg.AssetCheckResult:
-    """A gate as an asset check: red unless it passes or does not apply. It never blocks: a rejected model is a result."""
+    """Returns a gate as a check result, which fails unless the gate passes or does not apply. It never blocks: a rejection is a result."""
     metadata: dict[str, Any] = {"verdict": gate.status, "unit": gate.unit, **(more or {})}
     if gate.observed is not None:
         metadata["observed"] = gate.observed
@@ -146,44 +89,19 @@ def gate_check(gate: RegressionGate, *, more: Mapping[str, dg.MetadataValue] | N
 
 
 def format_threshold(threshold: float | tuple[float, float] | None) -> str:
-    """A threshold as text: a number, or a range."""
+    """Returns a threshold as text: a number, a range, or a dash."""
     if threshold is None:
         return "-"
     return f"{threshold:.4g}" if isinstance(threshold, float) else f"{threshold[0]:g}..{threshold[1]:g}"
 
 
 def plotted(**values: float | None) -> dict[str, float]:
-    """Numbers that Dagster plots over time; missing ones are left out."""
+    """Returns numbers that Dagster plots over time, without the missing ones."""
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def training_metadata(challenger: ChallengerModel) -> dict[str, object]:
-    """Importance of the inputs, parameters and timings."""
-    top = list(challenger.feature_importance.items())[:TOP_FEATURES]
-    return {
-        "feature_importance": table([{"input": name, "share of gain": round(share, 4)} for name, share in top]),
-        "feature_importance_picture": importance_picture(top),
-        "params": dg.MetadataValue.json(challenger.params),
-        "training_seconds": challenger.timings["training_and_threshold"],
-    }
-
-
-def _difference(name: str, champion: float | None, challenger: float | None) -> dict[str, Cell]:
-    delta = None if champion is None or challenger is None else challenger - champion
-    return {
-        "figure": name,
-        "champion": format_metric(champion),
-        "challenger": format_metric(challenger),
-        "difference": "-" if delta is None else f"{delta:+.4f}",
-    }
-
-
-def _get(report: EvaluationReport | None, name: str) -> float | None:
-    return None if report is None else getattr(report, name)
-
-
 def format_metric(value: float | None) -> str:
-    """A figure for showing: four decimals, or a dash where it is undefined."""
+    """Returns a metric with four decimals; a dash if it is undefined."""
     return "-" if value is None else f"{value:.4f}"
 
 

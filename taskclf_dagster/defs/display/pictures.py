@@ -1,12 +1,13 @@
-"""Draws what numbers alone do not show: confusion, calibration, importance, and how sure a difference is. Dagster concept: metadata.
+"""Pictures in metadata: confusion matrix, calibration, importance, and the interval of a difference. Dagster concept: metadata.
 
-Each picture is markdown with a small inline PNG, because it lies in the event log. Nothing a decision depends on is computed here.
+Add a picture here when a table cannot show it. Each is markdown with a small inline PNG, because it is stored in the event log. Nothing is
+computed that a decision depends on.
 """
 
 import base64
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-PICTURE_COLOURS = 48
+PICTURE_COLORS = 48
 
 
 def interval_picture(evidence: SignificanceResult, resampled: BootstrapDistribution, *, bound: float) -> dg.MetadataValue:
@@ -44,7 +45,7 @@ def interval_picture(evidence: SignificanceResult, resampled: BootstrapDistribut
 
 
 def confusion_picture(report: EvaluationReport) -> dg.MetadataValue:
-    """The confusion matrix as a picture: rows true, columns predicted, `rejected` last, shaded by share of the row."""
+    """Draws the confusion matrix: rows true, columns predicted, `rejected` last, shaded by the share of the row."""
     counts = [[*row, report.rejected_by_label[label]] for label, row in zip(LABELS, report.confusion_matrix, strict=True)]
     shares = [[count / max(1, sum(row)) for count in row] for row in counts]
     figure = _figure_of(5.4, 4.4)
@@ -64,7 +65,7 @@ def confusion_picture(report: EvaluationReport) -> dg.MetadataValue:
 
 
 def calibration_picture(report: EvaluationReport) -> dg.MetadataValue:
-    """Reliability of each label's probability: on the diagonal, what is said happens as often as it is said."""
+    """Draws the calibration curve of each label; on the diagonal, predicted probabilities equal observed shares."""
     figure = _figure_of(4.8, 4.2)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
@@ -79,7 +80,7 @@ def calibration_picture(report: EvaluationReport) -> dg.MetadataValue:
 
 
 def importance_picture(top: Sequence[tuple[str, float]]) -> dg.MetadataValue:
-    """The inputs with the largest share of gain."""
+    """Draws the inputs with the largest share of gain."""
     figure = _figure_of(4.8, 3.4)
     axes = figure.subplots()
     axes.barh([name for name, _ in reversed(top)], [share for _, share in reversed(top)], color="#4478b8")
@@ -95,12 +96,13 @@ def _figure_of(width: float, height: float) -> "Figure":
 
 
 def _picture(figure: "Figure", name: str) -> dg.MetadataValue:
-    """The figure as markdown with an inline PNG of few colours, which keeps it small enough for the event log."""
+    """Returns the figure as markdown with an inline PNG of few colors, small enough for the event log."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    canvas, png = FigureCanvasAgg(figure), io.BytesIO()
+    canvas: Any = FigureCanvasAgg(figure)
+    png = io.BytesIO()
     canvas.draw()  # once; `savefig` draws twice, the first time for the layout
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(PICTURE_COLOURS).save(png, format="png", optimize=True)
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").quantize(PICTURE_COLORS).save(png, format="png", optimize=True)
     return dg.MetadataValue.md(f"![{name}](data:image/png;base64,{base64.b64encode(png.getvalue()).decode()})")

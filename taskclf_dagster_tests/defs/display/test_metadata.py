@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from taskclf_dagster.defs.display import metadata
+from taskclf_dagster.defs.display import metadata, model_metadata
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate
@@ -95,7 +95,7 @@ def test_a_class_distribution_has_one_row_a_label_and_the_sum() -> None:
 
 def test_per_class_figures_are_rounded_and_an_undefined_one_is_a_dash() -> None:
     few = _evaluate(np.array([0]), np.eye(8)[[0]], min_class_windows=1)
-    rows = {row["label"]: row for row in _rows(metadata.per_class_table(few))}
+    rows = {row["label"]: row for row in _rows(model_metadata.per_class_table(few))}
     assert rows["BreakIdle"] == {
         "label": "BreakIdle",
         "precision": "1.0000",
@@ -109,7 +109,7 @@ def test_per_class_figures_are_rounded_and_an_undefined_one_is_a_dash() -> None:
 
 
 def test_per_user_figures_tell_who_was_in_training(report: EvaluationReport) -> None:
-    rows = {row["user"]: row for row in _rows(metadata.per_user_table(report))}
+    rows = {row["user"]: row for row in _rows(model_metadata.per_user_table(report))}
     assert (rows["alice"]["windows"], rows["alice"]["seen in training"]) == (160, True)
     assert (rows["bob"]["windows"], rows["bob"]["seen in training"]) == (160, False)
     assert rows["alice"]["macro_f1"] == "0.7500"
@@ -126,14 +126,14 @@ def test_the_gate_table_shows_verdict_figure_and_threshold() -> None:
 
 
 def test_champion_and_challenger_stand_beside_each_other_with_the_signed_difference() -> None:
-    rows = {row["figure"]: row for row in _rows(metadata.comparison_table(_report(right=0.75), _report(right=0.5)))}
+    rows = {row["figure"]: row for row in _rows(model_metadata.comparison_table(_report(right=0.75), _report(right=0.5)))}
     assert rows["macro_f1"] == {"figure": "macro_f1", "champion": "0.5000", "challenger": "0.7500", "difference": "+0.2500"}
     assert rows["F1 Meet"]["difference"] == "+0.2500"
     assert len([name for name in rows if name.startswith("F1 ")]) == 8
 
 
 def test_without_a_champion_its_column_is_dashes(report: EvaluationReport) -> None:
-    rows = _rows(metadata.comparison_table(report, None))
+    rows = _rows(model_metadata.comparison_table(report, None))
     assert {row["champion"] for row in rows} == {"-"}
     assert {row["difference"] for row in rows} == {"-"}
     assert "-" not in {row["challenger"] for row in rows}

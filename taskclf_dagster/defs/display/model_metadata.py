@@ -1,0 +1,236 @@
+"""Metadata and check results of challenger_model, challenger_report and champion_report. Dagster concepts: metadata, asset check results.
+
+Add here what their pages show. Metrics come from `domain.evaluation`, gates from `domain.decision`; numbers are rounded for display only.
+"""
+
+import dagster as dg
+
+from taskclf_dagster.config.settings import AdviceThresholds
+from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, gate_table, plotted, table
+from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture, importance_picture
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
+from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+
+TOP_FEATURES = 15
+
+
+CANDIDATE_CHECKS: dict[str, str] = {
+    "loads_and_predicts": "The bundle loads from disk and predicts valid probabilities for every test window.",
+    "macro_f1": "Mean F1 of the judged labels is at least the threshold; a rejected window counts as wrong.",
+    "weighted_f1": "Mean F1, weighted by the number of true windows, is at least the threshold.",
+    "breakidle_precision": "Precision of BreakIdle is at least the threshold: predicted breaks are breaks.",
+    "breakidle_recall": "Recall of BreakIdle is at least the threshold: breaks are found.",
+    "no_class_below_50_precision": "Precision of every judged label is at least the threshold.",
+    "reject_rate_bounds": "The share of rejected windows is within its bounds.",
+    "seen_user_f1": "Macro-F1 on users in training is at least the threshold; only with held-out users.",
+    "unseen_user_f1": "Macro-F1 on held-out users is at least the threshold; only with held-out users.",
+    "beats_rule_baseline": "The F1 is higher than that of taskclf's rules on the windows for which these predict a label.",
+    "beats_lookup_baseline": "The F1 is higher than that of a table with the most common label of each app.",
+    "reproducible": "Training again from the stored snapshot gives the same trees, predictions and threshold.",
+}
+"""The candidate gates, with what each check claims."""
+
+
+ADVICE_CHECKS: dict[str, str] = {
+    "every_label_is_judged": "Advice: all eight labels have enough test windows.",
+    "flap_rate_is_low": "Advice: predictions change their label rarely, raw and smoothed.",
+}
+
+
+def challenger_metadata(record: ChallengerModel, snapshot: DatasetSnapshot) -> dict[str, object]:
+    """Returns identity, validation metrics, parameters, timings and importance of the inputs."""
+    return {
+        "home": snapshot.home,
+        "model_id": record.model_id,
+        "bundle": dg.MetadataValue.path(record.path),
+        "tree_hash": record.tree_hash,
+        "training_windows": record.training_windows,
+        "validation_macro_f1": record.macro_f1,
+        "validation_weighted_f1": record.weighted_f1,
+        "reject_threshold": record.reject.value,
+        "reject_threshold_choice": record.reject.detail,
+        "validation_reject_rate": record.reject.reject_rate,
+        **_training(record),
+    }
+
+
+def challenger_report_metadata(record: ChallengerReport, snapshot: DatasetSnapshot) -> dict[str, object]:
+    """Returns the gates, the metrics and the comparison with both baselines."""
+    gates = {"home": snapshot.home, "model_id": record.model_id, "gates": gate_table(record.gates.gates)}
+    return {**gates, **report_metadata(record.report), **_baselines(record)}
+
+
+def challenger_report_checks(record: ChallengerReport, advice: AdviceThresholds) -> list[dg.AssetCheckResult]:
+    """Returns every candidate gate as a check result, and the advice."""
+    return [*(gate_check(gate) for gate in record.gates.gates), *advice_checks(record.report, advice)]
+
+
+def champion_report_metadata(record: ChampionReport, snapshot: DatasetSnapshot) -> dict[str, object]:
+    """Returns the identity of the champion, the reason for it, and its metrics."""
+    return {
+        "home": snapshot.home,
+        "state": record.state,
+        "source": record.source,
+        "model_id": record.model_id or "none",
+        "reason": record.reason,
+        "warnings": "\n".join(record.warnings) or "none",
+        "windows_without_features": record.windows_without_features,
+        "windows_trained_on": record.windows_trained_on,
+        "left_out_bundles": table([{"model": r.model_id, "reason": r.reason} for r in record.excluded]),
+        **report_metadata(record.report),
+    }
+
+
+def report_metadata(report: EvaluationReport | None) -> dict[str, object]:
+    """Returns the metrics of an evaluation report as plotted numbers, tables and pictures; empty without a report."""
+    if report is None:
+        return {}
+    return {
+        "dagster/row_count": report.windows,
+        **plotted(
+            macro_f1=report.macro_f1,
+            weighted_f1=report.weighted_f1,
+            accuracy=report.accuracy,
+            reject_rate=report.reject_rate,
+            expected_calibration_error=report.expected_calibration_error,
+            multiclass_brier_score=report.multiclass_brier_score,
+            multiclass_log_loss=report.multiclass_log_loss,
+            flap_rate=report.flap_rate,
+            flap_rate_smoothed=report.flap_rate_smoothed,
+            all_labels_macro_f1=report.all_labels_macro_f1,
+            seen_user_f1=report.seen_user_f1,
+            unseen_user_f1=report.unseen_user_f1,
+        ),
+        "per_class": per_class_table(report),
+        "per_user": per_user_table(report),
+        "top_confusions": table(
+            [{"true": pair.true_label, "predicted": pair.pred_label, "windows": pair.count} for pair in report.top_confusion_pairs]
+        ),
+        "confusion_matrix": confusion_picture(report),
+        "calibration": calibration_picture(report),
+    }
+
+
+def per_class_table(report: EvaluationReport) -> dg.MetadataValue:
+    """Returns a table with a row for each label: precision, recall, F1 and number of windows; undefined metrics are dashes."""
+    return table(
+        [
+            {
+                "label": label,
+                "precision": format_metric(score.precision),
+                "recall": format_metric(score.recall),
+                "f1": format_metric(score.f1),
+                "windows": score.support,
+                "predicted": score.predicted,
+                "judged": score.judged,
+            }
+            for label, score in report.per_class.items()
+        ]
+    )
+
+
+def per_user_table(report: EvaluationReport) -> dg.MetadataValue:
+    """Returns a table with a row for each user: number of windows, macro-F1, reject rate."""
+    return table(
+        [
+            {
+                "user": user,
+                "windows": score.windows,
+                "macro_f1": format_metric(score.macro_f1),
+                "reject_rate": format_metric(score.reject_rate),
+                "seen in training": not score.unseen,
+            }
+            for user, score in report.per_user.items()
+        ]
+    )
+
+
+def comparison_table(challenger: EvaluationReport | None, champion: EvaluationReport | None) -> dg.MetadataValue:
+    """Returns a table of the metrics of champion and challenger, with the difference (challenger minus champion)."""
+    names = (
+        "macro_f1",
+        "weighted_f1",
+        "accuracy",
+        "reject_rate",
+        "expected_calibration_error",
+        "multiclass_log_loss",
+        "flap_rate_smoothed",
+    )
+    rows = [_difference(name, _get(champion, name), _get(challenger, name)) for name in names]
+    for label in LABELS:
+        ours, theirs = (None if report is None else report.per_class[label].f1 for report in (challenger, champion))
+        rows.append(_difference(f"F1 {label}", theirs, ours))
+    return table(rows)
+
+
+def advice_checks(report: EvaluationReport | None, advice: AdviceThresholds) -> list[dg.AssetCheckResult]:
+    """Returns the advice about judged labels and flickering predictions; neither decides anything."""
+    judged = [] if report is None else report.judged_labels
+    unjudged = [label for label in LABELS if label not in judged]
+    flaps = None if report is None else (report.flap_rate, report.flap_rate_smoothed)
+    limits = (advice.max_flap_rate, advice.max_flap_rate_smoothed)
+    is_low = flaps is not None and flaps[0] <= limits[0] and flaps[1] <= limits[1]
+    rates = (
+        "not evaluated" if flaps is None else f"{flaps[0]:.3f} raw (at most {limits[0]:g}), {flaps[1]:.3f} smoothed (at most {limits[1]:g})"
+    )
+    return [
+        dg.AssetCheckResult(
+            check_name="every_label_is_judged",
+            passed=not unjudged,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Too few test windows of {', '.join(unjudged)}." if unjudged else "All eight labels are judged.",
+            metadata={"judged_labels": len(judged)},
+        ),
+        dg.AssetCheckResult(
+            check_name="flap_rate_is_low",
+            passed=is_low,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Label changes per window: {rates}.",
+            metadata={} if flaps is None else {"flap_rate": flaps[0], "flap_rate_smoothed": flaps[1]},
+        ),
+    ]
+
+
+def _training(challenger: ChallengerModel) -> dict[str, object]:
+    top = list(challenger.feature_importance.items())[:TOP_FEATURES]
+    return {
+        "feature_importance": table([{"input": name, "share of gain": round(share, 4)} for name, share in top]),
+        "feature_importance_picture": importance_picture(top),
+        "params": dg.MetadataValue.json(challenger.params),
+        "training_seconds": challenger.timings["training_and_threshold"],
+    }
+
+
+def _baselines(record: ChallengerReport) -> dict[str, object]:
+    scores = {"rules": record.rule_baseline, "lookup table": record.lookup_baseline}
+    return {
+        "baselines": table(
+            [
+                {
+                    "baseline": name,
+                    "windows": score.windows,
+                    "challenger F1": format_metric(score.model),
+                    "baseline F1": format_metric(score.baseline),
+                }
+                for name, score in scores.items()
+                if score is not None
+            ]
+        )
+    }
+
+
+def _difference(name: str, champion: float | None, challenger: float | None) -> dict[str, Cell]:
+    delta = None if champion is None or challenger is None else challenger - champion
+    return {
+        "figure": name,
+        "champion": format_metric(champion),
+        "challenger": format_metric(challenger),
+        "difference": "-" if delta is None else f"{delta:+.4f}",
+    }
+
+
+def _get(report: EvaluationReport | None, name: str) -> float | None:
+    return None if report is None else getattr(report, name)

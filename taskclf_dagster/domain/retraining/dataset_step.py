@@ -1,0 +1,39 @@
+"""Makes the dataset of a retrain: labeled windows from a home, then a snapshot of them, or the reason to train nothing."""
+
+from datetime import datetime
+
+from taskclf_dagster.config.settings import DatasetSettings, RetrainConfig
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_labels
+from taskclf_dagster.home import Home
+
+
+def make_labeled_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> LabeledWindows:
+    """Labels the windows of the look-back and stores them; with contract violations only the record is made.
+
+    Also keeps fingerprints of the label spans, so that spans which change while the run decides are counted later.
+    """
+    record, frame, fingerprints = label_windows(home, as_of=as_of, settings=settings)
+    remember_labels(home, fingerprints)
+    return record if frame is None else save_labeled_windows(home, record, frame)
+
+
+def make_snapshot(
+    home: Home, windows: LabeledWindows, *, config: RetrainConfig, holdout_fraction: float, may_skip: bool
+) -> DatasetSnapshot:
+    """Splits the labeled windows and stores them as a snapshot.
+
+    Args:
+        home: the taskclf home.
+        windows: the labeled windows.
+        config: the configuration.
+        holdout_fraction: share of the users that are held out of training [0 to 1).
+        may_skip: if True, the snapshot has a skip reason when the last decided run already saw all of its labels.
+    """
+    frame = load_labeled_windows(home, windows)
+    snapshot, rows = build_snapshot(home, windows, frame, config=config, holdout_fraction=holdout_fraction)
+    if may_skip and not snapshot.blockers:
+        snapshot = snapshot.model_copy(update={"skip_reason": find_skip_reason(home, rows)})
+    save_snapshot(home, snapshot, rows)
+    return snapshot
