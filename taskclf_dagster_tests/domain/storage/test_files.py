@@ -196,7 +196,7 @@ def test_a_moved_folder_is_durable_in_both_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS], ids=lambda number: errno.errorcode[number])
-def test_a_file_system_that_cannot_rename_is_told_and_the_old_file_stays(tmp_path: Path, number: int) -> None:
+def test_a_file_system_that_cannot_rename_is_reported_and_the_old_file_stays(tmp_path: Path, number: int) -> None:
     write_text(tmp_path / "a", "old")
     with use_file_system(WithoutRename(number)), pytest.raises(UnsafeFileSystemError, match="it cannot rename"):
         write_text(tmp_path / "a", "new")
@@ -241,33 +241,32 @@ def test_a_file_beyond_the_limit_is_not_read(tmp_path: Path, limit: int, *, read
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '{"deep": [{"b": 1, "a": 1, "a": 1}]}'])
-def test_a_key_that_comes_twice_is_told_by_its_name(tmp_path: Path, text: str) -> None:
+def test_a_repeated_key_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "active.json").write_text(text, encoding="utf-8")
     with pytest.raises(UnreadableFileError, match="key 'a' comes twice in one object"):
         read_json_object(tmp_path / "active.json")
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "Expecting value"),
-        (b'{"a": 1', "delimiter"),
-        (b"[]", "not list"),
-        (b"null", "not NoneType"),
-        (b'"text"', "not str"),
-        (b"\xff\xfe", "utf-8"),
-        (b'\xef\xbb\xbf{"a": 1}', "BOM"),
-        (b"[" * 100_000, ""),
-    ],
-    ids=["empty", "truncated", "array", "null", "text", "not utf-8", "with a byte order mark", "nested too deep"],
-)
-def test_what_is_not_a_json_object_is_told_with_its_path_and_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+NOT_OBJECTS = {
+    "empty": (b"", "Expecting value"),
+    "truncated": (b'{"a": 1', "delimiter"),
+    "array": (b"[]", "not list"),
+    "null": (b"null", "not NoneType"),
+    "text": (b'"text"', "not str"),
+    "not utf-8": (b"\xff\xfe", "utf-8"),
+    "with a byte order mark": (b'\xef\xbb\xbf{"a": 1}', "BOM"),
+    "nested too deep": (b"[" * 100_000, ""),
+}
+
+
+def test_what_is_not_a_json_object_is_an_error_with_its_path_and_reason(tmp_path: Path) -> None:
     path = tmp_path / "active.json"
-    path.write_bytes(content)
-    with pytest.raises(UnreadableFileError) as caught:
-        read_json_object(path)
-    assert str(path) in str(caught.value)
-    assert reason in str(caught.value)
+    for name, (content, reason) in NOT_OBJECTS.items():
+        path.write_bytes(content)
+        with pytest.raises(UnreadableFileError) as caught:
+            read_json_object(path)
+        assert str(path) in str(caught.value), name
+        assert reason in caught.value.reason, name
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()], ids=["missing", "a folder"])
@@ -305,7 +304,7 @@ def test_canonical_json_that_was_read_back_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize(
     "value", [2**53 + 1, -(2**64) + 1, 10**400, "\ud800"], ids=["no double", "negative", "too large", "half a character"]
 )
-def test_what_canonical_json_cannot_keep_exactly_is_refused_and_made_presentable(value: object) -> None:
+def test_what_canonical_json_cannot_keep_exactly_is_refused_and_replaced(value: object) -> None:
     with pytest.raises(ValueError, match=r"no double equals it|non-UTF-8"):
         canonical_json({"deep": [value]})
     shown = canonical_json(replace_unrepresentable({"deep": [value]}))

@@ -1,4 +1,4 @@
-"""What a process was writing when it died is found by its number and removed; nothing else is."""
+"""Orphaned files are found by the process id in their name and removed; nothing else is."""
 
 import os
 from pathlib import Path
@@ -62,25 +62,34 @@ def _sweep(home: Home, *, alive: bool) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
-@pytest.mark.parametrize("place", PLACES)
-def test_what_a_dead_process_was_writing_goes_and_what_a_living_one_writes_stays(tmp_path: Path, place: str, folder: bool) -> None:
-    home = make_home(tmp_path)
-    path = _leave(home, PLACES[place], folder=folder)
-    before = contents(home.root)
-    assert _sweep(home, alive=True) == []
-    assert contents(home.root) == before
-    assert _sweep(home, alive=False) == [str(path.relative_to(home.root))]
-    assert not path.exists()
-    assert _sweep(home, alive=False) == []
+def test_orphaned_files_are_removed_and_those_of_a_running_process_stay(tmp_path: Path, folder: bool) -> None:
+    for number, place in enumerate(PLACES.values()):
+        home = make_home(tmp_path / str(number))
+        path = _leave(home, place, folder=folder)
+        before = contents(home.root)
+        assert _sweep(home, alive=True) == [], place
+        assert contents(home.root) == before, place
+        assert _sweep(home, alive=False) == [str(path.relative_to(home.root))], place
+        assert not path.exists(), place
+        assert _sweep(home, alive=False) == [], place
 
 
-@pytest.mark.parametrize("place", PLACES.values())
-def test_what_is_written_has_a_name_by_which_it_is_found(tmp_path: Path, place: str) -> None:
-    home = make_home(tmp_path)
-    found: list[tuple[Path, int]] = []
-    write_atomic(home.artifacts / place, lambda path: (path.touch(), found.extend(find_temporary_files(home))))
-    assert [process for _, process in found] == [os.getpid()]
-    assert list(find_temporary_files(home)) == []
+def _find_while_writing(home: Home, place: str) -> list[int]:
+    found: list[int] = []
+
+    def write(path: Path) -> None:
+        path.touch()
+        found.extend(process for _, process in find_temporary_files(home))
+
+    write_atomic(home.artifacts / place, write)
+    return found
+
+
+def test_what_is_written_has_a_name_by_which_it_is_found(tmp_path: Path) -> None:
+    for number, place in enumerate(PLACES.values()):
+        home = make_home(tmp_path / str(number))
+        assert _find_while_writing(home, place) == [os.getpid()], place
+        assert list(find_temporary_files(home)) == [], place
 
 
 def test_whole_files_and_what_others_write_stay(tmp_path: Path) -> None:
