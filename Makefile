@@ -9,7 +9,7 @@ LOCK ?=
 # Tests: one process a core, one file at a time in each. OMP_NUM_THREADS: their threads would only wait for each other.
 export OMP_NUM_THREADS ?= 1
 WORKERS ?= logical
-PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --durations=15 $(COVERAGE)
+PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --durations=15 -rs $(COVERAGE)
 REST := slow or server or faults or soak or real_home
 MEASURE := --cov --cov-append --cov-report=
 COVERED := 90
