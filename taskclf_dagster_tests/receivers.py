@@ -1,4 +1,4 @@
-"""Real receivers of events for the tests: an HTTP server whose answers are told in advance, and a Redis server of our own.
+"""Real receivers of events for the tests: an HTTP server whose answers are given in advance, and a Redis server of our own.
 
 Both listen on a free loopback port and live as long as the block that starts them.
 """
@@ -25,7 +25,7 @@ NOON = datetime(2026, 2, 4, 12, tzinfo=UTC)
 
 
 def an_event(number: int = 1, *, minute: int | None = None, **changes: object) -> Event:
-    """A small whole event; its number is in its id, and in its time unless told otherwise."""
+    """A small whole event; its number is in its id, and in its time unless given otherwise."""
     moment = NOON.replace(minute=number if minute is None else minute)
     payload = EventPayload(model_id=f"model-{number}", metrics=pick_metrics({"macro_f1": 0.5}), reason="because")
     fields = {"event_id": f"event-{number}", "event_type": "model.retrained", "occurred_at": moment, "run_id": "run-1", "payload": payload}
@@ -56,7 +56,7 @@ class Receiver:
         url: where events are posted to.
         posts: what came in, in order.
         answers: status codes of the next posts; after them `usually`.
-        refuses: status codes by event id, whatever else is told.
+        refuses: status codes by event id, whatever the answers.
         delay: seconds before an answer.
         drip: seconds between the bytes of an answer.
         statuses: what each post was answered.

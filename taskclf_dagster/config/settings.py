@@ -211,7 +211,7 @@ class RetrainConfig(_Settings):
 
     @property
     def document(self) -> dict[str, object]:
-        """Every key with its value as JSON, under the flat keys of the YAML file."""
+        """Every flat key of the YAML file with its value, as JSON."""
         return _flatten_groups(self.model_dump(mode="json"))
 
     @property
@@ -220,7 +220,7 @@ class RetrainConfig(_Settings):
         return {key: value for key, value in self.document.items() if key not in OPERATIONAL}
 
     def with_changes(self, **changes: object) -> "RetrainConfig":
-        """A validated copy with other values of some flat keys; a mapping replaces only the keys it names.
+        """Returns a validated copy with other values of some flat keys; a mapping replaces only the keys that it has.
 
         Raises:
             pydantic.ValidationError: a key is unknown, or its value is of the wrong type or out of bounds.
