@@ -27,7 +27,7 @@ BundleErrorCode = Literal[
     "label_order",
     "model_shape",
 ]
-"""Which check of a bundle failed."""
+"""The check of a bundle that failed."""
 
 BundleErrorKind = Literal["invalid", "incompatible"]
 

@@ -1,4 +1,4 @@
-"""Options and small helpers that all commands share."""
+"""Options and small functions that all commands share."""
 
 import os
 from datetime import UTC, datetime
@@ -30,10 +30,10 @@ reason_option = click.option("--reason", required=True, help="Why, for the recor
 
 
 def existing_home(home: Path | None) -> Home:
-    """The home that was named, or the default one.
+    """Returns the given home, else the default one.
 
     Raises:
-        HomeNotFoundError: it is no folder.
+        HomeNotFoundError: it is not a folder.
     """
     taskclf_home = Home(home.absolute()) if home is not None else Home(default_home())
     taskclf_home.require()
@@ -41,17 +41,17 @@ def existing_home(home: Path | None) -> Home:
 
 
 def load_config(config: Path | None) -> RetrainConfig:
-    """The retrain configuration that was named, or the default one."""
+    """Returns the given configuration, else the default one."""
     return resolve_config(None if config is None else str(config.absolute()))
 
 
 def now() -> datetime:
-    """The present time."""
+    """Returns the present time."""
     return datetime.now(UTC)
 
 
 def open_instance() -> dg.DagsterInstance:
-    """The instance that `dagster dev` in the project's folder uses: DAGSTER_HOME if set, else dagster.yaml there."""
+    """Opens the instance that `dagster dev` in the project's folder uses: DAGSTER_HOME if set, else dagster.yaml there."""
     if os.environ.get("DAGSTER_HOME"):
         return dg.DagsterInstance.get()
     os.chdir(PROJECT)  # its storage paths are relative to the project's folder

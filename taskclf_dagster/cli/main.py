@@ -1,6 +1,6 @@
-"""The command `taskclf-dagster`: make a demo home, retrain, and see what is due, what there is and what was decided.
+"""The command `taskclf-dagster`, and its commands `demo`, `retrain`, `check-retrain` and `list`.
 
-Prints what the records say; nothing is decided here.
+Commands print records; nothing is decided here.
 """
 
 import json
@@ -72,7 +72,7 @@ def main() -> None:
     "--extend", type=click.IntRange(min=1), metavar="DAYS", help="Add days to the demo home that is there; ignores the other options."
 )
 def demo(folder: Path, end: datetime | None, users: int, days: int, seed: int, schema: str, extend: int | None) -> None:
-    """Write a demo home: believable windows and labels of made-up users.
+    """Write a demo home: generated windows and labels of invented users.
 
     FOLDER (default: demo_home) must be new, empty or a demo home.
     """
@@ -98,9 +98,9 @@ def demo(folder: Path, end: datetime | None, users: int, days: int, seed: int, s
 def retrain(
     home: Path | None, config: Path | None, force: bool, dry_run: bool, as_of: str | None, bootstrap: bool, holdout_user_fraction: float
 ) -> None:
-    """Run the retrain job here and now, recorded in the project's Dagster instance.
+    """Run one retrain in this process, recorded in the project's Dagster instance.
 
-    Prints every gate and the verdict. Exits with 0 whatever the verdict, with 1 if none could be reached.
+    Prints every gate and the verdict. Exits with 0 whatever the verdict, with 1 if no decision could be made.
     """
     params = _params(
         force=force,
@@ -126,7 +126,7 @@ def retrain(
 @home_option
 @config_option
 def check_retrain(home: Path | None, config: Path | None) -> None:
-    """Say whether a retrain is due, and why or why not; and whether the calibrators are."""
+    """Report if a retrain is due, with the reason; likewise for the calibrators."""
     taskclf_home, clock = _home_resource(home).open(), ClockResource()
     settings = load_config(config)
     trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
@@ -143,9 +143,9 @@ def check_retrain(home: Path | None, config: Path | None) -> None:
 @config_option
 @json_option
 def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
-    """List the bundles in models/, ranked by stored validation score, and why others are left out.
+    """List the bundles in models/, ranked by stored validation metrics, and the reason why others are excluded.
 
-    The ranking is for information: what runs is what the pointer names.
+    The ranking is for information: the active model is the one that the pointer names.
     """
     taskclf_home = existing_home(home)
     settings = load_config(config)
@@ -223,7 +223,7 @@ def _home_resource(home: Path | None) -> HomeResource:
 
 
 class _ProgressHandler(logging.Handler):
-    """Prints what the assets log, without Dagster's own events."""
+    """Prints the log messages of assets, without Dagster's own events."""
 
     def emit(self, record: logging.LogRecord) -> None:
         meta = getattr(record, "dagster_meta", {})

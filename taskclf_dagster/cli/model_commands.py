@@ -1,4 +1,4 @@
-"""Commands that prove or compare: verify a receipt, reproduce a model, put two models side by side."""
+"""Commands on receipts and models: `verify`, `reproduce` and `compare`."""
 
 import json
 from pathlib import Path
@@ -15,16 +15,16 @@ from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.provenance import cores
 
 BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
-"""Which direction is better, in words."""
+"""The direction in which a metric is better."""
 
 
 @click.command("verify")
 @click.argument("decision_id")
 @home_option
 def verify_command(decision_id: str, home: Path | None) -> None:
-    """Compute the verdict of a stored receipt again, offline: from its counts by block, its figures and its policy.
+    """Recompute the verdict of a stored receipt, offline: from its counts by block, its metrics and its policy.
 
-    Exits with 1 if anything in it does not follow.
+    Exits with 1 if the receipt does not hold.
     """
     decision, findings = verify_stored(existing_home(home), decision_id)
     for finding in findings:
@@ -41,7 +41,7 @@ def verify_command(decision_id: str, home: Path | None) -> None:
 @home_option
 @json_option
 def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
-    """Train a model again from its stored snapshot and prove that trees and predictions are equal. Exits with 1 if they are not."""
+    """Train a model again from its stored snapshot, and compare trees and predictions. Exits with 1 if they differ."""
     taskclf_home = existing_home(home)
     result = reproduce(taskclf_home, require_bundle(taskclf_home, model_id), on_progress=lambda line: click.echo(line, err=True))
     click.echo(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.detail}")
@@ -58,7 +58,7 @@ def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
 @config_option
 @json_option
 def compare_command(model_a: str, model_b: str, home: Path | None, config: Path | None, as_json: bool) -> None:
-    """Put MODEL_A beside MODEL_B on the current snapshot's test windows, without those that either learned from."""
+    """Compare MODEL_A with MODEL_B on the current snapshot's test windows, without those that either was trained on."""
     result = compare_models(existing_home(home), model_a, model_b, config=load_config(config), num_threads=cores())
     if as_json:
         click.echo(canonical_json(result.model_dump(mode="json")))

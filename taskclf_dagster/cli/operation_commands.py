@@ -1,4 +1,4 @@
-"""Commands for whoever operates a home: its status, the history of its retrains, and the configuration in effect."""
+"""Commands for operating a home: `status`, `history` and `config`."""
 
 import json
 import os
@@ -27,9 +27,9 @@ DEFAULT_HISTORY = 20
 @config_option
 @json_option
 def status_command(home: Path | None, config: Path | None, as_json: bool) -> None:
-    """Say what state retraining is in: what ran last, what runs now, what is due and why, and when the schedule looks next.
+    """Show the state of retraining: the last and the current run, what is due and why, and the next tick of the schedule.
 
-    State: idle (nothing was ever launched), queued, running, completed, skipped (nothing new) or failed.
+    State: idle (nothing was ever launched), queued, running, completed, skipped (no label is new) or failed.
     """
     taskclf_home, settings = existing_home(home), load_config(config)
     with open_instance() as instance:
@@ -45,7 +45,7 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
 @click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_HISTORY, show_default=True, help="How many retrains, newest first.")
 @json_option
 def history_command(home: Path | None, limit: int, as_json: bool) -> None:
-    """List every retrain of this home, newest first, and what moved the pointer.
+    """List every retrain of this home, newest first, and every pointer change.
 
     With --json each has its run and decision, previous and new version, status, times, label count, metrics before and after, and error.
     """
@@ -73,7 +73,7 @@ def config_group() -> None:
 @config_option
 @json_option
 def show_command(config: Path | None, as_json: bool) -> None:
-    """Print every key with its value and where that comes from: the default file, a file of your own, or the environment."""
+    """Print every key with its value and source: the default file, a file of your own, or the environment."""
     settings = load_config(config)
     if as_json:
         click.echo(json.dumps(settings.document, indent=2))
@@ -86,7 +86,7 @@ def show_command(config: Path | None, as_json: bool) -> None:
 @config_group.command("check")
 @config_option
 def check_command(config: Path | None) -> None:
-    """Check a configuration file and the environment; every mistake is listed. Exits with 1 if there is one."""
+    """Check a configuration file and the environment, and list every error. Exits with 1 if there is one."""
     load_config(config)
     path = find_config_file(None if config is None else str(config.absolute()))
     click.echo(f"{DEFAULT_CONFIG_PATH} is valid" if path is None else f"{path}, which overrides {DEFAULT_CONFIG_PATH}, is valid")

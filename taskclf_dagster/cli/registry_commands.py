@@ -1,4 +1,4 @@
-"""Commands that look at the registry or change it: roll back, approve, unblock, prune, check, repair."""
+"""Commands on the registry: `rollback`, `approve`, `unblock`, `prune` and `registry`."""
 
 import json
 from pathlib import Path
@@ -20,9 +20,9 @@ from taskclf_dagster.home import Home
 @click.option("--to", metavar="MODEL_ID", help="The model to go back to. Default: the last known good one before the present.")
 @reason_option
 def rollback_command(home: Path | None, to: str | None, reason: str) -> None:
-    """Go back to an earlier model at once, without training.
+    """Make an earlier model the active model at once, without training.
 
-    Loads it first, makes one record in the history, and blocks the model it leaves until `unblock`.
+    It is loaded first; the history gets one record, and the model that was left is blocked until `unblock`.
     """
     pointer = rollback(existing_home(home), to=to, reason=reason, at=now())
     click.echo(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
@@ -45,7 +45,7 @@ def approve_command(decision_id: str, home: Path | None) -> None:
 @home_option
 @reason_option
 def unblock_command(model_id: str, home: Path | None, reason: str) -> None:
-    """Let a model be promoted again that a rollback left."""
+    """Allow a model that a rollback left to be promoted again."""
     unblock(existing_home(home), model_id, reason=reason, at=now())
     click.echo(f"{model_id} may be promoted again")
 
@@ -55,9 +55,9 @@ def unblock_command(model_id: str, home: Path | None, reason: str) -> None:
 @config_option
 @click.option("--dry-run", is_flag=True, help="List what would go, and remove nothing.")
 def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None:
-    """Remove bundles beyond the newest keep_versions and keep_rejected, and what only they needed.
+    """Delete bundles beyond the newest keep_versions and keep_rejected, and what only they needed.
 
-    Never what runs, what a rollback goes back to, anchors, what awaits approval, or what their receipts name.
+    The active model, the last known good one, anchors, what awaits approval, and what their receipts name are always kept.
     """
     taskclf_home, settings = existing_home(home), load_config(config)
     act = plan_prune if dry_run else prune
@@ -73,14 +73,14 @@ def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None
 
 @click.group("registry")
 def registry_group() -> None:
-    """Check the registry's promises, or mend what is damaged."""
+    """Check the promises of the registry, or repair damage."""
 
 
 @registry_group.command("fsck")
 @home_option
 @json_option
 def fsck_command(home: Path | None, as_json: bool) -> None:
-    """Check every promise over a home and say what does not hold; changes nothing. Exits with 1 on damage."""
+    """Check every promise over a home and list the findings; changes nothing. Exits with 1 on damage."""
     taskclf_home = existing_home(home)
     findings = check_registry(taskclf_home)
     damaged = [finding for finding in findings if finding.severity == "damage"]
@@ -95,7 +95,7 @@ def fsck_command(home: Path | None, as_json: bool) -> None:
 @registry_group.command("repair")
 @home_option
 def repair_command(home: Path | None) -> None:
-    """Finish or abort what was cut off, adopt what other programs did, and put back the last known good model; all is recorded."""
+    """Complete or abort an interrupted change, adopt foreign changes, and restore the last known good model; the history records all."""
     taskclf_home = existing_home(home)
     done = repair(taskclf_home, at=now()).done
     for line in done or ["nothing had to be done"]:

@@ -1,7 +1,7 @@
 """A small client of the web server's GraphQL API: status, trigger, history, config. For programs that are not this project.
 
 The queries are the files in `graphql/`, for use from any language; docs/api.md explains them. Configuration is a file and cannot be changed
-over the API. What the command line says comes from `defs/overview` instead, which reads the home as well.
+over the API. The command line uses `reader` instead, which reads the home as well.
 """
 
 import json
@@ -24,7 +24,7 @@ TIMEOUT_SECONDS = 30.0
 
 
 IN_STATUS = ("run_id", "decision_id", "status", "outcome", "cause", "started", "finished", "error", "reason")
-"""Of a run, what the status tells; the history has the rest."""
+"""The fields of a run that the status has; the history has the others."""
 
 
 FORM: dict[str, tuple[type, ...]] = {
@@ -39,7 +39,7 @@ FORM: dict[str, tuple[type, ...]] = {
 
 
 MOVES = 20
-"""How many moves of the pointer are looked through for the last one of a home."""
+"""Number of pointer changes that are searched for the latest one of a home."""
 
 
 _HOME_TAG, _CAUSE_TAG = "taskclf/home", "taskclf/cause"
@@ -55,17 +55,17 @@ _UNFINISHED = {"QUEUED", "NOT_STARTED", "STARTING", *_RUNNING}
 
 
 class RetrainClient:
-    """Talks to a running `dagster dev` or `dagster-webserver`.
+    """A client of a running `dagster dev` or `dagster-webserver`.
 
     Args:
         url: such as http://127.0.0.1:3000.
         auth: user and password, where a login stands in front.
         location: name of the code location in the workspace.
-        home: only what is about this home, where one instance serves several; None is all. It is the absolute path without links, as the
-            runs' tag `taskclf/home` has it. Schedule, sensors and `trigger` give that tag at once, any other run gets it when it begins:
+        home: restricts answers to this home, if an instance serves several; None is all. The absolute path without links, as in the
+            runs' tag `taskclf/home`. Schedule, sensors and `trigger` set that tag at once, any other run gets it when it starts:
             until then it is found with None only.
 
-    Every method raises ApiError: the server cannot be reached, refuses, or answers with an error.
+    Every method raises ApiError if the server cannot be reached, refuses, or answers with an error.
     """
 
     def __init__(self, url: str, *, auth: tuple[str, str] | None = None, location: str = LOCATION, home: str | None = None) -> None:
@@ -77,15 +77,15 @@ class RetrainClient:
         self._tags = [] if self._home is None else [{"key": _HOME_TAG, "value": self._home}]
 
     def status(self) -> dict[str, Any]:
-        """The state of retraining.
+        """Returns the state of retraining.
 
         Returns:
             state (idle, queued, running, completed, skipped, failed), reason, run (under way, else the last; None where there is none),
             progress (how many steps of a run under way have ended), active_model and its freshness (HEALTHY, WARNING, DEGRADED, UNKNOWN),
-            next_tick of the daily schedule (None when it is off), and what schedule and label sensor said at their last look: due, labels.
-            active_model is what the asset `active_pointer` shows last, with a home what it shows last about that home among its newest 20
-            moves (else None); a move outside Dagster shows within half a minute, if the daemon runs. freshness is the asset's, whatever
-            the home; schedule and sensor are those of the code location.
+            next_tick of the daily schedule (None when it is off), and the latest results of the schedule and the label sensor: due, labels.
+            active_model is of the latest materialization of `active_pointer`, with a home of the latest one of that home among the newest
+            20 (else None); a pointer change outside Dagster is shown within half a minute, if the daemon runs. freshness is that of the
+            asset, whatever the home; schedule and sensor are those of the code location.
         """
         schedule, sensor = {**self._selector, "scheduleName": "daily_retrain"}, {**self._selector, "sensorName": "label_arrival"}
         data = self._ask("status", schedule=schedule, sensor=sensor, tags=self._tags, moves=1 if self._home is None else MOVES)
@@ -127,7 +127,7 @@ class RetrainClient:
         return str(answer["run"]["runId"])
 
     def history(self, limit: int = 20) -> list[dict[str, Any]]:
-        """Every retrain, the newest first.
+        """Returns every retrain, the newest first.
 
         Returns:
             For each run_id, decision_id, status, outcome, cause, started, finished, previous_version, new_version, challenger, labels,
@@ -141,7 +141,7 @@ class RetrainClient:
         return [_describe(run) for run in sorted(runs, key=_created, reverse=True)[:limit]]
 
     def config(self) -> dict[str, Any]:
-        """The configuration in effect when the code location was loaded; a changed file shows after a reload, runs read it at once."""
+        """Returns the configuration of the last reload of the code location; runs read the file when they start."""
         answer = self._ask("config", job={**self._selector, "pipelineName": JOB})["pipelineOrError"]
         entries = {entry["label"]: entry for entry in answer.get("metadataEntries", [])}
         if "configuration" not in entries:
@@ -165,13 +165,13 @@ class RetrainClient:
         return dict(content["data"])
 
     def _find_model(self, moves: list[dict[str, Any]]) -> str | None:
-        """The model that the last of these materializations names, of those about the home."""
+        """Returns the model of the latest of these materializations that is of the home."""
         model = next((_metadata([move]).get("model_id") for move in moves if self._home is None or _is_about(move, self._home)), None)
         return None if model is None else str(model)
 
 
 def _check_form(form: Mapping[str, object]) -> Iterator[str]:
-    """What is wrong with a launch form, field by field."""
+    """Returns the errors of a launch form, one for each field."""
     for name, value in form.items():
         kinds = FORM.get(name)
         if kinds is None:
@@ -184,7 +184,7 @@ def _check_form(form: Mapping[str, object]) -> Iterator[str]:
 
 
 def _messages(value: object) -> Iterator[str]:
-    """Every `message` in an answer: the queries ask for it on errors only."""
+    """Returns every `message` in an answer: the queries select it on errors only."""
     if isinstance(value, list):
         for item in value:
             yield from _messages(item)
@@ -196,7 +196,7 @@ def _messages(value: object) -> Iterator[str]:
 
 
 def _is_about(move: Mapping[str, Any], home: str) -> bool:
-    """Whether a move of the pointer is about a home: its metadata say so, where a demo home is called one, or else its run does."""
+    """Returns True if a pointer change is of a home, by its metadata (in which a demo home has its display name), else by its run."""
     said = _metadata([move]).get("home")
     if said is None:
         return _tags(move["runOrError"]).get(_HOME_TAG) == home
@@ -256,7 +256,7 @@ def _metadata(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _last_words(state: Mapping[str, Any] | None) -> str:
-    """What the last tick said: why it skipped, or which runs it launched."""
+    """Returns the result of the last tick: the reason why it skipped, or the runs that it launched."""
     tick = next(iter((state or {}).get("ticks", [])), None)
     if tick is None:
         return "it has not looked yet"

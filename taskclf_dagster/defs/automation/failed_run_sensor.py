@@ -1,7 +1,7 @@
-"""The sensor that looks after retrains that failed: it ends those whose process is gone, and launches passing failures again.
+"""The sensor `failed_runs`: ends runs whose process has ended, and retries transient failures. Dagster concept: sensors.
 
-What counts as passing is decided in `domain/failures.py`, how long to wait in `domain/attempts.py`. Dagster's own retries stay off: they
-would repeat a timeout, at once. Dagster concept: sensors.
+`domain.scheduling.failure_kinds` decides which failures are transient, `domain.scheduling.retry_policy` when they are retried. Dagster's
+own retries stay off: they would repeat a timeout, at once.
 """
 
 from datetime import datetime, timedelta
@@ -50,7 +50,7 @@ LOOK_BACK = timedelta(days=1)
 
 
 BEGIN_WITHIN = timedelta(minutes=10)
-"""How long the process of a run may take from its start until it says which one it is."""
+"""Longest time from the start of a run until it is tagged with its worker process."""
 
 
 MAX_WORDS = 1000
@@ -64,12 +64,12 @@ CARRIED = (CAUSE_TAG, REASON_TAG, TRIGGER_TAG, ATTEMPT_TAG)
     name="failed_runs",
     minimum_interval_seconds=SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Ends retrains whose process is gone, so that they block nothing, and launches again what failed for a passing reason.",
+    description="Ends retrains whose process has ended, so that they block nothing, and retries transient failures.",
 )
 def failed_runs(
     context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """One retry at a time; timeouts, bad data and decisions are never tried again."""
+    """Launches one retry at a time. Timeouts, bad data and decisions are never retried."""
     taskclf_home, now = home.open(), clock.now()
     ended = end_lost_runs(context.instance, taskclf_home, now=now)
     tag_failures(context.instance, taskclf_home, now=now)
@@ -82,12 +82,12 @@ def failed_runs(
 
 
 def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
-    """Reports runs as failed whose process on this machine has ended without a word, as after a power cut; the registry's jobs, too.
+    """Reports runs as failed whose process on this machine has ended without a report, as after a power loss; the registry's jobs, too.
 
-    So is one that ran without ever saying which process it has. A run that a person canceled meanwhile is reported as canceled.
+    The same holds for a run that was never tagged with its process. A run that a person canceled meanwhile is reported as canceled.
 
     Returns:
-        Their ids.
+        Ids of these runs.
     """
     ended = []
     for found in iterate_unfinished_runs(instance, home):
@@ -104,7 +104,7 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) ->
 
 
 def tag_failures(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> None:
-    """Tags retrains that failed lately with the reason, so that lists of runs show it."""
+    """Tags recently failed retrains with the reason, so that lists of runs show it."""
     for run in iterate_retrains(instance, home, statuses=(dg.DagsterRunStatus.FAILURE,), updated_after=now - LOOK_BACK):
         if OUTCOME_REASON_TAG not in run.tags or run.tags.get(OUTCOME_TAG) != "FAILED":
             failure = explain_failure(instance, run)
@@ -112,7 +112,7 @@ def tag_failures(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> 
 
 
 def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
-    """A run that repeats a passing failure of the last 24 hours, or why there is none now, in words: those of the newest failure."""
+    """Returns a run request that retries a transient failure of the last 24 hours, else the reason of the newest failure's wait."""
     runs = list(iterate_retrains(instance, home, updated_after=now - LOOK_BACK))
     failed = [(run.finished, run) for run in runs if run.state == "failed" and run.finished is not None and run.finished > now - LOOK_BACK]
     newest_first = sorted(failed, key=lambda pair: pair[0], reverse=True)
@@ -153,7 +153,7 @@ def _find_retry_of(
 
 
 def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None:
-    """The process of a run; None where it has none yet. A re-execution begins with a copy of the tags of the run that it repeats."""
+    """Returns the worker process of a run; None if it has none yet. A re-execution starts with the tags of the run that it repeats."""
     worker = run.tags.get(WORKER_TAG)
     if worker is None or run.status == dg.DagsterRunStatus.QUEUED:
         return None
@@ -162,7 +162,7 @@ def _find_worker(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str | None
 
 
 def _never_began(run: RetrainRun, now: datetime) -> bool:
-    """Whether a run died before its first step: it does not wait in the queue, and its process should long have said which it is."""
+    """Returns True if a run died before its first step: it is not queued, and has long had no worker process."""
     waits = run.run.status in (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTING)  # the queue and Dagster look after these
     return not waits and WORKER_TAG not in run.tags and now - (run.started or run.created) > BEGIN_WITHIN
 

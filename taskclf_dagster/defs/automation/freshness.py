@@ -1,7 +1,7 @@
-"""How old labels, dataset and active model may be before the UI calls them late or stale. Dagster concept: freshness policies.
+"""Freshness policies of labels, dataset and active model. Dagster concept: freshness policies.
 
-Follows from the settings: data that no run looked at for longer than the cadence is late, a model older than max_days_since_training
-as well.
+They follow from the settings: data that no run has read for longer than the cadence is late, and so is a model older than
+max_days_since_training.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ GRACE = timedelta(days=1)
 
 
 def build_freshness(config: RetrainConfig) -> dict[str, dg.FreshnessPolicy]:
-    """The policies by asset: data late after one cadence, stale after two; the model by its age, stale at one and a half times that."""
+    """Returns the policies by asset: data warn at one cadence and fail at two, the model at its age limit and 1.5 times that."""
     cadence, age = timedelta(days=config.scheduling.global_retrain_cadence_days), timedelta(days=config.scheduling.max_days_since_training)
     data = dg.FreshnessPolicy.time_window(warn_window=cadence + GRACE, fail_window=2 * cadence + GRACE)
     model = dg.FreshnessPolicy.time_window(warn_window=age, fail_window=1.5 * age)
@@ -24,7 +24,7 @@ def build_freshness(config: RetrainConfig) -> dict[str, dg.FreshnessPolicy]:
 
 
 def with_freshness(assets: Sequence[dg.AssetsDefinition], config: RetrainConfig) -> list[dg.AssetsDefinition]:
-    """The assets, with the policies that the settings ask for."""
+    """Returns the assets with the policies that follow from the settings."""
     policies = build_freshness(config)
 
     def apply(spec: dg.AssetSpec) -> dg.AssetSpec:

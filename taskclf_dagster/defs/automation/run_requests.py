@@ -1,6 +1,6 @@
-"""What schedule and sensors ask Dagster for: a retrain with its reason, or a skip with its reason. Dagster concept: run requests.
+"""Run requests of schedule and sensors, or skips, each with its reason. Dagster concept: run requests.
 
-Whether a retrain is wanted is decided in `domain`; what is under way already, and what failed, is read in `retrain_runs`.
+`domain.scheduling` decides if a retrain is due; `defs.runs.retrain_runs` reads what is running and what failed.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ DISABLED = (
 def request_retrain(
     home: Home, *, cause: Cause, reason: str, run_key: str, force: bool = False, tags: dict[str, str] | None = None
 ) -> dg.RunRequest:
-    """A run of the job `retrain` that says for which home it is, what made it due, and why."""
+    """Returns a run request for the job `retrain`, tagged with home, cause and reason."""
     own = {HOME_TAG: home_tag(home), CAUSE_TAG: cause, REASON_TAG: reason}
     return dg.RunRequest(job_name=RETRAIN, run_key=run_key, run_config={"force": True} if force else {}, tags={**own, **(tags or {})})
 
@@ -46,10 +46,10 @@ def request_for_trigger(
     now: datetime,
     force: bool = False,
 ) -> dg.RunRequest | str:
-    """A run that answers a demand (labels that arrived, a drift report), or why there is none now, in words.
+    """Returns a run request for a trigger (label arrival, drift report), or the reason to skip.
 
-    One run for each demand; if it fails, another one the next day, at most `max_attempts` in all. Retries of a passing failure belong to
-    the run they repeat.
+    There is one run for each trigger; if it fails, another one the next day, at most `max_attempts` in all. Retries of a transient failure
+    belong to the run that they repeat.
     """
     unfinished = find_unfinished_retrain(instance, home)
     if unfinished is not None:
@@ -67,18 +67,18 @@ def request_for_trigger(
 
 
 def find_last_failure(instance: dg.DagsterInstance, home: Home, demand: str) -> datetime | None:
-    """When the last run for a demand ended, if it failed; None if it came to its end, or there was none."""
+    """Returns the end time of the last run for a trigger if it failed; None if it succeeded, or there is none."""
     runs = iterate_retrains(instance, home, tags={TRIGGER_TAG: demand}, statuses=FINISHED)
     last = next(runs, None)
     return last.finished if last is not None and last.state == "failed" else None
 
 
 def find_run_for_trigger(instance: dg.DagsterInstance, home: Home, demand: str) -> RetrainRun | None:
-    """The run that answered a demand: one that came to its end and was no dry run."""
+    """Returns the run that succeeded for a trigger and was no dry run; None if there is none."""
     runs = iterate_retrains(instance, home, tags={TRIGGER_TAG: demand})
     return next((run for run in runs if run.state in ("completed", "skipped") and not run.dry_run), None)
 
 
 def _digest(home: Home) -> str:
-    """A short name of a home: equal labels in another home are another demand."""
+    """Returns a short name of a home: equal labels in another home are another trigger."""
     return hashlib.sha256(home_tag(home).encode()).hexdigest()[:8]

@@ -1,6 +1,6 @@
-"""The schedules: daily, whether a retrain is due; weekly, whether the registry keeps its promises. Dagster concept: schedules.
+"""The schedules: a daily one for due retrains, a weekly one for the verification of the registry. Dagster concept: schedules.
 
-When a retrain is due is decided in `domain/triggers.py`.
+`domain.scheduling.triggers` decides when a retrain is due.
 """
 
 import dagster as dg
@@ -19,12 +19,12 @@ DAILY, WEEKLY = "daily_retrain", "weekly_verification"
 
 
 def build_schedules(config: RetrainConfig) -> list[dg.ScheduleDefinition]:
-    """Both schedules, with the cron lines and the time zone of the settings; without a time zone the machine's."""
+    """Returns both schedules, with cron lines and time zone of the settings; the default time zone is the machine's."""
     return [build_daily_schedule(config), _build_weekly_schedule(config.scheduling.schedule)]
 
 
 def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
-    """The schedule that launches a retrain when one is due; on unless the settings turn it off."""
+    """Returns the schedule that launches a retrain if one is due; on unless the settings turn it off."""
 
     @dg.schedule(
         job_name=RETRAIN,
@@ -32,7 +32,7 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
         cron_schedule=config.scheduling.schedule.cron,
         execution_timezone=time_zone(config.scheduling.schedule),
         default_status=dg.DefaultScheduleStatus.RUNNING if config.scheduling.enabled else dg.DefaultScheduleStatus.STOPPED,
-        description="Launches a retrain when one is due by cadence, new labels or the model's age; otherwise skips and says why.",
+        description="Launches a retrain if one is due by cadence, new labels or the model's age; otherwise skips with the reason.",
     )
     def daily_retrain(
         context: dg.ScheduleEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
@@ -63,7 +63,7 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
 
 
 def time_zone(settings: ScheduleSettings) -> str:
-    """The IANA name of the zone in which cron lines are meant."""
+    """Returns the IANA name of the time zone of the cron lines."""
     return settings.timezone or get_localzone_name() or "UTC"
 
 

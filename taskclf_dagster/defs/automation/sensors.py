@@ -1,7 +1,7 @@
-"""The sensors that launch a retrain: labels arrived, or a drift report asks for one. Dagster concept: sensors.
+"""The sensors that launch a retrain for label arrival and for drift reports. Dagster concept: sensors.
 
-What counts as arrived or asked for is decided in `domain`. A tick that finds something unreadable skips and says so. The sensor that looks
-after runs that failed is in `failed_runs`, the one that delivers events in `event_sensor`.
+`domain.scheduling` decides. A tick that cannot read a file skips and names it. The sensor for failed runs is in `failed_run_sensor`, the
+one that delivers events in `defs.events.event_sensor`.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ FIRST_START = (
 
 
 def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
-    """The sensors that launch because of labels or drift; on unless the settings turn them off."""
+    """Returns the sensors for label arrival and drift reports; on unless the settings turn them off."""
     status = dg.DefaultSensorStatus.RUNNING if config.scheduling.enabled else dg.DefaultSensorStatus.STOPPED
 
     @dg.sensor(
@@ -47,7 +47,7 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
     def label_arrival(
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.SensorResult | dg.SkipReason:
-        """One run for each content of the label store; a store rewritten with the same spans is the same content."""
+        """Launches one run for each content of the label store; a store rewritten with the same spans has the same content."""
         return _evaluate(_evaluate_labels, context, home.open(), run_settings, clock.now())
 
     @dg.sensor(
@@ -60,7 +60,7 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
     def drift_report(
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.RunRequest | dg.SkipReason:
-        """One run for each report, unless a model was trained since it was made."""
+        """Launches one run for each report, unless a challenger was trained since."""
         return _evaluate(_evaluate_drift, context, home.open(), run_settings, clock.now())
 
     return [label_arrival, drift_report]
@@ -73,7 +73,7 @@ def _evaluate(
     run_settings: RunSettingsResource,
     now: datetime,
 ) -> _Answer | dg.SkipReason:
-    """What a look at a home comes to; a skip with the reason where nothing is launched by itself, or something cannot be read."""
+    """Evaluates one tick for a home; skips with the reason if the sensors are disabled, or a file cannot be read."""
     try:
         config = run_settings.load_config()
         if not config.scheduling.enabled:
@@ -121,7 +121,7 @@ def _assess_blockers(state: LabelStoreState, home: Home, config: RetrainConfig, 
 
 def _evaluate_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
     if config.scheduling.drift_trigger == "never":
-        return "drift reports ask for nothing: drift_trigger is never"
+        return "drift reports trigger nothing: drift_trigger is never"
     found = find_drift_trigger(home, severity=config.scheduling.drift_trigger, now=now)
     if found is None:
         return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.scheduling.drift_trigger})"

@@ -1,4 +1,4 @@
-"""Claims about the stored decision and about what taskclf runs now; they can be executed at any time. Dagster concept: asset checks."""
+"""Checks of the stored decision and of the active model; they can be executed at any time. Dagster concept: asset checks."""
 
 import dagster as dg
 

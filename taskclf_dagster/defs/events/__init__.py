@@ -1,1 +1,1 @@
-"""Delivery of events, and events about runs and pointer changes that Dagster has to be asked for."""
+"""The sensor that delivers events, and events about runs and pointer changes, derived from Dagster's records."""

@@ -1,7 +1,7 @@
-"""The sensor that tells the world: collects events that are missing and delivers what waits. Dagster concept: sensors.
+"""The sensor `event_delivery`: writes missing events and delivers the outbox. Dagster concept: sensors.
 
-How events are delivered is decided in `domain/delivery.py`. Nothing is launched, and nothing here can fail a run. Moves of the pointer that
-no run reported are shown on the asset `active_pointer` as well.
+Delivery is in `domain.events.delivery`. Nothing is launched, and nothing here can fail a run. Pointer changes that no run reported are
+reported on the asset `active_pointer` as well.
 """
 
 import time
@@ -29,7 +29,7 @@ INTERVAL_SECONDS = 30
 def event_delivery(
     context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> dg.SkipReason:
-    """Says what was delivered and what waits. The cursor tells up to when runs were looked at; on a new instance that begins now."""
+    """Reports what was delivered and what waits. The cursor is the time up to which runs were read; on a new instance that is now."""
     taskclf_home, now = home.open(), clock.now()
     try:
         taskclf_home.require()

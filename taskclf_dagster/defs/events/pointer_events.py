@@ -1,6 +1,6 @@
-"""Shows moves of the pointer that no run reported on the asset `active_pointer`: those of the command line, and of taskclf itself.
+"""Reports pointer changes that no run reported on the asset `active_pointer`: those of the command line, and of taskclf itself.
 
-Reads the home and the instance and reports one materialization without a run where they differ; the home is never changed. Dagster
+Reads the home and the instance, and reports one materialization without a run if they differ; the home is never changed. Dagster
 concept: runless materializations.
 """
 
@@ -28,13 +28,13 @@ _PAGE = 20
 
 
 def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
-    """Reports what the pointer says where the asset's latest materialization about this home says otherwise.
+    """Reports the active pointer if it differs from the asset's latest materialization for this home.
 
-    However often the pointer moved, one report tells the present. A home without a pointer, or with one that cannot be read or leaves the
-    home, reports nothing; nor does a move whose run is still under way, because that run reports it itself.
+    One report covers any number of changes. Nothing is reported for a home without a pointer, for one that cannot be read or leaves the
+    home, nor for a change whose run has not ended, because that run reports it itself.
 
     Returns:
-        What was reported, in words; None where there was nothing to report.
+        A message about the report; None if there was nothing to report.
     """
     pointer = _read_pointer(home)
     if pointer is None or _is_shown(pointer, _find_shown(home, instance)):
@@ -66,7 +66,7 @@ def _read_pointer(home: Home) -> ActivePointer | None:
 
 
 def _is_shown(pointer: ActivePointer, shown: dict[str, object]) -> bool:
-    """Whether a materialization tells this pointer; that of a retrain names the decision in place of the record."""
+    """Returns True if a materialization is of this pointer; that of a retrain names the decision instead of the history record."""
     if shown.get("model_id") != pointer.name:
         return False
     if "record" in shown:
@@ -75,12 +75,12 @@ def _is_shown(pointer: ActivePointer, shown: dict[str, object]) -> bool:
 
 
 def _find_shown(home: Home, instance: dg.DagsterInstance) -> dict[str, object]:
-    """The metadata of the latest materialization about a home; empty where there is none."""
+    """Returns the metadata of the latest materialization for a home; empty if there is none."""
     return next((metadata for metadata, run_id in _iterate_shown(instance) if _is_about(home, metadata, run_id, instance)), {})
 
 
 def _iterate_shown(instance: dg.DagsterInstance) -> Iterator[tuple[dict[str, object], str]]:
-    """Metadata and run of every materialization, the latest first."""
+    """Yields metadata and run of every materialization, the latest first."""
     cursor = None
     while True:
         page = instance.fetch_materializations(ASSET, limit=_PAGE, cursor=cursor)
@@ -94,7 +94,7 @@ def _iterate_shown(instance: dg.DagsterInstance) -> Iterator[tuple[dict[str, obj
 
 
 def _is_about(home: Home, metadata: dict[str, object], run_id: str, instance: dg.DagsterInstance) -> bool:
-    """Whether a materialization is about a home: it says so, or its run does; where neither does, it counts for every home."""
+    """Returns True if a materialization or its run names this home; if neither names one, it counts for every home."""
     if "home" in metadata:
         return metadata["home"] == home.display_name
     run = instance.get_run_by_id(run_id) if run_id else None

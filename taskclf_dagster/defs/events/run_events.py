@@ -1,6 +1,6 @@
-"""Events about runs, out of the instance's records: a process that was killed cannot tell of itself.
+"""Events about runs, derived from the instance's records, because a process that was killed cannot report itself.
 
-Which runs are retrains is told in `retrain_runs`; how events are delivered, in `domain/delivery.py`. Nothing is launched here.
+`defs.runs.retrain_runs` finds the retrains, `domain.events.delivery` delivers events. Nothing is launched here.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
 
 OVERLAP = timedelta(minutes=10)
-"""How late a run's record may come, or how wrong the clock of its process may be."""
+"""Largest delay of a run's record, or error of the clock of its process."""
 
 
 _KINDS: dict[str, EventType] = {
@@ -31,11 +31,11 @@ _KINDS: dict[str, EventType] = {
 
 
 class RunCursor(Record):
-    """Which runs were told of.
+    """The runs for which events were written.
 
     Attributes:
-        since: what happened before this is never told: the first time somebody looked.
-        through: what happened before this, less OVERLAP, was told.
+        since: time of the first read; nothing before it becomes an event.
+        through: time up to which, less OVERLAP, events were written.
         told: ids of the events since then, with their times.
     """
 
@@ -45,7 +45,7 @@ class RunCursor(Record):
 
 
 def read_cursor(text: str | None, *, now: datetime) -> RunCursor:
-    """What was remembered; where there is nothing, or nothing that can be read, telling begins now."""
+    """Returns the stored cursor; one that begins now if there is none, or it cannot be read."""
     try:
         return RunCursor.model_validate_json(text or "")
     except ValidationError:
@@ -57,15 +57,15 @@ def write_run_events(home: Home, instance: dg.DagsterInstance, cursor: RunCursor
 
     Args:
         home: the taskclf home.
-        instance: where runs are recorded.
-        cursor: as it was the last time.
+        instance: the Dagster instance.
+        cursor: result of the last call.
         now: the present time.
 
     Returns:
-        The cursor to keep once all are written.
+        The cursor to store once all events are written.
 
     Raises:
-        OSError: the outbox cannot be written; with the old cursor the events come again, with the same ids.
+        OSError: the outbox cannot be written; with the old cursor the events are written again, with the same ids.
     """
     begin = max(cursor.since, cursor.through - OVERLAP)
     told = dict(cursor.told)

@@ -1,8 +1,8 @@
-"""The jobs for a person beside `retrain`: rollback, approve, prune and verify_registry. Dagster concept: op jobs.
+"""The jobs of the registry: rollback, approve, prune and verify_registry. Dagster concept: op jobs.
 
-Each calls one function of the registry and says in its log, its output and the run's tags what came of it; a move of the pointer is
-reported on the asset `active_pointer`. They do not wait for a retrain: the registry's own lock keeps them apart, and a retrain whose
-champion changed meanwhile is refused.
+Each calls one function of the registry and reports the result in its log, its output and the run's tags; a pointer change is reported on
+the asset `active_pointer`. They do not wait for a retrain: the registry lock separates them, and a retrain whose champion changed
+meanwhile is refused.
 """
 
 from collections.abc import Mapping
@@ -32,29 +32,29 @@ LIMITS = {MAX_RUNTIME_TAG: "600"}
 
 
 class RollbackParams(dg.Config):
-    """Where to go back to, and why."""
+    """The launch form of the job `rollback`."""
 
     to: str | None = Field(None, description="Id of a model in models/. Default: the last known good one before the present.")
     reason: str = Field(description="Why, for the record.", min_length=1)
 
 
 class ApproveParams(dg.Config):
-    """Which decision a person approves."""
+    """The launch form of the job `approve`."""
 
     decision_id: str = Field(description="Id of a decision that awaits approval; `taskclf-dagster history` lists them.", min_length=1)
 
 
 class PruneParams(dg.Config):
-    """Whether to remove, or to list only."""
+    """The launch form of the job `prune`."""
 
     dry_run: bool = Field(False, description="List what would go, with size and reason, and remove nothing.")
 
 
 class VerifyParams(dg.Config):
-    """Whether to mend, too."""
+    """The launch form of the job `verify_registry`."""
 
     repair: bool = Field(
-        False, description="First finish or abort what was cut off and put back the last known good model; all of it is in the history."
+        False, description="First complete or abort an interrupted change and restore the last known good model; the history records both."
     )
 
 
@@ -130,7 +130,7 @@ def _verify_form(val: VerifyParams) -> dg.RunConfig:
     description="Goes back to an earlier model at once, without training, and blocks the one it leaves.",
 )
 def rollback_job() -> None:
-    """Goes back to an earlier model."""
+    """Makes an earlier model the active model."""
     _roll_back()
 
 
@@ -142,7 +142,7 @@ def rollback_job() -> None:
     description="Promotes the challenger of a decision that awaits approval; refused if anything it judged has changed since.",
 )
 def approve_job() -> None:
-    """Promotes what awaited approval."""
+    """Promotes the challenger of a decision that awaits approval."""
     _approve()
 
 
@@ -154,7 +154,7 @@ def approve_job() -> None:
     description="Removes bundles beyond keep_versions and keep_rejected, and what only they needed; never what may still be needed.",
 )
 def prune_job() -> None:
-    """Removes what retention no longer keeps."""
+    """Deletes what retention no longer keeps."""
     _prune()
 
 
@@ -166,15 +166,15 @@ def prune_job() -> None:
     description="Checks every promise of the registry, every bundle and every receipt; the run is red if one does not hold.",
 )
 def verify_registry_job() -> None:
-    """Checks the registry."""
+    """Checks the promises of the registry, and repairs damage if asked to."""
     _verify()
 
 
 def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
-    """The home, which must be there; the run says which process it has, so that it blocks nothing should that die.
+    """Tags the run with its worker process, so that it blocks nothing if that dies, and returns the home.
 
     Raises:
-        HomeNotFoundError: there is no such home.
+        HomeNotFoundError: the home does not exist.
     """
     taskclf_home = home.open()
     context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(psutil.Process())})
@@ -183,7 +183,7 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
 
 
 def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePointer, reason: str) -> None:
-    """Shows the move on the asset's page, and as the run's outcome."""
+    """Reports the pointer change on the asset's page, and as the run's outcome."""
     metadata: dict[str, str | int] = {"model_id": pointer.name, "reason": reason, "record": pointer.sequence or 0}
     context.log_event(dg.AssetMaterialization("active_pointer", description=reason, metadata=metadata))
     context.instance.add_run_tags(context.run.run_id, {MODEL_TAG: pointer.name})
@@ -191,7 +191,7 @@ def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePoin
 
 
 def _report(context: dg.OpExecutionContext, home: Home, words: str, metadata: Mapping[str, Any]) -> None:
-    """Says what came of it where a person looks: in the log, on the output, and among the run's tags."""
+    """Reports the result in the log, on the output, and in the run's tags."""
     context.log.info(words)
     context.add_output_metadata({"result": words, "home": home.display_name, **metadata})
     tags = {OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: words}

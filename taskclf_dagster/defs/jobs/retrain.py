@@ -1,6 +1,6 @@
-"""The job `retrain` and its one flat launch form; and running it from Python. Dagster concept: jobs, run configuration.
+"""The job `retrain` and its flat launch form, and a function that runs it. Dagster concept: jobs, run configuration.
 
-What the job does is the graph of assets; nothing is computed here.
+The job is the graph of assets; nothing is computed here.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ CONFIG_METADATA = "configuration"
 
 
 class RetrainParams(dg.Config):
-    """What a single retrain may change; the defaults are right for the schedule and for a launch by hand."""
+    """The launch form of the job `retrain`; the defaults are those of the schedule."""
 
     force: bool = Field(False, description="Train although nothing is new since the last decided run.")
     dry_run: bool = Field(False, description="Decide, but move nothing: the pointer stays, and the run does not count for cadence.")
@@ -37,7 +37,7 @@ class RetrainParams(dg.Config):
 
 @dg.config_mapping
 def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
-    """Hands the launch form to the resource that the assets read; the console shows what assets say, the event log has everything."""
+    """Maps the launch form to the resource that the assets read. The console shows messages of assets only, the event log everything."""
     return dg.RunConfig(
         resources={"run_settings": RunSettingsResource(**val.model_dump())},
         loggers={"console": {"config": {"log_level": "INFO"}}},
@@ -45,7 +45,7 @@ def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
 
 
 def build_retrain_job(config: RetrainConfig) -> AssetJob:
-    """The job, with the configuration that was in effect when it was loaded, for all to see on its page and over the API."""
+    """Returns the job; its metadata show the configuration that was in effect when it was loaded, on its page and over the API."""
     return dg.define_asset_job(
         RETRAIN,
         selection=dg.AssetSelection.groups(GROUP),
@@ -59,14 +59,14 @@ def build_retrain_job(config: RetrainConfig) -> AssetJob:
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """How a retrain ended.
+    """The outcome of a retrain.
 
     Attributes:
-        success: whether the run ended without an error; a rejected challenger is a success.
+        success: True if the run ended without an error; a rejected challenger is a success.
         outcome: the verdict, SKIP, or FAILED.
-        reason: why, in words.
-        decision: the record, where there is one.
-        pointer_moved: whether the active model changed.
+        reason: reason of the outcome.
+        decision: the decision; None if none was made.
+        pointer_moved: True if the active model changed.
     """
 
     run_id: str
@@ -83,7 +83,7 @@ def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, 
     Args:
         definitions: the project's definitions.
         params: the launch form.
-        instance: where the run is recorded.
+        instance: the Dagster instance that records the run.
     """
     job = definitions.resolve_job_def(RETRAIN)
     result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False, tags={CAUSE_TAG: COMMAND_LINE})

@@ -1,6 +1,6 @@
-"""How records travel between assets: as JSON in the home, one file a run, and one that is always the latest. Dagster concept: I/O managers.
+"""The I/O manager: records between assets as JSON in the home, one file for each run and the latest. Dagster concept: I/O managers.
 
-Never pickle, never a frame: a record names its files by content.
+Never pickle, never a frame: a record names its files by content hash.
 """
 
 from typing import Any

@@ -52,7 +52,7 @@ FAILURE_TAG = "taskclf/failure"
 
 
 WORKER_TAG = "taskclf/worker"
-"""Host, number and start of the worker process, by which a slow run is told from a dead one."""
+"""Host, number and start of the worker process, which distinguish a slow run from a dead one."""
 
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"

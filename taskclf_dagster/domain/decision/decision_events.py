@@ -1,6 +1,6 @@
 """Events of a decision that is in effect: that a model was trained and judged, and that it was rejected or waits for approval.
 
-That a model came to run is told by the history (`outbox`); how a run went, by the run's record (`defs/run_events`).
+Events of pointer changes are in `registry.history_events`, those of runs in `defs.events.run_events`.
 """
 
 from datetime import datetime
@@ -39,7 +39,7 @@ def build_decision_events(decision: PromotionDecision, *, run_id: str, at: datet
 
 
 def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPayload:
-    """What an event says of a decision: the challenger with its figures, the champion as previous version, and new only if it runs."""
+    """Returns the payload for a decision: the challenger with its metrics, the champion as previous version; new only if promoted."""
     champion = decision.champion.model
     return EventPayload(
         model_id=decision.challenger.model_id,

@@ -76,7 +76,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class GateRule:
-    """How one gate is judged.
+    """The rule by which one gate is judged.
 
     Attributes:
         unit: of metric and threshold.
