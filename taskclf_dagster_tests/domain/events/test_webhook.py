@@ -2,15 +2,18 @@
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 from syrupy.assertion import SnapshotAssertion
 
+from taskclf_dagster.config.loading import PROJECT
 from taskclf_dagster.domain.events.webhook import Webhook, decode_secret, sign
 from taskclf_dagster.errors import EventRefusedError, SinkSettingsError, SinkUnavailableError
 from taskclf_dagster_tests.receivers import NOON, Receiver, an_event, free_port, http_receiver
@@ -70,6 +73,22 @@ def test_a_signed_event_is_verified_by_the_library_and_a_changed_or_replayed_one
             verifier.verify(body, headers)
     with pytest.raises(WebhookVerificationError):
         Verifier(b"another secret").verify(genuine.body, genuine.headers)
+
+
+def test_the_receiver_of_the_documentation_takes_an_event_once_and_refuses_a_replay(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (PROJECT / "docs" / "events.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "standardwebhooks" in block)
+    monkeypatch.setenv("EVENTS_SECRET", SECRET)
+    documented: dict[str, Any] = {}
+    exec(code, documented)  # noqa: S102  # our own page
+    now = datetime.now(UTC)
+    sink = Webhook("webhook-1", receiver.url, secret=SECRET)
+    for at in (now, now, now - timedelta(minutes=6)):
+        send(sink, at=at)
+    assert [documented["receive"](post.headers, post.body) for post in receiver.posts] == [204, 204, 401]
+    assert capsys.readouterr().out == "model.retrained model-1\n"
 
 
 def test_signatures_equal_those_of_the_library() -> None:
