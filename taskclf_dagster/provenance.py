@@ -1,18 +1,24 @@
-"""Versions of code and libraries, which bundles and decisions record, and the number of processors."""
+"""The code, the libraries and the processors of this process. Bundles and decision receipts record the first two.
+
+Add here what identifies the program that made a model. Settings belong to `config`.
+"""
 
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
 LIBRARIES = ("taskclf-dagster", "dagster", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn")
 
 
+@cache
 def code_version() -> str:
-    """Returns the commit of this package's checkout, with `+changes` if tracked files differ from it; "unknown" outside a checkout.
+    """Returns the commit of this package's own checkout, with `+changes` if tracked files differ from it; "unknown" outside a checkout.
 
-    Git is run in the package's folder, and only if it tracks the package there.
+    Read once a process, whose code does not change either. Asks git for the package's folder, not for the current one, and only if git
+    tracks the package there.
     """
     package = Path(__file__).resolve().parent
     if not _git(package, "ls-files", "--error-unmatch", "__init__.py"):
@@ -21,9 +27,14 @@ def code_version() -> str:
     return f"{commit}+changes" if _git(package, "status", "--porcelain", "--untracked-files=no", ".") else commit or "unknown"
 
 
+@cache
+def _library_version(name: str) -> str:
+    return metadata.version(name)
+
+
 def library_versions() -> dict[str, str]:
-    """Returns the versions of Python and of the libraries that shape a model."""
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}}
+    """Returns the versions of Python and of the libraries that a model depends on."""
+    return {"python": platform.python_version(), **{name: _library_version(name) for name in LIBRARIES}}
 
 
 def cores() -> int:
@@ -32,6 +43,7 @@ def cores() -> int:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    """Returns the output of git; an empty text if it fails or is not installed."""
     try:
         command = ["git", "-C", str(folder), *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603  # fixed arguments

@@ -100,7 +100,15 @@ def test_a_package_that_lies_in_a_repository_without_being_part_of_it_is_unknown
 
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.code_version() == "unknown"
+    assert provenance.code_version.__wrapped__() == "unknown"
+
+
+def test_git_is_asked_once_a_process(git: Path) -> None:
+    module = _install(git)
+    commit = _commit(git)
+    assert module.code_version() == commit
+    (git / "package" / "__init__.py").write_text("changed = True\n", encoding="utf-8")
+    assert module.code_version() == commit
 
 
 def test_the_versions_of_everything_that_shapes_a_model_are_named() -> None:

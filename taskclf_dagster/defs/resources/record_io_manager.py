@@ -1,12 +1,13 @@
-"""The I/O manager: records between assets as JSON in the home, one file for each run and the latest. Dagster concept: I/O managers.
+"""The I/O manager: stores the records that assets hand to each other as JSON in the home. Dagster concept: I/O managers.
 
-Never pickle, never a frame: a record names its files by content hash.
+Change here where records are stored and which run's record an asset reads. No frame and no model passes here: a record names its files by
+content.
 """
 
 from typing import Any
 
 import dagster as dg
-from pydantic import ValidationError
+from pydantic import PrivateAttr, ValidationError
 
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.storage.files import read_json_object, write_json
@@ -17,36 +18,43 @@ LATEST = "latest"
 
 
 class RecordIOManager(dg.ConfigurableIOManager):
-    """Keeps each asset's record in `artifacts/records/<asset>/<run_id>.json`.
+    """Stores the record of each asset in `artifacts/records/<asset>/<run_id>.json`.
 
-    An input comes from the same run if that run made it, else from the run it retries (parent, then root), else from the latest.
+    An input is the record of the same run, else that of the run that this one retries (parent, then root), else the latest. It is read at
+    most once a run: what this run made, or has read, is handed on from memory, so that all steps of a run have the same record.
     """
 
     home: dg.ResourceDependency[HomeResource]
+    _records: dict[tuple[str, str], Record] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: Record) -> None:
-        """Writes the record for this run and as the latest."""
-        folder = self.home.open().records / context.asset_key.to_python_identifier()
-        content = obj.model_dump(mode="json")
+        """Writes the record of this run, and as the latest."""
+        asset = context.asset_key.to_python_identifier()
+        folder, content = self.home.open().records / asset, obj.model_dump(mode="json")
         for name in (context.run_id, LATEST):
             write_json(folder / f"{name}.json", content)
+        self._records[context.run_id, asset] = obj
 
     def load_input(self, context: dg.InputContext) -> Record:
-        """Reads the record that belongs to this run.
+        """Returns the record that belongs to this run.
 
         Raises:
             RecordNotFoundError: the upstream asset was never materialized for this home.
-            UnreadableFileError: the file is damaged or from another version.
+            UnreadableFileError: the file is damaged or of another version.
         """
-        asset = context.asset_key.to_python_identifier()
+        asset, run = context.asset_key.to_python_identifier(), context.step_context.dagster_run
+        if (run.run_id, asset) not in self._records:
+            self._records[run.run_id, asset] = self._read(asset, run, kind=context.dagster_type.typing_type)
+        return self._records[run.run_id, asset]
+
+    def _read(self, asset: str, run: dg.DagsterRun, *, kind: Any) -> Record:
         folder = self.home.open().records / asset
-        run = context.step_context.dagster_run
         runs = [run.run_id, run.parent_run_id, run.root_run_id, LATEST]
         path = next((folder / f"{name}.json" for name in runs if name and (folder / f"{name}.json").exists()), None)
         if path is None:
             raise RecordNotFoundError(asset, folder)
-        kind: Any = context.dagster_type.typing_type
         try:
-            return kind.model_validate(read_json_object(path))
+            record: Record = kind.model_validate(read_json_object(path))
         except ValidationError as error:
             raise UnreadableFileError(path, f"it is not a {kind.__name__} of this version", f"Materialize {asset} again") from error
+        return record

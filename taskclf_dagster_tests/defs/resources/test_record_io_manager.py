@@ -29,13 +29,16 @@ class Note(Record):
     number: int = 1
 
 
-@dg.asset
+NOTE = dg.PythonObjectDagsterType(Note)
+
+
+@dg.asset(dagster_type=NOTE)
 def note() -> Note:
     """Overwritten by hand in the tests below."""
     return Note(text="made in this run")
 
 
-@dg.asset(dagster_type=dg.PythonObjectDagsterType(Note))
+@dg.asset(dagster_type=NOTE)
 def echo(note: Note) -> dg.MaterializeResult:
     """What it read."""
     return dg.MaterializeResult(value=note)
@@ -116,6 +119,23 @@ def test_an_asset_launched_alone_reads_the_latest(desk: Desk) -> None:
     desk.write("latest", "the latest")
     desk.run("echo")
     assert desk.echoed() == "the latest"
+
+
+def test_all_steps_of_a_run_have_the_same_record_even_if_another_run_writes_a_newer_one_meanwhile(desk: Desk) -> None:
+    @dg.asset(dagster_type=NOTE)
+    def early(note: Note) -> dg.MaterializeResult:
+        desk.write("latest", "newer")
+        return dg.MaterializeResult(value=note)
+
+    @dg.asset(deps=[early], dagster_type=NOTE)
+    def late(note: Note) -> dg.MaterializeResult:
+        return dg.MaterializeResult(value=note)
+
+    desk.write("latest", "older")
+    resources = {"io_manager": RecordIOManager(home=HomeResource(root=str(desk.home.root)))}
+    assert dg.materialize([note, early, late], selection=[early, late], resources=resources, instance=desk.instance).success
+    for asset in ("early", "late"):
+        assert json.loads((desk.home.records / asset / "latest.json").read_text(encoding="utf-8"))["text"] == "older"
 
 
 def test_a_retry_reads_what_the_run_it_retries_has_made_not_the_latest(desk: Desk) -> None:
@@ -231,7 +251,7 @@ def test_a_run_retried_from_its_failure_goes_on_with_its_own_records(tmp_path: P
     assert challenger["dataset_hash"] == snapshot
     assert challenger["model_id"].startswith("2026-02-04_000000")
     decided = json.loads((home.records / "promotion_decision" / "latest.json").read_text(encoding="utf-8"))
-    assert decided["dataset_hash"] == snapshot
+    assert decided["dataset"]["dataset_hash"] == snapshot
 
 
 def _latest_snapshot(home: Home) -> str:
