@@ -1,7 +1,5 @@
 """Stages of a home, each built once for a worker process."""
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -10,19 +8,16 @@ import pytest
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
-from taskclf_dagster_tests.cycle.stages import DECIDE, FIRST, TRAIN, VERDICTS, Stage
+from taskclf_dagster_tests.cycle.stages import DECIDE, FIRST, TRAIN, Stage
 from taskclf_dagster_tests.scenario import add_learnable_days, learnable_home
 
 
 @pytest.fixture(scope="session")
-def dagster_home() -> Iterator[Path]:
+def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An instance in SQLite, made once and before anything runs at once: two processes that make the same one at a time break it."""
-    memory = Path("/dev/shm")  # noqa: S108  # SQLite syncs after every event, which a busy disk turns into minutes
-    with (
-        tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder,
-        dg.instance_for_test(temp_dir=folder, set_dagster_home=False),
-    ):
-        yield Path(folder)
+    folder = tmp_path_factory.mktemp("dagster")
+    with dg.instance_for_test(temp_dir=str(folder), set_dagster_home=False):
+        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -47,13 +42,20 @@ def trained(grown: Stage, tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return stage
 
 
-@pytest.fixture(scope="session")
-def decided(trained: Stage, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Stage]:
-    """The same with each decision that can be made about it; none of them is in effect yet."""
-    stages = {}
-    for verdict in VERDICTS:
-        stage = trained.copy(tmp_path_factory.mktemp("decided"))
+class _Decided(dict[str, Stage]):
+    """The stage of each verdict, made when it is first asked for."""
+
+    def __init__(self, trained: Stage, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self.trained, self.tmp_path_factory = trained, tmp_path_factory
+
+    def __missing__(self, verdict: str) -> Stage:
+        self[verdict] = stage = self.trained.copy(self.tmp_path_factory.mktemp("decided"))
         assert stage.materialize(*DECIDE, config=stage.config(verdict)).success
         assert stage.decision().verdict == verdict
-        stages[verdict] = stage
-    return stages
+        return stage
+
+
+@pytest.fixture(scope="session")
+def decided(trained: Stage, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Stage]:
+    """The same with a decision of each verdict about it, which is not in effect yet."""
+    return _Decided(trained, tmp_path_factory)
