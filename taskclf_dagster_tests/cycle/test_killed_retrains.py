@@ -218,7 +218,7 @@ def test_a_promotion_cut_off_between_history_and_pointer_is_finished_once_by_the
 
     with stage.instance() as instance:
         (dead,) = [run for run in instance.get_runs() if run.run_id not in known]
-        instance.report_run_failed(dead)  # as Dagster's monitoring does with a run whose process is gone
+        instance.report_run_failed(dead)  # as Dagster's monitoring does with a run whose process has ended
         options = dg.ReexecutionOptions.from_failure(dead.run_id, instance)
         retry = dg.execute_job(reconstructable(stage), instance=instance, reexecution_options=options)
     assert retry.success

@@ -73,12 +73,12 @@ def failed_runs(
     taskclf_home, now = home.open(), clock.now()
     ended = end_lost_runs(context.instance, taskclf_home, now=now)
     tag_failures(context.instance, taskclf_home, now=now)
-    told = "".join(f"run {run_id} was ended: its process is gone. " for run_id in ended)
+    reported = "".join(f"run {run_id} was ended: its process has ended. " for run_id in ended)
     try:
         answer = find_retry(context.instance, taskclf_home, now=now) if run_settings.load_config().scheduling.enabled else DISABLED
     except (TaskclfDagsterError, OSError) as error:
-        return dg.SkipReason(told + str(error))
-    return dg.SkipReason(told + answer) if isinstance(answer, str) else answer
+        return dg.SkipReason(reported + str(error))
+    return dg.SkipReason(reported + answer) if isinstance(answer, str) else answer
 
 
 def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
@@ -98,7 +98,7 @@ def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) ->
         if run is None or run.status not in UNFINISHED:
             continue
         report = instance.report_run_canceled if run.status == dg.DagsterRunStatus.CANCELING else instance.report_run_failed
-        report(run, message="its process is gone: it was killed, or the machine went down")
+        report(run, message="its process has ended: it was killed, or the machine went down")
         ended.append(run.run_id)
     return ended
 
@@ -125,27 +125,27 @@ def _find_retry_of(
     instance: dg.DagsterInstance, home: Home, failed: RetrainRun, at: datetime, runs: list[RetrainRun], *, now: datetime
 ) -> dg.RunRequest | str:
     if failed.run.status == dg.DagsterRunStatus.CANCELED:
-        return f"run {failed.run_id} was canceled by a person; not tried again"
+        return f"run {failed.run_id} was canceled by a person; not retried"
     failure = explain_failure(instance, failed)
     what = f"run {failed.run_id} failed ({failure.kind}): {failure.message}"
     if failure.kind not in TRANSIENT:
-        return f"{what}; not tried again: the same would happen"
+        return f"{what}; not retried: it would fail again"
     if failure.kind == "interrupted" and failed.tags.get(CAUSE_TAG) == COMMAND_LINE:
-        return f"{what}; not tried again: whoever typed the command interrupted it"
+        return f"{what}; not retried: it was interrupted on the command line"
     if failed.form is None:
-        return f"{what}; not tried again: it was told more than the launch form of the job {RETRAIN} can say"
+        return f"{what}; not retried: its run configuration has more than the launch form of the job {RETRAIN}"
     last = read_last_decided(home)
     if last is not None and (last.decided_at > at or last.run_id == failed.run_id):
-        return f"{what}; a retrain came to a decision since"
+        return f"{what}; a retrain has made a decision since"
     retries, root = int(failed.tags.get(RETRY_TAG, "0")), failed.tags.get(RETRY_OF_TAG, failed.run_id)
     again = next((run for run in runs if (run.tags.get(RETRY_OF_TAG), run.tags.get(RETRY_TAG)) == (root, str(retries + 1))), None)
     if again is not None:
-        return f"{what}; tried again as run {again.run_id}"
+        return f"{what}; retried as run {again.run_id}"
     due_at = retry_due_at(at, retries=retries)
     if due_at is None:
-        return f"{what}; tried again {retries} times, which is enough"
+        return f"{what}; retried {retries} times, the most allowed"
     if now < due_at:
-        return f"{what}; tried again at {due_at:%Y-%m-%d %H:%M:%S %Z}"
+        return f"{what}; retried at {due_at:%Y-%m-%d %H:%M:%S %Z}"
     unfinished = find_unfinished_retrain(instance, home)
     if unfinished is not None:
         return f"{what}; {describe_unfinished_retrain(unfinished)}"

@@ -29,7 +29,7 @@ _BAD_ALLOC = re.compile(r"std::bad_alloc|cannot allocate memory", re.IGNORECASE)
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
-KILLED = re.compile(r"taking longer than \d+ seconds to start|terminated by signal|unexpectedly exited|process is gone")
+KILLED = re.compile(r"taking longer than \d+ seconds to start|terminated by signal|unexpectedly exited|process has ended")
 """Messages of Dagster, and of ours, for a run whose process has ended."""
 
 

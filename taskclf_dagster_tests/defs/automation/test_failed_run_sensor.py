@@ -47,7 +47,7 @@ def _decide(home: Home, *, run_id: str, at: datetime) -> None:
     write_last_decided(home, LastDecided.model_validate({**facts, "snapshot_path": "s", "label_watermark": "0" * 16}))
 
 
-# --- Runs whose process is gone -------------------------------------------------------------------------------------------------------
+# --- Runs whose process has ended -------------------------------------------------------------------------------------------------------
 
 
 RUNNING = [status for status in UNFINISHED if status not in (Status.QUEUED, Status.CANCELING)]
@@ -165,14 +165,14 @@ def test_a_passing_failure_is_tried_again_after_1_5_and_25_minutes_and_three_tim
     for number, minutes in enumerate((1, 5, 25), start=1):
         almost = _retry(instance, home, after=minutes * MINUTE - 10 * SECOND)
         assert isinstance(almost, str)
-        assert almost.startswith(f"run {failed.run_id} failed (killed): {KILLED}; tried again at 20")
+        assert almost.startswith(f"run {failed.run_id} failed (killed): {KILLED}; retried at 20")
         request = _retry(instance, home, after=minutes * MINUTE + SECOND)
         assert isinstance(request, dg.RunRequest)
         assert request.run_key == f"retry-{first.run_id}-{number}"
         assert (request.tags["taskclf/retry_of"], request.tags["taskclf/retry"]) == (first.run_id, str(number))
         failed = _fail_again(instance, home, request)
     assert _retry(instance, home, after=timedelta(hours=2)) == (
-        f"run {failed.run_id} failed (killed): {KILLED}; tried again 3 times, which is enough"
+        f"run {failed.run_id} failed (killed): {KILLED}; retried 3 times, the most allowed"
     )
 
 
@@ -208,7 +208,7 @@ def test_what_was_told_more_than_the_form_can_say_is_not_tried_again(
     add_run(instance, home, Status.FAILURE, job="__ASSET_JOB", run_config=more, failed_with=KILLED)
     words = _retry(instance, home)
     assert isinstance(words, str)
-    assert words.endswith("not tried again: it was told more than the launch form of the job retrain can say")
+    assert words.endswith("not retried: its run configuration has more than the launch form of the job retrain")
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.STARTED])
@@ -239,7 +239,7 @@ def test_a_failure_that_was_tried_again_is_not_tried_again_twice(instance: dg.Da
     add_run(instance, home, Status.FAILURE, tags=request.tags, failed_with="bad")
     words = _retry(instance, home)
     assert isinstance(words, str)
-    assert words.endswith("not tried again: the same would happen")
+    assert words.endswith("not retried: it would fail again")
 
 
 def test_an_earlier_success_does_not(instance: dg.DagsterInstance, home: Home) -> None:
@@ -262,7 +262,7 @@ def test_a_decision_that_came_from_elsewhere_makes_a_retry_needless(instance: dg
     _decide(home, run_id="another", at=_now(SECOND))
     words = _retry(instance, home)
     assert isinstance(words, str)
-    assert words.endswith("a retrain came to a decision since")
+    assert words.endswith("a retrain has made a decision since")
 
 
 def test_a_failure_of_yesterday_is_left_to_the_daily_schedule(instance: dg.DagsterInstance, home: Home) -> None:
@@ -291,7 +291,7 @@ def test_what_would_happen_again_is_not_tried_again(instance: dg.DagsterInstance
     words = _retry(instance, home)
     assert isinstance(words, str)
     assert words.startswith(f"run {run.run_id} failed ({kind}): ")
-    assert words.endswith("not tried again: the same would happen")
+    assert words.endswith("not retried: it would fail again")
 
 
 def test_a_command_that_its_person_interrupted_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
@@ -299,7 +299,7 @@ def test_a_command_that_its_person_interrupted_is_not_tried_again(instance: dg.D
     run = add_run(instance, home, Status.FAILURE, tags=tags, failed_with="Execution was interrupted unexpectedly.")
     assert _retry(instance, home) == (
         f"run {run.run_id} failed (interrupted): it was interrupted before it came to an end; "
-        "not tried again: whoever typed the command interrupted it"
+        "not retried: it was interrupted on the command line"
     )
 
 
@@ -322,7 +322,7 @@ def test_a_command_line_run_that_was_killed_is_tried_again(instance: dg.DagsterI
 
 def test_what_a_person_canceled_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.CANCELED)
-    assert _retry(instance, home) == f"run {run.run_id} was canceled by a person; not tried again"
+    assert _retry(instance, home) == f"run {run.run_id} was canceled by a person; not retried"
 
 
 # --- Retrains that really fail --------------------------------------------------------------------------------------------------------
@@ -381,7 +381,7 @@ def test_a_retrain_that_failed_for_a_passing_reason_is_tried_again_and_explained
     (failed,) = iterate_retrains(instance, learnable)
     explained = explain_failure(instance, failed)
     assert (explained.kind, explained.message) == (kind, words)
-    assert str(_retry(instance, learnable, after=timedelta(0))).startswith(f"run {run.run_id} failed ({kind}): {words}; tried again at 20")
+    assert str(_retry(instance, learnable, after=timedelta(0))).startswith(f"run {run.run_id} failed ({kind}): {words}; retried at 20")
     request = _retry(instance, learnable)
     assert isinstance(request, dg.RunRequest)
     assert request.run_config == {"force": True}
@@ -404,7 +404,7 @@ def test_a_torn_label_store_is_not_tried_again_and_the_words_are_ours(instance: 
     words = _retry(instance, learnable)
     assert isinstance(words, str)
     assert words.startswith(f"run {run.run_id} failed (error): {learnable.labels} cannot be read: ")
-    assert words.endswith("Restore the label store from taskclf or a backup; not tried again: the same would happen")
+    assert words.endswith("Restore the label store from taskclf or a backup; not retried: it would fail again")
 
 
 def test_too_few_labels_are_not_tried_again_and_the_words_are_those_of_the_check(instance: dg.DagsterInstance, tmp_path: Path) -> None:
@@ -413,13 +413,13 @@ def test_too_few_labels_are_not_tried_again_and_the_words_are_those_of_the_check
     words = _retry(instance, home)
     assert isinstance(words, str)
     assert words.startswith(f"run {run.run_id} failed (error): dataset_snapshot: enough_labels: 160 windows are labelled by a person")
-    assert words.endswith("not tried again: the same would happen")
+    assert words.endswith("not retried: it would fail again")
 
 
 def test_a_run_that_failed_after_its_decision_counted_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     _decide(home, run_id=run.run_id, at=_now(-MINUTE))
-    assert "a retrain came to a decision since" in str(_retry(instance, home))
+    assert "a retrain has made a decision since" in str(_retry(instance, home))
 
 
 # --- What lists of runs show ----------------------------------------------------------------------------------------------------------
@@ -471,7 +471,7 @@ def test_a_tick_ends_a_lost_run_says_so_and_the_one_after_a_minute_tries_it_agai
     run = add_run(instance, home, Status.STARTED, tags=work_of_the_dead(), run_config={"force": True})
     words = _tick(instance, home, after=timedelta(0))
     assert isinstance(words, str)
-    assert words.startswith(f"run {run.run_id} was ended: its process is gone. run {run.run_id} failed (killed): ")
+    assert words.startswith(f"run {run.run_id} was ended: its process has ended. run {run.run_id} failed (killed): ")
     request = _tick(instance, home)
     assert isinstance(request, dg.RunRequest)
     assert (request.run_config, request.tags["taskclf/retry"]) == ({"force": True}, "1")
@@ -483,7 +483,7 @@ def test_where_enabled_is_false_lost_runs_are_ended_and_nothing_is_tried_again(
     config = tmp_path / "off.yaml"
     config.write_text("enabled: false\n", encoding="utf-8")
     run = add_run(instance, home, Status.STARTED, tags=work_of_the_dead())
-    assert _tick(instance, home, config=config) == f"run {run.run_id} was ended: its process is gone. {DISABLED}"
+    assert _tick(instance, home, config=config) == f"run {run.run_id} was ended: its process has ended. {DISABLED}"
     assert status_of(instance, run) == Status.FAILURE
 
 

@@ -130,7 +130,7 @@ def test_who_waits_at_a_terminal_for_a_retrain_that_is_killed_reads_why(ended: M
 def test_a_retrain_killed_from_outside_is_reported_by_nobody_but_its_watchdog(ended: Mapping[str, Ended]) -> None:
     found = ended[KILLED]
     assert found.run.status == dg.DagsterRunStatus.FAILURE
-    assert found.site.messages(found.run.run_id) == ["its process is gone"]
+    assert found.site.messages(found.run.run_id) == ["its process has ended"]
     assert "taskclf/failure" not in found.run.tags
     assert "watchdog" not in found.output
 

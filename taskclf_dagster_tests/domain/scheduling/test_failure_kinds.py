@@ -74,9 +74,9 @@ MEMORY = {
 
 
 @pytest.mark.parametrize("case", MEMORY)
-def test_a_machine_without_memory_is_told_apart(case: str) -> None:
+def test_a_machine_without_memory_is_a_kind_of_its_own(case: str) -> None:
     assert classify_failure(chain(MEMORY[case])) == "memory"
-    assert classify_failure(chain(BundleError(PATH, "it cannot be loaded"), MEMORY[case])) == "memory"
+    assert classify_failure(chain(BundleError(PATH, "model_text", "it cannot be loaded"), MEMORY[case])) == "memory"
 
 
 LASTING = {
@@ -127,7 +127,7 @@ def test_an_interrupt_is_told_apart(name: str) -> None:
     [
         "Run process was terminated by signal 9 (SIGKILL).",
         "Multiprocess executor: child process for step x unexpectedly exited with code 1",
-        "its process is gone: it was killed, or the machine went down",
+        "its process has ended: it was killed, or the machine went down",
     ],
 )
 def test_a_process_that_was_killed_is_told_apart_if_it_left_no_error(message: str) -> None:
@@ -136,7 +136,7 @@ def test_a_process_that_was_killed_is_told_apart_if_it_left_no_error(message: st
 
 
 TIMEOUTS: list[tuple[list[tuple[str, str]], str, str | None]] = [
-    ([], "its process is gone", "timeout"),
+    ([], "its process has ended", "timeout"),
     ([("DagsterExecutionInterruptedError", "")], "", "timeout"),
     ([("OSError", "[Errno 5] Input/output error")], "", "timeout"),
     ([], "Exceeded maximum runtime of 5700 seconds.", None),
