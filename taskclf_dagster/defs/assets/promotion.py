@@ -25,7 +25,7 @@ from taskclf_dagster.domain.retraining.decision_step import make_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RunEndedError
-from taskclf_dagster.provenance import code_version, cores
+from taskclf_dagster.provenance import code_version
 
 
 class PointerChange(Record):
@@ -73,7 +73,6 @@ def promotion_decision(
         config=run_settings.load_config(),
         options=RunOptions(dry_run=run_settings.dry_run, forced=run_settings.force, bootstrap=run_settings.bootstrap),
         code_version=code_version(),
-        num_threads=cores(),
     )
     context.log.info(f"{record.outcome}: {record.reason}")
     tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}

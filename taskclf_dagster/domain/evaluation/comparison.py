@@ -1,12 +1,13 @@
-"""Compares two models on the windows that both scored and neither learned from, with how sure the difference is.
+"""Compares two models on the windows that both predicted and neither was trained on, with the significance of the difference.
 
-Each model is scored alone in `evaluation`; what a model learned from is found in `leakage`, the statistics are in `evidence`; whether a
-difference is allowed is decided in `comparative_gates`.
+Each model is scored in `scoring` and leakage is found in `leakage`; the statistics are in `significance`. Which difference is allowed is
+decided in `decision.comparative_gates`.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,8 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.evaluation.block_counts import BlockSums, Flips, count_flips, sum_blocks
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, exclude_leaked
-from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult, assess_significance
-from taskclf_dagster.domain.models.bundle import ModelBundle
 from taskclf_dagster.domain.storage.records import Record, sorted_json
 
 SMALL_DIFFERENCE = 0.05
@@ -27,17 +27,18 @@ SMALL_DIFFERENCE = 0.05
 
 
 class Comparison(Record):
-    """Challenger beside champion on the same windows [macro-F1, 0 to 1, higher is better].
+    """Challenger and champion on the same windows [macro-F1, 0 to 1, higher is better].
 
     Attributes:
-        windows: windows compared: in common and not learned from by either.
-        left_out: test windows that one of the two could not score.
-        exclusion: what either learned from, which left the comparison.
+        windows: number of windows compared: those that both predicted and neither was trained on.
+        left_out: number of test windows that one of the two could not predict.
+        exclusion: the windows that were excluded because of leakage.
         judged_labels: labels with enough true windows among those compared.
-        macro_f1_delta: challenger minus champion; None where no label is judged.
-        sums: counts of both models by user and block; everything below them, and above but for ids, follows from them.
-        flips: windows that only one of the two has right.
-        seed: of resamples and swaps; made of the hashes of dataset, models and policy.
+        macro_f1_delta: challenger minus champion; None if no label is judged.
+        sums: counts of both models by user and block, from which everything but the ids and the exclusion follows.
+        flips: windows that only one of the two predicts correctly.
+        seed: of the swaps; made of the hashes of dataset, models and policy.
+        evidence: the significance of the difference.
     """
 
     challenger_id: str
@@ -57,13 +58,13 @@ class Comparison(Record):
 
 
 class AnchorComparison(Record):
-    """The challenger beside a model that ran lately, on windows that neither learned from.
+    """The challenger compared with an anchor model, on windows that neither was trained on.
 
     Attributes:
-        ran_at: when the anchor came to run.
-        windows: windows compared; 0 where the anchor could not be scored.
-        difference: challenger minus anchor in macro-F1; None where too few windows are left to say.
-        detail: one sentence for a person.
+        ran_at: when the anchor became active.
+        windows: number of windows compared; 0 if the anchor could not be evaluated.
+        difference: challenger minus anchor in macro-F1; None if too few windows are left.
+        detail: the result in one sentence.
     """
 
     model_id: str
@@ -77,39 +78,31 @@ class AnchorComparison(Record):
 
 def compare(
     rows: pd.DataFrame,
-    challenger: Predictions,
-    champion: Predictions,
-    bundles: tuple[ModelBundle, ModelBundle],
+    challenger: ScoredWindows,
+    champion: ScoredWindows,
     *,
     settings: ComparisonSettings,
     min_class_windows: int,
     seed: int,
 ) -> Comparison:
-    """Compares predictions of two models, matched by window.
+    """Compares two models, matched by window.
 
     Args:
-        rows: user_id (category) and bucket_start_ts of the test windows.
+        rows: user_id (category) and bucket_start_ts (UTC) of the test windows.
         challenger: its predictions on some of them, in any order.
         champion: likewise.
-        bundles: challenger and champion, for what they learned from.
         settings: of the comparison.
         min_class_windows: a label with fewer true windows is not judged.
         seed: of the swaps.
-
-    Raises:
-        BundleError: a bundle is invalid.
     """
-    frame, ours, theirs = _align(rows, challenger, champion)
-    keep, exclusion = exclude_leaked(frame, bundles, max_share=settings.max_leaked_share)
-    frame, true = frame[keep], ours.true[keep]
-    first, second = ours.predicted[keep], theirs.predicted[keep]
+    pair, exclusion = _align(rows, challenger, champion, max_share=settings.max_leaked_share)
     return complete_comparison(
-        challenger_id=bundles[0].model_id,
-        champion_id=bundles[1].model_id,
-        left_out=len(rows) - len(keep),
+        challenger_id=challenger.distance.model_id,
+        champion_id=champion.distance.model_id,
+        left_out=len(rows) - exclusion.windows,
         exclusion=exclusion,
-        sums=sum_blocks(frame["user_id"], frame["bucket_start_ts"], true, first, second),
-        flips=count_flips(true, first, second),
+        sums=pair.sum_blocks(),
+        flips=count_flips(pair.true, pair.first, pair.second),
         seed=seed,
         settings=settings,
         min_class_windows=min_class_windows,
@@ -161,25 +154,22 @@ def complete_comparison(
 
 def compare_with_anchor(
     rows: pd.DataFrame,
-    challenger: Predictions,
-    anchor: Predictions,
-    bundles: tuple[ModelBundle, ModelBundle],
+    challenger: ScoredWindows,
+    anchor: ScoredWindows,
     *,
     ran_at: datetime,
     settings: ComparisonSettings,
     min_class_windows: int,
 ) -> AnchorComparison:
     """Compares macro-F1 with that of an anchor model; undecided if fewer than `min_windows` are left that neither was trained on."""
-    frame, ours, theirs = _align(rows, challenger, anchor)
-    keep, exclusion = exclude_leaked(frame, bundles, max_share=settings.max_leaked_share)
-    true, windows = ours.true[keep], int(keep.sum())
-    sums = sum_blocks(frame["user_id"][keep], frame["bucket_start_ts"][keep], true, ours.predicted[keep], theirs.predicted[keep])
-    support, f1 = _f1_by_label(sums)
+    pair, exclusion = _align(rows, challenger, anchor, max_share=settings.max_leaked_share)
+    windows = exclusion.remaining
+    support, f1 = _f1_by_label(pair.sum_blocks())
     ours_f1, anchor_f1 = (_mean(scores, support >= min_class_windows) for scores in f1)
     difference = None if ours_f1 is None or anchor_f1 is None or windows < settings.min_windows else ours_f1 - anchor_f1
     detail = f"{windows} windows; {exclusion.detail}" if difference is None else f"{difference:+.4f} on {windows} windows"
     return AnchorComparison(
-        model_id=bundles[1].model_id,
+        model_id=anchor.distance.model_id,
         ran_at=ran_at,
         windows=windows,
         challenger_macro_f1=ours_f1,
@@ -190,14 +180,14 @@ def compare_with_anchor(
 
 
 def unscored_anchor(model_id: str, *, ran_at: datetime, problem: str) -> AnchorComparison:
-    """An anchor that could not be scored: it stops nobody, but the record says so."""
+    """Returns the record of an anchor model that could not be evaluated; it prevents no promotion."""
     return AnchorComparison(
         model_id=model_id, ran_at=ran_at, windows=0, challenger_macro_f1=None, anchor_macro_f1=None, difference=None, detail=problem
     )
 
 
 def find_inconsistencies(comparison: Comparison) -> list[str]:
-    """Counts of a comparison that contradict each other, whatever was computed from them."""
+    """Finds counts of a comparison that contradict each other, whatever was computed from them."""
     exclusion, flips = comparison.exclusion, comparison.flips
     cells = np.array(comparison.sums.cells, dtype=np.int64).reshape(-1, 7)
     support, ours, ours_named, theirs, theirs_named = cells[:, 2:].T
@@ -227,17 +217,28 @@ def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy
     return int(hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8], 16)
 
 
-def _align(rows: pd.DataFrame, first: Predictions, second: Predictions) -> tuple[pd.DataFrame, Predictions, Predictions]:
-    """The rows that both models scored, and both predictions in the order of these rows."""
+class _Pair(NamedTuple):
+    """Labels and both models' predictions of the windows compared, all of shape (n,)."""
+
+    user: pd.Series
+    start: pd.Series
+    true: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+
+    def sum_blocks(self) -> BlockSums:
+        return sum_blocks(self.user, self.start, self.true, self.first, self.second)
+
+
+def _align(rows: pd.DataFrame, first: ScoredWindows, second: ScoredWindows, *, max_share: float) -> tuple[_Pair, Exclusion]:
+    """Matches both models on the rows that both predicted, and excludes leaked ones; the exclusion counts the rows that both predicted."""
     keys = hash_row_keys(rows)
     both = np.isin(keys, first.key) & np.isin(keys, second.key)
-    return rows[both].reset_index(drop=True), _in_order(first, keys[both]), _in_order(second, keys[both])
-
-
-def _in_order(predictions: Predictions, keys: npt.NDArray[np.uint64]) -> Predictions:
-    order = np.argsort(predictions.key)
-    positions = order[np.searchsorted(predictions.key, keys, sorter=order)]
-    return Predictions(predictions.key[positions], predictions.true[positions], predictions.predicted[positions])
+    frame, ours, theirs = rows[both].reset_index(drop=True), first.in_order(keys[both]), second.in_order(keys[both])
+    keep, exclusion = exclude_leaked(frame["bucket_start_ts"], (ours.distance, theirs.distance), max_share=max_share)
+    said, other = ours.predictions, theirs.predictions
+    pair = _Pair(frame["user_id"][keep], frame["bucket_start_ts"][keep], said.true[keep], said.predicted[keep], other.predicted[keep])
+    return pair, exclusion
 
 
 def _f1_by_label(sums: BlockSums) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -5,6 +5,7 @@ The rolling features of a window look back, so windows shortly before and after 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Literal
@@ -77,52 +78,59 @@ class Exclusion(Record):
     detail: str
 
 
-def exclude_leaked(rows: pd.DataFrame, bundles: Sequence[ModelBundle], *, max_share: float) -> tuple[_Bool, Exclusion]:
-    """Takes what any of the models learned from out of a comparison.
+@dataclass(frozen=True)
+class TrainingDistance:
+    """The distance of windows from those that one model was trained on.
 
-    Args:
-        rows: user_id (category) and bucket_start_ts (UTC) of each window, in any order.
-        bundles: the models compared, the challenger first.
-        max_share: if a larger share of the windows is leaked, only windows after the last training day of every model remain [0 to 1].
-
-    Returns:
-        Which rows remain, shape (n,), and why.
-
-    Raises:
-        BundleError: a bundle is invalid.
+    Attributes:
+        model_id: the model.
+        evidence: how the training windows are known; see LeakageCertificate.
+        trained_from, trained_to: first and last training day (UTC).
+        minutes: from each window to the nearest training window of its user, shape (n,); any distance beyond NEIGHBOURHOOD_MINUTES is
+            NEIGHBOURHOOD_MINUTES + 1.
     """
-    leaked = np.zeros(len(rows), dtype=bool)
-    certificates = []
-    for bundle in bundles:
-        own, certificate = find_leaked(rows, bundle)
-        leaked |= own
-        certificates.append(certificate)
-    n, lost = len(rows), int(leaked.sum())
-    keep, newer_than = ~leaked, None
-    if lost / max(1, n) > max_share:
-        newer_than = max(certificate.trained_until for certificate in certificates)
-        keep &= epoch_us(rows["bucket_start_ts"]) >= to_epoch_us(newer_than)
-    remaining = int(keep.sum())
-    return keep, Exclusion(
-        certificates=certificates,
-        windows=n,
-        excluded=n - remaining,
-        remaining=remaining,
-        only_newer=newer_than is not None,
-        newer_than=newer_than,
-        detail=_describe_exclusion(n, lost, remaining, newer_than, max_share),
-    )
+
+    model_id: str
+    evidence: Evidence
+    trained_from: date
+    trained_to: date
+    minutes: npt.NDArray[np.int64]
+
+    @property
+    def leaked(self) -> _Bool:
+        """True for each window that the model was trained on, or that is near one, shape (n,)."""
+        return self.minutes <= NEIGHBOURHOOD_MINUTES
+
+    @property
+    def trained_until(self) -> datetime:
+        """End of the last training day (midnight UTC)."""
+        return _midnight(self.trained_to) + timedelta(days=1)
+
+    def take(self, positions: npt.NDArray[np.int64] | _Bool) -> "TrainingDistance":
+        """Returns the distances of some of the windows."""
+        return replace(self, minutes=self.minutes[positions])
+
+    def certify(self) -> LeakageCertificate:
+        """Counts the windows that the model was trained on and their neighbours."""
+        trained_on = int((self.minutes == 0).sum())
+        near = int(self.leaked.sum()) - trained_on
+        return LeakageCertificate(
+            model_id=self.model_id,
+            evidence=self.evidence,
+            windows=len(self.minutes),
+            trained_on=trained_on,
+            near=near,
+            trained_until=self.trained_until,
+            detail=_describe(self, trained_on, near),
+        )
 
 
-def find_leaked(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[_Bool, LeakageCertificate]:
-    """Finds the windows that a model was trained on, and those of the same user within 60 minutes of one.
+def measure_training_distance(rows: pd.DataFrame, bundle: ModelBundle) -> TrainingDistance:
+    """Measures how far windows are from those that a model was trained on.
 
     Args:
         rows: user_id (category) and bucket_start_ts (UTC) of each window, in any order.
-        bundle: the model; its hashes of training rows decide, or its training dates where it has none that can be used.
-
-    Returns:
-        Which rows are leaked, shape (n,), and what was found.
+        bundle: the model; its hashes of training rows are used, or its training dates if these are missing or damaged.
 
     Raises:
         BundleError: the bundle is invalid.
@@ -130,20 +138,45 @@ def find_leaked(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[_Bool, Leakage
     metadata = bundle.require()
     learned = _read_training_rows(bundle.path / TRAINING_ROWS)
     if metadata.schema_version != "v2" and list(rows["user_id"].cat.categories) == [DEFAULT_USER]:
-        learned = None  # rows without a user, and hashes with one, which nobody knows here
-    distance = _minutes_from_dates(rows, metadata) if learned is None else _minutes_from_windows(rows, learned, metadata.schema_version)
-    leaked = distance <= NEIGHBOURHOOD_MINUTES
-    trained_on = int((distance == 0).sum())
-    near = int(leaked.sum()) - trained_on
-    evidence: Evidence = "training_dates" if learned is None else "row_hashes"
-    return leaked, LeakageCertificate(
+        learned = None  # rows without a user cannot match hashes with one
+    minutes = _minutes_from_dates(rows, metadata) if learned is None else _minutes_from_windows(rows, learned, metadata.schema_version)
+    return TrainingDistance(
         model_id=bundle.model_id,
-        evidence=evidence,
-        windows=len(rows),
-        trained_on=trained_on,
-        near=near,
-        trained_until=_midnight(metadata.train_date_to) + timedelta(days=1),
-        detail=_describe(bundle.model_id, metadata, evidence, len(rows), trained_on, near),
+        evidence="training_dates" if learned is None else "row_hashes",
+        trained_from=metadata.train_date_from,
+        trained_to=metadata.train_date_to,
+        minutes=np.minimum(minutes, NEIGHBOURHOOD_MINUTES + 1),
+    )
+
+
+def exclude_leaked(starts: pd.Series, distances: Sequence[TrainingDistance], *, max_share: float) -> tuple[_Bool, Exclusion]:
+    """Excludes the windows that any of the models was trained on, and their neighbours, from a comparison.
+
+    Args:
+        starts: bucket_start_ts (UTC) of each window, in any order.
+        distances: those of the models compared from these windows, the challenger's first.
+        max_share: with a larger share of leaked windows, only windows after the last training day of every model remain [0 to 1].
+
+    Returns:
+        Mask of the windows that remain, shape (n,), and the record.
+    """
+    leaked = np.zeros(len(starts), dtype=bool)
+    for distance in distances:
+        leaked |= distance.leaked
+    n, lost = len(starts), int(leaked.sum())
+    keep, newer_than = ~leaked, None
+    if lost / max(1, n) > max_share:
+        newer_than = max(distance.trained_until for distance in distances)
+        keep &= epoch_us(starts) >= to_epoch_us(newer_than)
+    remaining = int(keep.sum())
+    return keep, Exclusion(
+        certificates=[distance.certify() for distance in distances],
+        windows=n,
+        excluded=n - remaining,
+        remaining=remaining,
+        only_newer=newer_than is not None,
+        newer_than=newer_than,
+        detail=_describe_exclusion(n, lost, remaining, newer_than, max_share),
     )
 
 
@@ -219,15 +252,16 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _describe(model_id: str, metadata: BundleMetadata, evidence: Evidence, windows: int, trained_on: int, near: int) -> str:
-    if evidence == "row_hashes":
+def _describe(distance: TrainingDistance, trained_on: int, near: int) -> str:
+    model_id, windows = distance.model_id, len(distance.minutes)
+    if distance.evidence == "row_hashes":
         return (
             f"{model_id} was trained on {trained_on} of these {windows} windows, {near} more lie within {NEIGHBOURHOOD_MINUTES} minutes "
             "of one (by the hashes of its training rows)."
         )
     return (
         f"{model_id} has no usable {TRAINING_ROWS}, so its training dates count: {trained_on} of these {windows} windows lie from "
-        f"{metadata.train_date_from} to {metadata.train_date_to} (UTC), {near} more within {NEIGHBOURHOOD_MINUTES} minutes of that."
+        f"{distance.trained_from} to {distance.trained_to} (UTC), {near} more within {NEIGHBOURHOOD_MINUTES} minutes of that."
     )
 
 

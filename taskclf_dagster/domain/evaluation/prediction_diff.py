@@ -3,20 +3,25 @@
 Which of the two is right is not asked here; labelled windows are compared in `comparison`.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJECTED_LABEL, WINDOW_SECONDS, SchemaVersion
+from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJECTED_LABEL, SCHEMAS, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.confusion import N_LABELS, apply_reject
 from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
+from taskclf_dagster.errors import NoWindowsError, SnapshotError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 PREVIEW_DAYS = 7
@@ -36,6 +41,9 @@ _Int = npt.NDArray[np.int64]
 
 
 _KEYS = ["user_id", "bucket_start_ts"]
+
+
+_VERSION = b"schema_version"
 
 
 _MINUTE_US = WINDOW_SECONDS * 1_000_000
@@ -91,36 +99,85 @@ class PredictionDiff(Record):
     detail: str
 
 
+@dataclass(frozen=True)
+class RecentPredictions:
+    """The predictions of one model on every window of the last days, labelled or not.
+
+    Attributes:
+        version: schema version of the model, and so of the partitions that the windows are from.
+        rows: user_id (category), bucket_start_ts (UTC) and predicted (class index, REJECTED below the threshold) of each window.
+    """
+
+    version: SchemaVersion
+    rows: pd.DataFrame
+
+
+def predict_recent_windows(
+    home: Home, model: LoadedModel, *, as_of: datetime, num_threads: int, days: int = PREVIEW_DAYS
+) -> RecentPredictions | None:
+    """Predicts every window of the last days from the partitions of the model's own schema version.
+
+    Args:
+        home: the taskclf home.
+        model: the model.
+        as_of: end of the range, exclusive.
+        num_threads: of LightGBM.
+        days: length of the range before as_of.
+
+    Returns:
+        None if the version has no windows in the range, or its files cannot be read or violate the data contract.
+    """
+    end = as_of.astimezone(UTC)
+    version = model.schema.version
+    try:
+        reading = read_windows(home, start=end - timedelta(days=days), end=end, schema_version=version, skip_unreadable_days=True)
+    except (NoWindowsError, UnreadableFileError):
+        return None
+    frame = reading.frame
+    if frame is None or reading.violations or frame.empty:
+        return None
+    return RecentPredictions(version, frame[_KEYS].assign(predicted=_predict(model, frame, num_threads=num_threads)))
+
+
+def save_recent_predictions(path: Path, recent: RecentPredictions) -> None:
+    """Writes recent predictions as parquet; the schema version is in the metadata."""
+    table = pa.Table.from_pandas(recent.rows, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _VERSION: recent.version})
+    write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def load_recent_predictions(path: Path) -> RecentPredictions:
+    """Reads what `save_recent_predictions` wrote.
+
+    Raises:
+        SnapshotError: the file is missing, is not readable parquet, or was not written by it.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        version = next(version for version in SCHEMAS if version.encode() == (table.schema.metadata or {}).get(_VERSION))
+        return RecentPredictions(version, table.to_pandas()[[*_KEYS, "predicted"]])
+    except (pa.ArrowException, OSError, LookupError, StopIteration) as error:
+        raise SnapshotError(path, str(error).strip().split("\n")[0] or "it has no predictions") from error
+
+
 def diff_predictions(
-    home: Home, challenger: LoadedModel, champion: LoadedModel, *, as_of: datetime, num_threads: int, days: int = PREVIEW_DAYS
-) -> PredictionDiff | None:
-    """Lets both models label every window recorded in the last days, each from the partitions of its own schema version.
+    challenger: RecentPredictions, champion: RecentPredictions, *, as_of: datetime, days: int = PREVIEW_DAYS
+) -> PredictionDiff:
+    """Compares what both models predict for the windows of the last days.
 
     Windows are matched by user and time; v2 windows, which have one implicit user, belong to the user of the other version where that
     has exactly one.
 
     Args:
-        home: the taskclf home.
-        challenger: the new model.
-        champion: the model that runs.
-        as_of: end of the time looked at, exclusive.
-        num_threads: for prediction.
-        days: how many days before as_of.
-
-    Returns:
-        None where one of the versions has no windows in this time, or its files cannot be read or break the data contract.
+        challenger: its predictions.
+        champion: its predictions.
+        as_of: end of the range, exclusive.
+        days: length of the range before as_of.
     """
-    end = as_of.astimezone(UTC)
-    scored: dict[SchemaVersion, pd.DataFrame] = {}
-    for version in dict.fromkeys((champion.schema.version, challenger.schema.version)):
-        models = {role: model for role, model in (("champion", champion), ("challenger", challenger)) if model.schema.version == version}
-        rows = _score_windows(home, version, models, start=end - timedelta(days=days), end=end, num_threads=num_threads)
-        if rows is None:
-            return None
-        scored[version] = rows
-    rows, unscored = _match(scored)
+    rows, unscored = _match(champion, challenger)
     said = {role: rows[role].to_numpy() for role in ("champion", "challenger")}
-    return summarize_diff(rows[_KEYS], said["champion"], said["challenger"], unscored=unscored, days=days, end=end)
+    return summarize_diff(rows[_KEYS], said["champion"], said["challenger"], unscored=unscored, days=days, end=as_of.astimezone(UTC))
 
 
 def summarize_diff(
@@ -158,41 +215,26 @@ def summarize_diff(
     )
 
 
-def _score_windows(
-    home: Home, version: SchemaVersion, models: dict[str, LoadedModel], *, start: datetime, end: datetime, num_threads: int
-) -> pd.DataFrame | None:
-    """The windows of one schema version with what each of the models says: user_id, bucket_start_ts and a code by role."""
-    try:
-        reading = read_windows(home, start=start, end=end, schema_version=version, skip_unreadable_days=True)
-    except (NoWindowsError, UnreadableFileError):
-        return None
-    frame = reading.frame
-    if frame is None or reading.violations or frame.empty:
-        return None
-    said = {role: _say(model, frame, num_threads=num_threads) for role, model in models.items()}
-    return frame[_KEYS].assign(**said)
-
-
-def _say(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -> _Int:
-    """The code of what a model says about each row, shape (n,); in batches, since the input matrix is as large as the rows."""
+def _predict(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -> _Int:
+    """Returns the predicted code of each row, shape (n,); in batches, since the input matrix is as large as the rows."""
     batches = (rows.iloc[first : first + BATCH_ROWS] for first in range(0, len(rows), BATCH_ROWS))
     return np.concatenate([apply_reject(model.predict_rows(batch, num_threads=num_threads), model.reject_threshold) for batch in batches])
 
 
-def _match(scored: dict[SchemaVersion, pd.DataFrame]) -> tuple[pd.DataFrame, int]:
-    """The windows that every version has, with what both models say, and how many windows only one version has."""
-    if len(scored) == 1:
-        return next(iter(scored.values())), 0
-    if "v2" in scored:
-        users = next(rows for version, rows in scored.items() if version != "v2")["user_id"].unique()
-        if len(users) == 1:
-            named = scored["v2"]["user_id"].cat.rename_categories({DEFAULT_USER: users[0]})
-            scored = {**scored, "v2": scored["v2"].assign(user_id=named)}
-    one, other = scored.values()
+def _match(champion: RecentPredictions, challenger: RecentPredictions) -> tuple[pd.DataFrame, int]:
+    """Returns the windows that both models predicted, with both codes, and the number of windows that only one of them has."""
+    one, other = _name_implicit_user(champion, challenger), _name_implicit_user(challenger, champion)
     shared, here, there = np.intersect1d(hash_row_keys(one), hash_row_keys(other), assume_unique=True, return_indices=True)
-    rows = one.take(here).reset_index(drop=True)
-    said = other.drop(columns=_KEYS).take(there).reset_index(drop=True)
-    return pd.concat([rows, said], axis=1), len(one) + len(other) - 2 * len(shared)
+    rows = one.take(here).reset_index(drop=True).rename(columns={"predicted": "champion"})
+    return rows.assign(challenger=other["predicted"].to_numpy()[there]), len(one) + len(other) - 2 * len(shared)
+
+
+def _name_implicit_user(own: RecentPredictions, other: RecentPredictions) -> pd.DataFrame:
+    """Returns the rows of a model; those of v2, which have one implicit user, with the only user of another version."""
+    users = other.rows["user_id"].unique()
+    if own.version != "v2" or other.version == "v2" or len(users) != 1:
+        return own.rows
+    return own.rows.assign(user_id=own.rows["user_id"].cat.rename_categories({DEFAULT_USER: users[0]}))
 
 
 def _count_pairs(old: _Int, new: _Int) -> list[RelabelledPair]:

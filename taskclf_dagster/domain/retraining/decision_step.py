@@ -1,5 +1,7 @@
 """Makes the promotion decision from the records of the earlier steps."""
 
+from functools import cache
+
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
@@ -15,10 +17,8 @@ from taskclf_dagster.domain.evaluation.comparison import (
     derive_seed,
     unscored_anchor,
 )
-from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, diff_predictions
-from taskclf_dagster.domain.evaluation.predictions import load_predictions
-from taskclf_dagster.domain.models.bundle import load_bundle, parse_bundle
-from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
+from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, diff_predictions, load_recent_predictions
+from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.files import read_json_object
@@ -37,7 +37,6 @@ def make_decision(
     config: RetrainConfig,
     options: RunOptions,
     code_version: str,
-    num_threads: int = 1,
 ) -> PromotionDecision:
     """Compares both models, judges the comparative gates and decides; the receipt is kept in artifacts/decisions.
 
@@ -50,7 +49,6 @@ def make_decision(
         config: the policy.
         options: of the run.
         code_version: recorded.
-        num_threads: LightGBM threads for the prediction diff.
 
     The decision carries the registry's state from when the champion was found, so that it only holds against that champion.
 
@@ -91,7 +89,7 @@ def make_decision(
             gates=gates,
             required_gates=list(REQUIRED_GATES),
             policy=config.policy,
-            prediction_diff=_diff_predictions(home, snapshot, challenger_report, champion_report, num_threads=num_threads),
+            prediction_diff=_diff_predictions(home, snapshot, challenger_report, champion_report),
             protections=_list_protections(config, challenger_report, comparison, anchors, options),
         )
     )
@@ -131,38 +129,32 @@ def _compare(
     if challenger.report is None or challenger.report.predictions_path is None:
         return None, []
     rows = read_snapshot_rows(home.root / snapshot.path, columns=["user_id", "bucket_start_ts", "split"], splits=("test",))
-    ours = load_predictions(home.root / challenger.report.predictions_path)
-    bundle = parse_bundle(require_bundle(home, challenger.model_id))
-    settings, fewest = config.comparison, config.evaluation.min_class_windows
+    load = cache(lambda path: load_scored_windows(home.root / path))
+    ours, settings, fewest = load(challenger.report.predictions_path), config.comparison, config.evaluation.min_class_windows
     comparison = None
-    if champion.report is not None and champion.report.predictions_path is not None and champion.model_dir is not None:
-        comparison = compare(
-            rows,
-            ours,
-            load_predictions(home.root / champion.report.predictions_path),
-            (bundle, parse_bundle(resolve_model_dir(home, champion.model_dir))),
-            settings=settings,
-            min_class_windows=fewest,
-            seed=derive_seed(snapshot.dataset_digest, [champion.files, challenger.files], config.policy),
+    if champion.report is not None and champion.report.predictions_path is not None:
+        seed = derive_seed(snapshot.dataset_digest, [champion.files, challenger.files], config.policy)
+        theirs = load(champion.report.predictions_path)
+        comparison = compare(rows, ours, theirs, settings=settings, min_class_windows=fewest, seed=seed)
+    anchors = [
+        unscored_anchor(anchor.model_id, ran_at=anchor.ran_at, problem=anchor.problem or "it could not be scored")
+        if anchor.predictions_path is None
+        else compare_with_anchor(
+            rows, ours, load(anchor.predictions_path), ran_at=anchor.ran_at, settings=settings, min_class_windows=fewest
         )
-    anchors = []
-    for anchor in champion.anchors:
-        if anchor.predictions_path is None:
-            anchors.append(unscored_anchor(anchor.model_id, ran_at=anchor.ran_at, problem=anchor.problem or "it could not be scored"))
-            continue
-        theirs = load_predictions(home.root / anchor.predictions_path)
-        pair = bundle, parse_bundle(resolve_model_dir(home, anchor.path))
-        anchors.append(compare_with_anchor(rows, ours, theirs, pair, ran_at=anchor.ran_at, settings=settings, min_class_windows=fewest))
+        for anchor in champion.anchors
+    ]
     return comparison, anchors
 
 
 def _diff_predictions(
-    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, *, num_threads: int
+    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport
 ) -> PredictionDiff | None:
-    if challenger.report is None or champion.report is None or champion.model_dir is None:
+    paths = challenger.recent_predictions_path, champion.recent_predictions_path
+    if paths[0] is None or paths[1] is None:
         return None
-    models = load_bundle(require_bundle(home, challenger.model_id)), load_bundle(resolve_model_dir(home, champion.model_dir))
-    return diff_predictions(home, *models, as_of=snapshot.as_of, num_threads=num_threads)
+    ours, theirs = load_recent_predictions(home.root / paths[0]), load_recent_predictions(home.root / paths[1])
+    return diff_predictions(ours, theirs, as_of=snapshot.as_of)
 
 
 def _list_protections(

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.decision.gate import RegressionGate, RegressionResul
 from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, derive_seed
 from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
+from taskclf_dagster.domain.evaluation.scored_windows import add_training_distance
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
@@ -109,23 +110,20 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     keys = [hash_row_keys(frame) for frame in own]
     shared = np.intersect1d(keys[0], keys[1], assume_unique=True)
     own = [frame[np.isin(key, shared)].reset_index(drop=True) for frame, key in zip(own, keys, strict=True)]
-    bundles = (models[0].bundle, models[1].bundle)
-    keep, _ = exclude_leaked(own[0], bundles, max_share=config.comparison.max_leaked_share)
     score = partial(
         score_model, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
     )
-    whole = [score(model, frame) for model, frame in zip(models, own, strict=True)]
-    fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
-    seed = derive_seed(snapshot.dataset_digest, [model.files.hashes() for model in reversed(models)], config.policy)
+    whole = [add_training_distance(frame, score(model, frame)[1], model.bundle) for model, frame in zip(models, own, strict=True)]
     comparison = compare(
         rows,
-        whole[0][1],
-        whole[1][1],
-        bundles,
+        whole[0],
+        whole[1],
         settings=config.comparison,
         min_class_windows=config.evaluation.min_class_windows,
-        seed=seed,
+        seed=derive_seed(snapshot.dataset_digest, [model.files.hashes() for model in reversed(models)], config.policy),
     )
+    keep, _ = exclude_leaked(own[0]["bucket_start_ts"], [scored.distance for scored in whole], max_share=config.comparison.max_leaked_share)
+    fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
     judged = check_regression_gates(
         comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, settings=config.comparison
     )

@@ -4,21 +4,20 @@ Scoring itself belongs to `evaluation`, who the champion is to `champion`, who t
 """
 
 from datetime import date, datetime
+from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
 import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.gate import RegressionResult
 from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baseline, fit_lookup, predict_baseline
-from taskclf_dagster.domain.evaluation.leakage import find_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
-from taskclf_dagster.domain.evaluation.predictions import Predictions, save_predictions
+from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
+from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows, add_training_distance, save_scored_windows
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
@@ -42,6 +41,7 @@ class ChallengerReport(Record):
     Attributes:
         failure: why it could not be scored; None where it could.
         files: SHA-256 of every file of the bundle that was scored; metadata.json has timings, so they are not part of the hash.
+        recent_predictions_path: its predictions for every window of the last days, relative to the home; None if there are none.
         reproduction: what training again gave; None where it was not tried.
         config_hash: hash of the policy by which the gates were judged.
     """
@@ -53,6 +53,7 @@ class ChallengerReport(Record):
     failure: str | None
     files: dict[str, str]
     report: EvaluationReport | None
+    recent_predictions_path: str | None
     rule_baseline: BaselineScore | None
     lookup_baseline: BaselineScore | None
     reproduction: Reproduction | None
@@ -82,6 +83,7 @@ class ChampionReport(Record):
     Attributes:
         state: ok, none, unreadable or incompatible.
         source: policy, pointer, last_known_good, best_by_rank or none: why this one.
+        recent_predictions_path: its predictions for every window of the last days, relative to the home; None if there are none.
         windows_without_features: test windows that the champion's own schema version does not have.
         windows_trained_on: test windows that the champion learned from.
         trained_on_evidence: how that is known: row_hashes, training_dates, or none without a champion.
@@ -104,6 +106,7 @@ class ChampionReport(Record):
     excluded: list[ExclusionRecord]
     files: dict[str, str]
     report: EvaluationReport | None
+    recent_predictions_path: str | None
     windows_without_features: int
     windows_trained_on: int
     trained_on_evidence: Literal["row_hashes", "training_dates", "none"]
@@ -131,14 +134,15 @@ def report_challenger(
         raise RecordsDoNotMatchError([finding])
     path = home.root / snapshot.path
     rows = read_snapshot_rows(path, splits=("test",))
-    files, failure, report, rule, lookup, reproduction = None, None, None, None, None, None
+    files, failure, report, recent, rule, lookup, reproduction = None, None, None, None, None, None, None
     try:
         files = read_bundle_files(require_bundle(home, challenger.model_id))
         model = load_bundle(files)
-        report, predictions = _score(home, model, rows, snapshot, config=config, num_threads=num_threads)
+        report, scored = _score(home, model, rows, rows, snapshot, config=config, num_threads=num_threads)
+        recent = _predict_recent(home, model, snapshot, num_threads=num_threads)
         lookup_table = fit_lookup(read_snapshot_rows(path, columns=["app_id", "app_category", "label", "split"], splits=("train",)))
-        rule = compare_with_baseline(predictions, predict_baseline(rows), report.judged_labels)
-        lookup = compare_with_baseline(predictions, lookup_table.predict(rows), report.judged_labels)
+        rule = compare_with_baseline(scored.predictions, predict_baseline(rows), report.judged_labels)
+        lookup = compare_with_baseline(scored.predictions, lookup_table.predict(rows), report.judged_labels)
         if is_proof_wanted(config, windows=sum(snapshot.rows.values())):
             reproduction = reproduce(home, model)
         if files.folder.parent == home.challengers:
@@ -151,6 +155,7 @@ def report_challenger(
         failure=failure,
         files={} if files is None else files.hashes(),
         report=report,
+        recent_predictions_path=recent,
         rule_baseline=rule,
         lookup_baseline=lookup,
         reproduction=reproduction,
@@ -171,15 +176,17 @@ def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainCon
     if champion.model is not None:
         own, missing = rows_for(champion.model, home, rows, snapshot)
         try:
-            report, predictions = _score(home, champion.model, own, snapshot, config=config, num_threads=num_threads)
-            _, leakage = find_leaked(rows[np.isin(hash_row_keys(rows), predictions.key)], champion.model.bundle)
+            report, scored = _score(home, champion.model, own, rows, snapshot, config=config, num_threads=num_threads)
+            recent = _predict_recent(home, champion.model, snapshot, num_threads=num_threads)
         except BundleError as error:
             described = described.model_copy(update={"state": "unreadable", "reason": error.reason})
         else:
             own_id, own_path = report.model_id, report.predictions_path
+            leakage = scored.distance.certify()
             described = described.model_copy(
                 update={
                     "report": report,
+                    "recent_predictions_path": recent,
                     "windows_without_features": missing,
                     "windows_trained_on": leakage.trained_on,
                     "trained_on_evidence": leakage.evidence,
@@ -202,22 +209,47 @@ def _score_anchor(
     try:
         model = load_bundle(resolve_model_dir(home, anchor.path))
         own, _ = rows_for(model, home, rows, snapshot)
-        report, _ = _score(home, model, own, snapshot, config=config, num_threads=num_threads)
+        report, _ = _score(home, model, own, rows, snapshot, config=config, num_threads=num_threads)
     except BundleError as error:
         return anchor.model_copy(update={"predictions_path": None, "problem": error.reason})
     return anchor.model_copy(update={"predictions_path": report.predictions_path})
 
 
 def _score(
-    home: Home, model: LoadedModel, rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int
-) -> tuple[EvaluationReport, Predictions]:
-    """As `score_model`; the predictions are kept in artifacts/predictions."""
+    home: Home,
+    model: LoadedModel,
+    own: pd.DataFrame,
+    rows: pd.DataFrame,
+    snapshot: DatasetSnapshot,
+    *,
+    config: RetrainConfig,
+    num_threads: int,
+) -> tuple[EvaluationReport, ScoredWindows]:
+    """Evaluates a model as `score_model` does, and finds its leakage once; both are kept in artifacts/predictions.
+
+    `own` are the test rows with the inputs of the model's schema version, `rows` all of them.
+    """
     report, predictions = score_model(
-        model, rows, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
+        model, own, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
     )
-    path = home.predictions / snapshot.dataset_hash / f"{model.bundle.model_id}.parquet"
-    save_predictions(path, predictions)
-    return report.model_copy(update={"predictions_path": str(path.relative_to(home.root))}), predictions
+    scored = add_training_distance(rows, predictions, model.bundle)
+    path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.parquet"
+    save_scored_windows(path, scored)
+    return report.model_copy(update={"predictions_path": str(path.relative_to(home.root))}), scored
+
+
+def _predict_recent(home: Home, model: LoadedModel, snapshot: DatasetSnapshot, *, num_threads: int) -> str | None:
+    """Predicts the windows of the last days while the model is loaded; returns the path of the file, relative to the home."""
+    recent = predict_recent_windows(home, model, as_of=snapshot.as_of, num_threads=num_threads)
+    if recent is None:
+        return None
+    path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.recent.parquet"
+    save_recent_predictions(path, recent)
+    return str(path.relative_to(home.root))
+
+
+def _predictions_folder(home: Home, snapshot: DatasetSnapshot) -> Path:
+    return home.predictions / snapshot.dataset_hash
 
 
 def _describe(
@@ -238,6 +270,7 @@ def _describe(
         excluded=champion.excluded,
         files={} if champion.model is None else champion.model.files.hashes(),
         report=None,
+        recent_predictions_path=None,
         windows_without_features=0,
         windows_trained_on=0,
         trained_on_evidence="none",

@@ -15,6 +15,7 @@ from taskclf_dagster.domain.data.snapshot import label_codes
 from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, compare_with_anchor, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predictions
 from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows, add_training_distance
 from taskclf_dagster.domain.models.bundle import ModelBundle, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
 from taskclf_dagster.errors import BundleError
@@ -79,6 +80,11 @@ def rules(config: RetrainConfig) -> dict[str, Any]:
     return {"settings": config.comparison, "min_class_windows": config.evaluation.min_class_windows}
 
 
+def scored(rows: pd.DataFrame, challenger: Predictions, champion: Predictions, bundles: Bundles) -> tuple[ScoredWindows, ScoredWindows]:
+    """Both models with how far the rows are from those that they were trained on."""
+    return add_training_distance(rows, challenger, bundles[0]), add_training_distance(rows, champion, bundles[1])
+
+
 def beside(
     bundles: Bundles,
     challenger: Predictions = CHALLENGER,
@@ -88,7 +94,7 @@ def beside(
     config: RetrainConfig | None = None,
     seed: int = 7,
 ) -> Comparison:
-    return compare(rows, challenger, champion, bundles, **rules(config or fewest(3)), seed=seed)
+    return compare(rows, *scored(rows, challenger, champion, bundles), **rules(config or fewest(3)), seed=seed)
 
 
 # --- By hand ----------------------------------------------------------------------------------------------------------------------
@@ -352,7 +358,7 @@ def test_counts_that_contradict_each_other_are_found_and_named(
 def test_an_anchor_is_compared_by_point_figures_on_the_windows_both_share(strangers: Bundles) -> None:
     rows = duel_rows()
     ours, theirs = named(rows, wrong=some(rows, 0.1)), named(rows, wrong=some(rows, 0.04))
-    found = compare_with_anchor(rows, ours, theirs, strangers, ran_at=at("00:00"), **rules(retrain_config()))
+    found = compare_with_anchor(rows, *scored(rows, ours, theirs, strangers), ran_at=at("00:00"), **rules(retrain_config()))
     assert (found.model_id, found.ran_at, found.windows) == (MID, at("00:00"), 400)
     assert found.challenger_macro_f1 == pytest.approx(0.9)
     assert found.anchor_macro_f1 == pytest.approx(0.96)
@@ -365,7 +371,8 @@ def test_each_anchor_is_compared_on_its_own_windows(tmp_path: Path, strangers: B
     ours, theirs = named(rows, wrong=(rows["bucket_start_ts"] < at("00:00", day=1)).to_numpy()), named(rows)
     learned = strangers[0], learned_from(tmp_path, rows[rows["bucket_start_ts"] < at("00:00", day=1)], model_id=OLD)
     all_windows, later = (
-        compare_with_anchor(rows, ours, theirs, bundles, ran_at=at("00:00"), **rules(retrain_config())) for bundles in (strangers, learned)
+        compare_with_anchor(rows, *scored(rows, ours, theirs, bundles), ran_at=at("00:00"), **rules(retrain_config()))
+        for bundles in (strangers, learned)
     )
     assert (all_windows.windows, later.windows) == (400, 320)
     assert all_windows.difference == pytest.approx(-0.2)
@@ -376,14 +383,14 @@ def test_each_anchor_is_compared_on_its_own_windows(tmp_path: Path, strangers: B
 def test_too_few_windows_leave_an_anchor_undecided_and_say_why(strangers: Bundles, smallest: int, decided: bool) -> None:
     rows = duel_rows()
     config = retrain_config(min_windows=smallest)
-    found = compare_with_anchor(rows, named(rows), named(rows), strangers, ran_at=at("00:00"), **rules(config))
+    found = compare_with_anchor(rows, *scored(rows, named(rows), named(rows), strangers), ran_at=at("00:00"), **rules(config))
     assert (found.windows, found.difference) == (400, 0.0 if decided else None)
     assert found.detail == ("+0.0000 on 400 windows" if decided else "400 windows; None of 400 windows was learned from; all are compared.")
 
 
 def test_an_anchor_on_which_no_label_can_be_judged_is_undecided(strangers: Bundles) -> None:
     rows = duel_rows()
-    found = compare_with_anchor(rows, named(rows), named(rows), strangers, ran_at=at("00:00"), **rules(fewest(51)))
+    found = compare_with_anchor(rows, *scored(rows, named(rows), named(rows), strangers), ran_at=at("00:00"), **rules(fewest(51)))
     assert (found.windows, found.challenger_macro_f1, found.anchor_macro_f1, found.difference) == (400, None, None, None)
 
 

@@ -12,7 +12,13 @@ import pytest
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageCertificate, _neighbourhoods, exclude_leaked, find_leaked
+from taskclf_dagster.domain.evaluation.leakage import (
+    Exclusion,
+    LeakageCertificate,
+    _neighbourhoods,
+    exclude_leaked,
+    measure_training_distance,
+)
 from taskclf_dagster.domain.models.bundle import ModelBundle, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, TRAINING_ROWS
 from taskclf_dagster.errors import BundleError
@@ -58,6 +64,12 @@ def trained_on(
     if rows is not None:
         np.save(folder / TRAINING_ROWS, np.sort(hash_row_keys(rows)))
     return parse_bundle(folder)
+
+
+def find_leaked(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[np.ndarray, LeakageCertificate]:
+    """Which rows a model was trained on or near, and how many."""
+    distance = measure_training_distance(rows, bundle)
+    return distance.leaked, distance.certify()
 
 
 def leaked_minutes(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[str, LeakageCertificate]:
@@ -305,8 +317,6 @@ def test_an_invalid_bundle_is_refused_with_its_reason(tmp_path: Path) -> None:
     (folder / METADATA).unlink()
     with pytest.raises(BundleError, match=r"missing metadata\.json"):
         find_leaked(minutes("09:00"), parse_bundle(folder))
-    with pytest.raises(BundleError, match=r"missing metadata\.json"):
-        exclude_leaked(minutes("09:00"), [parse_bundle(folder)], max_share=0.3)
 
 
 # --- What leaves the comparison ---------------------------------------------------------------------------------------------------
@@ -314,7 +324,8 @@ def test_an_invalid_bundle_is_refused_with_its_reason(tmp_path: Path) -> None:
 
 def compared(rows: pd.DataFrame, *bundles: ModelBundle, max_share: float = 0.3) -> tuple[list[int], Exclusion]:
     """The positions that remain."""
-    keep, exclusion = exclude_leaked(rows, bundles, max_share=max_share)
+    distances = [measure_training_distance(rows, bundle) for bundle in bundles]
+    keep, exclusion = exclude_leaked(rows["bucket_start_ts"], distances, max_share=max_share)
     assert (keep.dtype, keep.shape) == (np.bool_, (len(rows),))
     assert (exclusion.windows, exclusion.remaining) == (len(rows), int(keep.sum()))
     assert exclusion.excluded == exclusion.windows - exclusion.remaining

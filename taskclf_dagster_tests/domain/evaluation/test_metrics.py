@@ -14,8 +14,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predictions
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate, flap_rate, smooth
-from taskclf_dagster.domain.evaluation.predictions import Predictions, load_predictions, rows_digest, save_predictions
-from taskclf_dagster.errors import SnapshotError
+from taskclf_dagster.domain.evaluation.predictions import Predictions, rows_digest
 from taskclf_dagster_tests.models import window_keys
 
 BREAK, BUILD, COMMUNICATE, DEBUG, MEET, READ, REVIEW, WRITE = range(8)
@@ -476,24 +475,6 @@ def test_two_models_on_the_same_windows_have_the_same_rows_digest() -> None:
     other = score(TRUE, np.full((16, 8), 1 / 8), rows=window_keys(USERS))[0]
     assert one.rows_digest == other.rows_digest
     assert one.rows_digest != score(TRUE, probabilities_of(SAID), rows=window_keys(["carol"] * 16))[0].rows_digest
-
-
-def test_predictions_are_read_back_as_they_were(tmp_path: Path) -> None:
-    predictions = Predictions(np.array([2**64 - 1, 0, 3], dtype=np.uint64), np.array([0, 7, 3]), np.array([REJECTED, 7, 1]))
-    save_predictions(tmp_path / "predictions" / "model.parquet", predictions)
-    found = load_predictions(tmp_path / "predictions" / "model.parquet")
-    for name in ("key", "true", "predicted"):
-        assert getattr(found, name).tolist() == getattr(predictions, name).tolist()
-    assert (found.key.dtype, found.true.dtype, found.predicted.dtype) == (np.uint64, np.int64, np.int64)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"PAR1 no parquet"])
-def test_predictions_that_are_gone_or_damaged_are_told(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "model.parquet"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(SnapshotError, match=r"model\.parquet"):
-        load_predictions(path)
 
 
 def test_no_windows_give_an_empty_report_and_no_crash() -> None:

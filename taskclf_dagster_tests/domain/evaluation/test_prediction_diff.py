@@ -20,11 +20,15 @@ from taskclf_dagster.domain.evaluation.prediction_diff import (
     PredictionDiff,
     RelabelledPair,
     diff_predictions,
+    load_recent_predictions,
+    predict_recent_windows,
+    save_recent_predictions,
     summarize_diff,
 )
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
+from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import GIVEN_METADATA, MID, NEW, contents, rows_of, write_tiny_bundle
 from taskclf_dagster_tests.scenario import (
@@ -266,8 +270,17 @@ def said_by(model: LoadedModel, home: Home, *, days: int = 7) -> pd.Series:
     return pd.Series(names, index=pd.MultiIndex.from_frame(rows[["user_id", "bucket_start_ts"]].astype({"user_id": str})))
 
 
-def preview(home: Home, challenger: LoadedModel, champion: LoadedModel, **options: object) -> PredictionDiff | None:
-    return diff_predictions(home, challenger, champion, **{"as_of": AS_OF, "num_threads": 1, **options})
+def preview(home: Home, challenger: LoadedModel, champion: LoadedModel, *, as_of: datetime = AS_OF, days: int = 7) -> PredictionDiff | None:
+    """Both models' predictions, each written and read back, and compared; None where one of the two has none."""
+    read = []
+    for role, model in (("challenger", challenger), ("champion", champion)):
+        recent = predict_recent_windows(home, model, as_of=as_of, num_threads=1, days=days)
+        if recent is None:
+            return None
+        path = home.root.parent / f"{role}.recent.parquet"
+        save_recent_predictions(path, recent)
+        read.append(load_recent_predictions(path))
+    return diff_predictions(*read, as_of=as_of, days=days)
 
 
 def pairs_of(champion: pd.Series, challenger: pd.Series) -> dict[tuple[str, str], int]:
@@ -474,3 +487,14 @@ def test_a_preview_is_read_back_from_json_as_it_was(tmp_path: Path) -> None:
     assert (
         preview(home, load_bundle(tmp_path / "bundles" / "bad"), load_bundle(tmp_path / "bundles" / MID)).record_hash == found.record_hash
     )
+
+
+@pytest.mark.parametrize("content", [None, b"PAR1 torn", "no version"], ids=["gone", "torn", "without its version"])
+def test_predictions_that_cannot_be_read_are_refused(tmp_path: Path, content: bytes | str | None) -> None:
+    path = tmp_path / "model.recent.parquet"
+    if isinstance(content, str):
+        windows_frame(n=1).to_parquet(path)
+    elif content is not None:
+        path.write_bytes(content)
+    with pytest.raises(SnapshotError, match=path.name):
+        load_recent_predictions(path)

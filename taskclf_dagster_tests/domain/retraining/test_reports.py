@@ -19,7 +19,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.evaluation.baselines import fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.confusion import REJECTED
-from taskclf_dagster.domain.evaluation.predictions import load_predictions
+from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import bundle_hashes
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
@@ -124,7 +124,7 @@ def _infinite_leaf(folder: Path) -> None:
 def test_the_challenger_is_scored_on_every_test_window_and_no_other(judged: Judged) -> None:
     record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
     assert record.report is not None
-    predictions = load_predictions(judged.home.root / record.report.predictions_path)
+    predictions = load_scored_windows(judged.home.root / record.report.predictions_path).predictions
     rows = judged.test_rows()
     assert record.report.windows == len(rows) == judged.snapshot.rows["test"]
     assert np.array_equal(np.sort(predictions.key), np.sort(hash_row_keys(rows)))
@@ -138,7 +138,7 @@ def test_its_predictions_are_those_of_the_bundle_with_its_own_threshold(judged: 
     probabilities = load_bundle(judged.bundle).predict_rows(rows, num_threads=1)
     expected = np.where(probabilities.max(axis=1) < 0.3, REJECTED, probabilities.argmax(axis=1))
     assert record.report is not None
-    assert np.array_equal(load_predictions(judged.home.root / record.report.predictions_path).predicted, expected)
+    assert np.array_equal(load_scored_windows(judged.home.root / record.report.predictions_path).predictions.predicted, expected)
     assert record.report.reject_threshold == 0.3
     assert record.report.reject_rate == np.mean(expected == REJECTED)
 
@@ -350,11 +350,11 @@ def test_every_model_that_ran_lately_is_scored_on_the_same_windows_the_newest_fi
     assert [anchor.problem for anchor in record.anchors] == [None, None, None]
     keys = np.sort(hash_row_keys(judged.test_rows()))
     for anchor in record.anchors:
-        predictions = load_predictions(judged.home.root / (anchor.predictions_path or ""))
+        predictions = load_scored_windows(judged.home.root / (anchor.predictions_path or "")).predictions
         assert np.array_equal(np.sort(predictions.key), keys)
     own = [load_bundle(judged.home.models / name).predict_rows(judged.test_rows(), num_threads=1).argmax(axis=1) for name in (MID, OLD)]
     for anchor, expected in zip(record.anchors[1:], own, strict=True):
-        predicted = load_predictions(judged.home.root / (anchor.predictions_path or "")).predicted
+        predicted = load_scored_windows(judged.home.root / (anchor.predictions_path or "")).predictions.predicted
         assert np.array_equal(predicted[predicted != REJECTED], expected[predicted != REJECTED])
 
 

@@ -27,7 +27,9 @@ from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore
 from taskclf_dagster.domain.evaluation.comparison import derive_seed
-from taskclf_dagster.domain.evaluation.predictions import Predictions, save_predictions
+from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.scored_windows import add_training_distance, save_scored_windows
+from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.domain.registry.pointer import pointer_sequence, pointer_state
@@ -334,7 +336,8 @@ class _Decide:
 
     def _challenger_report(self) -> ChallengerReport:
         scored = self.failure is None
-        report = a_report(predictions_path=self._save(NEW, self.challenger), **self.figures) if scored else None
+        folder = self.home.challengers / NEW
+        report = a_report(predictions_path=self._save(folder, self.challenger), **self.figures) if scored else None
         rule, lookup = BaselineScore(windows=100, model=0.8, baseline=0.3), BaselineScore(windows=400, model=0.8, baseline=0.4)
         return ChallengerReport(
             model_id=NEW,
@@ -342,6 +345,7 @@ class _Decide:
             failure=self.failure,
             files={"model.txt": "1" * 64},
             report=report,
+            recent_predictions_path=None,
             rule_baseline=rule,
             lookup_baseline=lookup,
             reproduction=self.reproduction,
@@ -357,7 +361,7 @@ class _Decide:
         )
 
     def _champion_report(self) -> ChampionReport:
-        report = a_report(model_id=MID, predictions_path=self._save(MID, self.champion)) if self.state == "ok" else None
+        report = a_report(model_id=MID, predictions_path=self._save(self.home.models / MID, self.champion)) if self.state == "ok" else None
         pointer_hash, policy_hash = pointer_state(self.home)
         return ChampionReport(
             dataset_hash=self._dataset_hash,
@@ -373,6 +377,7 @@ class _Decide:
             excluded=[],
             files={"model.txt": "2" * 64} if self.state == "ok" else {},
             report=report,
+            recent_predictions_path=None,
             windows_without_features=0,
             windows_trained_on=0,
             trained_on_evidence="none",
@@ -383,12 +388,12 @@ class _Decide:
         )
 
     def _anchor(self, name: str, said: Predictions | None) -> AnchorReport:
-        path, problem = (None, "invalid: missing model.txt") if said is None else (self._save(name, said), None)
+        path, problem = (None, "invalid: missing model.txt") if said is None else (self._save(self.home.models / name, said), None)
         return AnchorReport(model_id=name, ran_at=AS_OF - DAY, path=f"models/{name}", predictions_path=path, problem=problem)
 
-    def _save(self, name: str, predictions: Predictions) -> str:
-        path = self.home.predictions / f"{name}.parquet"
-        save_predictions(path, predictions)
+    def _save(self, bundle: Path, predictions: Predictions) -> str:
+        path = self.home.predictions / f"{bundle.name}.parquet"
+        save_scored_windows(path, add_training_distance(ROWS, predictions, parse_bundle(bundle)))
         return str(path.relative_to(self.home.root))
 
 
@@ -509,6 +514,19 @@ def test_a_policy_with_a_value_that_json_cannot_keep_does_not_stop_the_decision(
     assert again is not None
     assert again.decision_hash == decision.decision_hash
     assert verify_decision(again) == []
+
+
+def test_a_decision_follows_from_reports_and_predictions_and_opens_no_bundle(home: Home) -> None:
+    made = _Decide(home, state="ok", anchors={OLD: RIGHT})
+    made._prepare(_a_snapshot(home))
+    reports = made._challenger_report(), made._champion_report()
+    for folder in (home.challengers, home.models):
+        shutil.rmtree(folder)
+    options = RunOptions(dry_run=False, forced=False, bootstrap=False)
+    decision = make_decision(
+        home, _a_snapshot(home), _a_challenger(), *reports, config=made.config, options=options, code_version="0123456"
+    )
+    assert (decision.verdict, [anchor.difference for anchor in decision.anchors]) == ("PROMOTE", [0.0])
 
 
 def test_making_a_decision_leaves_models_alone(home: Home) -> None:
@@ -694,6 +712,7 @@ def test_candidate_gates_that_were_judged_by_another_policy_are_refused(home: Ho
 
 def test_candidate_gates_are_those_that_the_report_judged_and_other_operational_settings_do_not_matter(home: Home) -> None:
     made = _Decide(home, figures={"macro_f1": 0.6})
+    made._prepare(_a_snapshot(home))
     report = made._challenger_report()
     made.config = made.config.with_changes(enabled=False)
     made._challenger_report = lambda: report  # type: ignore[method-assign]

@@ -1,0 +1,114 @@
+"""The predictions of one model on the test windows, with the distance of each window from the model's training windows, and their file.
+
+Both are found once, when the model is evaluated; comparisons read them and need no bundle.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.evaluation.leakage import Evidence, TrainingDistance, measure_training_distance
+from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.models.bundle import ModelBundle
+from taskclf_dagster.domain.storage.files import write_atomic
+from taskclf_dagster.errors import SnapshotError
+
+_SOURCE = b"trained_on"
+
+
+@dataclass(frozen=True)
+class ScoredWindows:
+    """One model on some windows.
+
+    Attributes:
+        predictions: of each window.
+        distance: of the same windows, in the same order.
+    """
+
+    predictions: Predictions
+    distance: TrainingDistance
+
+    @property
+    def key(self) -> npt.NDArray[np.uint64]:
+        """Hash of (user_id, bucket_start_ts) of each window, shape (n,)."""
+        return self.predictions.key
+
+    def take(self, positions: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "ScoredWindows":
+        """Returns some of the windows."""
+        said = self.predictions
+        return ScoredWindows(
+            Predictions(said.key[positions], said.true[positions], said.predicted[positions]), self.distance.take(positions)
+        )
+
+    def in_order(self, keys: npt.NDArray[np.uint64]) -> "ScoredWindows":
+        """Returns the windows with these keys, in their order; each must be among the windows."""
+        order = np.argsort(self.key)
+        return self.take(order[np.searchsorted(self.key, keys, sorter=order)])
+
+
+def add_training_distance(rows: pd.DataFrame, predictions: Predictions, bundle: ModelBundle) -> ScoredWindows:
+    """Measures how far the predicted windows are from those that the model was trained on.
+
+    Args:
+        rows: user_id (category) and bucket_start_ts (UTC) of at least the predicted windows, in any order.
+        predictions: of the model.
+        bundle: the model.
+
+    Raises:
+        BundleError: the bundle is invalid.
+    """
+    keys = hash_row_keys(rows)
+    order = np.argsort(keys)
+    positions = order[np.searchsorted(keys, predictions.key, sorter=order)]
+    return ScoredWindows(predictions, measure_training_distance(rows.take(positions), bundle))
+
+
+def save_scored_windows(path: Path, scored: ScoredWindows) -> None:
+    """Writes parquet with the columns key, true, predicted and minutes_to_training; the model and its dates are in the metadata."""
+    said, distance = scored.predictions, scored.distance
+    source = {
+        "model_id": distance.model_id,
+        "evidence": distance.evidence,
+        "trained_from": distance.trained_from.isoformat(),
+        "trained_to": distance.trained_to.isoformat(),
+    }
+    columns = {
+        "key": said.key,
+        "true": said.true.astype(np.int8),
+        "predicted": said.predicted.astype(np.int8),
+        "minutes_to_training": distance.minutes.astype(np.int8),
+    }
+    table = pa.table(columns).replace_schema_metadata({_SOURCE: json.dumps(source)})
+    write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+
+
+def load_scored_windows(path: Path) -> ScoredWindows:
+    """Reads what `save_scored_windows` wrote.
+
+    Raises:
+        SnapshotError: the file is missing, is not readable parquet, or was not written by it.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            table = file.read()
+        source = json.loads((table.schema.metadata or {})[_SOURCE])
+        columns = {name: table[name].to_numpy() for name in ("key", "true", "predicted", "minutes_to_training")}
+        evidence: Evidence = source["evidence"]
+        if evidence not in get_args(Evidence):
+            msg = f"evidence is {evidence!r}"
+            raise ValueError(msg)  # noqa: TRY301  # as any other content that was not written by us
+        dates = date.fromisoformat(source["trained_from"]), date.fromisoformat(source["trained_to"])
+        distance = TrainingDistance(str(source["model_id"]), evidence, *dates, columns["minutes_to_training"].astype(np.int64))
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
+        raise SnapshotError(path, str(error).strip().split("\n")[0]) from error
+    predictions = Predictions(columns["key"], columns["true"].astype(np.int64), columns["predicted"].astype(np.int64))
+    return ScoredWindows(predictions, distance)
