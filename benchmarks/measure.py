@@ -74,7 +74,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     )
     from taskclf_dagster.domain.decision.references import RunOptions
     from taskclf_dagster.domain.models import challenger as training
-    from taskclf_dagster.domain.registry import health, promotion
+    from taskclf_dagster.domain.registry import health, promotion, state
     from taskclf_dagster.domain.retraining import decision_step, reports, steps
 
     with step("label_windows"):
@@ -121,8 +121,9 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step("promote"):
         promotion.promote(home, decision, at=as_of)
     with step(CHECK + "pointer_and_history"):
-        health.find_pointer_problem(home)
-        health.find_history_disagreement(home)
+        registry = state.read_registry_state(home)
+        health.find_pointer_problem(registry)
+        health.find_history_disagreement(registry)
     return dataset, model, ours, theirs
 
 

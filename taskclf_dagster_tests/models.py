@@ -39,7 +39,7 @@ from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
-from taskclf_dagster.domain.registry.pointer import pointer_sequence, pointer_state
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import AS_OF, at, learnable_home, retrain_config
 
@@ -445,7 +445,7 @@ def a_decision(
     ground = feasibility or feasible()
     verdict, reason = decide(judged, ground, auto_promote=auto_promote)
     folder = find_bundle(home, model_id)
-    pointer_hash, policy_hash = pointer_state(home)
+    registry = read_registry_state(home)
     content = DecisionContent(
         receipt_version=RECEIPT_VERSION,
         verdict=verdict,
@@ -466,7 +466,12 @@ def a_decision(
         ),
         challenger=model_ref(model_id, {} if folder is None else bundle_hashes(folder)),
         champion=ChampionRef(state="none", source="none", reason=NO_CHAMPION, model=None, model_dir=None, warnings=[]),
-        registry=RegistryRef(sequence=pointer_sequence(home), pointer_hash=pointer_hash, policy_hash=policy_hash, previous_policy=None),
+        registry=RegistryRef(
+            sequence=registry.sequence,
+            pointer_hash=registry.digests.pointer,
+            policy_hash=registry.digests.policy,
+            previous_policy=None,
+        ),
         comparison=None,
         anchors=[],
         rolled_back_as=None,

@@ -146,7 +146,7 @@ def cut_off(home: Home, model_id: str = NEW, *, with_policy: bool = False) -> Ac
     folder = write_variant(home.models / model_id)
     write_json(folder / MANIFEST, build_manifest(read_bundle_files(folder), decision_id=decision.decision_id).model_dump(mode="json"))
     model, number = load_bundle(folder), read_history(home).sequence + 1
-    entry = append_active_history(
+    history = append_active_history(
         home,
         ActiveHistoryEntry(
             at=AT,
@@ -158,6 +158,7 @@ def cut_off(home: Home, model_id: str = NEW, *, with_policy: bool = False) -> Ac
             policy=build_policy(model, at=AT, source="retrain", code_version="cut off"),
         ),
     )
+    entry = history.entries[-1]
     if with_policy:
         write_json(home.inference_policy, entry.policy)
     return entry

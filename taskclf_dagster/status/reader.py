@@ -22,7 +22,8 @@ from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
-from taskclf_dagster.domain.registry.health import find_active_model_dir, find_policy_problem, find_usable_pointer
+from taskclf_dagster.domain.registry.health import find_policy_problem, find_usable_pointer
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -45,7 +46,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         due, due_reason, labels, due_at = trigger.launch, trigger.reason, trigger.changed_spans, trigger.due_at
     except (TaskclfDagsterError, OSError) as error:
         due, due_reason, labels, due_at = False, str(error), None, None
-    active, stopped = find_active_model_dir(home), is_schedule_stopped(instance, DAILY)
+    active, stopped = read_registry_state(home).active_model_dir, is_schedule_stopped(instance, DAILY)
     return Status(
         home=home.display_name,
         state="idle" if shown is None else shown.state,
@@ -97,7 +98,8 @@ def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime, s
         warnings.append("no daemon is running, so nothing happens by itself: start `dagster dev`, or the deployment")
     elif stopped:
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
-    problems = [find_usable_pointer(home)[1], find_policy_problem(home)]
+    registry = read_registry_state(home)
+    problems = [find_usable_pointer(registry).problem, find_policy_problem(registry)]
     return warnings + [f"{problem}; `taskclf-dagster registry repair` repairs it" for problem in problems if problem is not None]
 
 

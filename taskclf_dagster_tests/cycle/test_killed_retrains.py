@@ -15,6 +15,7 @@ import pytest
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.registry.health import find_pointer_problem
 from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.cycle.stages import APPLY, PATIENCE, PROCESSES, SECOND, Stage, definitions_of, made, materialize, reconstructable
@@ -105,10 +106,10 @@ def _assert_whole_and_mendable(stage: Stage, before: bytes, challenger: str | No
     """The pointer is the old one, or the new one and complete; and after a repair every promise holds."""
     if stage.pointer() != before:
         assert stage.active() == challenger
-        assert find_pointer_problem(stage.home) is None
+        assert find_pointer_problem(read_registry_state(stage.home)) is None
     repair(stage.home, at=SECOND + DAY)
     assert stage.damage() == []
-    assert find_pointer_problem(stage.home) is None
+    assert find_pointer_problem(read_registry_state(stage.home)) is None
     assert not stage.home.staging.exists()
     assert set(stage.promotions().values()) == {1}
 

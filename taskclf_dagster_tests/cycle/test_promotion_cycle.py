@@ -31,6 +31,7 @@ from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.cadence import check_retrain_due
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.damaged_bundles import Damage
@@ -220,7 +221,7 @@ def test_the_pointer_has_what_taskclf_reads(first: tuple[Stage, RetrainResult]) 
     assert pointer["reason"]["macro_f1"] == metrics["macro_f1"]
     assert pointer["reason"]["weighted_f1"] == metrics["weighted_f1"]
     assert pointer["reason"]["note"] == "retrain promotion"
-    assert find_pointer_problem(stage.home) is None
+    assert find_pointer_problem(read_registry_state(stage.home)) is None
 
 
 def test_the_history_has_one_line_from_nothing_to_it(first: tuple[Stage, RetrainResult]) -> None:
@@ -361,7 +362,7 @@ def test_new_labels_bring_a_challenger_that_holds_its_own_and_takes_over(grown: 
     assert _gates(result.decision)["macro_f1_no_regression"] == "PASS"
     assert stage.active() == result.decision.challenger.model_id != before
     assert (stage.home.models / before / "model.txt").is_file()
-    assert find_history_disagreement(stage.home) is None
+    assert find_history_disagreement(read_registry_state(stage.home)) is None
     history = read_history(stage.home)
     entries, warnings = history.entries, list(history.problems.values())
     assert warnings == []
@@ -629,7 +630,7 @@ def test_bootstrap_overrides_a_broken_champion_and_the_decision_says_so(judged: 
     gate = next(gate for gate in decision.gates if gate.name == "macro_f1_no_regression")
     assert (gate.status, gate.detail.startswith("bootstrap was given")) == ("NOT_APPLICABLE", True)
     assert stage.active() == decision.challenger.model_id
-    assert find_pointer_problem(stage.home) is None
+    assert find_pointer_problem(read_registry_state(stage.home)) is None
 
 
 def test_a_broken_champion_is_replaced_in_the_comparison_by_the_last_known_good(judged: Stage, tmp_path: Path) -> None:

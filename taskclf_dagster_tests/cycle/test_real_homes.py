@@ -23,6 +23,7 @@ from taskclf_dagster.domain.registry.index_cache import read_index_cache
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.ranking import find_best_model
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_due
 from taskclf_dagster.home import Home
@@ -157,8 +158,8 @@ def test_everything_the_original_wrote_is_understood(real_homes: Path) -> None:
     assert index.best_model_id == ACTIVE
     report = find_best_model(home.models)
     assert ([bundle.model_id for bundle in report.ranked], report.excluded) == ([ACTIVE, OLDER], [])
-    assert find_pointer_problem(home) is None
-    assert find_history_disagreement(home) is None
+    assert find_pointer_problem(read_registry_state(home)) is None
+    assert find_history_disagreement(read_registry_state(home)) is None
     due = check_calibrator_update_due(home, now=datetime(2027, 1, 1, tzinfo=UTC), cadence_days=7)
     assert "days ago" in due.reason
 
@@ -261,7 +262,7 @@ def test_a_person_may_approve_what_a_bootstrap_left_to_them_and_taskclf_runs_it(
     decision = bootstrapped.decision
     pointer = approve(home, decision.decision_id, at=datetime(2026, 2, 5, tzinfo=UTC))
     assert pointer.name == decision.challenger.model_id
-    assert find_pointer_problem(home) is None
+    assert find_pointer_problem(read_registry_state(home)) is None
     assert [finding.words for finding in check_registry(home) if finding.severity == "damage"] == []
     assert [entry.new.name for entry in read_history(home).moves if entry.new][:2] == [OLDER, ACTIVE]
 

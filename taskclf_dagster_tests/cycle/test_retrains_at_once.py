@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 
 from taskclf_dagster.domain.registry.health import find_pointer_problem
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster_tests.cycle.stages import APPLY, PATIENCE, PROCESSES, Stage, definitions_of, made, materialize
 from taskclf_dagster_tests.models import contents
 
@@ -68,7 +69,7 @@ def test_two_retrains_at_once_that_promote_move_the_pointer_once_for_each_decisi
     assert sum(stage.promotions().values()) - before == len(moved)
     assert set(stage.promotions().values()) == {1}
     assert stage.active() != old
-    assert find_pointer_problem(stage.home) is None
+    assert find_pointer_problem(read_registry_state(stage.home)) is None
     assert stage.damage() == []
 
 

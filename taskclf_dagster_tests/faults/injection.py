@@ -33,6 +33,7 @@ from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History,
 from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, read_active
 from taskclf_dagster.domain.registry.retention import find_reachable, list_decisions, prune
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import move_folder
 from taskclf_dagster.domain.storage.filesystem import FileSystem, file_system, use_file_system
 from taskclf_dagster.domain.storage.records import canonical_json
@@ -171,7 +172,7 @@ def make_start(name: str, home: Home) -> Start:
     write_tree(home.root, {})
     call = OPERATIONS[name](home)
     tree, before, bundles = read_tree(home.root), _running(home), _bundles(home)
-    broken = find_usable_pointer(home)[1] is not None
+    broken = find_usable_pointer(read_registry_state(home)).problem is not None
     call(home)
     after = _running(home)
     stay = {model_id: files for model_id, files in bundles.items() if find_bundle(home, model_id) is not None}
@@ -314,7 +315,7 @@ OPERATIONS: dict[str, Callable[[Home], Call]] = {
 
 def set_active_as_taskclf(home: Home, model_id: str, *, at: datetime) -> None:
     """What `taskclf model set-active` does: no lock, no number, no checksum; pointer first, then a line of history."""
-    old = read_active(home) if find_usable_pointer(home)[1] is None else None
+    old = read_active(home) if find_usable_pointer(read_registry_state(home)).problem is None else None
     new = make_pointer(model_id, at=at, sequence=0, metrics={}, note="set by hand", decision_id=None).model_copy(update={"sequence": None})
     home.active_pointer.write_text(canonical_json(new.document), encoding="utf-8")
     line = {"at": at.isoformat(), "old": None if old is None else old.document, "new": new.document}
@@ -493,16 +494,17 @@ def find_reader_problems(home: Home, start: Start, *, returned: bool = False) ->
     """P1 to P3 as a reader sees them at any moment: a whole model, the old or the new one; the new one once the operation returned."""
     names = {start.after} if returned else {start.before, start.after}
     problems = []
-    pointer, problem = find_usable_pointer(home)
+    usable = find_usable_pointer(read_registry_state(home))
+    pointer, problem = usable.pointer, usable.problem
     if not start.broken or returned:
         if problem is not None or (pointer is None and None not in names):
             problems.append(f"P1: the pointer cannot be used: {problem or 'it is gone'}")
         if pointer is not None and pointer.name not in names:
             problems.append(f"P1: the pointer names {pointer.name}, not one of {names}")
-    if find_policy_problem(home) is not None and not start.broken:
-        problems.append(f"P1: the policy cannot be used: {find_policy_problem(home)}")
+    if find_policy_problem(read_registry_state(home)) is not None and not start.broken:
+        problems.append(f"P1: the policy cannot be used: {find_policy_problem(read_registry_state(home))}")
     try:
-        champion = resolve_active_model(home)
+        champion = resolve_active_model(read_registry_state(home))
     except Exception as error:  # a reader must never raise
         return [*problems, f"P1: a reader raises {error!r}"]
     found = None if champion.model is None else champion.model.bundle.model_id
@@ -532,7 +534,7 @@ def find_home_problems(home: Home, start: Start) -> Problems:
         folder = find_bundle(home, model_id)
         if folder is None or bundle_hashes(folder) != files:
             problems.append(f"P6: {model_id} is gone or damaged")
-    for model_id, reason in find_reachable(home, history, list_decisions(home)[0], at=LONG_AFTER).items():
+    for model_id, reason in find_reachable(read_registry_state(home), list_decisions(home)[0], at=LONG_AFTER).items():
         if find_bundle(home, model_id) is None:
             problems.append(f"P6: {model_id} is gone, though reachable ({reason})")
     return problems
@@ -584,7 +586,7 @@ def running(home: Home) -> str | None:
 
 
 def _running(home: Home) -> str | None:
-    model = resolve_active_model(home).model
+    model = resolve_active_model(read_registry_state(home)).model
     return None if model is None else model.bundle.model_id
 
 
@@ -592,7 +594,7 @@ def _bundles(home: Home) -> dict[str, dict[str, str]]:
     """Every bundle of a home that is whole, wherever it lies, with its files."""
     folders = (home.models, home.challengers, home.pending_models, home.rejected_models)
     found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()]
-    whole = (path for path in found if find_model_problem(home, str(path.relative_to(home.root))) is None)
+    whole = (path for path in found if find_model_problem(read_registry_state(home), str(path.relative_to(home.root))) is None)
     return {path.name: bundle_hashes(path) for path in whole}
 
 

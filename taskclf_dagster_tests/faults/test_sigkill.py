@@ -29,6 +29,7 @@ from taskclf_dagster.domain.registry.health import find_model_problem
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
 from taskclf_dagster.domain.registry.retention import prune
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import (
@@ -213,7 +214,7 @@ def _read(home: Home, template: Path, notes: Path) -> None:
 def _find_torn(home: Home) -> list[str]:
     try:
         pointer = read_active(home)
-        problem = "there is no pointer" if pointer is None else find_model_problem(home, pointer.model_dir)
+        problem = "there is no pointer" if pointer is None else find_model_problem(read_registry_state(home), pointer.model_dir)
     except UnreadableFileError as error:
         return [str(error)]
     if problem is not None and _read_again(home) == pointer:  # else it was replaced, and may have been removed, since it was read

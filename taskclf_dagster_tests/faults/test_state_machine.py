@@ -28,6 +28,7 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.retention import find_awaiting, list_decisions, prune
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import (
@@ -241,7 +242,7 @@ class Registry(RuleBasedStateMachine):
 
     @invariant()
     def a_reader_gets_a_whole_model(self) -> None:
-        champion = resolve_active_model(self.home)
+        champion = resolve_active_model(read_registry_state(self.home))
         if champion.model is not None:
             assert champion.model.bundle.model_id in self.whole
         elif not self.forgetful:
@@ -339,7 +340,7 @@ class Registry(RuleBasedStateMachine):
         return not any(name in self.whole and (home.models / name).is_dir() for name in names)
 
     def _awaiting(self) -> list[PromotionDecision]:
-        return find_awaiting(self.home, list_decisions(self.home)[0])
+        return find_awaiting(read_registry_state(self.home), list_decisions(self.home)[0])
 
     def _damage(self, path: Path, how: Callable[[bytes], bytes | None]) -> None:
         if not path.exists():

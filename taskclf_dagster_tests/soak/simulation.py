@@ -26,9 +26,9 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, find_unfinished_retrain, iterate_retrains
 from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG
 from taskclf_dagster.domain.registry.fsck import check_registry
-from taskclf_dagster.domain.registry.health import find_active_model_dir
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
 from taskclf_dagster.domain.storage.temporary_files import find_temporary_files
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, day_file, make_home, write_labels
@@ -262,7 +262,7 @@ class Simulation:
         assert list(find_temporary_files(self.home)) == []
         pointer = read_active(self.home)
         if pointer is not None:
-            assert find_active_model_dir(self.home) == pointer.model_dir
+            assert read_registry_state(self.home).active_model_dir == pointer.model_dir
             assert pointer.name not in read_history(self.home).blocked
         bundles = [path for path in self.home.models.iterdir() if path.is_dir() and not path.name.startswith(".")]
         others = [

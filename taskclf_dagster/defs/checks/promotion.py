@@ -8,13 +8,14 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
+from taskclf_dagster.domain.registry.state import read_registry_state
 
 
 @dg.asset_check(asset=active_pointer, pool="retrain", description="active.json names a bundle within the home that loads.")
 def points_to_a_valid_bundle(home: HomeResource) -> dg.AssetCheckResult:
     """Reads the pointer as taskclf does and loads what it names."""
-    problem = find_pointer_problem(home.open())
-    return dg.AssetCheckResult(passed=problem is None, description=problem or "The bundle loads.")
+    problem = find_pointer_problem(read_registry_state(home.open()))
+    return dg.AssetCheckResult(passed=problem is None, description="The bundle loads." if problem is None else problem.detail)
 
 
 @dg.asset_check(asset=promotion_decision, pool="retrain", description="Computed again from the stored record, the verdict is the same.")
@@ -33,7 +34,7 @@ def verdict_follows_from_the_gates(promotion_decision: PromotionDecision, home: 
 )
 def agrees_with_the_history(home: HomeResource) -> dg.AssetCheckResult:
     """Compares active.json, inference_policy.json and active_history.jsonl."""
-    problem = find_history_disagreement(home.open())
+    problem = find_history_disagreement(read_registry_state(home.open()))
     return dg.AssetCheckResult(passed=problem is None, description=problem or "They agree.")
 
 

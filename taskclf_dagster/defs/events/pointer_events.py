@@ -11,7 +11,7 @@ import dagster as dg
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, home_tag
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.history import read_history
-from taskclf_dagster.domain.registry.pointer import ActivePointer, read_pointer_or_none
+from taskclf_dagster.domain.registry.pointer import ActivePointer, read_pointer_file
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
 
@@ -58,7 +58,7 @@ def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
 
 
 def _read_pointer(home: Home) -> ActivePointer | None:
-    pointer = read_pointer_or_none(home)
+    pointer = read_pointer_file(home).pointer
     try:
         return pointer if pointer is not None and resolve_model_dir(home, pointer.model_dir) else None
     except BundleError:

@@ -1,7 +1,7 @@
 """Why a bundle cannot be used, as a code; the text is for people."""
 
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import INCOMPATIBLE_CODES, BundleErrorCode, BundleErrorKind
+from taskclf_dagster.errors import INCOMPATIBLE_CODES, BundleError, BundleErrorCode, BundleErrorKind
 
 
 class BundleProblem(Record):
@@ -24,3 +24,8 @@ class BundleProblem(Record):
     def reason(self) -> str:
         """Kind and detail, as index.json and reports show them."""
         return f"{self.kind}: {self.detail}"
+
+
+def problem_of(error: BundleError) -> BundleProblem:
+    """Returns the problem that an error is about."""
+    return BundleProblem(code=error.code, detail=error.reason.removeprefix(f"{error.kind}: "))

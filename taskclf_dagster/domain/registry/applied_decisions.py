@@ -6,9 +6,10 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.health import is_waiting
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, read_history
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.recovery import settle
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import move_folder
 from taskclf_dagster.errors import DecisionNotVerifiedError
 from taskclf_dagster.home import Home
@@ -38,10 +39,17 @@ def is_applied(home: Home, decision: PromotionDecision) -> bool:
     """Whether nothing is left to do for a decision: the pointer was once moved by it, or its challenger was put aside."""
     if not decision.moves_pointer:
         return not (home.challengers / decision.challenger.model_id).is_dir()
-    done, history = find_promotion(home, decision), read_history(home)
-    return done is not None and (done != history.last_move or not is_waiting(home, done))
+    if find_promotion(read_history(home), decision) is None:
+        return False
+    return is_promotion_made(read_registry_state(home), decision)
 
 
-def find_promotion(home: Home, decision: PromotionDecision) -> ActiveHistoryEntry | None:
-    """The change that a decision made, or None."""
-    return next((entry for entry in reversed(read_history(home).moves) if entry.decision_id == decision.decision_id), None)
+def is_promotion_made(state: RegistryState, decision: PromotionDecision) -> bool:
+    """Returns whether a decision's promotion was recorded and carried out."""
+    done = find_promotion(state.history, decision)
+    return done is not None and (done != state.history.last_move or not is_waiting(state, done))
+
+
+def find_promotion(history: History, decision: PromotionDecision) -> ActiveHistoryEntry | None:
+    """Returns the change that a decision made, or None."""
+    return next((entry for entry in reversed(history.moves) if entry.decision_id == decision.decision_id), None)

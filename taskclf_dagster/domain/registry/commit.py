@@ -1,17 +1,20 @@
-"""One change of what taskclf runs: history line, inference policy, pointer, in this order, each durable before the next.
+"""One change of the active model: history line, inference policy, pointer, in this order, each durable before the next.
 
-The caller holds the registry's lock. Which change to make is decided in `registry`; what a change cut off in the middle becomes, in
+The caller holds the registry's lock and decides which change to make. What becomes of a change that was interrupted is decided in
 `recovery`.
 """
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, append_active_history, cut_history, read_history
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, cut_history
 from taskclf_dagster.domain.registry.history_events import write_events
 from taskclf_dagster.domain.registry.index_cache import write_index_cache
-from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.storage.files import read_bytes_if_exists, write_atomic, write_json
+from taskclf_dagster.domain.registry.inference_policy import PolicyFile
+from taskclf_dagster.domain.registry.pointer import ActivePointer, parse_pointer_file, read_active
+from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.domain.storage.files import json_file, json_text, read_bytes_if_exists, write_atomic, write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
@@ -22,41 +25,66 @@ def write_active_atomic(home: Home, pointer: ActivePointer) -> None:
     write_json(home.active_pointer, pointer.document)
 
 
-def commit(home: Home, entry: ActiveHistoryEntry, history: History) -> History:
+def commit(state: RegistryState, entry: ActiveHistoryEntry) -> RegistryState:
     """Makes a change durable: history line first, then what it says. If a write fails before the pointer moved, all is taken back.
+
+    Args:
+        state: the last look before the change.
+        entry: the change.
+
+    Returns:
+        The state after the change.
 
     Raises:
         OSError: a write failed. The pointer is as it was, or, if only its durability is in doubt, as the history says.
     """
-    policy = read_bytes_if_exists(home.inference_policy)
+    home, policy = state.home, _policy_bytes(state)
     try:
-        append_active_history(home, entry, history)
+        history = append_active_history(home, entry, state.history)
         apply(home, entry)
     except (OSError, UnsafeFileSystemError):
         if not _is_applied(home, entry):
             with suppress(OSError):
-                _take_back(home, policy, history)
+                _take_back(state, policy)
         raise
-    after = read_history(home)
-    finish(home, after, at=entry.at)
+    after = _state_after(replace(state, history=history), entry)
+    finish(after, at=entry.at, written_through=state.written_through)
     return after
 
 
 def apply(home: Home, entry: ActiveHistoryEntry) -> None:
-    """Writes policy and pointer as a record says; where it leaves the pointer as it is, nothing."""
-    if entry.old == entry.new or entry.new is None or entry.action == "adopt":
+    """Writes policy and pointer as a record says; nothing where it leaves the pointer as it is."""
+    if not _moves_pointer(entry) or entry.new is None:
         return
     if entry.policy is not None:
         write_json(home.inference_policy, entry.policy)
     write_active_atomic(home, entry.new)
 
 
-def finish(home: Home, history: History, *, at: datetime) -> None:
-    """What follows a durable change: events, and index.json for information. Neither can undo it; missing events come with the next."""
+def finish(state: RegistryState, *, at: datetime, written_through: int) -> None:
+    """Writes what follows a durable change: events, and index.json for information.
+
+    Neither can undo the change; missing events are written with the next one.
+    """
     with suppress(OSError, UnsafeFileSystemError):
-        write_events(home, history)
+        write_events(state.home, state.history, written_through=written_through)
     with suppress(OSError, UnsafeFileSystemError):
-        write_index_cache(home, at=at)
+        write_index_cache(state.home, at=at, bundles=state.bundles)
+
+
+def _moves_pointer(entry: ActiveHistoryEntry) -> bool:
+    return entry.old != entry.new and entry.new is not None and entry.action != "adopt"
+
+
+def _state_after(state: RegistryState, entry: ActiveHistoryEntry) -> RegistryState:
+    """Returns the state with the files that `apply` wrote."""
+    if not _moves_pointer(entry) or entry.new is None:
+        return state
+    home, policy_file = state.home, state.policy_file
+    if entry.policy is not None:
+        policy_file = PolicyFile(json_file(home.inference_policy, json_text(entry.policy).encode()))
+    pointer_file = parse_pointer_file(json_file(home.active_pointer, json_text(entry.new.document).encode()))
+    return replace(state, pointer_file=pointer_file, policy_file=policy_file)
 
 
 def _is_applied(home: Home, entry: ActiveHistoryEntry) -> bool:
@@ -66,8 +94,14 @@ def _is_applied(home: Home, entry: ActiveHistoryEntry) -> bool:
         return False
 
 
-def _take_back(home: Home, policy: bytes | None, history: History) -> None:
-    """Policy first: as long as it is not what it was, the history line stays, and recovery finishes the change."""
+def _policy_bytes(state: RegistryState) -> bytes | None:
+    file = state.policy_file.file
+    return file.content if file.content is not None or not file.exists else read_bytes_if_exists(state.home.inference_policy)
+
+
+def _take_back(state: RegistryState, policy: bytes | None) -> None:
+    """Restores the policy, then cuts the history: until the policy is restored the line stays, and recovery finishes the change."""
+    home = state.home
     if read_bytes_if_exists(home.inference_policy) != policy:
         if policy is None:
             file_system().remove_file(home.inference_policy)
@@ -75,4 +109,4 @@ def _take_back(home: Home, policy: bytes | None, history: History) -> None:
         else:
             write_atomic(home.inference_policy, policy)
     if home.active_history.exists():
-        cut_history(home, history.size)
+        cut_history(home, state.history.size)

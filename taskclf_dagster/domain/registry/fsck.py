@@ -9,15 +9,13 @@ from typing import Literal
 from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import parse_bundle
-from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer, is_waiting
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.registry.history_events import read_cursor
-from taskclf_dagster.domain.registry.inference_policy import read_policy
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.retention import find_awaiting
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import TEMPORARY
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
@@ -56,45 +54,42 @@ class RegistryFinding(Record):
 
 def check_registry(home: Home) -> list[RegistryFinding]:
     """Everything that is wrong with the registry of a home, the gravest first."""
-    history = read_history(home)
-    findings = [
-        *_check_pointer(home, history),
-        *_check_bundles(home, history),
-        *_check_history(home, history),
-        *_check_receipts(home, history),
-        *_check_reachable(home, history),
-        *_check_leftovers(home, history),
-    ]
+    state = read_registry_state(home)
+    checks = (_check_pointer, _check_bundles, _check_history, _check_receipts, _check_reachable, _check_interrupted_writes)
+    findings = [finding for check in checks for finding in check(state)]
     return sorted(findings, key=lambda finding: (finding.severity != "damage", finding.promise))
 
 
-def _check_pointer(home: Home, history: History) -> Iterator[RegistryFinding]:
-    pointer, problem = find_usable_pointer(home)
+def _check_pointer(state: RegistryState) -> Iterator[RegistryFinding]:
+    home, history = state.home, state.history
+    usable = find_usable_pointer(state)
+    pointer, problem = usable.pointer, None if usable.problem is None else usable.problem.detail
     if problem is None and pointer is None and history.last_move is not None:
         problem = f"{home.active_pointer.name} is missing, though the history names models"
     if problem is not None:
         yield _damage("P1", f"{home.active_pointer.name}: {problem}", REPAIR)
-    policy_problem = find_policy_problem(home)
+    policy_problem = find_policy_problem(state)
     if policy_problem is not None:
-        yield _damage("P1", policy_problem, REPAIR)
-    policy = read_policy(home)
-    if pointer is not None and policy is not None and policy.get("model_dir") not in (None, pointer.model_dir):
-        words = f"{home.inference_policy.name} names {policy['model_dir']}, {home.active_pointer.name} names {pointer.model_dir}"
+        yield _damage("P1", policy_problem.detail, REPAIR)
+    policy_dir = state.policy_file.model_dir
+    if pointer is not None and policy_dir not in (None, pointer.model_dir):
+        words = f"{home.inference_policy.name} names {policy_dir}, {home.active_pointer.name} names {pointer.model_dir}"
         yield _warning("P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree")
     if pointer is not None and problem is None:
-        yield from _check_record_of(home, pointer, history)
+        yield from _check_record_of(state, pointer)
         if pointer.name in history.blocked:
             words = f"{pointer.name} runs, though a rollback blocked it"
             yield _warning("P7", words, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
 
 
-def _check_record_of(home: Home, pointer: ActivePointer, history: History) -> Iterator[RegistryFinding]:
+def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Iterator[RegistryFinding]:
+    history = state.history
     last = history.last_move
     if last is not None and last.new == pointer:
         return
     if pointer.sequence is None:
         yield _warning("P3", f"{pointer.name} was set by another program and is not recorded yet", "The next change, or repair, records it")
-    elif last is not None and is_waiting(home, last):
+    elif last is not None and is_waiting(state, last):
         yield _damage("P3", f"{last.action} {last.sequence} was cut off before the pointer moved", REPAIR)
     elif any(entry.new == pointer and not entry.foreign for entry in history.entries):
         words = f"the pointer is that of record {pointer.sequence}, though the history goes on"
@@ -103,7 +98,8 @@ def _check_record_of(home: Home, pointer: ActivePointer, history: History) -> It
         yield _damage("P3", f"the pointer is of record {pointer.sequence}, which the history does not have", REPAIR)
 
 
-def _check_history(home: Home, history: History) -> Iterator[RegistryFinding]:
+def _check_history(state: RegistryState) -> Iterator[RegistryFinding]:
+    home, history = state.home, state.history
     for number, problem in history.problems.items():
         if number in history.open_problems:
             yield _damage("P3", f"{home.active_history.name}, line {number}: {problem}", f"{REPAIR}, and notes the damage")
@@ -113,11 +109,12 @@ def _check_history(home: Home, history: History) -> Iterator[RegistryFinding]:
         yield _damage("P3", f"{home.active_history.name} ends in {len(history.torn)} bytes of a line that was cut off", REPAIR)
 
 
-def _check_bundles(home: Home, history: History) -> Iterator[RegistryFinding]:
+def _check_bundles(state: RegistryState) -> Iterator[RegistryFinding]:
+    home, history = state.home, state.history
     for folder in sorted(home.models.iterdir()) if home.models.is_dir() else []:
         if not folder.is_dir() or folder.name.startswith("."):
             continue
-        files = read_bundle_files(folder)
+        files = state.bundles.files(folder)
         problem = find_manifest_problem(files)
         if problem is not None:
             yield _damage("P2", f"{folder.name}: {problem.detail}", "Restore the bundle from a backup, or leave it to retention")
@@ -131,10 +128,11 @@ def _check_bundles(home: Home, history: History) -> Iterator[RegistryFinding]:
             )
 
 
-def _check_receipts(home: Home, history: History) -> Iterator[RegistryFinding]:
+def _check_receipts(state: RegistryState) -> Iterator[RegistryFinding]:
+    home, history = state.home, state.history
     for entry in history.moves:
         if entry.action == "promote":
-            words = _find_receipt_problem(home, entry)
+            words = _find_receipt_problem(state, entry)
             if words is not None:
                 yield _damage("P5", f"promotion {entry.sequence}: {words}", "Restore the receipt from a backup, or roll back")
     for receipt in list_decisions(home)[1]:
@@ -142,7 +140,8 @@ def _check_receipts(home: Home, history: History) -> Iterator[RegistryFinding]:
         yield _warning("P5", words, "Nothing has to be done where nothing was promoted by it; else the promotion is told above")
 
 
-def _find_receipt_problem(home: Home, entry: ActiveHistoryEntry) -> str | None:
+def _find_receipt_problem(state: RegistryState, entry: ActiveHistoryEntry) -> str | None:
+    home = state.home
     decision = read_decision(home, entry.decision_id or "")
     if decision is None:
         return f"receipt {entry.decision_id} is missing or damaged"
@@ -153,28 +152,30 @@ def _find_receipt_problem(home: Home, entry: ActiveHistoryEntry) -> str | None:
         return f"receipt {entry.decision_id} says {decision.outcome}"
     if entry.new is None or decision.challenger.model_id != entry.new.name:
         return f"receipt {entry.decision_id} is about {decision.challenger.model_id}"
-    files = read_bundle_files(home.models / entry.new.name)
+    files = state.bundles.files(home.models / entry.new.name)
     if files.names and find_manifest_problem(files) is None and files.hashes() != decision.challenger.files:
         return f"{entry.new.name} is not the bundle that receipt {entry.decision_id} judged"
     return None
 
 
-def _check_reachable(home: Home, history: History) -> Iterator[RegistryFinding]:
-    if history.moves and find_last_known_good(home, history) is None:
+def _check_reachable(state: RegistryState) -> Iterator[RegistryFinding]:
+    home, history = state.home, state.history
+    if history.moves and find_last_known_good(state) is None:
         yield _damage("P6", "no model of the history can run", "Restore models/ from a backup, or retrain with bootstrap")
-    for decision in find_awaiting(home, list_decisions(home)[0]):
+    for decision in find_awaiting(state, list_decisions(home)[0]):
         if find_bundle(home, decision.challenger.model_id) is None:
             yield _damage("P6", f"{decision.challenger.model_id} awaits approval, but its bundle is gone", "Retrain with force")
 
 
-def _check_leftovers(home: Home, history: History) -> Iterator[RegistryFinding]:
+def _check_interrupted_writes(state: RegistryState) -> Iterator[RegistryFinding]:
+    home = state.home
     if home.staging.exists():
         yield _warning("P2", f"{home.staging.name} holds what a change that was cut off left", "The next change, or repair, removes it")
     for path in sorted(home.models.glob(f".*{TEMPORARY}")):
         yield _warning("P2", f"{path.name} is left of a write that was cut off", "The next change, or repair, removes it")
-    if read_cursor(home, history) < history.sequence:
+    if state.written_through < state.history.sequence:
         yield _warning(
-            "P9", f"events of records after {read_cursor(home, history)} were not written yet", "The next change, or repair, writes them"
+            "P9", f"events of records after {state.written_through} were not written yet", "The next change, or repair, writes them"
         )
 
 

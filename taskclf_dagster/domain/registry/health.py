@@ -1,124 +1,118 @@
-"""Readers that report what is wrong with pointer, policy, bundles and history. Nothing here writes."""
+"""Judges what is wrong with pointer, policy, models and history of one look. Nothing here writes."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from taskclf_dagster.domain.models.bundle import find_bundle_problem, load_bundle, parse_bundle
-from taskclf_dagster.domain.models.bundle_files import MANIFEST, read_bundle_files
-from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
-from taskclf_dagster.domain.models.manifest import find_manifest_problem
-from taskclf_dagster.domain.registry.champion import read_pointer_dir, read_policy_dir
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.registry.history_events import read_cursor
-from taskclf_dagster.domain.registry.inference_policy import read_policy
-from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.storage.files import hash_file_if_exists
-from taskclf_dagster.errors import BundleError, UnreadableFileError
-from taskclf_dagster.home import Home
+from taskclf_dagster.domain.registry.history import Action, ActiveHistoryEntry
+from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.errors import BundleError, BundleErrorCode
+
+_FINISHED_LATER: frozenset[Action] = frozenset({"promote", "rollback", "repair"})
+"""Changes that recovery finishes if they were interrupted."""
 
 
-def find_active_model_dir(home: Home) -> str | None:
-    """The model_dir that taskclf follows: the policy's where there is one, else the pointer's; None where neither can be read."""
-    model_dir = (read_policy(home) or {}).get("model_dir")
-    if isinstance(model_dir, str):
-        return model_dir
-    try:
-        pointer = read_active(home)
-    except UnreadableFileError:
+@dataclass(frozen=True)
+class RegistryProblem:
+    """Something that keeps taskclf from running what a file names.
+
+    Attributes:
+        code: unreadable if the file itself is damaged, missing if it does not exist, else the code of the bundle's problem.
+        detail: a sentence for a person.
+    """
+
+    code: Literal["unreadable", "missing"] | BundleErrorCode
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+@dataclass(frozen=True)
+class UsablePointer:
+    """The pointer, and why it cannot be used.
+
+    Attributes:
+        pointer: None if there is none that can be read.
+        problem: None if the pointer can be used, or there is none.
+    """
+
+    pointer: ActivePointer | None
+    problem: RegistryProblem | None
+
+
+def find_model_problem(state: RegistryState, model_dir: str) -> RegistryProblem | None:
+    """Returns why taskclf cannot run a model, or None. A bundle with a manifest is compared with it, any other is loaded."""
+    problem = state.model_problem(model_dir)
+    if problem is None:
         return None
-    return None if pointer is None else pointer.model_dir
+    return RegistryProblem(problem.code, problem.detail if problem.code == "manifest" else problem.reason)
 
 
-def find_pointer_problem(home: Home) -> str | None:
-    """Why active.json does not name a bundle that loads, or None."""
+def find_pointer_problem(state: RegistryState) -> RegistryProblem | None:
+    """Returns why active.json does not name a bundle that loads, or None."""
+    if state.pointer_file.error is not None:
+        return RegistryProblem("unreadable", str(state.pointer_file.error))
+    if state.pointer is None:
+        return RegistryProblem("missing", f"{state.home.active_pointer} does not exist")
     try:
-        pointer = read_active(home)
-        if pointer is None:
-            return f"{home.active_pointer} does not exist"
-        load_bundle(resolve_model_dir(home, pointer.model_dir))
-    except (UnreadableFileError, BundleError) as error:
-        return str(error)
-    return None
-
-
-def find_history_disagreement(home: Home) -> str | None:
-    """How active.json, inference_policy.json and the last line of the history differ, or None."""
-    warnings: list[str] = []
-    pointer_dir, problem = read_pointer_dir(home)
-    if problem is not None:
-        return problem
-    move = read_history(home).last_move
-    last = None if move is None or move.new is None else move.new.model_dir
-    policy_dir = read_policy_dir(home, warnings)
-    if pointer_dir != last:
-        return f"active.json names {pointer_dir}, the last line of the history {last}"
-    if home.inference_policy.exists() and policy_dir != pointer_dir:
-        return f"active.json names {pointer_dir}, inference_policy.json {policy_dir}"
-    return None
-
-
-def find_model_problem(home: Home, model_dir: str) -> str | None:
-    """Why taskclf cannot run a model, or None. A bundle with a manifest is compared with it, any other is loaded."""
-    try:
-        folder = resolve_model_dir(home, model_dir)
-        if not (folder / MANIFEST).exists():
-            load_bundle(folder)
-            return None
+        state.load(state.pointer.model_dir)
     except BundleError as error:
-        return error.reason
-    files = read_bundle_files(folder)
-    differs = find_manifest_problem(files)
-    problem = find_bundle_problem(parse_bundle(files)) if differs is None else None
-    if differs is not None:
-        return differs.detail
-    return None if problem is None else problem.reason
-
-
-def find_usable_pointer(home: Home) -> tuple[ActivePointer | None, str | None]:
-    """The pointer, and why it cannot be used: it is damaged, or what it names is. Neither where there is no pointer."""
-    try:
-        pointer = read_active(home)
-    except UnreadableFileError as error:
-        return None, f"it cannot be read: {error.reason}"
-    return pointer, None if pointer is None else find_model_problem(home, pointer.model_dir)
-
-
-_FINISHED_LATER = frozenset({"promote", "rollback", "repair"})
-
-
-def find_last_known_good(home: Home, history: History, *, but: str | None = None) -> ActivePointer | None:
-    """The last model that ran, is not blocked, and can run now; other than that of the model_dir given."""
-    for entry in reversed(history.moves):
-        pointer = entry.new
-        if pointer is None or (but is not None and pointer.name == Path(but).name) or pointer.name in history.blocked:
-            continue
-        if find_model_problem(home, pointer.model_dir) is None:
-            return pointer
+        return RegistryProblem(error.code, str(error))
     return None
 
 
-def is_cut_off(home: Home) -> bool:
-    """Whether the last record is of a change that was not made yet."""
-    last = read_history(home).last_move
-    return last is not None and last.action != "repair" and is_waiting(home, last)
+def find_usable_pointer(state: RegistryState) -> UsablePointer:
+    """Returns the pointer and why it cannot be used: it is damaged, or the bundle that it names is."""
+    if state.pointer_file.error is not None:
+        return UsablePointer(None, RegistryProblem("unreadable", f"it cannot be read: {state.pointer_file.error.reason}"))
+    return UsablePointer(state.pointer, None if state.pointer is None else find_model_problem(state, state.pointer.model_dir))
 
 
-def is_waiting(home: Home, entry: ActiveHistoryEntry) -> bool:
-    """Whether a record's change was not made: the pointer is still what it was before, and no event was written, which comes after."""
-    if entry.foreign or entry.action not in _FINISHED_LATER or read_cursor(home) >= (entry.sequence or 0):
+def find_policy_problem(state: RegistryState) -> RegistryProblem | None:
+    """Returns why taskclf cannot follow inference_policy.json, or None; without the file it follows the pointer."""
+    policy = state.policy_file
+    if not policy.exists:
+        return None
+    name = state.home.inference_policy.name
+    if policy.model_dir is None:
+        return RegistryProblem("unreadable", f"{name} is damaged")
+    problem = find_model_problem(state, policy.model_dir)
+    return None if problem is None else RegistryProblem(problem.code, f"{name} names {policy.model_dir}: {problem.detail}")
+
+
+def find_history_disagreement(state: RegistryState) -> str | None:
+    """Returns how active.json, inference_policy.json and the last line of the history differ, or None."""
+    if state.pointer_file.error is not None:
+        return str(state.pointer_file.error)
+    move = state.history.last_move
+    last = None if move is None or move.new is None else move.new.model_dir
+    pointer = None if state.pointer is None else state.pointer.model_dir
+    if pointer != last:
+        return f"active.json names {pointer}, the last line of the history {last}"
+    if state.policy_file.exists and state.policy_file.model_dir != pointer:
+        return f"active.json names {pointer}, inference_policy.json {state.policy_file.model_dir}"
+    return None
+
+
+def find_last_known_good(state: RegistryState, *, but: str | None = None) -> ActivePointer | None:
+    """Returns the last model that ran, is not blocked, and can run now; other than that of the model_dir given."""
+    excluded = None if but is None else Path(but).name
+    known = (pointer for pointer in state.history.known_models if pointer.name != excluded)
+    return next((pointer for pointer in known if state.model_problem(pointer.model_dir) is None), None)
+
+
+def is_cut_off(state: RegistryState) -> bool:
+    """Returns whether the last change was recorded and then interrupted before the pointer moved."""
+    last = state.history.last_move
+    return last is not None and last.action != "repair" and is_waiting(state, last)
+
+
+def is_waiting(state: RegistryState, entry: ActiveHistoryEntry) -> bool:
+    """Returns whether the change of a record was not made: the pointer is still the one before, and its event was not written."""
+    if entry.foreign or entry.action not in _FINISHED_LATER or state.written_through >= (entry.sequence or 0):
         return False
     if entry.action == "repair":
-        return hash_file_if_exists(home.active_pointer) == (entry.subject[0] if entry.subject else None)
-    pointer = find_usable_pointer(home)[0]
-    return (None if pointer is None else pointer.document) == (None if entry.old is None else entry.old.document)
-
-
-def find_policy_problem(home: Home) -> str | None:
-    """Why taskclf cannot follow inference_policy.json, or None; without the file it follows the pointer."""
-    if not home.inference_policy.exists():
-        return None
-    policy = read_policy(home)
-    model_dir = None if policy is None else policy.get("model_dir")
-    if not isinstance(model_dir, str):
-        return f"{home.inference_policy.name} is damaged"
-    problem = find_model_problem(home, model_dir)
-    return None if problem is None else f"{home.inference_policy.name} names {model_dir}: {problem}"
+        return state.pointer_file.digest == (entry.subject[0] if entry.subject else None)
+    return (None if state.pointer is None else state.pointer.document) == (None if entry.old is None else entry.old.document)

@@ -94,7 +94,7 @@ class History:
     Attributes:
         entries: the lines that can be trusted, oldest first.
         problems: what is wrong with a line, by its number, counted from 1.
-        size: bytes of whole lines.
+        whole: the bytes of the whole lines.
         torn: the bytes behind the last newline, left by a write that was cut off; an entry all the same if it is a whole one.
         digest: SHA-256 of the whole lines.
         lines: number of whole lines.
@@ -102,10 +102,20 @@ class History:
 
     entries: list[ActiveHistoryEntry]
     problems: dict[int, str]
-    size: int
+    whole: bytes
     torn: bytes
     digest: str
     lines: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole lines."""
+        return len(self.whole)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the file holds anything."""
+        return bool(self.whole or self.torn)
 
     @cached_property
     def sequence(self) -> int:
@@ -121,6 +131,15 @@ class History:
             for entry in self.entries
             if entry.new is not None and (entry.foreign or (entry.action in MOVES and str(entry.sequence) not in aborted))
         ]
+
+    @cached_property
+    def known_models(self) -> list[ActivePointer]:
+        """Models that ran and are not blocked, each once, the one that ran last first."""
+        known: dict[str, ActivePointer] = {}
+        for entry in reversed(self.moves):
+            if entry.new is not None and entry.new.name not in self.blocked:
+                known.setdefault(entry.new.model_dir, entry.new)
+        return list(known.values())
 
     @property
     def last_move(self) -> ActiveHistoryEntry | None:
@@ -161,7 +180,11 @@ def read_history(home: Home) -> History:
     A line that is no entry, or whose checksum is wrong, is a problem and is not among the entries; so is a gap in the numbers or a
     broken chain, but such an entry stays.
     """
-    content = home.active_history.read_bytes() if home.active_history.is_file() else b""
+    return parse_history(home.active_history.read_bytes() if home.active_history.is_file() else b"")
+
+
+def parse_history(content: bytes) -> History:
+    """Reads a history from the bytes of its file, as `read_history` does."""
     whole, newline, torn = content.rpartition(b"\n")
     digest, entries, problems, sequence = hashlib.sha256(), [], {}, 0
     lines = (whole + newline).split(b"\n")[:-1]
@@ -175,10 +198,10 @@ def read_history(home: Home) -> History:
         digest.update(line + b"\n")
     if torn and is_whole_line(torn):
         entries.extend(entry for entry in [_parse(torn, digest.hexdigest(), sequence)[0]] if entry is not None)
-    return History(entries, problems, len(whole + newline), torn, digest.hexdigest(), len(lines))
+    return History(entries, problems, whole + newline, torn, digest.hexdigest(), len(lines))
 
 
-def append_active_history(home: Home, entry: ActiveHistoryEntry, history: History | None = None) -> ActiveHistoryEntry:
+def append_active_history(home: Home, entry: ActiveHistoryEntry, history: History | None = None) -> History:
     """Appends one line, durably: the entry with its number, the hash of all bytes before it, and its checksum.
 
     Args:
@@ -187,7 +210,7 @@ def append_active_history(home: Home, entry: ActiveHistoryEntry, history: Histor
         history: as it was just read, without a torn tail; None reads it.
 
     Returns:
-        The entry as written.
+        The history with the entry, as written, at its end.
     """
     history = history or read_history(home)
     number = history.sequence + 1 if entry.sequence is None else entry.sequence
@@ -195,11 +218,12 @@ def append_active_history(home: Home, entry: ActiveHistoryEntry, history: Histor
     sealed = chained.model_copy(update={"checksum": json_hash(chained.document)})
     make_folders(home.models)
     new = not home.active_history.exists()
-    file_system().append(home.active_history, canonical_json(sealed.document).encode() + b"\n")
+    line = canonical_json(sealed.document).encode() + b"\n"
+    file_system().append(home.active_history, line)
     file_system().sync_file(home.active_history)
     if new:
         file_system().sync_folder(home.models)
-    return sealed
+    return parse_history(history.whole + line)
 
 
 def cut_history(home: Home, size: int) -> None:

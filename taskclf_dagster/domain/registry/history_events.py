@@ -18,9 +18,15 @@ EVENT_TYPES: dict[str, EventType] = {
 }
 
 
-def write_events(home: Home, history: History) -> None:
-    """Writes the events of all own changes behind the cursor, then moves the cursor."""
-    done = read_cursor(home, history)
+def write_events(home: Home, history: History, *, written_through: int | None = None) -> None:
+    """Writes the events of all own changes after the cursor, then moves the cursor.
+
+    Args:
+        home: the taskclf home.
+        history: its history.
+        written_through: the cursor if it was read already.
+    """
+    done = read_cursor(home, history) if written_through is None else written_through
     if history.sequence <= done:
         return
     for entry in history.moves:

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from taskclf_dagster.domain.models.bundle import ModelBundle
+from taskclf_dagster.domain.registry.bundle_cache import BundleCache
 from taskclf_dagster.domain.registry.pointer import POLICY_VERSION
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_model, relative_path, score
 from taskclf_dagster.domain.storage.files import read_json_object, write_json
@@ -38,9 +39,15 @@ class IndexCache(BaseModel):
     best_model_id: str | None
 
 
-def write_index_cache(home: Home, *, at: datetime) -> IndexCache:
-    """Writes models/index.json from the bundles found; paths are relative to the home."""
-    report = find_best_model(home.models)
+def write_index_cache(home: Home, *, at: datetime, bundles: BundleCache | None = None) -> IndexCache:
+    """Writes models/index.json from the bundles found; paths are relative to the home.
+
+    Args:
+        home: the taskclf home.
+        at: the time that the file states.
+        bundles: those read in this look already.
+    """
+    report = find_best_model(home.models, bundles=bundles)
     best = report.best
     index = IndexCache(
         generated_at=at,

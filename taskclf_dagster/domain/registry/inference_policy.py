@@ -1,29 +1,73 @@
 """Reads and builds `inference_policy.json`, which taskclf's inference reads before the pointer."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.registry.pointer import MAX_POINTER_BYTES
-from taskclf_dagster.domain.storage.files import read_json_object
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.domain.storage.files import JsonFile, look_at_json
 from taskclf_dagster.home import Home
-
-
-def read_policy(home: Home) -> dict[str, object] | None:
-    """inference_policy.json; None where it is missing or unreadable."""
-    if not home.inference_policy.exists():
-        return None
-    try:
-        return read_json_object(home.inference_policy, max_bytes=MAX_POINTER_BYTES)
-    except UnreadableFileError:
-        return None
-
 
 INFERENCE_POLICY_VERSION = "v1"
 
 
+@dataclass(frozen=True)
+class PolicyFile:
+    """models/inference_policy.json as found in one read."""
+
+    file: JsonFile
+
+    @property
+    def digest(self) -> str | None:
+        """SHA-256 of the file in hex; None if it does not exist."""
+        return self.file.digest
+
+    @property
+    def exists(self) -> bool:
+        return self.file.exists
+
+    @property
+    def document(self) -> dict[str, object] | None:
+        """The policy; None if the file does not exist or cannot be read."""
+        return self.file.document
+
+    @property
+    def model_dir(self) -> str | None:
+        """The bundle that taskclf's inference loads, relative to the home; None if the policy names none."""
+        model_dir = None if self.document is None else self.document.get("model_dir")
+        return model_dir if isinstance(model_dir, str) else None
+
+    @property
+    def reject_threshold(self) -> float | None:
+        """The threshold that taskclf applies, in [0, 1]; None if the policy has no valid one."""
+        threshold = None if self.document is None else self.document.get("reject_threshold")
+        return float(threshold) if isinstance(threshold, int | float) and 0 <= threshold <= 1 else None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether taskclf calibrates the probabilities of the model."""
+        return self.document is not None and self.document.get("calibration_method") is not None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the policy names no model; None if it names one or does not exist."""
+        if self.file.error is not None:
+            return str(self.file.error)
+        return f"{self.file.path.name} names no model_dir" if self.exists and self.model_dir is None else None
+
+
+def read_policy_file(home: Home) -> PolicyFile:
+    """Reads models/inference_policy.json; never raises."""
+    return PolicyFile(look_at_json(home.inference_policy, max_bytes=MAX_POINTER_BYTES))
+
+
+def read_policy(home: Home) -> dict[str, object] | None:
+    """Returns the inference policy; None if it does not exist or cannot be read."""
+    return read_policy_file(home).document
+
+
 def build_policy(model: LoadedModel, *, at: datetime, source: str, code_version: str = "unknown") -> dict[str, object]:
-    """What taskclf's inference reads first: a model in models/ and its threshold. Calibrators belong to another model and are gone."""
+    """Builds the policy for a model in models/ with its own threshold, without calibrators: those belong to another model."""
     metadata = model.bundle.metadata
     return {
         "policy_version": INFERENCE_POLICY_VERSION,

@@ -1,8 +1,9 @@
-"""The active pointer, and where bundles lie: readers only (contract, section 8).
+"""The active pointer, models/active.json: the record, and reading it (contract, section 8).
 
-Nothing here writes. What changes the pointer is `registry`; what happened to it is `history`.
+Nothing here writes: `commit` moves the pointer, and `history` records that it moved.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.storage.files import hash_file_if_exists, read_json_object
+from taskclf_dagster.domain.storage.files import JsonFile, look_at_json
 from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -66,43 +67,49 @@ def make_pointer(
     )
 
 
-def read_active(home: Home) -> ActivePointer | None:
-    """Reads the pointer; None where there is none.
+@dataclass(frozen=True)
+class PointerFile:
+    """models/active.json as found in one read.
 
-    Raises:
-        UnreadableFileError: the file is not a pointer.
+    Attributes:
+        digest: SHA-256 of the file in hex; None if it does not exist.
+        pointer: None if the file does not exist or is no pointer.
+        error: why the file is no pointer; None if it is one or does not exist.
     """
-    if not home.active_pointer.exists():
-        return None
+
+    digest: str | None
+    pointer: ActivePointer | None
+    error: UnreadableFileError | None
+
+
+def parse_pointer_file(file: JsonFile) -> PointerFile:
+    """Reads the pointer in a JSON file."""
+    if file.document is None:
+        return PointerFile(file.digest, None, file.error)
     try:
-        return ActivePointer.model_validate(read_json_object(home.active_pointer, max_bytes=MAX_POINTER_BYTES))
+        return PointerFile(file.digest, ActivePointer.model_validate(file.document), None)
     except ValidationError as error:
         first = error.errors()[0]
         reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
         fix = "Run `taskclf-dagster registry repair`, promote a model, or restore the file"
-        raise UnreadableFileError(home.active_pointer, reason, fix) from error
+        return PointerFile(file.digest, None, UnreadableFileError(file.path, reason, fix))
 
 
-def read_pointer_or_none(home: Home) -> ActivePointer | None:
-    """The pointer; None where there is none, or none that can be read."""
-    try:
-        return read_active(home)
-    except UnreadableFileError:
-        return None
+def read_pointer_file(home: Home) -> PointerFile:
+    """Reads models/active.json; never raises."""
+    return parse_pointer_file(look_at_json(home.active_pointer, max_bytes=MAX_POINTER_BYTES))
 
 
-def pointer_state(home: Home) -> tuple[str | None, str | None]:
-    """SHA-256 of active.json and of inference_policy.json; None where there is no such file."""
-    return hash_file_if_exists(home.active_pointer), hash_file_if_exists(home.inference_policy)
+def read_active(home: Home) -> ActivePointer | None:
+    """Reads the pointer; None if there is none.
 
-
-def pointer_sequence(home: Home) -> int:
-    """Number of the history record that set the pointer; 0 where none of ours did, or it cannot be read."""
-    try:
-        pointer = read_active(home)
-    except UnreadableFileError:
-        return 0
-    return 0 if pointer is None else pointer.sequence or 0
+    Raises:
+        UnreadableFileError: the file is not a pointer.
+    """
+    found = read_pointer_file(home)
+    if found.error is not None:
+        raise found.error
+    return found.pointer
 
 
 def metrics_of(model: LoadedModel) -> dict[str, float]:

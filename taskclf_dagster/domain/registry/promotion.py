@@ -1,10 +1,11 @@
-"""Promotes a challenger: the receipt is verified again, the bundle staged and verified, and only then is the change committed.
+"""Promotes a challenger: verifies the receipt again, puts the bundle into models/, verifies it there, and only then commits.
 
-Whether to promote is decided in `decision`; going back is in `registry`, how a change is made durable in `transition`.
+Whether to promote is decided in `decision`; `rollback` undoes a promotion, and `commit` makes it durable.
 """
 
 import json
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -14,24 +15,18 @@ from taskclf_dagster.domain.decision.decision_store import find_later_decision, 
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
-from taskclf_dagster.domain.models.bundle_files import MANIFEST, bundle_hashes, read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, BundleFiles, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, resolve_model_dir
 from taskclf_dagster.domain.models.manifest import build_manifest, find_manifest_problem
-from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_applied
+from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_promotion_made
 from taskclf_dagster.domain.registry.commit import commit
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
-from taskclf_dagster.domain.registry.pointer import (
-    ActivePointer,
-    make_pointer,
-    metrics_of,
-    pointer_sequence,
-    pointer_state,
-    read_pointer_or_none,
-)
+from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
 from taskclf_dagster.domain.registry.recovery import recover, take_out
-from taskclf_dagster.domain.registry.rollback import blocked_words
+from taskclf_dagster.domain.registry.rollback import describe_block
+from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_digests, read_registry_state
 from taskclf_dagster.domain.storage.files import make_folders, move_folder, remove_tree, write_atomic, write_synced
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError
@@ -40,9 +35,22 @@ from taskclf_dagster.home import Home
 PROMOTION_NOTE = "retrain promotion"
 
 
-def promote(
-    home: Home, decision: PromotionDecision, *, at: datetime, approved: bool = False, run_id: str | None = None
-) -> tuple[ActivePointer, ActivePointer | None]:
+@dataclass(frozen=True)
+class Promotion:
+    """A promotion that is in effect.
+
+    Attributes:
+        pointer: the pointer now.
+        previous: the pointer before; None if there was none that could be read.
+        state: the registry afterwards, with the bundles that were verified for it.
+    """
+
+    pointer: ActivePointer
+    previous: ActivePointer | None
+    state: RegistryState = field(repr=False, compare=False)
+
+
+def promote(home: Home, decision: PromotionDecision, *, at: datetime, approved: bool = False, run_id: str | None = None) -> Promotion:
     """Makes the challenger of a decision the active model, after checking everything the decision says again.
 
     Args:
@@ -52,71 +60,67 @@ def promote(
         approved: whether a person approved it.
         run_id: the Dagster run, for history and event.
 
-    Returns:
-        The pointer now, and before (None where there was none that could be read).
-
     Raises:
         DecisionNotVerifiedError: the decision does not hold, is not the newest, what it judged is not what lies there now, or its
             challenger was rolled back. Nothing is changed then.
     """
     findings = verify_decision(decision)
     with write_lock(home):
-        before = find_promotion(home, decision)
+        state = read_registry_state(home)
+        before = find_promotion(state.history, decision)
         if before is None:
-            _require_promotable(home, decision, findings, approved=approved)
-        elif not is_applied(home, decision) or read_pointer_or_none(home) == before.new:
-            pass  # recovery finishes it, or it is in effect
-        else:
-            _refuse(decision, [*_find_what_moved_on(home, decision), f"it was promoted as record {before.sequence} already"])
-        history = _recover_for(home, decision, at=at)
-        done = find_promotion(home, decision)
-        if done is not None and done.new is not None and read_pointer_or_none(home) == done.new:
-            return done.new, done.old
+            _require_promotable(state, decision, findings, approved=approved)
+        elif is_promotion_made(state, decision) and state.pointer != before.new:
+            _refuse(decision, [*_find_what_moved_on(state, decision), f"it was promoted as record {before.sequence} already"])
+        state = _recover_for(state, decision, at=at)
+        done = find_promotion(state.history, decision)
+        if done is not None and done.new is not None and state.pointer == done.new:
+            return Promotion(done.new, done.old, state)
         if before is not None:  # it had been cut off, and its model cannot run
             _refuse(decision, [f"it was promoted as record {before.sequence}, which did not last"])
-        source = find_bundle(home, decision.challenger.model_id)
-        if source is None:
-            raise DecisionNotVerifiedError(decision.decision_id, [f"bundle {decision.challenger.model_id} is gone"])
-        settled = pointer_state(home)
-        target = home.models / decision.challenger.model_id
-        old = read_pointer_or_none(home)
-        try:
-            staged = target if source == target else _stage(home, source, decision)
-            model = _load_judged_bundle(staged, decision, history)
-            if not (staged / MANIFEST).exists():
-                write_atomic(staged / MANIFEST, _manifest(staged, decision))
-            save_decision(home, decision)
-            if staged != target:
-                move_folder(staged, target)
-            _require_unmoved(home, decision, target, settled)
-            pointer = make_pointer(
-                target.name,
-                at=at,
-                sequence=history.sequence + 1,
-                metrics=metrics_of(model),
-                note=PROMOTION_NOTE,
-                decision_id=decision.decision_id,
-            )
-            entry = ActiveHistoryEntry(
-                at=at,
-                old=old,
-                new=pointer,
-                action="promote",
-                decision_id=decision.decision_id,
-                run_id=run_id,
-                reason=f"approved by a person. {decision.reason}" if approved else decision.reason,
-                policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
-            )
-            commit(home, entry, history)
-        except Exception:
-            with suppress(OSError):
-                _unstage(home, source, target)
-            raise
-        with suppress(OSError):  # a second copy, or an empty folder, does no harm: retention and recovery remove them
-            _unstage(home, target, target)
-            if source != target:
-                remove_tree(source)
-        return pointer, old
+        return _change_model(state, decision, at=at, approved=approved, run_id=run_id)
+
+
+def _change_model(state: RegistryState, decision: PromotionDecision, *, at: datetime, approved: bool, run_id: str | None) -> Promotion:
+    """Puts the challenger into models/ and commits; on any failure it is taken out of models/ again."""
+    home, model_id = state.home, decision.challenger.model_id
+    source, target = find_bundle(home, model_id), home.models / model_id
+    if source is None:
+        raise DecisionNotVerifiedError(decision.decision_id, [f"bundle {model_id} is gone"])
+    try:
+        judged = state.bundles.files(source)
+        model = _load_judged_bundle(judged, decision, state.history)
+        _put_into_models(home, judged, target, decision)
+        _require_unmoved(state, decision, target)
+        pointer = make_pointer(
+            model_id,
+            at=at,
+            sequence=state.history.sequence + 1,
+            metrics=metrics_of(model),
+            note=PROMOTION_NOTE,
+            decision_id=decision.decision_id,
+        )
+        entry = ActiveHistoryEntry(
+            at=at,
+            old=state.pointer,
+            new=pointer,
+            action="promote",
+            decision_id=decision.decision_id,
+            run_id=run_id,
+            reason=f"approved by a person. {decision.reason}" if approved else decision.reason,
+            policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
+        )
+        after = commit(state, entry)
+    except Exception:
+        with suppress(OSError):
+            _unstage(home, source, target)
+        raise
+    with suppress(OSError):  # a second copy, or an empty folder, does no harm: retention and recovery remove them
+        if home.staging.exists():
+            remove_tree(home.staging)
+        if source != target:
+            remove_tree(source)
+    return Promotion(pointer, state.pointer, after)
 
 
 def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = None) -> ActivePointer:
@@ -131,10 +135,10 @@ def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = 
     problem = find_snapshot_problem(home.root / decision.dataset.path, decision.dataset.digest)
     if problem is not None:
         raise DecisionNotVerifiedError(decision_id, [f"what it was judged on changed: {problem}"])
-    return promote(home, decision, at=at, approved=True, run_id=run_id)[0]
+    return promote(home, decision, at=at, approved=True, run_id=run_id).pointer
 
 
-def _require_promotable(home: Home, decision: PromotionDecision, findings: list[str], *, approved: bool) -> None:
+def _require_promotable(state: RegistryState, decision: PromotionDecision, findings: list[str], *, approved: bool) -> None:
     """Before anything is written: the decision holds and promotes, and pointer, champion, labels and challenger are those it is about."""
     wanted = "AWAITING_APPROVAL" if approved else "PROMOTE"
     if decision.verdict != wanted or decision.options.dry_run:
@@ -143,34 +147,39 @@ def _require_promotable(home: Home, decision: PromotionDecision, findings: list[
         )
     if set(decision.required_gates) != set(REQUIRED_GATES):
         findings.append("it was made by another version of this program, which judged other gates")
-    findings.extend(_find_what_moved_on(home, decision))
-    if decision.challenger.model_id in read_history(home).blocked:
-        findings.append(blocked_words(decision.challenger.model_id))
-    source = find_bundle(home, decision.challenger.model_id)
+    findings.extend(_find_what_moved_on(state, decision))
+    if decision.challenger.model_id in state.history.blocked:
+        findings.append(describe_block(decision.challenger.model_id))
+    source = find_bundle(state.home, decision.challenger.model_id)
     if source is None:
         findings.append(f"bundle {decision.challenger.model_id} is gone")
     else:
-        findings.extend(_find_changed_files(source, decision))
+        findings.extend(_find_changed_files(state.bundles.files(source), decision))
     _refuse(decision, findings)
 
 
-def _find_changed_files(folder: Path, decision: PromotionDecision) -> list[str]:
-    files, judged = bundle_hashes(folder), decision.challenger.files
-    changed = sorted(name for name in files | judged if files.get(name) != judged.get(name))
+def _find_changed_files(files: BundleFiles, decision: PromotionDecision) -> list[str]:
+    found, judged = files.hashes(), decision.challenger.files
+    changed = sorted(name for name in found | judged if found.get(name) != judged.get(name))
     return [f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed"] if changed else []
 
 
-def _recover_for(home: Home, decision: PromotionDecision, *, at: datetime) -> History:
+def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datetime) -> RegistryState:
     """Recovers, and makes sure that this did not make the decision a stale one: a change that was finished only now came first.
 
     A broken champion that was put back to the last known good model is fine, if that is the one the decision was made against.
     """
-    recovery = recover(home, at=at)
-    if find_promotion(home, decision) is None and pointer_state(home) != (decision.registry.pointer_hash, decision.registry.policy_hash):
-        pointer = read_pointer_or_none(home)
-        if not (recovery.repaired or recovery.policy_mended) or pointer is None or pointer.model_dir != decision.champion.model_dir:
+    recovery = recover(state, at=at)
+    now = recovery.state
+    if find_promotion(now.history, decision) is None and not _is_made_against(decision, now):
+        mended = recovery.repaired or recovery.policy_mended
+        if not mended or now.pointer is None or now.pointer.model_dir != decision.champion.model_dir:
             _refuse(decision, [f"the registry moved on: {'; '.join(recovery.done)}"])
-    return recovery.history
+    return now
+
+
+def _is_made_against(decision: PromotionDecision, state: RegistryState) -> bool:
+    return state.digests == Digests(decision.registry.pointer_hash, decision.registry.policy_hash)
 
 
 def _refuse(decision: PromotionDecision, findings: list[str]) -> None:
@@ -178,20 +187,19 @@ def _refuse(decision: PromotionDecision, findings: list[str]) -> None:
         raise DecisionNotVerifiedError(decision.decision_id, findings)
 
 
-def _find_what_moved_on(home: Home, decision: PromotionDecision) -> list[str]:
-    """Why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
+def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> list[str]:
+    """Returns why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
     findings = []
-    if (decision.registry.pointer_hash, decision.registry.policy_hash) != pointer_state(home):
+    if not _is_made_against(decision, state):
         findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
-    sequence = pointer_sequence(home)
-    if sequence != decision.registry.sequence:
-        findings.append(f"the registry is at record {sequence}, the decision was made at {decision.registry.sequence}")
-    later = find_later_decision(home, decision)
+    if state.sequence != decision.registry.sequence:
+        findings.append(f"the registry is at record {state.sequence}, the decision was made at {decision.registry.sequence}")
+    later = find_later_decision(state.home, decision)
     if later is not None:
         findings.append(f"decision {later.decision_id} was made on later labels")
     if decision.champion.model is not None:
         try:
-            files = bundle_hashes(resolve_model_dir(home, decision.champion.model_dir or ""))
+            files = state.bundles.files(resolve_model_dir(state.home, decision.champion.model_dir or "")).hashes()
         except (BundleError, OSError):
             files = {}
         if not files or files != decision.champion.model.files:
@@ -199,31 +207,49 @@ def _find_what_moved_on(home: Home, decision: PromotionDecision) -> list[str]:
     return findings
 
 
-def _require_unmoved(home: Home, decision: PromotionDecision, target: Path, settled: tuple[str | None, str | None]) -> None:
-    """The last look before the change: pointer and policy, later decisions, and the manifest of what is in models/ now."""
-    problem = find_manifest_problem(read_bundle_files(target))
-    findings = [] if problem is None else [problem.detail]
-    if pointer_state(home) != settled:
+def _load_judged_bundle(files: BundleFiles, decision: PromotionDecision, history: History) -> LoadedModel:
+    """Loads the bundle that will be put into models/, if it is the one that was judged and its trees are not blocked."""
+    _refuse(decision, _find_changed_files(files, decision))
+    try:
+        model = load_bundle(files)
+    except BundleError as error:
+        raise DecisionNotVerifiedError(decision.decision_id, [str(error)]) from error
+    same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash == model.tree_hash]
+    _refuse(decision, [describe_block(name) for name in same])
+    return model
+
+
+def _put_into_models(home: Home, judged: BundleFiles, target: Path, decision: PromotionDecision) -> None:
+    """Writes the judged bytes and their manifest to models/.staging, each durable, and moves the folder into models/ in one rename.
+
+    A bundle that lies in models/ already only gets the manifest that it lacks.
+    """
+    manifest = build_manifest(judged, decision_id=decision.decision_id)
+    content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
+    if judged.folder == target:
+        if MANIFEST not in judged.names:
+            write_atomic(target / MANIFEST, content)
+        save_decision(home, decision)
+        return
+    staged = home.staging / target.name
+    make_folders(staged)
+    for name in sorted(decision.challenger.files):
+        write_synced(staged / name, judged.content(name))
+    write_synced(staged / MANIFEST, content)
+    file_system().sync_folder(staged)
+    save_decision(home, decision)
+    move_folder(staged, target)
+
+
+def _require_unmoved(state: RegistryState, decision: PromotionDecision, target: Path) -> None:
+    """Looks a last time before the change: models/ has the judged bundle, its manifest holds, pointer and policy are as before."""
+    files = read_bundle_files(target)
+    problem = find_manifest_problem(files)
+    findings = _find_changed_files(files, decision) if problem is None else [problem.detail]
+    if read_digests(state.home) != state.digests:
         findings.append("another program changed active.json or inference_policy.json just now")
     _refuse(decision, findings)
-
-
-def _stage(home: Home, source: Path, decision: PromotionDecision) -> Path:
-    """Copies a bundle to models/.staging and adds the manifest, each file durable."""
-    staged = home.staging / decision.challenger.model_id
-    make_folders(staged)
-    for path in sorted(source.iterdir()):
-        if path.name in decision.challenger.files:
-            write_synced(staged / path.name, path.read_bytes())
-    write_synced(staged / MANIFEST, _manifest(staged, decision))
-    file_system().sync_folder(staged)
-    return staged
-
-
-def _manifest(folder: Path, decision: PromotionDecision) -> bytes:
-    return json.dumps(
-        build_manifest(read_bundle_files(folder), decision_id=decision.decision_id).model_dump(mode="json"), indent=2
-    ).encode()
+    state.bundles.keep(files)
 
 
 def _unstage(home: Home, source: Path, target: Path) -> None:
@@ -233,15 +259,3 @@ def _unstage(home: Home, source: Path, target: Path) -> None:
         take_out(home, target)
     if home.staging.exists():
         remove_tree(home.staging)
-
-
-def _load_judged_bundle(folder: Path, decision: PromotionDecision, history: History) -> LoadedModel:
-    """Loads what is in models/ now, if it is the bundle that was judged."""
-    _refuse(decision, _find_changed_files(folder, decision))
-    try:
-        model = load_bundle(folder)
-    except BundleError as error:
-        raise DecisionNotVerifiedError(decision.decision_id, [str(error)]) from error
-    same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash == model.tree_hash]
-    _refuse(decision, [blocked_words(name) for name in same])
-    return model

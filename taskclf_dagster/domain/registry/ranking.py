@@ -11,8 +11,17 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
-from taskclf_dagster.domain.models.bundle import BundleMetrics, ModelBundle, bundle_error, find_bundle_problem, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle import (
+    BundleMetrics,
+    LoadedModel,
+    ModelBundle,
+    bundle_error,
+    find_bundle_problem,
+    load_bundle,
+    parse_bundle,
+)
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
+from taskclf_dagster.domain.registry.bundle_cache import BundleCache
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError
 
@@ -54,11 +63,18 @@ class SelectionReport(BaseModel):
         return self.ranked[0] if self.ranked else None
 
 
-def list_bundles(models: Path) -> list[ModelBundle]:
-    """Every bundle folder under a models folder, each parsed once, in order of name; hidden folders are not bundles."""
+def list_bundles(models: Path, *, bundles: BundleCache | None = None) -> list[ModelBundle]:
+    """Parses every bundle folder of a models folder, in order of name; hidden folders are not bundles.
+
+    Args:
+        models: the folder of the bundles.
+        bundles: those read in this look already.
+    """
     if not models.is_dir():
         return []
-    return [_parse_within(folder) for folder in sorted(models.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    bundles = bundles or BundleCache()
+    folders = [folder for folder in sorted(models.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    return [_parse_within(folder, bundles) for folder in folders]
 
 
 def is_compatible(bundle: ModelBundle) -> bool:
@@ -92,12 +108,12 @@ def score(bundle: ModelBundle) -> tuple[int, float, float, datetime]:
     return version, bundle.metrics.macro_f1, bundle.metrics.weighted_f1, bundle.metadata.created_at
 
 
-def find_best_model(models: Path, policy: SelectionPolicy | None = None) -> SelectionReport:
+def find_best_model(models: Path, policy: SelectionPolicy | None = None, *, bundles: BundleCache | None = None) -> SelectionReport:
     """Ranks every eligible bundle of a models folder and gives a reason for each of the others."""
     policy = policy or SelectionPolicy()
     ranked: list[ModelBundle] = []
     excluded: list[ExclusionRecord] = []
-    for bundle in list_bundles(models):
+    for bundle in list_bundles(models, bundles=bundles):
         problem = find_bundle_problem(bundle)
         reason = passes_constraints(bundle, policy) if problem is None else problem.reason
         if reason is None:
@@ -107,20 +123,23 @@ def find_best_model(models: Path, policy: SelectionPolicy | None = None) -> Sele
     return SelectionReport(ranked=sorted(ranked, key=score, reverse=True), excluded=excluded)
 
 
-def find_best_loadable_model(models: Path, *, blocked: Collection[str] = ()) -> tuple[ModelBundle | None, SelectionReport]:
-    """The best ranked bundle that really loads and is not blocked; the others are moved to the report's exclusions."""
-    report = find_best_model(models)
+def find_best_loadable_model(
+    models: Path, *, blocked: Collection[str] = (), bundles: BundleCache | None = None
+) -> tuple[LoadedModel | None, SelectionReport]:
+    """Loads the best ranked bundle that can be loaded and is not blocked; the others are moved to the report's exclusions."""
+    bundles = bundles or BundleCache()
+    report = find_best_model(models, bundles=bundles)
     excluded = list(report.excluded)
     for position, bundle in enumerate(report.ranked):
         if bundle.model_id in blocked:
             excluded.append(ExclusionRecord(model_id=bundle.model_id, path=relative_path(bundle), reason="a rollback left it"))
             continue
         try:
-            load_bundle(bundle.path)
+            model = load_bundle(bundles.files(bundle.path))
         except BundleError as error:
             excluded.append(ExclusionRecord(model_id=bundle.model_id, path=relative_path(bundle), reason=error.reason))
             continue
-        return bundle, SelectionReport(ranked=report.ranked[position:], excluded=excluded)
+        return model, SelectionReport(ranked=report.ranked[position:], excluded=excluded)
     return None, SelectionReport(ranked=[], excluded=excluded)
 
 
@@ -135,11 +154,11 @@ def should_switch_active(active: BundleMetrics | None, candidate: BundleMetrics,
     return active is None or candidate.macro_f1 >= active.macro_f1 + min_improvement
 
 
-def _parse_within(folder: Path) -> ModelBundle:
+def _parse_within(folder: Path, bundles: BundleCache) -> ModelBundle:
     """As `parse_bundle`, but a link that leaves the models folder is no bundle of this home."""
     if not folder.resolve().is_relative_to(folder.parent.resolve()):
         return ModelBundle(model_id=folder.name, path=folder, problem=BundleProblem(code="location", detail="it lies outside the home"))
-    return parse_bundle(folder)
+    return parse_bundle(bundles.files(folder))
 
 
 def relative_path(bundle: ModelBundle) -> str:

@@ -1,6 +1,6 @@
-"""What a writer does before anything else: finish or abort a change that was cut off, adopt what another program did, mend what is damaged.
+"""Recovery, with which every writer begins: finishes or aborts an interrupted change, adopts what another program did, repairs damage.
 
-Runs under the registry's lock, and every change it makes is a record in the history. Readers never come here.
+It runs under the registry's lock, and every change that it makes is a record in the history. Readers never call it.
 """
 
 import uuid
@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
-from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
 from taskclf_dagster.domain.registry.health import (
@@ -21,12 +19,12 @@ from taskclf_dagster.domain.registry.health import (
     find_usable_pointer,
     is_waiting,
 )
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
-from taskclf_dagster.domain.registry.history_events import read_cursor
-from taskclf_dagster.domain.registry.inference_policy import build_policy, read_policy
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, cut_history, is_whole_line
+from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
-from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of, read_active
-from taskclf_dagster.domain.storage.files import TEMPORARY, hash_file_if_exists, make_folders, move_folder, remove_tree
+from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
+from taskclf_dagster.domain.storage.files import TEMPORARY, make_folders, move_folder, remove_tree
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -39,35 +37,47 @@ class Recovery:
     """What recovery found and did.
 
     Attributes:
-        history: as it is now.
+        state: as it is now.
         done: what was done, one sentence each; empty where all was well.
         repaired: whether the pointer had to be put back to the last known good model.
         policy_mended: whether the inference policy was written anew, because what it named cannot run.
     """
 
-    history: History
+    state: RegistryState
     done: list[str] = field(default_factory=list)
     repaired: bool = False
     policy_mended: bool = False
 
+    @property
+    def home(self) -> Home:
+        return self.state.home
 
-def recover(home: Home, *, at: datetime) -> Recovery:
+    @property
+    def history(self) -> History:
+        return self.state.history
+
+    def look_again(self) -> None:
+        """Reads pointer, policy and history again after they were changed; the bundles are those of the first look."""
+        self.state = read_registry_state(self.home, bundles=self.state.bundles)
+
+
+def recover(state: RegistryState, *, at: datetime) -> Recovery:
     """Brings a home into a state that keeps every promise, as far as what is on disk allows it.
 
     Args:
-        home: the taskclf home; its registry lock is held.
+        state: the home as it was looked at while its registry lock is held.
         at: the time of records that are made.
     """
-    settle(home)
-    recovery = Recovery(read_history(home))
-    _mend_tail(home, recovery)
-    _sweep(home, recovery)
-    _finish_interrupted(home, recovery, at)
-    _adopt_foreign(home, recovery, at)
-    _repair_pointer(home, recovery, at)
-    _acknowledge_damage(home, recovery, at)
-    if recovery.done or read_cursor(home, recovery.history) < recovery.history.sequence:
-        finish(home, recovery.history, at=at)
+    settle(state.home)
+    recovery = Recovery(state)
+    _mend_tail(recovery)
+    _sweep(recovery)
+    _finish_interrupted(recovery, at)
+    _adopt_foreign(recovery, at)
+    _repair_pointer(recovery, at)
+    _acknowledge_damage(recovery, at)
+    if recovery.done or recovery.state.written_through < recovery.history.sequence:
+        finish(recovery.state, at=at, written_through=recovery.state.written_through)
     return recovery
 
 
@@ -85,9 +95,9 @@ def settle(home: Home) -> None:
             fs.sync_folder(folder)
 
 
-def _mend_tail(home: Home, recovery: Recovery) -> None:
-    """A line that was cut off is removed: nothing had been done about it yet. One that only lacks its newline gets it."""
-    history = recovery.history
+def _mend_tail(recovery: Recovery) -> None:
+    """Removes a last line that was cut off, which nothing followed from yet; one that only lacks its newline gets it."""
+    home, history = recovery.home, recovery.history
     if not history.torn:
         return
     if is_whole_line(history.torn):
@@ -96,14 +106,15 @@ def _mend_tail(home: Home, recovery: Recovery) -> None:
     else:
         cut_history(home, history.size)
         recovery.done.append(f"removed {len(history.torn)} bytes of a history line that was cut off")
-    recovery.history = read_history(home)
+    recovery.look_again()
 
 
-def _sweep(home: Home, recovery: Recovery) -> None:
+def _sweep(recovery: Recovery) -> None:
     """Removes staged files, temporary files, and bundles whose promotion never began, as long as the challenger itself is there."""
+    home, state = recovery.home, recovery.state
     left = [path for folder in (home.models, home.outbox) for path in folder.glob(f".*{TEMPORARY}") if path.is_file()]
     named = {entry.new.model_dir for entry in recovery.history.entries if entry.new is not None}
-    named |= {str((read_policy(home) or {}).get("model_dir")), _active_dir(home)}
+    named |= {state.policy_file.model_dir or "", "" if state.pointer is None else state.pointer.model_dir}
     left += [
         folder
         for folder in home.models.iterdir()
@@ -133,38 +144,36 @@ def _is_copy_of_challenger(home: Home, model_id: str) -> bool:
     return False
 
 
-def _finish_interrupted(home: Home, recovery: Recovery, at: datetime) -> None:
-    """A record whose change was not made is carried out if its model can run, else aborted."""
+def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
+    """Carries out a recorded change that was not made, if its model can run, else aborts it."""
     last = recovery.history.last_move
-    if last is None or last.new is None or not is_waiting(home, last):
+    if last is None or last.new is None or not is_waiting(recovery.state, last):
         return
-    pointer, problem = find_usable_pointer(home)
-    if problem is not None and last.action != "repair":
+    usable = find_usable_pointer(recovery.state)
+    if usable.problem is not None and last.action != "repair":
         return
-    unusable = find_model_problem(home, last.new.model_dir)
-    if unusable is None:
-        apply(home, last)
+    problem = find_model_problem(recovery.state, last.new.model_dir)
+    if problem is None:
+        apply(recovery.home, last)
+        recovery.look_again()
         recovery.done.append(f"finished {last.action} {last.sequence} to {last.new.name}, which had been cut off")
         return
-    _record(
-        home,
-        recovery,
-        ActiveHistoryEntry(
-            at=at,
-            old=pointer,
-            new=pointer,
-            action="abort",
-            subject=[str(last.sequence)],
-            reason=f"{last.action} {last.sequence} was cut off, and {last.new.name} cannot run: {unusable}",
-        ),
+    entry = ActiveHistoryEntry(
+        at=at,
+        old=usable.pointer,
+        new=usable.pointer,
+        action="abort",
+        subject=[str(last.sequence)],
+        reason=f"{last.action} {last.sequence} was cut off, and {last.new.name} cannot run: {problem}",
     )
+    _record(recovery, entry)
 
 
-def _adopt_foreign(home: Home, recovery: Recovery, at: datetime) -> None:
-    """A valid pointer that our last record does not know was set by another program: it stays, and is recorded."""
-    pointer, problem = find_usable_pointer(home)
-    last = recovery.history.last_move
-    if pointer is None or problem is not None or (last is not None and last.new == pointer and not last.foreign):
+def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
+    """Records a valid pointer that our last record does not know: another program set it, and it stays."""
+    usable, last = find_usable_pointer(recovery.state), recovery.history.last_move
+    pointer = usable.pointer
+    if pointer is None or usable.problem is not None or (last is not None and last.new == pointer and not last.foreign):
         return
     lost = pointer.sequence is not None and pointer.sequence > recovery.history.sequence
     reason = f"the history lost the records up to {pointer.sequence}" if lost else "another program set the pointer"
@@ -175,82 +184,75 @@ def _adopt_foreign(home: Home, recovery: Recovery, at: datetime) -> None:
     if lost:
         jump = {"sequence": (pointer.sequence or 0) + 1, "acknowledges": [recovery.history.lines + 1]}
         entry = entry.model_copy(update=jump)
-    _record(home, recovery, entry)
+    _record(recovery, entry)
 
 
-def _repair_pointer(home: Home, recovery: Recovery, at: datetime) -> None:
+def _repair_pointer(recovery: Recovery, at: datetime) -> None:
     """Puts pointer and policy back to the last known good model where what they name cannot run."""
-    pointer, problem = find_usable_pointer(home)
-    last = recovery.history.last_move
-    if problem is None and pointer is None and last is not None:
-        problem = f"{home.active_pointer.name} is missing"
-    policy_problem = find_policy_problem(home)
-    if problem is None and pointer is None and policy_problem is not None:
-        _set_policy_aside(home, recovery, at, policy_problem)
-    if problem is None and (policy_problem is None or pointer is None):
+    usable, policy_problem = find_usable_pointer(recovery.state), find_policy_problem(recovery.state)
+    problem = None if usable.problem is None else usable.problem.detail
+    if problem is None and usable.pointer is None:
+        if recovery.history.last_move is not None:
+            problem = f"{recovery.home.active_pointer.name} is missing"
+        elif policy_problem is not None:
+            _set_policy_aside(recovery, at, policy_problem.detail)
+    if problem is None and (policy_problem is None or usable.pointer is None):
         return
-    good = pointer if problem is None else find_last_known_good(home, recovery.history)
+    good = usable.pointer if problem is None else find_last_known_good(recovery.state)
     if good is None:
         return  # there is nothing to go back to
-    model = load_bundle(resolve_model_dir(home, good.model_dir))
-    policy = read_policy(home)
-    keeps_policy = policy_problem is None and policy is not None and policy.get("model_dir") == good.model_dir
-    damaged = hash_file_if_exists(home.active_pointer)
-    _record(
-        home,
-        recovery,
-        ActiveHistoryEntry(
-            at=at,
-            old=pointer,
-            new=make_pointer(
-                good.name,
-                at=at,
-                sequence=recovery.history.sequence + 1,
-                metrics=metrics_of(model),
-                note=REPAIR_NOTE,
-                decision_id=_decision_of(good),
-            ).model_copy(update={"model_dir": good.model_dir}),
-            action="repair",
-            reason=problem or policy_problem,
-            subject=[] if damaged is None else [damaged],
-            policy=None if keeps_policy else build_policy(model, at=at, source=REPAIR_NOTE),
-        ),
-    )
+    reason = problem or (None if policy_problem is None else policy_problem.detail)
+    keeps_policy = policy_problem is None and recovery.state.policy_file.model_dir == good.model_dir
+    _record(recovery, _describe_repair(recovery.state, usable.pointer, good, at=at, reason=reason, keeps_policy=keeps_policy))
     recovery.repaired = problem is not None
     recovery.policy_mended = policy_problem is not None
 
 
-def _set_policy_aside(home: Home, recovery: Recovery, at: datetime, problem: str) -> None:
-    """Where no model ever ran, a policy that cannot be followed only does harm; it is kept under another name."""
+def _describe_repair(
+    state: RegistryState, old: ActivePointer | None, good: ActivePointer, *, at: datetime, reason: str | None, keeps_policy: bool
+) -> ActiveHistoryEntry:
+    """Returns the record of going back to a model; its subject is the hash of the pointer file that is replaced."""
+    model, damaged = state.load(good.model_dir), state.pointer_file.digest
+    sequence, decision_id = state.history.sequence + 1, _decision_of(good)
+    new = make_pointer(good.name, at=at, sequence=sequence, metrics=metrics_of(model), note=REPAIR_NOTE, decision_id=decision_id)
+    return ActiveHistoryEntry(
+        at=at,
+        old=old,
+        new=new.model_copy(update={"model_dir": good.model_dir}),
+        action="repair",
+        reason=reason,
+        subject=[] if damaged is None else [damaged],
+        policy=None if keeps_policy else build_policy(model, at=at, source=REPAIR_NOTE),
+    )
+
+
+def _set_policy_aside(recovery: Recovery, at: datetime, problem: str) -> None:
+    """Renames a policy that cannot be followed, where no model ever ran: it would only do harm."""
+    home = recovery.home
     aside = home.inference_policy.with_suffix(".damaged")
     file_system().replace(home.inference_policy, aside)
     file_system().sync_folder(home.models)
+    recovery.look_again()
     reason = f"{problem}; kept as {aside.name}"
-    _record(home, recovery, ActiveHistoryEntry(at=at, old=None, new=None, action="acknowledge", reason=reason))
+    _record(recovery, ActiveHistoryEntry(at=at, old=None, new=None, action="acknowledge", reason=reason))
 
 
-def _acknowledge_damage(home: Home, recovery: Recovery, at: datetime) -> None:
-    """Records which lines are damaged, so that later damage is told from it."""
+def _acknowledge_damage(recovery: Recovery, at: datetime) -> None:
+    """Records which lines are damaged, so that later damage can be told from it."""
     damaged = recovery.history.open_problems
     if damaged:
-        pointer = find_usable_pointer(home)[0]
-        words = "; ".join(f"line {number}: {problem}" for number, problem in damaged.items())
+        pointer = recovery.state.pointer
+        listed = "; ".join(f"line {number}: {problem}" for number, problem in damaged.items())
         note = ActiveHistoryEntry(
-            at=at, old=pointer, new=pointer, action="acknowledge", acknowledges=sorted(damaged), reason=f"damage: {words}"
+            at=at, old=pointer, new=pointer, action="acknowledge", acknowledges=sorted(damaged), reason=f"damage: {listed}"
         )
-        _record(home, recovery, note)
+        _record(recovery, note)
 
 
-def _record(home: Home, recovery: Recovery, entry: ActiveHistoryEntry) -> None:
-    recovery.history = commit(home, entry, recovery.history)
-    recovery.done.append(f"{entry.action}: {entry.reason}" + (f"; {home.active_pointer.name} names {entry.new.name}" if entry.new else ""))
-
-
-def _active_dir(home: Home) -> str:
-    with suppress(UnreadableFileError):
-        pointer = read_active(home)
-        return "" if pointer is None else pointer.model_dir
-    return ""
+def _record(recovery: Recovery, entry: ActiveHistoryEntry) -> None:
+    recovery.state = commit(recovery.state, entry)
+    name = recovery.home.active_pointer.name
+    recovery.done.append(f"{entry.action}: {entry.reason}" + (f"; {name} names {entry.new.name}" if entry.new else ""))
 
 
 def _decision_of(pointer: ActivePointer) -> str | None:
@@ -261,4 +263,4 @@ def _decision_of(pointer: ActivePointer) -> str | None:
 def repair(home: Home, *, at: datetime) -> Recovery:
     """Finishes or aborts what was cut off, adopts what other programs did, and mends what is damaged; all of it is in the history."""
     with write_lock(home):
-        return recover(home, at=at)
+        return recover(read_registry_state(home), at=at)

@@ -1,7 +1,7 @@
-"""Which bundles, snapshots and receipts may go, and removing them: the newest stay, and whatever a promise still needs.
+"""Retention: plans which bundles, snapshots and receipts are removed, and removes them.
 
-Reachable is never removed: what runs, what a rollback would go back to, anchors, what awaits approval or is being made, and what their
-receipts name. Which models are anchors is decided in `anchor`.
+The newest stay, and never removed are the active model, the one that a rollback would go back to, anchors, what awaits approval or is
+being made, and what their receipts name.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,13 +17,13 @@ from taskclf_dagster.domain.models.bundle_files import METADATA
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.commit import commit
-from taskclf_dagster.domain.registry.health import find_last_known_good, find_model_problem
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.registry.inference_policy import read_policy
+from taskclf_dagster.domain.registry.health import find_last_known_good
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
 from taskclf_dagster.domain.registry.lock import write_lock
-from taskclf_dagster.domain.registry.pointer import ActivePointer, pointer_state, read_active
+from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.recovery import recover, take_out
-from taskclf_dagster.domain.storage.files import read_json_object, remove_tree
+from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_registry_state
+from taskclf_dagster.domain.storage.files import parse_json_object, read_json_object, remove_tree
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -77,37 +77,56 @@ def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: dateti
         at: the present time, from which anchors are counted.
         promoted: whether promoted bundles are looked at, too.
     """
-    history = read_history(home)
+    return _plan(read_registry_state(home), keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+
+
+def _plan(state: RegistryState, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool) -> PrunePlan:
+    home = state.home
     decisions, _ = list_decisions(home)
-    reachable = find_reachable(home, history, decisions, at=at)
+    reachable = find_reachable(state, decisions, at=at)
     remove = []
     if promoted:
-        remove += _beyond(home, _promoted_folders(home, history), keep_versions, reachable, "promoted")
-    remove += _beyond(home, _rejected_folders(home, at), keep_rejected, reachable, "rejected")
+        remove += _beyond(state, _promoted_folders(home, state.history), keep_versions, reachable, "promoted")
+    remove += _beyond(state, _rejected_folders(home, at), keep_rejected, reachable, "rejected")
     going = {item.path for item in remove}
     staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
-    remove += _unneeded_data(home, history, decisions, staying, at)
+    remove += _unneeded_data(state, decisions, staying, at)
     remove += _old_records(home, keep_versions + keep_rejected)
     return PrunePlan(remove=remove, reachable=reachable)
 
 
-def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True) -> PrunePlan:
+def prune(
+    home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True, known: RegistryState | None = None
+) -> PrunePlan:
     """Removes what `plan_prune` lists, under the registry's lock; promoted bundles are named in the history first.
+
+    Args:
+        home: the taskclf home.
+        keep_versions: promoted bundles that stay; damaged ones do not count.
+        keep_rejected: bundles that stay of those that were never promoted; damaged ones do not count.
+        at: the present time, from which anchors are counted.
+        promoted: whether promoted bundles are looked at, too.
+        known: the state after a promotion just now; while pointer, policy and history are still the same, the bundles that it verified
+            are not read again.
 
     Returns:
         What was removed.
     """
     with write_lock(home):
-        history = recover(home, at=at).history if promoted else read_history(home)
-        plan = plan_prune(home, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+        state = read_registry_state(home)
+        if known is not None and known.is_same_as(state):
+            state = state.with_bundles_of(known)
+        if promoted:
+            state = recover(state, at=at).state
+        plan = _plan(state, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
         models = [item for item in plan.remove if item.kind == "promoted"]
         if models:
-            pointer = _pointer(home)
+            pointer = state.pointer
             reason = f"retention keeps {keep_versions} promoted models"
             note = ActiveHistoryEntry(
                 at=at, old=pointer, new=pointer, action="prune", subject=[item.name for item in models], reason=reason
             )
-            commit(home, note, history)
+            commit(state, note)
         for item in plan.remove:
             path = home.root / item.path
             if item.kind == "promoted":
@@ -119,19 +138,18 @@ def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, p
         return plan
 
 
-def find_reachable(home: Home, history: History, decisions: Iterable[PromotionDecision], *, at: datetime) -> dict[str, str]:
-    """Model ids that must stay, with the reason."""
+def find_reachable(state: RegistryState, decisions: Iterable[PromotionDecision], *, at: datetime) -> dict[str, str]:
+    """Returns the ids of models that must stay, with the reason."""
+    home, pointer, policy_dir = state.home, state.pointer, state.policy_file.model_dir
     reachable: dict[str, str] = {}
     decisions = list(decisions)
-    pointer, policy = _pointer(home), read_policy(home) or {}
-    active = None if pointer is None else pointer.name
     for model_id, reason in (
-        (active, "active"),
-        (Path(str(policy["model_dir"])).name if "model_dir" in policy else None, "named by the inference policy"),
-        (_name(find_last_known_good(home, history)), "last known good"),
-        (_name(find_last_known_good(home, history, but=None if pointer is None else pointer.model_dir)), "what a rollback goes back to"),
-        *((anchor, "anchor") for anchor, _ in find_anchors(history, as_of=at)),
-        *((decision.challenger.model_id, "awaiting approval") for decision in find_awaiting(home, decisions)),
+        (_name(pointer), "active"),
+        (None if policy_dir is None else Path(policy_dir).name, "named by the inference policy"),
+        (_name(find_last_known_good(state)), "last known good"),
+        (_name(find_last_known_good(state, but=None if pointer is None else pointer.model_dir)), "what a rollback goes back to"),
+        *((anchor, "anchor") for anchor, _ in find_anchors(state.history, as_of=at)),
+        *((decision.challenger.model_id, "awaiting approval") for decision in find_awaiting(state, decisions)),
         (_latest(home, "challenger_model", "model_id"), "made by the last run"),
     ):
         if model_id is not None:
@@ -142,25 +160,24 @@ def find_reachable(home: Home, history: History, decisions: Iterable[PromotionDe
     return reachable
 
 
-def find_awaiting(home: Home, decisions: Iterable[PromotionDecision]) -> list[PromotionDecision]:
-    """Decisions that can still be approved: pointer and policy are as they were, and nothing was decided on later labels."""
-    state = pointer_state(home)
+def find_awaiting(state: RegistryState, decisions: Iterable[PromotionDecision]) -> list[PromotionDecision]:
+    """Returns the decisions that can still be approved: pointer and policy are as they were, and no decision is about later labels."""
     return [
         decision
         for decision in decisions
         if decision.verdict == "AWAITING_APPROVAL"
         and not decision.options.dry_run
-        and (decision.registry.pointer_hash, decision.registry.policy_hash) == state
-        and find_later_decision(home, decision) is None
+        and Digests(decision.registry.pointer_hash, decision.registry.policy_hash) == state.digests
+        and find_later_decision(state.home, decision) is None
     ]
 
 
-def _beyond(home: Home, folders: list[Path], keep: int, reachable: dict[str, str], kind: Kind) -> list[PruneItem]:
-    """The folders behind the newest `keep` that are whole, newest first; reachable ones stay."""
+def _beyond(state: RegistryState, folders: list[Path], keep: int, reachable: dict[str, str], kind: Kind) -> list[PruneItem]:
+    """Returns the folders after the newest `keep` that are whole, newest first; reachable ones stay."""
     items, kept = [], 0
     for folder in folders:
-        path = str(folder.relative_to(home.root))
-        whole = (find_model_problem(home, path) if kind == "promoted" else parse_bundle(folder).problem) is None
+        path = str(folder.relative_to(state.home.root))
+        whole = (state.model_problem(path) if kind == "promoted" else parse_bundle(state.bundles.files(folder)).problem) is None
         stays = folder.name in reachable or (whole and kept < keep)
         kept += stays and whole
         if not stays:
@@ -191,14 +208,13 @@ def _bundle_folders(home: Home) -> Iterator[Path]:
             yield from (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _unneeded_data(
-    home: Home, history: History, decisions: list[PromotionDecision], staying: list[Path], at: datetime
-) -> Iterator[PruneItem]:
-    """Snapshots, predictions and receipts of models that are gone; a receipt that the history names stays as proof."""
+def _unneeded_data(state: RegistryState, decisions: list[PromotionDecision], staying: list[Path], at: datetime) -> Iterator[PruneItem]:
+    """Yields snapshots, predictions and receipts of models that are gone; a receipt that the history names stays as proof."""
+    home = state.home
     models = {folder.name for folder in staying}
-    named = {entry.decision_id for entry in history.entries}
+    named = {entry.decision_id for entry in state.history.entries}
     last = read_last_decided(home)
-    data = {_dataset_of(folder) for folder in staying} | {_latest(home, "dataset_snapshot", "dataset_hash")}
+    data = {_dataset_of(state, folder) for folder in staying} | {_latest(home, "dataset_snapshot", "dataset_hash")}
     data |= {None if last is None else Path(last.snapshot_path).name}
     waiting = [
         decision.as_of for decision in decisions if decision.verdict == "AWAITING_APPROVAL" and decision.challenger.model_id in models
@@ -236,10 +252,10 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def _dataset_of(folder: Path) -> str | None:
+def _dataset_of(state: RegistryState, folder: Path) -> str | None:
     try:
-        value = read_json_object(folder / METADATA).get("dataset_hash")
-    except UnreadableFileError:
+        value = parse_json_object(folder / METADATA, state.bundles.files(folder).content(METADATA)).get("dataset_hash")
+    except (OSError, UnreadableFileError):
         return None
     return value if isinstance(value, str) else None
 
@@ -251,13 +267,6 @@ def _latest(home: Home, asset: str, key: str) -> str | None:
     except UnreadableFileError:
         return None
     return value if isinstance(value, str) else None
-
-
-def _pointer(home: Home) -> ActivePointer | None:
-    try:
-        return read_active(home)
-    except UnreadableFileError:
-        return None
 
 
 def _name(pointer: ActivePointer | None) -> str | None:

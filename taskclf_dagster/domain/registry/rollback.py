@@ -1,8 +1,6 @@
-"""The file registry: its lock, and going back, unblocking, repairing and putting aside (contract, sections 8 and 12).
+"""Rollback to an earlier model, and lifting the block that it leaves (contract, sections 8 and 12).
 
-Every change holds the lock, recovers what was cut off, verifies, and then commits history, policy and pointer. Promotion is in
-`promotion`, and readers, which never write, are in `pointer`, `history` and `champion`. How a change is made durable belongs to
-`transition`.
+Both hold the registry's lock, recover from what was interrupted, verify, and then commit.
 """
 
 from contextlib import suppress
@@ -10,15 +8,16 @@ from datetime import datetime
 from pathlib import Path
 
 from taskclf_dagster.domain.decision.decision_store import read_decision
-from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
-from taskclf_dagster.domain.models.bundle_paths import is_model_id, resolve_model_dir
+from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.commit import commit
-from taskclf_dagster.domain.registry.health import find_active_model_dir, find_last_known_good, is_cut_off
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, BlockedModel, History
+from taskclf_dagster.domain.registry.health import find_last_known_good, is_cut_off
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, BlockedModel
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
-from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of, read_pointer_or_none
+from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
 from taskclf_dagster.domain.registry.recovery import recover
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import read_json_object
 from taskclf_dagster.errors import BundleError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -44,22 +43,23 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
     """
     what = f"Rolling back to {'the model before' if to is None else to or 'no name'}"
     with write_lock(home):
-        left, cut_off = find_active_model_dir(home), is_cut_off(home)
-        recovery = recover(home, at=at)
-        history, current, runs = recovery.history, read_pointer_or_none(home), find_active_model_dir(home)
+        before = read_registry_state(home)
+        left, cut_off = before.active_model_dir, is_cut_off(before)
+        recovery = recover(before, at=at)
+        state, history, current = recovery.state, recovery.history, recovery.state.pointer
         if cut_off:
-            now = "nothing" if runs is None else Path(runs).name
+            now = "nothing" if state.active_model_dir is None else Path(state.active_model_dir).name
             raise RegistryRefusedError(what, f"a change had been cut off and was finished first, taskclf now runs {now}", "Look again.")
         if to is None and recovery.repaired and current is not None:
             to = current.name  # what ran was damaged, and the last known good model runs again already: this makes it a rollback
         elif to is None:
-            good = find_last_known_good(home, history, but=left)
+            good = find_last_known_good(state, but=left)
             if good is None:
                 raise RegistryRefusedError(what, "the history has no other model that can run", "Run a retrain instead.")
             to = good.name
         elif left is not None and Path(left).name == to:
             raise RegistryRefusedError(what, "it is what taskclf runs now", "Name another model: `taskclf-dagster list` shows them.")
-        model = _load_for_rollback(home, to, history, what)
+        model = _load_for_rollback(state, to, what)
         pointer = make_pointer(to, at=at, sequence=history.sequence + 1, metrics=metrics_of(model), note=ROLLBACK_NOTE, decision_id=None)
         entry = ActiveHistoryEntry(
             at=at,
@@ -68,10 +68,10 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
             action="rollback",
             reason=reason,
             run_id=run_id,
-            blocks=None if left is None or Path(left).name == to else _describe_left(home, left),
-            policy=_policy_for_rollback(home, model, history, at),
+            blocks=None if left is None or Path(left).name == to else _describe_left(state, left),
+            policy=_policy_for_rollback(state, model, at),
         )
-        commit(home, entry, history)
+        commit(state, entry)
         return pointer
 
 
@@ -82,37 +82,37 @@ def unblock(home: Home, model_id: str, *, reason: str, at: datetime) -> None:
         RegistryRefusedError: it is not blocked.
     """
     with write_lock(home):
-        history = recover(home, at=at).history
-        if model_id not in history.blocked:
-            listed = ", ".join(sorted(history.blocked)) or "nothing"
+        state = recover(read_registry_state(home), at=at).state
+        if model_id not in state.history.blocked:
+            listed = ", ".join(sorted(state.history.blocked)) or "nothing"
             raise RegistryRefusedError(f"Unblocking {model_id}", "it is not blocked", f"Blocked is: {listed}.")
-        current = read_pointer_or_none(home)
-        note = ActiveHistoryEntry(at=at, old=current, new=current, action="unblock", subject=[model_id], reason=reason)
-        commit(home, note, history)
+        pointer = state.pointer
+        commit(state, ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="unblock", subject=[model_id], reason=reason))
 
 
-def _load_for_rollback(home: Home, to: str, history: History, what: str) -> LoadedModel:
+def _load_for_rollback(state: RegistryState, to: str, what: str) -> LoadedModel:
     if not is_model_id(to):
         raise RegistryRefusedError(what, "it is not the id of a model", "`taskclf-dagster list` shows them.")
-    if to in history.blocked:
+    if to in state.history.blocked:
         raise RegistryRefusedError(what, "an earlier rollback left it", f"`taskclf-dagster unblock {to}` allows it again.")
     try:
-        return load_bundle(resolve_model_dir(home, f"{home.models.name}/{to}"))
+        return state.load(f"{state.home.models.name}/{to}")
     except BundleError as error:
         raise RegistryRefusedError(what, error.reason, "Name another model: `taskclf-dagster list` shows them.") from error
 
 
-def _describe_left(home: Home, model_dir: str) -> BlockedModel:
+def _describe_left(state: RegistryState, model_dir: str) -> BlockedModel:
     trees = None
     with suppress(BundleError):
-        trees = load_bundle(resolve_model_dir(home, model_dir)).tree_hash
+        trees = state.load(model_dir).tree_hash
     return BlockedModel(model_id=Path(model_dir).name, tree_hash=trees)
 
 
-def _policy_for_rollback(home: Home, model: LoadedModel, history: History, at: datetime) -> dict[str, object]:
-    """The policy of a model that runs again: the one it had when it was replaced, where its calibrators are still there, else a new one."""
+def _policy_for_rollback(state: RegistryState, model: LoadedModel, at: datetime) -> dict[str, object]:
+    """Returns the policy of a model that runs again: the one it had when it was replaced, if its calibrators exist, else a new one."""
+    home = state.home
     model_dir = f"{home.models.name}/{model.bundle.model_id}"
-    for entry in reversed(history.moves):
+    for entry in reversed(state.history.moves):
         replaced = entry.old is not None and entry.old.model_dir == model_dir
         decision = read_decision(home, entry.decision_id) if replaced and entry.decision_id else None
         previous = None if decision is None else decision.registry.previous_policy
@@ -130,6 +130,6 @@ def _fits_calibrators(home: Home, policy: dict[str, object], model_id: str) -> b
     return False
 
 
-def blocked_words(model_id: str) -> str:
-    """Why a model that a rollback left is refused, and what lifts that."""
+def describe_block(model_id: str) -> str:
+    """Returns why a model that was rolled back is refused, and what lifts the block."""
     return f"model {model_id} was rolled back, and these trees are blocked; `taskclf-dagster unblock {model_id}` allows them again"

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_as
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.retention import PruneItem, prune
+from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -60,25 +61,36 @@ def apply_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: 
     if is_applied(home, decision):
         remember_if_forgotten(home, decision, run_id=run_id, at=at)
         return AppliedDecision("already_applied", find_bundle(home, decision.challenger.model_id))
-    pointer, previous = None, None
+    promotion, bundle = None, None
     if decision.moves_pointer:
-        pointer, previous = promote(home, decision, at=at, run_id=run_id)
-        bundle = home.root / pointer.model_dir
+        promotion = promote(home, decision, at=at, run_id=run_id)
+        bundle = home.root / promotion.pointer.model_dir
     else:
         bundle = put_aside(home, decision)
     remember_decision(home, decision, run_id=run_id, at=at)
-    removed, problem = _remove_old_files(home, decision, at)
-    return AppliedDecision("set_aside" if pointer is None else "promoted", bundle, pointer, previous, removed, problem)
+    removed, problem = _remove_old_files(home, decision, at, None if promotion is None else promotion.state)
+    if promotion is None:
+        return AppliedDecision("set_aside", bundle, removed=removed, retention_problem=problem)
+    return AppliedDecision("promoted", bundle, promotion.pointer, promotion.previous, removed, problem)
 
 
-def _remove_old_files(home: Home, decision: PromotionDecision, at: datetime) -> tuple[tuple[PruneItem, ...], str | None]:
+def _remove_old_files(
+    home: Home, decision: PromotionDecision, at: datetime, known: RegistryState | None
+) -> tuple[tuple[PruneItem, ...], str | None]:
     """Removes what retention no longer keeps, and returns it, or why it could not.
 
     Promoted bundles go only after a promotion, so that any other verdict leaves models/ as it is.
     """
     keep = decision.settings.retention
     try:
-        plan = prune(home, keep_versions=keep.keep_versions, keep_rejected=keep.keep_rejected, at=at, promoted=decision.moves_pointer)
+        plan = prune(
+            home,
+            keep_versions=keep.keep_versions,
+            keep_rejected=keep.keep_rejected,
+            at=at,
+            promoted=decision.moves_pointer,
+            known=known,
+        )
     except (OSError, TaskclfDagsterError) as error:  # the decision stands
         return (), str(error)
     return tuple(plan.remove), None

@@ -27,9 +27,8 @@ from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.reproducibility import Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
-from taskclf_dagster.domain.registry.history import History, read_history
-from taskclf_dagster.domain.registry.pointer import pointer_sequence, pointer_state
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
 from taskclf_dagster.home import Home
@@ -168,9 +167,9 @@ def report_challenger(
 
 def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> ChampionReport:
     """Finds the champion and the anchors, and scores each on the test split with its own schema version, vocabularies and threshold."""
-    found_at, history = (pointer_sequence(home), *pointer_state(home)), read_history(home)
-    champion = resolve_active_model(home)
-    described = _describe(champion, snapshot, found_at, history)
+    registry = read_registry_state(home)
+    champion = resolve_active_model(registry)
+    described = _describe(champion, snapshot, registry)
     rows = read_snapshot_rows(home.root / snapshot.path, splits=("test",))
     own_id, own_path = None, None
     if champion.model is not None:
@@ -193,7 +192,7 @@ def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainCon
                 }
             )
     anchors = []
-    for model_id, ran_at in find_anchors(history, as_of=snapshot.as_of):
+    for model_id, ran_at in find_anchors(registry.history, as_of=snapshot.as_of):
         anchor = AnchorReport(
             model_id=model_id, ran_at=ran_at, path=f"{home.models.name}/{model_id}", predictions_path=own_path, problem=None
         )
@@ -252,15 +251,13 @@ def _predictions_folder(home: Home, snapshot: DatasetSnapshot) -> Path:
     return home.predictions / snapshot.dataset_hash
 
 
-def _describe(
-    champion: Champion, snapshot: DatasetSnapshot, found_at: tuple[int, str | None, str | None], history: History
-) -> ChampionReport:
+def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryState) -> ChampionReport:
     metadata = None if champion.model is None else champion.model.bundle.metadata
     return ChampionReport(
         dataset_hash=snapshot.dataset_hash,
-        registry_sequence=found_at[0],
-        pointer_hash=found_at[1],
-        policy_hash=found_at[2],
+        registry_sequence=registry.sequence,
+        pointer_hash=registry.digests.pointer,
+        policy_hash=registry.digests.policy,
         state=champion.state,
         source=champion.source,
         model_id=None if champion.model is None else champion.model.bundle.model_id,
@@ -277,7 +274,7 @@ def _describe(
         train_date_from=None if metadata is None else metadata.train_date_from,
         train_date_to=None if metadata is None else metadata.train_date_to,
         anchors=[],
-        blocked={name: model.tree_hash for name, model in history.blocked.items()},
+        blocked={name: model.tree_hash for name, model in registry.history.blocked.items()},
     )
 
 

@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -166,6 +167,53 @@ def parse_json_object(path: Path, content: bytes) -> dict[str, object]:
     if not isinstance(value, dict):
         raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", _RESTORE)
     return cast("dict[str, object]", replace_unrepresentable(value))
+
+
+@dataclass(frozen=True)
+class JsonFile:
+    """A JSON file as found in one read.
+
+    Attributes:
+        path: the file.
+        digest: SHA-256 of its bytes in hex; None if the file does not exist.
+        document: the JSON object; None if the file does not exist or is not one.
+        error: why the file cannot be read as a JSON object; None if it can or does not exist.
+        content: its bytes; None if the file does not exist, is too large or cannot be read.
+    """
+
+    path: Path
+    digest: str | None
+    document: dict[str, object] | None
+    error: UnreadableFileError | None
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def exists(self) -> bool:
+        return self.digest is not None
+
+
+def look_at_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> JsonFile:
+    """Reads a JSON file once, for its hash and its contents; never raises."""
+    if not path.exists():
+        return JsonFile(path, None, None, None)
+    try:
+        size = path.stat().st_size
+        if size > max_bytes:
+            reason = f"it has {size} bytes, and at most {max_bytes} are read"
+            return JsonFile(path, hash_file(path), None, UnreadableFileError(path, reason, _RESTORE))
+        content = path.read_bytes()
+    except OSError as error:
+        return JsonFile(path, "unreadable", None, UnreadableFileError(path, str(error), _RESTORE))
+    return json_file(path, content)
+
+
+def json_file(path: Path, content: bytes) -> JsonFile:
+    """Returns what `look_at_json` finds in a file of these bytes."""
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        return JsonFile(path, digest, parse_json_object(path, content), None, content)
+    except UnreadableFileError as error:
+        return JsonFile(path, digest, None, error, content)
 
 
 @contextmanager

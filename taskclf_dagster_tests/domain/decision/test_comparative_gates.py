@@ -435,7 +435,7 @@ def _eleven_tolerated_steps(config: RetrainConfig, *, every: timedelta) -> list[
     ran, entries = [("first", AS_OF, 0.72)], [_came_to_run("first", AS_OF)]
     for step in range(1, 12):
         now, score = AS_OF + step * every, ran[-1][2] - 0.0199
-        history = History(entries=entries, problems={}, size=0, torn=b"", digest="", lines=0)
+        history = History(entries=entries, problems={}, whole=b"", torn=b"", digest="", lines=0)
         scores = {name: before for name, _, before in ran}
         anchors = anchored(**{name: score - scores[name] for name, _ in find_anchors(history, as_of=now)})
         found = judge_all(differing(score - ran[-1][2]), anchors=anchors, config=config)
@@ -588,5 +588,5 @@ def test_a_rolled_back_anchor_is_none_even_where_it_was_the_best() -> None:
     entries = [_came_to_run("worse", AS_OF - timedelta(days=9)), _came_to_run("better", AS_OF - timedelta(days=2))]
     blocks = {"model_id": "better", "tree_hash": "1" * 64}
     back = ActiveHistoryEntry.model_validate({**dict(_came_to_run("worse", AS_OF - DAY)), "action": "rollback", "blocks": blocks})
-    history = History(entries=[*entries, back], problems={}, size=0, torn=b"", digest="", lines=0)
+    history = History(entries=[*entries, back], problems={}, whole=b"", torn=b"", digest="", lines=0)
     assert [name for name, _ in find_anchors(history, as_of=AS_OF)] == ["worse"]

@@ -24,6 +24,7 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_model_problem
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.errors import BundleError, BundleErrorCode, DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -70,16 +71,16 @@ def test_a_manifest_describes_every_file_but_itself(folder: Path) -> None:
 def test_a_promoted_bundle_has_a_manifest_without_problems(home: Home, folder: Path) -> None:
     assert read_manifest(read_bundle_files(folder)).model_id == MID
     assert find_manifest_problem(read_bundle_files(folder)) is None
-    assert find_model_problem(home, f"models/{MID}") is None
+    assert find_model_problem(read_registry_state(home), f"models/{MID}") is None
 
 
 def test_a_bundle_without_a_manifest_has_nothing_to_differ_from_and_is_loaded(home: Home, folder: Path) -> None:
     (folder / MANIFEST).unlink()
     assert read_manifest(read_bundle_files(folder)) is None
-    assert find_model_problem(home, f"models/{MID}") is None
+    assert find_model_problem(read_registry_state(home), f"models/{MID}") is None
     change_a_leaf(folder)
     assert find_manifest_problem(read_bundle_files(folder)) is None
-    assert f"{MODEL} is not the one that {METADATA} names" in find_model_problem(home, f"models/{MID}")
+    assert f"{MODEL} is not the one that {METADATA} names" in find_model_problem(read_registry_state(home), f"models/{MID}").detail
 
 
 DAMAGED_MANIFESTS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -98,9 +99,10 @@ DAMAGED_MANIFESTS: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.parametrize(("harm", "words"), DAMAGED_MANIFESTS.values(), ids=DAMAGED_MANIFESTS.keys())
 def test_a_damaged_manifest_is_a_problem_of_its_bundle(home: Home, folder: Path, harm: Callable[[Path], object], words: str) -> None:
     harm(folder / MANIFEST)
-    problem = find_model_problem(home, f"models/{MID}")
+    problem = find_model_problem(read_registry_state(home), f"models/{MID}")
     assert problem is not None
-    assert words in problem
+    assert problem.code == "manifest"
+    assert words in problem.detail
     with pytest.raises(BundleError):
         load_bundle(folder)
 
@@ -116,37 +118,37 @@ def test_reading_a_damaged_manifest_says_where_it_lies_and_what_to_do(folder: Pa
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_missing_is_named(home: Home, folder: Path, name: str) -> None:
     (folder / name).unlink()
-    assert find_model_problem(home, f"models/{MID}") == f"{name} is missing"
+    assert find_model_problem(read_registry_state(home), f"models/{MID}").detail == f"{name} is missing"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_other_bytes_of_the_same_size_is_named(home: Home, folder: Path, name: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert find_model_problem(home, f"models/{MID}") == f"{name} is not the file that {MANIFEST} names"
+    assert find_model_problem(read_registry_state(home), f"models/{MID}").detail == f"{name} is not the file that {MANIFEST} names"
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_another_size_is_named(home: Home, folder: Path, name: str) -> None:
     with (folder / name).open("ab") as file:
         file.write(b"\n")
-    assert find_model_problem(home, f"models/{MID}") == f"{name} is not the file that {MANIFEST} names"
+    assert find_model_problem(read_registry_state(home), f"models/{MID}").detail == f"{name} is not the file that {MANIFEST} names"
 
 
 def test_a_file_that_the_manifest_does_not_name_is_no_problem(home: Home, folder: Path) -> None:
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
-    assert find_model_problem(home, f"models/{MID}") is None
+    assert find_model_problem(read_registry_state(home), f"models/{MID}") is None
 
 
 def test_a_bundle_under_another_name_is_a_problem(home: Home) -> None:
     shutil.copytree(home.models / MID, home.models / NEW)
-    assert find_model_problem(home, f"models/{NEW}") == f"{MANIFEST} is of {MID}"
+    assert find_model_problem(read_registry_state(home), f"models/{NEW}").detail == f"{MANIFEST} is of {MID}"
 
 
 def test_a_bundle_that_differs_from_its_manifest_is_damage_and_gives_way_to_the_last_known_good(home: Home, folder: Path) -> None:
     change_a_leaf(folder)
     assert ("P2", f"{MID}: {MODEL} is not the file that {MANIFEST} names") in damage(home)
-    assert resolve_active_model(home).model_dir == f"models/{OLD}"
+    assert resolve_active_model(read_registry_state(home)).model_dir == f"models/{OLD}"
 
 
 # --- Bundles that nothing may run -----------------------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def test_a_broken_bundle_with_a_manifest_made_for_it_is_named_and_not_gone_back_
     ONE_EACH[code](folder)
     document = build_manifest(read_bundle_files(folder), decision_id="d").model_dump(mode="json")
     (folder / MANIFEST).write_text(json.dumps(document), encoding="utf-8")
-    assert find_model_problem(home, f"models/{OLD}") is not None
+    assert find_model_problem(read_registry_state(home), f"models/{OLD}") is not None
     before = contents(home.root)
     with pytest.raises(RegistryRefusedError):
         rollback(home, to=OLD, reason="worse", at=AT + 9 * DAY)

@@ -25,7 +25,7 @@ def came_to_run(name: str, at: datetime, **changes: object) -> ActiveHistoryEntr
 
 def anchors(*entries: ActiveHistoryEntry, as_of: datetime = AS_OF) -> list[str]:
     """Names of the anchors of a history, the newest first."""
-    history = History(entries=list(entries), problems={}, size=0, torn=b"", digest="", lines=0)
+    history = History(entries=list(entries), problems={}, whole=b"", torn=b"", digest="", lines=0)
     return [name for name, _ in find_anchors(history, as_of=as_of)]
 
 
@@ -35,7 +35,7 @@ def test_a_home_without_a_history_has_no_anchors(tmp_path: Path) -> None:
 
 def test_the_models_of_the_last_60_days_are_anchors_the_newest_first_each_with_its_time() -> None:
     entries = [came_to_run("a", AS_OF - 30 * DAY), came_to_run("b", AS_OF - 10 * DAY)]
-    history = History(entries=entries, problems={}, size=0, torn=b"", digest="", lines=0)
+    history = History(entries=entries, problems={}, whole=b"", torn=b"", digest="", lines=0)
     assert find_anchors(history, as_of=AS_OF) == [("b", AS_OF - 10 * DAY), ("a", AS_OF - 30 * DAY)]
 
 

@@ -15,6 +15,7 @@ from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.filesystem import use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, contents, home_with_champion, pointer_to
@@ -101,7 +102,7 @@ def test_lines_of_taskclf_are_read_oldest_first_and_are_no_damage(home: Home) ->
 def test_an_appended_entry_is_read_back_with_number_chain_and_checksum(home: Home) -> None:
     home_with_champion(home)
     before = home.active_history.read_bytes()
-    written = append_active_history(home, entry(reason="two\nlines", decision_id="d", run_id="r"))
+    written = append_active_history(home, entry(reason="two\nlines", decision_id="d", run_id="r")).entries[-1]
     history = read_history(home)
     assert history.entries[-1] == written
     assert (written.sequence, written.previous_hash) == (1, hashlib.sha256(before).hexdigest())
@@ -319,7 +320,7 @@ def test_a_resolved_champion_warns_of_damage_that_nobody_noted(three: Home) -> N
     rewrite_line(three, 1, lambda line: b"garbage")
     three.inference_policy.unlink()
     three.active_pointer.unlink()
-    found = resolve_active_model(three)
+    found = resolve_active_model(read_registry_state(three))
     assert found.model_dir == f"models/{NEW}"
     assert any("line 1: it is not a history entry" in warning for warning in found.warnings)
 

@@ -17,7 +17,14 @@ from taskclf_dagster.domain.registry.applied_decisions import is_applied
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.commit import write_active_atomic
 from taskclf_dagster.domain.registry.fsck import check_registry
-from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
+from taskclf_dagster.domain.registry.health import (
+    find_history_disagreement,
+    find_last_known_good,
+    find_pointer_problem,
+    find_policy_problem,
+    find_usable_pointer,
+    is_cut_off,
+)
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
 from taskclf_dagster.domain.registry.inference_policy import read_policy
@@ -25,13 +32,12 @@ from taskclf_dagster.domain.registry.pointer import (
     MAX_POINTER_BYTES,
     ActivePointer,
     make_pointer,
-    pointer_sequence,
-    pointer_state,
     read_active,
 )
 from taskclf_dagster.domain.registry.ranking import list_bundles
 from taskclf_dagster.domain.registry.retention import plan_prune
 from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.registry.state import Digests, read_digests, read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.filesystem import use_file_system
 from taskclf_dagster.errors import INCOMPATIBLE_CODES, BundleError, BundleErrorCode, UnreadableFileError
@@ -112,7 +118,7 @@ def test_a_model_dir_within_the_home_is_resolved(champion_home: Home) -> None:
 
 def test_a_home_that_is_itself_a_link_is_no_way_out(champion_home: Home, tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(champion_home.root, target_is_directory=True)
-    assert resolve_active_model(Home(tmp_path / "alias")).state == "ok"
+    assert resolve_active_model(read_registry_state(Home(tmp_path / "alias"))).state == "ok"
 
 
 @pytest.mark.parametrize("name", [name for name in LEAVING if name != "a circle of links"])
@@ -137,7 +143,7 @@ def test_a_champion_outside_the_home_is_unreadable_whoever_names_it(home: Home, 
         point_at(home, MID, model_dir=path)
     else:
         write_policy(home, MID, model_dir=path)
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model) == ("unreadable", by, None)
 
 
@@ -146,13 +152,13 @@ def test_a_history_that_leaves_the_home_is_passed_over(champion_home: Home, tmp_
     (champion_home.models / MID / MODEL).unlink()
     outwards = ActivePointer(model_dir="models/link", selected_at=AT, policy_version=1)
     append_active_history(champion_home, ActiveHistoryEntry(at=AT, old=None, new=outwards))
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.source, found.model_dir) == ("last_known_good", f"models/{OLD}")
 
 
 def test_the_best_by_rank_is_never_one_outside_the_home(home: Home, tmp_path: Path) -> None:
     set_traps(home, tmp_path / "outside")
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.model) == ("none", None)
 
 
@@ -179,7 +185,7 @@ def test_a_policy_of_more_than_a_megabyte_is_no_policy(home: Home) -> None:
 
 def test_a_policy_that_is_too_large_to_be_read_is_not_followed_either(champion_home: Home) -> None:
     write_policy(champion_home, OLD, filler="x" * MAX_POINTER_BYTES)
-    assert resolve_active_model(champion_home).model_dir == f"models/{MID}"
+    assert resolve_active_model(read_registry_state(champion_home)).model_dir == f"models/{MID}"
 
 
 def test_a_model_that_was_rolled_back_is_not_the_last_known_good(home: Home) -> None:
@@ -187,7 +193,7 @@ def test_a_model_that_was_rolled_back_is_not_the_last_known_good(home: Home) -> 
     rollback(home, to=OLD, reason="worse", at=AT)
     home.inference_policy.unlink()
     (home.models / OLD / MODEL).unlink()
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.source, found.model_dir) == ("last_known_good", f"models/{MID}")  # NEW ran after MID
 
 
@@ -196,7 +202,7 @@ def test_a_model_that_was_rolled_back_is_not_the_best_by_rank_either(home: Home)
     rollback(home, to=None, reason="worse", at=AT)
     for path in (home.inference_policy, home.active_pointer, home.models / OLD / MODEL):
         path.unlink()
-    assert resolve_active_model(home).model_dir != f"models/{NEW}"
+    assert resolve_active_model(read_registry_state(home)).model_dir != f"models/{NEW}"
 
 
 def test_a_pointer_of_ours_has_the_keys_of_the_contract_and_its_number(home: Home) -> None:
@@ -214,11 +220,11 @@ def test_a_pointer_of_ours_has_the_keys_of_the_contract_and_its_number(home: Hom
 
 @pytest.mark.parametrize(("change", "number"), [({"sequence": 7}, 7), ({}, 0)], ids=["ours", "of taskclf"])
 def test_the_sequence_of_a_pointer_is_that_of_its_record_or_0(home: Home, change: dict[str, object], number: int) -> None:
-    assert pointer_sequence(home) == 0
+    assert read_registry_state(home).sequence == 0
     point_at(home, MID, **change)
-    assert pointer_sequence(home) == number
+    assert read_registry_state(home).sequence == number
     home.active_pointer.write_text("{", encoding="utf-8")
-    assert pointer_sequence(home) == 0
+    assert read_registry_state(home).sequence == 0
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", f"../models/{MID}", f"x/{MID}", ".staging", ".lock", f"{MID}/"])
@@ -233,13 +239,13 @@ def test_a_bundle_is_never_found_by_a_path_or_a_hidden_name(champion_home: Home,
 
 
 def test_a_fresh_home_has_no_champion(home: Home) -> None:
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model, found.model_dir, found.warnings) == ("none", "none", None, None, [])
     assert contents(home.root) == {}
 
 
 def test_the_pointer_names_the_champion(champion_home: Home) -> None:
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir, found.warnings) == ("ok", "pointer", f"models/{MID}", [])
     assert found.model.bundle.model_id == MID
     assert found.model.reject_threshold == tiny_model().reject.value
@@ -248,31 +254,31 @@ def test_the_pointer_names_the_champion(champion_home: Home) -> None:
 def test_a_pointer_set_back_by_hand_is_followed_whatever_the_stored_scores(champion_home: Home) -> None:
     edit_json(champion_home.models / MID / METRICS, {"macro_f1": 0.99})
     point_at(champion_home, OLD)
-    assert resolve_active_model(champion_home).model_dir == f"models/{OLD}"
+    assert resolve_active_model(read_registry_state(champion_home)).model_dir == f"models/{OLD}"
 
 
 def test_a_synthetic_bundle_that_the_pointer_names_is_what_taskclf_runs(champion_home: Home) -> None:
     edit_json(champion_home.models / MID / METADATA, {"data_provenance": "synthetic"})
-    assert resolve_active_model(champion_home).model_dir == f"models/{MID}"
+    assert resolve_active_model(read_registry_state(champion_home)).model_dir == f"models/{MID}"
 
 
 def test_a_champion_of_another_schema_version_is_loaded_with_its_own(champion_home: Home) -> None:
     write_tiny_bundle(champion_home.models / "v3", version="v3")
     point_at(champion_home, "v3")
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.model.schema.version, found.model.booster.num_feature()) == ("ok", "v3", 299)
 
 
 def test_the_inference_policy_comes_before_the_pointer(champion_home: Home) -> None:
     write_policy(champion_home, OLD)
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "policy", f"models/{OLD}")
     assert f"inference_policy.json names models/{OLD}, active.json names models/{MID}: taskclf runs the first" in found.warnings
 
 
 def test_a_policy_that_agrees_with_the_pointer_warns_of_nothing(champion_home: Home) -> None:
     write_policy(champion_home, MID, calibration_method=None, reject_threshold=None)
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.source, found.model_dir, found.warnings) == ("policy", f"models/{MID}", [])
 
 
@@ -280,7 +286,7 @@ def test_a_policy_that_agrees_with_the_pointer_warns_of_nothing(champion_home: H
 def test_the_champion_has_the_policys_reject_threshold_where_it_is_one(champion_home: Home, threshold: object, used: float | None) -> None:
     own = load_bundle(champion_home.models / MID).reject_threshold
     write_policy(champion_home, MID, calibration_method=None, reject_threshold=threshold)
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert found.model is not None
     assert found.model.reject_threshold == (own if used is None else used)
     assert len(found.warnings) == (0 if used is None else 1)
@@ -291,21 +297,21 @@ def test_a_history_of_models_that_do_not_load_is_never_taken_for_no_champion(cha
     for folder in champion_home.models.iterdir():
         if folder.is_dir():
             (folder / "model.txt").unlink()
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model) == ("unreadable", "last_known_good", None)
 
 
 def test_a_policy_serves_without_any_pointer(champion_home: Home) -> None:
     champion_home.active_pointer.unlink()
     write_policy(champion_home, OLD)
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "policy", f"models/{OLD}")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"model_dir": 5}', '{"model_dir": null}', "[" * 100_000])
 def test_a_damaged_policy_gives_way_to_the_pointer_with_a_warning(champion_home: Home, text: str) -> None:
     champion_home.inference_policy.write_text(text, encoding="utf-8")
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "pointer", f"models/{MID}")
     (warning,) = found.warnings
     assert "inference_policy.json" in warning
@@ -316,7 +322,7 @@ def test_a_policy_whose_model_is_broken_falls_back_to_the_history(champion_home:
     write_tiny_bundle(champion_home.models / NEW)
     (champion_home.models / NEW / MODEL).unlink()
     write_policy(champion_home, NEW)
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{MID}")
     assert any("missing model.txt" in warning for warning in found.warnings)
 
@@ -326,7 +332,7 @@ def test_a_broken_champion_without_history_is_told_apart_and_no_other_bundle_tak
     ONE_EACH[code](write_tiny_bundle(home.models / MID))
     write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.99})
     point_at(home, MID)
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     problem = find_bundle_problem(parse_bundle(home.models / MID))
     state = "incompatible" if code in INCOMPATIBLE_CODES else "unreadable"
     assert (found.state, found.source, found.model, found.model_dir) == (state, "pointer", None, f"models/{MID}")
@@ -344,7 +350,7 @@ ONLY_WHEN_LOADED: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_damage_that_only_loading_shows_makes_a_champion_unreadable(home: Home, damage: Callable[[Path], object], reason: str) -> None:
     damage(write_tiny_bundle(home.models / MID))
     point_at(home, MID)
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.model) == ("unreadable", None)
     assert reason in found.reason
 
@@ -353,14 +359,14 @@ def test_a_v3_model_with_v1_metadata_is_an_incompatible_champion(home: Home) -> 
     bundle = write_tiny_bundle(home.models / MID, version="v3", metadata={"schema_version": "v1", "schema_hash": "4077fe0dba70"})
     edit_json(bundle / ENCODERS, {"user_id": ["__unknown__"]})
     point_at(home, MID)
-    assert resolve_active_model(home).state == "incompatible"
+    assert resolve_active_model(read_registry_state(home)).state == "incompatible"
 
 
 @pytest.mark.parametrize("code", ONE_EACH)
 def test_a_broken_champion_gives_way_to_the_last_known_good_of_the_history(champion_home: Home, code: BundleErrorCode) -> None:
     ONE_EACH[code](champion_home.models / MID)
     write_tiny_bundle(champion_home.models / NEW, metrics={"macro_f1": 0.99})
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{OLD}")
     assert found.model.bundle.model_id == OLD
     (warning,) = found.warnings
@@ -369,14 +375,14 @@ def test_a_broken_champion_gives_way_to_the_last_known_good_of_the_history(champ
 
 def test_a_champion_whose_folder_is_gone_gives_way_to_the_history(champion_home: Home) -> None:
     shutil.rmtree(champion_home.models / MID)
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.source, found.model_dir) == ("last_known_good", f"models/{OLD}")
 
 
 @pytest.mark.parametrize("text", BROKEN_POINTERS.values(), ids=BROKEN_POINTERS.keys())
 def test_a_broken_pointer_gives_way_to_the_last_of_the_history(champion_home: Home, text: str) -> None:
     champion_home.active_pointer.write_text(text, encoding="utf-8")
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{MID}")
     assert any("active.json cannot be read" in warning for warning in found.warnings)
 
@@ -385,7 +391,7 @@ def test_a_broken_pointer_gives_way_to_the_last_of_the_history(champion_home: Ho
 def test_a_broken_pointer_without_history_is_unreadable_and_never_the_best_by_rank(home: Home, text: str) -> None:
     write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.99})
     home.active_pointer.write_text(text, encoding="utf-8")
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model) == ("unreadable", "pointer", None)
 
 
@@ -395,7 +401,7 @@ def test_the_history_is_searched_from_its_end_for_one_that_loads(champion_home: 
     point_at(champion_home, NEW)
     (champion_home.models / NEW / MODEL).unlink()
     (champion_home.models / MID / METRICS).unlink()
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert found.model_dir == f"models/{OLD}"
     assert any(f"models/{MID} of the history cannot be used" in warning for warning in found.warnings)
 
@@ -404,14 +410,14 @@ def test_a_history_of_which_nothing_loads_leaves_the_champion_unreadable(champio
     write_tiny_bundle(champion_home.models / NEW, metrics={"macro_f1": 0.99})
     for name in (OLD, MID):
         (champion_home.models / name / MODEL).unlink()
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.model) == ("unreadable", None)
 
 
 def test_without_a_pointer_the_history_tells(champion_home: Home) -> None:
     write_tiny_bundle(champion_home.models / NEW, metrics={"macro_f1": 0.99})
     champion_home.active_pointer.unlink()
-    found = resolve_active_model(champion_home)
+    found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{MID}")
 
 
@@ -420,7 +426,7 @@ def test_without_pointer_and_history_the_best_by_rank_is_taken_with_reasons_for_
     write_tiny_bundle(home.models / MID, metrics={"macro_f1": 0.7})
     write_tiny_bundle(home.models / "synthetic", metadata={"data_provenance": "synthetic"}, metrics={"macro_f1": 0.99})
     (write_tiny_bundle(home.models / "broken") / MODEL).unlink()
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model_dir) == ("ok", "best_by_rank", f"models/{MID}")
     assert {record.model_id: record.reason for record in found.excluded} == {
         "broken": "invalid: missing model.txt",
@@ -431,7 +437,7 @@ def test_without_pointer_and_history_the_best_by_rank_is_taken_with_reasons_for_
 
 def test_bundles_of_which_none_is_eligible_are_no_champion(home: Home) -> None:
     write_tiny_bundle(home.models / "synthetic", metadata={"data_provenance": "synthetic"})
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model) == ("none", "none", None)
     assert [record.model_id for record in found.excluded] == ["synthetic"]
 
@@ -439,7 +445,7 @@ def test_bundles_of_which_none_is_eligible_are_no_champion(home: Home) -> None:
 def test_rejected_and_waiting_bundles_are_never_the_champion(home: Home) -> None:
     for folder in (home.challengers, home.pending_models, home.rejected_models):
         write_tiny_bundle(folder / NEW)
-    assert resolve_active_model(home).state == "none"
+    assert resolve_active_model(read_registry_state(home)).state == "none"
 
 
 DAMAGED_HOMES: dict[str, Callable[[Home], object]] = {
@@ -475,7 +481,7 @@ DAMAGED_HOMES: dict[str, Callable[[Home], object]] = {
     "temporary file left": lambda home: (home.models / ".active.json.0.tmp").write_text("{", encoding="utf-8"),
 }
 READERS: dict[str, Callable[[Home], object]] = {
-    "resolve_active_model": resolve_active_model,
+    "resolve_active_model": lambda home: resolve_active_model(read_registry_state(home)),
     "read_active": read_active,
     "read_policy": read_policy,
     "read_history": read_history,
@@ -483,10 +489,13 @@ READERS: dict[str, Callable[[Home], object]] = {
     "check_registry": check_registry,
     "list_bundles": lambda home: list_bundles(home.models),
     "plan_prune": lambda home: plan_prune(home, keep_versions=0, keep_rejected=0, at=AT),
-    "pointer_state": pointer_state,
-    "pointer_sequence": pointer_sequence,
-    "find_pointer_problem": find_pointer_problem,
-    "find_history_disagreement": find_history_disagreement,
+    "read_digests": read_digests,
+    "find_pointer_problem": lambda home: find_pointer_problem(read_registry_state(home)),
+    "find_usable_pointer": lambda home: find_usable_pointer(read_registry_state(home)),
+    "find_policy_problem": lambda home: find_policy_problem(read_registry_state(home)),
+    "find_last_known_good": lambda home: find_last_known_good(read_registry_state(home)),
+    "is_cut_off": lambda home: is_cut_off(read_registry_state(home)),
+    "find_history_disagreement": lambda home: find_history_disagreement(read_registry_state(home)),
     "find_bundle": lambda home: find_bundle(home, NEW),
     "is_applied": lambda home: is_applied(home, a_decision(home)),
 }
@@ -536,10 +545,10 @@ def test_reading_a_home_without_models_makes_no_folder_and_no_lock(home: Home) -
 def test_the_originals_home_is_resolved_without_warnings_and_without_writing(real_homes: Path, tmp_path: Path) -> None:
     home = copy_real_home(real_homes / "original-home", tmp_path / "copy")
     before = contents(home.root)
-    found = resolve_active_model(home)
+    found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model_dir) == ("ok", "policy", "models/2026-11-20_214705_run-9706")
     assert found.warnings == []
-    assert (find_pointer_problem(home), find_history_disagreement(home)) == (None, None)
+    assert (find_pointer_problem(read_registry_state(home)), find_history_disagreement(read_registry_state(home))) == (None, None)
     assert contents(home.root) == before
 
 
@@ -547,11 +556,12 @@ def test_the_originals_home_is_resolved_without_warnings_and_without_writing(rea
 
 
 def test_the_pointer_state_is_the_hash_of_both_files(champion_home: Home) -> None:
-    assert pointer_state(champion_home) == (hash_file(champion_home.active_pointer), None)
+    assert read_digests(champion_home) == Digests(hash_file(champion_home.active_pointer), None)
     write_policy(champion_home, MID)
-    assert pointer_state(champion_home) == (hash_file(champion_home.active_pointer), hash_file(champion_home.inference_policy))
+    both = Digests(hash_file(champion_home.active_pointer), hash_file(champion_home.inference_policy))
+    assert read_digests(champion_home) == read_registry_state(champion_home).digests == both
     champion_home.active_pointer.unlink()
-    assert pointer_state(champion_home)[0] is None
+    assert read_digests(champion_home).pointer is None
 
 
 def test_a_bundle_is_found_wherever_a_retrain_put_it_and_first_where_it_was_promoted_to(home: Home) -> None:
@@ -564,27 +574,27 @@ def test_a_bundle_is_found_wherever_a_retrain_put_it_and_first_where_it_was_prom
 
 
 def test_a_pointer_to_a_bundle_that_loads_has_no_problem(champion_home: Home) -> None:
-    assert find_pointer_problem(champion_home) is None
+    assert find_pointer_problem(read_registry_state(champion_home)) is None
 
 
 @pytest.mark.parametrize(
-    ("change", "problem"),
+    ("change", "code"),
     [
-        (lambda home: home.active_pointer.unlink(), "does not exist"),
-        (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), "cannot be read"),
-        (lambda home: (home.models / MID / MODEL).unlink(), "missing model.txt"),
-        (lambda home: point_at(home, MID, model_dir="../evil"), "must stay within the home"),
+        (lambda home: home.active_pointer.unlink(), "missing"),
+        (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), "unreadable"),
+        (lambda home: (home.models / MID / MODEL).unlink(), "missing_file"),
+        (lambda home: point_at(home, MID, model_dir="../evil"), "location"),
     ],
 )
-def test_a_pointer_to_nothing_that_loads_is_a_problem(champion_home: Home, change: Callable[[Home], object], problem: str) -> None:
+def test_a_pointer_to_nothing_that_loads_is_a_problem(champion_home: Home, change: Callable[[Home], object], code: str) -> None:
     change(champion_home)
-    assert problem in find_pointer_problem(champion_home)
+    assert find_pointer_problem(read_registry_state(champion_home)).code == code
 
 
 def test_pointer_policy_and_history_that_agree_have_no_disagreement(champion_home: Home) -> None:
-    assert find_history_disagreement(champion_home) is None
+    assert find_history_disagreement(read_registry_state(champion_home)) is None
     write_policy(champion_home, MID)
-    assert find_history_disagreement(champion_home) is None
+    assert find_history_disagreement(read_registry_state(champion_home)) is None
 
 
 @pytest.mark.parametrize(
@@ -598,4 +608,4 @@ def test_pointer_policy_and_history_that_agree_have_no_disagreement(champion_hom
 )
 def test_pointer_policy_and_history_that_disagree_are_told(champion_home: Home, change: Callable[[Home], object], words: str) -> None:
     change(champion_home)
-    assert words in find_history_disagreement(champion_home)
+    assert words in find_history_disagreement(read_registry_state(champion_home))

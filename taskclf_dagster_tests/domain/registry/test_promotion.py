@@ -32,6 +32,7 @@ from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file, write_json
 from taskclf_dagster.domain.storage.filesystem import use_file_system
 from taskclf_dagster.errors import DecisionNotVerifiedError
@@ -98,7 +99,8 @@ def test_the_first_promotion_writes_these_files_and_no_others(home: Home) -> Non
     built = write_tiny_bundle(home.challengers / NEW)
     bundle = {f"models/{NEW}/{path.name}": path.read_bytes() for path in built.iterdir()}
     decision = a_decision(home)
-    pointer, before = promote(home, decision, at=AT)
+    promotion = promote(home, decision, at=AT)
+    pointer, before = promotion.pointer, promotion.previous
     assert (pointer.model_dir, before) == (f"models/{NEW}", None)
     written = contents(home.root)
     (event,) = (name for name in written if name.startswith("artifacts/outbox/0"))
@@ -145,7 +147,8 @@ def test_the_manifest_names_size_and_hash_of_every_file_and_the_receipt(challeng
 
 def test_the_pointer_has_the_keys_of_the_contract_and_the_number_of_its_record(challenger_home: Home) -> None:
     decision = a_decision(challenger_home)
-    pointer, before = promote(challenger_home, decision, at=AT)
+    promotion = promote(challenger_home, decision, at=AT)
+    pointer, before = promotion.pointer, promotion.previous
     metrics = read(challenger_home.models / NEW / METRICS)
     document = read(challenger_home.active_pointer)
     assert datetime.fromisoformat(document.pop("selected_at")) == AT
@@ -261,7 +264,7 @@ def test_a_promotion_stands_without_an_index(challenger_home: Home) -> None:
     challenger_home.index.unlink(missing_ok=True)
     challenger_home.index.mkdir()  # so that it cannot be written
     promote(challenger_home, a_decision(challenger_home), at=AT)
-    assert resolve_active_model(challenger_home).model_dir == f"models/{NEW}"
+    assert resolve_active_model(read_registry_state(challenger_home)).model_dir == f"models/{NEW}"
 
 
 def test_the_receipt_is_stored_if_it_was_not_or_says_something_else(challenger_home: Home) -> None:
@@ -310,13 +313,13 @@ def test_each_step_is_durable_before_the_next_begins(challenger_home: Home) -> N
 def test_the_promoted_model_is_what_taskclf_runs_from_then_on(challenger_home: Home) -> None:
     write_policy(challenger_home, OLD)
     promote(challenger_home, a_decision(challenger_home), at=AT)
-    found = resolve_active_model(challenger_home)
+    found = resolve_active_model(read_registry_state(challenger_home))
     assert (found.state, found.source, found.model_dir, found.warnings) == ("ok", "policy", f"models/{NEW}", [])
     rows, trained = rows_of("test"), tiny_model()
     expected = predict(trained.booster, encode_inputs(rows, SCHEMAS["v1"], trained.encoders), num_threads=1)
     assert np.array_equal(found.model.predict_rows(rows, num_threads=1), expected)
-    assert find_pointer_problem(challenger_home) is None
-    assert find_history_disagreement(challenger_home) is None
+    assert find_pointer_problem(read_registry_state(challenger_home)) is None
+    assert find_history_disagreement(read_registry_state(challenger_home)) is None
 
 
 def test_the_challenger_becomes_active_even_if_others_have_higher_stored_scores(champion_home: Home) -> None:
@@ -326,13 +329,13 @@ def test_the_challenger_becomes_active_even_if_others_have_higher_stored_scores(
     promote(champion_home, a_decision(champion_home), at=AT)
     assert read_active(champion_home).model_id == NEW
     assert read_active(champion_home).reason["macro_f1"] == 0.73
-    assert resolve_active_model(champion_home).model_dir == f"models/{NEW}"
+    assert resolve_active_model(read_registry_state(champion_home)).model_dir == f"models/{NEW}"
 
 
 def test_a_pointer_set_back_by_hand_is_what_the_next_promotion_replaces(challenger_home: Home) -> None:
     edit_json(challenger_home.models / MID / METRICS, {"macro_f1": 0.99})
     point_at(challenger_home, OLD)
-    _, before = promote(challenger_home, a_decision(challenger_home), at=AT)
+    before = promote(challenger_home, a_decision(challenger_home), at=AT).previous
     assert before.model_id == OLD
     assert [(action, name) for _, action, name in actions(challenger_home)][-2:] == [("adopt", OLD), ("promote", NEW)]
 
@@ -346,7 +349,7 @@ def test_a_waiting_bundle_is_promoted_from_where_it_waits(champion_home: Home) -
 
 def test_a_decision_read_from_its_file_promotes(challenger_home: Home) -> None:
     decision = PromotionDecision.model_validate_json(a_decision(challenger_home).model_dump_json())
-    assert promote(challenger_home, decision, at=AT)[0].model_id == NEW
+    assert promote(challenger_home, decision, at=AT).pointer.model_id == NEW
 
 
 def test_a_bundle_of_a_challenger_that_lies_in_models_already_is_promoted_there_and_gets_its_manifest(champion_home: Home) -> None:
@@ -361,7 +364,7 @@ def test_a_bundle_of_a_challenger_that_lies_in_models_already_is_promoted_there_
 def test_a_promotion_over_a_pointer_that_cannot_be_read_and_no_history_has_no_old_one(home: Home) -> None:
     home.models.mkdir()
     home.active_pointer.write_text("{", encoding="utf-8")
-    _, before = promote(home, judged(home), at=AT)
+    before = promote(home, judged(home), at=AT).previous
     assert before is None
     assert history_lines(home)[-1]["old"] is None
     assert read_active(home).model_id == NEW
@@ -369,7 +372,7 @@ def test_a_promotion_over_a_pointer_that_cannot_be_read_and_no_history_has_no_ol
 
 def test_a_damaged_pointer_is_put_back_before_a_decision_that_was_made_against_the_last_known_good(challenger_home: Home) -> None:
     challenger_home.active_pointer.write_text("{", encoding="utf-8")
-    _, before = promote(challenger_home, a_decision(challenger_home, champion_model_dir=f"models/{MID}"), at=AT)
+    before = promote(challenger_home, a_decision(challenger_home, champion_model_dir=f"models/{MID}"), at=AT).previous
     assert before.model_id == MID
     assert actions(challenger_home)[2:] == [(1, "adopt", MID), (2, "repair", MID), (3, "promote", NEW)]
     assert damage(challenger_home) == []
@@ -460,7 +463,7 @@ def test_the_model_that_runs_is_not_swept_though_history_and_policy_lost_its_nam
     home.active_history.unlink()
     home.inference_policy.unlink()
     repair(home, at=AT + 2 * DAY)
-    assert find_pointer_problem(home) is None
+    assert find_pointer_problem(read_registry_state(home)) is None
     assert read_active(home).model_id == NEW
 
 
@@ -817,11 +820,11 @@ def test_a_promotion_into_the_originals_home_keeps_its_history_and_drops_its_cal
     earlier, running = home.active_history.read_bytes(), read_active(home)
     calibrators = contents(home.calibrator_store.parent)
     write_tiny_bundle(home.challengers / NEW)
-    _, before = promote(home, a_decision(home), at=AT)
+    before = promote(home, a_decision(home), at=AT).previous
     assert before == running
     assert home.active_history.read_bytes().startswith(earlier)
     assert history_lines(home)[-1]["old"]["model_id"] == running.model_id
-    assert resolve_active_model(home).model_dir == f"models/{NEW}"
+    assert resolve_active_model(read_registry_state(home)).model_dir == f"models/{NEW}"
     assert read(home.inference_policy)["calibrator_store_dir"] is None
     assert contents(home.calibrator_store.parent) == calibrators
     assert find_bundle(home, running.model_id) is not None

@@ -199,12 +199,12 @@ def test_a_bundle_that_parses_but_does_not_load_is_passed_over(home: Home) -> No
     edit_json(home.models / "first" / "categorical_encoders.json", {}, without="app_id")
     assert ranking(home)[0] == "first"
     best, report = find_best_loadable_model(home.models)
-    assert best.model_id == "second"
+    assert best.bundle.model_id == "second"
     assert [bundle.model_id for bundle in report.ranked] == ["second", "third"]
     assert {record.model_id: record.reason for record in report.excluded} == {
         "first": "invalid: categorical_encoders.json lacks app_id",
     }
-    assert report.best == best
+    assert report.best == best.bundle
 
 
 def test_where_no_bundle_loads_there_is_no_best_and_every_reason_is_told(home: Home) -> None:

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     AT,
@@ -99,7 +100,7 @@ def test_bundles_that_nothing_names_are_not_activated(home: Home) -> None:
 def test_a_damaged_pointer_is_put_back_on_record(three: Home, text: str) -> None:
     three.active_pointer.write_text(text, encoding="utf-8")
     three.inference_policy.unlink()
-    found = resolve_active_model(three)
+    found = resolve_active_model(read_registry_state(three))
     assert (found.source, found.model_dir) == ("last_known_good", f"models/{NEW}")
     assert any("active.json cannot be read" in warning for warning in found.warnings)
     assert {promise for promise, _ in damage(three)} == {"P1"}
@@ -112,7 +113,7 @@ def test_a_damaged_pointer_is_put_back_on_record(three: Home, text: str) -> None
     assert record["old"] is None
     assert "cannot be read" in record["reason"]
     assert (read_active(three).name, read_active(three).sequence) == (NEW, 4)
-    assert find_history_disagreement(three) is None
+    assert find_history_disagreement(read_registry_state(three)) is None
     assert findings(three) == []
 
 
@@ -130,7 +131,7 @@ def test_a_pointer_that_leaves_the_home_is_put_back(three: Home, tmp_path: Path,
 @pytest.mark.parametrize("name", BREAKS)
 def test_a_pointer_to_a_broken_bundle_is_put_back_to_the_model_before(three: Home, name: str) -> None:
     BREAKS[name](three.models / NEW)
-    assert resolve_active_model(three).model_dir == f"models/{MID}"
+    assert resolve_active_model(read_registry_state(three)).model_dir == f"models/{MID}"
     assert "P1" in {promise for promise, _ in damage(three)}
     recovery = repair(three, at=LATER)
     assert recovery.repaired
@@ -138,7 +139,7 @@ def test_a_pointer_to_a_broken_bundle_is_put_back_to_the_model_before(three: Hom
     assert history_lines(three)[-1]["old"]["model_id"] == NEW
     assert read(three.inference_policy)["model_dir"] == f"models/{MID}"
     assert "P1" not in {promise for promise, _ in damage(three)}
-    assert find_history_disagreement(three) is None
+    assert find_history_disagreement(read_registry_state(three)) is None
 
 
 def test_a_missing_pointer_is_put_back(three: Home) -> None:
@@ -254,7 +255,8 @@ def test_a_promotion_that_was_cut_off_counts_as_done_for_its_decision(home: Home
     entry = cut_off(home)
     assert entry.decision_id == decision.decision_id
     assert not is_applied(home, decision)
-    pointer, before = promote(home, decision, at=LATER)
+    promotion = promote(home, decision, at=LATER)
+    pointer, before = promotion.pointer, promotion.previous
     assert (pointer, before.name) == (entry.new, OLD)
     assert is_applied(home, decision)
     assert actions(home) == [(1, "promote", OLD), (2, "promote", NEW)]
@@ -274,7 +276,7 @@ def test_a_promotion_cut_off_whose_model_is_broken_is_aborted_and_the_pointer_st
     assert f"{NEW} cannot run" in history_lines(home)[2]["reason"]
     assert read_active(home).name == OLD
     assert read(home.inference_policy)["model_dir"] == f"models/{OLD}"
-    assert resolve_active_model(home).model_dir == f"models/{OLD}"
+    assert resolve_active_model(read_registry_state(home)).model_dir == f"models/{OLD}"
     if not with_policy:
         assert home.active_pointer.read_bytes() == pointer
     assert "P1" not in {promise for promise, _ in damage(home)}
@@ -508,7 +510,7 @@ def test_the_only_copy_of_a_bundle_is_never_swept(three: Home) -> None:
 
 def test_the_last_known_good_is_the_last_that_ran_and_can_run(three: Home) -> None:
     def good(but: str | None = None) -> str | None:
-        found = find_last_known_good(three, read_history(three), but=but)
+        found = find_last_known_good(read_registry_state(three), but=but)
         return None if found is None else found.name
 
     assert good() == NEW

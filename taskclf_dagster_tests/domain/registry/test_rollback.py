@@ -24,6 +24,7 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.promotion import approve, promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -84,9 +85,9 @@ def test_it_goes_back_to_the_model_before(three: Home) -> None:
     pointer = rollback(three, to=None, reason="worse than before", at=LATER, run_id="run-9")
     assert read_active(three) == pointer
     assert (pointer.name, pointer.sequence, pointer.selected_at) == (MID, 4, LATER)
-    found = resolve_active_model(three)
+    found = resolve_active_model(read_registry_state(three))
     assert (found.model_dir, found.source, found.warnings) == (f"models/{MID}", "policy", [])
-    assert find_history_disagreement(three) is None
+    assert find_history_disagreement(read_registry_state(three)) is None
     assert findings(three) == []
 
 

@@ -32,10 +32,10 @@ from taskclf_dagster.domain.evaluation.scored_windows import add_training_distan
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.models.reproducibility import Reproduction
-from taskclf_dagster.domain.registry.pointer import pointer_sequence, pointer_state
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.retention import plan_prune
 from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.registry.state import read_digests, read_registry_state
 from taskclf_dagster.domain.retraining.decision_step import make_decision
 from taskclf_dagster.domain.retraining.reports import AnchorReport, ChallengerReport, ChampionReport, report_challenger, report_champion
 from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_decision, remember_labels, remember_skip
@@ -362,12 +362,12 @@ class _Decide:
 
     def _champion_report(self) -> ChampionReport:
         report = a_report(model_id=MID, predictions_path=self._save(self.home.models / MID, self.champion)) if self.state == "ok" else None
-        pointer_hash, policy_hash = pointer_state(self.home)
+        digests = read_digests(self.home)
         return ChampionReport(
             dataset_hash=self._dataset_hash,
-            registry_sequence=pointer_sequence(self.home),
-            pointer_hash=pointer_hash,
-            policy_hash=policy_hash,
+            registry_sequence=read_registry_state(self.home).sequence,
+            pointer_hash=digests.pointer,
+            policy_hash=digests.policy,
             state=self.state,
             source="none" if self.state == "none" else "pointer",
             model_id=MID if self.state == "ok" else None,

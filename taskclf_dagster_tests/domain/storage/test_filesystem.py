@@ -19,6 +19,7 @@ from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage import filesystem
 from taskclf_dagster.domain.storage.filesystem import FileSystem, file_system, use_file_system
 from taskclf_dagster.errors import RegistryBusyError, UnsafeFileSystemError
@@ -150,7 +151,7 @@ def test_a_full_disk_is_not_taken_for_a_file_system_that_cannot_rename(home: Hom
 def test_a_promotion_stands_where_only_what_follows_it_cannot_be_renamed(home: Home, only: str, number: int) -> None:
     decision = judged(home, NEW)
     with use_file_system(WithoutRename(number, only=only)):
-        pointer, _ = promote(home, decision, at=AT)
+        pointer = promote(home, decision, at=AT).pointer
     assert read_active(home) == pointer
     assert pointer.model_id == NEW
 
@@ -216,7 +217,7 @@ def test_a_writer_that_waits_too_long_gives_up_and_changes_nothing(home: Home, m
 
 def test_readers_wait_for_nobody(home: Home) -> None:
     with write_lock(home):
-        assert resolve_active_model(home).model_dir == f"models/{MID}"
+        assert resolve_active_model(read_registry_state(home)).model_dir == f"models/{MID}"
         assert read_history(home).sequence == 2
         assert check_registry(home) == []
 

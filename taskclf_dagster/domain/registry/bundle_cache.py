@@ -1,0 +1,44 @@
+"""The bundles that one look at the registry has read, so that each file is opened once."""
+
+from pathlib import Path
+
+from taskclf_dagster.domain.models.bundle import find_bundle_problem, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, BundleFiles, read_bundle_files
+from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
+from taskclf_dagster.domain.models.manifest import find_manifest_problem
+from taskclf_dagster.errors import BundleError
+
+
+class BundleCache:
+    """The bundles that were read in one look, and what is wrong with them; safe as long as nobody else writes to models/."""
+
+    def __init__(self) -> None:
+        self._files: dict[Path, BundleFiles] = {}
+        self._problems: dict[Path, BundleProblem | None] = {}
+
+    def files(self, folder: Path) -> BundleFiles:
+        """Returns the files of a folder, whose bytes are read at most once."""
+        found = self._files.setdefault(folder.resolve(), read_bundle_files(folder))
+        return found if found.folder == folder else found.at(folder)
+
+    def keep(self, files: BundleFiles) -> None:
+        """Remembers files that were just read or written."""
+        self._files[files.folder.resolve()] = files
+        self._problems.pop(files.folder.resolve(), None)
+
+    def problem(self, folder: Path) -> BundleProblem | None:
+        """Returns why a bundle cannot run, or None: one with a manifest is compared with it, any other is loaded."""
+        key = folder.resolve()
+        if key not in self._problems:
+            self._problems[key] = _find_problem(self.files(folder))
+        return self._problems[key]
+
+
+def _find_problem(files: BundleFiles) -> BundleProblem | None:
+    if MANIFEST in files.names or (files.folder / MANIFEST).exists():
+        return find_manifest_problem(files) or find_bundle_problem(parse_bundle(files))
+    try:
+        load_bundle(files)
+    except BundleError as error:
+        return problem_of(error)
+    return None

@@ -1,0 +1,107 @@
+"""One look at the registry: pointer, policy and history, each read once, and the bundles that are asked for, each read at most once.
+
+A state never changes. A second look, just before a commit or after a recovery, is another state. What is wrong is judged in `health`.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
+from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
+from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
+from taskclf_dagster.domain.registry.bundle_cache import BundleCache
+from taskclf_dagster.domain.registry.history import History, read_history
+from taskclf_dagster.domain.registry.history_events import read_cursor
+from taskclf_dagster.domain.registry.inference_policy import PolicyFile, read_policy_file
+from taskclf_dagster.domain.registry.pointer import ActivePointer, PointerFile, read_pointer_file
+from taskclf_dagster.errors import BundleError
+from taskclf_dagster.home import Home
+
+
+@dataclass(frozen=True)
+class Digests:
+    """SHA-256 of active.json and of inference_policy.json in hex; None for a file that does not exist."""
+
+    pointer: str | None
+    policy: str | None
+
+
+@dataclass(frozen=True)
+class RegistryState:
+    """What a home's registry says at one moment.
+
+    Attributes:
+        home: the taskclf home.
+        pointer_file: models/active.json.
+        policy_file: models/inference_policy.json.
+        history: models/active_history.jsonl.
+        bundles: the bundles that were looked at so far.
+    """
+
+    home: Home
+    pointer_file: PointerFile
+    policy_file: PolicyFile
+    history: History
+    bundles: BundleCache = field(default_factory=BundleCache, repr=False, compare=False)
+
+    @property
+    def pointer(self) -> ActivePointer | None:
+        """The pointer; None if there is none, or none that can be read."""
+        return self.pointer_file.pointer
+
+    @property
+    def digests(self) -> Digests:
+        return Digests(self.pointer_file.digest, self.policy_file.digest)
+
+    @property
+    def sequence(self) -> int:
+        """Number of the history record that set the pointer; 0 if none of ours did, or the pointer cannot be read."""
+        return 0 if self.pointer is None else self.pointer.sequence or 0
+
+    @property
+    def active_model_dir(self) -> str | None:
+        """The bundle that taskclf runs: that of the policy if it names one, else that of the pointer; None if neither can be read."""
+        return self.policy_file.model_dir or (None if self.pointer is None else self.pointer.model_dir)
+
+    @cached_property
+    def written_through(self) -> int:
+        """Number of the last history record whose event was written."""
+        return read_cursor(self.home, self.history)
+
+    def model_problem(self, model_dir: str) -> BundleProblem | None:
+        """Returns why taskclf cannot run a model, or None; each bundle is verified once."""
+        try:
+            return self.bundles.problem(resolve_model_dir(self.home, model_dir))
+        except BundleError as error:
+            return problem_of(error)
+
+    def load(self, model_dir: str) -> LoadedModel:
+        """Loads a model.
+
+        Raises:
+            BundleError: it cannot be loaded.
+        """
+        return load_bundle(self.bundles.files(resolve_model_dir(self.home, model_dir)))
+
+    def is_same_as(self, other: "RegistryState") -> bool:
+        """Whether pointer, policy and history are byte for byte those of another look."""
+        return (self.digests, self.history.digest, self.history.torn) == (other.digests, other.history.digest, other.history.torn)
+
+    def with_bundles_of(self, other: "RegistryState") -> "RegistryState":
+        """Returns the state with the bundles that another look read already."""
+        return replace(self, bundles=other.bundles)
+
+
+def read_registry_state(home: Home, *, bundles: BundleCache | None = None) -> RegistryState:
+    """Looks at the registry of a home: three files, each opened once; never raises for what is in them.
+
+    Args:
+        home: the taskclf home.
+        bundles: those read in an earlier look, under the same hold of the registry's lock.
+    """
+    return RegistryState(home, read_pointer_file(home), read_policy_file(home), read_history(home), bundles or BundleCache())
+
+
+def read_digests(home: Home) -> Digests:
+    """Returns the hashes of pointer and policy as they are now, for the last look before a change."""
+    return Digests(read_pointer_file(home).digest, read_policy_file(home).digest)
