@@ -289,7 +289,7 @@ class Registry(RuleBasedStateMachine):
         result = self._ask(lambda: promotion.promote(self.home, decision, at=self.now), must=must)
         if result is None:
             return
-        assert result[0].name == name
+        assert result.pointer.name == name
         assert pointer_of(self.home) == result[0]
         assert bundle_hashes(self.home.models / name) == decision.challenger.files
         assert before == result[0] or not banned or self.forgetful, f"{name} is blocked, and was promoted"
