@@ -290,9 +290,9 @@ class Registry(RuleBasedStateMachine):
         if result is None:
             return
         assert result.pointer.name == name
-        assert pointer_of(self.home) == result[0]
+        assert pointer_of(self.home) == result.pointer
         assert bundle_hashes(self.home.models / name) == decision.challenger.files
-        assert before == result[0] or not banned or self.forgetful, f"{name} is blocked, and was promoted"
+        assert before == result.pointer or not banned or self.forgetful, f"{name} is blocked, and was promoted"
         self._runs_now(name)
 
     def _ask(self, call: Callable[[], _T], *, must: bool) -> _T | None:
