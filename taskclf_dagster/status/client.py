@@ -158,8 +158,8 @@ class RetrainClient:
         content = content if isinstance(content, dict) else {}
         messages = list(_messages([content.get("errors"), content.get("data")]))
         if messages:
-            words = "; ".join(message.rstrip(".") for message in messages)
-            raise ApiError(self._url, f"{words} (code location {self._selector['repositoryLocationName']})", refused=True)
+            message = "; ".join(message.rstrip(".") for message in messages)
+            raise ApiError(self._url, f"{message} (code location {self._selector['repositoryLocationName']})", refused=True)
         if not isinstance(content.get("data"), dict):
             raise ApiError(self._url, f"it answered {answer.status_code} {answer.reason}", refused=answer.status_code in (401, 403))
         return dict(content["data"])
@@ -197,10 +197,10 @@ def _messages(value: object) -> Iterator[str]:
 
 def _is_about(move: Mapping[str, Any], home: str) -> bool:
     """Returns True if a pointer change is of a home, by its metadata (in which a demo home has its display name), else by its run."""
-    said = _metadata([move]).get("home")
-    if said is None:
+    named = _metadata([move]).get("home")
+    if named is None:
         return _tags(move["runOrError"]).get(_HOME_TAG) == home
-    return said in (home, f"DEMO home {home}")
+    return named in (home, f"DEMO home {home}")
 
 
 def _describe(run: Mapping[str, Any]) -> dict[str, Any]:

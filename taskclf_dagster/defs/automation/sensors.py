@@ -67,7 +67,7 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
 
 
 def _evaluate(
-    look: Callable[[dg.SensorEvaluationContext, Home, RetrainConfig, datetime], _Answer | str],
+    evaluate: Callable[[dg.SensorEvaluationContext, Home, RetrainConfig, datetime], _Answer | str],
     context: dg.SensorEvaluationContext,
     home: Home,
     run_settings: RunSettingsResource,
@@ -79,7 +79,7 @@ def _evaluate(
         if not config.scheduling.enabled:
             return dg.SkipReason(DISABLED)
         home.require()
-        answer = look(context, home, config, now)
+        answer = evaluate(context, home, config, now)
     except (TaskclfDagsterError, OSError) as error:
         return dg.SkipReason(str(error))
     return dg.SkipReason(answer) if isinstance(answer, str) else answer

@@ -1,4 +1,7 @@
-"""Checks of the stored decision and of the active model; they can be executed at any time. Dagster concept: asset checks."""
+"""Checks of the decision receipt and of the present registry, which can be executed at any time. Dagster concept: asset checks.
+
+Add a check of what is stored after a decision here. Problems are found in `domain.registry.health` and `domain.decision.verification`.
+"""
 
 import dagster as dg
 
@@ -13,7 +16,7 @@ from taskclf_dagster.domain.registry.state import read_registry_state
 
 @dg.asset_check(asset=active_pointer, pool="retrain", description="active.json names a bundle within the home that loads.")
 def points_to_a_valid_bundle(home: HomeResource) -> dg.AssetCheckResult:
-    """Reads the pointer as taskclf does and loads what it names."""
+    """Reads the pointer as taskclf does and loads its bundle."""
     problem = find_pointer_problem(read_registry_state(home.open()))
     return dg.AssetCheckResult(passed=problem is None, description="The bundle loads." if problem is None else problem.detail)
 
@@ -25,8 +28,8 @@ def verdict_follows_from_the_gates(promotion_decision: PromotionDecision, home: 
     findings = ["the record in artifacts/decisions is missing or damaged"] if stored is None else verify_decision(stored)
     if stored is not None and stored.decision_hash != promotion_decision.decision_hash:
         findings.append("the record in artifacts/decisions is not the one this run made")
-    words = "\n".join(findings) or f"{promotion_decision.outcome}: {promotion_decision.reason}"
-    return dg.AssetCheckResult(passed=not findings, description=words, metadata={"findings": len(findings)})
+    description = "\n".join(findings) or f"{promotion_decision.outcome}: {promotion_decision.reason}"
+    return dg.AssetCheckResult(passed=not findings, description=description, metadata={"findings": len(findings)})
 
 
 @dg.asset_check(

@@ -35,26 +35,26 @@ def event_delivery(
         taskclf_home.require()
     except HomeNotFoundError as error:
         return dg.SkipReason(str(error))
-    said = []
+    messages = []
     try:
         write_decision_events(taskclf_home)
         cursor = write_run_events(taskclf_home, context.instance, read_cursor(context.cursor, now=now), now=now)
         context.update_cursor(cursor.model_dump_json())
     except (OSError, TaskclfDagsterError) as error:
-        said.append(f"new events could not be put into the outbox and come later: {error}")
+        messages.append(f"new events could not be put into the outbox and come later: {error}")
     try:
         sinks = build_sinks(taskclf_home, run_settings.load_config().events)
         report = deliver(taskclf_home, sinks, now=now, stopwatch=time.monotonic)
-        said.append(report.summary)
+        messages.append(report.summary)
         for name, reason in report.damaged.items():
             context.log.warning(f"{taskclf_home.outbox / name} is damaged and was passed over: {reason}")
     except (OSError, TaskclfDagsterError) as error:
-        said.append(f"delivery was put off: {error}")
+        messages.append(f"delivery was put off: {error}")
     try:
-        said.extend(words for words in [report_pointer(taskclf_home, context.instance)] if words is not None)
+        messages.extend(message for message in [report_pointer(taskclf_home, context.instance)] if message is not None)
     except (OSError, TaskclfDagsterError) as error:
-        said.append(f"what the pointer says could not be shown and comes later: {error}")
-    words = "; ".join(said)
-    if words != NOTHING_WAITS:
-        context.log.info(words)
-    return dg.SkipReason(words)
+        messages.append(f"the pointer could not be shown and is shown later: {error}")
+    summary = "; ".join(messages)
+    if summary != NOTHING_WAITS:
+        context.log.info(summary)
+    return dg.SkipReason(summary)

@@ -21,7 +21,7 @@ ASSET = dg.AssetKey("active_pointer")
 FOREIGN = "another program moved the pointer"
 
 
-UNKNOWN = "the history does not tell why"
+UNKNOWN = "the history has no reason"
 
 
 _PAGE = 20
@@ -40,8 +40,8 @@ def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
     if pointer is None or _is_shown(pointer, _find_shown(home, instance)):
         return None
     move = read_history(home).last_move
-    told = move is not None and move.new is not None and move.new.model_dir == pointer.model_dir
-    if move is None or not told:
+    is_explained = move is not None and move.new is not None and move.new.model_dir == pointer.model_dir
+    if move is None or not is_explained:
         reason = UNKNOWN
     elif _is_under_way(move.run_id, instance):
         return None

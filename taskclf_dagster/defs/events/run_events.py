@@ -36,12 +36,12 @@ class RunCursor(Record):
     Attributes:
         since: time of the first read; nothing before it becomes an event.
         through: time up to which, less OVERLAP, events were written.
-        told: ids of the events since then, with their times.
+        reported: ids of the events since then, with their times.
     """
 
     since: AwareDatetime
     through: AwareDatetime
-    told: dict[str, AwareDatetime]
+    reported: dict[str, AwareDatetime]
 
 
 def read_cursor(text: str | None, *, now: datetime) -> RunCursor:
@@ -49,7 +49,7 @@ def read_cursor(text: str | None, *, now: datetime) -> RunCursor:
     try:
         return RunCursor.model_validate_json(text or "")
     except ValidationError:
-        return RunCursor(since=now, through=now, told={})
+        return RunCursor(since=now, through=now, reported={})
 
 
 def write_run_events(home: Home, instance: dg.DagsterInstance, cursor: RunCursor, *, now: datetime) -> RunCursor:
@@ -68,17 +68,17 @@ def write_run_events(home: Home, instance: dg.DagsterInstance, cursor: RunCursor
         OSError: the outbox cannot be written; with the old cursor the events are written again, with the same ids.
     """
     begin = max(cursor.since, cursor.through - OVERLAP)
-    told = dict(cursor.told)
+    reported = dict(cursor.reported)
     for run in iterate_retrains(instance, home, updated_after=begin):
         for event_id, moment in _moments(run):
-            if moment >= begin and event_id not in told:
+            if moment >= begin and event_id not in reported:
                 write_event(home, _build(home, instance, run, event_id, moment))
-                told[event_id] = moment
+                reported[event_id] = moment
     through = max(now, cursor.through)
     return RunCursor(
         since=cursor.since,
         through=through,
-        told={event_id: moment for event_id, moment in told.items() if moment >= through - OVERLAP},
+        reported={event_id: moment for event_id, moment in reported.items() if moment >= through - OVERLAP},
     )
 
 
@@ -102,7 +102,7 @@ def _describe_end(home: Home, instance: dg.DagsterInstance, run: RetrainRun) -> 
     if run.state == "failed":
         return _payload(model_id=run.tags.get(MODEL_TAG), reason=explain_failure(instance, run).message)
     decision = read_decision(home, run.tags[DECISION_TAG]) if DECISION_TAG in run.tags else None
-    if decision is None:  # nothing was decided, or its record is gone
+    if decision is None:  # nothing was decided, or its receipt was deleted
         return _payload(model_id=run.tags.get(MODEL_TAG), reason=run.tags.get(OUTCOME_REASON_TAG))
     return describe_decision(decision, reason=f"{decision.outcome}: {decision.reason}")
 

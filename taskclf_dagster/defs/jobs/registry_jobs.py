@@ -97,8 +97,8 @@ def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeReso
     rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.words, "what to do": f.fix} for f in findings]
     metadata = {"findings": table(rows), "mended": "; ".join(done) or "nothing"}
     if damage:
-        words = "; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage)
-        raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {words}", metadata=metadata, allow_retries=False)
+        summary = "; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage)
+        raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {summary}", metadata=metadata, allow_retries=False)
     _report(context, taskclf_home, f"every promise holds, {len(findings)} warnings", metadata)
 
 
@@ -190,11 +190,11 @@ def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePoin
     _report(context, home, f"taskclf now runs {pointer.name}: {reason}", metadata)
 
 
-def _report(context: dg.OpExecutionContext, home: Home, words: str, metadata: Mapping[str, Any]) -> None:
+def _report(context: dg.OpExecutionContext, home: Home, summary: str, metadata: Mapping[str, Any]) -> None:
     """Reports the result in the log, on the output, and in the run's tags."""
-    context.log.info(words)
-    context.add_output_metadata({"result": words, "home": home.display_name, **metadata})
-    tags = {OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: words}
+    context.log.info(summary)
+    context.add_output_metadata({"result": summary, "home": home.display_name, **metadata})
+    tags = {OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: summary}
     context.instance.add_run_tags(context.run.run_id, tags)
 
 

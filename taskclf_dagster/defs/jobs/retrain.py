@@ -15,7 +15,7 @@ from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG, describe_failure
-from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILURE_TAG, MAX_RUNTIME_TAG
+from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILED, FAILURE_TAG, MAX_RUNTIME_TAG, SKIPPED
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.scheduling.failure_kinds import TIMEOUT
 
@@ -91,10 +91,10 @@ def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, 
     if not result.success:
         run = instance.get_run_by_id(result.run_id)
         timed_out = run is not None and run.tags.get(FAILURE_TAG) == TIMEOUT
-        words = TOOK_TOO_LONG if timed_out else describe_failure(result.all_events)
-        return RetrainResult(result.run_id, False, "FAILED", words, None, False)
+        reason = TOOK_TOO_LONG if timed_out else describe_failure(result.all_events)
+        return RetrainResult(result.run_id, False, FAILED, reason, None, False)
     if "promotion_decision" not in made:
         snapshot = result.output_for_node("dataset_snapshot")
-        return RetrainResult(result.run_id, True, "SKIP", snapshot.skip_reason or "nothing was decided", None, False)
+        return RetrainResult(result.run_id, True, SKIPPED, snapshot.skip_reason or "nothing was decided", None, False)
     decision: PromotionDecision = result.output_for_node("promotion_decision")
     return RetrainResult(result.run_id, True, decision.verdict, decision.reason, decision, "active_pointer" in made)

@@ -255,7 +255,7 @@ def test_a_history_that_cannot_be_read_is_told_and_the_tick_delivers_all_the_sam
     monkeypatch.setattr("taskclf_dagster.defs.events.pointer_events.read_history", refuse)
     words = str(tick(home, instance))
     assert "delivered to jsonl-" in words
-    assert "what the pointer says could not be shown and comes later: [Errno 13] not yours" in words
+    assert "the pointer could not be shown and is shown later: [Errno 13] not yours" in words
     monkeypatch.undo()
     tick(home, instance)
     assert len(shown(instance)) == 1
