@@ -1,5 +1,5 @@
-"""Everything that Dagster loads: assets, checks, jobs, resources, runs, automation, events, display.
+"""The Dagster definitions: assets, checks, jobs, resources, runs, automation, events and what pages show.
 
-Not here: logic (`domain`).
-May import: `domain`, `config`.
+Not here: computing and deciding (`domain`), printing (`cli`).
+May import: `domain`, `config`, `provenance`. Order inside: see the layers in pyproject.toml.
 """

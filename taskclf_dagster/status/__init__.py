@@ -1,5 +1,5 @@
-"""State and history of a home's retraining as records, read from the instance or over GraphQL.
+"""Status and run history of a home as records, read from the instance or over GraphQL.
 
 Not here: printing them (`cli`).
-May import: `defs`, `domain`, `config`.
+May import: `defs`, `domain`, `config`; `client` and `records` import none of these.
 """

@@ -1,1 +1,5 @@
-"""The seven assets. A body reads its inputs, calls one domain function and returns a record with metadata."""
+"""The seven assets of a retrain, each with the checks that it yields itself.
+
+Not here: computing (`domain`), tables and pictures (`display`).
+May import: `display`, `resources`, `runs`, `domain`.
+"""

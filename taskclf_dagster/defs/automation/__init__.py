@@ -1,1 +1,5 @@
-"""Schedules, sensors and freshness policies."""
+"""Schedules, sensors and freshness policies: what launches a retrain by itself.
+
+Not here: deciding if one is due (`domain.scheduling`).
+May import: `resources`, `runs`, `domain`.
+"""

@@ -1,1 +1,5 @@
-"""Metadata, tables and pictures that Dagster's pages show. Nothing a decision depends on is computed here."""
+"""Metadata: tables, numbers and pictures that Dagster shows with assets and checks.
+
+Not here: anything that a decision depends on.
+May import: `dagster_internals`, `domain`.
+"""

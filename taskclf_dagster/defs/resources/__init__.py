@@ -1,1 +1,5 @@
-"""Resources and I/O manager: home, clock, settings of a run, the supervisor that limits runs, and the records between assets."""
+"""The resources and the I/O manager: home, clock, settings of a run, run supervisor, and the records between assets.
+
+Not here: computing (`domain`).
+May import: `runs`, `domain`, `config`.
+"""

@@ -1,1 +1,5 @@
-"""Runs in Dagster's storage: which are retrains, why one failed, and whether the process of a run is alive."""
+"""Runs in Dagster's storage: retrains and their tags, reasons of failures, worker processes, and the watchdog.
+
+Not here: when a run is launched (`automation`).
+May import: `dagster_internals`, `domain`.
+"""
