@@ -31,7 +31,7 @@ from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, 
 from taskclf_dagster.domain.decision.verdict import decide
 from taskclf_dagster.domain.evaluation.block_counts import count_flips, sum_blocks
 from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison
-from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageCertificate
+from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageReport
 from taskclf_dagster.domain.evaluation.metrics import ClassScore, EvaluationReport, UserScore
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.models.bundle_files import METADATA, METRICS, MODEL, bundle_hashes
@@ -285,9 +285,9 @@ def beside_champion(
 ) -> Comparison:
     """Both on these windows, none of which either learned from."""
     config = config or retrain_config()
-    certificates = [
-        LeakageCertificate(
-            model_id=name, evidence="row_hashes", windows=len(rows), trained_on=0, near=0, trained_until=AS_OF, detail="nothing of it"
+    reports = [
+        LeakageReport(
+            model_id=name, basis="row_hashes", windows=len(rows), trained_on=0, neighbors=0, trained_until=AS_OF, summary="nothing of it"
         )
         for name in (NEW, MID)
     ]
@@ -296,13 +296,13 @@ def beside_champion(
         champion_id=MID,
         left_out=left_out,
         exclusion=Exclusion(
-            certificates=certificates,
+            leakage=reports,
             windows=len(rows),
             excluded=0,
             remaining=len(rows),
             only_newer=False,
             newer_than=None,
-            detail="all are compared",
+            summary="all are compared",
         ),
         sums=sum_blocks(rows["user_id"], rows["bucket_start_ts"], challenger.true, challenger.predicted, champion.predicted),
         flips=count_flips(challenger.true, challenger.predicted, champion.predicted),
@@ -377,10 +377,10 @@ def a_reproduction(*, same: bool = True) -> Reproduction:
         dataset_hash="0a963156a3de73d5",
         same=same,
         tree_hash="1" * 64,
-        again_tree_hash=again,
+        reproduced_tree_hash=again,
         probe_digest="3" * 64,
-        again_probe_digest="3" * 64,
-        detail="trained again: the same" if same else "trained again: trees differ",
+        reproduced_probe_digest="3" * 64,
+        summary="trained again: the same" if same else "trained again: trees differ",
     )
 
 

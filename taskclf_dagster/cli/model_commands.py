@@ -44,9 +44,9 @@ def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
     """Train a model again from its stored snapshot, and compare trees and predictions. Exits with 1 if they differ."""
     taskclf_home = existing_home(home)
     result = reproduce(taskclf_home, require_bundle(taskclf_home, model_id), on_progress=lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.detail}")
+    click.echo(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.summary}")
     if not as_json:
-        click.echo(f"trees        {result.tree_hash}\ntrained now  {result.again_tree_hash}")
+        click.echo(f"trees        {result.tree_hash}\ntrained now  {result.reproduced_tree_hash}")
     if not result.same:
         raise SystemExit(1)
 
@@ -68,7 +68,7 @@ def compare_command(model_a: str, model_b: str, home: Path | None, config: Path 
 
 def _print_comparison(result: ModelComparison) -> None:
     click.echo(f"A {result.first}\nB {result.second}\non {result.windows} windows of snapshot {result.dataset_hash}")
-    click.echo(result.comparison.exclusion.detail)
+    click.echo(result.comparison.exclusion.summary)
     rows = [
         [pair.name, _show(pair.first), _show(pair.second), _show(pair.absolute, sign=True), _percent(pair.relative), BETTER[pair.better]]
         for pair in result.figures

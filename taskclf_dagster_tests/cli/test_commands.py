@@ -515,8 +515,8 @@ def test_reproduce_trains_again_and_shows_equal_trees(told: Story, which: str) -
 def test_reproduce_as_json_is_json_alone(told: Story) -> None:
     result = _run(told.home, "reproduce", told.champion, "--json")
     found = json.loads(result.stdout)
-    assert (found["model_id"], found["same"], found["tree_hash"]) == (told.champion, True, found["again_tree_hash"])
-    assert (found["dataset_hash"], found["probe_digest"]) == (found["dataset_hash"], found["again_probe_digest"])
+    assert (found["model_id"], found["same"], found["tree_hash"]) == (told.champion, True, found["reproduced_tree_hash"])
+    assert (found["dataset_hash"], found["probe_digest"]) == (found["dataset_hash"], found["reproduced_probe_digest"])
 
 
 def test_reproduce_of_a_model_whose_trees_were_changed_exits_with_1_and_says_what_differs(story: Story) -> None:
@@ -592,7 +592,7 @@ def test_compare_names_both_models_the_windows_and_what_was_left_out(told: Story
     assert lines[0] == f"A {told.challenger}"
     assert lines[1] == f"B {told.champion}"
     assert lines[2] == f"on {document['windows']} windows of snapshot {told.waiting.dataset.dataset_hash}"
-    assert lines[3] == document["comparison"]["exclusion"]["detail"]
+    assert lines[3] == document["comparison"]["exclusion"]["summary"]
 
 
 def test_compare_prints_every_factor_the_interval_and_the_verdict(compared: tuple[Result, dict]) -> None:

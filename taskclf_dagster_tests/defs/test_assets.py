@@ -263,7 +263,7 @@ def test_promotion_decision_shows_the_evidence_as_numbers_tables_and_a_picture(r
     ]
     assert {row["name"] for row in run.table("promotion_decision", "users")} == {"user-0", "user-1"}
     changes = run.record("promotion_decision")["prediction_diff"]
-    assert shown["what_changes"] == changes["detail"]
+    assert shown["what_changes"] == changes["summary"]
     assert sum(row["minutes"] for row in run.table("promotion_decision", "relabelled_minutes")) == changes["relabelled"] > 0
     assert "trained again and compared" in str(shown["protections"])
 

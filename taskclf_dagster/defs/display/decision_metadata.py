@@ -26,7 +26,7 @@ def summarize_comparison(comparison: Comparison | None) -> str:
     if comparison is None:
         return "There was nothing to compare with."
     if comparison.macro_f1_delta is None:
-        return f"{comparison.windows} windows are left to compare on, too few of any label. {comparison.exclusion.detail}"
+        return f"{comparison.windows} windows are left to compare on, too few of any label. {comparison.exclusion.summary}"
     return (
         f"On {comparison.windows} windows that neither learned from the challenger scores macro-F1 {comparison.challenger_macro_f1:.4f}, "
         f"the champion {comparison.champion_macro_f1:.4f}. {comparison.evidence.summary}"
@@ -107,13 +107,13 @@ def leakage_table(comparison: Comparison) -> dg.MetadataValue:
     return table(
         [
             {
-                "model": certificate.model_id,
-                "known by": certificate.evidence.replace("_", " "),
-                "trained on": certificate.trained_on,
-                "within an hour": certificate.near,
-                "trained until": f"{certificate.trained_until:%Y-%m-%d}",
+                "model": report.model_id,
+                "known by": report.basis.replace("_", " "),
+                "trained on": report.trained_on,
+                "within an hour": report.neighbors,
+                "trained until": f"{report.trained_until:%Y-%m-%d}",
             }
-            for certificate in comparison.exclusion.certificates
+            for report in comparison.exclusion.leakage
         ]
     )
 
@@ -156,7 +156,7 @@ def _changes(changes: PredictionDiff | None) -> dict[str, object]:
         {"user": user, "now": label, "minutes": minutes} for user, labels in changes.by_user.items() for label, minutes in labels.items()
     ]
     return {
-        "what_changes": changes.detail,
+        "what_changes": changes.summary,
         "relabelled_minutes": table(
             [{"before": pair.champion_label, "now": pair.challenger_label, "minutes": pair.minutes} for pair in changes.by_label]
         ),

@@ -204,7 +204,7 @@ def _users(report: EvaluationReport, which: Literal["seen", "unseen"], threshold
 def _reproducible(reproduction: Reproduction | None) -> Judged:
     if reproduction is None:
         raise NoVerdictError("NOT_APPLICABLE", "it was not trained again: prove_reproducible is off, or auto and there are many windows")
-    return Judged(float(reproduction.same), reproduction.same, reproduction.detail)
+    return Judged(float(reproduction.same), reproduction.same, reproduction.summary)
 
 
 def _baseline(score: BaselineScore | None) -> float | None:

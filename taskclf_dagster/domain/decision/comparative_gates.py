@@ -112,7 +112,7 @@ def _find_what_is_missing(comparison: Comparison | None, state: ChampionState, r
     if comparison is None:
         return "challenger or champion could not be scored"
     if comparison.windows < settings.min_windows:
-        until = max(certificate.trained_until for certificate in comparison.exclusion.certificates)
+        until = max(report.trained_until for report in comparison.exclusion.leakage)
         lacking = settings.min_windows - comparison.windows
         newer = f"about {lacking} labelled test windows newer than {until:%Y-%m-%d %H:%M} UTC are needed"
         return f"only {comparison.windows} windows are left to compare on, and min_windows is {settings.min_windows}: {newer}"

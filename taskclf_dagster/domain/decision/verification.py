@@ -71,7 +71,7 @@ def _find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> lis
         return []
     excused = {gate.name for gate in decision.gates if gate.status == "NOT_APPLICABLE"}
     findings = []
-    if "reproducible" in excused and is_proof_wanted(settings, windows=sum(decision.dataset.split.values())):
+    if "reproducible" in excused and is_proof_wanted(settings.training.prove_reproducible, windows=sum(decision.dataset.split.values())):
         findings.append("gate reproducible does not apply, but the policy wants the proof")
     if "beats_lookup_baseline" in excused and settings.evaluation.require_baseline_improvement:
         findings.append("gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")

@@ -167,7 +167,7 @@ def compare_with_anchor(
     support, f1 = _f1_by_label(pair.sum_blocks())
     ours_f1, anchor_f1 = (_mean(scores, support >= min_class_windows) for scores in f1)
     difference = None if ours_f1 is None or anchor_f1 is None or windows < settings.min_windows else ours_f1 - anchor_f1
-    detail = f"{windows} windows; {exclusion.detail}" if difference is None else f"{difference:+.4f} on {windows} windows"
+    detail = f"{windows} windows; {exclusion.summary}" if difference is None else f"{difference:+.4f} on {windows} windows"
     return AnchorComparison(
         model_id=anchor.distance.model_id,
         ran_at=ran_at,

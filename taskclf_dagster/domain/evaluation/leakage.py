@@ -1,7 +1,7 @@
-"""Which windows of a comparison a model may not be judged on, because it learned from them or from their neighbours.
+"""Leakage: finds the windows of a comparison that were used to train one of its models, and their neighbors, and excludes them.
 
-The rolling features of a window look back, so windows shortly before and after a training window are not new either. Scores belong to
-`evaluation`, the comparison itself to `comparison`.
+The rolling features of a window look back, so windows within 60 minutes of a training window are not independent of it either. The
+comparison itself is made in `comparison`.
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from taskclf_dagster.domain.models.bundle import BundleMetadata, ModelBundle
 from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
 from taskclf_dagster.domain.storage.records import Record
 
-NEIGHBOURHOOD_MINUTES = 60
+NEIGHBORHOOD_MINUTES = 60
 
 
-Evidence = Literal["row_hashes", "training_dates"]
+LeakageBasis = Literal["row_hashes", "training_dates"]
 
 
 _Int = npt.NDArray[np.int64]
@@ -36,46 +36,46 @@ _Bool = npt.NDArray[np.bool_]
 _MINUTE_US = WINDOW_SECONDS * 1_000_000
 
 
-class LeakageCertificate(Record):
-    """What one model learned from among the windows of a comparison.
+class LeakageReport(Record):
+    """The windows of a comparison that one model was trained on.
 
     Attributes:
-        evidence: row_hashes where the bundle keeps the hashes of its training rows, else training_dates: every window from the first
-            to the last training day counts as trained on.
-        windows: windows looked at.
-        trained_on: of them, windows it was trained on.
-        near: of the others, those that start at most 60 minutes before or after a window of the same user it was trained on.
+        basis: row_hashes if the bundle has the hashes of its training rows, else training_dates: every window from the first to the last
+            training day counts as trained on.
+        windows: number of windows checked.
+        trained_on: number of those that it was trained on.
+        neighbors: number of the others that start at most 60 minutes before or after a window of the same user that it was trained on.
         trained_until: end of its last training day (midnight UTC).
-        detail: one sentence for a person.
+        summary: the counts in one sentence.
     """
 
     model_id: str
-    evidence: Evidence
+    basis: LeakageBasis
     windows: int
     trained_on: int
-    near: int
+    neighbors: int
     trained_until: datetime
-    detail: str
+    summary: str
 
 
 class Exclusion(Record):
-    """Windows that leave a comparison for all of its models.
+    """Windows that are excluded from a comparison for all of its models.
 
     Attributes:
-        certificates: one a model, in the order given.
-        windows: windows looked at; excluded and remaining add up to it.
-        only_newer: more than the allowed share was leaked, so that only windows newer than every model's training remain.
-        newer_than: start of the windows that remain (inclusive, UTC) where only_newer, else None.
-        detail: one sentence for a person.
+        leakage: one report per model, in the order given.
+        windows: number of windows checked; excluded and remaining add up to it.
+        only_newer: True if more than the allowed share was leaked, so that only windows newer than every model's training remain.
+        newer_than: start of the windows that remain (inclusive, UTC) if only_newer, else None.
+        summary: the exclusion in one sentence.
     """
 
-    certificates: list[LeakageCertificate]
+    leakage: list[LeakageReport]
     windows: int
     excluded: int
     remaining: int
     only_newer: bool
     newer_than: datetime | None
-    detail: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ class TrainingDistance:
 
     Attributes:
         model_id: the model.
-        evidence: how the training windows are known; see LeakageCertificate.
+        basis: source of the training windows; see LeakageReport.
         trained_from, trained_to: first and last training day (UTC).
-        minutes: from each window to the nearest training window of its user, shape (n,); any distance beyond NEIGHBOURHOOD_MINUTES is
-            NEIGHBOURHOOD_MINUTES + 1.
+        minutes: from each window to the nearest training window of its user, shape (n,); any distance beyond NEIGHBORHOOD_MINUTES is
+            NEIGHBORHOOD_MINUTES + 1.
     """
 
     model_id: str
-    evidence: Evidence
+    basis: LeakageBasis
     trained_from: date
     trained_to: date
     minutes: npt.NDArray[np.int64]
@@ -99,7 +99,7 @@ class TrainingDistance:
     @property
     def leaked(self) -> _Bool:
         """True for each window that the model was trained on, or that is near one, shape (n,)."""
-        return self.minutes <= NEIGHBOURHOOD_MINUTES
+        return self.minutes <= NEIGHBORHOOD_MINUTES
 
     @property
     def trained_until(self) -> datetime:
@@ -110,18 +110,18 @@ class TrainingDistance:
         """Returns the distances of some of the windows."""
         return replace(self, minutes=self.minutes[positions])
 
-    def certify(self) -> LeakageCertificate:
-        """Counts the windows that the model was trained on and their neighbours."""
+    def report(self) -> LeakageReport:
+        """Counts the windows that the model was trained on and their neighbors."""
         trained_on = int((self.minutes == 0).sum())
-        near = int(self.leaked.sum()) - trained_on
-        return LeakageCertificate(
+        neighbors = int(self.leaked.sum()) - trained_on
+        return LeakageReport(
             model_id=self.model_id,
-            evidence=self.evidence,
+            basis=self.basis,
             windows=len(self.minutes),
             trained_on=trained_on,
-            near=near,
+            neighbors=neighbors,
             trained_until=self.trained_until,
-            detail=_describe(self, trained_on, near),
+            summary=_describe(self, trained_on, neighbors),
         )
 
 
@@ -142,15 +142,15 @@ def measure_training_distance(rows: pd.DataFrame, bundle: ModelBundle) -> Traini
     minutes = _minutes_from_dates(rows, metadata) if learned is None else _minutes_from_windows(rows, learned, metadata.schema_version)
     return TrainingDistance(
         model_id=bundle.model_id,
-        evidence="training_dates" if learned is None else "row_hashes",
+        basis="training_dates" if learned is None else "row_hashes",
         trained_from=metadata.train_date_from,
         trained_to=metadata.train_date_to,
-        minutes=np.minimum(minutes, NEIGHBOURHOOD_MINUTES + 1),
+        minutes=np.minimum(minutes, NEIGHBORHOOD_MINUTES + 1),
     )
 
 
 def exclude_leaked(starts: pd.Series, distances: Sequence[TrainingDistance], *, max_share: float) -> tuple[_Bool, Exclusion]:
-    """Excludes the windows that any of the models was trained on, and their neighbours, from a comparison.
+    """Excludes the windows that any of the models was trained on, and their neighbors, from a comparison.
 
     Args:
         starts: bucket_start_ts (UTC) of each window, in any order.
@@ -170,13 +170,13 @@ def exclude_leaked(starts: pd.Series, distances: Sequence[TrainingDistance], *, 
         keep &= epoch_us(starts) >= to_epoch_us(newer_than)
     remaining = int(keep.sum())
     return keep, Exclusion(
-        certificates=[distance.certify() for distance in distances],
+        leakage=[distance.report() for distance in distances],
         windows=n,
         excluded=n - remaining,
         remaining=remaining,
         only_newer=newer_than is not None,
         newer_than=newer_than,
-        detail=_describe_exclusion(n, lost, remaining, newer_than, max_share),
+        summary=_describe_exclusion(n, lost, remaining, newer_than, max_share),
     )
 
 
@@ -189,7 +189,7 @@ def _read_training_rows(path: Path) -> npt.NDArray[np.uint64] | None:
 
 
 def _minutes_from_dates(rows: pd.DataFrame, metadata: BundleMetadata) -> _Int:
-    """Minutes from each row to the nearest minute of the training days, shape (n,); 0 within them."""
+    """Returns the minutes from each row to the nearest minute of the training days, 0 within them, shape (n,)."""
     first = to_epoch_us(_midnight(metadata.train_date_from)) // _MINUTE_US
     last = to_epoch_us(_midnight(metadata.train_date_to) + timedelta(days=1)) // _MINUTE_US - 1
     minute = epoch_us(rows["bucket_start_ts"]) // _MINUTE_US
@@ -197,17 +197,20 @@ def _minutes_from_dates(rows: pd.DataFrame, metadata: BundleMetadata) -> _Int:
 
 
 def _minutes_from_windows(rows: pd.DataFrame, learned: npt.NDArray[np.uint64], schema_version: str) -> _Int:
-    """Minutes from each row to the nearest window of its user that is among the learned, shape (n,); above the neighbourhood: far."""
-    far = np.full(len(rows), NEIGHBOURHOOD_MINUTES + 1, dtype=np.int64)
+    """Returns the minutes from each row to the nearest training window of its user, shape (n,).
+
+    Distances above NEIGHBORHOOD_MINUTES are all NEIGHBORHOOD_MINUTES + 1. `learned` are the sorted hashes of the training windows.
+    """
+    far = np.full(len(rows), NEIGHBORHOOD_MINUTES + 1, dtype=np.int64)
     if rows.empty:
         return far
     users = rows["user_id"].cat.codes.to_numpy().astype(np.int64)
     minute = epoch_us(rows["bucket_start_ts"]) // _MINUTE_US
-    # One number line for all users, whose stretches lie so far apart that no neighbourhood reaches the next.
-    first = minute.min() - NEIGHBOURHOOD_MINUTES
-    stride = minute.max() - first + 2 * NEIGHBOURHOOD_MINUTES + 1
+    # One number line for all users, whose stretches lie so far apart that no neighborhood reaches the next.
+    first = minute.min() - NEIGHBORHOOD_MINUTES
+    stride = minute.max() - first + 2 * NEIGHBORHOOD_MINUTES + 1
     position = (users + 1) * stride + minute - first  # a user of null has the code -1
-    around = _neighbourhoods(np.unique(position))
+    around = _neighborhoods(np.unique(position))
     code, offset = np.divmod(around, stride)
     hit = _are_learned(rows["user_id"].cat.categories, code - 1, first + offset, learned, schema_version)
     trained = around[hit]
@@ -219,19 +222,19 @@ def _minutes_from_windows(rows: pd.DataFrame, learned: npt.NDArray[np.uint64], s
     return np.minimum(far, np.minimum(to_next, to_previous))
 
 
-def _neighbourhoods(position: _Int) -> _Int:
-    """Every whole number within NEIGHBOURHOOD_MINUTES of one of the sorted positions, once, sorted."""
-    begins = np.flatnonzero(np.diff(position, prepend=position[0] - 2 * NEIGHBOURHOOD_MINUTES - 2) > 2 * NEIGHBOURHOOD_MINUTES)
+def _neighborhoods(position: _Int) -> _Int:
+    """Returns every whole number within NEIGHBORHOOD_MINUTES of one of the sorted positions, once, sorted."""
+    begins = np.flatnonzero(np.diff(position, prepend=position[0] - 2 * NEIGHBORHOOD_MINUTES - 2) > 2 * NEIGHBORHOOD_MINUTES)
     ends = np.append(begins[1:], len(position)) - 1
-    lows, highs = position[begins] - NEIGHBOURHOOD_MINUTES, position[ends] + NEIGHBOURHOOD_MINUTES
+    lows, highs = position[begins] - NEIGHBORHOOD_MINUTES, position[ends] + NEIGHBORHOOD_MINUTES
     sizes = highs - lows + 1
     return np.repeat(lows - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
 
 
 def _are_learned(names: pd.Index, code: _Int, minute: _Int, learned: npt.NDArray[np.uint64], schema_version: str) -> _Bool:
-    """Whether a window (code into names, minutes since 1970) is among the learned.
+    """Returns True for each window, given as code into names and minutes since 1970, that is among the learned, shape (n,).
 
-    A model of schema v2 was trained on one implicit user, so the one user of the windows may be the one it knows as DEFAULT_USER.
+    A model of schema v2 was trained on one implicit user, so the only user of the windows may be the one that it has as DEFAULT_USER.
     """
     users = pd.Series(pd.Categorical.from_codes(code, names))
     starts = pd.Series((minute * _MINUTE_US).view("datetime64[us]")).dt.tz_localize(UTC)
@@ -243,25 +246,25 @@ def _are_learned(names: pd.Index, code: _Int, minute: _Int, learned: npt.NDArray
 
 
 def _contains(ordered: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> _Bool:
-    """Whether each wanted value is among the sorted ones, which are at least one."""
-    place = np.searchsorted(ordered, wanted)
-    return ordered[np.minimum(place, len(ordered) - 1)] == wanted
+    """Returns True for each wanted value that is among the sorted ones, which are at least one."""
+    position = np.searchsorted(ordered, wanted)
+    return ordered[np.minimum(position, len(ordered) - 1)] == wanted
 
 
 def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _describe(distance: TrainingDistance, trained_on: int, near: int) -> str:
+def _describe(distance: TrainingDistance, trained_on: int, neighbors: int) -> str:
     model_id, windows = distance.model_id, len(distance.minutes)
-    if distance.evidence == "row_hashes":
+    if distance.basis == "row_hashes":
         return (
-            f"{model_id} was trained on {trained_on} of these {windows} windows, {near} more lie within {NEIGHBOURHOOD_MINUTES} minutes "
-            "of one (by the hashes of its training rows)."
+            f"{model_id} was trained on {trained_on} of these {windows} windows, {neighbors} more lie within {NEIGHBORHOOD_MINUTES} "
+            "minutes of one (by the hashes of its training rows)."
         )
     return (
         f"{model_id} has no usable {TRAINING_ROWS}, so its training dates count: {trained_on} of these {windows} windows lie from "
-        f"{distance.trained_from} to {distance.trained_to} (UTC), {near} more within {NEIGHBOURHOOD_MINUTES} minutes of that."
+        f"{distance.trained_from} to {distance.trained_to} (UTC), {neighbors} more within {NEIGHBORHOOD_MINUTES} minutes of that."
     )
 
 
@@ -269,8 +272,7 @@ def _describe_exclusion(windows: int, lost: int, remaining: int, newer_than: dat
     if not lost:
         return f"None of {windows} windows was learned from; all are compared."
     leaked = (
-        f"{lost} of {windows} windows ({lost / windows:.1%}) were learned from or lie within {NEIGHBOURHOOD_MINUTES} minutes of one "
-        "that was"
+        f"{lost} of {windows} windows ({lost / windows:.1%}) were learned from or lie within {NEIGHBORHOOD_MINUTES} minutes of one that was"
     )
     if newer_than is None:
         return f"{leaked}; they are left out for both models, {remaining} are compared."

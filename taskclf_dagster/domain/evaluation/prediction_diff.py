@@ -1,6 +1,6 @@
-"""What would change for a person: where a challenger says something else than the champion about the last days, labelled or not.
+"""The prediction diff: the windows of the last days, labeled or not, that challenger and champion predict differently.
 
-Which of the two is right is not asked here; labelled windows are compared in `comparison`.
+It does not judge which of the two is right; labeled windows are compared in `comparison`.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJ
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
-from taskclf_dagster.domain.evaluation.confusion import N_LABELS, apply_reject
+from taskclf_dagster.domain.evaluation.confusion import apply_reject
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.records import Record
@@ -34,7 +34,10 @@ BATCH_ROWS = 20_000
 
 
 NAMES = (*LABELS, REJECTED_LABEL)
-"""What each predicted code is called, that of a rejected window last."""
+"""The name of each predicted code, that of a rejected window last."""
+
+
+N_CODES = len(NAMES)
 
 
 _Int = npt.NDArray[np.int64]
@@ -50,7 +53,7 @@ _MINUTE_US = WINDOW_SECONDS * 1_000_000
 
 
 class RelabelledPair(Record):
-    """Minutes that the champion gives one label and the challenger another."""
+    """Number of minutes that the champion predicts as one label and the challenger as another."""
 
     champion_label: str
     challenger_label: str
@@ -58,7 +61,7 @@ class RelabelledPair(Record):
 
 
 class ChangedBlock(Record):
-    """Consecutive minutes of one user that all go from the same champion label to the same challenger label.
+    """Consecutive minutes of one user with the same champion label and the same other challenger label.
 
     Attributes:
         start: start of the first window (UTC).
@@ -74,7 +77,7 @@ class ChangedBlock(Record):
 
 
 class PredictionDiff(Record):
-    """What the challenger would say differently from the champion; a rejected window counts as the label Mixed/Unknown.
+    """The windows that both models predict differently; a rejected window counts as the label Mixed/Unknown.
 
     Attributes:
         windows: minutes that both models scored.
@@ -84,7 +87,7 @@ class PredictionDiff(Record):
         by_user: relabelled minutes by user and the challenger's label; users without any are left out.
         largest_blocks: the ten longest, the longest first; of equals the earlier first, then by user.
         days: length of the time looked at, from start (inclusive) to end (exclusive).
-        detail: one sentence for a person.
+        summary: the counts in one sentence.
     """
 
     windows: int
@@ -96,7 +99,7 @@ class PredictionDiff(Record):
     days: int
     start: datetime
     end: datetime
-    detail: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,7 @@ def summarize_diff(
         days=days,
         start=start,
         end=end,
-        detail=_describe(len(rows), int(changed.sum()), unscored, by_label, start, end),
+        summary=_describe(len(rows), int(changed.sum()), unscored, by_label, start, end),
     )
 
 
@@ -238,14 +241,14 @@ def _name_implicit_user(own: RecentPredictions, other: RecentPredictions) -> pd.
 
 
 def _count_pairs(old: _Int, new: _Int) -> list[RelabelledPair]:
-    count = np.bincount(old * (N_LABELS + 1) + new, minlength=(N_LABELS + 1) ** 2)
+    count = np.bincount(old * N_CODES + new, minlength=N_CODES**2)
     order = np.argsort(-count, kind="stable")
-    pairs = [(*divmod(int(pair), N_LABELS + 1), int(count[pair])) for pair in order if count[pair]]
+    pairs = [(*divmod(int(pair), N_CODES), int(count[pair])) for pair in order if count[pair]]
     return [RelabelledPair(champion_label=NAMES[i], challenger_label=NAMES[j], minutes=minutes) for i, j, minutes in pairs]
 
 
 def _count_users(names: list[str], users: _Int, new: _Int) -> dict[str, dict[str, int]]:
-    table = np.bincount(users * (N_LABELS + 1) + new, minlength=len(names) * (N_LABELS + 1)).reshape(len(names), N_LABELS + 1)
+    table = np.bincount(users * N_CODES + new, minlength=len(names) * N_CODES).reshape(len(names), N_CODES)
     return {names[i]: {NAMES[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.any(axis=1))}
 
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.evaluation.leakage import Evidence, TrainingDistance, measure_training_distance
+from taskclf_dagster.domain.evaluation.leakage import LeakageBasis, TrainingDistance, measure_training_distance
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.models.bundle import ModelBundle
 from taskclf_dagster.domain.storage.files import write_atomic
@@ -77,7 +77,7 @@ def save_scored_windows(path: Path, scored: ScoredWindows) -> None:
     said, distance = scored.predictions, scored.distance
     source = {
         "model_id": distance.model_id,
-        "evidence": distance.evidence,
+        "basis": distance.basis,
         "trained_from": distance.trained_from.isoformat(),
         "trained_to": distance.trained_to.isoformat(),
     }
@@ -102,12 +102,12 @@ def load_scored_windows(path: Path) -> ScoredWindows:
             table = file.read()
         source = json.loads((table.schema.metadata or {})[_SOURCE])
         columns = {name: table[name].to_numpy() for name in ("key", "true", "predicted", "minutes_to_training")}
-        evidence: Evidence = source["evidence"]
-        if evidence not in get_args(Evidence):
-            msg = f"evidence is {evidence!r}"
+        basis: LeakageBasis = source["basis"]
+        if basis not in get_args(LeakageBasis):
+            msg = f"basis is {basis!r}"
             raise ValueError(msg)  # noqa: TRY301  # as any other content that was not written by us
         dates = date.fromisoformat(source["trained_from"]), date.fromisoformat(source["trained_to"])
-        distance = TrainingDistance(str(source["model_id"]), evidence, *dates, columns["minutes_to_training"].astype(np.int64))
+        distance = TrainingDistance(str(source["model_id"]), basis, *dates, columns["minutes_to_training"].astype(np.int64))
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         raise SnapshotError(path, str(error).strip().split("\n")[0]) from error
     predictions = Predictions(columns["key"], columns["true"].astype(np.int64), columns["predicted"].astype(np.int64))

@@ -1,4 +1,4 @@
-"""Scores a loaded model on labelled rows, with the features of the model's own schema version.
+"""Scores a loaded model on labeled rows, with the features of the model's own schema version.
 
 Writes nothing.
 """
@@ -25,10 +25,17 @@ _Float = npt.NDArray[np.float64]
 def score_model(
     model: LoadedModel, rows: pd.DataFrame, *, unseen_users: list[str], min_class_windows: int, num_threads: int
 ) -> tuple[EvaluationReport, Predictions]:
-    """Scores a model on labelled rows that have the inputs of its schema; writes nothing.
+    """Scores a model on labeled rows that have the inputs of its schema version; writes nothing.
+
+    Args:
+        model: the loaded bundle.
+        rows: as `DatasetSnapshot` rows: keys, session_id, the model inputs and label, sorted by user and time.
+        unseen_users: users that were held out of training.
+        min_class_windows: a label with fewer true windows is not judged.
+        num_threads: of LightGBM.
 
     Raises:
-        BundleError: it does not predict valid probabilities.
+        BundleError: the model does not predict valid probabilities.
     """
     import lightgbm
 
@@ -58,10 +65,16 @@ def _check_probabilities(model: LoadedModel, probabilities: _Float) -> None:
 
 
 def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: DatasetSnapshot) -> tuple[pd.DataFrame, int]:
-    """The test rows with the inputs of the model's own schema version, and how many of them it does not have.
+    """Returns the test rows with the inputs of the model's own schema version, and the number of rows without them.
 
-    Features of another version come from that version's own partitions, matched by user and time (v2 rows have one implicit user: by
-    time, and only where the other side has one user).
+    Features of another version are read from that version's own partitions, matched by user and time; rows of v2, which have one
+    implicit user, are matched by time, and only if the other side has one user.
+
+    Args:
+        model: the loaded bundle.
+        home: the taskclf home.
+        rows: test rows of the snapshot.
+        snapshot: the dataset.
     """
     if model.schema.version == snapshot.schema_version or rows.empty:
         return rows, 0

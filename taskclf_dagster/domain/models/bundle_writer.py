@@ -42,13 +42,13 @@ def write_bundle(
         folder: `<somewhere>/<model_id>`.
         model: the trained model.
         train_rows: user_id and bucket_start_ts of the training rows, for their hashes and dates.
-        metadata: what the contract asks for beyond what the model knows itself, and additive keys; overrides nothing below.
+        metadata: keys of metadata.json that do not follow from the model; they override none that do.
 
     Returns:
         The files as written.
 
     Raises:
-        FileExistsError: there is such a folder.
+        FileExistsError: the folder exists.
     """
     text = model.booster.model_to_string()
     counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
@@ -103,15 +103,16 @@ def add_test_figures(files: BundleFiles, figures: dict[str, object]) -> BundleFi
 
 
 def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The 8 x 8 confusion matrix: rows true, columns predicted, in the order of LABELS."""
-    k = len(LABELS)
-    return np.bincount(true * k + predicted, minlength=k * k).reshape(k, k)
+    """Returns the confusion matrix of class indices of shape (n,): shape (8, 8), rows true, columns predicted, in the order of LABELS."""
+    n = len(LABELS)
+    return np.bincount(true * n + predicted, minlength=n * n).reshape(n, n)
 
 
 def _validation_metrics(matrix: npt.NDArray[np.int64]) -> dict[str, object]:
-    """metrics.json from the confusion matrix of the validation split."""
-    support, named, right = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
-    f1 = np.divide(2 * right, support + named, out=np.zeros(len(LABELS)), where=support + named > 0)
+    """The contents of metrics.json, from the confusion matrix of the validation split; an undefined F1 is 0, as in taskclf."""
+    # From the counts that the file holds as well. The tests compare F1 with sklearn.metrics.f1_score.
+    support, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
+    f1 = np.divide(2 * correct, support + predicted, out=np.zeros(len(LABELS)), where=support + predicted > 0)
     return {
         "macro_f1": round(float(f1.mean()), 4),
         "weighted_f1": round(float((f1 * support).sum() / max(1, support.sum())), 4),

@@ -1,6 +1,6 @@
 """Builds a challenger from a snapshot: trains it, names it, and writes its bundle to artifacts/challengers.
 
-Training itself belongs to `training`, the bundle's format to `bundle`.
+Training itself is in `training`, the bundle's format in `bundle`.
 """
 
 import hashlib
@@ -14,13 +14,14 @@ import pandas as pd
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot_rows, read_snapshot_rows
 from taskclf_dagster.domain.models.bundle import bundle_error, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, require_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.reproducibility import PROBE_ROWS
-from taskclf_dagster.domain.models.training import resolve_num_threads, train_challenger
+from taskclf_dagster.domain.models.training import TrainedModel, resolve_num_threads, train_challenger
 from taskclf_dagster.domain.storage.records import Record, sorted_json
 from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
@@ -31,9 +32,13 @@ class ChallengerModel(Record):
 
     Attributes:
         path: the bundle, relative to the home, where it was built; a decision moves it.
+        artifact_hash: SHA-256 of model.txt.
         probe_digest: SHA-256 of the probabilities of the first validation windows, before the bundle was written.
-        feature_importance: total gain of each model input, as a share of all gain, largest first.
-        macro_f1, weighted_f1: on the validation split, arg-max without reject, as in metrics.json [0 to 1, higher is better].
+        reject: the reject threshold and how it was tuned.
+        macro_f1, weighted_f1: on the validation split, without rejecting, as in metrics.json [0 to 1, higher is better].
+        training_windows: number of training rows.
+        params: parameters of LightGBM and of the preparation of the rows.
+        feature_importance: total gain of each model input, as a share of all gain [0 to 1], largest first.
         timings: seconds by step.
     """
 
@@ -71,8 +76,8 @@ def build_challenger(
     Args:
         home: the taskclf home.
         snapshot: the dataset.
-        config: train_params and reject_threshold.
-        cores: processors that `num_threads: auto` may use.
+        config: the training settings take effect; the policy is recorded.
+        cores: number of processors that `num_threads: auto` may use.
         code_version: commit of this package, for the bundle's metadata.
         library_versions: for the bundle's metadata.
         stopwatch: a monotonic clock [s], for the timings.
@@ -84,12 +89,11 @@ def build_challenger(
     """
     if snapshot.blockers:
         raise DataContractError("dataset_snapshot", [blocker.message for blocker in snapshot.blockers])
-    folder = home.root / snapshot.path
-    schema = SCHEMAS[snapshot.schema_version]
+    stored = open_snapshot_rows(home.root / snapshot.path)
     begin = stopwatch()
     model = train_challenger(
-        lambda split: read_snapshot_rows(folder, splits=(split,)),
-        schema,
+        lambda split: stored.load(splits=(split,)),
+        SCHEMAS[snapshot.schema_version],
         params=config.training.train_params,
         reject=config.training.reject_threshold,
         dataset_digest=snapshot.dataset_digest,
@@ -97,7 +101,7 @@ def build_challenger(
         on_progress=on_progress,
     )
     timings = {"training_and_threshold": round(stopwatch() - begin, 3)}
-    train_rows = read_snapshot_rows(folder, columns=["user_id", "bucket_start_ts", "gold", "split"], splits=("train",))
+    train_rows = stored.load(columns=["user_id", "bucket_start_ts", "gold", "split"], splits=("train",))
     metadata: dict[str, object] = {
         "dataset_hash": snapshot.dataset_hash,
         "dataset_digest": snapshot.dataset_digest,
@@ -113,21 +117,42 @@ def build_challenger(
         "library_versions": dict(library_versions),
         "timings_seconds": timings,
     }
-    files = None
-    while files is None:
-        model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, config)
+    files = _write_under_free_id(home, snapshot, model, train_rows, metadata, config.policy)
+    return _describe_challenger(home, snapshot, model, files, timings)
+
+
+def _write_under_free_id(
+    home: Home,
+    snapshot: DatasetSnapshot,
+    model: TrainedModel,
+    train_rows: pd.DataFrame,
+    metadata: Mapping[str, object],
+    policy: Mapping[str, object],
+) -> BundleFiles:
+    while True:
+        model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, policy)
         try:
-            files = write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
+            return write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
         except FileExistsError:
             if not (home.challengers / model_id).is_dir():
-                raise  # else another retrain took the name just now
+                raise  # else another retrain has taken the name in the meantime
+
+
+def _describe_challenger(
+    home: Home, snapshot: DatasetSnapshot, model: TrainedModel, files: BundleFiles, timings: dict[str, float]
+) -> ChallengerModel:
+    """The record of a written bundle, whose files are parsed as a reader would parse them.
+
+    Raises:
+        BundleError: the bundle is invalid.
+    """
     written = parse_bundle(files)
     if written.metrics is None or written.metadata is None:
         raise bundle_error(files.folder, written.problem)
     gain = model.booster.feature_importance(importance_type="gain")
     order = np.argsort(-gain, kind="stable")
     return ChallengerModel(
-        model_id=model_id,
+        model_id=files.model_id,
         path=str(files.folder.relative_to(home.root)),
         dataset_hash=snapshot.dataset_hash,
         schema_version=snapshot.schema_version,
@@ -139,14 +164,14 @@ def build_challenger(
         weighted_f1=written.metrics.weighted_f1,
         training_windows=snapshot.rows["train"],
         params=model.params,
-        feature_importance={schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},
+        feature_importance={model.schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},
         timings=timings,
     )
 
 
-def next_model_id(home: Home, as_of: datetime, dataset_digest: str, config: RetrainConfig) -> str:
-    """`YYYY-MM-DD_HHMMSS_run-NNNN`: the as-of time (UTC) and a number from dataset and config, the next free one if taken."""
-    seed = hashlib.sha256(f"{dataset_digest}{sorted_json(config.policy)}".encode()).hexdigest()
+def next_model_id(home: Home, as_of: datetime, dataset_digest: str, policy: Mapping[str, object]) -> str:
+    """Returns `YYYY-MM-DD_HHMMSS_run-NNNN`: the as-of time (UTC) and a number from dataset and policy, the next free one if taken."""
+    seed = hashlib.sha256(f"{dataset_digest}{sorted_json(policy)}".encode()).hexdigest()
     number = int(seed[:8], 16) % 10_000
     stamp = as_of.astimezone(UTC).strftime("%Y-%m-%d_%H%M%S")
     while find_bundle(home, model_id := f"{stamp}_run-{number:04d}") is not None:
@@ -158,7 +183,7 @@ def reload_and_probe(home: Home, snapshot: DatasetSnapshot, challenger: Challeng
     """Loads the challenger from disk and returns the digest of its probabilities on the probe windows.
 
     Raises:
-        BundleError: the bundle is gone or does not load.
+        BundleError: the bundle is missing or does not load.
         SnapshotError: the snapshot cannot be read.
     """
     folder = require_bundle(home, challenger.model_id)
@@ -167,5 +192,5 @@ def reload_and_probe(home: Home, snapshot: DatasetSnapshot, challenger: Challeng
 
 
 def _provenance(snapshot: DatasetSnapshot, train_rows: pd.DataFrame) -> str:
-    """real, or mixed where weak training rows may come from synthetic spans; gold rows are always real."""
+    """Returns real, or mixed if weak training rows may come from synthetic spans; gold rows are always real."""
     return "mixed" if snapshot.has_synthetic_spans and not train_rows["gold"].all() else "real"

@@ -18,14 +18,14 @@ NO_CODE = -1.0
 
 
 Encoders = Mapping[str, list[str]]
-"""For each categorical column its sorted vocabulary; the code of a value is its position."""
+"""The sorted vocabulary of each categorical column; the code of a value is its position."""
 
 
 Matrix = npt.NDArray[np.float64]
 
 
 def fit_encoders(rows: pd.DataFrame, schema: FeatureSchema, *, min_count: int) -> dict[str, list[str]]:
-    """The vocabulary of each categorical column: values seen at least `min_count` times, and `__unknown__`, sorted."""
+    """Returns the vocabulary of each categorical column: values that occur at least `min_count` times, and `__unknown__`, sorted."""
     encoders = {}
     for column in schema.categorical:
         values = rows[column].cat
@@ -36,10 +36,10 @@ def fit_encoders(rows: pd.DataFrame, schema: FeatureSchema, *, min_count: int) -
 
 
 def encode_inputs(rows: pd.DataFrame, schema: FeatureSchema, encoders: Encoders) -> Matrix:
-    """The input matrix of shape (n_rows, n_model_inputs), columns in the order of `schema.model_inputs`, column-major.
+    """Returns the input matrix of shape (n_rows, n_model_inputs), columns in the order of `schema.model_inputs`, column-major.
 
-    Numbers with missing as 0, booleans as 0 and 1, categories as codes. A value that is not in the vocabulary takes the code of
-    `__unknown__`, or -1 where an old vocabulary has none.
+    Missing numbers are 0, booleans 0 and 1, categories codes. A value that is not in the vocabulary takes the code of `__unknown__`, or
+    -1 if an old vocabulary has none.
 
     Args:
         rows: the model inputs; categorical columns as category.
@@ -60,9 +60,14 @@ def encode_inputs(rows: pd.DataFrame, schema: FeatureSchema, encoders: Encoders)
 
 
 def mask_categories(matrix: Matrix, schema: FeatureSchema, encoders: Encoders, *, rate: float, seed: int) -> None:
-    """Replaces a share of the known codes by the code of `__unknown__`, in place, so that training learns that code.
+    """Replaces a share of the codes by the code of `__unknown__`, in place, so that training learns that code.
 
-    Each column draws from its own generator, seeded by `seed` and the column's position.
+    Args:
+        matrix: from `encode_inputs`; changed.
+        schema: the schema version of the model.
+        encoders: the model's vocabularies.
+        rate: share of the rows of each categorical column [0 to 1].
+        seed: each column draws from its own generator, seeded by this and the column's position.
     """
     for column in schema.categorical:
         position = schema.model_inputs.index(column)
@@ -72,6 +77,7 @@ def mask_categories(matrix: Matrix, schema: FeatureSchema, encoders: Encoders, *
 
 
 def _encode_category(values: pd.Series, vocabulary: list[str]) -> Matrix:
+    """Returns the code of each value as a float, shape (rows,)."""
     code = {value: float(position) for position, value in enumerate(vocabulary)}
     unseen = code.get(UNKNOWN, NO_CODE)
     table = np.array([*(code.get(str(value), unseen) for value in values.cat.categories), unseen])

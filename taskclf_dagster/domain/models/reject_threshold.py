@@ -12,10 +12,10 @@ class RejectThreshold(Record):
 
     Attributes:
         value: smallest accepted confidence [0 to 1].
-        tuned: False where no threshold gave a reject rate in the range, and the fallback was taken.
-        reject_rate: share of validation windows rejected.
+        tuned: False if no threshold gives a reject rate in the range, so that the fallback was taken.
+        reject_rate: share of validation windows rejected [0 to 1].
         macro_f1: validation macro-F1 over the labels present, a rejected window counting as wrong [0 to 1, higher is better].
-        detail: the choice in words.
+        detail: the choice in one sentence; part of metadata.json.
     """
 
     value: float
@@ -28,13 +28,13 @@ class RejectThreshold(Record):
 def tune_reject_threshold(
     probabilities: npt.NDArray[np.float64], true: npt.NDArray[np.int64], settings: RejectThresholdSettings
 ) -> RejectThreshold:
-    """The threshold with the highest macro-F1 among those whose reject rate lies in the range; of equals the lowest.
+    """Chooses the threshold with the highest macro-F1 among those whose reject rate is in the range; of equals the lowest.
 
-    Every distinct confidence is a candidate. A rejected window is wrong for its true class and is nobody's prediction.
+    Every distinct confidence is tried. A rejected window is wrong for its true label and is no prediction of any label.
 
     Args:
-        probabilities: shape (n, 8).
-        true: class index of each row, shape (n,).
+        probabilities: shape (n, 8), columns in the order of LABELS.
+        true: class index of each window, shape (n,).
         settings: the range of reject rates, and the fallback.
     """
     n = len(true)
@@ -63,12 +63,22 @@ def tune_reject_threshold(
 def _macro_f1_when_rejecting(
     label: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], rejected: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Macro-F1 over the labels present when the first k rows are rejected, for each k; rows are sorted by confidence."""
+    """Macro-F1 over the labels present when the first rows are rejected.
+
+    Args:
+        label: class index of each row, sorted by confidence, shape (n,).
+        predicted: class index of the prediction, shape (n,).
+        rejected: numbers of rows to reject, shape (k,).
+
+    Returns:
+        One score for each number [0 to 1, higher is better], shape (k,).
+    """
+    # Cumulative counts give all thresholds in one pass; sklearn.metrics.f1_score would be called for each. The tests compare both.
     scores = []
-    for c in np.unique(label):
-        accepted_right = np.concatenate([[0], np.cumsum((label == c) & (predicted == c))])
-        accepted = np.concatenate([[0], np.cumsum(predicted == c)])
-        right = accepted_right[-1] - accepted_right[rejected]
-        named = accepted[-1] - accepted[rejected]
-        scores.append(2 * right / (np.count_nonzero(label == c) + named))
+    for i in np.unique(label):
+        correct_until = np.concatenate([[0], np.cumsum((label == i) & (predicted == i))])
+        predicted_until = np.concatenate([[0], np.cumsum(predicted == i)])
+        correct = correct_until[-1] - correct_until[rejected]
+        accepted = predicted_until[-1] - predicted_until[rejected]
+        scores.append(2 * correct / (np.count_nonzero(label == i) + accepted))
     return np.mean(scores, axis=0) if scores else np.zeros(len(rejected))

@@ -1,62 +1,85 @@
-"""Trains a model again from its stored snapshot and proves that it comes out the same: same trees, same predictions.
+"""Reproduction: trains a model again from its stored snapshot and checks that trees, predictions and threshold are the same.
 
-How training is made deterministic is in `training`.
+Training is made deterministic in `training`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import pandas as pd
 from pydantic import ValidationError
 
-from taskclf_dagster.config.settings import RejectThresholdSettings, RetrainConfig, TrainParams
+from taskclf_dagster.config.settings import RejectThresholdSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot import find_snapshot_problem, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import StoredRows, open_snapshot_rows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
 from taskclf_dagster.domain.models.model_text import tree_hash
-from taskclf_dagster.domain.models.training import train_challenger
+from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
 from taskclf_dagster.domain.storage.files import parse_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
 
 PROBE_ROWS = 256
-"""Validation windows whose predictions are compared bit by bit."""
+"""Number of validation windows whose predictions are compared bit by bit."""
 
 
 PROVE_BELOW_WINDOWS = 200_000
-"""`prove_reproducible: auto` trains again below this many labelled windows."""
+"""`prove_reproducible: auto` trains again below this number of labeled windows."""
 
 
 class Reproduction(Record):
-    """What training again gave.
+    """The comparison of a model with one that was trained again from the same snapshot and settings.
 
     Attributes:
-        same: trees and probe predictions are equal, and so is the reject threshold.
-        tree_hash, again_tree_hash: SHA-256 of the tree section of model.txt, on disk and trained again.
-        probe_digest, again_probe_digest: SHA-256 of the probabilities of the first validation windows.
-        detail: one sentence for a person.
+        same: True if trees, probe predictions and reject threshold are equal.
+        tree_hash, reproduced_tree_hash: SHA-256 of the tree section of model.txt, on disk and trained again.
+        probe_digest, reproduced_probe_digest: SHA-256 of the probabilities of the first validation windows.
+        summary: the comparison in one sentence.
     """
 
     model_id: str
     dataset_hash: str
     same: bool
     tree_hash: str
-    again_tree_hash: str
+    reproduced_tree_hash: str
     probe_digest: str
-    again_probe_digest: str
-    detail: str
+    reproduced_probe_digest: str
+    summary: str
 
 
-def is_proof_wanted(config: RetrainConfig, *, windows: int) -> bool:
-    """Whether a run trains a second time to prove that it can."""
-    return windows < PROVE_BELOW_WINDOWS if config.training.prove_reproducible == "auto" else config.training.prove_reproducible
+@dataclass(frozen=True)
+class _Recipe:
+    """The inputs that a model was trained with, as its metadata.json names them.
+
+    Attributes:
+        snapshot_path: the snapshot folder, relative to the home.
+    """
+
+    params: TrainParams
+    reject: RejectThresholdSettings
+    snapshot_path: str
+    dataset_digest: str
+    num_threads: int
+
+
+def is_proof_wanted(prove_reproducible: Literal["auto"] | bool, *, windows: int) -> bool:
+    """Returns True if a run trains a second time to check that the model can be reproduced.
+
+    Args:
+        prove_reproducible: the setting; auto is True below PROVE_BELOW_WINDOWS.
+        windows: number of labeled windows of the dataset.
+    """
+    return windows < PROVE_BELOW_WINDOWS if prove_reproducible == "auto" else prove_reproducible
 
 
 def reproduce(home: Home, source: Path | LoadedModel, *, on_progress: Callable[[str], None] = lambda _: None) -> Reproduction:
-    """Trains a bundle again from its snapshot and its own settings, and compares.
+    """Trains a model again from its stored snapshot and its own settings, and compares both.
 
     Args:
         home: the taskclf home.
@@ -64,51 +87,72 @@ def reproduce(home: Home, source: Path | LoadedModel, *, on_progress: Callable[[
         on_progress: called with a line of text every 10 rounds.
 
     Raises:
-        BundleError: the bundle does not load, or does not say how it was made, as those of other programs.
-        SnapshotError: the snapshot it was made of is gone or changed.
+        BundleError: the bundle does not load, or its metadata does not name snapshot and settings, as those of other programs.
+        SnapshotError: the snapshot is missing or was changed.
     """
     loaded = source if isinstance(source, LoadedModel) else load_bundle(source)
-    params, reject, snapshot, digest, threads = _read_recipe(loaded.files)
-    problem = find_snapshot_problem(home.root / snapshot, digest)
-    if problem is not None:
-        raise SnapshotError(home.root / snapshot, problem, "Restore it from a backup: a model is only made again from what it was made of")
-    schema = SCHEMAS[loaded.schema.version]
+    recipe = _read_recipe(loaded.files)
+    folder = home.root / recipe.snapshot_path
+    stored = _open_verified(folder, recipe.dataset_digest)
     again = train_challenger(
-        lambda split: read_snapshot_rows(home.root / snapshot, splits=(split,)),
-        schema,
-        params=params,
-        reject=reject,
-        dataset_digest=digest,
-        num_threads=threads,
+        lambda split: stored.load(splits=(split,)),
+        SCHEMAS[loaded.schema.version],
+        params=recipe.params,
+        reject=recipe.reject,
+        dataset_digest=recipe.dataset_digest,
+        num_threads=recipe.num_threads,
         on_progress=on_progress,
     )
-    rows = read_snapshot_rows(home.root / snapshot, splits=("validation",)).head(PROBE_ROWS)
-    hashes = loaded.tree_hash, tree_hash(again.booster.model_to_string())
-    probes = (
-        probabilities_digest(loaded.predict_rows(rows, num_threads=1)),
-        probabilities_digest(again.validation_probabilities[:PROBE_ROWS]),
-    )
-    threshold = bool(np.isclose(loaded.reject_threshold, again.reject.value, rtol=0, atol=0))
-    differing = [
-        name
-        for name, equal in (("trees", hashes[0] == hashes[1]), ("predictions", probes[0] == probes[1]), ("threshold", threshold))
-        if not equal
-    ]
-    what = f"trained again from snapshot {digest[:16]}"
+    rows = stored.load(splits=("validation",)).head(PROBE_ROWS)
+    return _compare(loaded, again, rows, recipe.dataset_digest)
+
+
+def _open_verified(folder: Path, dataset_digest: str) -> StoredRows:
+    """Reads a snapshot's rows and checks them against the digest.
+
+    Raises:
+        SnapshotError: the snapshot is missing or was changed.
+    """
+    fix = "Restore it from a backup: a model is only made again from what it was made of"
+    try:
+        stored = open_snapshot_rows(folder)
+    except SnapshotError as error:
+        raise SnapshotError(folder, error.reason, fix) from error
+    problem = stored.find_problem(dataset_digest)
+    if problem is not None:
+        raise SnapshotError(folder, problem, fix)
+    return stored
+
+
+def _compare(loaded: LoadedModel, again: TrainedModel, probe_rows: pd.DataFrame, dataset_digest: str) -> Reproduction:
+    reproduced_trees = tree_hash(again.booster.model_to_string())
+    probe = probabilities_digest(loaded.predict_rows(probe_rows, num_threads=1))
+    reproduced_probe = probabilities_digest(again.validation_probabilities[:PROBE_ROWS])
+    equal = {
+        "trees": loaded.tree_hash == reproduced_trees,
+        "predictions": probe == reproduced_probe,
+        "threshold": bool(np.isclose(loaded.reject_threshold, again.reject.value, rtol=0, atol=0)),
+    }
+    differing = [name for name, is_equal in equal.items() if not is_equal]
+    result = f"{' and '.join(differing)} differ" if differing else "the same trees, predictions and threshold"
     return Reproduction(
         model_id=loaded.files.model_id,
-        dataset_hash=digest[:16],
+        dataset_hash=dataset_digest[:16],
         same=not differing,
-        tree_hash=hashes[0],
-        again_tree_hash=hashes[1],
-        probe_digest=probes[0],
-        again_probe_digest=probes[1],
-        detail=f"{what}: {' and '.join(differing)} differ" if differing else f"{what}: the same trees, predictions and threshold",
+        tree_hash=loaded.tree_hash,
+        reproduced_tree_hash=reproduced_trees,
+        probe_digest=probe,
+        reproduced_probe_digest=reproduced_probe,
+        summary=f"trained again from snapshot {dataset_digest[:16]}: {result}",
     )
 
 
-def _read_recipe(files: BundleFiles) -> tuple[TrainParams, RejectThresholdSettings, str, str, int]:
-    """Training settings, snapshot folder (relative to the home), dataset digest and threads, as metadata.json tells them."""
+def _read_recipe(files: BundleFiles) -> _Recipe:
+    """Reads the recipe from metadata.json.
+
+    Raises:
+        BundleError: metadata.json does not name it.
+    """
     folder = files.folder
     metadata = parse_json_object(folder / METADATA, files.content(METADATA))
     config, params = metadata.get("config"), metadata.get("params")
@@ -118,10 +162,12 @@ def _read_recipe(files: BundleFiles) -> tuple[TrainParams, RejectThresholdSettin
             folder, "recipe", f"{METADATA} does not say from which snapshot and settings it was made: it is not of this program"
         )
     try:
-        train, reject = (
-            TrainParams.model_validate(config["train_params"]),
-            RejectThresholdSettings.model_validate(config["reject_threshold"]),
+        return _Recipe(
+            params=TrainParams.model_validate(config["train_params"]),
+            reject=RejectThresholdSettings.model_validate(config["reject_threshold"]),
+            snapshot_path=snapshot,
+            dataset_digest=digest,
+            num_threads=int(params["num_threads"]),
         )
-        return train, reject, snapshot, digest, int(params["num_threads"])
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise BundleError(folder, "recipe", f"{METADATA} does not say how it was trained: {str(error).splitlines()[0]}") from error

@@ -1,6 +1,6 @@
 """Trains a challenger: LightGBM on the training split, then a reject threshold on the validation split (contract, section 6).
 
-Deterministic: equal rows and settings give equal trees, whatever the number of threads. Writing the result to disk belongs to `bundle`.
+Deterministic: equal rows and settings give equal trees, independent of the number of threads. The result is written in `bundle_writer`.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class TrainedModel:
     Attributes:
         validation_true: class index of each validation row.
         validation_probabilities: shape (n_validation, 8), columns in the order of LABELS.
-        params: everything LightGBM was given, and what was done to the rows before.
+        params: parameters of LightGBM and of the preparation of the rows.
     """
 
     booster: "lightgbm.Booster"
@@ -66,30 +66,19 @@ def train_challenger(
     """Trains on the training split and tunes the reject threshold on the validation split.
 
     Args:
-        load_rows: gives the rows of a split ("train" or "validation") as `build_snapshot` describes them; called once for each, so that
+        load_rows: returns the rows of a split ("train" or "validation") as `build_snapshot` describes them; called once for each, so that
             only one of them is in memory at a time.
         schema: the schema version of the rows.
         params: boosting rounds, leaves, learning rate, class weight.
-        reject: the range of validation reject rates that is allowed.
-        dataset_digest: all seeds come from it.
-        num_threads: LightGBM threads; the trees do not depend on it.
+        reject: the allowed range of validation reject rates.
+        dataset_digest: seeds are derived from it.
+        num_threads: of LightGBM; the trees do not depend on it.
         on_progress: called with a line of text every 10 rounds.
     """
     import lightgbm  # costs two seconds; only what trains or predicts pays for it
 
     seed = int(dataset_digest[:7], 16)
-    lightgbm_params: dict[str, float | int | str | bool] = {
-        "objective": "multiclass",
-        "metric": "multi_logloss",
-        "num_leaves": params.num_leaves,
-        "learning_rate": params.learning_rate,
-        "verbose": -1,
-        "num_class": len(LABELS),
-        "deterministic": True,
-        "force_row_wise": True,
-        "seed": seed,
-        "num_threads": num_threads,
-    }
+    lightgbm_params = _lightgbm_params(params, seed=seed, num_threads=num_threads)
     data, encoders = _training_data(load_rows("train"), schema, params=params, seed=seed)
 
     def progress(env: "lightgbm.callback.CallbackEnv") -> None:
@@ -119,15 +108,33 @@ def train_challenger(
     )
 
 
+def _lightgbm_params(params: TrainParams, *, seed: int, num_threads: int) -> dict[str, float | int | str | bool]:
+    return {
+        "objective": "multiclass",
+        "metric": "multi_logloss",
+        "num_leaves": params.num_leaves,
+        "learning_rate": params.learning_rate,
+        "verbose": -1,
+        "num_class": len(LABELS),
+        "deterministic": True,
+        "force_row_wise": True,
+        "seed": seed,
+        "num_threads": num_threads,
+    }
+
+
 def predict(booster: "lightgbm.Booster", matrix: npt.NDArray[np.float64], *, num_threads: int) -> npt.NDArray[np.float64]:
-    """Class probabilities of shape (n_rows, 8), columns in the order of LABELS, rows summing to 1."""
+    """Returns class probabilities of shape (n_rows, 8), columns in the order of LABELS, rows summing to 1."""
     if len(matrix) == 0:
         return np.empty((0, len(LABELS)))
     return np.asarray(booster.predict(matrix, num_threads=num_threads))
 
 
 def class_weights(labels: npt.NDArray[np.int64], method: str) -> npt.NDArray[np.float64] | None:
-    """Weight of each row: n / (number of classes present * rows of its class), or None for "none"."""
+    """Returns the weight of each row, n / (number of labels present * rows of its label), shape (n,); None for the method "none".
+
+    The method "balanced" is that of sklearn.utils.class_weight.compute_sample_weight.
+    """
     if method == "none":
         return None
     counts = np.bincount(labels, minlength=len(LABELS))
@@ -136,7 +143,7 @@ def class_weights(labels: npt.NDArray[np.int64], method: str) -> npt.NDArray[np.
 
 
 def resolve_num_threads(setting: int | str, *, rows: int, cores: int) -> int:
-    """The number of threads for `num_threads: auto`: one for few rows, else every core."""
+    """Returns the number of threads: the setting, or for `auto` one for few rows and else every core."""
     if setting != "auto":
         return int(setting)
     return 1 if rows < SINGLE_THREAD_ROWS else max(1, cores)

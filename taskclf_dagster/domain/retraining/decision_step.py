@@ -168,7 +168,7 @@ def _list_protections(
     lines = [
         f"evidence policy {config.comparison.evidence_policy}, significance {config.comparison.significance:g}",
         f"leaked windows excluded: {0 if comparison is None else comparison.exclusion.excluded}"
-        f" ({'no comparison' if comparison is None else comparison.exclusion.detail})",
+        f" ({'no comparison' if comparison is None else comparison.exclusion.summary})",
         f"{len(anchors)} anchors",
         "trained again and compared" if challenger.reproduction is not None else "not trained again",
         "promotes by itself" if config.promotion.auto_promote else "a person has to approve",

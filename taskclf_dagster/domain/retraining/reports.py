@@ -142,7 +142,7 @@ def report_challenger(
         lookup_table = fit_lookup(read_snapshot_rows(path, columns=["app_id", "app_category", "label", "split"], splits=("train",)))
         rule = compare_with_baseline(scored.predictions, predict_baseline(rows), report.judged_labels)
         lookup = compare_with_baseline(scored.predictions, lookup_table.predict(rows), report.judged_labels)
-        if is_proof_wanted(config, windows=sum(snapshot.rows.values())):
+        if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
             reproduction = reproduce(home, model)
         if files.folder.parent == home.challengers:
             files = add_test_figures(files, _test_figures(report, snapshot))
@@ -181,14 +181,14 @@ def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainCon
             described = described.model_copy(update={"state": "unreadable", "reason": error.reason})
         else:
             own_id, own_path = report.model_id, report.predictions_path
-            leakage = scored.distance.certify()
+            leakage = scored.distance.report()
             described = described.model_copy(
                 update={
                     "report": report,
                     "recent_predictions_path": recent,
                     "windows_without_features": missing,
                     "windows_trained_on": leakage.trained_on,
-                    "trained_on_evidence": leakage.evidence,
+                    "trained_on_evidence": leakage.basis,
                 }
             )
     anchors = []

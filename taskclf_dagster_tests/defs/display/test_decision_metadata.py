@@ -26,7 +26,7 @@ from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.verification import judge_comparative_gates
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
-from taskclf_dagster.domain.evaluation.leakage import LeakageCertificate
+from taskclf_dagster.domain.evaluation.leakage import LeakageReport
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, summarize_diff
 from taskclf_dagster_tests.dagster_internals import normalize_metadata
 from taskclf_dagster_tests.models import MID, NEW, OLD, a_decision, beside_champion, duel_rows, named, some, with_changes
@@ -193,10 +193,10 @@ def test_anchors_are_shown_with_when_they_ran_and_both_figures(tmp_path: Path) -
 
 def test_what_each_model_learned_from_is_shown_with_how_that_is_known() -> None:
     comparison = _comparison()
-    by_dates = LeakageCertificate(
-        model_id=MID, evidence="training_dates", windows=400, trained_on=30, near=7, trained_until=AS_OF - DAY, detail="37 of 400"
+    by_dates = LeakageReport(
+        model_id=MID, basis="training_dates", windows=400, trained_on=30, neighbors=7, trained_until=AS_OF - DAY, summary="37 of 400"
     )
-    exclusion = comparison.exclusion.model_copy(update={"certificates": [comparison.exclusion.certificates[0], by_dates]})
+    exclusion = comparison.exclusion.model_copy(update={"leakage": [comparison.exclusion.leakage[0], by_dates]})
     ours, theirs = _rows(leakage_table(comparison.model_copy(update={"exclusion": exclusion})))
     assert (ours["model"], ours["known by"], ours["trained on"], ours["within an hour"]) == (NEW, "row hashes", 0, 0)
     assert theirs == {"model": MID, "known by": "training dates", "trained on": 30, "within an hour": 7, "trained until": "2026-02-03"}
@@ -213,7 +213,7 @@ def test_a_table_of_nothing_says_none(tmp_path: Path, empty: object) -> None:
 def test_what_would_change_is_shown_by_label_by_user_and_by_block(tmp_path: Path) -> None:
     changes = _changes()
     shown = _shown(_decision(tmp_path, _comparison(), changes=changes))
-    assert shown["what_changes"] == changes.detail
+    assert shown["what_changes"] == changes.summary
     assert "would relabel 30 of 960 minutes" in str(shown["what_changes"])
     assert _rows(shown["relabelled_minutes"]) == [
         {"before": "Build", "now": "Write", "minutes": 20},
@@ -230,7 +230,9 @@ def test_what_would_change_is_shown_by_label_by_user_and_by_block(tmp_path: Path
 
 
 def test_where_nothing_changes_the_tables_say_none(tmp_path: Path) -> None:
-    nothing = _changes().model_copy(update={"relabelled": 0, "by_label": [], "by_user": {}, "largest_blocks": [], "detail": "all the same"})
+    nothing = _changes().model_copy(
+        update={"relabelled": 0, "by_label": [], "by_user": {}, "largest_blocks": [], "summary": "all the same"}
+    )
     shown = _shown(_decision(tmp_path, _comparison(), changes=nothing))
     assert {shown[name] for name in ("relabelled_minutes", "relabelled_by_user", "largest_changes")} == {dg.MetadataValue.text("none")}
 

@@ -201,9 +201,9 @@ def test_fewer_windows_than_the_smallest_number_hold_and_say_how_many_newer_ones
 
 
 def test_newer_means_newer_than_the_later_training_of_the_two() -> None:
-    later = even().exclusion.certificates[1].model_copy(update={"trained_until": datetime(2026, 2, 11, tzinfo=UTC)})
-    for certificates in ([later, even().exclusion.certificates[0]], [even().exclusion.certificates[0], later]):
-        exclusion = even().exclusion.model_copy(update={"certificates": certificates})
+    later = even().exclusion.leakage[1].model_copy(update={"trained_until": datetime(2026, 2, 11, tzinfo=UTC)})
+    for reports in ([later, even().exclusion.leakage[0]], [even().exclusion.leakage[0], later]):
+        exclusion = even().exclusion.model_copy(update={"leakage": reports})
         few = even().model_copy(update={"windows": 120, "exclusion": exclusion})
         assert "about 180 labelled test windows newer than 2026-02-11 00:00 UTC" in judge("negative_flips", few).detail
 

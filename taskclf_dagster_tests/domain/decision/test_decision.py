@@ -504,7 +504,7 @@ def receipt(home: Home, candidate: Candidate | None = None, **changes: object) -
             days=7,
             start=AS_OF - 7 * DAY,
             end=AS_OF,
-            detail="nothing changes",
+            summary="nothing changes",
         ),
         protections=["evidence policy point"],
         gates=made.gates,
@@ -805,11 +805,11 @@ def test_a_policy_that_no_file_could_have_said_is_found_and_not_an_error(honest:
         _set("comparison.sums.cells.0.2", 2**63),
         _set("comparison.sums.blocks.0.0", 7),
         _set("comparison.flips.negative", {}),
-        _set("comparison.exclusion.certificates", []),
+        _set("comparison.exclusion.leakage", []),
         _set("comparison.evidence.p_value", NAN),
         _set("registry.previous_policy", {"threshold": NAN}),
     ],
-    ids=["unknown label", "unknown block", "too large", "unknown user", "no flips", "no certificates", "NaN", "NaN in the policy"],
+    ids=["unknown label", "unknown block", "too large", "unknown user", "no flips", "no reports", "NaN", "NaN in the policy"],
 )
 def test_numbers_that_nothing_can_be_computed_from_are_found_and_not_an_error(
     honest: PromotionDecision, change: Callable[[Document], object]

@@ -266,8 +266,8 @@ def test_windows_that_one_model_learned_from_and_the_hour_around_them_leave_the_
     found = beside(bundles, ours, theirs, rows=LONG, config=config)
     assert (found.windows, found.left_out, found.exclusion.excluded, found.exclusion.remaining) == (130, 0, 70, 130)
     assert not found.exclusion.only_newer
-    assert [certificate.trained_on for certificate in found.exclusion.certificates] == [10 * (i == who) for i in range(2)]
-    assert [certificate.near for certificate in found.exclusion.certificates] == [60 * (i == who) for i in range(2)]
+    assert [report.trained_on for report in found.exclusion.leakage] == [10 * (i == who) for i in range(2)]
+    assert [report.neighbors for report in found.exclusion.leakage] == [60 * (i == who) for i in range(2)]
     assert found.macro_f1_delta == 0.0
     assert (sum(found.flips.negative.values()), sum(found.flips.positive.values())) == (1, 1)
 
@@ -277,7 +277,7 @@ def test_a_champion_without_hashes_loses_every_window_of_its_training_days(tmp_p
     model = named(rows)
     bundles = learned_from(tmp_path, minutes(1, user="nobody"), model_id=NEW), learned_from(tmp_path, None, last=MONDAY)
     found = beside(bundles, model, model, rows=rows, config=fewest(1))
-    assert found.exclusion.certificates[1].evidence == "training_dates"
+    assert found.exclusion.leakage[1].basis == "training_dates"
     assert (found.windows, found.exclusion.excluded) == (160, 40)
     assert found.evidence.user_days == 4
 

@@ -14,8 +14,8 @@ from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SchemaVersi
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.evaluation.leakage import (
     Exclusion,
-    LeakageCertificate,
-    _neighbourhoods,
+    LeakageReport,
+    _neighborhoods,
     exclude_leaked,
     measure_training_distance,
 )
@@ -66,18 +66,18 @@ def trained_on(
     return parse_bundle(folder)
 
 
-def find_leaked(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[np.ndarray, LeakageCertificate]:
+def find_leaked(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[np.ndarray, LeakageReport]:
     """Which rows a model was trained on or near, and how many."""
     distance = measure_training_distance(rows, bundle)
-    return distance.leaked, distance.certify()
+    return distance.leaked, distance.report()
 
 
-def leaked_minutes(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[str, LeakageCertificate]:
+def leaked_minutes(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[str, LeakageReport]:
     """The clock times of the leaked rows."""
-    leaked, certificate = find_leaked(rows, bundle)
+    leaked, report = find_leaked(rows, bundle)
     assert (leaked.dtype, leaked.shape) == (np.bool_, (len(rows),))
-    assert certificate.trained_on + certificate.near == leaked.sum()
-    return " ".join(rows.loc[leaked, "bucket_start_ts"].dt.strftime("%H:%M")), certificate
+    assert report.trained_on + report.neighbors == leaked.sum()
+    return " ".join(rows.loc[leaked, "bucket_start_ts"].dt.strftime("%H:%M")), report
 
 
 # --- By the hashes of training rows -----------------------------------------------------------------------------------------------
@@ -85,24 +85,24 @@ def leaked_minutes(rows: pd.DataFrame, bundle: ModelBundle) -> tuple[str, Leakag
 
 def test_a_training_window_and_its_neighbours_up_to_60_minutes_are_leaked_and_the_61st_is_not(tmp_path: Path) -> None:
     bundle = trained_on(tmp_path, minutes("09:00"))
-    found, certificate = leaked_minutes(minutes("07:59 08:00 08:59 09:00 09:01 10:00 10:01"), bundle)
+    found, report = leaked_minutes(minutes("07:59 08:00 08:59 09:00 09:01 10:00 10:01"), bundle)
     assert found == "08:00 08:59 09:00 09:01 10:00"
-    assert (certificate.model_id, certificate.evidence) == (MID, "row_hashes")
-    assert (certificate.windows, certificate.trained_on, certificate.near) == (7, 1, 4)
+    assert (report.model_id, report.basis) == (MID, "row_hashes")
+    assert (report.windows, report.trained_on, report.neighbors) == (7, 1, 4)
 
 
 def test_the_training_window_need_not_be_among_the_rows(tmp_path: Path) -> None:
     bundle = trained_on(tmp_path, minutes("09:00"))
-    found, certificate = leaked_minutes(minutes("07:59 08:00 10:00 10:01"), bundle)
+    found, report = leaked_minutes(minutes("07:59 08:00 10:00 10:01"), bundle)
     assert found == "08:00 10:00"
-    assert (certificate.trained_on, certificate.near) == (0, 2)
+    assert (report.trained_on, report.neighbors) == (0, 2)
 
 
 def test_neighbours_of_neighbours_are_not_leaked(tmp_path: Path) -> None:
     # every minute from 07:30 to 11:29; only the one at 09:00 was learned from
-    found, certificate = leaked_minutes(stretch(at("07:30"), 240), trained_on(tmp_path, minutes("09:00")))
+    found, report = leaked_minutes(stretch(at("07:30"), 240), trained_on(tmp_path, minutes("09:00")))
     assert (found.split()[0], found.split()[-1]) == ("08:00", "10:00")
-    assert (certificate.trained_on, certificate.near) == (1, 120)
+    assert (report.trained_on, report.neighbors) == (1, 120)
 
 
 def test_a_neighbourhood_reaches_over_midnight(tmp_path: Path) -> None:
@@ -120,9 +120,9 @@ def test_a_neighbourhood_is_60_minutes_on_the_night_the_clocks_change(tmp_path: 
 
 def test_other_users_are_not_affected(tmp_path: Path) -> None:
     rows = keys([("alice", at("09:00")), ("alice", at("09:30")), ("bob", at("09:00")), ("carol", at("08:01"))])
-    leaked, certificate = find_leaked(rows, trained_on(tmp_path, minutes("09:00", user="bob")))
+    leaked, report = find_leaked(rows, trained_on(tmp_path, minutes("09:00", user="bob")))
     assert leaked.tolist() == [False, False, True, False]
-    assert (certificate.trained_on, certificate.near) == (1, 0)
+    assert (report.trained_on, report.neighbors) == (1, 0)
 
 
 def test_the_last_window_of_one_user_is_no_neighbour_of_the_first_of_the_next(tmp_path: Path) -> None:
@@ -137,28 +137,28 @@ def test_the_order_of_rows_and_of_user_names_does_not_matter(tmp_path: Path) -> 
     rows["user_id"] = pd.Categorical(rows["user_id"], categories=["nobody", "bob", "alice"])
     order = np.random.default_rng(3).permutation(len(rows))
     bundle = trained_on(tmp_path, keys([("alice", at("08:20")), ("bob", at("10:00"))]))
-    leaked, certificate = find_leaked(rows.iloc[order], bundle)
+    leaked, report = find_leaked(rows.iloc[order], bundle)
     # alice up to 09:20; bob from 09:20, all within an hour of 10:00
     expected = np.r_[np.arange(50) <= 20, np.ones(50, dtype=bool)]
     assert leaked.tolist() == expected[order].tolist()
-    assert (certificate.trained_on, certificate.near) == (1, 70)
+    assert (report.trained_on, report.neighbors) == (1, 70)
 
 
 def test_windows_far_from_all_training_are_not_leaked(tmp_path: Path) -> None:
-    found, certificate = leaked_minutes(minutes("09:00 09:30", day=1), trained_on(tmp_path, stretch(at("09:00"), 30)))
+    found, report = leaked_minutes(minutes("09:00 09:30", day=1), trained_on(tmp_path, stretch(at("09:00"), 30)))
     assert found == ""
-    assert (certificate.windows, certificate.trained_on, certificate.near) == (2, 0, 0)
+    assert (report.windows, report.trained_on, report.neighbors) == (2, 0, 0)
 
 
 def test_a_real_bundle_was_trained_on_its_training_rows_and_learned_nothing_of_its_test_rows(tmp_path: Path) -> None:
     bundle = parse_bundle(write_tiny_bundle(tmp_path / NEW))
     train, test = rows_of("train"), rows_of("test")
-    leaked, certificate = find_leaked(train, bundle)
+    leaked, report = find_leaked(train, bundle)
     assert leaked.all()
-    assert (certificate.evidence, certificate.trained_on, certificate.near) == ("row_hashes", len(train), 0)
-    assert certificate.trained_until.date() == train["bucket_start_ts"].max().date() + DAY
-    certificate = find_leaked(test, bundle)[1]
-    assert (certificate.windows, certificate.trained_on, certificate.near) == (len(test), 0, 0)
+    assert (report.basis, report.trained_on, report.neighbors) == ("row_hashes", len(train), 0)
+    assert report.trained_until.date() == train["bucket_start_ts"].max().date() + DAY
+    report = find_leaked(test, bundle)[1]
+    assert (report.windows, report.trained_on, report.neighbors) == (len(test), 0, 0)
 
 
 def test_the_one_implicit_user_of_schema_v2_is_found(tmp_path: Path) -> None:
@@ -170,9 +170,9 @@ def test_the_one_implicit_user_of_schema_v2_is_found(tmp_path: Path) -> None:
 
 def test_a_model_of_schema_v2_knows_the_one_user_of_other_windows_as_its_implicit_user(tmp_path: Path) -> None:
     known = trained_on(tmp_path / "v2", minutes("09:00", user=DEFAULT_USER), version="v2")
-    found, certificate = leaked_minutes(minutes("09:00 10:00 10:01"), known)
+    found, report = leaked_minutes(minutes("09:00 10:00 10:01"), known)
     assert found == "09:00 10:00"
-    assert (certificate.trained_on, certificate.near) == (1, 1)
+    assert (report.trained_on, report.neighbors) == (1, 1)
     two = keys([("alice", at("09:00")), ("bob", at("09:00"))])
     assert not find_leaked(two, known)[0].any()
     other = trained_on(tmp_path / "v1", minutes("09:00", user=DEFAULT_USER), version="v1")
@@ -187,18 +187,18 @@ def test_random_windows_are_found_as_by_comparing_each_with_each(tmp_path: Path)
         rows = keys((user, at("22:00") + minute * MINUTE) for user, minute in drawn)
         bundle = trained_on(tmp_path / str(case), keys((user, at("22:00") + minute * MINUTE) for user, minute in learned))
         distance = [min((abs(minute - other) for name, other in learned if name == user), default=10**6) for user, minute in drawn]
-        leaked, certificate = find_leaked(rows, bundle)
+        leaked, report = find_leaked(rows, bundle)
         assert leaked.tolist() == [d <= 60 for d in distance]
         assert 0 < leaked.sum() < len(rows)
-        assert certificate.trained_on == sum(d == 0 for d in distance)
-        assert certificate.near == sum(0 < d <= 60 for d in distance)
+        assert report.trained_on == sum(d == 0 for d in distance)
+        assert report.neighbors == sum(0 < d <= 60 for d in distance)
 
 
 @pytest.mark.parametrize("gap", [1, 59, 60, 61, 119, 120, 121, 122, 200])
-def test_every_minute_of_overlapping_neighbourhoods_is_looked_at_once(gap: int) -> None:
+def test_every_minute_of_overlapping_neighborhoods_is_looked_at_once(gap: int) -> None:
     centres = [1000, 1000 + gap, 1000 + 2 * gap]
     expected = sorted({centre + minute for centre in centres for minute in range(-60, 61)})
-    assert _neighbourhoods(np.array(centres)).tolist() == expected
+    assert _neighborhoods(np.array(centres)).tolist() == expected
 
 
 def test_150_000_windows_of_300_users_take_about_a_second(tmp_path: Path) -> None:
@@ -209,10 +209,10 @@ def test_150_000_windows_of_300_users_take_about_a_second(tmp_path: Path) -> Non
     rows = pd.DataFrame({"user_id": users, "bucket_start_ts": starts.append([starts] * 299)})
     bundle = trained_on(tmp_path, rows.iloc[::2])
     begin = time.process_time()
-    leaked, certificate = find_leaked(rows, bundle)
+    leaked, report = find_leaked(rows, bundle)
     assert time.process_time() - begin < 2
     assert leaked.all()
-    assert (certificate.windows, certificate.trained_on, certificate.near) == (150_000, 75_000, 75_000)
+    assert (report.windows, report.trained_on, report.neighbors) == (150_000, 75_000, 75_000)
 
 
 # --- By the training dates --------------------------------------------------------------------------------------------------------
@@ -228,17 +228,17 @@ def around_monday() -> pd.DataFrame:
 
 def test_without_hashes_every_window_from_the_first_to_the_last_training_day_counts(tmp_path: Path) -> None:
     rows = around_monday()
-    leaked, certificate = find_leaked(rows, trained_on(tmp_path, None))
+    leaked, report = find_leaked(rows, trained_on(tmp_path, None))
     # before: 22:59 is 61 minutes from midnight, 23:00 is 60; after: 00:59 is 60 minutes from 23:59, 01:00 is 61
     assert leaked.tolist() == [False, True, True, True, True, True, True, True, False]
-    assert (certificate.evidence, certificate.windows, certificate.trained_on, certificate.near) == ("training_dates", 9, 3, 4)
+    assert (report.basis, report.windows, report.trained_on, report.neighbors) == ("training_dates", 9, 3, 4)
 
 
 def test_with_hashes_the_training_dates_do_not_count(tmp_path: Path) -> None:
-    leaked, certificate = find_leaked(around_monday(), trained_on(tmp_path, minutes("12:00", user="bob")))
+    leaked, report = find_leaked(around_monday(), trained_on(tmp_path, minutes("12:00", user="bob")))
     assert np.flatnonzero(leaked).tolist() == []
-    assert certificate.evidence == "row_hashes"
-    leaked, certificate = find_leaked(around_monday(), trained_on(tmp_path / "alice", minutes("12:00")))
+    assert report.basis == "row_hashes"
+    leaked, report = find_leaked(around_monday(), trained_on(tmp_path / "alice", minutes("12:00")))
     assert np.flatnonzero(leaked).tolist() == [4]
 
 
@@ -292,11 +292,11 @@ def test_hashes_that_cannot_be_used_are_replaced_by_the_training_dates(tmp_path:
     bundle = trained_on(tmp_path, stretch(at("09:00"), 40))
     rows = minutes("09:00 09:39 10:40 23:59")
     whole = find_leaked(rows, bundle)[1]
-    assert (whole.evidence, whole.trained_on, whole.near) == ("row_hashes", 2, 0)
+    assert (whole.basis, whole.trained_on, whole.neighbors) == ("row_hashes", 2, 0)
     DAMAGED[damage](bundle.path / TRAINING_ROWS)
-    leaked, certificate = find_leaked(rows, bundle)
+    leaked, report = find_leaked(rows, bundle)
     assert leaked.all()
-    assert (certificate.evidence, certificate.trained_on, certificate.near) == ("training_dates", 4, 0)
+    assert (report.basis, report.trained_on, report.neighbors) == ("training_dates", 4, 0)
     assert not (bundle.path / "unpickled").exists()
 
 
@@ -305,10 +305,10 @@ def test_any_damaged_byte_of_the_hashes_either_shows_or_costs_no_more_than_one_w
     rows = stretch(at("09:00"), 40)
     shown = 0
     for _ in flip_bytes(bundle.path / TRAINING_ROWS):
-        certificate = find_leaked(rows, bundle)[1]
-        shown += certificate.evidence == "training_dates"
-        assert certificate.trained_on >= 39
-        assert certificate.trained_on + certificate.near == 40
+        report = find_leaked(rows, bundle)[1]
+        shown += report.basis == "training_dates"
+        assert report.trained_on >= 39
+        assert report.trained_on + report.neighbors == 40
     assert shown > 20
 
 
@@ -338,7 +338,7 @@ def test_what_either_model_learned_from_leaves_the_comparison_for_both(tmp_path:
     champion = trained_on(tmp_path, minutes("15:30"), model_id=OLD)
     found, exclusion = compared(rows, challenger, champion)
     assert found == [0, 2, 3, 4, 6, 7]
-    assert [(c.model_id, c.trained_on, c.near) for c in exclusion.certificates] == [(NEW, 1, 0), (OLD, 0, 1)]
+    assert [(c.model_id, c.trained_on, c.neighbors) for c in exclusion.leakage] == [(NEW, 1, 0), (OLD, 0, 1)]
     assert (exclusion.excluded, exclusion.only_newer, exclusion.newer_than) == (2, False, None)
 
 
@@ -353,7 +353,7 @@ def test_nothing_leaves_where_no_model_learned_from_any(tmp_path: Path) -> None:
     found, exclusion = compared(minutes("09:00 09:01", day=1), *models)
     assert found == [0, 1]
     assert (exclusion.excluded, exclusion.only_newer, exclusion.newer_than) == (0, False, None)
-    assert exclusion.detail == "None of 2 windows was learned from; all are compared."
+    assert exclusion.summary == "None of 2 windows was learned from; all are compared."
 
 
 def test_a_loss_of_exactly_the_allowed_share_is_borne_and_one_window_more_is_not(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_only_windows_newer_than_the_training_of_both_remain_when_too_many_are_l
         champion = trained_on(tmp_path / name, learned, model_id=OLD, last=theirs)
         found, exclusion = compared(rows, challenger, champion)
         assert (found, exclusion.newer_than) == ([11, 12], at("00:00", day=2))
-        assert [c.model_id for c in exclusion.certificates] == [NEW, OLD]
+        assert [c.model_id for c in exclusion.leakage] == [NEW, OLD]
 
 
 def test_a_newer_window_next_to_a_training_window_stays_out(tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_no_windows_leave_nothing_to_exclude(tmp_path: Path) -> None:
     found, exclusion = compared(no_windows(), *models)
     assert found == []
     assert (exclusion.excluded, exclusion.only_newer, exclusion.newer_than) == (0, False, None)
-    assert [(c.evidence, c.windows, c.trained_on, c.near) for c in exclusion.certificates] == [
+    assert [(c.basis, c.windows, c.trained_on, c.neighbors) for c in exclusion.leakage] == [
         ("row_hashes", 0, 0, 0),
         ("training_dates", 0, 0, 0),
     ]
@@ -417,13 +417,13 @@ def test_the_sentences_name_the_numbers_a_person_needs(tmp_path: Path) -> None:
     hashes = trained_on(tmp_path, minutes("09:00"), model_id=NEW)
     dates = trained_on(tmp_path, None, model_id=OLD)
     exclusion = compared(rows, hashes, dates, max_share=0.8)[1]
-    ours, theirs = (certificate.detail for certificate in exclusion.certificates)
+    ours, theirs = (report.summary for report in exclusion.leakage)
     assert ours.startswith(f"{NEW} was trained on 1 of these 4 windows, 1 more lie within 60 minutes")
     assert theirs.startswith(f"{OLD} has no usable training_rows.npy")
     assert "3 of these 4 windows lie from 2026-01-05 to 2026-01-05 (UTC), 0 more" in theirs
-    assert exclusion.detail.startswith("3 of 4 windows (75.0%)")
-    assert exclusion.detail.endswith("1 are compared.")
-    detail = compared(rows, hashes, dates)[1].detail
+    assert exclusion.summary.startswith("3 of 4 windows (75.0%)")
+    assert exclusion.summary.endswith("1 are compared.")
+    detail = compared(rows, hashes, dates)[1].summary
     assert "more than the allowed 30%: only the 1 from 2026-01-06 00:00 UTC on" in detail
 
 

@@ -59,8 +59,8 @@ def test_scored_windows_are_read_back_as_they_were(tmp_path: Path, scored: Score
     for name in ("key", "true", "predicted"):
         column, expected = getattr(found.predictions, name), getattr(said, name)
         assert (column.dtype, column.tolist()) == (expected.dtype, expected.tolist())
-    assert found.distance.certify() == scored.distance.certify()
-    assert found.distance.certify().evidence == ("row_hashes" if with_hashes else "training_dates")
+    assert found.distance.report() == scored.distance.report()
+    assert found.distance.report().basis == ("row_hashes" if with_hashes else "training_dates")
     assert found.distance.minutes.tolist() == scored.distance.minutes.tolist()
 
 
@@ -68,7 +68,7 @@ def test_a_model_without_any_window_is_read_back_too(tmp_path: Path, scored: Sco
     nothing = scored.take(np.zeros(len(ROWS), dtype=bool))
     save_scored_windows(tmp_path / "model.parquet", nothing)
     found = load_scored_windows(tmp_path / "model.parquet")
-    assert (len(found.key), found.distance.certify().windows, found.distance.model_id) == (0, 0, MID)
+    assert (len(found.key), found.distance.report().windows, found.distance.model_id) == (0, 0, MID)
 
 
 def _without_source(path: Path) -> None:

@@ -210,27 +210,27 @@ def test_another_seed_comes_with_other_data(home: Home) -> None:
 
 def test_a_model_id_is_the_as_of_time_in_utc_and_a_number(tmp_path: Path) -> None:
     vienna = datetime(2026, 2, 4, 1, 30, 5, tzinfo=timezone(timedelta(hours=1)))
-    assert re.fullmatch(r"2026-02-04_003005_run-\d{4}", next_model_id(Home(tmp_path), vienna, "0" * 64, CONFIG))
+    assert re.fullmatch(r"2026-02-04_003005_run-\d{4}", next_model_id(Home(tmp_path), vienna, "0" * 64, CONFIG.policy))
 
 
 def test_other_data_or_settings_give_another_number(tmp_path: Path) -> None:
     home = Home(tmp_path)
     ids = {
-        next_model_id(home, AS_OF, "0" * 64, CONFIG),
-        next_model_id(home, AS_OF, "1" * 64, CONFIG),
-        next_model_id(home, AS_OF, "0" * 64, retrain_config(auto_promote=True)),
-        next_model_id(home, AS_OF, "0" * 64, retrain_config(evidence_policy="hold")),
+        next_model_id(home, AS_OF, "0" * 64, CONFIG.policy),
+        next_model_id(home, AS_OF, "1" * 64, CONFIG.policy),
+        next_model_id(home, AS_OF, "0" * 64, retrain_config(auto_promote=True).policy),
+        next_model_id(home, AS_OF, "0" * 64, retrain_config(evidence_policy="hold").policy),
     }
     assert len(ids) == 4
-    assert next_model_id(home, AS_OF, "0" * 64, CONFIG) in ids
+    assert next_model_id(home, AS_OF, "0" * 64, CONFIG.policy) in ids
 
 
 @pytest.mark.parametrize("place", ["models", "artifacts/rejected_models", "artifacts/pending_models", "artifacts/challengers"])
 def test_a_name_that_is_taken_anywhere_is_never_given_again(tmp_path: Path, place: str) -> None:
     home = Home(tmp_path)
-    first = next_model_id(home, AS_OF, "0" * 64, CONFIG)
+    first = next_model_id(home, AS_OF, "0" * 64, CONFIG.policy)
     (home.root / place / first).mkdir(parents=True)
-    second = next_model_id(home, AS_OF, "0" * 64, CONFIG)
+    second = next_model_id(home, AS_OF, "0" * 64, CONFIG.policy)
     assert int(second[-4:]) == (int(first[-4:]) + 1) % 10_000
 
 

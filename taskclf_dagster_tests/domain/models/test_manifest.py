@@ -185,11 +185,11 @@ def test_a_broken_bundle_with_a_manifest_made_for_it_is_named_and_not_gone_back_
 def test_two_bundles_made_in_one_second_get_different_ids(tmp_path: Path, where: str) -> None:
     home = make_home(tmp_path)
     config, digest = retrain_config(), "0123456789abcdef" * 4
-    first = next_model_id(home, AS_OF, digest, config)
+    first = next_model_id(home, AS_OF, digest, config.policy)
     write_tiny_bundle(getattr(home, where) / first)
-    second = next_model_id(home, AS_OF, digest, config)
+    second = next_model_id(home, AS_OF, digest, config.policy)
     write_tiny_bundle(getattr(home, where) / second)
-    third = next_model_id(home, AS_OF, digest, config)
+    third = next_model_id(home, AS_OF, digest, config.policy)
     assert len({first, second, third}) == 3
     assert all(model_id.startswith("2026-02-04_000000_run-") for model_id in (first, second, third))
     assert read(getattr(home, where) / second / METADATA)["model_id"] == second
@@ -198,6 +198,6 @@ def test_two_bundles_made_in_one_second_get_different_ids(tmp_path: Path, where:
 def test_the_number_behind_the_last_is_the_first(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     config = retrain_config()
-    digest = next(f"{i:064x}" for i in range(100_000) if next_model_id(home, AS_OF, f"{i:064x}", config).endswith("9999"))
-    write_tiny_bundle(home.challengers / next_model_id(home, AS_OF, digest, config))
-    assert next_model_id(home, AS_OF, digest, config) == "2026-02-04_000000_run-0000"
+    digest = next(f"{i:064x}" for i in range(100_000) if next_model_id(home, AS_OF, f"{i:064x}", config.policy).endswith("9999"))
+    write_tiny_bundle(home.challengers / next_model_id(home, AS_OF, digest, config.policy))
+    assert next_model_id(home, AS_OF, digest, config.policy) == "2026-02-04_000000_run-0000"

@@ -76,7 +76,7 @@ def name_the_trees(folder: Path) -> None:
 
 def gate_on(reproduction: Reproduction | None) -> tuple[str, float | None]:
     given = {"failure": None, "rule": None, "lookup": None, "reproduction": reproduction}
-    gates = check_candidate_gates(None, **given, config=retrain_config()).gates  # type: ignore[arg-type]
+    gates = check_candidate_gates(None, **given, settings=retrain_config().evaluation).gates  # type: ignore[arg-type]
     return next((gate.status, gate.observed) for gate in gates if gate.name == "reproducible")
 
 
@@ -88,9 +88,9 @@ def test_a_bundle_trained_again_from_its_snapshot_is_the_same_in_trees_predictio
     found = reproduce(home, folder_of(made))
     assert found.same
     assert (found.model_id, found.dataset_hash) == (challenger.model_id, snapshot.dataset_hash)
-    assert found.tree_hash == found.again_tree_hash == challenger.tree_hash
-    assert found.probe_digest == found.again_probe_digest == challenger.probe_digest
-    assert found.detail == f"trained again from snapshot {snapshot.dataset_hash}: the same trees, predictions and threshold"
+    assert found.tree_hash == found.reproduced_tree_hash == challenger.tree_hash
+    assert found.probe_digest == found.reproduced_probe_digest == challenger.probe_digest
+    assert found.summary == f"trained again from snapshot {snapshot.dataset_hash}: the same trees, predictions and threshold"
     assert gate_on(found) == ("PASS", 1.0)
 
 
@@ -139,9 +139,9 @@ def test_a_changed_leaf_is_seen_in_the_trees_and_in_the_predictions(made: Made) 
     load_bundle(folder_of(made))  # whole, by its own word
     found = reproduce(home, folder_of(made))
     assert not found.same
-    assert found.detail.endswith(": trees and predictions differ")
-    assert found.tree_hash != found.again_tree_hash == challenger.tree_hash
-    assert found.probe_digest != found.again_probe_digest == challenger.probe_digest
+    assert found.summary.endswith(": trees and predictions differ")
+    assert found.tree_hash != found.reproduced_tree_hash == challenger.tree_hash
+    assert found.probe_digest != found.reproduced_probe_digest == challenger.probe_digest
     assert gate_on(found) == ("FAIL", 0.0)
 
 
@@ -149,8 +149,8 @@ def test_a_changed_threshold_is_seen(made: Made) -> None:
     edit_json(folder_of(made) / METADATA, {"reject_threshold": float(np.nextafter(made[2].reject.value, 1))})
     found = reproduce(made[0], folder_of(made))
     assert not found.same
-    assert found.detail.endswith(": threshold differ")
-    assert found.tree_hash == found.again_tree_hash
+    assert found.summary.endswith(": threshold differ")
+    assert found.tree_hash == found.reproduced_tree_hash
 
 
 @pytest.mark.parametrize(("setting", "value"), [("num_boost_round", 4), ("num_leaves", 5), ("learning_rate", 0.11)])
@@ -161,7 +161,7 @@ def test_a_setting_that_is_not_the_one_it_was_trained_with_is_seen(made: Made, s
     edit_json(folder_of(made) / METADATA, {"config": config})
     found = reproduce(made[0], folder_of(made))
     assert not found.same
-    assert "trees and predictions" in found.detail
+    assert "trees and predictions" in found.summary
 
 
 def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
@@ -186,7 +186,7 @@ def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
     assert model.params["seed"] != challenger.params["seed"]
     found = reproduce(home, folder)
     assert not found.same
-    assert "trees" in found.detail
+    assert "trees" in found.summary
 
 
 # --- What cannot be proven --------------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_hashes_of_training_rows_are_not_needed_to_train_again(made: Made) -> No
 )
 def test_a_proof_is_wanted_below_200_000_windows_or_as_the_setting_says(setting: object, windows: int, wanted: bool) -> None:
     assert PROVE_BELOW_WINDOWS == 200_000
-    assert is_proof_wanted(retrain_config(prove_reproducible=setting), windows=windows) is wanted
+    assert is_proof_wanted(setting, windows=windows) is wanted
 
 
 @pytest.mark.parametrize(("setting", "status"), [(True, "PASS"), ("auto", "PASS"), (False, "NOT_APPLICABLE")])

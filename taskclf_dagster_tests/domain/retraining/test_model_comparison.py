@@ -204,11 +204,11 @@ def test_too_few_windows_say_nothing_and_how_many_are_missing(arena: Arena) -> N
 
 def test_windows_that_one_of_the_two_learned_from_are_left_out_for_both(arena: Arena, clear: ModelComparison) -> None:
     result = arena.compare(arena.good, arena.seen)
-    ours, theirs = result.comparison.exclusion.certificates
+    ours, theirs = result.comparison.exclusion.leakage
     assert (ours.model_id, ours.trained_on) == (arena.good, 0)
     assert (theirs.model_id, theirs.evidence) == (arena.seen, "row_hashes")
     assert theirs.trained_on > 100
-    assert result.windows == clear.comparison.exclusion.windows - theirs.trained_on - theirs.near
+    assert result.windows == clear.comparison.exclusion.windows - theirs.trained_on - theirs.neighbors
     assert 0 < result.windows < clear.windows
 
 
@@ -217,7 +217,7 @@ def test_where_too_many_were_learned_from_only_newer_ones_count(arena: Arena) ->
     result = arena.compare(arena.good, arena.seen, strict)
     exclusion = result.comparison.exclusion
     assert exclusion.only_newer
-    assert exclusion.newer_than == max(certificate.trained_until for certificate in exclusion.certificates)
+    assert exclusion.newer_than == max(report.trained_until for report in exclusion.leakage)
     assert result.windows < arena.compare(arena.good, arena.seen).windows
 
 

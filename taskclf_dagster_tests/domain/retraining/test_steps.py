@@ -807,7 +807,7 @@ def test_a_real_first_run_is_promoted_and_a_second_one_is_compared_with_it(learn
     assert second.champion.model.model_id == first.challenger.model_id
     assert second.comparison is not None
     assert second.comparison.windows == second.dataset.split["test"] - second.comparison.exclusion.excluded > 300
-    assert second.comparison.exclusion.certificates[1].evidence == "row_hashes"
+    assert second.comparison.exclusion.leakage[1].basis == "row_hashes"
     assert [anchor.model_id for anchor in second.anchors] == [first.challenger.model_id]
     assert second.anchors[0].difference == pytest.approx(second.comparison.macro_f1_delta)
     assert second.registry.sequence == 1
