@@ -130,7 +130,7 @@ class EvaluationReport(Record):
 
 @dataclass(frozen=True)
 class _Scored:
-    """Windows of a test set, scored: predictions of shape (n,), counts by user, and the labels and users that are told apart.
+    """Windows of a test set, scored: predictions of shape (n,), counts by user, and the labels and users that are distinguished.
 
     Attributes:
         counts: table of shape (users, 8, 9).

@@ -1,5 +1,5 @@
-"""One model: encoding, training, the bundle on disk, its manifest, and whether it can be reproduced.
+"""One model: encoding, training, the bundle on disk, its manifest, and its reproduction.
 
-Not here: how good a model is (`evaluation`), or which model is active (`registry`).
+Not here: metrics of a model (`evaluation`), or the active model (`registry`).
 May import: `storage`, `data`.
 """

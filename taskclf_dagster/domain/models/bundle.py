@@ -42,13 +42,13 @@ Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class _Foreign(BaseModel):
-    """A file that taskclf writes too: keys we do not know are ignored."""
+    """Base of files that taskclf writes, too: unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class BundleMetadata(_Foreign):
-    """metadata.json, as far as retraining needs it."""
+    """The keys of metadata.json that retraining needs."""
 
     schema_version: str
     schema_hash: str
@@ -76,7 +76,7 @@ class BundleMetadata(_Foreign):
 
 
 class BundleMetrics(_Foreign):
-    """metrics.json: validation split, arg-max without reject, all eight labels [0 to 1, higher is better]."""
+    """The content of metrics.json: validation split, arg-max without reject, all eight labels [0 to 1, higher is better]."""
 
     macro_f1: Score
     weighted_f1: Score
@@ -93,13 +93,13 @@ class BundleMetrics(_Foreign):
 
 
 class ModelBundle(BaseModel):
-    """One folder of a models directory, as found.
+    """One bundle, parsed but not loaded.
 
     Attributes:
-        problem: why the bundle cannot be used at all; None where it can.
-        metadata: None exactly where the bundle is invalid; so is metrics.
-        encoders: the categorical vocabularies by column; empty where the bundle is invalid.
-        artifact_hash: SHA-256 of model.txt as found; None where the bundle is invalid.
+        problem: the reason why the bundle cannot be used; None if it can.
+        metadata: None if the bundle is invalid; so is metrics.
+        encoders: the categorical vocabularies by column; empty if the bundle is invalid.
+        artifact_hash: SHA-256 of model.txt; None if the bundle is invalid.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -114,11 +114,11 @@ class ModelBundle(BaseModel):
 
     @property
     def has_named_model(self) -> bool:
-        """Whether model.txt is the one that metadata.json names; true where it names none."""
+        """True if model.txt is the one that metadata.json names, or it names none."""
         return self.require().artifact_hash in (None, self.artifact_hash)
 
     def require(self) -> BundleMetadata:
-        """The metadata.
+        """Returns the metadata.
 
         Raises:
             BundleError: the bundle is invalid.
@@ -133,7 +133,7 @@ class LoadedModel:
     """A bundle ready to predict, with its own schema version, vocabularies and threshold.
 
     Attributes:
-        files: what it was loaded from.
+        files: the files that it was loaded from.
     """
 
     bundle: ModelBundle
@@ -145,20 +145,20 @@ class LoadedModel:
 
     @property
     def tree_hash(self) -> str:
-        """Hash of the trees in model.txt, whatever metadata.json says."""
+        """The hash of the trees in model.txt, not that of metadata.json."""
         return tree_hash(self.files.text(MODEL))
 
     def predict_rows(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
-        """Class probabilities of shape (n_rows, 8) for rows that have the model inputs of this model's schema; no rows need none."""
+        """Returns class probabilities of shape (n_rows, 8) for rows with the model inputs of this model's schema; no rows need none."""
         if rows.empty:
             return np.empty((0, len(LABELS)))
         return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
 
 
 def parse_bundle(source: Path | BundleFiles) -> ModelBundle:
-    """Reads a bundle, from its folder or its files, without loading the model; never raises: what is wrong is in `problem`.
+    """Reads a bundle, from its folder or its files, without loading the model. Never raises: see `problem`.
 
-    model.txt is checked for being whole by the tree sizes it states, which a truncated file does not fulfil.
+    A truncated model.txt is found by the tree sizes that it states.
     """
     files = source if isinstance(source, BundleFiles) else read_bundle_files(source)
     missing = [name for name in REQUIRED if name not in files.names]
@@ -193,7 +193,7 @@ def parse_bundle(source: Path | BundleFiles) -> ModelBundle:
 
 
 def find_bundle_problem(bundle: ModelBundle) -> BundleProblem | None:
-    """Why a bundle cannot serve with the contract's schemas and labels, or None; an invalid bundle keeps its own problem."""
+    """Returns the problem of a bundle with the contract's schemas and labels, or None; an invalid bundle keeps its own problem."""
     if bundle.metadata is None:
         return bundle.problem
     known = {str(version): schema.schema_hash for version, schema in SCHEMAS.items()}
@@ -211,7 +211,7 @@ def load_bundle(source: Path | BundleFiles) -> LoadedModel:
     """Loads a bundle for prediction.
 
     Args:
-        source: its folder, or its files as already read.
+        source: its folder, or its files if already read.
 
     Raises:
         BundleError: the bundle is invalid, incompatible, or LightGBM cannot load it as a model of its schema.
@@ -237,13 +237,13 @@ def load_bundle(source: Path | BundleFiles) -> LoadedModel:
 
 
 def bundle_error(folder: Path, problem: BundleProblem | None) -> BundleError:
-    """The error that says why a bundle cannot be used."""
+    """Returns the error for the problem of a bundle."""
     problem = problem or BundleProblem(code="metadata", detail="no metadata")
     return BundleError(folder, problem.code, problem.reason)
 
 
 def _find_load_problem(bundle: ModelBundle) -> BundleProblem | None:
-    """What only matters to a model that is loaded: every vocabulary, and the model.txt that the metadata names."""
+    """Returns a problem that only matters for loading: a vocabulary, or a model.txt that the metadata does not name."""
     lacking = [column for column in _schema_of(bundle).categorical if column not in bundle.encoders]
     if lacking:
         return BundleProblem(code="encoders", detail=f"{ENCODERS} lacks {', '.join(lacking)}")
@@ -261,7 +261,7 @@ def _invalid(files: BundleFiles, code: BundleErrorCode, detail: str) -> ModelBun
 
 
 def _parse_encoders(text: str) -> dict[str, list[str]]:
-    """The categorical vocabularies of a bundle.
+    """Returns the categorical vocabularies of a bundle.
 
     Raises:
         ValueError: it is not a JSON object of lists of strings.

@@ -1,4 +1,4 @@
-"""The files of a bundle as bytes, each read once per look; what they mean belongs to `bundle` and `manifest`."""
+"""The files of a bundle as bytes, each read at most once; `bundle` and `manifest` interpret them."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ REQUIRED = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS)
 
 @dataclass(frozen=True)
 class BundleFiles:
-    """One look at a bundle: the names of its files, and their bytes, which are read at most once.
+    """The files of a bundle at one moment: their names, and their bytes, which are read at most once.
 
     Attributes:
         folder: the bundle.
-        names: its regular files, sorted, without hidden ones, which file managers leave. Empty where there is no such folder.
+        names: its regular files, sorted, without hidden ones, which file managers write. Empty if the folder does not exist.
     """
 
     folder: Path
@@ -36,7 +36,7 @@ class BundleFiles:
         return self.folder.name
 
     def content(self, name: str) -> bytes:
-        """The bytes of a file.
+        """Returns the bytes of a file.
 
         Raises:
             OSError: it is missing or cannot be read.
@@ -46,7 +46,7 @@ class BundleFiles:
         return self._contents[name]
 
     def text(self, name: str) -> str:
-        """A file as text with Unix line ends, as Python's text mode reads it.
+        """Returns a file as text with Unix line ends, as Python's text mode reads it.
 
         Raises:
             OSError: it is missing or cannot be read.
@@ -55,7 +55,7 @@ class BundleFiles:
         return self.content(name).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every file but the manifest, by name.
+        """Returns the SHA-256 of every file but the manifest, by name.
 
         Raises:
             OSError: a file cannot be read.
@@ -63,16 +63,16 @@ class BundleFiles:
         return {name: hashlib.sha256(self.content(name)).hexdigest() for name in self.names if name != MANIFEST}
 
     def with_contents(self, contents: Mapping[str, bytes]) -> "BundleFiles":
-        """The same bundle after these files were written."""
+        """Returns the bundle as it is after these files were written."""
         return BundleFiles(self.folder, tuple(sorted({*self.names, *contents})), {**self._contents, **contents})
 
     def at(self, folder: Path) -> "BundleFiles":
-        """The same files after the bundle was moved."""
+        """Returns the files as they are after the bundle was moved."""
         return BundleFiles(folder, self.names, self._contents)
 
 
 def read_bundle_files(folder: Path) -> BundleFiles:
-    """Looks at a folder; never raises. Contents are read when they are asked for."""
+    """Lists the files of a folder; never raises. Their bytes are read on demand."""
     try:
         names = tuple(sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")))
     except OSError:
@@ -81,5 +81,5 @@ def read_bundle_files(folder: Path) -> BundleFiles:
 
 
 def bundle_hashes(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a bundle but its manifest and hidden files, by name."""
+    """Returns the SHA-256 of every file of a bundle but its manifest and hidden files, by name."""
     return read_bundle_files(folder).hashes()

@@ -1,7 +1,4 @@
-"""Finds the folder of a bundle, and resolves the path that a pointer names.
-
-Readers only.
-"""
+"""Finds the folder of a bundle, and resolves the path that a pointer names. Nothing here writes."""
 
 from pathlib import Path
 
@@ -10,7 +7,7 @@ from taskclf_dagster.home import Home
 
 
 def resolve_model_dir(home: Home, model_dir: str) -> Path:
-    """The folder that a pointer names.
+    """Returns the folder that a pointer names.
 
     Raises:
         BundleError: the path is absolute or leaves the home, also through a link.
@@ -25,12 +22,12 @@ def resolve_model_dir(home: Home, model_dir: str) -> Path:
 
 
 def is_model_id(name: str) -> bool:
-    """Whether a name can be that of a bundle's folder: no path, not hidden."""
+    """Returns True if a name can be that of a bundle's folder: no path, not hidden."""
     return bool(name) and Path(name).name == name and not name.startswith(".")
 
 
 def find_bundle(home: Home, model_id: str) -> Path | None:
-    """The folder of a bundle wherever a retrain may have put it, or None."""
+    """Returns the folder of a bundle among promoted, pending, rejected and undecided ones, or None."""
     if not is_model_id(model_id):
         return None
     folders = (home.models, home.challengers, home.pending_models, home.rejected_models)
@@ -38,10 +35,10 @@ def find_bundle(home: Home, model_id: str) -> Path | None:
 
 
 def require_bundle(home: Home, model_id: str) -> Path:
-    """As `find_bundle`.
+    """Returns the folder of a bundle, as `find_bundle` does.
 
     Raises:
-        BundleError: there is no such bundle.
+        BundleError: the bundle does not exist.
     """
     folder = find_bundle(home, model_id)
     if folder is None:

@@ -1,15 +1,15 @@
-"""Why a bundle cannot be used, as a code; the text is for people."""
+"""The problem of a bundle: a code for programs, a text for people."""
 
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import INCOMPATIBLE_CODES, BundleError, BundleErrorCode, BundleErrorKind
 
 
 class BundleProblem(Record):
-    """The first reason found why a bundle cannot be used.
+    """The first problem found in a bundle.
 
     Attributes:
-        code: which check failed.
-        detail: what was found, without the kind.
+        code: the check that failed.
+        detail: a description, without the kind.
     """
 
     code: BundleErrorCode
@@ -17,7 +17,7 @@ class BundleProblem(Record):
 
     @property
     def kind(self) -> BundleErrorKind:
-        """Incompatible where the bundle is whole but of another schema or label set; invalid otherwise."""
+        """`incompatible` if the bundle is complete but of another schema or label set, else `invalid`."""
         return "incompatible" if self.code in INCOMPATIBLE_CODES else "invalid"
 
     @property

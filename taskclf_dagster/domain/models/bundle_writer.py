@@ -36,7 +36,7 @@ def write_bundle(
     *,
     metadata: Mapping[str, object],
 ) -> BundleFiles:
-    """Writes a bundle into a folder that does not exist yet: first beside it, then renamed as a whole.
+    """Writes a bundle into a temporary folder, which is renamed to one that does not exist yet.
 
     Args:
         folder: `<somewhere>/<model_id>`.
@@ -75,7 +75,7 @@ def write_bundle(
 
 
 def _describe(model_id: str, model: TrainedModel, text: str, train_rows: pd.DataFrame) -> dict[str, object]:
-    """The keys of metadata.json that follow from the model itself."""
+    """Returns the keys of metadata.json that follow from the model itself."""
     days = train_rows["bucket_start_ts"].agg(["min", "max"])
     return {
         "schema_version": model.schema.version,
@@ -96,7 +96,7 @@ def _describe(model_id: str, model: TrainedModel, text: str, train_rows: pd.Data
 
 
 def add_test_figures(files: BundleFiles, figures: dict[str, object]) -> BundleFiles:
-    """Adds the test figures to metrics.json under the key `test`, beside the contract's own keys, and returns the files as they are now."""
+    """Adds the test metrics to metrics.json under the key `test`, next to the contract's keys, and returns the files."""
     content = json_text({**json.loads(files.text(METRICS)), "test": figures}).encode()
     write_atomic(files.folder / METRICS, content)
     return files.with_contents({METRICS: content})
@@ -109,7 +109,7 @@ def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int6
 
 
 def _validation_metrics(matrix: npt.NDArray[np.int64]) -> dict[str, object]:
-    """The contents of metrics.json, from the confusion matrix of the validation split; an undefined F1 is 0, as in taskclf."""
+    """Returns the content of metrics.json, from the confusion matrix of the validation split; an undefined F1 is 0, as in taskclf."""
     # From the counts that the file holds as well. The tests compare F1 with sklearn.metrics.f1_score.
     support, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     f1 = np.divide(2 * correct, support + predicted, out=np.zeros(len(LABELS)), where=support + predicted > 0)

@@ -141,7 +141,7 @@ def _write_under_free_id(
 def _describe_challenger(
     home: Home, snapshot: DatasetSnapshot, model: TrainedModel, files: BundleFiles, timings: dict[str, float]
 ) -> ChallengerModel:
-    """The record of a written bundle, whose files are parsed as a reader would parse them.
+    """Returns the record of a written bundle, whose files are parsed as by a reader.
 
     Raises:
         BundleError: the bundle is invalid.

@@ -1,6 +1,6 @@
 """MANIFEST.json of a promoted bundle: size and SHA-256 of every file, so that damage is seen without loading the model.
 
-Only the registry writes one, as the last file of a bundle. What the files mean belongs to `bundle`.
+Only the registry writes one, as the last file of a bundle. `bundle` interprets the files.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ class ManifestEntry(Record):
 
 
 class Manifest(Record):
-    """What a bundle consists of; keys of later versions are ignored.
+    """The content of MANIFEST.json; keys of later versions are ignored.
 
     Attributes:
         decision_id: the receipt that promoted it.
@@ -46,11 +46,11 @@ def build_manifest(files: BundleFiles, *, decision_id: str) -> Manifest:
 
 
 def read_manifest(files: BundleFiles) -> Manifest | None:
-    """The manifest of a bundle; None where it has none, as bundles of other programs do.
+    """Returns the manifest of a bundle; None if it has none, as bundles of other programs.
 
     Raises:
-        OSError: there is one that cannot be read.
-        UnreadableFileError: there is one, but it is damaged.
+        OSError: it cannot be read.
+        UnreadableFileError: it is damaged.
     """
     path = files.folder / MANIFEST
     if MANIFEST not in files.names:
@@ -69,7 +69,7 @@ def read_manifest(files: BundleFiles) -> Manifest | None:
 
 
 def find_manifest_problem(files: BundleFiles) -> BundleProblem | None:
-    """How a bundle differs from its manifest, or None; a bundle without one has nothing to differ from."""
+    """Returns the first difference between a bundle and its manifest; None if there is none, or it has no manifest."""
     try:
         detail = _find_difference(files)
     except UnreadableFileError as error:

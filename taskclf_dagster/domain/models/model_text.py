@@ -1,4 +1,4 @@
-"""LightGBM's text format, as far as it is checked before LightGBM reads it: sizes of the trees, numbers in the leaves, the end."""
+"""Checks of LightGBM's text format before LightGBM reads it: sizes of the trees, numbers in the leaves, the end."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ _NOT_A_NUMBER = re.compile(r"^leaf_value=.*\b(?:nan|inf)", re.IGNORECASE | re.MU
 
 
 def check_model_text(text: str) -> None:
-    """Checks that a text model is whole: LightGBM reads past the end of a truncated one.
+    """Checks that a text model is complete, because LightGBM reads past the end of a truncated one.
 
     Raises:
         ValueError: it does not begin as one, its trees do not have the sizes that its header states, or a leaf is not a number.
@@ -29,6 +29,6 @@ def check_model_text(text: str) -> None:
 
 
 def tree_hash(model_text: str) -> str:
-    """SHA-256 over the tree section of model.txt: the model itself, without the parameter block that carries num_threads."""
+    """Returns the SHA-256 over the tree section of model.txt, without the parameter block, which contains num_threads."""
     begin, end = model_text.find("Tree=0"), model_text.find("end of trees")
     return hashlib.sha256(model_text[begin:end].encode()).hexdigest()

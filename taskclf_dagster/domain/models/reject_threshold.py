@@ -63,7 +63,7 @@ def tune_reject_threshold(
 def _macro_f1_when_rejecting(
     label: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], rejected: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Macro-F1 over the labels present when the first rows are rejected.
+    """Returns macro-F1 over the labels present if the first rows are rejected.
 
     Args:
         label: class index of each row, sorted by confidence, shape (n,).

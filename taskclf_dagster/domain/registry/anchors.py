@@ -1,6 +1,6 @@
-"""Anchors: the models that ran lately, so that a slow decline in tolerated steps is stopped.
+"""Finds the anchor models: models that were active lately, so that a slow decline in tolerated steps is stopped.
 
-Who they are is said here; they are scored in `reports` and compared in `comparison`.
+They are evaluated in `retraining.reports` and compared in `evaluation.comparison`.
 """
 
 from datetime import datetime, timedelta
@@ -14,9 +14,9 @@ ANCHOR_MODELS = 5
 
 
 def find_anchors(history: History, *, as_of: datetime) -> list[tuple[str, datetime]]:
-    """Model id and time of the newest five models that came to run in the 60 days before, the newest first.
+    """Returns model id and time of the newest five models that became active in the 60 days before, the newest first.
 
-    A model that was rolled back is none: it was taken out of use for a reason.
+    A model that a rollback left is not an anchor.
     """
     since = as_of - timedelta(days=ANCHOR_DAYS)
     anchors: dict[str, datetime] = {}

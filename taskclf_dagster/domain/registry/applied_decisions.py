@@ -1,4 +1,4 @@
-"""Whether a decision has taken effect, and moving challengers that were not promoted."""
+"""Checks if a decision has taken effect, and moves challengers that were not promoted."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from taskclf_dagster.home import Home
 
 
 def put_aside(home: Home, decision: PromotionDecision) -> Path:
-    """Moves the challenger of a decision that does not promote to where rejected or waiting bundles lie.
+    """Moves the challenger of a decision that does not promote to the rejected or the pending bundles.
 
     Returns:
-        Where the bundle lies now.
+        The folder of the bundle.
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold. Nothing is changed then.
@@ -36,7 +36,7 @@ def put_aside(home: Home, decision: PromotionDecision) -> Path:
 
 
 def is_applied(home: Home, decision: PromotionDecision) -> bool:
-    """Whether nothing is left to do for a decision: the pointer was once moved by it, or its challenger was put aside."""
+    """Returns True if nothing is left to do for a decision: it moved the pointer, or its challenger was moved."""
     if not decision.moves_pointer:
         return not (home.challengers / decision.challenger.model_id).is_dir()
     if find_promotion(read_history(home), decision) is None:
@@ -45,7 +45,7 @@ def is_applied(home: Home, decision: PromotionDecision) -> bool:
 
 
 def is_promotion_made(state: RegistryState, decision: PromotionDecision) -> bool:
-    """Returns whether a decision's promotion was recorded and carried out."""
+    """Returns True if a decision's promotion was recorded and carried out."""
     done = find_promotion(state.history, decision)
     return done is not None and (done != state.history.last_move or not is_waiting(state, done))
 

@@ -1,4 +1,4 @@
-"""The bundles that one look at the registry has read, so that each file is opened once."""
+"""The bundles that were read for one state of the registry, so that each file is opened once."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from taskclf_dagster.errors import BundleError
 
 
 class BundleCache:
-    """The bundles that were read in one look, and what is wrong with them; safe as long as nobody else writes to models/."""
+    """The bundles that were read for one state, with their problems; valid as long as no other process writes to models/."""
 
     def __init__(self) -> None:
         self._files: dict[Path, BundleFiles] = {}
@@ -22,7 +22,7 @@ class BundleCache:
         return found if found.folder == folder else found.at(folder)
 
     def keep(self, files: BundleFiles) -> None:
-        """Remembers files that were just read or written."""
+        """Stores files that were just read or written."""
         self._files[files.folder.resolve()] = files
         self._problems.pop(files.folder.resolve(), None)
 

@@ -17,8 +17,8 @@ class Champion:
     """The model a challenger is compared with.
 
     Attributes:
-        state: ok; none where nothing was ever promoted; unreadable or incompatible where what taskclf runs cannot be loaded and the
-            history holds nothing that can.
+        state: ok; none if nothing was ever promoted; unreadable or incompatible if the active model cannot be loaded and the
+            history has no model that can.
         source: where it was found.
         model: the loaded model, exactly where the state is ok.
         warnings: everything a person should know about how it was found.

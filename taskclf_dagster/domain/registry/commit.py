@@ -26,7 +26,7 @@ def write_active_atomic(home: Home, pointer: ActivePointer) -> None:
 
 
 def commit(state: RegistryState, entry: ActiveHistoryEntry) -> RegistryState:
-    """Makes a change durable: history line first, then what it says. If a write fails before the pointer moved, all is taken back.
+    """Makes a pointer change durable: history record first, then the files. If a write fails before the pointer moved, all is undone.
 
     Args:
         state: the last look before the change.

@@ -1,6 +1,6 @@
-"""Checks every promise of the registry over a home and says in plain words what does not hold; changes nothing.
+"""Checks every promise of the registry over a home, and returns the findings; changes nothing.
 
-Mending is `registry.repair`.
+`recovery` repairs.
 """
 
 from collections.abc import Iterator
@@ -37,10 +37,10 @@ REPAIR = "`taskclf-dagster registry repair` mends it"
 
 
 class RegistryFinding(Record):
-    """One thing that is not as it should be.
+    """One promise that does not hold.
 
     Attributes:
-        severity: damage breaks a promise; a warning is worth knowing.
+        severity: damage breaks a promise; a warning does not.
         promise: P1 to P9.
         words: what was found.
         fix: what to do about it.
@@ -53,7 +53,7 @@ class RegistryFinding(Record):
 
 
 def check_registry(home: Home) -> list[RegistryFinding]:
-    """Everything that is wrong with the registry of a home, the gravest first."""
+    """Returns the findings of a home, the most severe first."""
     state = read_registry_state(home)
     checks = (_check_pointer, _check_bundles, _check_history, _check_receipts, _check_reachable, _check_interrupted_writes)
     findings = [finding for check in checks for finding in check(state)]

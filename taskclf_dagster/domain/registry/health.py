@@ -1,4 +1,4 @@
-"""Judges what is wrong with pointer, policy, models and history of one look. Nothing here writes."""
+"""Finds problems of pointer, policy, models and history of one state. Nothing here writes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ class RegistryProblem:
 
 @dataclass(frozen=True)
 class UsablePointer:
-    """The pointer, and why it cannot be used.
+    """The pointer, with its problem.
 
     Attributes:
         pointer: None if there is none that can be read.

@@ -43,7 +43,7 @@ class ActiveHistoryEntry(BaseModel):
     Attributes:
         sequence: 1 for our first record, then one more each time.
         action: promote, rollback, repair, adopt (another program moved the pointer); the others move nothing.
-        reason: why, in words.
+        reason: reason of the change.
         policy: the inference policy that belongs to `new`, so that an interrupted change can be finished exactly.
         blocks: the model that a rollback left.
         run_id: the Dagster run that asked for it.
@@ -72,7 +72,7 @@ class ActiveHistoryEntry(BaseModel):
 
     @property
     def foreign(self) -> bool:
-        """Whether another program wrote the line."""
+        """True if another program wrote the line."""
         return self.sequence is None
 
     @property
@@ -89,7 +89,7 @@ class ActiveHistoryEntry(BaseModel):
 
 @dataclass(frozen=True)
 class History:
-    """What the history file says.
+    """The content of the history file.
 
     Attributes:
         entries: the lines that can be trusted, oldest first.
@@ -114,7 +114,7 @@ class History:
 
     @property
     def exists(self) -> bool:
-        """Whether the file holds anything."""
+        """True if the file is not empty."""
         return bool(self.whole or self.torn)
 
     @cached_property
@@ -233,7 +233,7 @@ def cut_history(home: Home, size: int) -> None:
 
 
 def is_whole_line(torn: bytes) -> bool:
-    """Whether a last line that lacks its newline is a complete entry all the same."""
+    """Returns True if a last line without newline is a complete record."""
     return _parse(torn, "", 0)[0] is not None
 
 

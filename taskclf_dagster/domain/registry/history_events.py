@@ -48,7 +48,7 @@ def read_cursor(home: Home, history: History | None = None) -> int:
 
 
 def build_event(entry: ActiveHistoryEntry) -> Event:
-    """The event that tells of a change; its id follows from the history record."""
+    """Returns the event of a pointer change; its id follows from the history record."""
     new, old = entry.new, entry.old
     name = None if new is None else new.name
     return Event(

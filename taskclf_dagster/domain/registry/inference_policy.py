@@ -45,12 +45,12 @@ class PolicyFile:
 
     @property
     def calibrates(self) -> bool:
-        """Whether taskclf calibrates the probabilities of the model."""
+        """True if taskclf calibrates the probabilities of the model."""
         return self.document is not None and self.document.get("calibration_method") is not None
 
     @property
     def problem(self) -> str | None:
-        """Why the policy names no model; None if it names one or does not exist."""
+        """The reason why the policy names no model; None if it names one or does not exist."""
         if self.file.error is not None:
             return str(self.file.error)
         return f"{self.file.path.name} names no model_dir" if self.exists and self.model_dir is None else None

@@ -1,4 +1,4 @@
-"""The lock of the registry: at most one writer to `models/`."""
+"""The registry lock: at most one writer to `models/`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +11,11 @@ from taskclf_dagster.home import Home
 
 @contextmanager
 def write_lock(home: Home) -> Iterator[None]:
-    """At most one writer: holds the lock of models/.
+    """Holds the registry lock within the block.
 
     Raises:
-        RegistryRefusedError: models/ is a link out of the home, where no reader follows it.
-        RegistryBusyError: another writer holds it for too long.
+        RegistryRefusedError: models/ is a link that leaves the home.
+        RegistryBusyError: another writer did not release it in time.
         UnsafeFileSystemError: the file system has no locks that work.
     """
     if not home.models.resolve().is_relative_to(home.root.resolve()):

@@ -58,7 +58,7 @@ class ActivePointer(BaseModel):
 def make_pointer(
     model_id: str, *, at: datetime, sequence: int, metrics: dict[str, float], note: str, decision_id: str | None
 ) -> ActivePointer:
-    """A pointer to a bundle in models/, with the keys that taskclf writes."""
+    """Returns a pointer to a bundle in models/, with the keys that taskclf writes."""
     reason: dict[str, object] = {"metric": "macro_f1", **metrics, "note": note}
     if decision_id is not None:
         reason["decision_id"] = decision_id
@@ -113,6 +113,6 @@ def read_active(home: Home) -> ActivePointer | None:
 
 
 def metrics_of(model: LoadedModel) -> dict[str, float]:
-    """The stored validation figures, as the pointer repeats them."""
+    """Returns the stored validation metrics, as the pointer repeats them."""
     metrics = model.bundle.metrics
     return {} if metrics is None else {"macro_f1": metrics.macro_f1, "weighted_f1": metrics.weighted_f1}

@@ -51,18 +51,18 @@ class Promotion:
 
 
 def promote(home: Home, decision: PromotionDecision, *, at: datetime, approved: bool = False, run_id: str | None = None) -> Promotion:
-    """Makes the challenger of a decision the active model, after checking everything the decision says again.
+    """Makes the challenger of a decision the active model, after verifying the decision again.
 
     Args:
         home: the taskclf home.
         decision: its verdict is PROMOTE, or AWAITING_APPROVAL and a person approved it.
         at: the time of the change.
-        approved: whether a person approved it.
+        approved: True if a person approved it.
         run_id: the Dagster run, for history and event.
 
     Raises:
-        DecisionNotVerifiedError: the decision does not hold, is not the newest, what it judged is not what lies there now, or its
-            challenger was rolled back. Nothing is changed then.
+        DecisionNotVerifiedError: the decision does not hold, is not the newest, what it judged has changed, or its challenger was
+            rolled back. Nothing is changed then.
     """
     findings = verify_decision(decision)
     with write_lock(home):
@@ -127,7 +127,7 @@ def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = 
     """Promotes the challenger of a decision that awaits approval.
 
     Raises:
-        DecisionNotFoundError: there is no such decision.
+        DecisionNotFoundError: the decision does not exist.
         ReceiptVersionError: its receipt is of another version.
         DecisionNotVerifiedError: it does not await approval, or anything it judged has changed since.
     """
@@ -165,9 +165,9 @@ def _find_changed_files(files: BundleFiles, decision: PromotionDecision) -> list
 
 
 def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datetime) -> RegistryState:
-    """Recovers, and makes sure that this did not make the decision a stale one: a change that was finished only now came first.
+    """Recovers, and checks that the decision is still the newest: recovery may have completed an earlier change.
 
-    A broken champion that was put back to the last known good model is fine, if that is the one the decision was made against.
+    If recovery restored the last known good model, the decision still holds if it was made against that model.
     """
     recovery = recover(state, at=at)
     now = recovery.state
@@ -222,7 +222,7 @@ def _load_judged_bundle(files: BundleFiles, decision: PromotionDecision, history
 def _put_into_models(home: Home, judged: BundleFiles, target: Path, decision: PromotionDecision) -> None:
     """Writes the judged bytes and their manifest to models/.staging, each durable, and moves the folder into models/ in one rename.
 
-    A bundle that lies in models/ already only gets the manifest that it lacks.
+    A bundle that is in models/ already only gets the manifest that it lacks.
     """
     manifest = build_manifest(judged, decision_id=decision.decision_id)
     content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
@@ -242,7 +242,7 @@ def _put_into_models(home: Home, judged: BundleFiles, target: Path, decision: Pr
 
 
 def _require_unmoved(state: RegistryState, decision: PromotionDecision, target: Path) -> None:
-    """Looks a last time before the change: models/ has the judged bundle, its manifest holds, pointer and policy are as before."""
+    """Checks a last time before the change: models/ has the judged bundle, its manifest holds, pointer and policy are as before."""
     files = read_bundle_files(target)
     problem = find_manifest_problem(files)
     findings = _find_changed_files(files, decision) if problem is None else [problem.detail]
@@ -253,7 +253,7 @@ def _require_unmoved(state: RegistryState, decision: PromotionDecision, target: 
 
 
 def _unstage(home: Home, source: Path, target: Path) -> None:
-    """Empties models/.staging; takes a bundle out of models/ again that was put there in vain, in one rename."""
+    """Empties models/.staging, and moves a bundle that was not committed out of models/ in one rename."""
     named = any(entry.new is not None and entry.new.name == target.name for entry in read_history(home).entries)
     if source != target and target.is_dir() and not named:
         take_out(home, target)

@@ -1,7 +1,6 @@
-"""Ranks the bundles of a models folder, and says why the others are left out (contract, section 8).
+"""Ranks the bundles of a models folder, and gives the reason why the others are excluded (contract, section 8).
 
-Ranking only serves when no pointer and no history tell what runs; it never decides a promotion, because stored scores come from
-different data. The pointer itself belongs to `registry`.
+Used if neither pointer nor history names the active model. It never decides a promotion, because stored metrics come from different data.
 """
 
 from collections.abc import Collection
@@ -27,11 +26,11 @@ from taskclf_dagster.errors import BundleError
 
 
 class SelectionPolicy(Record):
-    """How bundles are ranked and which are eligible.
+    """The rules by which bundles are ranked and eligible.
 
     Attributes:
-        min_improvement: how much better a stored macro-F1 must be before another bundle would be preferred to the active one.
-        allow_synthetic: whether a bundle trained on synthetic labels alone may be selected.
+        min_improvement: smallest difference in stored macro-F1 by which another bundle is preferred to the active one.
+        allow_synthetic: True if a bundle trained on synthetic labels alone is eligible.
     """
 
     min_improvement: float = 0.0
@@ -39,7 +38,7 @@ class SelectionPolicy(Record):
 
 
 class ExclusionRecord(Record):
-    """A bundle that cannot be selected, and why."""
+    """A bundle that is excluded, and the reason."""
 
     model_id: str
     path: str
@@ -47,7 +46,7 @@ class ExclusionRecord(Record):
 
 
 class SelectionReport(BaseModel):
-    """Bundles in the order of preference, and those left out.
+    """The ranked bundles, and those that are excluded.
 
     Attributes:
         ranked: eligible bundles of the newest schema version that has any, best first, then those of older versions.
@@ -78,14 +77,14 @@ def list_bundles(models: Path, *, bundles: BundleCache | None = None) -> list[Mo
 
 
 def is_compatible(bundle: ModelBundle) -> bool:
-    """Whether a bundle is valid, its schema_hash is that of its own schema version, and its labels are the eight."""
+    """Returns True if a bundle is valid, its schema_hash is that of its schema version, and its labels are the eight."""
     return find_bundle_problem(bundle) is None
 
 
 def passes_constraints(bundle: ModelBundle, policy: SelectionPolicy) -> str | None:
-    """Why a compatible bundle must not be selected without a pointer, or None.
+    """Returns the reason why a compatible bundle is excluded without a pointer, or None.
 
-    A bundle of synthetic provenance and one whose model.txt is not the one its metadata names are refused.
+    Excluded are bundles of synthetic provenance, and those whose model.txt is not the one that their metadata names.
     """
     if bundle.metadata is None:
         return None if bundle.problem is None else bundle.problem.reason
@@ -97,7 +96,7 @@ def passes_constraints(bundle: ModelBundle, policy: SelectionPolicy) -> str | No
 
 
 def score(bundle: ModelBundle) -> tuple[int, float, float, datetime]:
-    """What bundles are ranked by, all descending: schema version, macro-F1, weighted F1, creation time.
+    """Returns the keys by which bundles are ranked, all descending: schema version, macro-F1, weighted F1, creation time.
 
     Raises:
         BundleError: the bundle is invalid.
@@ -109,7 +108,7 @@ def score(bundle: ModelBundle) -> tuple[int, float, float, datetime]:
 
 
 def find_best_model(models: Path, policy: SelectionPolicy | None = None, *, bundles: BundleCache | None = None) -> SelectionReport:
-    """Ranks every eligible bundle of a models folder and gives a reason for each of the others."""
+    """Ranks every eligible bundle of a models folder, and gives a reason for each of the others."""
     policy = policy or SelectionPolicy()
     ranked: list[ModelBundle] = []
     excluded: list[ExclusionRecord] = []
@@ -144,23 +143,23 @@ def find_best_loadable_model(
 
 
 def find_latest_model(models: Path) -> ModelBundle | None:
-    """The compatible bundle that was created last, or None."""
+    """Returns the compatible bundle that was created last, or None."""
     bundles = [bundle for bundle in list_bundles(models) if is_compatible(bundle)]
     return max(bundles, key=lambda bundle: score(bundle)[3], default=None)
 
 
 def should_switch_active(active: BundleMetrics | None, candidate: BundleMetrics, *, min_improvement: float) -> bool:
-    """Whether a stored score is enough better to prefer another bundle to the active one when only ranks are known."""
+    """Returns True if a stored score is so much better that another bundle is preferred to the active one; for information only."""
     return active is None or candidate.macro_f1 >= active.macro_f1 + min_improvement
 
 
 def _parse_within(folder: Path, bundles: BundleCache) -> ModelBundle:
-    """As `parse_bundle`, but a link that leaves the models folder is no bundle of this home."""
+    """Parses a bundle as `parse_bundle` does; a link that leaves the models folder is an invalid one."""
     if not folder.resolve().is_relative_to(folder.parent.resolve()):
         return ModelBundle(model_id=folder.name, path=folder, problem=BundleProblem(code="location", detail="it lies outside the home"))
     return parse_bundle(bundles.files(folder))
 
 
 def relative_path(bundle: ModelBundle) -> str:
-    """The folder of a bundle relative to the home, as `index.json` has it."""
+    """Returns the folder of a bundle relative to the home, as in `index.json`."""
     return f"{bundle.path.parent.name}/{bundle.model_id}"

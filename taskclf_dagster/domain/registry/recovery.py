@@ -34,13 +34,13 @@ REPAIR_NOTE = "repair"
 
 @dataclass
 class Recovery:
-    """What recovery found and did.
+    """The result of a recovery.
 
     Attributes:
-        state: as it is now.
-        done: what was done, one sentence each; empty where all was well.
-        repaired: whether the pointer had to be put back to the last known good model.
-        policy_mended: whether the inference policy was written anew, because what it named cannot run.
+        state: the state afterwards.
+        done: the changes, one sentence each; empty if there were none.
+        repaired: True if the last known good model was restored.
+        policy_mended: True if the inference policy was written anew, because the model that it named cannot run.
     """
 
     state: RegistryState
@@ -62,7 +62,7 @@ class Recovery:
 
 
 def recover(state: RegistryState, *, at: datetime) -> Recovery:
-    """Brings a home into a state that keeps every promise, as far as what is on disk allows it.
+    """Brings a home into a state that keeps every promise, as far as its files allow.
 
     Args:
         state: the home as it was looked at while its registry lock is held.
@@ -82,9 +82,9 @@ def recover(state: RegistryState, *, at: datetime) -> Recovery:
 
 
 def settle(home: Home) -> None:
-    """Makes durable what a process that was killed wrote and did not sync, because what follows acts on it.
+    """Syncs what a killed process wrote and may not have synced.
 
-    A bundle that was moved is synced where it went before where it came from, so that it cannot be in neither.
+    For a moved bundle the target folder is synced before the source folder, so that it cannot be lost from both.
     """
     fs = file_system()
     if home.active_history.exists():
@@ -96,7 +96,7 @@ def settle(home: Home) -> None:
 
 
 def _mend_tail(recovery: Recovery) -> None:
-    """Removes a last line that was cut off, which nothing followed from yet; one that only lacks its newline gets it."""
+    """Removes an incomplete last line, on which nothing depends yet; one that only lacks its newline gets it."""
     home, history = recovery.home, recovery.history
     if not history.torn:
         return
@@ -110,7 +110,7 @@ def _mend_tail(recovery: Recovery) -> None:
 
 
 def _sweep(recovery: Recovery) -> None:
-    """Removes staged files, temporary files, and bundles whose promotion never began, as long as the challenger itself is there."""
+    """Removes staged files, temporary files, and bundles whose promotion never began if the challenger itself exists."""
     home, state = recovery.home, recovery.state
     left = [path for folder in (home.models, home.outbox) for path in folder.glob(f".*{TEMPORARY}") if path.is_file()]
     named = {entry.new.model_dir for entry in recovery.history.entries if entry.new is not None}
@@ -128,7 +128,7 @@ def _sweep(recovery: Recovery) -> None:
 
 
 def take_out(home: Home, path: Path) -> None:
-    """Removes a file, or a bundle: out of models/ in one rename first, so that nobody ever finds half of it there."""
+    """Removes a file or a bundle; it leaves models/ in one rename first, so that no reader finds a part of it."""
     if path.is_dir():
         make_folders(home.staging)
         target = home.staging / f"{path.name}.{uuid.uuid4().hex}.out"
@@ -170,7 +170,7 @@ def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
 
 
 def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
-    """Records a valid pointer that our last record does not know: another program set it, and it stays."""
+    """Records a foreign change: a valid pointer that is not that of our last record."""
     usable, last = find_usable_pointer(recovery.state), recovery.history.last_move
     pointer = usable.pointer
     if pointer is None or usable.problem is not None or (last is not None and last.new == pointer and not last.foreign):
@@ -188,7 +188,7 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
 
 
 def _repair_pointer(recovery: Recovery, at: datetime) -> None:
-    """Puts pointer and policy back to the last known good model where what they name cannot run."""
+    """Restores the last known good model if the one that pointer or policy names cannot run."""
     usable, policy_problem = find_usable_pointer(recovery.state), find_policy_problem(recovery.state)
     problem = None if usable.problem is None else usable.problem.detail
     if problem is None and usable.pointer is None:
@@ -211,7 +211,7 @@ def _repair_pointer(recovery: Recovery, at: datetime) -> None:
 def _describe_repair(
     state: RegistryState, old: ActivePointer | None, good: ActivePointer, *, at: datetime, reason: str | None, keeps_policy: bool
 ) -> ActiveHistoryEntry:
-    """Returns the record of going back to a model; its subject is the hash of the pointer file that is replaced."""
+    """Returns the history record of restoring a model; its subject is the hash of the pointer file that is replaced."""
     model, damaged = state.load(good.model_dir), state.pointer_file.digest
     sequence, decision_id = state.history.sequence + 1, _decision_of(good)
     new = make_pointer(good.name, at=at, sequence=sequence, metrics=metrics_of(model), note=REPAIR_NOTE, decision_id=decision_id)
@@ -227,7 +227,7 @@ def _describe_repair(
 
 
 def _set_policy_aside(recovery: Recovery, at: datetime, problem: str) -> None:
-    """Renames a policy that cannot be followed, where no model ever ran: it would only do harm."""
+    """Renames an inference policy that cannot be used, if no model was ever active."""
     home = recovery.home
     aside = home.inference_policy.with_suffix(".damaged")
     file_system().replace(home.inference_policy, aside)
@@ -238,7 +238,7 @@ def _set_policy_aside(recovery: Recovery, at: datetime, problem: str) -> None:
 
 
 def _acknowledge_damage(recovery: Recovery, at: datetime) -> None:
-    """Records which lines are damaged, so that later damage can be told from it."""
+    """Records which lines are damaged, so that later damage is found."""
     damaged = recovery.history.open_problems
     if damaged:
         pointer = recovery.state.pointer
@@ -261,6 +261,6 @@ def _decision_of(pointer: ActivePointer) -> str | None:
 
 
 def repair(home: Home, *, at: datetime) -> Recovery:
-    """Finishes or aborts what was cut off, adopts what other programs did, and mends what is damaged; all of it is in the history."""
+    """Completes or aborts an interrupted change, adopts foreign changes and repairs damage; the history records all."""
     with write_lock(home):
         return recover(read_registry_state(home), at=at)

@@ -39,7 +39,7 @@ Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "re
 
 
 class PruneItem(Record):
-    """One file or folder that may go.
+    """One file or folder to delete.
 
     Attributes:
         path: relative to the home.
@@ -53,7 +53,7 @@ class PruneItem(Record):
 
 
 class PrunePlan(Record):
-    """What may go, and why some of the older bundles stay.
+    """The files and folders to delete, and the reasons why older bundles are kept.
 
     Attributes:
         reachable: model ids that are never removed, with the reason.
@@ -68,14 +68,14 @@ class PrunePlan(Record):
 
 
 def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True) -> PrunePlan:
-    """Lists what is beyond the newest and not reachable; changes nothing.
+    """Lists what is neither among the newest nor reachable; changes nothing.
 
     Args:
         home: the taskclf home.
-        keep_versions: promoted bundles that stay; damaged ones do not count.
-        keep_rejected: bundles that stay of those that were never promoted; damaged ones do not count.
+        keep_versions: number of promoted bundles that are kept; damaged ones do not count.
+        keep_rejected: number of never promoted bundles that are kept; damaged ones do not count.
         at: the present time, from which anchors are counted.
-        promoted: whether promoted bundles are looked at, too.
+        promoted: True to include promoted bundles.
     """
     return _plan(read_registry_state(home), keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
 
@@ -102,15 +102,15 @@ def prune(
 
     Args:
         home: the taskclf home.
-        keep_versions: promoted bundles that stay; damaged ones do not count.
-        keep_rejected: bundles that stay of those that were never promoted; damaged ones do not count.
+        keep_versions: number of promoted bundles that are kept; damaged ones do not count.
+        keep_rejected: number of never promoted bundles that are kept; damaged ones do not count.
         at: the present time, from which anchors are counted.
-        promoted: whether promoted bundles are looked at, too.
+        promoted: True to include promoted bundles.
         known: the state after a promotion just now; while pointer, policy and history are still the same, the bundles that it verified
             are not read again.
 
     Returns:
-        What was removed.
+        The deleted files and folders.
     """
     with write_lock(home):
         state = read_registry_state(home)
@@ -187,14 +187,14 @@ def _beyond(state: RegistryState, folders: list[Path], keep: int, reachable: dic
 
 
 def _promoted_folders(home: Home, history: History) -> list[Path]:
-    """Bundles in models/ that the history names, the one promoted last first; what other programs put there and never ran is theirs."""
+    """Returns bundles in models/ that the history names, the last promoted first; other bundles belong to other programs."""
     pointers = [entry.new for entry in reversed(history.moves) if entry.new is not None]
     names = dict.fromkeys(p.name for p in pointers if is_model_id(p.name) and p.model_dir == f"{home.models.name}/{p.name}")
     return [home.models / name for name in names if (home.models / name).is_dir()]
 
 
 def _rejected_folders(home: Home, at: datetime) -> list[Path]:
-    """Bundles that were never promoted, the newest first; and what a training that was cut off left more than a day ago."""
+    """Returns bundles that were never promoted, the newest first, and those of trainings that were interrupted over a day ago."""
     folders = (home.rejected_models, home.pending_models, home.challengers)
     found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()]
     old = (at - timedelta(days=1)).timestamp()
@@ -209,7 +209,7 @@ def _bundle_folders(home: Home) -> Iterator[Path]:
 
 
 def _unneeded_data(state: RegistryState, decisions: list[PromotionDecision], staying: list[Path], at: datetime) -> Iterator[PruneItem]:
-    """Yields snapshots, predictions and receipts of models that are gone; a receipt that the history names stays as proof."""
+    """Yields snapshots, predictions and receipts of deleted models; a receipt that the history names is kept."""
     home = state.home
     models = {folder.name for folder in staying}
     named = {entry.decision_id for entry in state.history.entries}
@@ -261,7 +261,7 @@ def _dataset_of(state: RegistryState, folder: Path) -> str | None:
 
 
 def _latest(home: Home, asset: str, key: str) -> str | None:
-    """A field of the record that an asset handed on last: what a run in progress still needs."""
+    """Returns a field of the latest record of an asset, which a run in progress may still need."""
     try:
         value = read_json_object(home.records / asset / "latest.json").get(key)
     except UnreadableFileError:

@@ -26,20 +26,20 @@ ROLLBACK_NOTE = "rollback"
 
 
 def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: str | None = None) -> ActivePointer:
-    """Goes back to an earlier model, without training: loads it first, makes one record, and blocks what it left until `unblock`.
+    """Makes an earlier model active, without training: loads it first, writes one record, and blocks the model left until `unblock`.
 
     Args:
         home: the taskclf home.
-        to: a model id in models/; None is the last known good model before the present one.
-        reason: why, for the record.
+        to: a model id in models/; None is the last known good model before the active one.
+        reason: the person's reason, for the record.
         at: the time of the change.
         run_id: the Dagster run, for history and event.
 
     Returns:
-        The pointer now.
+        The new pointer.
 
     Raises:
-        RegistryRefusedError: there is nothing to go back to, or it is what runs now, blocked, or does not load.
+        RegistryRefusedError: there is no such model, or it is the active one, blocked, or does not load.
     """
     what = f"Rolling back to {'the model before' if to is None else to or 'no name'}"
     with write_lock(home):
@@ -76,7 +76,7 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
 
 
 def unblock(home: Home, model_id: str, *, reason: str, at: datetime) -> None:
-    """Lets a model be promoted again that a rollback left.
+    """Allows a model that a rollback left to be promoted again.
 
     Raises:
         RegistryRefusedError: it is not blocked.
@@ -109,7 +109,7 @@ def _describe_left(state: RegistryState, model_dir: str) -> BlockedModel:
 
 
 def _policy_for_rollback(state: RegistryState, model: LoadedModel, at: datetime) -> dict[str, object]:
-    """Returns the policy of a model that runs again: the one it had when it was replaced, if its calibrators exist, else a new one."""
+    """Returns the policy of a restored model: the one it had when it was replaced, if its calibrators exist, else a new one."""
     home = state.home
     model_dir = f"{home.models.name}/{model.bundle.model_id}"
     for entry in reversed(state.history.moves):
@@ -122,7 +122,7 @@ def _policy_for_rollback(state: RegistryState, model: LoadedModel, at: datetime)
 
 
 def _fits_calibrators(home: Home, policy: dict[str, object], model_id: str) -> bool:
-    """Whether a policy names no calibrators, or those in the store were fitted for this model."""
+    """Returns True if a policy names no calibrators, or those in the store were fitted for this model."""
     if policy.get("calibrator_store_dir") is None:
         return True
     with suppress(UnreadableFileError):

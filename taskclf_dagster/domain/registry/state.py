@@ -1,6 +1,6 @@
-"""One look at the registry: pointer, policy and history, each read once, and the bundles that are asked for, each read at most once.
+"""The registry at one moment: pointer, policy and history, each read once, and bundles, each read at most once.
 
-A state never changes. A second look, just before a commit or after a recovery, is another state. What is wrong is judged in `health`.
+A state never changes; a second read, just before a commit or after a recovery, gives another one. `health` finds its problems.
 """
 
 from dataclasses import dataclass, field, replace
@@ -28,14 +28,14 @@ class Digests:
 
 @dataclass(frozen=True)
 class RegistryState:
-    """What a home's registry says at one moment.
+    """The registry of a home at one moment.
 
     Attributes:
         home: the taskclf home.
         pointer_file: models/active.json.
         policy_file: models/inference_policy.json.
         history: models/active_history.jsonl.
-        bundles: the bundles that were looked at so far.
+        bundles: the bundles that were read so far.
     """
 
     home: Home
@@ -60,7 +60,7 @@ class RegistryState:
 
     @property
     def active_model_dir(self) -> str | None:
-        """The bundle that taskclf runs: that of the policy if it names one, else that of the pointer; None if neither can be read."""
+        """The folder of the active model: that of the policy if it names one, else that of the pointer; None if neither can be read."""
         return self.policy_file.model_dir or (None if self.pointer is None else self.pointer.model_dir)
 
     @cached_property
@@ -84,24 +84,24 @@ class RegistryState:
         return load_bundle(self.bundles.files(resolve_model_dir(self.home, model_dir)))
 
     def is_same_as(self, other: "RegistryState") -> bool:
-        """Whether pointer, policy and history are byte for byte those of another look."""
+        """Returns True if pointer, policy and history are byte for byte those of another state."""
         return (self.digests, self.history.digest, self.history.torn) == (other.digests, other.history.digest, other.history.torn)
 
     def with_bundles_of(self, other: "RegistryState") -> "RegistryState":
-        """Returns the state with the bundles that another look read already."""
+        """Returns the state with the bundles of another one."""
         return replace(self, bundles=other.bundles)
 
 
 def read_registry_state(home: Home, *, bundles: BundleCache | None = None) -> RegistryState:
-    """Looks at the registry of a home: three files, each opened once; never raises for what is in them.
+    """Reads the registry of a home: three files, each opened once. Never raises for their content.
 
     Args:
         home: the taskclf home.
-        bundles: those read in an earlier look, under the same hold of the registry's lock.
+        bundles: those of an earlier state, read while the same registry lock is held.
     """
     return RegistryState(home, read_pointer_file(home), read_policy_file(home), read_history(home), bundles or BundleCache())
 
 
 def read_digests(home: Home) -> Digests:
-    """Returns the hashes of pointer and policy as they are now, for the last look before a change."""
+    """Returns the present hashes of pointer and policy, for the last check before a change."""
     return Digests(read_pointer_file(home).digest, read_policy_file(home).digest)

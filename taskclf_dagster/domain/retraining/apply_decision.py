@@ -1,6 +1,6 @@
-"""Puts a decision into effect: promotes its challenger or sets it aside, remembers the decision, and lets retention remove old files.
+"""Applies a decision: promotes its challenger or moves it aside, records the last decided run, and applies retention.
 
-Which verdict promotes is decided in `decision`; how the pointer is moved, in `registry.promotion`.
+The verdict is decided in `decision`, the pointer changed in `registry.promotion`.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class AppliedDecision:
     """The effect of a decision on a home.
 
     Attributes:
-        outcome: already_applied if an earlier run had done it; set_aside if the pointer stays as it is; promoted if it moved.
-        bundle: where the challenger's bundle lies now; None if it is gone.
+        outcome: already_applied if an earlier run had applied it; set_aside if the pointer is unchanged; promoted if it changed.
+        bundle: folder of the challenger's bundle; None if it does not exist.
         pointer: the new pointer; None unless promoted.
-        previous: the pointer before; None unless promoted, or where there was none that could be read.
-        removed: what retention removed.
-        retention_problem: why retention was put off, which the next run makes up for; None if it ran or had nothing to do.
+        previous: the pointer before; None unless promoted, or if none could be read.
+        removed: what retention deleted.
+        retention_problem: the reason why retention failed, which the next run repeats; None if it did not.
     """
 
     outcome: Outcome
@@ -44,7 +44,7 @@ class AppliedDecision:
 
 
 def apply_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> AppliedDecision:
-    """Does what a decision says; called again for the same decision it changes nothing more.
+    """Applies a decision. A second call for the same decision changes nothing.
 
     PROMOTE moves the pointer. Any other verdict, or a dry run, leaves models/ as it is, byte for byte, and moves the challenger to the
     rejected or the pending bundles.
@@ -77,9 +77,9 @@ def apply_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: 
 def _remove_old_files(
     home: Home, decision: PromotionDecision, at: datetime, known: RegistryState | None
 ) -> tuple[tuple[PruneItem, ...], str | None]:
-    """Removes what retention no longer keeps, and returns it, or why it could not.
+    """Deletes what retention no longer keeps, and returns it, or the reason why it could not.
 
-    Promoted bundles go only after a promotion, so that any other verdict leaves models/ as it is.
+    Promoted bundles are deleted only after a promotion, so that any other verdict leaves models/ as it is.
     """
     keep = decision.settings.retention
     try:

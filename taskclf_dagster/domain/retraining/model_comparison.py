@@ -1,6 +1,6 @@
-"""Any two models side by side on the current snapshot: every figure of both, how sure the difference is, and what the gates would say.
+"""Compares any two models on the current snapshot: metrics, significance, and the comparative gates.
 
-It decides nothing and writes nothing; a retrain's own comparison is made in `pipeline`.
+It decides nothing and writes nothing; the comparison of a retrain is made in `decision_step`.
 """
 
 from functools import partial
@@ -51,12 +51,12 @@ _NOT_LOOKED_AT = ("not_worse_than_anchor", "not_rolled_back")
 
 
 class FigurePair(Record):
-    """One figure of both models.
+    """One metric of both models.
 
     Attributes:
         better: higher, lower or neither.
-        absolute: first minus second; None where one is undefined.
-        relative: absolute as a share of the second's; None where that is 0 or undefined.
+        absolute: first minus second; None if one is undefined.
+        relative: absolute as a share of the second's; None if that is 0 or undefined.
     """
 
     name: str
@@ -68,12 +68,12 @@ class FigurePair(Record):
 
 
 class ModelComparison(Record):
-    """The first model beside the second, on windows that neither learned from.
+    """The comparison of two models, on windows that neither was trained on.
 
     Attributes:
-        verdict: FIRST_BETTER, SECOND_BETTER, NO_CLEAR_DIFFERENCE, or INCONCLUSIVE where too little is left to compare on.
-        factors: the comparative gates, as if the first were to replace the second.
-        would_replace: whether these gates would let it.
+        verdict: FIRST_BETTER, SECOND_BETTER, NO_CLEAR_DIFFERENCE, or INCONCLUSIVE if too few windows are left.
+        factors: the comparative gates, with the first as challenger and the second as champion.
+        would_replace: True if these gates pass.
     """
 
     first: str
@@ -89,17 +89,17 @@ class ModelComparison(Record):
 
 
 def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig, num_threads: int) -> ModelComparison:
-    """Scores two bundles, wherever they lie, on the test windows of the current snapshot.
+    """Evaluates two bundles, in any folder of the home, on the test windows of the current snapshot.
 
     Args:
         home: the taskclf home.
-        first: model id; its figures minus those of the second are the differences.
+        first: model id; differences are its metrics minus those of the second.
         second: model id.
         config: the policy.
         num_threads: LightGBM threads.
 
     Raises:
-        BundleError: there is no such bundle, or it does not load or predict.
+        BundleError: a bundle does not exist, or does not load or predict.
         RecordNotFoundError: no snapshot was ever made for this home.
         SnapshotError: the snapshot cannot be read.
     """
@@ -144,10 +144,10 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
 
 
 def read_current_snapshot(home: Home) -> DatasetSnapshot:
-    """The snapshot that the last run made.
+    """Returns the snapshot that the last run made.
 
     Raises:
-        RecordNotFoundError: there is none.
+        RecordNotFoundError: no run made one.
         UnreadableFileError: its record is damaged or of another version.
     """
     path = home.records / "dataset_snapshot" / "latest.json"

@@ -1,6 +1,6 @@
-"""Reports on challenger and champion, scored on the same test windows: what the gates and a person look at.
+"""Reports on challenger, champion and anchors on the same test windows, for gates and people.
 
-Scoring itself belongs to `evaluation`, who the champion is to `champion`, who the anchors are to `anchor`.
+Metrics are computed in `evaluation`; champion and anchors are found in `registry`.
 """
 
 from datetime import date, datetime
@@ -35,13 +35,13 @@ from taskclf_dagster.home import Home
 
 
 class ChallengerReport(Record):
-    """A challenger on the test split, beside the baselines, with the verdict of every candidate gate.
+    """The evaluation of a challenger on the test split, with baselines and every candidate gate.
 
     Attributes:
-        failure: why it could not be scored; None where it could.
-        files: SHA-256 of every file of the bundle that was scored; metadata.json has timings, so they are not part of the hash.
+        failure: the reason why it could not be evaluated; None if it could.
+        files: SHA-256 of every file of the evaluated bundle; metadata.json has timings, so they are not part of the hash.
         recent_predictions_path: its predictions for every window of the last days, relative to the home; None if there are none.
-        reproduction: what training again gave; None where it was not tried.
+        reproduction: the result of training again; None if that was not done.
         config_hash: hash of the policy by which the gates were judged.
     """
 
@@ -61,12 +61,12 @@ class ChallengerReport(Record):
 
 
 class AnchorReport(Record):
-    """A model that ran lately, on the challenger's test windows.
+    """The evaluation of an anchor model on the challenger's test windows.
 
     Attributes:
-        ran_at: when it came to run.
+        ran_at: the time at which it became active.
         path: the bundle, relative to the home.
-        problem: why it could not be scored; None where it could.
+        problem: the reason why it could not be evaluated; None if it could.
     """
 
     model_id: str
@@ -77,19 +77,19 @@ class AnchorReport(Record):
 
 
 class ChampionReport(Record):
-    """The champion on the challenger's test windows, and the anchors.
+    """The evaluation of the champion and the anchors on the challenger's test windows.
 
     Attributes:
         state: ok, none, unreadable or incompatible.
-        source: policy, pointer, last_known_good, best_by_rank or none: why this one.
+        source: where it was found: policy, pointer, last_known_good, best_by_rank or none.
         recent_predictions_path: its predictions for every window of the last days, relative to the home; None if there are none.
         windows_without_features: test windows that the champion's own schema version does not have.
-        windows_trained_on: test windows that the champion learned from.
-        trained_on_evidence: how that is known: row_hashes, training_dates, or none without a champion.
-        anchors: the models that ran lately, the newest first.
-        blocked: models that a rollback left and nobody unblocked: hash of their trees by id.
-        registry_sequence: number of the history record that had set the pointer then; 0 where none of ours had.
-        pointer_hash, policy_hash: SHA-256 of active.json and inference_policy.json when the champion was looked up.
+        windows_trained_on: number of test windows that the champion was trained on.
+        trained_on_evidence: source of that number: row_hashes, training_dates, or none without a champion.
+        anchors: the anchor models, the newest first.
+        blocked: blocked models: hash of their trees by id.
+        registry_sequence: number of the history record that had set the pointer; 0 if none of ours had.
+        pointer_hash, policy_hash: SHA-256 of active.json and inference_policy.json when the champion was found.
     """
 
     dataset_hash: str
@@ -118,9 +118,9 @@ class ChampionReport(Record):
 def report_challenger(
     home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel, *, config: RetrainConfig, num_threads: int
 ) -> ChallengerReport:
-    """Scores a challenger from disk on the test split and judges it by the candidate gates.
+    """Loads a challenger from disk, evaluates it on the test split and judges the candidate gates.
 
-    The test figures are added to the bundle's metrics.json, as long as no decision has moved the bundle.
+    The test metrics are added to the bundle's metrics.json, unless a decision has moved the bundle.
 
     Raises:
         RecordsDoNotMatchError: the challenger was trained on another dataset.
@@ -166,7 +166,7 @@ def report_challenger(
 
 
 def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> ChampionReport:
-    """Finds the champion and the anchors, and scores each on the test split with its own schema version, vocabularies and threshold."""
+    """Evaluates the champion and the anchors on the test split, each with its own schema version, vocabularies and threshold."""
     registry = read_registry_state(home)
     champion = resolve_active_model(registry)
     described = _describe(champion, snapshot, registry)

@@ -1,7 +1,4 @@
-"""The steps of a retrain that join several modules: what counts as nothing new, and the decision from two reports.
-
-Each takes records and returns a record. What a step computes belongs to the module that it is named after.
-"""
+"""Skips and decided runs: finds the reason to skip a retrain, and records the last decided run."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -20,7 +17,7 @@ from taskclf_dagster.home import Home
 
 
 def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
-    """Why training again would learn nothing: the last decided snapshot already held every labeled window with the same label."""
+    """Returns the reason to skip: the last decided snapshot had every labeled window with the same label. None if there is none."""
     last = read_last_decided(home)
     if last is None or not holds_every_label_of(home.root / last.snapshot_path, rows):
         return None
@@ -29,12 +26,12 @@ def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
 
 
 def remember_labels(home: Home, fingerprints: npt.NDArray[np.uint64]) -> None:
-    """Keeps the label store as a run read it, so that changes while it decides are counted later."""
+    """Stores the fingerprints of the label store as a run read it, so that changes while it decides are counted later."""
     keep_fingerprints(home.decisions, fingerprints)
 
 
 def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: datetime) -> None:
-    """Counts a skip as a decided run for cadence; the snapshot last decided on stays the one to compare with."""
+    """Records a skip as the last decided run; the snapshot of the last decision stays the one to compare with."""
     last = read_last_decided(home)
     if last is not None:
         update = {"outcome": "SKIP", "decided_at": at, "as_of": snapshot.as_of, "run_id": run_id, "decision_id": None}
@@ -42,7 +39,7 @@ def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: dat
 
 
 def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
-    """Counts a decision for cadence and for what is new next time, and tells of it, once it is in effect; a dry run does none of this."""
+    """Records a decision that is in effect as the last decided run, and writes its events; a dry run does neither."""
     if decision.options.dry_run:
         return
     _remember(
@@ -62,9 +59,9 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
 
 
 def _remember(home: Home, last: LastDecided) -> None:
-    """Writes the decided run, and forgets what was kept of label stores that other runs saw.
+    """Writes the last decided run, and removes fingerprints of label stores that other runs saw.
 
-    Then its events, and before that those of the run before, if that was cut off.
+    Then writes its events, after those of the run before if that was interrupted.
     """
     _tell(home)
     write_last_decided(home, last)
@@ -73,13 +70,13 @@ def _remember(home: Home, last: LastDecided) -> None:
 
 
 def _tell(home: Home) -> None:
-    """Writes events that are missing. A failure undoes nothing and is no failure of the run: the delivery of events tries again."""
+    """Writes missing events. A failure does not fail the run: the delivery of events retries."""
     with suppress(OSError, UnsafeFileSystemError):
         write_decision_events(home)
 
 
 def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
-    """Counts a decision that took effect in a run that ended before it was remembered; anything later stands."""
+    """Records a decision of a run that ended before it was recorded, unless a later one was."""
     last = read_last_decided(home)
     if last is None or last.as_of < decision.as_of:
         remember_decision(home, decision, run_id=run_id, at=at)
