@@ -50,7 +50,7 @@ test-all: ## Run all tests, and see how much of the code they run.
 	rm -f .coverage .coverage.*
 	$(MAKE) test COVERAGE='$(MEASURE)'
 	$(MAKE) test-rest COVERAGE='$(MEASURE)'
-	$(BIN)/coverage report --skip-covered --show-missing --fail-under=$(COVERED)
+	$(BIN)/coverage report --skip-covered --fail-under=$(COVERED)
 
 test-faults: install ## Break the registry at every file-system call, in every order, and by SIGKILL (some minutes).
 	TASKCLF_DAGSTER_ALL_FAULTS=1 $(PYTEST) taskclf_dagster_tests/faults
