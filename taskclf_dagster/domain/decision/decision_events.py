@@ -1,4 +1,4 @@
-"""Events of a decision that is in effect: that a model was trained and judged, and that it was rejected or waits for approval.
+"""Events of a decision that is in effect: a model was trained and judged, was rejected, or awaits approval.
 
 Events of pointer changes are in `registry.history_events`, those of runs in `defs.events.run_events`.
 """
@@ -21,12 +21,12 @@ _VERDICTS: dict[str, tuple[str, EventType]] = {
 
 
 def build_decision_events(decision: PromotionDecision, *, run_id: str, at: datetime) -> list[Event]:
-    """The events of a decision: `model.retrained` always, and what the verdict adds. Their ids follow from the decision.
+    """Returns the events of a decision: `model.retrained`, and one for the verdict; their ids follow from the decision.
 
     Args:
         decision: the receipt; no dry run.
         run_id: the run in which it took effect.
-        at: when it took effect.
+        at: the time at which it took effect.
     """
     kinds: list[tuple[str, EventType]] = [("retrained", "model.retrained")]
     if decision.verdict in _VERDICTS:
@@ -57,7 +57,7 @@ def write_decision_events(home: Home) -> None:
         OSError: they could not be written; the next call writes them.
     """
     last = read_last_decided(home)
-    if last is None or last.decision_id is None or last.decision_id == _read_told(home):
+    if last is None or last.decision_id is None or last.decision_id == _read_reported(home):
         return
     decision = read_decision(home, last.decision_id)
     if decision is None or decision.options.dry_run:
@@ -67,7 +67,7 @@ def write_decision_events(home: Home) -> None:
     write_json(home.outbox / REPORTED_DECISION, {"decision_id": decision.decision_id})
 
 
-def _read_told(home: Home) -> object:
+def _read_reported(home: Home) -> object:
     try:
         return read_json_object(home.outbox / REPORTED_DECISION).get("decision_id")
     except UnreadableFileError:

@@ -1,7 +1,10 @@
-"""The last decided run of a home: what it saw and when it decided."""
+"""The last decided run of a home: the labels it read and the time at which it decided."""
+
+from typing import Literal
 
 from pydantic import AwareDatetime, ValidationError
 
+from taskclf_dagster.domain.decision.verdict import Verdict
 from taskclf_dagster.domain.storage.files import read_json_object, write_json
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
@@ -11,17 +14,17 @@ LAST_DECIDED = "last_decided.json"
 
 
 class LastDecided(Record):
-    """The last run that came to a decision or found nothing new; dry runs do not count.
+    """The last run that made a decision or skipped because no label was new; dry runs do not count.
 
     Attributes:
         outcome: the verdict, or SKIP.
-        decided_at: when, by the clock; cadence counts from here.
+        decided_at: time of the decision by the clock, from which cadence counts.
         snapshot_path: the snapshot last decided on, relative to the home; a skip keeps the one before.
-        label_watermark: names the content of the label store that the run saw.
-        trained_at: when a run last trained a challenger and judged it; None where none did since this is kept.
+        label_watermark: names the content of the label store that the run read.
+        trained_at: time at which a run last trained a challenger and judged it; None if none did since this is recorded.
     """
 
-    outcome: str
+    outcome: Verdict | Literal["SKIP"]
     decided_at: AwareDatetime
     as_of: AwareDatetime
     run_id: str
@@ -33,7 +36,7 @@ class LastDecided(Record):
 
 
 def read_last_decided(home: Home) -> LastDecided | None:
-    """The last decided run; None where there is none or its file is damaged, which makes a retrain due."""
+    """Returns the last decided run; None if there is none or its file is damaged, which makes a retrain due."""
     path = home.decisions / LAST_DECIDED
     if not path.exists():
         return None
@@ -44,5 +47,5 @@ def read_last_decided(home: Home) -> LastDecided | None:
 
 
 def write_last_decided(home: Home, last: LastDecided) -> None:
-    """Remembers a decided run."""
+    """Records the last decided run in `artifacts/decisions/last_decided.json`."""
     write_json(home.decisions / LAST_DECIDED, last.model_dump(mode="json"))
