@@ -7,7 +7,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
-from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RegistryRef, RunOptions
+from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES, decide
 from taskclf_dagster.domain.evaluation.comparison import (
     AnchorComparison,
@@ -21,9 +21,8 @@ from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, di
 from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
-from taskclf_dagster.domain.storage.files import read_json_object
 from taskclf_dagster.domain.storage.records import json_hash
-from taskclf_dagster.errors import RecordsDoNotMatchError, UnreadableFileError
+from taskclf_dagster.errors import RecordsDoNotMatchError
 from taskclf_dagster.home import Home
 
 
@@ -82,7 +81,7 @@ def make_decision(
             dataset=_refer_to_dataset(snapshot),
             challenger=_refer_to_model(challenger.model_id, challenger_report),
             champion=_refer_to_champion(champion_report),
-            registry=_refer_to_registry(home, champion_report),
+            registry=champion_report.registry,
             comparison=comparison,
             anchors=anchors,
             rolled_back_as=rolled_back_as,
@@ -212,21 +211,3 @@ def _refer_to_champion(report: ChampionReport) -> ChampionRef:
         model_dir=report.model_dir,
         warnings=report.warnings,
     )
-
-
-def _refer_to_registry(home: Home, report: ChampionReport) -> RegistryRef:
-    return RegistryRef(
-        sequence=report.registry_sequence,
-        pointer_hash=report.pointer_hash,
-        policy_hash=report.policy_hash,
-        previous_policy=_read_policy(home),
-    )
-
-
-def _read_policy(home: Home) -> dict[str, object] | None:
-    if not home.inference_policy.exists():
-        return None
-    try:
-        return read_json_object(home.inference_policy)
-    except UnreadableFileError:
-        return None

@@ -13,7 +13,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.gate import RegressionResult
-from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState
+from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState, RegistryRef
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baseline, fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
@@ -88,14 +88,11 @@ class ChampionReport(Record):
         trained_on_evidence: source of that number: row_hashes, training_dates, or none without a champion.
         anchors: the anchor models, the newest first.
         blocked: blocked models: hash of their trees by id.
-        registry_sequence: number of the history record that had set the pointer; 0 if none of ours had.
-        pointer_hash, policy_hash: SHA-256 of active.json and inference_policy.json when the champion was found.
+        registry: pointer, policy and history when the champion was found.
     """
 
     dataset_hash: str
-    registry_sequence: int
-    pointer_hash: str | None
-    policy_hash: str | None
+    registry: RegistryRef
     state: ChampionState
     source: ChampionSource
     model_id: str | None
@@ -251,13 +248,21 @@ def _predictions_folder(home: Home, snapshot: DatasetSnapshot) -> Path:
     return home.predictions / snapshot.dataset_hash
 
 
+def refer_to_registry(state: RegistryState) -> RegistryRef:
+    """Returns what a decision records of the registry's state."""
+    return RegistryRef(
+        sequence=state.sequence,
+        pointer_hash=state.digests.pointer,
+        policy_hash=state.digests.policy,
+        previous_policy=state.policy_file.document,
+    )
+
+
 def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryState) -> ChampionReport:
     metadata = None if champion.model is None else champion.model.bundle.metadata
     return ChampionReport(
         dataset_hash=snapshot.dataset_hash,
-        registry_sequence=registry.sequence,
-        pointer_hash=registry.digests.pointer,
-        policy_hash=registry.digests.policy,
+        registry=refer_to_registry(registry),
         state=champion.state,
         source=champion.source,
         model_id=None if champion.model is None else champion.model.bundle.model_id,

@@ -330,14 +330,14 @@ def _ran(home: Home, *model_ids: str) -> None:
 
 def test_a_home_without_a_history_has_no_anchors_nothing_blocked_and_no_record_behind_the_pointer(judged: Judged) -> None:
     record = judged.champion()
-    assert (record.anchors, record.blocked, record.registry_sequence) == ([], {}, 0)
+    assert (record.anchors, record.blocked, record.registry.sequence) == ([], {}, 0)
     home_with_champion(judged.home)  # by taskclf itself, which numbers nothing
-    assert judged.champion().registry_sequence == 0
+    assert judged.champion().registry.sequence == 0
 
 
 def test_the_number_of_the_record_that_set_the_pointer_is_in_the_report(judged: Judged) -> None:
     _ran(judged.home, OLD, MID)
-    assert judged.champion().registry_sequence == 2
+    assert judged.champion().registry.sequence == 2
 
 
 def test_every_model_that_ran_lately_is_scored_on_the_same_windows_the_newest_first(judged: Judged) -> None:

@@ -35,9 +35,16 @@ from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.retention import plan_prune
 from taskclf_dagster.domain.registry.rollback import rollback
-from taskclf_dagster.domain.registry.state import read_digests, read_registry_state
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.decision_step import make_decision
-from taskclf_dagster.domain.retraining.reports import AnchorReport, ChallengerReport, ChampionReport, report_challenger, report_champion
+from taskclf_dagster.domain.retraining.reports import (
+    AnchorReport,
+    ChallengerReport,
+    ChampionReport,
+    refer_to_registry,
+    report_challenger,
+    report_champion,
+)
 from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_decision, remember_labels, remember_skip
 from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_trigger
 from taskclf_dagster.domain.scheduling.label_arrival import check_label_arrival, check_label_store
@@ -362,12 +369,9 @@ class _Decide:
 
     def _champion_report(self) -> ChampionReport:
         report = a_report(model_id=MID, predictions_path=self._save(self.home.models / MID, self.champion)) if self.state == "ok" else None
-        digests = read_digests(self.home)
         return ChampionReport(
             dataset_hash=self._dataset_hash,
-            registry_sequence=read_registry_state(self.home).sequence,
-            pointer_hash=digests.pointer,
-            policy_hash=digests.policy,
+            registry=refer_to_registry(read_registry_state(self.home)),
             state=self.state,
             source="none" if self.state == "none" else "pointer",
             model_id=MID if self.state == "ok" else None,
@@ -740,7 +744,8 @@ def test_records_of_another_dataset_are_never_judged_together(home: Home, record
 
 def test_a_decision_is_about_the_pointer_that_stood_when_the_champion_was_looked_up(home: Home) -> None:
     made = _Decide(home)
-    report = made._champion_report().model_copy(update={"pointer_hash": "a" * 64})
+    report = made._champion_report()
+    report = report.model_copy(update={"registry": report.registry.model_copy(update={"pointer_hash": "a" * 64})})
     made._champion_report = lambda: report  # type: ignore[method-assign]
     assert made.make().registry.pointer_hash == "a" * 64
 
