@@ -69,9 +69,9 @@ def test_a_span_within_one_minute_labels_nothing() -> None:
     assert projection.unlabeled["partly_covered"] == 1
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_every_label_can_be_given(label: str) -> None:
-    assert five(span(at("09:00"), at("09:05"), label)) == [label] * 5
+def test_every_label_can_be_given() -> None:
+    found = {label: five(span(at("09:00"), at("09:05"), label)) for label in LABELS}
+    assert found == {label: [label] * 5 for label in LABELS}
 
 
 def test_a_span_that_began_long_ago_and_ends_late_covers_everything() -> None:
@@ -388,7 +388,7 @@ def random_spans(rng: np.random.Generator, n: int) -> list[dict[str, object]]:
     return spans
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_projection_agrees_with_a_slow_and_simple_one_on_random_spans(seed: int) -> None:
     rng = np.random.default_rng(seed)
     labelled = 0

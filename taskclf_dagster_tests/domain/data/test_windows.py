@@ -89,8 +89,7 @@ def test_rows_are_sorted_by_user_and_time_over_all_days(tmp_path: Path) -> None:
     assert frame.index.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("unit", ["ns", "us", "ms"])
-@pytest.mark.parametrize("tz", ["UTC", None, "Europe/Vienna"])
+@pytest.mark.parametrize(("unit", "tz"), [("ns", "UTC"), ("us", None), ("ms", "Europe/Vienna"), ("ns", None)])
 def test_timestamps_mean_the_same_in_every_unit_with_and_without_a_zone(tmp_path: Path, unit: str, tz: str | None) -> None:
     home = make_home(tmp_path)
     rows = windows_frame(n=4)
