@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from taskclf_dagster.config.settings import RejectThresholdSettings
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
@@ -317,6 +318,16 @@ def test_the_best_threshold_in_the_range_is_taken(low: float, high: float, value
     assert chosen.tuned is (macro_f1 is not None)
     if macro_f1 is not None:
         assert chosen.macro_f1 == pytest.approx(macro_f1, abs=1e-12)
+
+
+def test_the_macro_f1_of_the_chosen_threshold_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(11)
+    true, named, confidence = rng.integers(0, 8, 400), rng.integers(0, 8, 400), rng.uniform(0.2, 1, 400)
+    named = np.where(rng.random(400) < 0.6, true, named)
+    chosen = tune(0.05, 0.3, confidence=confidence.tolist(), named=named.tolist(), true=true.tolist())
+    said = np.where(confidence < chosen.value, 8, named)
+    assert 0.05 <= chosen.reject_rate <= 0.3
+    assert chosen.macro_f1 == pytest.approx(f1_score(true, said, labels=range(8), average="macro", zero_division=0), abs=1e-12)
 
 
 def test_the_threshold_is_the_smallest_confidence_that_is_accepted() -> None:
