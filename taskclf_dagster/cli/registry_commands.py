@@ -7,7 +7,7 @@ import click
 from tabulate import tabulate
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, reason_option
-from taskclf_dagster.domain.registry.fsck import PROMISES, check_registry
+from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
@@ -107,7 +107,7 @@ def repair_command(home: Path | None) -> None:
         raise SystemExit(1)
 
 
-def _print_findings(home: Home, rows: list[list[str]], broken: set[str]) -> None:
+def _print_findings(home: Home, rows: list[list[str]], broken: set[Promise]) -> None:
     click.echo(home.display_name)
     if rows:
         click.echo(tabulate(rows, headers=["severity", "promise", "found", "what to do"], maxcolwidths=[None, None, 70, 50]))

@@ -20,7 +20,35 @@ from taskclf_dagster.domain.storage.files import TEMPORARY
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
 
-PROMISES = {
+Promise = Literal["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9"]
+
+
+FindingCode = Literal[
+    "pointer_unusable",
+    "policy_unusable",
+    "policy_names_another_model",
+    "blocked_model_active",
+    "pointer_not_recorded",
+    "change_interrupted",
+    "pointer_of_earlier_record",
+    "record_missing",
+    "history_line_damaged",
+    "history_damage_acknowledged",
+    "history_line_interrupted",
+    "bundle_differs_from_manifest",
+    "bundle_invalid",
+    "bundle_missing",
+    "promotion_without_receipt",
+    "receipt_unreadable",
+    "no_known_good_model",
+    "awaiting_bundle_missing",
+    "staging_not_empty",
+    "temporary_file",
+    "events_missing",
+]
+
+
+PROMISES: dict[Promise, str] = {
     "P1": "A reader sees the old or the new pointer, always complete, always naming a bundle that verifies.",
     "P2": "What promote() returned from survives a power loss.",
     "P3": "Every state of the pointer has a history record, written before it, numbered and chained.",
@@ -40,14 +68,16 @@ class RegistryFinding(Record):
     """One promise that does not hold.
 
     Attributes:
+        code: which check found it.
         severity: damage breaks a promise; a warning does not.
         promise: P1 to P9.
-        words: what was found.
+        words: what was found, for a person.
         fix: what to do about it.
     """
 
+    code: FindingCode
     severity: Literal["damage", "warning"]
-    promise: str
+    promise: Promise
     words: str
     fix: str
 
@@ -67,19 +97,21 @@ def _check_pointer(state: RegistryState) -> Iterator[RegistryFinding]:
     if problem is None and pointer is None and history.last_move is not None:
         problem = f"{home.active_pointer.name} is missing, though the history names models"
     if problem is not None:
-        yield _damage("P1", f"{home.active_pointer.name}: {problem}", REPAIR)
+        yield _damage("pointer_unusable", "P1", f"{home.active_pointer.name}: {problem}", REPAIR)
     policy_problem = find_policy_problem(state)
     if policy_problem is not None:
-        yield _damage("P1", policy_problem.detail, REPAIR)
+        yield _damage("policy_unusable", "P1", policy_problem.detail, REPAIR)
     policy_dir = state.policy_file.model_dir
     if pointer is not None and policy_dir not in (None, pointer.model_dir):
         words = f"{home.inference_policy.name} names {policy_dir}, {home.active_pointer.name} names {pointer.model_dir}"
-        yield _warning("P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree")
+        yield _warning(
+            "policy_names_another_model", "P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree"
+        )
     if pointer is not None and problem is None:
         yield from _check_record_of(state, pointer)
         if pointer.name in history.blocked:
             words = f"{pointer.name} runs, though a rollback blocked it"
-            yield _warning("P7", words, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
+            yield _warning("blocked_model_active", "P7", words, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
 
 
 def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Iterator[RegistryFinding]:
@@ -88,25 +120,42 @@ def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Iterator[R
     if last is not None and last.new == pointer:
         return
     if pointer.sequence is None:
-        yield _warning("P3", f"{pointer.name} was set by another program and is not recorded yet", "The next change, or repair, records it")
+        yield _warning(
+            "pointer_not_recorded",
+            "P3",
+            f"{pointer.name} was set by another program and is not recorded yet",
+            "The next change, or repair, records it",
+        )
     elif last is not None and is_waiting(state, last):
-        yield _damage("P3", f"{last.action} {last.sequence} was cut off before the pointer moved", REPAIR)
+        yield _damage("change_interrupted", "P3", f"{last.action} {last.sequence} was cut off before the pointer moved", REPAIR)
     elif any(entry.new == pointer and not entry.foreign for entry in history.entries):
         words = f"the pointer is that of record {pointer.sequence}, though the history goes on"
-        yield _warning("P3", words, "The next change, or repair, records that it stayed")
+        yield _warning("pointer_of_earlier_record", "P3", words, "The next change, or repair, records that it stayed")
     else:
-        yield _damage("P3", f"the pointer is of record {pointer.sequence}, which the history does not have", REPAIR)
+        yield _damage("record_missing", "P3", f"the pointer is of record {pointer.sequence}, which the history does not have", REPAIR)
 
 
 def _check_history(state: RegistryState) -> Iterator[RegistryFinding]:
     home, history = state.home, state.history
     for number, problem in history.problems.items():
         if number in history.open_problems:
-            yield _damage("P3", f"{home.active_history.name}, line {number}: {problem}", f"{REPAIR}, and notes the damage")
+            yield _damage(
+                "history_line_damaged", "P3", f"{home.active_history.name}, line {number}: {problem}", f"{REPAIR}, and notes the damage"
+            )
         else:
-            yield _warning("P3", f"{home.active_history.name}, line {number}: {problem}; noted by a repair", "Nothing has to be done")
+            yield _warning(
+                "history_damage_acknowledged",
+                "P3",
+                f"{home.active_history.name}, line {number}: {problem}; noted by a repair",
+                "Nothing has to be done",
+            )
     if history.torn:
-        yield _damage("P3", f"{home.active_history.name} ends in {len(history.torn)} bytes of a line that was cut off", REPAIR)
+        yield _damage(
+            "history_line_interrupted",
+            "P3",
+            f"{home.active_history.name} ends in {len(history.torn)} bytes of a line that was cut off",
+            REPAIR,
+        )
 
 
 def _check_bundles(state: RegistryState) -> Iterator[RegistryFinding]:
@@ -117,14 +166,27 @@ def _check_bundles(state: RegistryState) -> Iterator[RegistryFinding]:
         files = state.bundles.files(folder)
         problem = find_manifest_problem(files)
         if problem is not None:
-            yield _damage("P2", f"{folder.name}: {problem.detail}", "Restore the bundle from a backup, or leave it to retention")
+            yield _damage(
+                "bundle_differs_from_manifest",
+                "P2",
+                f"{folder.name}: {problem.detail}",
+                "Restore the bundle from a backup, or leave it to retention",
+            )
         elif (problem := parse_bundle(files).problem) is not None:
-            yield _warning("P2", f"{folder.name}: {problem.reason}", "It cannot be rolled back to; remove it, or leave it to retention")
+            yield _warning(
+                "bundle_invalid",
+                "P2",
+                f"{folder.name}: {problem.reason}",
+                "It cannot be rolled back to; remove it, or leave it to retention",
+            )
     lost = {entry.new.name for entry in history.moves if entry.new is not None} - history.pruned
     for name in sorted(lost):
         if not (home.models / name).is_dir():
             yield _warning(
-                "P6", f"{name} ran once and is gone, though retention did not remove it", "Restore it from a backup if you need it"
+                "bundle_missing",
+                "P6",
+                f"{name} ran once and is gone, though retention did not remove it",
+                "Restore it from a backup if you need it",
             )
 
 
@@ -134,10 +196,20 @@ def _check_receipts(state: RegistryState) -> Iterator[RegistryFinding]:
         if entry.action == "promote":
             words = _find_receipt_problem(state, entry)
             if words is not None:
-                yield _damage("P5", f"promotion {entry.sequence}: {words}", "Restore the receipt from a backup, or roll back")
+                yield _damage(
+                    "promotion_without_receipt",
+                    "P5",
+                    f"promotion {entry.sequence}: {words}",
+                    "Restore the receipt from a backup, or roll back",
+                )
     for receipt in list_decisions(home)[1]:
         words = f"{receipt.path.name} is damaged" if receipt.kind == "damaged" else receipt.problem
-        yield _warning("P5", words, "Nothing has to be done where nothing was promoted by it; else the promotion is told above")
+        yield _warning(
+            "receipt_unreadable",
+            "P5",
+            words,
+            "Nothing has to be done where nothing was promoted by it; else the promotion is reported above",
+        )
 
 
 def _find_receipt_problem(state: RegistryState, entry: ActiveHistoryEntry) -> str | None:
@@ -161,27 +233,42 @@ def _find_receipt_problem(state: RegistryState, entry: ActiveHistoryEntry) -> st
 def _check_reachable(state: RegistryState) -> Iterator[RegistryFinding]:
     home, history = state.home, state.history
     if history.moves and find_last_known_good(state) is None:
-        yield _damage("P6", "no model of the history can run", "Restore models/ from a backup, or retrain with bootstrap")
+        yield _damage(
+            "no_known_good_model", "P6", "no model of the history can run", "Restore models/ from a backup, or retrain with bootstrap"
+        )
     for decision in find_awaiting(state, list_decisions(home)[0]):
         if find_bundle(home, decision.challenger.model_id) is None:
-            yield _damage("P6", f"{decision.challenger.model_id} awaits approval, but its bundle is gone", "Retrain with force")
+            yield _damage(
+                "awaiting_bundle_missing",
+                "P6",
+                f"{decision.challenger.model_id} awaits approval, but its bundle is gone",
+                "Retrain with force",
+            )
 
 
 def _check_interrupted_writes(state: RegistryState) -> Iterator[RegistryFinding]:
     home = state.home
     if home.staging.exists():
-        yield _warning("P2", f"{home.staging.name} holds what a change that was cut off left", "The next change, or repair, removes it")
+        yield _warning(
+            "staging_not_empty",
+            "P2",
+            f"{home.staging.name} holds what a change that was cut off left",
+            "The next change, or repair, removes it",
+        )
     for path in sorted(home.models.glob(f".*{TEMPORARY}")):
-        yield _warning("P2", f"{path.name} is left of a write that was cut off", "The next change, or repair, removes it")
+        yield _warning("temporary_file", "P2", f"{path.name} is left of a write that was cut off", "The next change, or repair, removes it")
     if state.written_through < state.history.sequence:
         yield _warning(
-            "P9", f"events of records after {state.written_through} were not written yet", "The next change, or repair, writes them"
+            "events_missing",
+            "P9",
+            f"events of records after {state.written_through} were not written yet",
+            "The next change, or repair, writes them",
         )
 
 
-def _damage(promise: str, words: str, fix: str) -> RegistryFinding:
-    return RegistryFinding(severity="damage", promise=promise, words=words, fix=f"{fix}.")
+def _damage(code: FindingCode, promise: Promise, words: str, fix: str) -> RegistryFinding:
+    return RegistryFinding(code=code, severity="damage", promise=promise, words=words, fix=f"{fix}.")
 
 
-def _warning(promise: str, words: str, fix: str) -> RegistryFinding:
-    return RegistryFinding(severity="warning", promise=promise, words=words, fix=f"{fix}.")
+def _warning(code: FindingCode, promise: Promise, words: str, fix: str) -> RegistryFinding:
+    return RegistryFinding(code=code, severity="warning", promise=promise, words=words, fix=f"{fix}.")

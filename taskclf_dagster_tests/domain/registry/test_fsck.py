@@ -1,8 +1,10 @@
 """The check of every promise: a healthy home has no findings, and each promise that is broken is told in words with what to do."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -11,7 +13,7 @@ from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL, read_bundle_files
 from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
-from taskclf_dagster.domain.registry.fsck import PROMISES, check_registry
+from taskclf_dagster.domain.registry.fsck import PROMISES, FindingCode, check_registry
 from taskclf_dagster.domain.registry.history import append_active_history, read_history
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
@@ -246,6 +248,22 @@ def test_what_repair_is_said_to_mend_it_mends(three: Home, harm: Callable[[Home]
     repair(three, at=LATER)
     left = [finding for finding in check_registry(three) if finding in promised]
     assert left == []
+
+
+def test_every_code_of_a_finding_is_found_in_some_home(tmp_path: Path) -> None:
+    found = set()
+    for number, (harm, *_) in enumerate(BROKEN.values()):
+        home = promoted(make_home(tmp_path / str(number)), OLD, MID, NEW)
+        harm(home)
+        found |= {finding.code for finding in check_registry(home)}
+    home = promoted(make_home(tmp_path / "repaired"), OLD, MID, NEW)
+    rewrite_line(home, 1, lambda line: b"{}")
+    repair(home, at=LATER)
+    found |= {finding.code for finding in check_registry(home)}
+    home = promoted(make_home(tmp_path / "earlier"), OLD, MID, NEW)
+    home.active_pointer.write_text(json.dumps(read_history(home).moves[0].new.document), encoding="utf-8")
+    found |= {finding.code for finding in check_registry(home)}
+    assert found == set(get_args(FindingCode))
 
 
 def test_every_promise_that_a_check_can_see_is_checked(three: Home) -> None:
