@@ -168,7 +168,7 @@ def test_a_retrain_launched_from_the_lineage_page_that_is_deaf_is_killed_in_time
     before = site.models
     site.set_plan("swallows interrupts")
     run_id = server.launch_all(
-        {"resources": {**FORCED["resources"], "supervisor": {"config": {"timeout_seconds": 3.0, "grace_seconds": 1.0}}}}
+        {"resources": {**FORCED["resources"], "supervisor": {"config": {"timeout_seconds": 8.0, "grace_seconds": 1.0}}}}
     )
     worker = site.await_training()
     begin = time.monotonic()

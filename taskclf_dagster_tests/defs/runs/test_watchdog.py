@@ -29,7 +29,9 @@ from taskclf_dagster_tests.scenario import make_home
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no such signals elsewhere")
 
-TIMEOUT_SECONDS = 3.0
+TIMEOUT_SECONDS = 15.0
+"""In which a run comes to its training even on a busy machine."""
+
 SPARE_SECONDS = 45.0
 """How much later than asked for a run may end on a busy machine: to note why takes a few seconds of Python starting up."""
 
@@ -74,7 +76,7 @@ def champion(folder: Path) -> Site:
 
 @pytest.fixture(scope="module")
 def ended(champion: Site, folder: Path) -> Mapping[str, Ended]:
-    """Each of them, two at a time."""
+    """Each of them, all at the same time, because most of it is waiting."""
 
     def run(name: str) -> Ended:
         site = champion.copy(folder / name.replace(" ", "-"))
@@ -88,8 +90,8 @@ def ended(champion: Site, folder: Path) -> Mapping[str, Ended]:
             seconds = running.wait()
         return Ended(site, before, seconds, running.process.returncode, (site.folder / "output").read_text(), site.last_run())
 
-    with ThreadPoolExecutor(2) as pool:
-        names = [*TOO_LONG, KILLED]
+    names = [*TOO_LONG, KILLED]
+    with ThreadPoolExecutor(len(names)) as pool:
         return dict(zip(names, pool.map(run, names), strict=True))
 
 
@@ -103,7 +105,7 @@ def test_a_retrain_that_hangs_is_over_soon_after_its_time(ended: Mapping[str, En
     _, way = TOO_LONG[name]
     assert found.returncode == (1 if way == "sleeps" else -signal.SIGKILL)
     (message,) = found.site.messages(found.run.run_id)
-    assert ("interrupted" if way == "sleeps" else "ended by the watchdog: it ran longer than 0.05 minutes") in message
+    assert ("interrupted" if way == "sleeps" else "ended by the watchdog: it ran longer than 0.25 minutes") in message
 
 
 @pytest.mark.slow
@@ -123,7 +125,7 @@ def test_a_retrain_that_heeds_the_interrupt_on_the_command_line_says_that_it_too
 @pytest.mark.slow
 def test_who_waits_at_a_terminal_for_a_retrain_that_is_killed_reads_why(ended: Mapping[str, Ended]) -> None:
     found = ended["one that writes on the command line"]
-    assert f"run {found.run.run_id} was ended by the watchdog: it ran longer than 0.05 minutes (timeout_minutes)" in found.output
+    assert f"run {found.run.run_id} was ended by the watchdog: it ran longer than 0.25 minutes (timeout_minutes)" in found.output
 
 
 @pytest.mark.slow
