@@ -172,7 +172,7 @@ def test_rollback_goes_to_the_model_that_was_named(registry: Home) -> None:
 
 
 REFUSED: dict[str, tuple[list[str], str, str]] = {
-    "what runs now": (["--to", NEW], "it is what taskclf runs now", "`taskclf-dagster list` shows them"),
+    "what runs now": (["--to", NEW], "it is the active model", "`taskclf-dagster list` shows them"),
     "no such model": (["--to", UNKNOWN], "invalid: missing model.txt", "Name another model"),
     "out of models/": (["--to", "../artifacts"], "it is not the id of a model", "`taskclf-dagster list` shows them"),
 }
@@ -269,7 +269,7 @@ def test_an_approval_after_the_pointer_moved_is_refused(story: Story) -> None:
 
 def test_an_approval_whose_bundle_is_gone_is_refused(story: Story) -> None:
     shutil.rmtree(story.home.pending_models / story.challenger)
-    _refuses(_run(story.home, "approve", story.waiting.decision_id), f"bundle {story.challenger} is gone", "Run a new retrain")
+    _refuses(_run(story.home, "approve", story.waiting.decision_id), f"bundle {story.challenger} is missing", "Run a new retrain")
 
 
 # --- prune -------------------------------------------------------------------------------------------------------------------------------
@@ -317,7 +317,7 @@ def test_prune_removes_what_the_dry_run_listed_and_nothing_else(full: Home, tmp_
 
 def test_prune_says_so_where_nothing_has_to_go(registry: Home) -> None:
     before = contents(registry.models)
-    _says(_run(registry, "prune"), "0 removed, 0.0 MiB", f"stays: {NEW} (active)", f"stays: {MID} (what a rollback goes back to)")
+    _says(_run(registry, "prune"), "0 removed, 0.0 MiB", f"stays: {NEW} (active)", f"stays: {MID} (the target of a rollback)")
     assert contents(registry.models) == before
 
 
@@ -348,7 +348,7 @@ DAMAGED: dict[str, tuple[Callable[[Home], object], str, str, bool]] = {
     "the pointer is torn": (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), "P1", "active.json", True),
     "the pointer is gone": (lambda home: home.active_pointer.unlink(), "P1", "active.json is missing", True),
     "the model that runs is damaged": (lambda home: change_a_leaf(home.models / NEW), "P1", "model.txt", False),
-    "a promotion was cut off": (lambda home: cut_off(home, NEXT), "P3", "was cut off before the pointer moved", True),
+    "a promotion was cut off": (lambda home: cut_off(home, NEXT), "P3", "was interrupted before the pointer moved", True),
     "a receipt was edited": (_edit_receipt, "P5", "does not verify", False),
 }
 """What to do to a home, the promise that is broken, the words, and whether `repair` alone mends it."""
@@ -382,7 +382,7 @@ def test_fsck_as_json_says_the_same_and_exits_the_same(registry: Home, case: str
 def test_what_is_only_worth_knowing_is_no_damage(registry: Home) -> None:
     (registry.models / ".active.json.0000.tmp").write_text("{", encoding="utf-8")
     result = _run(registry, "registry", "fsck")
-    _says(result, "warning", "is left of a write that was cut off", "every promise holds")
+    _says(result, "warning", "is a temporary file of an interrupted write", "every promise holds")
 
 
 @pytest.mark.parametrize("case", [case for case, (_, _, _, mends) in DAMAGED.items() if mends])

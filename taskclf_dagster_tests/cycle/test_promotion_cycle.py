@@ -530,7 +530,7 @@ OUTDATED: dict[str, tuple[Callable[[Stage], None], str]] = {
     "the policy changed": (_tune_threshold, "active.json or inference_policy.json changed since the decision"),
     "a file of the bundle changed": (_exchange_file, "is not the one that was judged: metadata.json changed"),
     "a file came into the bundle": (_add_file, "is not the one that was judged: extra.bin changed"),
-    "the bundle is gone": (_remove_bundle, "is gone"),
+    "the bundle is gone": (_remove_bundle, "is missing"),
 }
 
 

@@ -22,7 +22,7 @@ ENOUGH_USER_DAYS = "enough_user_days"
 
 
 def summarize_comparison(comparison: Comparison | None) -> str:
-    """The comparison in a few sentences."""
+    """Summarizes the comparison in a few sentences."""
     if comparison is None:
         return "There was nothing to compare with."
     if comparison.macro_f1_delta is None:
@@ -34,7 +34,7 @@ def summarize_comparison(comparison: Comparison | None) -> str:
 
 
 def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) -> dict[str, dg.MetadataValue]:
-    """The picture of the difference with its interval under the key `interval`; empty without a comparison.
+    """Draws the difference with its interval, under the key `interval`; empty without a comparison.
 
     Resamples the user-days, which only this picture needs: draw it once and show it in the metadata and in the check.
     """
@@ -52,7 +52,7 @@ def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) 
 
 
 def comparative_checks(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> list[dg.AssetCheckResult]:
-    """Every comparative gate as a check, with its picture (from `draw_interval`) or table, and the advice about the number of user-days."""
+    """Returns every comparative gate as a check, with its picture (from `draw_interval`) or table, and the advice on user-days."""
     comparison = decision.comparison
     more: dict[str, dict[str, dg.MetadataValue]] = {}
     if comparison is not None:
@@ -68,7 +68,7 @@ def comparative_checks(decision: PromotionDecision, interval: Mapping[str, dg.Me
 
 
 def comparison_metadata(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> dict[str, object]:
-    """Metadata of promotion_decision about the evidence: tables, and the picture from `draw_interval`."""
+    """Returns metadata of promotion_decision about the comparison: tables, and the picture from `draw_interval`."""
     comparison = decision.comparison
     shown: dict[str, object] = {
         "comparison": summarize_comparison(comparison),
@@ -87,7 +87,7 @@ def comparison_metadata(decision: PromotionDecision, interval: Mapping[str, dg.M
 
 
 def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
-    """One row a model that ran lately."""
+    """Returns one row for each anchor model."""
     return table(
         [
             {
@@ -103,7 +103,7 @@ def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
 
 
 def leakage_table(comparison: Comparison) -> dg.MetadataValue:
-    """One row a model: which of the test windows it learned from."""
+    """Returns one row for each model: the test windows that it was trained on."""
     return table(
         [
             {
@@ -119,7 +119,7 @@ def leakage_table(comparison: Comparison) -> dg.MetadataValue:
 
 
 def flips_table(flips: Flips) -> dg.MetadataValue:
-    """One row a label: windows that became wrong, and that became right."""
+    """Returns one row for each label: windows that became wrong, and that became right."""
     return table(
         [
             {
@@ -134,7 +134,7 @@ def flips_table(flips: Flips) -> dg.MetadataValue:
 
 
 def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
-    """One row a user or a label: the difference, and how sure it is that it got worse."""
+    """Returns one row for each user or label: the difference, and the p-value of being worse."""
     return table(
         [
             {

@@ -24,7 +24,7 @@ PICTURE_COLORS = 48
 
 
 def interval_picture(evidence: SignificanceResult, resampled: BootstrapDistribution, *, bound: float) -> dg.MetadataValue:
-    """Resampled differences as bars, the closed-form interval as a line, and the bound of the regression gate."""
+    """Draws resampled differences as bars, the closed-form interval as a line, and the bound of the regression gate."""
     figure = _figure_of(5.4, 2.8)
     axes = figure.subplots()
     centres, counts = [bar.centre for bar in resampled.histogram], [bar.replicates for bar in resampled.histogram]

@@ -93,19 +93,19 @@ class PairedCounts:
         return len(self.table)
 
     def take(self, rows: npt.NDArray[np.integer] | npt.NDArray[np.bool_] | slice) -> "PairedCounts":
-        """Some positions of the first axis."""
+        """Returns some positions of the first axis."""
         return PairedCounts(self.table[rows])
 
     def take_labels(self, labels: Sequence[int] | npt.NDArray[np.bool_]) -> "PairedCounts":
-        """Some labels, in this order."""
+        """Returns some labels, in this order."""
         return PairedCounts(self.table[..., labels, :])
 
     def f1(self) -> _Float:
-        """F1 score of each label and model, shape (..., n_labels, 2); 0 for a label that is neither true nor predicted."""
+        """Returns the F1 score of each label and model, shape (..., n_labels, 2); 0 for a label that is neither true nor predicted."""
         return 2 * self.correct / np.maximum(self.actual_and_predicted, 1)
 
     def macro_f1_difference(self) -> _Float:
-        """Challenger minus champion in macro-F1 over the labels that have true windows, shape (...); NaN where none has."""
+        """Returns challenger minus champion in macro-F1 over the labels with true windows, shape (...); NaN if none has any."""
         present = self.support > 0
         f1, n = (self.f1() * present[..., None]).sum(axis=-2), present.sum(axis=-1)
         return np.where(n > 0, f1[..., CHALLENGER] - f1[..., CHAMPION], np.nan) / np.maximum(n, 1)

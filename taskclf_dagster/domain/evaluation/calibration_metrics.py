@@ -52,7 +52,7 @@ def calibration_curves(probabilities: _Float, true: _Int) -> dict[str, Calibrati
 
 
 def expected_calibration_error(confidence: _Float, correct: npt.NDArray[np.bool_]) -> float:
-    """Mean gap of confidence and accuracy over ten bins of equal width [0 to 1, lower is better].
+    """Returns the mean gap of confidence and accuracy over ten bins of equal width [0 to 1, lower is better].
 
     Naeini, Cooper and Hauskrecht, Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015.
 
@@ -65,7 +65,7 @@ def expected_calibration_error(confidence: _Float, correct: npt.NDArray[np.bool_
 
 
 def brier_score(probabilities: _Float, true: _Int) -> float:
-    """Mean squared distance of the probabilities from the true label [0 to 2, lower is better].
+    """Returns the mean squared distance of the probabilities from the true label [0 to 2, lower is better].
 
     Brier, Verification of Forecasts Expressed in Terms of Probability, 1950: the multiclass form, without a factor of one half.
 
@@ -80,7 +80,7 @@ def brier_score(probabilities: _Float, true: _Int) -> float:
 
 
 def log_loss(probabilities: _Float, true: _Int) -> float:
-    """Mean negative log of the probability of the true label [nats, 0 and above, lower is better]; 0 without windows.
+    """Returns the mean negative log of the true label's probability [nats, 0 and above, lower is better]; 0 without windows.
 
     Probabilities below the machine epsilon are raised to it.
 
@@ -95,7 +95,7 @@ def log_loss(probabilities: _Float, true: _Int) -> float:
 
 
 def one_vs_rest_auc(probabilities: _Float, true: _Int, judged: npt.NDArray[np.bool_]) -> float | None:
-    """Mean area under the ROC curve of each judged label's probability against all other labels [0 to 1, 0.5 is chance, 1 is best].
+    """Returns the mean area under the ROC curve of each judged label against all others [0 to 1, 0.5 is chance, 1 is best].
 
     Args:
         probabilities: shape (n, 8), columns in the order of LABELS.

@@ -242,7 +242,7 @@ def _align(rows: pd.DataFrame, first: ScoredWindows, second: ScoredWindows, *, m
 
 
 def _f1_by_label(sums: BlockSums) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """True windows of each label, shape (8,), and its F1 by both models, shape (2, 8); NaN where it is neither true nor named."""
+    """Returns true windows of each label, shape (8,), and its F1 by both models, shape (2, 8); NaN if neither true nor predicted."""
     cells = np.array(sums.cells, dtype=np.int64).reshape(-1, 7)
     totals = np.zeros((len(LABELS), 5), dtype=np.int64)
     np.add.at(totals, cells[:, 1], cells[:, 2:])

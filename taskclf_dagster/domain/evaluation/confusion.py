@@ -59,14 +59,14 @@ class ConfusionCounts:
         return self.table[..., REJECTED]
 
     def f1(self) -> _Float:
-        """F1 score of each label [0 to 1, higher is better], shape (..., 8); NaN for a label that is neither true nor predicted."""
+        """Returns the F1 score of each label [0 to 1, higher is better], shape (..., 8); NaN if neither true nor predicted."""
         # From counts that exist already, for each user and both models: a call of sklearn.metrics.f1_score for each of them would count
         # again. The tests compare both.
         total = self.support + self.predicted
         return np.divide(2 * self.correct, total, out=np.full(total.shape, np.nan), where=total > 0)
 
     def macro_f1(self, judged: _Bool) -> float | None:
-        """Mean F1 of the judged labels that have true windows [0 to 1, higher is better]; None if there are none.
+        """Returns the mean F1 of the judged labels that have true windows [0 to 1, higher is better]; None if there are none.
 
         Args:
             judged: mask of the labels that count, shape (8,).

@@ -181,7 +181,7 @@ def exclude_leaked(starts: pd.Series, distances: Sequence[TrainingDistance], *, 
 
 
 def _read_training_rows(path: Path) -> npt.NDArray[np.uint64] | None:
-    """The sorted hashes of the training rows; None where the file is missing, damaged or empty, which no training set is."""
+    """Returns the sorted hashes of the training rows; None if the file is missing, damaged or empty."""
     keys = read_hashes(path)
     if keys is None or not len(keys):
         return None

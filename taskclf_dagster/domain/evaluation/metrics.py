@@ -230,7 +230,7 @@ def _report(scored: _Scored, *, model_id: str, schema_version: str, reject_thres
 
 
 def flap_rate(predicted: _Int, follows: _Bool) -> float:
-    """Label changes per window, counted from one window to the next of the same session [0 to 1, lower is better].
+    """Returns label changes per window, counted from one window to the next of the same session [0 to 1, lower is better].
 
     Args:
         predicted: class index or REJECTED of each window in order, shape (n,).
@@ -270,7 +270,7 @@ def _class_scores(counts: ConfusionCounts, judged: _Bool) -> dict[str, ClassScor
 
 
 def _mean_or_none(values: list[float | None]) -> float | None:
-    """The mean of values that are all defined; None if one is undefined or there are none."""
+    """Returns the mean of values that are all defined; None if one is undefined or there are none."""
     defined = [value for value in values if value is not None]
     return float(np.mean(defined)) if defined and len(defined) == len(values) else None
 
@@ -290,7 +290,7 @@ def _user_scores(scored: _Scored) -> dict[str, UserScore]:
 
 
 def _macro_f1_of_users(scored: _Scored, chosen: _Bool) -> float | None:
-    """Macro-F1 over the windows of some users; None without held-out users."""
+    """Returns macro-F1 over the windows of some users; None without held-out users."""
     if not scored.unseen.any():
         return None
     return ConfusionCounts(scored.counts.table[chosen].sum(axis=0)).macro_f1(scored.judged)

@@ -253,7 +253,7 @@ def _count_users(names: list[str], users: _Int, new: _Int) -> dict[str, dict[str
 
 
 def _largest_blocks(names: list[str], users: _Int, minute: _Int, old: _Int, new: _Int) -> list[ChangedBlock]:
-    """The longest blocks among changed windows sorted by user and time."""
+    """Returns the longest blocks among changed windows sorted by user and time."""
     begins = np.ones(len(users), dtype=bool)
     begins[1:] = (np.diff(users) != 0) | (np.diff(minute) != 1) | (np.diff(old) != 0) | (np.diff(new) != 0)
     first = np.flatnonzero(begins)

@@ -48,7 +48,7 @@ class BootstrapDistribution:
 
 
 def swap_test(blocks: PairedCounts, *, seed: int, replicates: int = REPLICATES) -> float | None:
-    """Two-sided p-value of the hypothesis that the models are exchangeable: they are swapped at random within blocks.
+    """Returns the two-sided p-value of the hypothesis that the models are exchangeable: they are swapped at random within blocks.
 
     (1 + swaps with |D*| >= |D|) / (1 + replicates), as in Noreen, Computer-Intensive Methods for Testing Hypotheses, 1989.
 

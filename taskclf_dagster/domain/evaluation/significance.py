@@ -133,7 +133,7 @@ def assess_significance(
 
 
 def closed_form(days: PairedCounts) -> tuple[float | None, float | None]:
-    """The difference in macro-F1 and its standard error from the influence of each user-day, without resampling.
+    """Returns the difference in macro-F1 and its standard error from the influence of each user-day, without resampling.
 
     For a model and a label with F = 2T/D (T: correct, D: true plus predicted), day b has influence (2 t_b - F d_b) / D; g_b is its mean
     over labels, challenger minus champion. SE = sqrt(G/(G-1) * sum g_b^2), the linearised ratio over clusters (Cochran, Sampling
@@ -161,7 +161,7 @@ def closed_form(days: PairedCounts) -> tuple[float | None, float | None]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted so that the chance of any false finding stays below the level (Holm, Scand. J. Statistics 6, 1979)."""
+    """Adjusts p-values so that the chance of any false positive stays below the level (Holm, Scand. J. Statistics 6, 1979)."""
     adjusted, highest = [0.0] * len(p_values), 0.0
     for done, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         adjusted[i] = highest = max(highest, min(1.0, (len(p_values) - done) * p_values[i]))
@@ -179,7 +179,7 @@ def _assess_precision(
 
 
 def _assess_labels(days: PairedCounts, judged: Sequence[int], min_user_days: int, margin: float) -> list[GroupSignificance]:
-    """Each judged label over the user-days where it is true or predicted; days of shape (days, 8)."""
+    """Assesses each judged label over the user-days where it is true or predicted; days of shape (days, 8)."""
     groups = []
     for i in judged:
         occurs = np.asarray(days.take_labels([i]).table.any(axis=(1, 2)))
@@ -189,7 +189,7 @@ def _assess_labels(days: PairedCounts, judged: Sequence[int], min_user_days: int
 
 
 def _assess_group(name: str, days: PairedCounts, windows: int, min_user_days: int, margin: float) -> GroupSignificance:
-    """One group from its counts (user-days, labels), not yet adjusted for the others."""
+    """Assesses one group from its counts (user-days, labels), not yet adjusted for the others."""
     difference, error = closed_form(days)
     p = None
     if difference is not None and error is not None and len(days) >= min_user_days:

@@ -61,7 +61,7 @@ PROMISES: dict[Promise, str] = {
 }
 
 
-REPAIR = "`taskclf-dagster registry repair` mends it"
+REPAIR = "`taskclf-dagster registry repair` repairs it"
 
 
 class RegistryFinding(Record):
@@ -127,9 +127,9 @@ def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Iterator[R
             "The next change, or repair, records it",
         )
     elif last is not None and is_waiting(state, last):
-        yield _damage("change_interrupted", "P3", f"{last.action} {last.sequence} was cut off before the pointer moved", REPAIR)
+        yield _damage("change_interrupted", "P3", f"{last.action} {last.sequence} was interrupted before the pointer moved", REPAIR)
     elif any(entry.new == pointer and not entry.foreign for entry in history.entries):
-        words = f"the pointer is that of record {pointer.sequence}, though the history goes on"
+        words = f"the pointer is that of record {pointer.sequence}, though the history continues"
         yield _warning("pointer_of_earlier_record", "P3", words, "The next change, or repair, records that it stayed")
     else:
         yield _damage("record_missing", "P3", f"the pointer is of record {pointer.sequence}, which the history does not have", REPAIR)
@@ -153,7 +153,7 @@ def _check_history(state: RegistryState) -> Iterator[RegistryFinding]:
         yield _damage(
             "history_line_interrupted",
             "P3",
-            f"{home.active_history.name} ends in {len(history.torn)} bytes of a line that was cut off",
+            f"{home.active_history.name} ends in {len(history.torn)} bytes of an incomplete line",
             REPAIR,
         )
 
@@ -185,8 +185,8 @@ def _check_bundles(state: RegistryState) -> Iterator[RegistryFinding]:
             yield _warning(
                 "bundle_missing",
                 "P6",
-                f"{name} ran once and is gone, though retention did not remove it",
-                "Restore it from a backup if you need it",
+                f"{name} was active once and is missing, though retention did not remove it",
+                "Restore it from a backup if needed",
             )
 
 
@@ -208,7 +208,7 @@ def _check_receipts(state: RegistryState) -> Iterator[RegistryFinding]:
             "receipt_unreadable",
             "P5",
             words,
-            "Nothing has to be done where nothing was promoted by it; else the promotion is reported above",
+            "Nothing needs to be done if it promoted nothing; else the promotion is another finding",
         )
 
 
@@ -241,7 +241,7 @@ def _check_reachable(state: RegistryState) -> Iterator[RegistryFinding]:
             yield _damage(
                 "awaiting_bundle_missing",
                 "P6",
-                f"{decision.challenger.model_id} awaits approval, but its bundle is gone",
+                f"{decision.challenger.model_id} awaits approval, but its bundle is missing",
                 "Retrain with force",
             )
 
@@ -252,11 +252,13 @@ def _check_interrupted_writes(state: RegistryState) -> Iterator[RegistryFinding]
         yield _warning(
             "staging_not_empty",
             "P2",
-            f"{home.staging.name} holds what a change that was cut off left",
+            f"{home.staging.name} holds files of an interrupted change",
             "The next change, or repair, removes it",
         )
     for path in sorted(home.models.glob(f".*{TEMPORARY}")):
-        yield _warning("temporary_file", "P2", f"{path.name} is left of a write that was cut off", "The next change, or repair, removes it")
+        yield _warning(
+            "temporary_file", "P2", f"{path.name} is a temporary file of an interrupted write", "The next change, or repair, removes it"
+        )
     if state.written_through < state.history.sequence:
         yield _warning(
             "events_missing",

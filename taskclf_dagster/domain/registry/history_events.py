@@ -37,7 +37,7 @@ def write_events(home: Home, history: History, *, written_through: int | None = 
 
 
 def read_cursor(home: Home, history: History | None = None) -> int:
-    """The number of the last record whose event was written; 0 where that record is not in this history, so that events come again."""
+    """Returns the number of the last record whose event was written; 0 if that record is not in this history."""
     try:
         cursor = read_json_object(home.outbox / WRITTEN_THROUGH)
     except UnreadableFileError:

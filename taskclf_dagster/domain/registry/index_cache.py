@@ -70,7 +70,7 @@ def read_index_cache(home: Home) -> IndexCache | None:
 
 
 def summarize(bundle: ModelBundle) -> IndexCacheBundleSummary:
-    """One line of index.json for an eligible bundle."""
+    """Returns the entry of an eligible bundle in index.json."""
     _, macro_f1, weighted_f1, created_at = score(bundle)
     return IndexCacheBundleSummary(
         model_id=bundle.model_id, path=relative_path(bundle), macro_f1=macro_f1, weighted_f1=weighted_f1, created_at=created_at

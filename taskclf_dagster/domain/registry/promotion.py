@@ -86,7 +86,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     home, model_id = state.home, decision.challenger.model_id
     source, target = find_bundle(home, model_id), home.models / model_id
     if source is None:
-        raise DecisionNotVerifiedError(decision.decision_id, [f"bundle {model_id} is gone"])
+        raise DecisionNotVerifiedError(decision.decision_id, [f"bundle {model_id} is missing"])
     try:
         judged = state.bundles.files(source)
         model = _load_judged_bundle(judged, decision, state.history)
@@ -139,7 +139,7 @@ def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = 
 
 
 def _require_promotable(state: RegistryState, decision: PromotionDecision, findings: list[str], *, approved: bool) -> None:
-    """Before anything is written: the decision holds and promotes, and pointer, champion, labels and challenger are those it is about."""
+    """Checks before any write that the decision holds and promotes, and that what it judged is unchanged."""
     wanted = "AWAITING_APPROVAL" if approved else "PROMOTE"
     if decision.verdict != wanted or decision.options.dry_run:
         findings.append(
@@ -152,7 +152,7 @@ def _require_promotable(state: RegistryState, decision: PromotionDecision, findi
         findings.append(describe_block(decision.challenger.model_id))
     source = find_bundle(state.home, decision.challenger.model_id)
     if source is None:
-        findings.append(f"bundle {decision.challenger.model_id} is gone")
+        findings.append(f"bundle {decision.challenger.model_id} is missing")
     else:
         findings.extend(_find_changed_files(state.bundles.files(source), decision))
     _refuse(decision, findings)

@@ -156,7 +156,7 @@ def should_switch_active(active: BundleMetrics | None, candidate: BundleMetrics,
 def _parse_within(folder: Path, bundles: BundleCache) -> ModelBundle:
     """Parses a bundle as `parse_bundle` does; a link that leaves the models folder is an invalid one."""
     if not folder.resolve().is_relative_to(folder.parent.resolve()):
-        return ModelBundle(model_id=folder.name, path=folder, problem=BundleProblem(code="location", detail="it lies outside the home"))
+        return ModelBundle(model_id=folder.name, path=folder, problem=BundleProblem(code="location", detail="it is outside the home"))
     return parse_bundle(bundles.files(folder))
 
 

@@ -105,7 +105,7 @@ def _mend_tail(recovery: Recovery) -> None:
         file_system().sync_file(home.active_history)
     else:
         cut_history(home, history.size)
-        recovery.done.append(f"removed {len(history.torn)} bytes of a history line that was cut off")
+        recovery.done.append(f"removed {len(history.torn)} bytes of an incomplete history line")
     recovery.look_again()
 
 
@@ -122,7 +122,7 @@ def _sweep(recovery: Recovery) -> None:
     ]
     for path in left:
         take_out(home, path)
-        recovery.done.append(f"removed {path.name}, left by a change that was cut off")
+        recovery.done.append(f"removed {path.name}, left by an interrupted change")
     if home.staging.exists():
         remove_tree(home.staging)
 
@@ -156,7 +156,7 @@ def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
     if problem is None:
         apply(recovery.home, last)
         recovery.look_again()
-        recovery.done.append(f"finished {last.action} {last.sequence} to {last.new.name}, which had been cut off")
+        recovery.done.append(f"finished {last.action} {last.sequence} to {last.new.name}, which had been interrupted")
         return
     entry = ActiveHistoryEntry(
         at=at,
@@ -164,7 +164,7 @@ def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
         new=usable.pointer,
         action="abort",
         subject=[str(last.sequence)],
-        reason=f"{last.action} {last.sequence} was cut off, and {last.new.name} cannot run: {problem}",
+        reason=f"{last.action} {last.sequence} was interrupted, and {last.new.name} cannot run: {problem}",
     )
     _record(recovery, entry)
 

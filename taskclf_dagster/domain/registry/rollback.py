@@ -49,7 +49,7 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
         state, history, current = recovery.state, recovery.history, recovery.state.pointer
         if cut_off:
             now = "nothing" if state.active_model_dir is None else Path(state.active_model_dir).name
-            raise RegistryRefusedError(what, f"a change had been cut off and was finished first, taskclf now runs {now}", "Look again.")
+            raise RegistryRefusedError(what, f"an interrupted change was completed first, taskclf now runs {now}", "Look again.")
         if to is None and recovery.repaired and current is not None:
             to = current.name  # what ran was damaged, and the last known good model runs again already: this makes it a rollback
         elif to is None:
@@ -58,7 +58,7 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
                 raise RegistryRefusedError(what, "the history has no other model that can run", "Run a retrain instead.")
             to = good.name
         elif left is not None and Path(left).name == to:
-            raise RegistryRefusedError(what, "it is what taskclf runs now", "Name another model: `taskclf-dagster list` shows them.")
+            raise RegistryRefusedError(what, "it is the active model", "Name another model: `taskclf-dagster list` shows them.")
         model = _load_for_rollback(state, to, what)
         pointer = make_pointer(to, at=at, sequence=history.sequence + 1, metrics=metrics_of(model), note=ROLLBACK_NOTE, decision_id=None)
         entry = ActiveHistoryEntry(

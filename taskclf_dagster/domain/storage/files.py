@@ -98,7 +98,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def json_text(value: object) -> str:
-    """Indented JSON with a final newline.
+    """Returns indented JSON with a final newline.
 
     Raises:
         ValueError: a number is NaN or infinite.

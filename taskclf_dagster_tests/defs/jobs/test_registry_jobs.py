@@ -141,7 +141,7 @@ def test_rollback_a_second_time_goes_back_further_never_to_what_was_left(office:
 
 
 REFUSED_ROLLBACKS = {
-    "what runs now": ({"to": NEW}, f"Rolling back to {NEW} is refused: it is what taskclf runs now."),
+    "what runs now": ({"to": NEW}, f"Rolling back to {NEW} is refused: it is the active model."),
     "no such model": ({"to": "2020-01-01_000000_run-0000"}, "Rolling back to 2020-01-01_000000_run-0000 is refused: invalid: missing"),
     "out of models/": ({"to": "../artifacts"}, "Rolling back to ../artifacts is refused: it is not the id of a model."),
 }

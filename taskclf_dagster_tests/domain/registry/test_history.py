@@ -338,7 +338,7 @@ def _append(home: Home, content: bytes) -> None:
 
 
 def _glue(home: Home) -> None:
-    """A line that was cut off, and behind it what taskclf wrote when it pointed to MID."""
+    """An incomplete line, and behind it what taskclf wrote when it pointed to MID."""
     _append(home, b'{"at":"2026-02-08T00:00:00+00:00","old":nu')
     set_active(home, MID, at=LATER)
 
@@ -426,7 +426,7 @@ def history_lines_behind(home: Home, number: int) -> list[dict[str, object]]:
 def test_a_torn_line_is_removed_and_a_whole_one_completed(three: Home) -> None:
     whole = three.active_history.read_bytes()
     three.active_history.write_bytes(whole + b'{"at":')
-    assert repair(three, at=LATER).done == ["removed 6 bytes of a history line that was cut off"]
+    assert repair(three, at=LATER).done == ["removed 6 bytes of an incomplete history line"]
     assert three.active_history.read_bytes() == whole
     three.active_history.write_bytes(whole[:-1])
     repair(three, at=LATER)

@@ -502,7 +502,7 @@ REFUSED: dict[str, tuple[Callable[[Home], PromotionDecision], str]] = {
         ),
         "is not the one that was judged",
     ),
-    "another bundle": (lambda home: a_decision(home, "2026-02-04_000000_run-9999"), "bundle 2026-02-04_000000_run-9999 is gone"),
+    "another bundle": (lambda home: a_decision(home, "2026-02-04_000000_run-9999"), "bundle 2026-02-04_000000_run-9999 is missing"),
     "of another record": (
         lambda home: a_decision(home, sequence=7),
         "the registry is at record 0, the decision was made at 7",
@@ -526,7 +526,7 @@ def test_a_forged_model_id_that_is_a_path_finds_no_bundle(challenger_home: Home,
     decision = a_decision(challenger_home)
     forged = _forged(decision, challenger=decision.challenger.model_copy(update={"model_id": model_id}))
     before = contents(challenger_home.root)
-    with pytest.raises(DecisionNotVerifiedError, match="is gone"):
+    with pytest.raises(DecisionNotVerifiedError, match="is missing"):
         promote(challenger_home, forged, at=AT)
     assert contents(challenger_home.root) == before
 
@@ -561,7 +561,7 @@ def test_a_refusal_tells_everything_that_does_not_hold_at_once(challenger_home: 
     point_at(challenger_home, OLD)
     with pytest.raises(DecisionNotVerifiedError) as caught:
         promote(challenger_home, decision, at=AT)
-    words = ("decision_hash", "dry run", "another champion", "at record", "later labels", "is gone", "Run a new retrain")
+    words = ("decision_hash", "dry run", "another champion", "at record", "later labels", "is missing", "Run a new retrain")
     for part in (decision.decision_id, *words):
         assert part in str(caught.value)
 
@@ -574,7 +574,7 @@ MEANWHILE: dict[str, tuple[Callable[[Home], object], str]] = {
     "metadata.json changed": (lambda home: edit_json(home.challengers / NEW / METADATA, {"reject_threshold": 0.0}), f"{METADATA} changed"),
     "a file added": (lambda home: (home.challengers / NEW / "extra.bin").write_bytes(b"x"), "extra.bin changed"),
     "a file removed": (lambda home: (home.challengers / NEW / "training_rows.npy").unlink(), "training_rows.npy changed"),
-    "the bundle removed": (lambda home: shutil.rmtree(home.challengers / NEW), f"bundle {NEW} is gone"),
+    "the bundle removed": (lambda home: shutil.rmtree(home.challengers / NEW), f"bundle {NEW} is missing"),
     "another bundle of this name in models": (
         lambda home: edit_json(write_tiny_bundle(home.models / NEW) / METRICS, {"macro_f1": 0.11}),
         f"{METRICS} changed",

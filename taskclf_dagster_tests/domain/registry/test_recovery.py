@@ -223,9 +223,9 @@ def test_a_pointer_that_is_damaged_a_second_time_gets_a_second_record(three: Hom
 def test_a_promotion_cut_off_behind_its_record_is_finished_exactly_as_recorded(home: Home, *, with_policy: bool) -> None:
     promoted(home, OLD)
     entry = cut_off(home, with_policy=with_policy)
-    assert ("P3", "promote 2 was cut off before the pointer moved") in damage(home)
+    assert ("P3", "promote 2 was interrupted before the pointer moved") in damage(home)
     recovery = repair(home, at=LATER)
-    assert recovery.done == [f"finished promote 2 to {NEW}, which had been cut off"]
+    assert recovery.done == [f"finished promote 2 to {NEW}, which had been interrupted"]
     assert read_active(home) == entry.new
     assert read(home.inference_policy) == entry.policy
     assert read(home.inference_policy)["git_commit"] == "cut off"
@@ -488,11 +488,11 @@ def test_leftovers_are_swept_and_said(three: Home) -> None:
     write_tiny_bundle(three.staging / "half")
     (three.models / ".active.json.0.tmp").write_text("{", encoding="utf-8")
     assert {words for _, promise, words in findings(three) if promise == "P2"} == {
-        ".staging holds what a change that was cut off left",
-        ".active.json.0.tmp is left of a write that was cut off",
+        ".staging holds files of an interrupted change",
+        ".active.json.0.tmp is a temporary file of an interrupted write",
     }
     recovery = repair(three, at=LATER)
-    assert recovery.done == ["removed .active.json.0.tmp, left by a change that was cut off"]
+    assert recovery.done == ["removed .active.json.0.tmp, left by an interrupted change"]
     assert not three.staging.exists()
     assert findings(three) == []
 

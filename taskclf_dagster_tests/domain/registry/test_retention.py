@@ -115,7 +115,7 @@ def test_a_damaged_one_that_is_reachable_stays_but_does_not_count_either(six: Ho
 
 def test_the_newest_are_those_that_came_to_run_last_whatever_their_names(six: Home) -> None:
     rollback(six, to=A, reason="worse", at=AT + 10 * DAY)
-    assert going(plan(six, versions=2)) == [D, C, B]  # A runs, F ran before, E is what a rollback goes back to
+    assert going(plan(six, versions=2)) == [D, C, B]  # A runs, F ran before, E is the target of a rollback
 
 
 def test_rejected_and_waiting_bundles_have_a_number_of_their_own(six: Home) -> None:
@@ -200,13 +200,13 @@ def test_the_last_known_good_stays(six: Home) -> None:
 
 
 def test_what_a_rollback_goes_back_to_stays(six: Home) -> None:
-    stays(six, E, "what a rollback goes back to")
+    stays(six, E, "the target of a rollback")
     assert rollback(six, to=None, reason="worse", at=FAR).name == E
 
 
 def test_what_a_rollback_goes_back_to_is_the_next_that_can_run(six: Home) -> None:
     (six.models / E / MODEL).unlink()
-    stays(six, D, "what a rollback goes back to")
+    stays(six, D, "the target of a rollback")
     assert rollback(six, to=None, reason="worse", at=FAR).name == D
 
 

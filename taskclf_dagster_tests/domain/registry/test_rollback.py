@@ -256,7 +256,7 @@ def _back_and(home: Home) -> None:
 
 
 REFUSALS: dict[str, tuple[Callable[[Home], object], str, str]] = {
-    "the current model": (lambda home: None, NEW, "it is what taskclf runs now"),
+    "the current model": (lambda home: None, NEW, "it is the active model"),
     "a model that is not there": (lambda home: None, NEXT, "missing model.txt"),
     "a blocked model": (_back_and, NEW, f"an earlier rollback left it. `taskclf-dagster unblock {NEW}` allows it again"),
     "a model without model.txt": (lambda home: (home.models / OLD / MODEL).unlink(), OLD, "missing model.txt"),
@@ -505,7 +505,7 @@ SINCE: dict[str, tuple[Callable[[Home, PromotionDecision], object], str]] = {
         f"champion {MID} is not the bundle",
     ),
     "the challenger changed": (lambda home, decision: change_a_leaf(home.pending_models / NEW), f"{MODEL} changed"),
-    "the challenger gone": (lambda home, decision: shutil.rmtree(home.pending_models / NEW), f"bundle {NEW} is gone"),
+    "the challenger gone": (lambda home, decision: shutil.rmtree(home.pending_models / NEW), f"bundle {NEW} is missing"),
     "the snapshot gone": (lambda home, decision: shutil.rmtree(home.snapshots), "what it was judged on changed"),
     "the snapshot with another label": (_rewrite_snapshot, "holds other rows than it did"),
     "the snapshot torn": (
