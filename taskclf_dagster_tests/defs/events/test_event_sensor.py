@@ -269,7 +269,7 @@ def test_a_run_that_lasts_longer_than_the_overlap_begins_once(ticks: Ticks) -> N
     for minutes in range(0, 60, 5):
         ticks(at=now + timedelta(minutes=minutes))
     assert ticks.types == ["model.retrain.started", "model.retrain.failed"]
-    assert json.loads(str(ticks.cursor))["told"] == {}  # what is remembered does not grow
+    assert json.loads(str(ticks.cursor))["reported"] == {}  # what is remembered does not grow
 
 
 def test_what_happened_while_nobody_looked_is_told_afterwards(ticks: Ticks) -> None:
