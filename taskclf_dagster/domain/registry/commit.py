@@ -29,7 +29,7 @@ def commit(state: RegistryState, entry: ActiveHistoryEntry) -> RegistryState:
     """Makes a pointer change durable: history record first, then the files. If a write fails before the pointer moved, all is undone.
 
     Args:
-        state: the last look before the change.
+        state: the state before the change.
         entry: the change.
 
     Returns:

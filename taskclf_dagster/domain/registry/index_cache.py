@@ -45,7 +45,7 @@ def write_index_cache(home: Home, *, at: datetime, bundles: BundleCache | None =
     Args:
         home: the taskclf home.
         at: the time that the file states.
-        bundles: those read in this look already.
+        bundles: those that were read already.
     """
     report = find_best_model(home.models, bundles=bundles)
     best = report.best

@@ -67,7 +67,7 @@ def list_bundles(models: Path, *, bundles: BundleCache | None = None) -> list[Mo
 
     Args:
         models: the folder of the bundles.
-        bundles: those read in this look already.
+        bundles: those that were read already.
     """
     if not models.is_dir():
         return []

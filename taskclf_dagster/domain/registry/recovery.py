@@ -57,7 +57,7 @@ class Recovery:
         return self.state.history
 
     def look_again(self) -> None:
-        """Reads pointer, policy and history again after they were changed; the bundles are those of the first look."""
+        """Reads pointer, policy and history again after they were changed; the bundles are those of the first state."""
         self.state = read_registry_state(self.home, bundles=self.state.bundles)
 
 
