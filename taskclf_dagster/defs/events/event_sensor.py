@@ -14,7 +14,6 @@ from taskclf_dagster.defs.events.run_events import read_cursor, write_run_events
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.events.delivery import deliver
-from taskclf_dagster.domain.events.delivery_report import NOTHING_WAITS
 from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
 
 INTERVAL_SECONDS = 30
@@ -35,7 +34,7 @@ def event_delivery(
         taskclf_home.require()
     except HomeNotFoundError as error:
         return dg.SkipReason(str(error))
-    messages = []
+    messages, is_empty = [], False
     try:
         write_decision_events(taskclf_home)
         cursor = write_run_events(taskclf_home, context.instance, read_cursor(context.cursor, now=now), now=now)
@@ -46,6 +45,7 @@ def event_delivery(
         sinks = build_sinks(taskclf_home, run_settings.load_config().events)
         report = deliver(taskclf_home, sinks, now=now, stopwatch=time.monotonic)
         messages.append(report.summary)
+        is_empty = report.is_empty
         for name, reason in report.damaged.items():
             context.log.warning(f"{taskclf_home.outbox / name} is damaged and was passed over: {reason}")
     except (OSError, TaskclfDagsterError) as error:
@@ -55,6 +55,6 @@ def event_delivery(
     except (OSError, TaskclfDagsterError) as error:
         messages.append(f"the pointer could not be shown and is shown later: {error}")
     summary = "; ".join(messages)
-    if summary != NOTHING_WAITS:
+    if len(messages) > 1 or not is_empty:
         context.log.info(summary)
     return dg.SkipReason(summary)
