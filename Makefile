@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 WORKERS ?= logical
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --durations=15 -rs $(COVERAGE)
 REST := slow or server or faults or soak or real_home
-MEASURE := --cov --cov-append --cov-report=
+MEASURE := --cov --cov-report=
 COVERED := 90
 
 .DEFAULT_GOAL := help
@@ -46,10 +46,10 @@ test: install ## Run the tests of a change, all that take neither servers nor mi
 test-rest: install ## Run the others: real servers, retrains that are killed, faults, ten simulated days.
 	$(PYTEST) -m '$(REST)'
 
-test-all: ## Run all tests, and see how much of the code they run.
+test-all: ## Run all tests, and see how much of the code those of `make test` run.
 	rm -f .coverage .coverage.*
 	$(MAKE) test COVERAGE='$(MEASURE)'
-	$(MAKE) test-rest COVERAGE='$(MEASURE)'
+	$(MAKE) test-rest
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERED)
 
 test-faults: install ## Break the registry at every file-system call, in every order, and by SIGKILL (some minutes).
