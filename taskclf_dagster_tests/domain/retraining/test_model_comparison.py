@@ -206,7 +206,7 @@ def test_windows_that_one_of_the_two_learned_from_are_left_out_for_both(arena: A
     result = arena.compare(arena.good, arena.seen)
     ours, theirs = result.comparison.exclusion.leakage
     assert (ours.model_id, ours.trained_on) == (arena.good, 0)
-    assert (theirs.model_id, theirs.evidence) == (arena.seen, "row_hashes")
+    assert (theirs.model_id, theirs.basis) == (arena.seen, "row_hashes")
     assert theirs.trained_on > 100
     assert result.windows == clear.comparison.exclusion.windows - theirs.trained_on - theirs.neighbors
     assert 0 < result.windows < clear.windows
