@@ -37,6 +37,17 @@ def _cut_model_within(marker: str, offset: int) -> Damage:
     return damage
 
 
+def _lose_from_model(characters: int) -> Damage:
+    """Takes characters out of the middle of the tree section of model.txt, and nothing else."""
+
+    def damage(folder: Path) -> None:
+        text = (folder / MODEL).read_text(encoding="utf-8")
+        middle = (text.index("Tree=0") + text.index("end of trees")) // 2
+        (folder / MODEL).write_text(text[:middle] + text[middle + characters :], encoding="utf-8")
+
+    return damage
+
+
 def _remove(name: str) -> Damage:
     return lambda folder: (folder / name).unlink()
 
@@ -81,6 +92,7 @@ INVALID: dict[str, tuple[Damage, BundleErrorCode]] = {
     "model.txt cut in the header": (_cut_model_within("feature_names=", 30), "model_text"),
     "model.txt cut in the first tree": (_cut_model(0.02), "model_text"),
     "model.txt cut in the middle": (_cut_model(0.5), "model_text"),
+    "model.txt without a character of a tree": (_lose_from_model(1), "model_text"),
     "model.txt cut at the end of the trees": (_cut_model(1.0), "model_text"),
     "model.txt cut in the feature importances": (_cut_model_within("feature_importances:", 25), "model_text"),
     "model.txt cut in the parameters": (_cut_model_within("[learning_rate:", 3), "model_text"),

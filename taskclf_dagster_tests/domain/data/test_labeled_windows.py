@@ -285,6 +285,14 @@ def test_a_frame_that_cannot_be_read_is_an_error_that_names_the_file(tmp_path: P
         load_labeled_windows(home, saved)
 
 
+def test_a_frame_that_is_not_the_one_of_its_record_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    home = two_user_home(tmp_path)
+    saved, other = save_labeled_windows(home, *label(home)), save_labeled_windows(home, *label(home, weak_labels="exclude"))
+    shutil.copy(home.root / other.path, home.root / saved.path)
+    with pytest.raises(SnapshotError, match=saved.digest[:16]):
+        load_labeled_windows(home, saved)
+
+
 # --- Real homes -------------------------------------------------------------------------------------------------------------------
 
 

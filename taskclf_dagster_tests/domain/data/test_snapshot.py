@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -388,6 +389,19 @@ def test_a_flipped_byte_is_no_error_or_one_of_ours(tmp_path: Path) -> None:
             refused += 1
     assert refused > 20
     assert holds_every_label_of(home.root / record.path, rows)
+
+
+def test_a_flipped_byte_among_the_values_is_never_read_as_another_value(tmp_path: Path) -> None:
+    home, record, _ = _saved(tmp_path)
+    path = home.root / record.path / "windows.parquet"
+    values_end = path.stat().st_size - 8 - int.from_bytes(path.read_bytes()[-8:-4], "little")
+    other_values = []
+    for position in flip_bytes(path):
+        with suppress(SnapshotError):
+            rows = read_snapshot_rows(home.root / record.path)
+            if position < values_end and compute_dataset_hash(rows) != record.dataset_hash:
+                other_values.append(position)
+    assert other_values == []
 
 
 @DAMAGES

@@ -1,10 +1,12 @@
 """The predictions of a model with their distance from its training windows: matched, taken apart, written and read back."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
@@ -76,10 +78,22 @@ def _without_source(path: Path) -> None:
     pd.DataFrame({"key": empty, "true": empty, "predicted": empty, "minutes_to_training": empty}).to_parquet(path)
 
 
+def _with_another_basis(path: Path) -> None:
+    source = {"model_id": MID, "basis": "guesses", "trained_from": "2026-01-05", "trained_to": "2026-01-06"}
+    _without_source(path)
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"trained_on": json.dumps(source)}), path)
+
+
 @pytest.mark.parametrize(
     "write",
-    [lambda path: None, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"PAR1 no parquet"), _without_source],
-    ids=["gone", "empty", "torn", "without the model"],
+    [
+        lambda path: None,
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"PAR1 no parquet"),
+        _without_source,
+        _with_another_basis,
+    ],
+    ids=["gone", "empty", "torn", "without the model", "with a basis that nobody knows"],
 )
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, write: object) -> None:
     path = tmp_path / "model.parquet"

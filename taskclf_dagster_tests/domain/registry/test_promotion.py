@@ -625,6 +625,41 @@ def test_what_changed_since_the_decision_stops_the_promotion(challenger_home: Ho
     assert read_active(challenger_home).sequence is None
 
 
+JUST_NOW: dict[str, tuple[Callable[[Home], object], str]] = {
+    "the pointer moved": (lambda home: set_active(home, OLD), "another program changed active.json or inference_policy.json just now"),
+    "the policy written": (lambda home: write_policy(home, OLD), "another program changed active.json or inference_policy.json just now"),
+    "model.txt changed in models": (lambda home: change_a_leaf(home.models / NEW), f"{MODEL} is not the file that {MANIFEST} names"),
+    "the manifest changed in models": (lambda home: edit_json(home.models / NEW / MANIFEST, {"model_id": OLD}), f"{MANIFEST} is of {OLD}"),
+    "a file more in models": (lambda home: (home.models / NEW / "extra.bin").write_bytes(b"x"), "extra.bin changed"),
+}
+
+
+class OnceInModels(Recording):
+    """A file system on which another program acts just after the bundle was moved into models/."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__()
+        self.act = act
+
+    def rename(self, source: Path, target: Path) -> None:
+        super().rename(source, target)
+        if target.name == NEW:
+            self.act()
+
+
+@pytest.mark.parametrize(("change", "reason"), JUST_NOW.values(), ids=JUST_NOW.keys())
+def test_what_changes_between_verification_and_commit_stops_the_promotion(
+    challenger_home: Home, change: Callable[[Home], object], reason: str
+) -> None:
+    decision, challenger = beside_champion(challenger_home), contents(challenger_home.challengers / NEW)
+    with use_file_system(OnceInModels(lambda: change(challenger_home))), pytest.raises(DecisionNotVerifiedError, match=reason):
+        promote(challenger_home, decision, at=AT)
+    assert "promote" not in [action for _, action, _ in actions(challenger_home)]
+    assert read_active(challenger_home).model_id != NEW
+    assert not (challenger_home.models / NEW).exists()
+    assert contents(challenger_home.challengers / NEW) == challenger
+
+
 def test_the_same_decision_is_not_refused_where_nothing_changed(challenger_home: Home) -> None:
     promote(challenger_home, beside_champion(challenger_home), at=AT)
     assert read_active(challenger_home).model_id == NEW
