@@ -176,6 +176,17 @@ def test_a_decision_about_the_model_that_was_left_is_refused(three: Home) -> Non
     assert contents(three.root) == before
 
 
+def test_another_bundle_under_the_id_of_the_model_that_was_left_is_refused_whatever_its_trees(three: Home) -> None:
+    back(three)
+    shutil.rmtree(three.models / NEW)
+    write_variant(three.challengers / NEW, variant=3)
+    decision = judged(three, NEW)
+    before = contents(three.root)
+    with pytest.raises(DecisionNotVerifiedError, match=f"model {NEW} was rolled back"):
+        promote(three, decision, at=LATER)
+    assert contents(three.root) == before
+
+
 def test_a_new_bundle_with_the_same_trees_is_refused(three: Home) -> None:
     back(three)
     write_variant(three.challengers / NEXT, variant=2)  # the trees of NEW
