@@ -35,7 +35,7 @@ from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file, write_json
 from taskclf_dagster.domain.storage.filesystem import use_file_system
-from taskclf_dagster.errors import DecisionNotVerifiedError
+from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     AT,
@@ -554,6 +554,16 @@ def test_a_refusal_in_a_home_that_never_had_models_leaves_none(home: Home) -> No
     assert find_bundle(home, NEW) == home.challengers / NEW
 
 
+def test_a_models_folder_that_is_a_link_out_of_the_home_is_not_written_to(challenger_home: Home, tmp_path: Path) -> None:
+    decision, outside = a_decision(challenger_home), tmp_path / "outside"
+    challenger_home.models.rename(outside)
+    challenger_home.models.symlink_to(outside, target_is_directory=True)
+    before = contents(outside)
+    with pytest.raises(RegistryRefusedError, match="it is a link that leaves the home"):
+        promote(challenger_home, decision, at=AT)
+    assert contents(outside) == before
+
+
 def test_a_refusal_tells_everything_that_does_not_hold_at_once(challenger_home: Home) -> None:
     decision = a_decision(challenger_home, dry_run=True, sequence=7).model_copy(update={"reason": "because"})
     save_decision(challenger_home, a_decision(challenger_home, as_of=AS_OF + DAY, label_watermark="1" * 16))
@@ -816,7 +826,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.registry.promotion import promote
-from taskclf_dagster.errors import DecisionNotVerifiedError
+from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
 root, path = map(Path, sys.argv[1:])
 decision = PromotionDecision.model_validate_json(path.read_text(encoding="utf-8"))
