@@ -120,6 +120,11 @@ def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_exp
         assert len(spec.description or "") > 40, spec.key
 
 
+def test_every_asset_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Definitions) -> None:
+    found = {made.node_def.name: "supervisor" in made.required_resource_keys for made in defs.resolve_asset_graph().assets_defs}
+    assert {name: found[name] for name in ASSETS} == dict.fromkeys(ASSETS, True)
+
+
 def test_the_checks_are_these_and_only_data_contracts_block(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     blocking = {key.to_user_string(): graph.get(key).blocking for key in graph.asset_check_keys}
