@@ -132,7 +132,7 @@ def test_a_run_that_ended_well_between_the_two_looks_stays_a_success(
     run = add_run(instance, home, Status.STARTED, tags=work_of_the_dead())
     (stale,) = iterate_retrains(instance, home)
     instance.report_dagster_event(_success(run), run.run_id)
-    monkeypatch.setattr("taskclf_dagster.defs.automation.failed_run_sensor.iterate_retrains", lambda *_, **__: iter([stale]))
+    monkeypatch.setattr("taskclf_dagster.defs.automation.failed_run_sensor.iterate_unfinished_runs", lambda *_, **__: iter([stale]))
     assert end_lost_runs(instance, home, now=_now()) == []
     assert status_of(instance, run) == Status.SUCCESS
 
