@@ -10,14 +10,14 @@ from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
+from taskclf_dagster.domain.registry.health import find_history_disagreement, read_pointer_problem
 from taskclf_dagster.domain.registry.state import read_registry_state
 
 
 @dg.asset_check(asset=active_pointer, pool="retrain", description="active.json names a bundle within the home that loads.")
 def points_to_a_valid_bundle(home: HomeResource) -> dg.AssetCheckResult:
     """Reads the pointer as taskclf does and loads its bundle."""
-    problem = find_pointer_problem(read_registry_state(home.open()))
+    problem = read_pointer_problem(home.open())
     return dg.AssetCheckResult(passed=problem is None, description="The bundle loads." if problem is None else problem.detail)
 
 

@@ -5,6 +5,7 @@ Files are hashed in `storage.files`, JSON in `storage.records`.
 
 import hashlib
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
@@ -103,8 +104,15 @@ def hash_strings(values: pd.Series) -> npt.NDArray[np.uint64]:
 def read_hashes(path: Path) -> npt.NDArray[np.uint64] | None:
     """Reads an array of 64-bit hashes; None if the file is missing or damaged."""
     try:
-        with path.open("rb") as file:
-            hashes = np.lib.format.read_array(file, allow_pickle=False)
+        return parse_hashes(path.read_bytes())
+    except OSError:
+        return None
+
+
+def parse_hashes(content: bytes) -> npt.NDArray[np.uint64] | None:
+    """Returns the array of 64-bit hashes of a file with this content; None if it is damaged."""
+    try:
+        hashes = np.lib.format.read_array(BytesIO(content), allow_pickle=False)
     except Exception:  # a damaged header makes numpy raise ValueError, TokenError, SyntaxError, TypeError or MemoryError
         return None
     return hashes if hashes.dtype == np.uint64 and hashes.ndim == 1 else None

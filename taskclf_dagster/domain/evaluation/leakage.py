@@ -7,7 +7,6 @@ comparison itself is made in `comparison`.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,10 +14,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, WINDOW_SECONDS
-from taskclf_dagster.domain.data.hashing import hash_row_keys, read_hashes
+from taskclf_dagster.domain.data.hashing import hash_row_keys, parse_hashes
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.domain.models.bundle import BundleMetadata, ModelBundle
-from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
+from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS, BundleFiles, read_bundle_files
 from taskclf_dagster.domain.storage.records import Record
 
 NEIGHBORHOOD_MINUTES = 60
@@ -125,18 +124,19 @@ class TrainingDistance:
         )
 
 
-def measure_training_distance(rows: pd.DataFrame, bundle: ModelBundle) -> TrainingDistance:
+def measure_training_distance(rows: pd.DataFrame, bundle: ModelBundle, files: BundleFiles | None = None) -> TrainingDistance:
     """Measures how far windows are from those that a model was trained on.
 
     Args:
         rows: user_id (category) and bucket_start_ts (UTC) of each window, in any order.
         bundle: the model; its hashes of training rows are used, or its training dates if these are missing or damaged.
+        files: the files of the bundle if it was loaded, so that they are not read again.
 
     Raises:
         BundleError: the bundle is invalid.
     """
     metadata = bundle.require()
-    learned = _read_training_rows(bundle.path / TRAINING_ROWS)
+    learned = _read_training_rows(files or read_bundle_files(bundle.path))
     if metadata.schema_version != "v2" and list(rows["user_id"].cat.categories) == [DEFAULT_USER]:
         learned = None  # rows without a user cannot match hashes with one
     minutes = _minutes_from_dates(rows, metadata) if learned is None else _minutes_from_windows(rows, learned, metadata.schema_version)
@@ -180,9 +180,12 @@ def exclude_leaked(starts: pd.Series, distances: Sequence[TrainingDistance], *, 
     )
 
 
-def _read_training_rows(path: Path) -> npt.NDArray[np.uint64] | None:
+def _read_training_rows(files: BundleFiles) -> npt.NDArray[np.uint64] | None:
     """Returns the sorted hashes of the training rows; None if the file is missing, damaged or empty."""
-    keys = read_hashes(path)
+    try:
+        keys = parse_hashes(files.content(TRAINING_ROWS))
+    except OSError:
+        return None
     if keys is None or not len(keys):
         return None
     return keys if (keys[1:] >= keys[:-1]).all() else None

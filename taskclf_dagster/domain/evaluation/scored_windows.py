@@ -19,6 +19,7 @@ from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.evaluation.leakage import LeakageBasis, TrainingDistance, measure_training_distance
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.models.bundle import ModelBundle
+from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.errors import SnapshotError
 
@@ -55,13 +56,16 @@ class ScoredWindows:
         return self.take(order[np.searchsorted(self.key, keys, sorter=order)])
 
 
-def add_training_distance(rows: pd.DataFrame, predictions: Predictions, bundle: ModelBundle) -> ScoredWindows:
+def add_training_distance(
+    rows: pd.DataFrame, predictions: Predictions, bundle: ModelBundle, files: BundleFiles | None = None
+) -> ScoredWindows:
     """Measures how far the predicted windows are from those that the model was trained on.
 
     Args:
         rows: user_id (category) and bucket_start_ts (UTC) of at least the predicted windows, in any order.
         predictions: of the model.
         bundle: the model.
+        files: the files of the bundle if it was loaded, so that they are not read again.
 
     Raises:
         BundleError: the bundle is invalid.
@@ -69,7 +73,7 @@ def add_training_distance(rows: pd.DataFrame, predictions: Predictions, bundle: 
     keys = hash_row_keys(rows)
     order = np.argsort(keys)
     positions = order[np.searchsorted(keys, predictions.key, sorter=order)]
-    return ScoredWindows(predictions, measure_training_distance(rows.take(positions), bundle))
+    return ScoredWindows(predictions, measure_training_distance(rows.take(positions), bundle, files))
 
 
 def save_scored_windows(path: Path, scored: ScoredWindows) -> None:

@@ -78,12 +78,15 @@ def is_proof_wanted(prove_reproducible: Literal["auto"] | bool, *, windows: int)
     return windows < PROVE_BELOW_WINDOWS if prove_reproducible == "auto" else prove_reproducible
 
 
-def reproduce(home: Home, source: Path | LoadedModel, *, on_progress: Callable[[str], None] = lambda _: None) -> Reproduction:
+def reproduce(
+    home: Home, source: Path | LoadedModel, *, stored: StoredRows | None = None, on_progress: Callable[[str], None] = lambda _: None
+) -> Reproduction:
     """Trains a model again from its stored snapshot and its own settings, and compares both.
 
     Args:
         home: the taskclf home.
         source: the bundle's folder, or the bundle as loaded.
+        stored: the rows of a snapshot that was opened already; used if it is the model's.
         on_progress: called with a line of text every 10 rounds.
 
     Raises:
@@ -93,7 +96,7 @@ def reproduce(home: Home, source: Path | LoadedModel, *, on_progress: Callable[[
     loaded = source if isinstance(source, LoadedModel) else load_bundle(source)
     recipe = _read_recipe(loaded.files)
     folder = home.root / recipe.snapshot_path
-    stored = _open_verified(folder, recipe.dataset_digest)
+    stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.path.parent != folder else stored)
     again = train_challenger(
         lambda split: stored.load(splits=(split,)),
         SCHEMAS[loaded.schema.version],
@@ -107,15 +110,15 @@ def reproduce(home: Home, source: Path | LoadedModel, *, on_progress: Callable[[
     return _compare(loaded, again, rows, recipe.dataset_digest)
 
 
-def _open_verified(folder: Path, dataset_digest: str) -> StoredRows:
-    """Reads a snapshot's rows and checks them against the digest.
+def _open_verified(folder: Path, dataset_digest: str, known: StoredRows | None) -> StoredRows:
+    """Reads a snapshot's rows, unless they are known, and checks them against the digest.
 
     Raises:
         SnapshotError: the snapshot is missing or was changed.
     """
     fix = "Restore it from a backup: a model is only made again from what it was made of"
     try:
-        stored = open_snapshot_rows(folder)
+        stored = known or open_snapshot_rows(folder)
     except SnapshotError as error:
         raise SnapshotError(folder, error.reason, fix) from error
     problem = stored.find_problem(dataset_digest)

@@ -113,7 +113,9 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     score = partial(
         score_model, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
     )
-    whole = [add_training_distance(frame, score(model, frame)[1], model.bundle) for model, frame in zip(models, own, strict=True)]
+    whole = [
+        add_training_distance(frame, score(model, frame)[1], model.bundle, model.files) for model, frame in zip(models, own, strict=True)
+    ]
     comparison = compare(
         rows,
         whole[0],

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot_rows, read_snapshot_rows
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.gate import RegressionResult
 from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState, RegistryRef
@@ -128,19 +128,19 @@ def report_challenger(
             f"challenger {challenger.model_id} was trained on dataset {challenger.dataset_hash}, the snapshot is {snapshot.dataset_hash}"
         )
         raise RecordsDoNotMatchError([finding])
-    path = home.root / snapshot.path
-    rows = read_snapshot_rows(path, splits=("test",))
+    stored = open_snapshot_rows(home.root / snapshot.path)
+    rows = stored.load(splits=("test",))
     files, failure, report, recent, rule, lookup, reproduction = None, None, None, None, None, None, None
     try:
         files = read_bundle_files(require_bundle(home, challenger.model_id))
         model = load_bundle(files)
         report, scored = _score(home, model, rows, rows, snapshot, config=config, num_threads=num_threads)
         recent = _predict_recent(home, model, snapshot, num_threads=num_threads)
-        lookup_table = fit_lookup(read_snapshot_rows(path, columns=["app_id", "app_category", "label", "split"], splits=("train",)))
+        lookup_table = fit_lookup(stored.load(columns=["app_id", "app_category", "label", "split"], splits=("train",)))
         rule = compare_with_baseline(scored.predictions, predict_baseline(rows), report.judged_labels)
         lookup = compare_with_baseline(scored.predictions, lookup_table.predict(rows), report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
-            reproduction = reproduce(home, model)
+            reproduction = reproduce(home, model, stored=stored)
         if files.folder.parent == home.challengers:
             files = add_test_figures(files, _test_figures(report, snapshot))
     except BundleError as error:
@@ -228,7 +228,7 @@ def _score(
     report, predictions = score_model(
         model, own, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
     )
-    scored = add_training_distance(rows, predictions, model.bundle)
+    scored = add_training_distance(rows, predictions, model.bundle, model.files)
     path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.parquet"
     save_scored_windows(path, scored)
     return report.model_copy(update={"predictions_path": str(path.relative_to(home.root))}), scored

@@ -114,6 +114,10 @@ class FileSystem:
             lock.release()
 
 
+_exclusive: set[tuple[Path, int, int]] = set()
+"""Lock files whose locks were seen to exclude others in this process: resolved path, device and inode."""
+
+
 _current: ContextVar[FileSystem] = ContextVar("file_system", default=FileSystem())  # noqa: B039  # it has no state
 
 
@@ -133,15 +137,20 @@ def use_file_system(replacement: FileSystem) -> Iterator[None]:
 
 
 def _require_exclusive(path: Path) -> None:
-    """Tries to take a lock that is held.
+    """Tries to take a lock that is held, once per process and lock file.
 
     Raises:
         UnsafeFileSystemError: it was granted a second time.
     """
+    status = path.stat()
+    file = (path.resolve(), status.st_dev, status.st_ino)
+    if file in _exclusive:
+        return
     second = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
     try:
         second.acquire()
     except Timeout:
+        _exclusive.add(file)
         return
     second.release()
     raise UnsafeFileSystemError(path, "its file locks exclude nobody")

@@ -180,6 +180,16 @@ def test_no_writer_works_on_a_file_system_whose_locks_exclude_nobody(home: Home,
     assert contents(home.root) == before
 
 
+def test_locks_are_tried_for_each_lock_file_although_those_of_another_excluded_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FileSystem().lock(tmp_path / "one.lock"):
+        pass
+    change_nothing_about_locks(monkeypatch, None)
+    with pytest.raises(UnsafeFileSystemError, match="its file locks exclude nobody"), FileSystem().lock(tmp_path / "other.lock"):
+        pass
+
+
 def test_a_lock_that_was_refused_is_not_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     decision = judged(home, NEW)
     with monkeypatch.context() as patch:
