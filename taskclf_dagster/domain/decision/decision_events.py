@@ -7,7 +7,7 @@ from datetime import datetime
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
-from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import REPORTED_DECISION, write_event
 from taskclf_dagster.domain.storage.files import read_json_object, write_json
@@ -50,13 +50,17 @@ def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPaylo
     )
 
 
-def write_decision_events(home: Home) -> None:
+def write_decision_events(home: Home, last: LastDecided | None = None) -> None:
     """Writes the events of the last decided run unless they were written already; a run that decided nothing has none.
+
+    Args:
+        home: the taskclf home.
+        last: the last decided run if its file was just written.
 
     Raises:
         OSError: they could not be written; the next call writes them.
     """
-    last = read_last_decided(home)
+    last = last or read_last_decided(home)
     if last is None or last.decision_id is None or last.decision_id == _read_reported(home):
         return
     decision = read_decision(home, last.decision_id)

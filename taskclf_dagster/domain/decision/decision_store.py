@@ -14,6 +14,9 @@ from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionNotFoundError, ReceiptVersionError, TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 
+_FileVersion = tuple[int, int, int] | None
+"""Inode, time of the last change and size of a file; None if it does not exist."""
+
 
 class UnreadableReceipt(NamedTuple):
     """A file among the receipts that cannot be read: damaged, or a receipt of another version of this program."""
@@ -21,6 +24,32 @@ class UnreadableReceipt(NamedTuple):
     path: Path
     kind: Literal["damaged", "other_version"]
     problem: str
+
+
+class ReceiptCache:
+    """The receipts that were read, so that a file is opened again only after it was replaced or changed."""
+
+    def __init__(self) -> None:
+        self._found: dict[Path, tuple[_FileVersion, PromotionDecision]] = {}
+
+    def load(self, home: Home, decision_id: str) -> PromotionDecision:
+        """Returns a receipt; raises as `load_decision`."""
+        path = home.decisions / f"{decision_id}.json"
+        version = _version_of(path)
+        known = self._found.get(path)
+        if version is not None and known is not None and known[0] == version:
+            return known[1]
+        decision = load_decision(home, decision_id)
+        self._found[path] = version, decision
+        return decision
+
+
+def _version_of(path: Path) -> _FileVersion:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def save_decision(home: Home, decision: PromotionDecision) -> Path:
@@ -76,13 +105,19 @@ def read_decision(home: Home, decision_id: str) -> PromotionDecision | None:
         return None
 
 
-def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[UnreadableReceipt]]:
-    """Returns every decision of a home, the newest as-of time first, and the files that cannot be read."""
+def list_decisions(home: Home, receipts: ReceiptCache | None = None) -> tuple[list[PromotionDecision], list[UnreadableReceipt]]:
+    """Returns every decision of a home, the newest as-of time first, and the files that cannot be read.
+
+    Args:
+        home: the taskclf home.
+        receipts: those that were read already.
+    """
+    receipts = receipts or ReceiptCache()
     decisions: list[PromotionDecision] = []
     unreadable: list[UnreadableReceipt] = []
     for path in home.decisions.glob("*_*_*.json"):
         try:
-            decisions.append(load_decision(home, path.stem))
+            decisions.append(receipts.load(home, path.stem))
         except ReceiptVersionError as error:
             unreadable.append(UnreadableReceipt(path, "other_version", str(error)))
         except DecisionNotFoundError:
@@ -90,13 +125,18 @@ def list_decisions(home: Home) -> tuple[list[PromotionDecision], list[Unreadable
     return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), unreadable
 
 
-def find_later_decision(home: Home, decision: PromotionDecision) -> PromotionDecision | None:
+def find_later_decision(home: Home, decision: PromotionDecision, receipts: ReceiptCache | None = None) -> PromotionDecision | None:
     """Returns a decision about later and other labels, dry runs aside; None if there is none.
 
     The labels of the store as it is now are the latest, even if some were deleted; else the newest label counts, and how many, not as_of.
+
+    Args:
+        home: the taskclf home.
+        decision: the decision.
+        receipts: those that were read already.
     """
     mark = decision.dataset.label_watermark
-    others = [other for other in list_decisions(home)[0] if not other.options.dry_run and other.dataset.label_watermark != mark]
+    others = [other for other in list_decisions(home, receipts)[0] if not other.options.dry_run and other.dataset.label_watermark != mark]
     present = present_watermark(home) if others else None
     return next((other for other in others if _labels_seen(other, present) > _labels_seen(decision, present)), None)
 

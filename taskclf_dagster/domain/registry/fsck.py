@@ -202,7 +202,7 @@ def _check_receipts(state: RegistryState) -> Iterator[RegistryFinding]:
                     f"promotion {entry.sequence}: {words}",
                     "Restore the receipt from a backup, or roll back",
                 )
-    for receipt in list_decisions(home)[1]:
+    for receipt in list_decisions(home, state.receipts)[1]:
         words = f"{receipt.path.name} is damaged" if receipt.kind == "damaged" else receipt.problem
         yield _warning(
             "receipt_unreadable",
@@ -236,7 +236,7 @@ def _check_reachable(state: RegistryState) -> Iterator[RegistryFinding]:
         yield _damage(
             "no_known_good_model", "P6", "no model of the history can run", "Restore models/ from a backup, or retrain with bootstrap"
         )
-    for decision in find_awaiting(state, list_decisions(home)[0]):
+    for decision in find_awaiting(state, list_decisions(home, state.receipts)[0]):
         if find_bundle(home, decision.challenger.model_id) is None:
             yield _damage(
                 "awaiting_bundle_missing",

@@ -194,7 +194,7 @@ def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> li
         findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
     if state.sequence != decision.registry.sequence:
         findings.append(f"the registry is at record {state.sequence}, the decision was made at {decision.registry.sequence}")
-    later = find_later_decision(state.home, decision)
+    later = find_later_decision(state.home, decision, state.receipts)
     if later is not None:
         findings.append(f"decision {later.decision_id} was made on later labels")
     if decision.champion.model is not None:

@@ -57,8 +57,8 @@ class Recovery:
         return self.state.history
 
     def look_again(self) -> None:
-        """Reads pointer, policy and history again after they were changed; the bundles are those of the first state."""
-        self.state = read_registry_state(self.home, bundles=self.state.bundles)
+        """Reads pointer, policy and history again after they were changed; bundles and receipts are those of the first state."""
+        self.state = read_registry_state(self.home).with_files_of(self.state)
 
 
 def recover(state: RegistryState, *, at: datetime) -> Recovery:

@@ -82,7 +82,7 @@ def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: dateti
 
 def _plan(state: RegistryState, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool) -> PrunePlan:
     home = state.home
-    decisions, _ = list_decisions(home)
+    decisions, _ = list_decisions(home, state.receipts)
     reachable = find_reachable(state, decisions, at=at)
     remove = []
     if promoted:
@@ -115,7 +115,7 @@ def prune(
     with write_lock(home):
         state = read_registry_state(home)
         if known is not None and known.is_same_as(state):
-            state = state.with_bundles_of(known)
+            state = state.with_files_of(known)
         if promoted:
             state = recover(state, at=at).state
         plan = _plan(state, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
@@ -168,7 +168,7 @@ def find_awaiting(state: RegistryState, decisions: Iterable[PromotionDecision]) 
         if decision.verdict == "AWAITING_APPROVAL"
         and not decision.options.dry_run
         and Digests(decision.registry.pointer_hash, decision.registry.policy_hash) == state.digests
-        and find_later_decision(state.home, decision) is None
+        and find_later_decision(state.home, decision, state.receipts) is None
     ]
 
 

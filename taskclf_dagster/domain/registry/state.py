@@ -6,6 +6,7 @@ A state never changes; a second read, just before a commit or after a recovery, 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from taskclf_dagster.domain.decision.decision_store import ReceiptCache
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
@@ -36,6 +37,7 @@ class RegistryState:
         policy_file: models/inference_policy.json.
         history: models/active_history.jsonl.
         bundles: the bundles that were read so far.
+        receipts: the receipts that were read so far.
     """
 
     home: Home
@@ -43,6 +45,7 @@ class RegistryState:
     policy_file: PolicyFile
     history: History
     bundles: BundleCache = field(default_factory=BundleCache, repr=False, compare=False)
+    receipts: ReceiptCache = field(default_factory=ReceiptCache, repr=False, compare=False)
 
     @property
     def pointer(self) -> ActivePointer | None:
@@ -87,19 +90,14 @@ class RegistryState:
         """Returns True if pointer, policy and history are byte for byte those of another state."""
         return (self.digests, self.history.digest, self.history.torn) == (other.digests, other.history.digest, other.history.torn)
 
-    def with_bundles_of(self, other: "RegistryState") -> "RegistryState":
-        """Returns the state with the bundles of another one."""
-        return replace(self, bundles=other.bundles)
+    def with_files_of(self, other: "RegistryState") -> "RegistryState":
+        """Returns the state with the bundles and receipts that were read for another one."""
+        return replace(self, bundles=other.bundles, receipts=other.receipts)
 
 
-def read_registry_state(home: Home, *, bundles: BundleCache | None = None) -> RegistryState:
-    """Reads the registry of a home: three files, each opened once. Never raises for their content.
-
-    Args:
-        home: the taskclf home.
-        bundles: those of an earlier state, read while the same registry lock is held.
-    """
-    return RegistryState(home, read_pointer_file(home), read_policy_file(home), read_history(home), bundles or BundleCache())
+def read_registry_state(home: Home) -> RegistryState:
+    """Reads the registry of a home: three files, each opened once. Never raises for their content."""
+    return RegistryState(home, read_pointer_file(home), read_policy_file(home), read_history(home))
 
 
 def read_digests(home: Home) -> Digests:

@@ -63,16 +63,16 @@ def _remember(home: Home, last: LastDecided) -> None:
 
     Then writes its events, after those of the run before if that was interrupted.
     """
-    _tell(home)
+    _write_events(home)
     write_last_decided(home, last)
     forget_other_fingerprints(home.decisions, last.label_watermark)
-    _tell(home)
+    _write_events(home, last)
 
 
-def _tell(home: Home) -> None:
+def _write_events(home: Home, last: LastDecided | None = None) -> None:
     """Writes missing events. A failure does not fail the run: the delivery of events retries."""
     with suppress(OSError, UnsafeFileSystemError):
-        write_decision_events(home)
+        write_decision_events(home, last)
 
 
 def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:

@@ -18,7 +18,14 @@ from taskclf_dagster.domain.data.label_store import present_watermark
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, check_candidate_gates
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
 from taskclf_dagster.domain.decision.decision import DecisionContent, PromotionDecision, seal
-from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions, read_decision, save_decision, verify_stored
+from taskclf_dagster.domain.decision.decision_store import (
+    ReceiptCache,
+    find_later_decision,
+    list_decisions,
+    read_decision,
+    save_decision,
+    verify_stored,
+)
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
 from taskclf_dagster.domain.decision.references import ChampionRef, ChampionState, DatasetRef, ModelRef, RegistryRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import MAY_NOT_APPLY, REQUIRED_GATES, Verdict, decide
@@ -1057,6 +1064,23 @@ def test_decisions_are_listed_newest_first_and_damaged_files_apart(home: Home) -
         ("2026-02-09_000000_aaaaaaaa.json", "damaged"),
         ("2026-02-09_000000_bbbbbbbb.json", "damaged"),
     ]
+
+
+def test_a_receipt_that_was_read_is_read_again_only_after_its_file_changed(home: Home) -> None:
+    decision = a_decision(home)
+    path, receipts = save_decision(home, decision), ReceiptCache()
+    first = receipts.load(home, decision.decision_id)
+    assert first == decision
+    assert list_decisions(home, receipts)[0][0] is first
+    save_decision(home, decision)
+    again = receipts.load(home, decision.decision_id)
+    assert again == decision
+    assert again is not first
+    path.write_text("{}", encoding="utf-8")
+    assert [receipt.kind for receipt in list_decisions(home, receipts)[1]] == ["damaged"]
+    path.unlink()
+    with pytest.raises(DecisionNotFoundError):
+        receipts.load(home, decision.decision_id)
 
 
 def test_a_home_without_decisions_lists_none(home: Home) -> None:
