@@ -12,7 +12,7 @@ WORKERS ?= logical
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --durations=15 -rs $(COVERAGE)
 REST := slow or server or faults or soak or real_home
 MEASURE := --cov --cov-report=
-COVERED := 90
+COVERED := 95
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test test-rest test-all test-faults soak check format lock bench clean
