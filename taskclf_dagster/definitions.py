@@ -18,7 +18,6 @@ from taskclf_dagster.defs.automation.freshness import with_freshness
 from taskclf_dagster.defs.automation.schedules import build_schedules
 from taskclf_dagster.defs.automation.sensors import build_sensors
 from taskclf_dagster.defs.checks.data import DATA_CHECKS
-from taskclf_dagster.defs.checks.models import MODEL_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
@@ -74,7 +73,7 @@ def build_definitions(
     }
     return dg.Definitions(
         assets=with_freshness(ASSETS, config),
-        asset_checks=[*DATA_CHECKS, *MODEL_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
+        asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
         jobs=[build_retrain_job(config), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],

@@ -49,7 +49,7 @@ OTHER_CHECKS = {
     "labeled_windows:every_user_has_windows",
     "dataset_snapshot:a_model_could_be_promoted",
     "dataset_snapshot:every_class_has_support",
-    "challenger_model:bundle_reloads_and_predicts_identically",
+    "challenger_report:bundle_reloads_and_predicts_identically",
     "challenger_report:loads_and_predicts",
     "challenger_report:macro_f1",
     "challenger_report:weighted_f1",

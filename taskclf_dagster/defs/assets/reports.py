@@ -13,6 +13,7 @@ from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.display.model_metadata import (
     ADVICE_CHECKS,
     CANDIDATE_CHECKS,
+    MODEL_CHECKS,
     challenger_report_checks,
     challenger_report_metadata,
     champion_report_metadata,
@@ -33,7 +34,8 @@ from taskclf_dagster.provenance import cores
     owners=OWNERS,
     kinds={"json"},
     check_specs=[
-        dg.AssetCheckSpec(name, asset="challenger_report", description=text) for name, text in {**CANDIDATE_CHECKS, **ADVICE_CHECKS}.items()
+        dg.AssetCheckSpec(name, asset="challenger_report", description=text)
+        for name, text in {**CANDIDATE_CHECKS, **MODEL_CHECKS, **ADVICE_CHECKS}.items()
     ],
 )
 def challenger_report(
@@ -53,7 +55,7 @@ def challenger_report(
     return materialized(
         record,
         metadata=challenger_report_metadata(record, dataset_snapshot),
-        check_results=challenger_report_checks(record, config.evaluation.advice),
+        check_results=challenger_report_checks(record, challenger_model, config.evaluation.advice),
     )
 
 

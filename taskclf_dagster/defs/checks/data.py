@@ -1,61 +1,82 @@
 """Checks of the files behind labeled_windows and dataset_snapshot; they block. Dagster concept: asset checks.
 
-Add a check of stored data here. Each reads the file again on purpose: it is a claim about the file, not about the record.
+Add a check of stored data here. Each function reads the file of one asset again, once for all of its checks, on purpose: they are claims
+about the file, not about the record.
 """
+
+from collections.abc import Iterator
 
 import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.hashing import frame_digest
-from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_labeled_windows, stored_columns
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
 from taskclf_dagster.domain.data.split import find_split_overlaps
 
+KEYS = dg.AssetCheckSpec(
+    "keys_are_unique", asset=labeled_windows, blocking=True, description="Every (user_id, bucket_start_ts) occurs once."
+)
+PRIVACY = dg.AssetCheckSpec(
+    "no_raw_columns", asset=labeled_windows, blocking=True, description="No column starting with raw_ was kept (privacy)."
+)
+HASH = dg.AssetCheckSpec(
+    "hash_matches_contents",
+    asset=dataset_snapshot,
+    blocking=True,
+    description="The stored windows have the hash that names the snapshot.",
+)
+SPLITS = dg.AssetCheckSpec(
+    "splits_are_disjoint_in_time_per_user",
+    asset=dataset_snapshot,
+    blocking=True,
+    description="Per user, training ends before validation, validation before test.",
+)
 
-@dg.asset_check(asset=labeled_windows, blocking=True, pool="retrain", description="Every (user_id, bucket_start_ts) occurs once.")
-def keys_are_unique(labeled_windows: LabeledWindows, home: HomeResource) -> dg.AssetCheckResult:
-    """Reads the keys of the file and counts repeated ones."""
-    keys = load_labeled_windows(home.open(), labeled_windows, columns=["user_id", "bucket_start_ts"])
+
+@dg.multi_asset_check(name="labeled_windows_file", specs=[KEYS, PRIVACY], pool="retrain")
+def labeled_windows_file(labeled_windows: LabeledWindows, home: HomeResource) -> Iterator[dg.AssetCheckResult]:
+    """Reads the file of the labeled windows: counts repeated keys, and looks for raw columns."""
+    keys, columns = load_stored_keys(home.open(), labeled_windows)
     repeated = int(keys.duplicated().sum())
-    description = f"{repeated} windows repeat the key of another." if repeated else f"{len(keys)} keys, each once."
-    metadata = {"repeated": repeated, "dropped_on_reading": labeled_windows.duplicates_dropped}
-    return dg.AssetCheckResult(passed=repeated == 0, description=description, metadata=metadata)
-
-
-@dg.asset_check(asset=labeled_windows, blocking=True, pool="retrain", description="No column starting with raw_ was kept (privacy).")
-def no_raw_columns(labeled_windows: LabeledWindows, home: HomeResource) -> dg.AssetCheckResult:
-    """Reads the names of the columns of the file."""
-    raw = [column for column in stored_columns(home.open(), labeled_windows) if column.startswith("raw_")]
+    yield dg.AssetCheckResult(
+        passed=repeated == 0,
+        check_name=KEYS.name,
+        description=f"{repeated} windows repeat the key of another." if repeated else f"{len(keys)} keys, each once.",
+        metadata={"repeated": repeated, "dropped_on_reading": labeled_windows.duplicates_dropped},
+    )
+    raw = [column for column in columns if column.startswith("raw_")]
     dropped = ", ".join(labeled_windows.raw_columns_dropped) or "none"
-    description = f"Kept: {', '.join(raw)}." if raw else f"None kept; dropped on reading: {dropped}."
-    return dg.AssetCheckResult(
-        passed=not raw, description=description, metadata={"kept": len(raw), "dropped": len(labeled_windows.raw_columns_dropped)}
+    yield dg.AssetCheckResult(
+        passed=not raw,
+        check_name=PRIVACY.name,
+        description=f"Kept: {', '.join(raw)}." if raw else f"None kept; dropped on reading: {dropped}.",
+        metadata={"kept": len(raw), "dropped": len(labeled_windows.raw_columns_dropped)},
     )
 
 
-@dg.asset_check(
-    asset=dataset_snapshot, blocking=True, pool="retrain", description="The stored windows have the hash that names the snapshot."
-)
-def hash_matches_contents(dataset_snapshot: DatasetSnapshot, home: HomeResource) -> dg.AssetCheckResult:
-    """Reads windows.parquet and computes its digest again."""
-    digest = frame_digest(read_snapshot_rows(home.open().root / dataset_snapshot.path))
+@dg.multi_asset_check(name="dataset_snapshot_file", specs=[HASH, SPLITS], pool="retrain")
+def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource) -> Iterator[dg.AssetCheckResult]:
+    """Reads windows.parquet: computes its digest again, and compares the first and last windows of the splits of each user."""
+    rows = read_snapshot_rows(home.open().root / dataset_snapshot.path)
+    digest = frame_digest(rows)
     same = digest == dataset_snapshot.dataset_digest
-    description = (
-        f"{digest[:16]} as recorded." if same else f"The contents have {digest[:16]}, the record has {dataset_snapshot.dataset_hash}."
+    yield dg.AssetCheckResult(
+        passed=same,
+        check_name=HASH.name,
+        description=f"{digest[:16]} as recorded."
+        if same
+        else f"The contents have {digest[:16]}, the record has {dataset_snapshot.dataset_hash}.",
+        metadata={"digest": digest},
     )
-    return dg.AssetCheckResult(passed=same, description=description, metadata={"digest": digest})
+    overlaps = find_split_overlaps(rows)
+    yield dg.AssetCheckResult(
+        passed=not overlaps,
+        check_name=SPLITS.name,
+        description="\n".join(overlaps[:20]) or f"{len(dataset_snapshot.users)} users, each split 15 minutes or more before the next.",
+        metadata={"overlaps": len(overlaps)},
+    )
 
 
-@dg.asset_check(
-    asset=dataset_snapshot, blocking=True, pool="retrain", description="Per user, training ends before validation, validation before test."
-)
-def splits_are_disjoint_in_time_per_user(dataset_snapshot: DatasetSnapshot, home: HomeResource) -> dg.AssetCheckResult:
-    """Compares the first and last windows of the splits of each user; features use the 15 minutes before a window."""
-    columns = ["user_id", "bucket_start_ts", "split"]
-    overlaps = find_split_overlaps(read_snapshot_rows(home.open().root / dataset_snapshot.path, columns=columns))
-    description = "\n".join(overlaps[:20]) or f"{len(dataset_snapshot.users)} users, each split 15 minutes or more before the next."
-    return dg.AssetCheckResult(passed=not overlaps, description=description, metadata={"overlaps": len(overlaps)})
-
-
-DATA_CHECKS = [keys_are_unique, no_raw_columns, hash_matches_contents, splits_are_disjoint_in_time_per_user]
+DATA_CHECKS = [labeled_windows_file, dataset_snapshot_file]

@@ -3,6 +3,8 @@
 Add a check of what is stored after a decision here. Problems are found in `domain.registry.health` and `domain.decision.verification`.
 """
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
@@ -10,15 +12,17 @@ from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.registry.health import find_history_disagreement, read_pointer_problem
+from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.state import read_registry_state
 
-
-@dg.asset_check(asset=active_pointer, pool="retrain", description="active.json names a bundle within the home that loads.")
-def points_to_a_valid_bundle(home: HomeResource) -> dg.AssetCheckResult:
-    """Reads the pointer as taskclf does and loads its bundle."""
-    problem = read_pointer_problem(home.open())
-    return dg.AssetCheckResult(passed=problem is None, description="The bundle loads." if problem is None else problem.detail)
+LOADS = dg.AssetCheckSpec(
+    "points_to_a_valid_bundle", asset=active_pointer, description="active.json names a bundle within the home that loads."
+)
+AGREES = dg.AssetCheckSpec(
+    "agrees_with_the_history",
+    asset=active_pointer,
+    description="The pointer, the policy and the last line of the history name the same model.",
+)
 
 
 @dg.asset_check(asset=promotion_decision, pool="retrain", description="Computed again from the stored record, the verdict is the same.")
@@ -32,13 +36,15 @@ def verdict_follows_from_the_gates(promotion_decision: PromotionDecision, home: 
     return dg.AssetCheckResult(passed=not findings, description=description, metadata={"findings": len(findings)})
 
 
-@dg.asset_check(
-    asset=active_pointer, pool="retrain", description="The pointer, the policy and the last line of the history name the same model."
-)
-def agrees_with_the_history(home: HomeResource) -> dg.AssetCheckResult:
-    """Compares active.json, inference_policy.json and active_history.jsonl."""
-    problem = find_history_disagreement(read_registry_state(home.open()))
-    return dg.AssetCheckResult(passed=problem is None, description=problem or "They agree.")
+@dg.multi_asset_check(name="registry_files", specs=[LOADS, AGREES], pool="retrain")
+def registry_files(home: HomeResource) -> Iterator[dg.AssetCheckResult]:
+    """Reads active.json, inference_policy.json and active_history.jsonl, loads the bundle that the pointer names, and compares them."""
+    state = read_registry_state(home.open())
+    problem = find_pointer_problem(state)
+    description = "The bundle loads." if problem is None else problem.detail
+    yield dg.AssetCheckResult(passed=problem is None, check_name=LOADS.name, description=description)
+    difference = find_history_disagreement(state)
+    yield dg.AssetCheckResult(passed=difference is None, check_name=AGREES.name, description=difference or "They agree.")
 
 
-PROMOTION_CHECKS = [verdict_follows_from_the_gates, points_to_a_valid_bundle, agrees_with_the_history]
+PROMOTION_CHECKS = [verdict_follows_from_the_gates, registry_files]

@@ -34,6 +34,12 @@ CANDIDATE_CHECKS: dict[str, str] = {
 """The candidate gates, with what each check claims."""
 
 
+RELOAD_CHECK = "bundle_reloads_and_predicts_identically"
+
+
+MODEL_CHECKS = {RELOAD_CHECK: "The bundle on disk gives the same predictions as the model in memory did, to the last bit."}
+
+
 ADVICE_CHECKS: dict[str, str] = {
     "every_label_is_judged": "Advice: all eight labels have enough test windows.",
     "flap_rate_is_low": "Advice: predictions change their label rarely, raw and smoothed.",
@@ -63,9 +69,19 @@ def challenger_report_metadata(record: ChallengerReport, snapshot: DatasetSnapsh
     return {**gates, **report_metadata(record.report), **_baselines(record)}
 
 
-def challenger_report_checks(record: ChallengerReport, advice: AdviceThresholds) -> list[dg.AssetCheckResult]:
-    """Returns every candidate gate as a check result, and the advice."""
-    return [*(gate_check(gate) for gate in record.gates.gates), *advice_checks(record.report, advice)]
+def challenger_report_checks(record: ChallengerReport, challenger: ChallengerModel, advice: AdviceThresholds) -> list[dg.AssetCheckResult]:
+    """Returns every candidate gate as a check result, the comparison of the loaded bundle with the trained model, and the advice."""
+    gates = [gate_check(gate) for gate in record.gates.gates]
+    return [*gates, reload_check(record, challenger), *advice_checks(record.report, advice)]
+
+
+def reload_check(record: ChallengerReport, challenger: ChallengerModel) -> dg.AssetCheckResult:
+    """Compares the predictions of the bundle that was loaded from disk with those of the model before it was written."""
+    same = record.probe_digest == challenger.probe_digest
+    description = "Identical." if same else record.failure or "The predictions of the bundle differ."
+    return dg.AssetCheckResult(
+        passed=same, check_name=RELOAD_CHECK, description=description, metadata={"probe": record.probe_digest or "none"}
+    )
 
 
 def champion_report_metadata(record: ChampionReport, snapshot: DatasetSnapshot) -> dict[str, object]:

@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
 from taskclf_dagster.defs.resources.inputs import HomeResource
-from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.files import read_json_object, write_json, write_second_name
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
 
@@ -28,11 +28,11 @@ class RecordIOManager(dg.ConfigurableIOManager):
     _records: dict[tuple[str, str], Record] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: Record) -> None:
-        """Writes the record of this run, and as the latest."""
+        """Writes the record of this run, and names it as the latest."""
         asset = context.asset_key.to_python_identifier()
-        folder, content = self.home.open().records / asset, obj.model_dump(mode="json")
-        for name in (context.run_id, LATEST):
-            write_json(folder / f"{name}.json", content)
+        path = self.home.open().records / asset / f"{context.run_id}.json"
+        write_json(path, obj.model_dump(mode="json"))
+        write_second_name(path.with_stem(LATEST), path)
         self._records[context.run_id, asset] = obj
 
     def load_input(self, context: dg.InputContext) -> Record:

@@ -124,39 +124,39 @@ def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame
     return record.model_copy(update={"path": str(path.relative_to(home.root)), "digest": digest})
 
 
-def stored_columns(home: Home, record: LabeledWindows) -> list[str]:
-    """Returns the names of the columns in the file of a record.
-
-    Raises:
-        DataContractError: the record has violations.
-        SnapshotError: the file is missing or unreadable.
-    """
-    path = _path_of(home, record)
-    try:
-        with pa.memory_map(str(path)) as source:
-            return list(pa.ipc.open_file(source).schema.names)
-    except (pa.ArrowException, OSError) as error:
-        raise SnapshotError(path, f"the labeled windows behind it cannot be read: {error}") from error
-
-
-def load_labeled_windows(home: Home, record: LabeledWindows, columns: list[str] | None = None) -> pd.DataFrame:
-    """Reads the frame of a record, all of its columns or some.
+def load_stored_keys(home: Home, record: LabeledWindows) -> tuple[pd.DataFrame, list[str]]:
+    """Reads user_id and bucket_start_ts of the frame of a record, and the names of all columns in its file; its hash is not checked.
 
     Raises:
         DataContractError: the record has violations, so there is no frame.
-        SnapshotError: the file is missing or unreadable, or is read as a whole and does not have the recorded hash.
+        SnapshotError: the file is missing or unreadable.
+    """
+    return _load(_path_of(home, record), ["user_id", "bucket_start_ts"])
+
+
+def load_labeled_windows(home: Home, record: LabeledWindows) -> pd.DataFrame:
+    """Reads the frame of a record.
+
+    Raises:
+        DataContractError: the record has violations, so there is no frame.
+        SnapshotError: the file is missing or unreadable, or does not have the recorded hash.
     """
     path = _path_of(home, record)
+    frame, _ = _load(path, None)
+    if frame_digest(frame) != record.digest:
+        raise SnapshotError(path, "the labeled windows behind it do not have the hash of their record")
+    return frame
+
+
+def _load(path: Path, columns: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
     try:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
+            names = list(table.schema.names)
             table = table if columns is None else table.select(columns)
-            frame = table.replace_schema_metadata(None).to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
+            return table.replace_schema_metadata(None).to_pandas(split_blocks=True, self_destruct=True, use_threads=False), names
     except (pa.ArrowException, OSError, KeyError, MemoryError) as error:  # a damaged size field asks for absurd memory
         raise SnapshotError(path, f"the labeled windows behind it cannot be read: {error}") from error
-    if columns is None and frame_digest(frame) != record.digest:
-        raise SnapshotError(path, "the labeled windows behind it do not have the hash of their record")
-    return frame
 
 
 def _path_of(home: Home, record: LabeledWindows) -> Path:

@@ -14,10 +14,10 @@ import pandas as pd
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot_rows, read_snapshot_rows
-from taskclf_dagster.domain.models.bundle import bundle_error, load_bundle, parse_bundle
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, StoredRows, open_snapshot_rows
+from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
-from taskclf_dagster.domain.models.bundle_paths import find_bundle, require_bundle
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.reproducibility import PROBE_ROWS
@@ -179,16 +179,14 @@ def next_model_id(home: Home, as_of: datetime, dataset_digest: str, policy: Mapp
     return model_id
 
 
-def reload_and_probe(home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel) -> str:
-    """Loads the challenger from disk and returns the digest of its probabilities on the probe windows.
+def probe(model: LoadedModel, stored: StoredRows) -> str:
+    """Returns the digest of a loaded model's probabilities on the probe windows of its snapshot, to compare with `probe_digest`.
 
     Raises:
-        BundleError: the bundle is missing or does not load.
         SnapshotError: the snapshot cannot be read.
     """
-    folder = require_bundle(home, challenger.model_id)
-    rows = read_snapshot_rows(home.root / snapshot.path, splits=("validation",)).head(PROBE_ROWS)
-    return probabilities_digest(load_bundle(folder).predict_rows(rows, num_threads=1))
+    rows = stored.load(splits=("validation",)).head(PROBE_ROWS)
+    return probabilities_digest(model.predict_rows(rows, num_threads=1))
 
 
 def _provenance(snapshot: DatasetSnapshot, train_rows: pd.DataFrame) -> str:

@@ -1,17 +1,13 @@
 """Finds problems of pointer, policy, models and history of one state. Nothing here writes."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
-from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.history import Action, ActiveHistoryEntry
-from taskclf_dagster.domain.registry.pointer import ActivePointer, PointerFile, read_pointer_file
+from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.errors import BundleError, BundleErrorCode
-from taskclf_dagster.home import Home
 
 _FINISHED_LATER: frozenset[Action] = frozenset({"promote", "rollback", "repair"})
 """Changes that recovery finishes if they were interrupted."""
@@ -56,21 +52,12 @@ def find_model_problem(state: RegistryState, model_dir: str) -> RegistryProblem 
 
 def find_pointer_problem(state: RegistryState) -> RegistryProblem | None:
     """Returns why active.json does not name a bundle that loads, or None."""
-    return _find_pointer_problem(state.home, state.pointer_file, state.load)
-
-
-def read_pointer_problem(home: Home) -> RegistryProblem | None:
-    """Reads active.json and the bundle that it names, and nothing else; returns why that does not load, or None."""
-    return _find_pointer_problem(home, read_pointer_file(home), lambda model_dir: load_bundle(resolve_model_dir(home, model_dir)))
-
-
-def _find_pointer_problem(home: Home, file: PointerFile, load: Callable[[str], LoadedModel]) -> RegistryProblem | None:
-    if file.error is not None:
-        return RegistryProblem("unreadable", str(file.error))
-    if file.pointer is None:
-        return RegistryProblem("missing", f"{home.active_pointer} does not exist")
+    if state.pointer_file.error is not None:
+        return RegistryProblem("unreadable", str(state.pointer_file.error))
+    if state.pointer is None:
+        return RegistryProblem("missing", f"{state.home.active_pointer} does not exist")
     try:
-        load(file.pointer.model_dir)
+        state.load(state.pointer.model_dir)
     except BundleError as error:
         return RegistryProblem(error.code, str(error))
     return None

@@ -23,7 +23,7 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.models.bundle_writer import add_test_figures
-from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.models.challenger import ChallengerModel, probe
 from taskclf_dagster.domain.models.reproducibility import Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
@@ -42,6 +42,7 @@ class ChallengerReport(Record):
         files: SHA-256 of every file of the evaluated bundle; metadata.json has timings, so they are not part of the hash.
         recent_predictions_path: its predictions for every window of the last days, relative to the home; None if there are none.
         reproduction: the result of training again; None if that was not done.
+        probe_digest: SHA-256 of the probabilities of the first validation windows by the loaded bundle; None if it does not load.
         config_hash: hash of the policy by which the gates were judged.
     """
 
@@ -56,6 +57,7 @@ class ChallengerReport(Record):
     rule_baseline: BaselineScore | None
     lookup_baseline: BaselineScore | None
     reproduction: Reproduction | None
+    probe_digest: str | None
     gates: RegressionResult
     config_hash: str
 
@@ -130,10 +132,11 @@ def report_challenger(
         raise RecordsDoNotMatchError([finding])
     stored = open_snapshot_rows(home.root / snapshot.path)
     rows = stored.load(splits=("test",))
-    files, failure, report, recent, rule, lookup, reproduction = None, None, None, None, None, None, None
+    files, failure, report, recent, rule, lookup, reproduction, probed = None, None, None, None, None, None, None, None
     try:
         files = read_bundle_files(require_bundle(home, challenger.model_id))
         model = load_bundle(files)
+        probed = probe(model, stored)
         report, scored = _score(home, model, rows, rows, snapshot, config=config, num_threads=num_threads)
         recent = _predict_recent(home, model, snapshot, num_threads=num_threads)
         lookup_table = fit_lookup(stored.load(columns=["app_id", "app_category", "label", "split"], splits=("train",)))
@@ -155,6 +158,7 @@ def report_challenger(
         rule_baseline=rule,
         lookup_baseline=lookup,
         reproduction=reproduction,
+        probe_digest=probed,
         gates=check_candidate_gates(
             report, failure=failure, rule=rule, lookup=lookup, reproduction=reproduction, settings=config.evaluation
         ),

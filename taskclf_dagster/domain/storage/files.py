@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,18 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
 def temporary_path(path: Path) -> Path:
     """Returns a temporary name in the folder of `path`, unique to the call. It contains the process id, for `temporary_files`."""
     return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}{TEMPORARY}")
+
+
+def write_second_name(path: Path, target: Path) -> None:
+    """Makes `path` another name of an existing file, atomically: a hard link, or a copy where the file system has none."""
+    write_atomic(path, lambda temporary: _link_or_copy(target, temporary))
+
+
+def _link_or_copy(target: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(target)
+    except OSError:
+        shutil.copyfile(target, path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -69,6 +69,7 @@ class Desk:
     def write(self, name: str, text: str) -> None:
         path = self.home.records / "note" / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # the latest may be another name of a run's record
         path.write_text(json.dumps({"text": text, "number": 1}), encoding="utf-8")
 
     def echoed(self) -> str:

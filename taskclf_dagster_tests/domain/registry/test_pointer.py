@@ -24,7 +24,6 @@ from taskclf_dagster.domain.registry.health import (
     find_policy_problem,
     find_usable_pointer,
     is_cut_off,
-    read_pointer_problem,
 )
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
@@ -492,7 +491,6 @@ READERS: dict[str, Callable[[Home], object]] = {
     "plan_prune": lambda home: plan_prune(home, keep_versions=0, keep_rejected=0, at=AT),
     "read_digests": read_digests,
     "find_pointer_problem": lambda home: find_pointer_problem(read_registry_state(home)),
-    "read_pointer_problem": read_pointer_problem,
     "find_usable_pointer": lambda home: find_usable_pointer(read_registry_state(home)),
     "find_policy_problem": lambda home: find_policy_problem(read_registry_state(home)),
     "find_last_known_good": lambda home: find_last_known_good(read_registry_state(home)),
@@ -591,7 +589,6 @@ def test_a_pointer_to_a_bundle_that_loads_has_no_problem(champion_home: Home) ->
 def test_a_pointer_to_nothing_that_loads_is_a_problem(champion_home: Home, change: Callable[[Home], object], code: str) -> None:
     change(champion_home)
     assert find_pointer_problem(read_registry_state(champion_home)).code == code
-    assert read_pointer_problem(champion_home) == find_pointer_problem(read_registry_state(champion_home))
 
 
 def test_pointer_policy_and_history_that_agree_have_no_disagreement(champion_home: Home) -> None:

@@ -356,6 +356,7 @@ class _Decide:
             rule_baseline=rule,
             lookup_baseline=lookup,
             reproduction=self.reproduction,
+            probe_digest=None,
             gates=check_candidate_gates(
                 report,
                 failure=self.failure,
