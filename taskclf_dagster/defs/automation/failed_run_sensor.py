@@ -4,7 +4,9 @@
 own retries stay off: they would repeat a timeout, at once.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 import dagster as dg
 
@@ -37,7 +39,7 @@ from taskclf_dagster.defs.runs.run_tags import (
 )
 from taskclf_dagster.defs.runs.worker_processes import has_worker_ended
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
-from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT
+from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT, Kind
 from taskclf_dagster.domain.scheduling.retry_policy import retry_due_at
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -59,6 +61,29 @@ MAX_WORDS = 1000
 CARRIED = (CAUSE_TAG, REASON_TAG, TRIGGER_TAG, ATTEMPT_TAG)
 
 
+RetryKind = Literal[
+    "nothing_failed", "canceled", "permanent", "by_hand", "other_form", "decided", "retried", "exhausted", "not_yet", "running"
+]
+
+
+@dataclass(frozen=True)
+class NoRetry:
+    """The reason why no failed run is retried now.
+
+    Attributes:
+        kind: `nothing_failed`: no retrain failed in the last 24 hours. `canceled`: by a person. `permanent`: it would fail again.
+            `by_hand`: interrupted on the command line. `other_form`: launched with more than the launch form has. `decided`: a retrain
+            has decided since. `retried`: it has a retry. `exhausted`: it had the most allowed. `not_yet`: the delay is not over.
+            `running`: another retrain is unfinished.
+        message: the reason in one sentence, without a full stop.
+        failure: kind of the failure; None if there is none, or it does not matter.
+    """
+
+    kind: RetryKind
+    message: str
+    failure: Kind | None = None
+
+
 @dg.sensor(
     job_name=RETRAIN,
     name="failed_runs",
@@ -75,10 +100,12 @@ def failed_runs(
     tag_failures(context.instance, taskclf_home, now=now)
     reported = "".join(f"run {run_id} was ended: its process has ended. " for run_id in ended)
     try:
-        answer = find_retry(context.instance, taskclf_home, now=now) if run_settings.load_config().scheduling.enabled else DISABLED
+        if not run_settings.load_config().scheduling.enabled:
+            return dg.SkipReason(reported + DISABLED)
+        answer = find_retry(context.instance, taskclf_home, now=now)
     except (TaskclfDagsterError, OSError) as error:
         return dg.SkipReason(reported + str(error))
-    return dg.SkipReason(reported + answer) if isinstance(answer, str) else answer
+    return dg.SkipReason(reported + answer.message) if isinstance(answer, NoRetry) else answer
 
 
 def end_lost_runs(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> list[str]:
@@ -111,44 +138,46 @@ def tag_failures(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> 
             instance.add_run_tags(run.run_id, {OUTCOME_TAG: "FAILED", OUTCOME_REASON_TAG: f"{failure.kind}: {failure.message}"[:MAX_WORDS]})
 
 
-def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | str:
+def find_retry(instance: dg.DagsterInstance, home: Home, *, now: datetime) -> dg.RunRequest | NoRetry:
     """Returns a run request that retries a transient failure of the last 24 hours, else the reason of the newest failure's wait."""
     runs = list(iterate_retrains(instance, home, updated_after=now - LOOK_BACK))
     failed = [(run.finished, run) for run in runs if run.state == "failed" and run.finished is not None and run.finished > now - LOOK_BACK]
     newest_first = sorted(failed, key=lambda pair: pair[0], reverse=True)
     answers = [_find_retry_of(instance, home, run, at, runs, now=now) for at, run in newest_first]
     request = next((answer for answer in answers if isinstance(answer, dg.RunRequest)), None)
-    return request or next(iter(answers), "no retrain failed in the last 24 hours")
+    return request or next(iter(answers), NoRetry("nothing_failed", "no retrain failed in the last 24 hours"))
 
 
 def _find_retry_of(
     instance: dg.DagsterInstance, home: Home, failed: RetrainRun, at: datetime, runs: list[RetrainRun], *, now: datetime
-) -> dg.RunRequest | str:
+) -> dg.RunRequest | NoRetry:
     if failed.run.status == dg.DagsterRunStatus.CANCELED:
-        return f"run {failed.run_id} was canceled by a person; not retried"
+        return NoRetry("canceled", f"run {failed.run_id} was canceled by a person; not retried")
     failure = explain_failure(instance, failed)
     what = f"run {failed.run_id} failed ({failure.kind}): {failure.message}"
     if failure.kind not in TRANSIENT:
-        return f"{what}; not retried: it would fail again"
+        return NoRetry("permanent", f"{what}; not retried: it would fail again", failure.kind)
     if failure.kind == "interrupted" and failed.tags.get(CAUSE_TAG) == COMMAND_LINE:
-        return f"{what}; not retried: it was interrupted on the command line"
+        return NoRetry("by_hand", f"{what}; not retried: it was interrupted on the command line", failure.kind)
     if failed.form is None:
-        return f"{what}; not retried: its run configuration has more than the launch form of the job {RETRAIN}"
+        return NoRetry(
+            "other_form", f"{what}; not retried: its run configuration has more than the launch form of the job {RETRAIN}", failure.kind
+        )
     last = read_last_decided(home)
     if last is not None and (last.decided_at > at or last.run_id == failed.run_id):
-        return f"{what}; a retrain has made a decision since"
+        return NoRetry("decided", f"{what}; a retrain has made a decision since", failure.kind)
     retries, root = int(failed.tags.get(RETRY_TAG, "0")), failed.tags.get(RETRY_OF_TAG, failed.run_id)
     again = next((run for run in runs if (run.tags.get(RETRY_OF_TAG), run.tags.get(RETRY_TAG)) == (root, str(retries + 1))), None)
     if again is not None:
-        return f"{what}; retried as run {again.run_id}"
+        return NoRetry("retried", f"{what}; retried as run {again.run_id}", failure.kind)
     due_at = retry_due_at(at, retries=retries)
     if due_at is None:
-        return f"{what}; retried {retries} times, the most allowed"
+        return NoRetry("exhausted", f"{what}; retried {retries} times, the most allowed", failure.kind)
     if now < due_at:
-        return f"{what}; retried at {due_at:%Y-%m-%d %H:%M:%S %Z}"
+        return NoRetry("not_yet", f"{what}; retried at {due_at:%Y-%m-%d %H:%M:%S %Z}", failure.kind)
     unfinished = find_unfinished_retrain(instance, home)
     if unfinished is not None:
-        return f"{what}; {describe_unfinished_retrain(unfinished)}"
+        return NoRetry("running", f"{what}; {describe_unfinished_retrain(unfinished)}", failure.kind)
     return _request_retry(home, failed, failed.form, root, retries + 1)
 
 

@@ -18,6 +18,7 @@ from taskclf_dagster.defs.runs.retrain_runs import (
 )
 from taskclf_dagster.defs.runs.run_tags import ATTEMPT_TAG, CAUSE_TAG, HOME_TAG, REASON_TAG, RETRY_OF_TAG, TRIGGER_TAG, home_tag
 from taskclf_dagster.domain.scheduling.retry_policy import check_attempts
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.scheduling.triggers import Cause
 from taskclf_dagster.home import Home
 
@@ -45,7 +46,7 @@ def request_for_trigger(
     max_attempts: int,
     now: datetime,
     force: bool = False,
-) -> dg.RunRequest | str:
+) -> dg.RunRequest | SkipReason:
     """Returns a run request for a trigger (label arrival, drift report), or the reason to skip.
 
     There is one run for each trigger; if it fails, another one the next day, at most `max_attempts` in all. Retries of a transient failure
@@ -53,12 +54,12 @@ def request_for_trigger(
     """
     unfinished = find_unfinished_retrain(instance, home)
     if unfinished is not None:
-        return f"{reason}; {describe_unfinished_retrain(unfinished)}"
+        return SkipReason(kind="running", message=f"{reason}; {describe_unfinished_retrain(unfinished)}")
     runs = [run for run in iterate_retrains(instance, home, tags={TRIGGER_TAG: demand}) if RETRY_OF_TAG not in run.tags]
     failed = [run.finished or run.created for run in runs if run.state == "failed"]
     skip_reason = check_attempts(failed, now=now, max_attempts=max_attempts)
     if skip_reason is not None:
-        return f"{reason}, but {skip_reason.message}"
+        return SkipReason(kind=skip_reason.kind, message=f"{reason}, but {skip_reason.message}")
     attempt = len(failed) + 1
     tags = {TRIGGER_TAG: demand, ATTEMPT_TAG: str(attempt)}
     # A run that was canceled, or whose decision could not be kept, has used its key without an answer.

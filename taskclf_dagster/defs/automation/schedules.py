@@ -3,6 +3,8 @@
 `domain.scheduling.triggers` decides when a retrain is due.
 """
 
+from datetime import datetime
+
 import dagster as dg
 from tzlocal import get_localzone_name
 
@@ -10,10 +12,12 @@ from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, describe_unfinished_retrain, find_unfinished_retrain
-from taskclf_dagster.defs.runs.run_tags import TRIGGER_TAG
+from taskclf_dagster.defs.runs.run_tags import REASON_TAG, TRIGGER_TAG
 from taskclf_dagster.domain.scheduling.retry_policy import check_next_day
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.scheduling.triggers import SLACK, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
 
 DAILY, WEEKLY = "daily_retrain", "weekly_verification"
 
@@ -37,29 +41,39 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
     def daily_retrain(
         context: dg.ScheduleEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.RunRequest | dg.SkipReason:
-        taskclf_home = home.open()
-        try:
-            settings = run_settings.load_config()
-            if not settings.scheduling.enabled:
-                return dg.SkipReason(DISABLED)
-            unfinished = find_unfinished_retrain(context.instance, taskclf_home)
-            if unfinished is not None:
-                return dg.SkipReason(describe_unfinished_retrain(unfinished))
-            trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
-            failed_at = find_last_failure(context.instance, taskclf_home, DAILY)
-        except (TaskclfDagsterError, OSError) as error:
-            return dg.SkipReason(str(error))
-        if trigger.cause is None or not trigger.launch:
-            return dg.SkipReason(trigger.reason)
-        too_soon = check_next_day(failed_at, now=clock.now() + SLACK)
-        if too_soon is not None:
-            return dg.SkipReason(f"{trigger.reason}, but {too_soon.message}")
-        context.log.info(trigger.reason)
-        run_key = f"{context.scheduled_execution_time:%Y-%m-%dT%H:%M%z}"
-        tags = {TRIGGER_TAG: DAILY}
-        return request_retrain(taskclf_home, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force, tags=tags)
+        answer = evaluate_daily_retrain(
+            context.instance, home.open(), run_settings, scheduled=context.scheduled_execution_time, now=clock.now()
+        )
+        if isinstance(answer, SkipReason):
+            return dg.SkipReason(answer.message)
+        context.log.info(answer.tags[REASON_TAG])
+        return answer
 
     return daily_retrain
+
+
+def evaluate_daily_retrain(
+    instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, scheduled: datetime, now: datetime
+) -> dg.RunRequest | SkipReason:
+    """Evaluates one tick of `daily_retrain`; skips if it is disabled, a retrain is unfinished, or a file cannot be read."""
+    try:
+        settings = run_settings.load_config()
+        if not settings.scheduling.enabled:
+            return SkipReason(kind="disabled", message=DISABLED)
+        unfinished = find_unfinished_retrain(instance, home)
+        if unfinished is not None:
+            return SkipReason(kind="running", message=describe_unfinished_retrain(unfinished))
+        trigger = assess_trigger(home, config=settings, now=now)
+        failed_at = find_last_failure(instance, home, DAILY)
+    except (TaskclfDagsterError, OSError) as error:
+        return SkipReason(kind="error", message=str(error))
+    if trigger.cause is None or not trigger.launch:
+        return SkipReason(kind="not_due" if trigger.cause is None else "nothing_to_learn_from", message=trigger.reason)
+    too_soon = check_next_day(failed_at, now=now + SLACK)
+    if too_soon is not None:
+        return SkipReason(kind=too_soon.kind, message=f"{trigger.reason}, but {too_soon.message}")
+    tags, run_key = {TRIGGER_TAG: DAILY}, f"{scheduled:%Y-%m-%dT%H:%M%z}"
+    return request_retrain(home, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force, tags=tags)
 
 
 def time_zone(settings: ScheduleSettings) -> str:

@@ -5,8 +5,8 @@ one that delivers events in `defs.events.event_sensor`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 import dagster as dg
 
@@ -17,14 +17,27 @@ from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_answer, find_drift_trigger
 from taskclf_dagster.domain.scheduling.label_arrival import LabelStoreState, check_label_arrival, check_label_store, read_label_store_state
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.scheduling.triggers import describe_blocked, describe_changed_spans, find_blockers
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
-_Answer = TypeVar("_Answer", dg.SensorResult, dg.RunRequest)
-
-
 LABELS_SECONDS, DRIFT_SECONDS = 60, 300
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a sensor to one tick.
+
+    Attributes:
+        request: the run request; None if the tick skips.
+        skip: the reason to skip; None if a run is requested.
+        cursor: the cursor to store; None if it stays as it was.
+    """
+
+    request: dg.RunRequest | None = None
+    skip: SkipReason | None = None
+    cursor: str | None = None
 
 
 FIRST_START = (
@@ -46,9 +59,9 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
     )
     def label_arrival(
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
-    ) -> dg.SensorResult | dg.SkipReason:
+    ) -> dg.SensorResult:
         """Launches one run for each content of the label store; a store rewritten with the same spans has the same content."""
-        return _evaluate(_evaluate_labels, context, home.open(), run_settings, clock.now())
+        return _as_result(evaluate_label_arrival(context.instance, home.open(), run_settings, cursor=context.cursor, now=clock.now()))
 
     @dg.sensor(
         job_name=RETRAIN,
@@ -59,46 +72,61 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
     )
     def drift_report(
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
-    ) -> dg.RunRequest | dg.SkipReason:
+    ) -> dg.SensorResult:
         """Launches one run for each report, unless a challenger was trained since."""
-        return _evaluate(_evaluate_drift, context, home.open(), run_settings, clock.now())
+        return _as_result(evaluate_drift_report(context.instance, home.open(), run_settings, now=clock.now()))
 
     return [label_arrival, drift_report]
 
 
-def _evaluate(
-    evaluate: Callable[[dg.SensorEvaluationContext, Home, RetrainConfig, datetime], _Answer | str],
-    context: dg.SensorEvaluationContext,
-    home: Home,
-    run_settings: RunSettingsResource,
-    now: datetime,
-) -> _Answer | dg.SkipReason:
-    """Evaluates one tick for a home; skips with the reason if the sensors are disabled, or a file cannot be read."""
+def evaluate_label_arrival(
+    instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, cursor: str | None, now: datetime
+) -> Answer:
+    """Evaluates one tick of `label_arrival`; skips if the sensors are disabled, or a file cannot be read."""
+    return _evaluate(home, run_settings, lambda config: _evaluate_labels(instance, home, config, cursor, now))
+
+
+def evaluate_drift_report(instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, now: datetime) -> Answer:
+    """Evaluates one tick of `drift_report`; skips if the sensors are disabled, or a file cannot be read."""
+    return _evaluate(home, run_settings, lambda config: _answer(_evaluate_drift(instance, home, config, now)))
+
+
+def _evaluate(home: Home, run_settings: RunSettingsResource, evaluate: Callable[[RetrainConfig], Answer]) -> Answer:
     try:
         config = run_settings.load_config()
         if not config.scheduling.enabled:
-            return dg.SkipReason(DISABLED)
+            return Answer(skip=SkipReason(kind="disabled", message=DISABLED))
         home.require()
-        answer = evaluate(context, home, config, now)
+        return evaluate(config)
     except (TaskclfDagsterError, OSError) as error:
-        return dg.SkipReason(str(error))
-    return dg.SkipReason(answer) if isinstance(answer, str) else answer
+        return Answer(skip=SkipReason(kind="error", message=str(error)))
 
 
-def _evaluate_labels(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.SensorResult:
+def _answer(found: dg.RunRequest | SkipReason, cursor: str | None = None) -> Answer:
+    return Answer(skip=found, cursor=cursor) if isinstance(found, SkipReason) else Answer(request=found, cursor=cursor)
+
+
+def _as_result(answer: Answer) -> dg.SensorResult:
+    return dg.SensorResult(
+        run_requests=None if answer.request is None else [answer.request],
+        skip_reason=None if answer.skip is None else answer.skip.message,
+        cursor=answer.cursor,
+    )
+
+
+def _evaluate_labels(instance: dg.DagsterInstance, home: Home, config: RetrainConfig, cursor: str | None, now: datetime) -> Answer:
     last = read_last_decided(home)
-    state = check_label_store(home, read_label_store_state(context.cursor), last, now=now)
-    waiting = check_label_arrival(state, settings=config.scheduling, now=now)
-    message = FIRST_START if last is None else None if waiting is None else waiting.message
+    state = check_label_store(home, read_label_store_state(cursor), last, now=now)
+    skip = check_label_arrival(state, settings=config.scheduling, now=now)
+    if last is None:
+        skip = SkipReason(kind="first_start", message=FIRST_START)
     reason = describe_changed_spans(state.changed_spans, config.scheduling)
-    if message is None:
+    if skip is None:
         state = _assess_blockers(state, home, config, now)
-        message = describe_blocked(reason, state.blockers) if state.blockers else None
-    cursor = state.model_dump_json()
-    if message is not None:
-        return dg.SensorResult(skip_reason=message, cursor=cursor)
-    answer = request_for_trigger(
-        context.instance,
+        if state.blockers:
+            skip = SkipReason(kind="nothing_to_learn_from", message=describe_blocked(reason, state.blockers))
+    answer = skip or request_for_trigger(
+        instance,
         home,
         demand=f"labels-{state.watermark}",
         cause="new_labels",
@@ -106,9 +134,7 @@ def _evaluate_labels(context: dg.SensorEvaluationContext, home: Home, config: Re
         max_attempts=config.scheduling.max_attempts,
         now=now,
     )
-    if isinstance(answer, str):
-        return dg.SensorResult(skip_reason=answer, cursor=cursor)
-    return dg.SensorResult(run_requests=[answer], cursor=cursor)
+    return _answer(answer, state.model_dump_json())
 
 
 def _assess_blockers(state: LabelStoreState, home: Home, config: RetrainConfig, now: datetime) -> LabelStoreState:
@@ -119,21 +145,21 @@ def _assess_blockers(state: LabelStoreState, home: Home, config: RetrainConfig, 
     return state.model_copy(update={"blockers": find_blockers(home, config=config, now=now), "assessed_on": today})
 
 
-def _evaluate_drift(context: dg.SensorEvaluationContext, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | str:
+def _evaluate_drift(instance: dg.DagsterInstance, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | SkipReason:
     if config.scheduling.drift_trigger == "never":
-        return "drift reports trigger nothing: drift_trigger is never"
+        return SkipReason(kind="disabled", message="drift reports trigger nothing: drift_trigger is never")
     found = find_drift_trigger(home, severity=config.scheduling.drift_trigger, now=now)
     if found is None:
-        return f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({config.scheduling.drift_trigger})"
+        least = config.scheduling.drift_trigger
+        return SkipReason(kind="no_report", message=f"no drift report in {home.artifacts} has an alert as grave as drift_trigger ({least})")
     demand = f"drift-{found.key}"
-    answer = find_drift_answer(found, read_last_decided(home))
-    answered = None if answer is None else answer.message
-    if answered is None and (run := find_run_for_trigger(context.instance, home, demand)) is not None:
-        answered = f"run {run.run_id} answered {found.path}"
+    answered = find_drift_answer(found, read_last_decided(home))
+    if answered is None and (run := find_run_for_trigger(instance, home, demand)) is not None:
+        answered = SkipReason(kind="answered", message=f"run {run.run_id} answered {found.path}")
     if answered is not None:
         return answered
     return request_for_trigger(
-        context.instance,
+        instance,
         home,
         demand=demand,
         cause="drift",

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.automation.failed_run_sensor import end_lost_runs, find_retry, tag_failures
+from taskclf_dagster.defs.automation.failed_run_sensor import NoRetry, end_lost_runs, find_retry, tag_failures
 from taskclf_dagster.defs.automation.run_requests import DISABLED
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.retrain_runs import REGISTRY_JOBS, UNFINISHED, iterate_retrains
@@ -16,6 +17,7 @@ from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.runs import Status, add_run, status_of, work_elsewhere, work_of_the_dead, work_of_the_living
 from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, learnable_home, make_home
 
@@ -32,11 +34,17 @@ def _now(after: timedelta = timedelta(0)) -> datetime:
     return datetime.now(UTC) + after
 
 
-def _retry(instance: dg.DagsterInstance, home: Home, *, after: timedelta = MINUTE + SECOND) -> dg.RunRequest | str:
+def _retry(instance: dg.DagsterInstance, home: Home, *, after: timedelta = MINUTE + SECOND) -> dg.RunRequest | NoRetry:
     return find_retry(instance, home, now=_now(after))
 
 
-def _fail_again(instance: dg.DagsterInstance, home: Home, request: dg.RunRequest | str) -> dg.DagsterRun:
+def _refused(instance: dg.DagsterInstance, home: Home, *, after: timedelta = MINUTE + SECOND) -> NoRetry:
+    answer = _retry(instance, home, after=after)
+    assert isinstance(answer, NoRetry)
+    return answer
+
+
+def _fail_again(instance: dg.DagsterInstance, home: Home, request: dg.RunRequest | NoRetry) -> dg.DagsterRun:
     """The retry that was asked for is killed, too."""
     assert isinstance(request, dg.RunRequest)
     return add_run(instance, home, Status.FAILURE, tags=request.tags, run_config=request.run_config, failed_with=KILLED)
@@ -71,7 +79,7 @@ def test_a_lost_job_of_the_registry_is_ended_so_that_the_others_can_run(instance
     run = add_run(instance, home, Status.STARTED, job=job, tags=work_of_the_dead())
     assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
     assert status_of(instance, run) == Status.FAILURE
-    assert _retry(instance, home) == "no retrain failed in the last 24 hours"
+    assert _refused(instance, home).kind == "nothing_failed"
 
 
 def test_a_lost_run_that_a_person_canceled_is_canceled(instance: dg.DagsterInstance, home: Home) -> None:
@@ -154,7 +162,7 @@ def test_a_lost_run_is_tried_again(instance: dg.DagsterInstance, home: Home) -> 
 
 def test_without_a_failed_run_nothing_is_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     add_run(instance, home, Status.SUCCESS)
-    assert _retry(instance, home) == "no retrain failed in the last 24 hours"
+    assert _refused(instance, home).kind == "nothing_failed"
 
 
 def test_a_passing_failure_is_tried_again_after_1_5_and_25_minutes_and_three_times_at_most(
@@ -163,17 +171,15 @@ def test_a_passing_failure_is_tried_again_after_1_5_and_25_minutes_and_three_tim
     first = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     failed = first
     for number, minutes in enumerate((1, 5, 25), start=1):
-        almost = _retry(instance, home, after=minutes * MINUTE - 10 * SECOND)
-        assert isinstance(almost, str)
-        assert almost.startswith(f"run {failed.run_id} failed (killed): {KILLED}; retried at 20")
+        almost = _refused(instance, home, after=minutes * MINUTE - 10 * SECOND)
+        assert (almost.kind, almost.failure) == ("not_yet", "killed")
+        assert failed.run_id in almost.message
         request = _retry(instance, home, after=minutes * MINUTE + SECOND)
         assert isinstance(request, dg.RunRequest)
         assert request.run_key == f"retry-{first.run_id}-{number}"
         assert (request.tags["taskclf/retry_of"], request.tags["taskclf/retry"]) == (first.run_id, str(number))
         failed = _fail_again(instance, home, request)
-    assert _retry(instance, home, after=timedelta(hours=2)) == (
-        f"run {failed.run_id} failed (killed): {KILLED}; retried 3 times, the most allowed"
-    )
+    assert _refused(instance, home, after=timedelta(hours=2)).kind == "exhausted"
 
 
 def test_a_retry_keeps_form_cause_reason_and_demand(instance: dg.DagsterInstance, home: Home) -> None:
@@ -206,18 +212,16 @@ def test_what_was_told_more_than_the_form_can_say_is_not_tried_again(
     instance: dg.DagsterInstance, home: Home, more: dict[str, object]
 ) -> None:
     add_run(instance, home, Status.FAILURE, job="__ASSET_JOB", run_config=more, failed_with=KILLED)
-    words = _retry(instance, home)
-    assert isinstance(words, str)
-    assert words.endswith("not retried: its run configuration has more than the launch form of the job retrain")
+    assert _refused(instance, home).kind == "other_form"
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.STARTED])
 def test_one_at_a_time(instance: dg.DagsterInstance, home: Home, status: Status) -> None:
     add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     other = add_run(instance, home, status)
-    words = _retry(instance, home)
-    assert isinstance(words, str)
-    assert f"already: run {other.run_id}" in words
+    answer = _refused(instance, home)
+    assert answer.kind == "running"
+    assert other.run_id in answer.message
 
 
 @pytest.mark.parametrize("later", [(Status.SUCCESS, {"dry_run": True}, None), (Status.FAILURE, {"config_path": "/nowhere"}, "bad")])
@@ -237,9 +241,7 @@ def test_a_failure_that_was_tried_again_is_not_tried_again_twice(instance: dg.Da
     request = _retry(instance, home)
     assert isinstance(request, dg.RunRequest)
     add_run(instance, home, Status.FAILURE, tags=request.tags, failed_with="bad")
-    words = _retry(instance, home)
-    assert isinstance(words, str)
-    assert words.endswith("not retried: it would fail again")
+    assert _refused(instance, home).kind == "permanent"
 
 
 def test_an_earlier_success_does_not(instance: dg.DagsterInstance, home: Home) -> None:
@@ -260,21 +262,19 @@ def test_what_failed_last_counts_and_not_what_was_asked_for_last(instance: dg.Da
 def test_a_decision_that_came_from_elsewhere_makes_a_retry_needless(instance: dg.DagsterInstance, home: Home) -> None:
     add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     _decide(home, run_id="another", at=_now(SECOND))
-    words = _retry(instance, home)
-    assert isinstance(words, str)
-    assert words.endswith("a retrain has made a decision since")
+    assert _refused(instance, home).kind == "decided"
 
 
 def test_a_failure_of_yesterday_is_left_to_the_daily_schedule(instance: dg.DagsterInstance, home: Home) -> None:
     add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     assert isinstance(_retry(instance, home, after=DAY - MINUTE), dg.RunRequest)
-    assert _retry(instance, home, after=DAY + MINUTE) == "no retrain failed in the last 24 hours"
+    assert _refused(instance, home, after=DAY + MINUTE).kind == "nothing_failed"
 
 
 def test_a_failure_of_yesterday_does_not_become_one_of_today_because_its_run_was_tagged(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.FAILURE, failed_with=KILLED, at=_now(-2 * DAY))
     instance.add_run_tags(run.run_id, {"note": "looked at it"})
-    assert _retry(instance, home) == "no retrain failed in the last 24 hours"
+    assert _refused(instance, home).kind == "nothing_failed"
 
 
 NEVER = {
@@ -287,25 +287,16 @@ NEVER = {
 @pytest.mark.parametrize("case", NEVER)
 def test_what_would_happen_again_is_not_tried_again(instance: dg.DagsterInstance, home: Home, case: str) -> None:
     tags, message, kind = NEVER[case]
-    run = add_run(instance, home, Status.FAILURE, tags=tags, failed_with=message)
-    words = _retry(instance, home)
-    assert isinstance(words, str)
-    assert words.startswith(f"run {run.run_id} failed ({kind}): ")
-    assert words.endswith("not retried: it would fail again")
+    add_run(instance, home, Status.FAILURE, tags=tags, failed_with=message)
+    answer = _refused(instance, home)
+    assert (answer.kind, answer.failure) == ("permanent", kind)
 
 
 def test_a_command_that_its_person_interrupted_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     tags = {"taskclf/cause": "command line"}
-    run = add_run(instance, home, Status.FAILURE, tags=tags, failed_with="Execution was interrupted unexpectedly.")
-    assert _retry(instance, home) == (
-        f"run {run.run_id} failed (interrupted): it was interrupted before it came to an end; "
-        "not retried: it was interrupted on the command line"
-    )
-
-
-def test_a_timeout_says_which_setting_ended_it(instance: dg.DagsterInstance, home: Home) -> None:
-    add_run(instance, home, Status.FAILURE, failed_with="Exceeded maximum runtime of 5700 seconds.")
-    assert "it ran longer than timeout_minutes and was ended" in str(_retry(instance, home))
+    add_run(instance, home, Status.FAILURE, tags=tags, failed_with="Execution was interrupted unexpectedly.")
+    answer = _refused(instance, home)
+    assert (answer.kind, answer.failure) == ("by_hand", "interrupted")
 
 
 @pytest.mark.parametrize("cause", ["cadence", "by hand"])
@@ -321,8 +312,42 @@ def test_a_command_line_run_that_was_killed_is_tried_again(instance: dg.DagsterI
 
 
 def test_what_a_person_canceled_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
-    run = add_run(instance, home, Status.CANCELED)
-    assert _retry(instance, home) == f"run {run.run_id} was canceled by a person; not retried"
+    add_run(instance, home, Status.CANCELED)
+    assert _refused(instance, home).kind == "canceled"
+
+
+# --- Wording --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_reason_names_the_run_and_what_becomes_of_it(
+    instance: dg.DagsterInstance, tmp_path: Path, snapshot: SnapshotAssertion
+) -> None:
+    """One home a reason, in the order of `RetryKind`."""
+    homes = (Home(tmp_path / str(number)) for number in range(20))
+    found: list[NoRetry] = [_refused(instance, next(homes))]
+    for status, tags, config, message in (
+        (Status.CANCELED, {}, {}, ""),
+        (Status.FAILURE, {}, {}, ""),
+        (Status.FAILURE, {}, {}, "Exceeded maximum runtime of 5700 seconds."),
+        (Status.FAILURE, {"taskclf/cause": "command line"}, {}, "Execution was interrupted unexpectedly."),
+        (Status.FAILURE, {"taskclf/retry": "3"}, {}, KILLED),
+    ):
+        home = next(homes)
+        add_run(instance, home, status, tags=tags, run_config=config, failed_with=message)
+        found.append(_refused(instance, home))
+    form, decided, retried, soon, running = (next(homes) for _ in range(5))
+    add_run(instance, form, Status.FAILURE, job="__ASSET_JOB", run_config={"execution": {}}, failed_with=KILLED)
+    for home in (decided, retried, soon, running):
+        add_run(instance, home, Status.FAILURE, failed_with=KILLED)
+    decided.root.mkdir()
+    _decide(decided, run_id="another", at=_now(SECOND))
+    request = _retry(instance, retried)
+    assert isinstance(request, dg.RunRequest)
+    add_run(instance, retried, Status.SUCCESS, tags=request.tags)
+    add_run(instance, running, Status.STARTED)
+    found += [_refused(instance, form), _refused(instance, decided), _refused(instance, retried)]
+    found += [_refused(instance, soon, after=timedelta(0)), _refused(instance, running)]
+    assert [f"{answer.kind}: {masked(answer.message)}" for answer in found] == snapshot
 
 
 # --- Retrains that really fail --------------------------------------------------------------------------------------------------------
@@ -365,9 +390,9 @@ def _retrain(instance: dg.DagsterInstance, home: Home, disk: FileSystem | None =
 
 
 PASSING = {
-    "io": (OSError(errno.EIO, "Input/output error"), "OSError: [Errno 5] Input/output error"),
-    "memory": (MemoryError("not enough of it"), "MemoryError: not enough of it"),
-    "interrupted": (dg.DagsterExecutionInterruptedError("the machine is shut down"), "it was interrupted before it came to an end"),
+    "io": OSError(errno.EIO, "Input/output error"),
+    "memory": MemoryError("not enough of it"),
+    "interrupted": dg.DagsterExecutionInterruptedError("the machine is shut down"),
 }
 
 
@@ -375,13 +400,13 @@ PASSING = {
 def test_a_retrain_that_failed_for_a_passing_reason_is_tried_again_and_explained(
     instance: dg.DagsterInstance, learnable: Home, kind: str
 ) -> None:
-    error, words = PASSING[kind]
-    run = _retrain(instance, learnable, _Failing(error, at="artifacts/snapshots"), force=True)
+    run = _retrain(instance, learnable, _Failing(PASSING[kind], at="artifacts/snapshots"), force=True)
     assert run.status == Status.FAILURE
     (failed,) = iterate_retrains(instance, learnable)
     explained = explain_failure(instance, failed)
-    assert (explained.kind, explained.message) == (kind, words)
-    assert str(_retry(instance, learnable, after=timedelta(0))).startswith(f"run {run.run_id} failed ({kind}): {words}; retried at 20")
+    assert explained.kind == kind
+    soon = _refused(instance, learnable, after=timedelta(0))
+    assert (soon.kind, soon.failure) == ("not_yet", kind)
     request = _retry(instance, learnable)
     assert isinstance(request, dg.RunRequest)
     assert request.run_config == {"force": True}
@@ -400,26 +425,24 @@ def test_a_passing_failure_while_the_guard_is_made_ready_is_tried_again(instance
 
 def test_a_torn_label_store_is_not_tried_again_and_the_words_are_ours(instance: dg.DagsterInstance, learnable: Home) -> None:
     learnable.labels.write_bytes(b"PAR1 torn")
-    run = _retrain(instance, learnable)
-    words = _retry(instance, learnable)
-    assert isinstance(words, str)
-    assert words.startswith(f"run {run.run_id} failed (error): {learnable.labels} cannot be read: ")
-    assert words.endswith("Restore the label store from taskclf or a backup; not retried: it would fail again")
+    _retrain(instance, learnable)
+    answer = _refused(instance, learnable)
+    assert (answer.kind, answer.failure) == ("permanent", "error")
+    assert str(learnable.labels) in answer.message
 
 
 def test_too_few_labels_are_not_tried_again_and_the_words_are_those_of_the_check(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     home = learnable_home(tmp_path, users=1, days=1)
-    run = _retrain(instance, home)
-    words = _retry(instance, home)
-    assert isinstance(words, str)
-    assert words.startswith(f"run {run.run_id} failed (error): dataset_snapshot: enough_labels: 160 windows are labelled by a person")
-    assert words.endswith("not retried: it would fail again")
+    _retrain(instance, home)
+    answer = _refused(instance, home)
+    assert (answer.kind, answer.failure) == ("permanent", "error")
+    assert "dataset_snapshot: enough_labels" in answer.message
 
 
 def test_a_run_that_failed_after_its_decision_counted_is_not_tried_again(instance: dg.DagsterInstance, home: Home) -> None:
     run = add_run(instance, home, Status.FAILURE, failed_with=KILLED)
     _decide(home, run_id=run.run_id, at=_now(-MINUTE))
-    assert "a retrain has made a decision since" in str(_retry(instance, home))
+    assert _refused(instance, home).kind == "decided"
 
 
 # --- What lists of runs show ----------------------------------------------------------------------------------------------------------
@@ -467,11 +490,14 @@ def _tick(
     return str(tick.skip_message)
 
 
-def test_a_tick_ends_a_lost_run_says_so_and_the_one_after_a_minute_tries_it_again(instance: dg.DagsterInstance, home: Home) -> None:
+def test_a_tick_ends_a_lost_run_says_so_and_the_one_after_a_minute_tries_it_again(
+    instance: dg.DagsterInstance, home: Home, snapshot: SnapshotAssertion
+) -> None:
     run = add_run(instance, home, Status.STARTED, tags=work_of_the_dead(), run_config={"force": True})
     words = _tick(instance, home, after=timedelta(0))
     assert isinstance(words, str)
-    assert words.startswith(f"run {run.run_id} was ended: its process has ended. run {run.run_id} failed (killed): ")
+    assert words.count(run.run_id) == 2  # that it was ended, and when it is tried again
+    assert masked(words) == snapshot
     request = _tick(instance, home)
     assert isinstance(request, dg.RunRequest)
     assert (request.run_config, request.tags["taskclf/retry"]) == ({"force": True}, "1")
@@ -483,7 +509,9 @@ def test_where_enabled_is_false_lost_runs_are_ended_and_nothing_is_tried_again(
     config = tmp_path / "off.yaml"
     config.write_text("enabled: false\n", encoding="utf-8")
     run = add_run(instance, home, Status.STARTED, tags=work_of_the_dead())
-    assert _tick(instance, home, config=config) == f"run {run.run_id} was ended: its process has ended. {DISABLED}"
+    words = str(_tick(instance, home, config=config))
+    assert words.endswith(DISABLED)
+    assert run.run_id in words
     assert status_of(instance, run) == Status.FAILURE
 
 

@@ -11,16 +11,19 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pyarrow.parquet as pq
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.automation.run_requests import DISABLED
-from taskclf_dagster.defs.automation.schedules import build_schedules
+from taskclf_dagster.defs.automation.schedules import build_schedules, evaluate_daily_retrain
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.dagster_internals import cron_string_iterator
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import MID, contents, point_at, write_tiny_bundle
 from taskclf_dagster_tests.runs import Status, add_run
 from taskclf_dagster_tests.scenario import (
@@ -46,8 +49,8 @@ class Office:
     home: Home
     instance: dg.DagsterInstance
 
-    def tick(self, at: datetime = TICK, *, scheduled: datetime | None = None, config: Path | None = None) -> dg.RunRequest | str:
-        """What one tick of the schedule does: the run it asks for, or the words with which it skips.
+    def tick(self, at: datetime = TICK, *, scheduled: datetime | None = None, config: Path | None = None) -> dg.RunRequest | SkipReason:
+        """What one tick of the schedule does: the run it asks for, or the reason for which it skips.
 
         Args:
             at: the present time.
@@ -66,15 +69,25 @@ class Office:
             (request,) = tick.run_requests
             dg.validate_run_config(definitions.resolve_job_def("retrain"), request.run_config)
             return request
-        return str(tick.skip_message)
+        settings = RunSettingsResource(config_path=None if config is None else str(config))
+        skip = evaluate_daily_retrain(self.instance, self.home, settings, scheduled=scheduled or at, now=at)
+        assert isinstance(skip, SkipReason)
+        assert tick.skip_message == skip.message
+        return skip
 
-    def launch(self, request: dg.RunRequest | str, *, at: datetime) -> dg.ExecuteInProcessResult:
+    def skip(self, at: datetime = TICK, *, config: Path | None = None) -> SkipReason:
+        """The reason for which a tick skips."""
+        answer = self.tick(at, config=config)
+        assert isinstance(answer, SkipReason)
+        return answer
+
+    def launch(self, request: dg.RunRequest | SkipReason, *, at: datetime) -> dg.ExecuteInProcessResult:
         """Runs what a tick asked for."""
         assert isinstance(request, dg.RunRequest)
         job = self._definitions(at, None)[0].resolve_job_def("retrain")
         return job.execute_in_process(run_config=request.run_config, tags=request.tags, instance=self.instance)
 
-    def queue(self, request: dg.RunRequest | str) -> dg.DagsterRun:
+    def queue(self, request: dg.RunRequest | SkipReason) -> dg.DagsterRun:
         """Puts what a tick asked for into the queue, as the daemon does."""
         assert isinstance(request, dg.RunRequest)
         return add_run(self.instance, self.home, Status.QUEUED, tags=request.tags)
@@ -137,7 +150,7 @@ def test_the_run_says_for_which_home_it_is_and_why(office: Office) -> None:
     request = office.tick()
     assert isinstance(request, dg.RunRequest)
     assert request.tags["taskclf/home"] == str(office.home.root)
-    assert request.tags["taskclf/reason"] == "96 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
+    assert request.tags["taskclf/reason"].startswith("96 ")
 
 
 def test_the_run_key_names_the_tick_so_that_it_launches_once(office: Office) -> None:
@@ -157,18 +170,19 @@ def test_a_run_takes_time_and_the_tick_a_week_later_is_not_too_early(office: Off
     assert isinstance(office.tick(), dg.RunRequest)
 
 
-def test_before_that_it_is_not_and_the_words_say_when(office: Office) -> None:
+def test_before_that_it_is_not_and_the_words_say_when(office: Office, snapshot: SnapshotAssertion) -> None:
     _decided(office.home, at=TICK - 6 * DAY)
-    assert office.tick() == (
-        "retrain is not due before 2026-02-05 06:00 UTC: the last one was 6.0 days ago, cadence is 7 days; "
-        "0 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
-    )
+    assert office.skip().kind == "not_due"
+    assert office.skip().message == snapshot
 
 
 def test_the_cadence_of_the_settings_counts(office: Office, tmp_path: Path) -> None:
     _decided(office.home, at=TICK - 7 * DAY)
     config = _settings(tmp_path, "global_retrain_cadence_days: 30\n")
-    assert "is not due before 2026-02-27 06:00 UTC" in str(office.tick(config=config))
+    assert isinstance(office.tick(), dg.RunRequest)
+    skip = office.skip(config=config)
+    assert skip.kind == "not_due"
+    assert "2026-02-27 06:00 UTC" in skip.message
 
 
 @pytest.mark.parametrize(("gone", "due"), [(5, True), (4, False)])
@@ -177,8 +191,7 @@ def test_enough_changed_spans_make_it_due_before_cadence(office: Office, gone: i
     write_labels(office.home, pq.read_table(office.home.labels).to_pylist()[:-gone])
     answer = office.tick()
     assert isinstance(answer, dg.RunRequest) is due
-    words = answer if isinstance(answer, str) else answer.tags["taskclf/reason"]
-    assert f"{gone} label spans are new, changed or deleted since the last decided run (min_new_labels is 5)" in words
+    assert isinstance(answer, SkipReason) or answer.tags["taskclf/cause"] == "new_labels"
 
 
 def test_a_model_that_is_too_old_is_retrained_by_force(office: Office) -> None:
@@ -205,34 +218,29 @@ def test_a_retrain_that_really_ran_is_not_repeated_at_the_next_tick_whatever_it_
     assert result.success
     assert last is not None
     assert (last.run_id, last.decided_at, last.trained_at) == (result.run_id, TICK, TICK)
-    words = office.tick(TICK + DAY)
-    assert isinstance(words, str)
-    assert "0 label spans are new" in words
-    assert "the last one was 1.0 days ago" in words
+    assert office.skip(TICK + DAY).kind == "not_due"
 
 
 # --- Not due, or not now --------------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_home_the_tick_skips_and_says_how_to_get_one(instance: dg.DagsterInstance, tmp_path: Path) -> None:
-    words = str(Office(Home(tmp_path / "none"), instance).tick())
-    assert f"There is no taskclf home at {tmp_path / 'none'}" in words
-    assert "taskclf-dagster demo" in words
+    skip = Office(Home(tmp_path / "none"), instance).skip()
+    assert skip.kind == "error"
+    assert str(tmp_path / "none") in skip.message
 
 
-def test_with_too_few_labels_the_tick_skips_and_says_what_to_label(empty: Office) -> None:
+def test_with_too_few_labels_the_tick_skips_and_says_what_to_label(empty: Office, snapshot: SnapshotAssertion) -> None:
     morning = AS_OF - timedelta(hours=15)
     write_windows(empty.home, windows_frame(start=morning, n=50))
     write_labels(empty.home, [span(morning, morning + timedelta(minutes=50), "Build")])
-    words = str(empty.tick())
-    assert "there is nothing to learn from" in words
-    assert "50 windows are labelled by a person, but min_labels is 200: label at least 150 more minutes" in words
+    assert empty.skip().kind == "nothing_to_learn_from"
+    assert empty.skip().message == snapshot
 
 
-def test_without_windows_in_range_the_tick_skips_and_says_where_it_looked(empty: Office) -> None:
-    words = str(empty.tick())
-    assert "there is nothing to learn from" in words
-    assert "holds no feature partition from 2026-01-05 to 2026-02-04" in words
+def test_without_windows_in_range_the_tick_skips_and_says_where_it_looked(empty: Office, snapshot: SnapshotAssertion) -> None:
+    assert empty.skip().kind == "nothing_to_learn_from"
+    assert masked(empty.skip().message, empty.home.root) == snapshot
 
 
 @pytest.mark.parametrize("damage", ["torn", "a folder"])
@@ -240,23 +248,25 @@ def test_a_damaged_label_store_skips_with_the_file_and_the_fix(empty: Office, da
     store = empty.home.labels
     store.parent.mkdir(parents=True)
     store.mkdir() if damage == "a folder" else store.write_bytes(b"PAR1 no more")
-    words = str(empty.tick())
-    assert f"{store} cannot be read" in words
-    assert "Restore the label store" in words
+    skip = empty.skip()
+    assert skip.kind == "error"
+    assert str(store) in skip.message
 
 
 def test_a_wrong_configuration_skips_with_the_finding(office: Office, tmp_path: Path) -> None:
-    assert "min_labels" in str(office.tick(config=_settings(tmp_path, "min_labels: 0\n")))
+    skip = office.skip(config=_settings(tmp_path, "min_labels: 0\n"))
+    assert skip.kind == "error"
+    assert "min_labels" in skip.message
 
 
-def test_where_enabled_is_false_a_tick_skips_and_says_who_says_so(office: Office, tmp_path: Path) -> None:
-    assert office.tick(config=_settings(tmp_path, "enabled: false\n")) == DISABLED
-    assert "RETRAIN_ENABLED" in DISABLED
+def test_where_enabled_is_false_a_tick_skips_and_says_who_says_so(office: Office, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    assert office.skip(config=_settings(tmp_path, "enabled: false\n")).kind == "disabled"
+    assert snapshot == DISABLED
 
 
 def test_the_environment_turns_the_schedule_off(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRAIN_ENABLED", "false")
-    assert office.tick() == DISABLED
+    assert office.skip().kind == "disabled"
 
 
 def test_a_tick_writes_nothing_into_the_home(office: Office) -> None:
@@ -268,9 +278,9 @@ def test_a_tick_writes_nothing_into_the_home(office: Office) -> None:
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.STARTING, Status.STARTED])
 def test_a_retrain_that_is_under_way_is_named_and_not_joined_by_another(office: Office, status: Status) -> None:
     run = add_run(office.instance, office.home, status)
-    words = office.tick()
-    assert isinstance(words, str)
-    assert f"already: run {run.run_id} (cause: by hand)" in words
+    skip = office.skip()
+    assert skip.kind == "running"
+    assert run.run_id in skip.message
 
 
 @pytest.mark.parametrize("status", [Status.SUCCESS, Status.FAILURE, Status.CANCELED])
@@ -286,7 +296,7 @@ def test_of_five_ticks_that_were_slept_through_one_launches_and_the_others_name_
     run = office.queue(office.tick(woke_up, scheduled=first))
     answers = [office.tick(woke_up, scheduled=moment) for moment in others]
     assert len(answers) == 4
-    assert all(f"run {run.run_id}" in str(answer) for answer in answers)
+    assert all(isinstance(answer, SkipReason) and run.run_id in answer.message for answer in answers)
 
 
 def test_of_five_ticks_that_were_slept_through_none_launches_again_what_the_first_has_decided_meanwhile(office: Office) -> None:
@@ -294,7 +304,7 @@ def test_of_five_ticks_that_were_slept_through_none_launches_again_what_the_firs
     assert isinstance(office.tick(woke_up, scheduled=TICK - 4 * DAY), dg.RunRequest)
     _decided(office.home, at=woke_up)
     answers = [office.tick(woke_up + timedelta(minutes=1), scheduled=TICK - n * DAY) for n in range(3, -1, -1)]
-    assert [isinstance(answer, str) for answer in answers] == [True] * 4
+    assert [isinstance(answer, SkipReason) for answer in answers] == [True] * 4
 
 
 # --- Clocks ---------------------------------------------------------------------------------------------------------------------------
@@ -346,7 +356,7 @@ def test_a_clock_that_went_back_cannot_stop_retraining(office: Office) -> None:
     _decided(office.home, at=TICK + 100 * DAY)
     request = office.tick()
     assert isinstance(request, dg.RunRequest)
-    assert "the last one is in the future" in request.tags["taskclf/reason"]
+    assert request.tags["taskclf/cause"] == "cadence"
 
 
 def test_a_model_of_the_future_cannot_stop_retraining_and_is_not_retrained_at_every_tick(office: Office) -> None:
@@ -356,7 +366,7 @@ def test_a_model_of_the_future_cannot_stop_retraining_and_is_not_retrained_at_ev
     assert isinstance(request, dg.RunRequest)
     assert request.run_config == {"force": True}
     _decided(office.home, at=TICK)
-    assert isinstance(office.tick(TICK + DAY), str)
+    assert office.skip(TICK + DAY).kind == "not_due"
 
 
 # --- The weekly one -------------------------------------------------------------------------------------------------------------------
@@ -374,14 +384,16 @@ def test_the_weekly_tick_asks_for_a_verification_that_mends_nothing() -> None:
 # --- After a failure ------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_of_the_schedule_that_failed_is_tried_again_the_next_day_however_often_the_schedule_looks(office: Office) -> None:
+def test_a_run_of_the_schedule_that_failed_is_tried_again_the_next_day_however_often_the_schedule_looks(
+    office: Office, snapshot: SnapshotAssertion
+) -> None:
     first = office.tick()
     assert isinstance(first, dg.RunRequest)
     failed = TICK + timedelta(minutes=20)
     add_run(office.instance, office.home, Status.FAILURE, tags=first.tags, at=failed)
-    words = office.tick(TICK + timedelta(hours=1))
-    assert isinstance(words, str)
-    assert "but the run for it failed on 2026-02-04 06:20 UTC, and it is retried a day later" in words
+    skip = office.skip(TICK + timedelta(hours=1))
+    assert skip.kind == "next_day"
+    assert skip.message == snapshot
     again = office.tick(TICK + DAY)  # a run takes time, so the tick of the next day comes a little early
     assert isinstance(again, dg.RunRequest)
     assert again.run_key != first.run_key

@@ -13,15 +13,16 @@ import dagster as dg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.automation.run_requests import DISABLED
-from taskclf_dagster.defs.automation.sensors import FIRST_START
+from taskclf_dagster.defs.automation.sensors import evaluate_drift_report, evaluate_label_arrival
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, LastDecided, read_last_decided, write_last_decided
 from taskclf_dagster.domain.scheduling.label_arrival import read_label_store_state
+from taskclf_dagster.domain.scheduling.skip_reasons import SkipKind
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
 from taskclf_dagster_tests.runs import Status, add_run
@@ -30,14 +31,20 @@ from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, a_drift_report, l
 NOW = datetime(2026, 2, 4, 12, tzinfo=UTC)
 QUIET = NOW - timedelta(hours=1)
 """When the label store of these tests was last written."""
-ENOUGH = "5 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
 
 
 @dataclass(frozen=True)
 class Tick:
     requests: Sequence[dg.RunRequest]
     skip: str
+    kind: SkipKind | None
     cursor: str | None
+
+    @property
+    def changed_spans(self) -> int:
+        state = read_label_store_state(self.cursor)
+        assert state is not None
+        return state.changed_spans
 
     @property
     def request(self) -> dg.RunRequest:
@@ -68,7 +75,17 @@ class Office:
         data = definitions.resolve_sensor_def(sensor).evaluate_tick(context)
         for request in data.run_requests or []:
             dg.validate_run_config(definitions.resolve_job_def("retrain"), request.run_config)
-        return Tick(data.run_requests or [], data.skip_message or "", data.cursor)
+        return Tick(data.run_requests or [], data.skip_message or "", self._find_kind(sensor, cursor, data.skip_message, now), data.cursor)
+
+    def _find_kind(self, sensor: str, cursor: str | None, message: str | None, now: datetime) -> SkipKind | None:
+        """The kind of the reason that the sensor shows as a message."""
+        settings = RunSettingsResource(config_path=str(self.home.root.parent / "settings.yaml"))
+        if sensor == "drift_report":
+            answer = evaluate_drift_report(self.instance, self.home, settings, now=now)
+        else:
+            answer = evaluate_label_arrival(self.instance, self.home, settings, cursor=cursor, now=now)
+        assert (answer.skip and answer.skip.message) == message
+        return answer.skip and answer.skip.kind
 
     def record(self, request: dg.RunRequest, status: Status, *, at: datetime = NOW, **tags: str) -> dg.DagsterRun:
         """The run that a tick asked for, as it came to this state."""
@@ -127,13 +144,13 @@ def test_four_new_spans_are_too_few_and_the_words_count_them(office: Office) -> 
     _label(office, 4)
     tick = office.tick()
     assert list(tick.requests) == []
-    assert tick.skip == "4 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
+    assert (tick.kind, tick.changed_spans) == ("few_labels", 4)
 
 
 def test_too_few_new_spans_are_the_reason_also_when_cadence_alone_would_launch(office: Office) -> None:
     _decide(office.home, at=NOW - 8 * DAY)
     _label(office, 4)
-    assert "4 label spans" in office.tick().skip
+    assert office.tick().kind == "few_labels"
 
 
 def test_five_new_spans_launch_one_run_that_says_why_and_is_keyed_by_the_content_of_the_store(office: Office) -> None:
@@ -141,7 +158,7 @@ def test_five_new_spans_launch_one_run_that_says_why_and_is_keyed_by_the_content
     tick = office.tick()
     watch = read_label_store_state(tick.cursor)
     assert watch is not None
-    tags = {"taskclf/home": str(office.home.root), "taskclf/cause": "new_labels", "taskclf/reason": ENOUGH}
+    tags = {"taskclf/home": str(office.home.root), "taskclf/cause": "new_labels"}
     tags |= {"taskclf/demand": f"labels-{watch.watermark}", "taskclf/attempt": "1"}
     assert tick.request.tags.items() >= tags.items()
     assert re.fullmatch(rf"labels-{watch.watermark}-[0-9a-f]{{8}}-1", tick.request.run_key)
@@ -153,7 +170,7 @@ def test_edited_spans_count_once_each(office: Office) -> None:
     for edited in spans[:4]:
         edited["label"] = "Write" if edited["label"] != "Write" else "Build"
     _store(office.home, spans)
-    assert "4 label spans are new, changed or deleted" in office.tick().skip
+    assert (office.tick().kind, office.tick().changed_spans) == ("few_labels", 4)
     spans[4]["end_ts"] -= timedelta(minutes=1)  # type: ignore[operator]
     _store(office.home, spans)
     assert len(office.tick().requests) == 1
@@ -162,7 +179,7 @@ def test_edited_spans_count_once_each(office: Office) -> None:
 def test_deleted_spans_count(office: Office) -> None:
     spans = _spans(office.home)
     _store(office.home, spans[:-4])
-    assert "4 label spans are new, changed or deleted" in office.tick().skip
+    assert (office.tick().kind, office.tick().changed_spans) == ("few_labels", 4)
     _store(office.home, spans[:-5])
     assert len(office.tick().requests) == 1
 
@@ -180,8 +197,8 @@ def test_the_number_of_new_spans_that_is_enough_comes_from_the_settings(office: 
 def test_a_person_who_is_labelling_is_not_interrupted(office: Office) -> None:
     _label(office, 5, written=NOW)
     tick = office.tick()
-    assert "waiting until no label has changed for 10 minutes (label_quiet_minutes), at the earliest 12:10:00 UTC" in tick.skip
-    assert "waiting" in office.tick(cursor=tick.cursor, now=NOW + 9 * MINUTE).skip
+    assert tick.kind == "labeling"
+    assert office.tick(cursor=tick.cursor, now=NOW + 9 * MINUTE).kind == "labeling"
     assert len(office.tick(cursor=tick.cursor, now=NOW + 10 * MINUTE).requests) == 1
 
 
@@ -194,7 +211,7 @@ def test_the_pause_comes_from_the_settings(office: Office) -> None:
 def test_a_store_written_again_with_the_same_spans_during_the_pause_does_not_prolong_it(office: Office) -> None:
     _label(office, 5, written=NOW - 9 * MINUTE)
     tick = office.tick()
-    assert "waiting" in tick.skip
+    assert tick.kind == "labeling"
     _store(office.home, _spans(office.home)[::-1], written=NOW + MINUTE)
     assert len(office.tick(cursor=tick.cursor, now=NOW + 2 * MINUTE).requests) == 1
 
@@ -214,8 +231,7 @@ def test_at_the_first_start_on_a_home_with_labels_it_explains_instead_of_launchi
     (office.home.decisions / LAST_DECIDED).unlink()
     tick = office.tick()
     assert list(tick.requests) == []
-    assert tick.skip == FIRST_START
-    assert "daily_retrain" in FIRST_START
+    assert tick.kind == "first_start"
 
 
 # --- Labels: once, and again if the run failed --------------------------------------------------------------------------------------
@@ -227,8 +243,8 @@ def test_while_a_retrain_is_under_way_the_labels_wait_and_the_words_name_it(offi
     run = office.record(office.tick().request, status)
     tick = office.tick()
     assert list(tick.requests) == []
-    assert tick.skip.startswith(f"{ENOUGH}; a retrain is ")
-    assert f"run {run.run_id} (cause: new_labels)" in tick.skip
+    assert tick.kind == "running"
+    assert run.run_id in tick.skip
 
 
 def test_once_a_run_has_decided_on_these_labels_they_are_answered(office: Office) -> None:
@@ -237,7 +253,7 @@ def test_once_a_run_has_decided_on_these_labels_they_are_answered(office: Office
     office.record(tick.request, Status.SUCCESS)
     _decide(office.home, at=NOW)
     again = office.tick(cursor=tick.cursor, now=NOW + MINUTE)
-    assert again.skip == "0 label spans are new, changed or deleted since the last decided run (min_new_labels is 5)"
+    assert (again.kind, again.changed_spans) == ("few_labels", 0)
 
 
 def test_labels_that_a_run_did_not_decide_on_are_not_answered_by_its_request(office: Office) -> None:
@@ -261,16 +277,12 @@ def test_a_failed_run_is_tried_again_a_day_later_under_another_key_until_it_was_
     _label(office, 5)
     first = office.tick()
     office.record(first.request, Status.FAILURE)
-    assert office.tick(cursor=first.cursor, now=NOW + DAY - MINUTE).skip == (
-        f"{ENOUGH}, but run 1 of 2 for it failed on 2026-02-04 12:00 UTC, retried on 2026-02-05 12:00 UTC"
-    )
+    assert office.tick(cursor=first.cursor, now=NOW + DAY - MINUTE).kind == "next_day"
     second = office.tick(cursor=first.cursor, now=NOW + DAY)
     assert (second.request.tags["taskclf/demand"], second.request.tags["taskclf/attempt"]) == (first.request.tags["taskclf/demand"], "2")
     assert second.request.run_key != first.request.run_key
     office.record(second.request, Status.FAILURE, at=NOW + DAY)
-    assert office.tick(cursor=first.cursor, now=NOW + 20 * DAY).skip == (
-        f"{ENOUGH}, but 2 runs for it failed (max_attempts is 2), the last on 2026-02-05 12:00 UTC"
-    )
+    assert office.tick(cursor=first.cursor, now=NOW + 20 * DAY).kind == "attempts_exhausted"
     office.settings["max_attempts"] = 3
     assert len(office.tick(cursor=first.cursor, now=NOW + 20 * DAY).requests) == 1
 
@@ -288,14 +300,14 @@ def test_the_retries_of_a_passing_failure_are_no_attempts_of_their_own(office: O
     first = office.tick()
     run = office.record(first.request, Status.FAILURE)
     office.record(first.request, Status.FAILURE, **{"taskclf/retry_of": run.run_id, "taskclf/retry": "1"})
-    assert "run 1 of 3 for it failed" in office.tick(cursor=first.cursor).skip
+    assert office.tick(cursor=first.cursor, now=NOW + DAY).request.tags["taskclf/attempt"] == "2"
 
 
 def test_a_run_that_was_canceled_is_tried_again_a_day_later_and_its_key_was_used(office: Office) -> None:
     _label(office, 5)
     first = office.tick()
     office.record(first.request, Status.CANCELED)
-    assert "retried on 2026-02-05 12:00 UTC" in office.tick().skip
+    assert office.tick().kind == "next_day"
     assert office.tick(now=NOW + DAY).request.run_key != first.request.run_key
 
 
@@ -323,10 +335,7 @@ def test_enough_new_spans_with_too_few_windows_skip_and_say_what_to_label(office
     _label(office, 5)
     tick = office.tick()
     assert list(tick.requests) == []
-    assert tick.skip == (
-        f"{ENOUGH}, but there is nothing to learn from: "
-        "480 windows are labelled by a person, but min_labels is 1000: label at least 520 more minutes of the look-back range"
-    )
+    assert tick.kind == "nothing_to_learn_from"
 
 
 def test_labels_that_could_not_be_learned_from_are_weighed_again_the_next_day_and_not_every_minute(office: Office) -> None:
@@ -334,7 +343,7 @@ def test_labels_that_could_not_be_learned_from_are_weighed_again_the_next_day_an
     _label(office, 5)
     cursor = office.tick().cursor
     office.settings["min_labels"] = 200
-    assert "but there is nothing to learn from" in office.tick(cursor=cursor, now=NOW + timedelta(hours=11)).skip
+    assert office.tick(cursor=cursor, now=NOW + timedelta(hours=11)).kind == "nothing_to_learn_from"
     assert len(office.tick(cursor=cursor, now=NOW + timedelta(hours=12)).requests) == 1
 
 
@@ -347,8 +356,8 @@ def test_an_unreadable_label_store_skips_with_file_and_fix_and_forgets_nothing(o
     office.home.labels.mkdir() if damage == "a folder" else office.home.labels.write_bytes(b"PAR1 torn")
     tick = office.tick(cursor=cursor)
     assert list(tick.requests) == []
-    assert f"{office.home.labels} cannot be read" in tick.skip
-    assert "Restore the label store" in tick.skip
+    assert tick.kind == "error"
+    assert str(office.home.labels) in tick.skip
     assert tick.cursor in (None, cursor)
     shutil.rmtree(office.home.labels) if damage == "a folder" else office.home.labels.unlink()
     office.home.labels.write_bytes(before)
@@ -360,13 +369,16 @@ def test_an_unreadable_label_store_skips_with_file_and_fix_and_forgets_nothing(o
 def test_without_a_home_the_sensor_skips_and_says_how_to_get_one(instance: dg.DagsterInstance, tmp_path: Path, sensor: str) -> None:
     tick = Office(Home(tmp_path / "none"), instance).tick(sensor)
     assert list(tick.requests) == []
-    assert "There is no taskclf home" in tick.skip
+    assert tick.kind == "error"
+    assert str(tmp_path / "none") in tick.skip
 
 
 @pytest.mark.parametrize("sensor", ["label_arrival", "drift_report"])
 def test_a_wrong_configuration_skips_with_the_finding(office: Office, sensor: str) -> None:
     office.settings["min_labels"] = 0
-    assert "min_labels" in office.tick(sensor).skip
+    tick = office.tick(sensor)
+    assert tick.kind == "error"
+    assert "min_labels" in tick.skip
 
 
 @pytest.mark.parametrize("sensor", ["label_arrival", "drift_report"])
@@ -376,7 +388,7 @@ def test_where_enabled_is_false_a_tick_skips_and_says_who_says_so(office: Office
     assert len(office.tick(sensor).requests) == 1
     office.settings["enabled"] = False
     tick = office.tick(sensor)
-    assert (list(tick.requests), tick.skip) == ([], DISABLED)
+    assert (list(tick.requests), tick.kind) == ([], "disabled")
 
 
 @pytest.mark.parametrize("sensor", ["label_arrival", "drift_report"])
@@ -384,7 +396,7 @@ def test_the_environment_turns_the_sensors_off(office: Office, sensor: str, monk
     _label(office, 5)
     _report(office)
     monkeypatch.setenv("RETRAIN_ENABLED", "off")
-    assert office.tick(sensor).skip == DISABLED
+    assert office.tick(sensor).kind == "disabled"
 
 
 @pytest.mark.parametrize("sensor", ["label_arrival", "drift_report"])
@@ -409,7 +421,7 @@ def test_a_run_that_was_asked_for_really_answers_the_labels(office: Office) -> N
     assert result.success
     assert last is not None
     assert last.run_id == result.run_id
-    assert "0 label spans are new" in office.tick(cursor=tick.cursor, now=NOW + MINUTE).skip
+    assert office.tick(cursor=tick.cursor, now=NOW + MINUTE).changed_spans == 0
 
 
 # --- Drift ----------------------------------------------------------------------------------------------------------------------------
@@ -424,7 +436,7 @@ def _report(office: Office, *, critical: int = 1, warnings: int = 0, made: datet
 
 
 def test_without_a_report_drift_asks_for_nothing(office: Office) -> None:
-    assert office.drift().skip == f"no drift report in {office.home.artifacts} has an alert as grave as drift_trigger (critical)"
+    assert office.drift().kind == "no_report"
 
 
 def test_a_critical_report_launches_one_forced_run_that_says_why(office: Office) -> None:
@@ -432,27 +444,26 @@ def test_a_critical_report_launches_one_forced_run_that_says_why(office: Office)
     request = office.drift().request
     assert request.run_config == {"force": True}
     assert request.tags["taskclf/cause"] == "drift"
-    assert request.tags["taskclf/reason"].startswith(
-        "drift report artifacts/drift_report.json of 2026-02-04 10:00 UTC: 3 alerts, 1 critical (feature_ks, reject_rate_increase). "
-    )
+    assert "artifacts/drift_report.json" in request.tags["taskclf/reason"]
     assert re.fullmatch(rf"{request.tags['taskclf/demand']}-[0-9a-f]{{8}}-1", request.run_key)
 
 
 @pytest.mark.parametrize(
-    ("trigger", "critical", "asks"), [("critical", 0, False), ("warning", 0, True), ("critical", 1, True), ("never", 1, False)]
+    ("trigger", "critical", "skips"), [("critical", 0, "no_report"), ("warning", 0, None), ("critical", 1, None), ("never", 1, "disabled")]
 )
-def test_how_grave_an_alert_must_be_comes_from_the_settings(office: Office, trigger: str, critical: int, asks: bool) -> None:
+def test_how_grave_an_alert_must_be_comes_from_the_settings(office: Office, trigger: str, critical: int, skips: SkipKind | None) -> None:
     office.settings["drift_trigger"] = trigger
     _report(office, critical=critical, warnings=3)
     tick = office.drift()
-    assert (len(tick.requests) == 1) is asks
-    assert asks or f"drift_trigger{' is never' if trigger == 'never' else ' (critical)'}" in tick.skip
+    assert (len(tick.requests), tick.kind) == (int(skips is None), skips)
 
 
 def test_a_report_is_answered_once_also_when_its_run_found_nothing_better(office: Office) -> None:
     _report(office)
     run = office.record(office.drift().request, Status.SUCCESS)
-    assert office.drift(NOW + 300 * DAY).skip == f"run {run.run_id} answered artifacts/drift_report.json"
+    tick = office.drift(NOW + 300 * DAY)
+    assert tick.kind == "answered"
+    assert run.run_id in tick.skip
 
 
 def test_a_retry_that_succeeds_answers_the_report_that_the_failed_run_was_for(office: Office) -> None:
@@ -460,7 +471,9 @@ def test_a_retry_that_succeeds_answers_the_report_that_the_failed_run_was_for(of
     request = office.drift().request
     failed = office.record(request, Status.FAILURE)
     retry = office.record(request, Status.SUCCESS, **{"taskclf/retry_of": failed.run_id, "taskclf/retry": "1"})
-    assert office.drift(NOW + 2 * DAY).skip == f"run {retry.run_id} answered artifacts/drift_report.json"
+    tick = office.drift(NOW + 2 * DAY)
+    assert tick.kind == "answered"
+    assert retry.run_id in tick.skip
 
 
 def test_a_dry_run_does_not_answer_a_report(office: Office) -> None:
@@ -475,7 +488,7 @@ def test_the_same_report_written_again_is_the_same_and_another_is_another(office
     request = office.drift().request
     office.record(request, Status.SUCCESS)
     _report(office)
-    assert "answered" in office.drift().skip
+    assert office.drift().kind == "answered"
     _report(office, critical=2)
     assert office.drift().request.tags["taskclf/demand"] != request.tags["taskclf/demand"]
 
@@ -483,7 +496,7 @@ def test_the_same_report_written_again_is_the_same_and_another_is_another(office
 def test_a_report_older_than_the_last_challenger_asks_for_nothing(office: Office) -> None:
     _decide(office.home, at=NOW, trained=MADE + MINUTE)
     _report(office)
-    assert office.drift().skip.startswith("a challenger was trained on 2026-02-04 10:01 UTC, after artifacts/drift_report.json")
+    assert office.drift().kind == "answered"
     _report(office, made=MADE + 2 * MINUTE)
     assert len(office.drift().requests) == 1
 
@@ -497,25 +510,28 @@ def test_a_run_that_trained_nothing_does_not_answer_for_a_report_made_before_it(
 def test_while_a_retrain_is_under_way_a_report_waits(office: Office) -> None:
     _report(office)
     run = add_run(office.instance, office.home, Status.STARTED)
-    assert f"already: run {run.run_id}" in office.drift().skip
+    tick = office.drift()
+    assert tick.kind == "running"
+    assert run.run_id in tick.skip
 
 
 def test_a_failed_run_for_a_report_is_tried_again_a_day_later_and_not_for_ever(office: Office) -> None:
     office.settings["max_attempts"] = 2
     _report(office)
     office.record(office.drift().request, Status.FAILURE)
-    assert "retried on 2026-02-05 12:00 UTC" in office.drift().skip
+    assert office.drift().kind == "next_day"
     second = office.drift(NOW + DAY).request
     assert (second.tags["taskclf/attempt"], second.run_config) == ("2", {"force": True})
     office.record(second, Status.FAILURE, at=NOW + DAY)
-    assert "2 runs for it failed (max_attempts is 2)" in office.drift(NOW + 30 * DAY).skip
+    assert office.drift(NOW + 30 * DAY).kind == "attempts_exhausted"
 
 
 def test_a_newest_report_that_cannot_be_read_skips_with_the_file(office: Office) -> None:
     _report(office, text="{")
     tick = office.drift()
     assert list(tick.requests) == []
-    assert f"{office.home.drift_report} cannot be read" in tick.skip
+    assert tick.kind == "error"
+    assert str(office.home.drift_report) in tick.skip
 
 
 def test_equal_labels_in_another_home_are_another_demand(office: Office, tmp_path: Path) -> None:
@@ -526,3 +542,42 @@ def test_equal_labels_in_another_home_are_another_demand(office: Office, tmp_pat
     second = replace(office, home=copy).tick().request
     assert first.tags["taskclf/demand"] == second.tags["taskclf/demand"]
     assert first.run_key != second.run_key
+
+
+# --- Wording --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_skip_names_the_bound_and_what_comes_next(office: Office, snapshot: SnapshotAssertion) -> None:
+    found = {}
+    _label(office, 4)
+    found["few labels"] = office.tick().skip
+    _store(office.home, _spans(office.home) + _new_spans(5)[4:], written=NOW)
+    found["labeling"] = office.tick().skip
+    found["enough"] = office.tick(now=NOW + DAY).request.tags["taskclf/reason"]
+    office.settings["min_labels"] = 1000
+    found["nothing to learn from"] = office.tick(now=NOW + DAY).skip
+    office.settings["enabled"] = False
+    found["disabled"] = office.tick().skip
+    office.settings = {"drift_trigger": "never"}
+    found["never"] = office.drift().skip
+    office.settings = {}
+    found["no report"] = office.drift().skip
+    _report(office, critical=1, warnings=2)
+    found["a report"] = office.drift().request.tags["taskclf/reason"]
+    asked = office.drift().request
+    office.record(asked, Status.FAILURE)
+    found["next day"] = office.drift().skip
+    office.settings = {"max_attempts": 1}
+    found["attempts exhausted"] = office.drift().skip
+    office.record(asked, Status.SUCCESS)
+    found["answered by a run"] = office.drift().skip
+    _decide(office.home, at=NOW, trained=MADE + MINUTE)
+    found["answered by a challenger"] = office.drift().skip
+    add_run(office.instance, office.home, Status.STARTED, tags={"taskclf/cause": "cadence"})
+    _report(office, critical=2, made=NOW)
+    found["running"] = re.sub(r"since .*", "since TIME", office.drift().skip)
+    (office.home.decisions / LAST_DECIDED).unlink()
+    found["first start"] = office.tick().skip
+    assert {
+        name: re.sub(r"[0-9a-f-]{36}", "RUN", message.replace(str(office.home.root), "HOME")) for name, message in found.items()
+    } == snapshot
