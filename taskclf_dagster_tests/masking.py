@@ -27,3 +27,10 @@ def masked(text: object, *folders: Path, also: dict[str, str] | None = None) -> 
     for mask, name in _MASKS:
         found = mask.sub(name, found)
     return found
+
+
+def table_words(text: object) -> str:
+    """A printed table without what its figures decide: widths and rules; every figure with a decimal point becomes N."""
+    plain = re.sub(r"[-+]?\d+\.\d+(?:e[-+]?\d+)?", "N", str(text))
+    plain = re.sub(r"-{3,}", "---", plain)
+    return "\n".join(re.sub(r" {2,}", "  ", line).rstrip() for line in plain.splitlines())

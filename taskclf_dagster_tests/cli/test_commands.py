@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.definitions import build_definitions
@@ -25,7 +26,19 @@ from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.retention import plan_prune
 from taskclf_dagster.domain.retraining.model_comparison import FIGURES
+from taskclf_dagster.errors import (
+    BundleError,
+    DecisionNotFoundError,
+    DecisionNotVerifiedError,
+    HomeNotFoundError,
+    RecordNotFoundError,
+    RegistryRefusedError,
+    SettingsError,
+    SnapshotError,
+    TaskclfDagsterError,
+)
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked, table_words
 from taskclf_dagster_tests.models import MID, NEW, OLD, change_a_leaf, contents, edit_json
 from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, promoted, settled, stamps, write_variant
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home, make_home
@@ -85,9 +98,9 @@ def registry(tmp_path: Path) -> Home:
     return promoted(make_home(tmp_path), OLD, MID, NEW)
 
 
-def _run(home: Home, *arguments: str | Path) -> Result:
+def _run(home: Home, *arguments: str | Path, **options: object) -> Result:
     """The command with the option --home behind it."""
-    return CliRunner().invoke(main, [*map(str, arguments), "--home", str(home.root)])
+    return CliRunner().invoke(main, [*map(str, arguments), "--home", str(home.root)], **options)
 
 
 def _active(home: Home) -> str | None:
@@ -95,23 +108,26 @@ def _active(home: Home) -> str | None:
     return None if pointer is None else pointer.name
 
 
-def _says(result: Result, *words: str) -> None:
-    """Exit code 0, and all of these words."""
+def _succeeds(result: Result, *names: str) -> None:
+    """Exit code 0, and all of these names."""
     assert result.exit_code == 0, result.output
-    missing = [word for word in words if word not in " ".join(result.output.split())]
+    missing = [name for name in names if name not in " ".join(result.output.split())]
     assert missing == [], result.output
 
 
-def _refuses(result: Result, *words: str) -> None:
-    """Exit code 1 and one message with all of these words; no traceback, and nothing that looks like a success."""
+def _refuses(error: type[TaskclfDagsterError], home: Home, arguments: Sequence[str | Path], *names: str) -> None:
+    """Exit code 1 and one message with all of these names, of this error; no traceback, and nothing that looks like a success."""
+    result = _run(home, *arguments)
     assert result.exit_code == 1, result.output
     assert isinstance(result.exception, SystemExit), repr(result.exception)
     assert result.stdout == ""
     message = " ".join(result.stderr.split())
     assert message.startswith("Error: ")
-    assert [word for word in words if word not in message] == [], message
+    assert [name for name in names if name not in message] == [], message
     assert "Traceback" not in message
-    assert message.count(words[0]) == 1
+    shown = _run(home, *arguments, standalone_mode=False).exception
+    assert shown is not None
+    assert type(shown.__cause__) is error
 
 
 # --- What all of them have in common ---------------------------------------------------------------------------------------------------
@@ -133,7 +149,7 @@ COMMANDS: dict[str, list[str]] = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_home_that_does_not_exist_is_one_message_and_is_not_made(tmp_path: Path, command: str) -> None:
     nowhere = Home(tmp_path / "nowhere")
-    _refuses(_run(nowhere, *COMMANDS[command]), f"There is no taskclf home at {nowhere.root}", "taskclf-dagster demo")
+    _refuses(HomeNotFoundError, nowhere, COMMANDS[command], str(nowhere.root))
     assert not nowhere.root.exists()
 
 
@@ -142,7 +158,7 @@ def test_a_wrong_configuration_is_one_message_before_anything_happens(registry: 
     config = tmp_path / "wrong.yaml"
     config.write_text("keep_version: 3\n", encoding="utf-8")
     before = contents(registry.root)
-    _refuses(_run(registry, *COMMANDS[command], "--config", config), "is not a valid retrain configuration", "keep_version: unknown key")
+    _refuses(SettingsError, registry, [*COMMANDS[command], "--config", config], "keep_version")
     assert contents(registry.root) == before
 
 
@@ -159,7 +175,7 @@ def test_what_must_be_given_is_asked_for(registry: Home, command: str, missing: 
 
 def test_rollback_goes_back_and_says_what_runs_now(registry: Home) -> None:
     result = _run(registry, "rollback", "--reason", "it sees meetings everywhere")
-    _says(result, f"taskclf now runs {MID} (models/{MID}), record 4")
+    _succeeds(result, f"models/{MID}", "4")
     assert _active(registry) == MID
     last = read_history(registry).entries[-1]
     assert (last.action, last.reason) == ("rollback", "it sees meetings everywhere")
@@ -167,53 +183,35 @@ def test_rollback_goes_back_and_says_what_runs_now(registry: Home) -> None:
 
 
 def test_rollback_goes_to_the_model_that_was_named(registry: Home) -> None:
-    _says(_run(registry, "rollback", "--to", OLD, "--reason", "because"), f"taskclf now runs {OLD}")
+    _succeeds(_run(registry, "rollback", "--to", OLD, "--reason", "because"), OLD)
     assert _active(registry) == OLD
 
 
-REFUSED: dict[str, tuple[list[str], str, str]] = {
-    "what runs now": (["--to", NEW], "it is the active model", "`taskclf-dagster list` shows them"),
-    "no such model": (["--to", UNKNOWN], "invalid: missing model.txt", "Name another model"),
-    "out of models/": (["--to", "../artifacts"], "it is not the id of a model", "`taskclf-dagster list` shows them"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_a_rollback_that_cannot_be_is_refused_and_nothing_changes(registry: Home, case: str) -> None:
-    options, words, fix = REFUSED[case]
+def test_a_rollback_that_cannot_be_is_refused_and_nothing_changes(registry: Home) -> None:
     before = contents(registry.root)
-    _refuses(_run(registry, "rollback", *options, "--reason", "because"), f"Rolling back to {options[1]} is refused: ", words, fix)
+    _refuses(RegistryRefusedError, registry, ["rollback", "--to", NEW, "--reason", "because"], NEW)
     assert contents(registry.root) == before
-
-
-def test_with_one_model_there_is_nothing_to_go_back_to(tmp_path: Path) -> None:
-    home = promoted(make_home(tmp_path), NEW)
-    before = contents(home.root)
-    words = "Rolling back to the model before is refused: the history has no other model that can run. Run a retrain instead."
-    _refuses(_run(home, "rollback", "--reason", "because"), words)
-    assert contents(home.root) == before
 
 
 def test_a_rollback_in_a_home_where_nothing_ever_ran_is_refused_and_makes_nothing(tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    _refuses(_run(home, "rollback", "--reason", "because"), "the history has no other model that can run")
+    _refuses(RegistryRefusedError, home, ["rollback", "--reason", "because"])
     assert contents(home.models) == {}
 
 
 def test_unblock_allows_what_a_rollback_left(registry: Home) -> None:
     _run(registry, "rollback", "--reason", "one")
-    _refuses(_run(registry, "rollback", "--to", NEW, "--reason", "two"), "an earlier rollback left it", f"taskclf-dagster unblock {NEW}")
-    _says(_run(registry, "unblock", NEW, "--reason", "it was the labels"), f"{NEW} may be promoted again")
+    _refuses(RegistryRefusedError, registry, ["rollback", "--to", NEW, "--reason", "two"], f"taskclf-dagster unblock {NEW}")
+    _succeeds(_run(registry, "unblock", NEW, "--reason", "it was the labels"), NEW)
     assert read_history(registry).blocked == {}
     assert read_history(registry).entries[-1].reason == "it was the labels"
-    _says(_run(registry, "rollback", "--to", NEW, "--reason", "three"), f"taskclf now runs {NEW}")
+    _succeeds(_run(registry, "rollback", "--to", NEW, "--reason", "three"), NEW)
 
 
 def test_unblocking_what_is_not_blocked_is_refused_with_what_is(registry: Home) -> None:
-    _refuses(_run(registry, "unblock", MID, "--reason", "because"), f"Unblocking {MID} is refused: it is not blocked. Blocked is: nothing.")
     _run(registry, "rollback", "--reason", "one")
     before = contents(registry.root)
-    _refuses(_run(registry, "unblock", OLD, "--reason", "because"), f"Blocked is: {NEW}.")
+    _refuses(RegistryRefusedError, registry, ["unblock", OLD, "--reason", "because"], OLD, NEW)
     assert contents(registry.root) == before
 
 
@@ -222,16 +220,17 @@ def test_unblocking_what_is_not_blocked_is_refused_with_what_is(registry: Home) 
 
 def test_approve_promotes_what_waits_and_says_what_runs_now(story: Story) -> None:
     result = _run(story.home, "approve", story.waiting.decision_id)
-    _says(result, f"taskclf now runs {story.challenger} (models/{story.challenger}), record 2")
+    _succeeds(result, f"models/{story.challenger}", "2")
     assert _active(story.home) == story.challenger
-    assert (read_history(story.home).entries[-1].reason or "").startswith("approved by a person")
-    _says(_run(story.home, "registry", "fsck"), "every promise holds")
+    last = read_history(story.home).entries[-1]
+    assert (last.action, last.decision_id) == ("promote", story.waiting.decision_id)
+    _succeeds(_run(story.home, "registry", "fsck"))
 
 
 def test_an_unknown_decision_is_refused_with_how_to_find_it(story: Story) -> None:
     before = contents(story.home.root)
     for name in ("d-1", "../decisions/x", ""):
-        _refuses(_run(story.home, "approve", name), f"There is no decision {name!r} in", "`taskclf-dagster history` lists them")
+        _refuses(DecisionNotFoundError, story.home, ["approve", name], repr(name), "taskclf-dagster history")
     assert contents(story.home.root) == before
 
 
@@ -254,22 +253,20 @@ def test_a_decision_to_promote_that_is_not_in_effect_any_more_cannot_be_approved
 def test_an_approval_of_a_bundle_that_was_changed_is_refused(story: Story) -> None:
     change_a_leaf(story.home.pending_models / story.challenger)
     before = contents(story.home.models)
-    result = _run(story.home, "approve", story.waiting.decision_id)
-    _refuses(result, f"Decision {story.waiting.decision_id} is refused", "is not the one that was judged: model.txt changed")
+    _refuses(DecisionNotVerifiedError, story.home, ["approve", story.waiting.decision_id], story.waiting.decision_id, "model.txt")
     assert contents(story.home.models) == before
 
 
 def test_an_approval_after_the_pointer_moved_is_refused(story: Story) -> None:
     edit_json(story.home.inference_policy, {"reject_threshold": 0.61})
     before = contents(story.home.models)
-    words = "active.json or inference_policy.json changed since the decision"
-    _refuses(_run(story.home, "approve", story.waiting.decision_id), f"Decision {story.waiting.decision_id} is refused", words)
+    _refuses(DecisionNotVerifiedError, story.home, ["approve", story.waiting.decision_id], "inference_policy.json")
     assert contents(story.home.models) == before
 
 
 def test_an_approval_whose_bundle_is_gone_is_refused(story: Story) -> None:
     shutil.rmtree(story.home.pending_models / story.challenger)
-    _refuses(_run(story.home, "approve", story.waiting.decision_id), f"bundle {story.challenger} is missing", "Run a new retrain")
+    _refuses(DecisionNotVerifiedError, story.home, ["approve", story.waiting.decision_id], story.challenger)
 
 
 # --- prune -------------------------------------------------------------------------------------------------------------------------------
@@ -296,9 +293,9 @@ def _plan(home: Home) -> set[str]:
 def test_prune_dry_lists_what_would_go_and_removes_nothing(full: Home, tmp_path: Path) -> None:
     before, expected = contents(full.root), _plan(full)
     result = _run(full, "prune", "--dry-run", "--config", _thrifty(tmp_path))
-    _says(result, "would go", f"stays: {NEW} (active)")
+    _succeeds(result, NEW)
     assert {path for path in expected if path not in result.stdout} == set()
-    assert re.search(rf"^{len(expected)} would go, \d+\.\d MiB$", result.stdout, re.M)
+    assert re.search(rf"^{len(expected)} .*\d+\.\d MiB$", result.stdout, re.M)
     assert {f"artifacts/rejected_models/2026-01-0{n}_060000_run-100{n - 1}" for n in (1, 2, 3)} <= expected
     assert contents(full.root) == before
 
@@ -306,18 +303,18 @@ def test_prune_dry_lists_what_would_go_and_removes_nothing(full: Home, tmp_path:
 def test_prune_removes_what_the_dry_run_listed_and_nothing_else(full: Home, tmp_path: Path) -> None:
     before, expected = contents(full.root), _plan(full)
     result = _run(full, "prune", "--config", _thrifty(tmp_path))
-    _says(result, f"{len(expected)} removed", "not among the newest 2")
+    _succeeds(result, f"{len(expected)} removed")
     gone = {name for name in before if name not in contents(full.root)}
     assert gone
     assert all(any(name == path or name.startswith(f"{path}/") for path in expected) for name in gone)
     assert not [path for path in expected if (full.root / path).exists()]
     assert _active(full) == NEW
-    _says(_run(full, "registry", "fsck"), "every promise holds")
+    _succeeds(_run(full, "registry", "fsck"))
 
 
 def test_prune_says_so_where_nothing_has_to_go(registry: Home) -> None:
     before = contents(registry.models)
-    _says(_run(registry, "prune"), "0 removed, 0.0 MiB", f"stays: {NEW} (active)", f"stays: {MID} (the target of a rollback)")
+    _succeeds(_run(registry, "prune"), "0.0 MiB", NEW, MID)
     assert contents(registry.models) == before
 
 
@@ -327,15 +324,14 @@ def test_prune_says_so_where_nothing_has_to_go(registry: Home) -> None:
 def test_fsck_of_a_healthy_home_exits_with_0_and_changes_nothing(registry: Home) -> None:
     before = contents(registry.root), stamps(registry.root)
     result = _run(registry, "registry", "fsck")
-    assert result.stdout.split("\n")[:2] == [str(registry.root), "every promise holds"]
     assert result.exit_code == 0
     assert (contents(registry.root), stamps(registry.root)) == before
-    _says(_run(registry, "registry", "fsck", "--json"))
+    assert json.loads(_run(registry, "registry", "fsck", "--json").stdout) == []
 
 
 def test_fsck_of_a_home_without_models_has_nothing_to_say(tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    _says(_run(home, "registry", "fsck"), "every promise holds")
+    assert json.loads(_run(home, "registry", "fsck", "--json").stdout) == []
     assert contents(home.root) == {}
 
 
@@ -345,44 +341,33 @@ def _edit_receipt(home: Home) -> None:
 
 
 DAMAGED: dict[str, tuple[Callable[[Home], object], str, str, bool]] = {
-    "the pointer is torn": (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), "P1", "active.json", True),
-    "the pointer is gone": (lambda home: home.active_pointer.unlink(), "P1", "active.json is missing", True),
-    "the model that runs is damaged": (lambda home: change_a_leaf(home.models / NEW), "P1", "model.txt", False),
-    "a promotion was cut off": (lambda home: cut_off(home, NEXT), "P3", "was interrupted before the pointer moved", True),
-    "a receipt was edited": (_edit_receipt, "P5", "does not verify", False),
+    "the pointer is torn": (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), "P1", "pointer_unusable", True),
+    "the model that runs is damaged": (lambda home: change_a_leaf(home.models / NEW), "P1", "pointer_unusable", False),
+    "a promotion was cut off": (lambda home: cut_off(home, NEXT), "P3", "change_interrupted", True),
+    "a receipt was edited": (_edit_receipt, "P5", "promotion_without_receipt", False),
 }
-"""What to do to a home, the promise that is broken, the words, and whether `repair` alone mends it."""
+"""What to do to a home, the promise that is broken, the code, and whether `repair` alone mends it."""
 
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_fsck_exits_with_1_on_damage_names_promise_and_fix_and_changes_nothing(registry: Home, case: str) -> None:
-    damage, promise, words, _ = DAMAGED[case]
+    damage, promise, code, _ = DAMAGED[case]
     damage(registry)
     before = contents(registry.root), stamps(registry.root)
-    result = _run(registry, "registry", "fsck")
-    assert result.exit_code == 1
+    result, document = _run(registry, "registry", "fsck"), _run(registry, "registry", "fsck", "--json")
+    assert (result.exit_code, document.exit_code) == (1, 1)
     assert isinstance(result.exception, SystemExit)
-    plain = " ".join(result.stdout.split())
-    assert words in plain
-    assert f"{promise} does not hold: {PROMISES[promise]}" in plain
-    assert result.stdout.splitlines()[-1] == "damaged"
+    assert PROMISES[promise] in " ".join(result.stdout.split())
+    found = json.loads(document.stdout)
+    assert any((f["severity"], f["promise"], f["code"]) == ("damage", promise, code) and f["fix"] for f in found), found
     assert (contents(registry.root), stamps(registry.root)) == before
-
-
-@pytest.mark.parametrize("case", DAMAGED)
-def test_fsck_as_json_says_the_same_and_exits_the_same(registry: Home, case: str) -> None:
-    damage, promise, words, _ = DAMAGED[case]
-    damage(registry)
-    result = _run(registry, "registry", "fsck", "--json")
-    assert result.exit_code == 1
-    found = json.loads(result.stdout)
-    assert any((f["severity"], f["promise"]) == ("damage", promise) and words in f["words"] and f["fix"] for f in found), found
 
 
 def test_what_is_only_worth_knowing_is_no_damage(registry: Home) -> None:
     (registry.models / ".active.json.0000.tmp").write_text("{", encoding="utf-8")
-    result = _run(registry, "registry", "fsck")
-    _says(result, "warning", "is a temporary file of an interrupted write", "every promise holds")
+    result = _run(registry, "registry", "fsck", "--json")
+    assert result.exit_code == 0
+    assert [(f["severity"], f["code"]) for f in json.loads(result.stdout)] == [("warning", "temporary_file")]
 
 
 @pytest.mark.parametrize("case", [case for case, (_, _, _, mends) in DAMAGED.items() if mends])
@@ -390,9 +375,10 @@ def test_repair_mends_what_it_can_says_what_it_did_and_fsck_is_content(registry:
     DAMAGED[case][0](registry)
     result = _run(registry, "registry", "repair")
     assert result.exit_code == 0, result.output
-    assert result.stdout.strip() not in ("", "nothing had to be done")
-    _says(_run(registry, "registry", "fsck"), "every promise holds")
-    _says(_run(registry, "registry", "repair"), "nothing had to be done")
+    _succeeds(_run(registry, "registry", "fsck"))
+    again = _run(registry, "registry", "repair")
+    _succeeds(again)
+    assert again.stdout != result.stdout
 
 
 def test_repair_of_a_damaged_model_that_runs_puts_the_last_good_one_back_and_says_what_is_still_damaged(registry: Home) -> None:
@@ -401,13 +387,13 @@ def test_repair_of_a_damaged_model_that_runs_puts_the_last_good_one_back_and_say
     assert _active(registry) == MID
     assert MID in result.stdout
     assert result.exit_code == 1  # the damaged bundle itself is still there
-    assert f"still damaged: {NEW}: " in result.stderr
+    assert NEW in result.stderr
     assert "Traceback" not in result.output
 
 
 def test_repair_of_a_healthy_home_does_nothing_and_says_so(registry: Home) -> None:
     before = contents(registry.root)
-    _says(_run(registry, "registry", "repair"), "nothing had to be done")
+    _succeeds(_run(registry, "registry", "repair"))
     assert contents(registry.root) == before
 
 
@@ -417,7 +403,7 @@ def test_repair_takes_note_of_what_another_program_did(tmp_path: Path) -> None:
     pointer.pop("sequence", None)
     home.active_pointer.write_text(json.dumps({**pointer, "model_dir": f"models/{OLD}", "model_id": OLD}), encoding="utf-8")
     result = _run(home, "registry", "repair")
-    _says(result, OLD)
+    _succeeds(result, OLD)
     assert _active(home) == OLD
     assert read_history(home).entries[-1].action == "adopt"
 
@@ -428,82 +414,56 @@ def test_repair_takes_note_of_what_another_program_did(tmp_path: Path) -> None:
 def test_verify_says_that_the_verdict_follows_and_from_what(story: Story) -> None:
     before = contents(story.home.root)
     result = _run(story.home, "verify", story.waiting.decision_id)
-    _says(result, "AWAITING_APPROVAL: All", f"verified: {len(REQUIRED_GATES)} gates and the verdict follow, the comparison from")
     assert story.waiting.comparison is not None
-    assert f"from {len(story.waiting.comparison.sums.blocks)} blocks; sha256 {story.waiting.decision_hash}" in result.stdout
+    numbers = [str(len(REQUIRED_GATES)), str(len(story.waiting.comparison.sums.blocks)), story.waiting.decision_hash]
+    _succeeds(result, "AWAITING_APPROVAL: ", *numbers)
     assert contents(story.home.root) == before
 
 
 def test_verify_of_a_decision_without_a_champion_claims_no_comparison(story: Story) -> None:
     first = next(d for d in list_decisions(story.home)[0] if d.comparison is None)
     result = _run(story.home, "verify", first.decision_id)
-    _says(result, "PROMOTE: All", "gates and the verdict follow; sha256")
+    _succeeds(result, "PROMOTE: ", first.decision_hash)
+    assert "blocks" not in result.stdout
 
 
 def _receipt(story: Story) -> Path:
     return story.home.decisions / f"{story.waiting.decision_id}.json"
 
 
-def _edit_gate(path: Path) -> None:
-    gates = json.loads(path.read_text(encoding="utf-8"))["gates"]
-    edit_json(path, {"gates": [{**gate, "observed": 0.99} if gate["name"] == "macro_f1" else gate for gate in gates]})
-
-
-def _edit_counts(path: Path) -> None:
-    comparison = json.loads(path.read_text(encoding="utf-8"))["comparison"]
-    comparison["sums"]["cells"][0][3] += 1
-    edit_json(path, {"comparison": comparison})
-
-
-def _indent(path: Path) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=2), encoding="utf-8")
-
-
-def _add_newline(path: Path) -> None:
-    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-
-
-EDITED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "the verdict": (
-        lambda path: edit_json(path, {"verdict": "PROMOTE"}),
-        "the verdict is PROMOTE, but AWAITING_APPROVAL follows from the gates",
-    ),
-    "a figure": (_edit_gate, "decision_hash does not match the contents"),
-    "the counts": (_edit_counts, "the comparison"),
-    "only the indentation": (_indent, "is not the canonical JSON of its contents"),
-    "only a newline": (_add_newline, "is not the canonical JSON of its contents"),
+EDITED: dict[str, Callable[[Path], object]] = {
+    "the verdict": lambda path: edit_json(path, {"verdict": "PROMOTE"}),
+    "only a newline": lambda path: path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8"),
 }
+"""Contents that contradict themselves, and bytes that are not those of the contents."""
 
 
 @pytest.mark.parametrize("case", EDITED)
 def test_verify_finds_a_receipt_that_was_edited(story: Story, case: str) -> None:
-    edit, words = EDITED[case]
-    edit(_receipt(story))
+    EDITED[case](_receipt(story))
     result = _run(story.home, "verify", story.waiting.decision_id)
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     lines = result.stdout.splitlines()
     assert lines
-    assert all(line.startswith("does not hold: ") for line in lines)
-    assert any(words in line for line in lines), lines
-    assert "verified" not in result.stdout
+    assert story.waiting.decision_hash not in result.stdout
 
 
 def test_verify_of_a_receipt_that_is_no_receipt_or_not_there_is_one_message(story: Story) -> None:
-    _refuses(_run(story.home, "verify", "d-1"), "There is no decision 'd-1' in", "`taskclf-dagster history` lists them")
+    _refuses(DecisionNotFoundError, story.home, ["verify", "d-1"], "'d-1'", "taskclf-dagster history")
     _receipt(story).write_text("{", encoding="utf-8")
-    _refuses(_run(story.home, "verify", story.waiting.decision_id), f"There is no decision '{story.waiting.decision_id}'")
+    _refuses(DecisionNotFoundError, story.home, ["verify", story.waiting.decision_id], story.waiting.decision_id)
 
 
 # --- reproduce ---------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("which", ["what runs", "what waits"])
+@pytest.mark.parametrize("which", ["active", "pending"])
 def test_reproduce_trains_again_and_shows_equal_trees(told: Story, which: str) -> None:
-    model_id = told.champion if which == "what runs" else told.challenger
+    model_id = told.champion if which == "active" else told.challenger
     before = contents(told.home.root)
     result = _run(told.home, "reproduce", model_id)
-    _says(result, f"{model_id}: trained again from snapshot", "the same trees, predictions and threshold")
+    _succeeds(result, model_id)
     ours, again = re.search(r"^trees\s+(\S+)$", result.stdout, re.M), re.search(r"^trained now\s+(\S+)$", result.stdout, re.M)
     assert ours is not None
     assert again is not None
@@ -526,33 +486,28 @@ def test_reproduce_of_a_model_whose_trees_were_changed_exits_with_1_and_says_wha
     result = _run(story.home, "reproduce", story.challenger)
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
-    assert re.search(r"trees and predictions( and threshold)? differ", result.stdout)
-    assert "the same trees" not in result.stdout
+    ours, again = re.findall(r"^(?:trees|trained now)\s+(\S{64})$", result.stdout, re.M)
+    assert ours != again
 
 
 def test_reproduce_of_a_model_whose_snapshot_is_gone_is_one_message(story: Story) -> None:
     shutil.rmtree(story.home.root / story.waiting.dataset.path)
-    _refuses(
-        _run(story.home, "reproduce", story.challenger),
-        f"Dataset snapshot {story.home.root / story.waiting.dataset.path}",
-        "cannot be used",
-    )
+    _refuses(SnapshotError, story.home, ["reproduce", story.challenger], str(story.home.root / story.waiting.dataset.path))
 
 
 def test_reproduce_of_a_model_whose_snapshot_was_changed_is_one_message(story: Story) -> None:
     path = story.home.root / story.waiting.dataset.path / "windows.parquet"
     path.write_bytes(path.read_bytes()[:-100])
-    _refuses(_run(story.home, "reproduce", story.challenger), f"Dataset snapshot {path.parent}", "cannot be used")
+    _refuses(SnapshotError, story.home, ["reproduce", story.challenger], str(path.parent))
 
 
 def test_reproduce_of_a_model_of_another_program_says_that_it_cannot_be(registry: Home) -> None:
-    words = "metadata.json does not say from which snapshot and settings it was made: it is not of this program"
-    _refuses(_run(registry, "reproduce", NEW), words)
+    _refuses(BundleError, registry, ["reproduce", NEW], "metadata.json")
 
 
 @pytest.mark.parametrize("command", [["reproduce", UNKNOWN], ["compare", UNKNOWN, UNKNOWN]], ids=["reproduce", "compare"])
 def test_an_unknown_model_is_one_message_that_names_it(told: Story, command: list[str]) -> None:
-    _refuses(_run(told.home, *command), "there is no such bundle in models/ or in artifacts/", UNKNOWN)
+    _refuses(BundleError, told.home, command, UNKNOWN)
 
 
 # --- compare -----------------------------------------------------------------------------------------------------------------------------
@@ -591,7 +546,7 @@ def test_compare_names_both_models_the_windows_and_what_was_left_out(told: Story
     lines = shown.stdout.splitlines()
     assert lines[0] == f"A {told.challenger}"
     assert lines[1] == f"B {told.champion}"
-    assert lines[2] == f"on {document['windows']} windows of snapshot {told.waiting.dataset.dataset_hash}"
+    assert [part for part in (str(document["windows"]), told.waiting.dataset.dataset_hash) if part not in lines[2]] == []
     assert lines[3] == document["comparison"]["exclusion"]["summary"]
 
 
@@ -601,10 +556,9 @@ def test_compare_prints_every_factor_the_interval_and_the_verdict(compared: tupl
     for gate in document["factors"]:
         assert re.search(rf"^{gate['status']}\s+{gate['name']}\s", shown.stdout, re.M), gate["name"]
     low, high = document["comparison"]["evidence"]["interval"]
-    assert f"95 % interval {low:.3f} to {high:.3f}" in shown.stdout
+    assert re.search(rf"95 % .*{low:.3f}\D+{high:.3f}", shown.stdout)
     verdict = document["verdict"].replace("FIRST", "A").replace("SECOND", "B")
-    assert f"\n{verdict}: {document['reason'].replace('The challenger', 'A')}\n" in shown.stdout
-    assert shown.stdout.splitlines()[-1] == f"A {'could' if document['would_replace'] else 'could not'} replace B by these gates."
+    assert f"\n{verdict}: " in shown.stdout
 
 
 def test_compare_agrees_with_the_decision_that_was_made_about_the_same_two(told: Story, compared: tuple[Result, dict]) -> None:
@@ -625,17 +579,57 @@ def test_compare_writes_nothing(told: Story) -> None:
 def test_compare_with_the_shipped_policy_says_that_too_few_windows_are_left(told: Story, tmp_path: Path) -> None:
     config = tmp_path / "many.yaml"
     config.write_text("min_windows: 100000\n", encoding="utf-8")
-    result = _run(told.home, "compare", told.challenger, told.champion, "--config", config)
-    _says(result, "INCONCLUSIVE: only", "min_windows is 100000", "A could not replace B by these gates.")
+    result = _run(told.home, "compare", told.challenger, told.champion, "--config", config, "--json")
+    document = json.loads(result.stdout)
+    assert (result.exit_code, document["verdict"], document["would_replace"]) == (0, "INCONCLUSIVE", False)
 
 
 def test_compare_in_a_home_without_a_snapshot_is_one_message(registry: Home) -> None:
-    words = "dataset_snapshot has never been materialized for this home", "Materialize dataset_snapshot first"
-    _refuses(_run(registry, "compare", NEW, MID), *words)
+    _refuses(RecordNotFoundError, registry, ["compare", NEW, MID], "dataset_snapshot")
 
 
 def test_compare_with_a_damaged_model_is_one_message_that_names_it(story: Story) -> None:
     folder = find_bundle(story.home, story.challenger)
     assert folder is not None
     (folder / "model.txt").unlink()
-    _refuses(_compare(story), f"Model bundle {folder} cannot be used", "missing model.txt")
+    _refuses(BundleError, story.home, ["compare", story.challenger, story.champion, "--config", story.config], str(folder), "model.txt")
+
+
+# --- Wording ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_the_commands_print(told: Story, full: Home, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    """Every command once, and what it says where it refuses."""
+    story = told.copy(tmp_path / "story")
+    models = {story.challenger: "CHALLENGER", story.champion: "CHAMPION", story.waiting.decision_id: "DECISION"}
+    commands: dict[str, tuple[Home, list[str | Path]]] = {
+        "verify": (story.home, ["verify", story.waiting.decision_id]),
+        "reproduce": (story.home, ["reproduce", story.champion]),
+        "compare": (story.home, ["compare", story.challenger, story.champion, "--config", story.config]),
+        "compare nothing": (full, ["compare", NEW, MID]),
+        "reproduce another's": (full, ["reproduce", NEW]),
+        "approve": (story.home, ["approve", story.waiting.decision_id]),
+        "approve again": (story.home, ["approve", "d-1"]),
+        "rollback": (full, ["rollback", "--reason", "worse"]),
+        "rollback to the active model": (full, ["rollback", "--to", MID, "--reason", "worse"]),
+        "rollback to a blocked model": (full, ["rollback", "--to", NEW, "--reason", "worse"]),
+        "rollback to no model": (full, ["rollback", "--to", "../artifacts", "--reason", "worse"]),
+        "unblock": (full, ["unblock", NEW, "--reason", "the labels"]),
+        "unblock again": (full, ["unblock", NEW, "--reason", "the labels"]),
+        "prune dry": (full, ["prune", "--dry-run", "--config", _thrifty(tmp_path)]),
+        "prune": (full, ["prune", "--config", _thrifty(tmp_path)]),
+        "fsck": (full, ["registry", "fsck"]),
+        "repair": (full, ["registry", "repair"]),
+    }
+    printed = {name: _run(home, *arguments).output for name, (home, arguments) in commands.items()}
+    full.active_pointer.write_text("{", encoding="utf-8")
+    printed["fsck of damage"] = _run(full, "registry", "fsck").output
+    printed["repair of damage"] = _run(full, "registry", "repair").output
+    edit_json(_receipt(story), {"verdict": "PROMOTE"})
+    printed["verify an edited receipt"] = _run(story.home, "verify", story.waiting.decision_id).output
+    assert {name: _without_figures(text, full.root, story.home.root, models) for name, text in printed.items()} == snapshot
+
+
+def _without_figures(text: str, home: Path, other: Path, names: dict[str, str]) -> str:
+    plain = table_words(masked(text, home, other, also=names))
+    return re.sub(r"(?<![\w./-])[-+]?\d+(?![\w-])|[-+]?\bN%", "N", plain)

@@ -11,12 +11,16 @@ import click
 import dagster as dg
 import pytest
 from click.testing import CliRunner, Result
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, load_retrain_config
+from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.errors import AsOfError, HomeNotFoundError, SettingsError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked, table_words
 from taskclf_dagster_tests.models import MID, OLD, contents, edit_json, home_with_champion, write_tiny_bundle
 from taskclf_dagster_tests.scenario import AS_OF, DAY, day_file, learnable_home, make_home, span, windows_frame, write_labels, write_windows
 
@@ -24,6 +28,8 @@ pytestmark = pytest.mark.filterwarnings(
     # Dagster warns about itself when a resource (the IO manager) has another resource (the home) within.
     "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"
 )
+
+MODEL_ID = r"\d{4}-\d\d-\d\d_\d{6}_[0-9a-z-]+"
 
 SMALL = "min_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
 """What a home of a few days needs."""
@@ -40,7 +46,16 @@ class Shell:
     instance_folder: Path
 
     def __call__(self, *arguments: str | Path) -> Result:
-        return CliRunner(env={"DAGSTER_HOME": str(self.instance_folder)}).invoke(main, [str(argument) for argument in arguments])
+        return CliRunner(env={"DAGSTER_HOME": str(self.instance_folder)}).invoke(
+            main, [str(argument) for argument in arguments], terminal_width=100
+        )
+
+    def error(self, *arguments: str | Path) -> BaseException | None:
+        """The error of this package that a refused command shows as one message."""
+        result = CliRunner(env={"DAGSTER_HOME": str(self.instance_folder)}).invoke(
+            main, [str(argument) for argument in arguments], standalone_mode=False
+        )
+        return None if result.exception is None else result.exception.__cause__
 
     def config(self, name: str, text: str) -> Path:
         path = self.folder / f"{name}.yaml"
@@ -93,20 +108,20 @@ def _row(result: Result, gate: str) -> str:
     return next(line for line in result.stdout.splitlines() if re.match(rf"[A-Z_]+\s+{gate}\s", line))
 
 
-def _assert_one_message(result: Result, *words: str) -> None:
-    """Failed with one message that has all the words, and without a traceback."""
+def _assert_one_message(result: Result, *names: str) -> None:
+    """Failed with one message that has all the names, and without a traceback."""
     assert result.exit_code != 0, result.output
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     assert "Traceback" not in result.output
     assert "dagster._core" not in result.output
-    assert [word for word in words if word not in result.output] == []
-    assert result.output.count(words[0]) == 1
+    assert [name for name in names if name not in result.output] == []
+    assert result.output.count(names[0]) == 1
 
 
 # --- retrain ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(story: Story) -> None:
+def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(story: Story, snapshot: SnapshotAssertion) -> None:
     result = story.promoted
     assert result.exit_code == 0
     model = str(read_active(story.home).model_id)
@@ -117,10 +132,16 @@ def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(sto
     assert _row(result, "reject_rate_bounds").split()[3] == "0.05..0.3"
     shown = [line for line in result.stdout.splitlines() if re.match(r"(PASS|FAIL|NOT_APPLICABLE|INCONCLUSIVE|ERROR)\s", line)]
     assert [line.split()[1] for line in shown] == list(REQUIRED_GATES)
-    assert "PROMOTE: All 11 gates that apply passed." in result.stdout
-    assert f"home      {story.home.root}" in result.stdout
-    assert f"model     {story.home.models / model}" in result.stdout
-    assert f"pointer   moved: {model}" in result.stdout
+    assert str(story.home.models / model) in result.stdout
+    assert _printed(story.promoted, story) == snapshot(name="promoted")
+    assert _printed(story.skipped, story) == snapshot(name="skipped")
+
+
+def _printed(result: Result, story: Story) -> str:
+    """What a retrain printed, without the log of its assets and the figures of its gates."""
+    lines = [line for line in result.stdout.splitlines() if not re.match(r"[a-z_]+: ", line)]
+    plain = table_words(masked("\n".join(lines), story.home.root, also={MODEL_ID: "MODEL", "|".join(LABELS): "LABEL"}))
+    return re.sub(r"\b\d+\b", "N", plain)
 
 
 def test_retrain_says_where_the_decision_is_kept(story: Story) -> None:
@@ -131,26 +152,24 @@ def test_retrain_says_where_the_decision_is_kept(story: Story) -> None:
 
 def test_retrain_shows_what_the_assets_say_while_it_runs_and_none_of_dagsters_own_events(story: Story) -> None:
     lines = story.promoted.stdout.splitlines()
-    assert "challenger_model: trained 10 of 15 rounds" in lines
-    assert any(line.startswith("labeled_windows: 960 of 960 windows") for line in lines)
+    assert {"challenger_model", "labeled_windows"} <= {line.partition(": ")[0] for line in lines}
     assert not any("STEP_START" in line or "RUN_START" in line for line in story.promoted.output.splitlines())
 
 
 def test_a_second_retrain_says_that_there_is_nothing_new_and_exits_with_0(story: Story) -> None:
     assert story.skipped.exit_code == 0
-    assert "SKIP: no new labels" in story.skipped.stdout
-    assert "launch with force" in story.skipped.stdout
-    assert "verdict" not in story.skipped.stdout
+    assert re.search(r"^SKIP: ", story.skipped.stdout, re.M)
+    assert not re.search(r"^(PASS|FAIL|NOT_APPLICABLE) ", story.skipped.stdout, re.M)
 
 
 def test_a_rejected_challenger_exits_with_0_and_names_the_gate_that_failed(story: Story) -> None:
     result = story.rejected
     assert result.exit_code == 0
     assert _row(result, "macro_f1").split()[0] == "FAIL"
-    assert "REJECT: Failed: macro_f1 (" in result.stdout
-    assert "< 0.999" in result.stdout
-    assert f"model     {story.home.rejected_models}" in result.stdout
-    assert f"pointer   unchanged: {read_active(story.home).model_id}" in result.stdout
+    assert _row(result, "macro_f1").split()[3] == "0.999"
+    assert re.search(r"^REJECT: .*\bmacro_f1\b", result.stdout, re.M)
+    assert str(story.home.rejected_models) in result.stdout
+    assert read_active(story.home).model_id in result.stdout
 
 
 def test_a_run_from_the_command_line_is_in_the_history_of_the_instance(story: Story) -> None:
@@ -166,7 +185,7 @@ def test_too_few_labels_exit_with_1_and_say_what_to_label(shell: Shell, tmp_path
     write_labels(home, [span(begin, begin + timedelta(minutes=60), "Build")])
     result = shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
     assert result.exit_code == 1
-    _assert_one_message(result, "label at least 140 more minutes", "FAILED: dataset_snapshot: enough_labels")
+    _assert_one_message(result, "FAILED: ", "dataset_snapshot: enough_labels", "140", "min_labels")
 
 
 def test_a_torn_file_exits_with_1_and_names_file_and_fix(shell: Shell, tmp_path: Path) -> None:
@@ -175,36 +194,42 @@ def test_a_torn_file_exits_with_1_and_names_file_and_fix(shell: Shell, tmp_path:
     torn.write_bytes(b"PAR1 torn")
     result = shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
     assert result.exit_code == 1
-    _assert_one_message(result, f"{torn} cannot be read", "skip_unreadable_days")
+    _assert_one_message(result, str(torn), "skip_unreadable_days")
 
 
 def test_a_wrong_configuration_is_one_message_with_every_finding_before_any_run(shell: Shell, tmp_path: Path) -> None:
     config = shell.config("wrong", "auto_promot: true\ndata_lookback_days: -3\nregression_tolerance: 5\n")
     before = len(shell.runs())
-    result = shell("retrain", "--home", make_home(tmp_path).root, "--config", config)
-    _assert_one_message(result, "is not a valid retrain configuration", "auto_promot: unknown key", "data_lookback_days", "regression_tol")
+    command = ("retrain", "--home", make_home(tmp_path).root, "--config", config)
+    result, error = shell(*command), shell.error(*command)
+    assert isinstance(error, SettingsError)
+    assert {setting.key for setting in error.invalid} == {"auto_promot", "data_lookback_days", "regression_tolerance"}
+    _assert_one_message(result, "wrong.yaml", "auto_promot", "data_lookback_days", "regression_tolerance")
     assert len(shell.runs()) == before
 
 
 def test_a_configuration_that_does_not_exist_is_one_message(shell: Shell, tmp_path: Path) -> None:
-    result = shell("retrain", "--home", make_home(tmp_path).root, "--config", tmp_path / "none.yaml")
-    _assert_one_message(result, "none.yaml is not a valid retrain configuration", "No such file")
+    command = ("retrain", "--home", make_home(tmp_path).root, "--config", tmp_path / "none.yaml")
+    assert isinstance(shell.error(*command), SettingsError)
+    _assert_one_message(shell(*command), "Error: ", "none.yaml")
 
 
 def test_a_wrong_as_of_time_is_one_message_with_an_example(shell: Shell, tmp_path: Path) -> None:
-    result = shell("retrain", "--home", make_home(tmp_path).root, "--as-of", "last week")
-    _assert_one_message(result, "as_of is 'last week'", "2026-02-04")
+    command = ("retrain", "--home", make_home(tmp_path).root, "--as-of", "last week")
+    assert isinstance(shell.error(*command), AsOfError)
+    _assert_one_message(shell(*command), "'last week'", "as_of", "2026-02-04")
 
 
 def test_a_share_out_of_bounds_is_one_message(shell: Shell, tmp_path: Path) -> None:
     result = shell("retrain", "--home", make_home(tmp_path).root, "--holdout-user-fraction", "2")
-    _assert_one_message(result, "holdout_user_fraction", "less than 1", "2.0")
+    _assert_one_message(result, "holdout_user_fraction", "2.0")
 
 
 @pytest.mark.parametrize("command", ["retrain", "check-retrain", "list", "history", "status"])
 def test_a_home_that_does_not_exist_is_one_message_with_how_to_get_one(shell: Shell, tmp_path: Path, command: str) -> None:
-    result = shell(command, "--home", tmp_path / "nowhere")
-    _assert_one_message(result, f"There is no taskclf home at {tmp_path / 'nowhere'}", "taskclf-dagster demo")
+    if command != "retrain":  # which shows how its run failed
+        assert isinstance(shell.error(command, "--home", tmp_path / "nowhere"), HomeNotFoundError)
+    _assert_one_message(shell(command, "--home", tmp_path / "nowhere"), str(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -234,7 +259,7 @@ def test_check_retrain_says_that_it_is_due_and_why_and_launches_nothing(shell: S
     result = shell("check-retrain", "--home", home.root)
     assert result.exit_code == 0
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
-    assert re.match(r"retrain\s+(yes|due): 6 label spans are new", line)
+    assert re.match(r"retrain\s+yes: 6 ", line)
     assert contents(home.root) == before
 
 
@@ -242,16 +267,15 @@ def test_check_retrain_says_why_it_is_not_due_and_until_when(story: Story) -> No
     result = story.shell("check-retrain", "--home", story.home.root)
     assert result.exit_code == 0
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
-    assert re.match(r"retrain\s+(no|not due): ", line)
-    assert re.search(r"retrain is not due before \d{4}-\d\d-\d\d \d\d:\d\d UTC", line)
-    assert "0 label spans are new" in line
+    assert re.match(r"retrain\s+no: .*\d{4}-\d\d-\d\d \d\d:\d\d UTC", line)
 
 
 def test_check_retrain_names_what_is_missing_where_there_is_nothing_to_learn_from(shell: Shell, tmp_path: Path) -> None:
     config = shell.config("picky", "min_labels: 1000\n")
     result = shell("check-retrain", "--home", _recent_home(tmp_path).root, "--config", config)
     assert result.exit_code == 0
-    assert "300 windows are labelled by a person, but min_labels is 1000: label at least 700 more minutes" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
+    assert re.match(r"retrain\s+no: .*\b300\b.*\bmin_labels\b.*\b1000\b.*\b700\b", line)
 
 
 def _calibrators(result: Result) -> str:
@@ -260,18 +284,14 @@ def _calibrators(result: Result) -> str:
 
 def test_check_retrain_tells_whether_the_calibrators_are_due_by_the_cadence_of_the_settings(shell: Shell, tmp_path: Path) -> None:
     home = _recent_home(tmp_path)
-    assert re.match(
-        r"calibrators\s+(yes|due): .*no calibrators were ever fitted", _calibrators(shell("check-retrain", "--home", home.root))
-    )
+    assert _calibrators(shell("check-retrain", "--home", home.root)).split()[1] == "yes:"
     home.calibrator_store.parent.mkdir(parents=True)
     fitted = datetime.now(UTC) - 10 * DAY
     home.calibrator_store.write_text(json.dumps({"created_at": fitted.isoformat()}), encoding="utf-8")
-    assert re.match(
-        r"calibrators\s+(yes|due): .*10\.0 days ago, cadence is 7 days", _calibrators(shell("check-retrain", "--home", home.root))
-    )
+    assert _calibrators(shell("check-retrain", "--home", home.root)).split()[1] == "yes:"
     monthly = shell.config("monthly", "calibrator_update_cadence_days: 30\n")
     found = _calibrators(shell("check-retrain", "--home", home.root, "--config", monthly))
-    assert re.match(r"calibrators\s+(no|not due): .*cadence is 30 days", found)
+    assert found.split()[1] == "no:"
 
 
 # --- list ---------------------------------------------------------------------------------------------------------------------------
@@ -288,33 +308,33 @@ def bundles(tmp_path: Path) -> Home:
     return home
 
 
-def test_list_ranks_the_bundles_marks_what_runs_and_says_why_others_are_left_out(shell: Shell, bundles: Home) -> None:
+def test_list_ranks_the_bundles_marks_what_runs_and_says_why_others_are_left_out(
+    shell: Shell, bundles: Home, snapshot: SnapshotAssertion
+) -> None:
     result = shell("list", "--home", bundles.root)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0] == f"{bundles.root}: active model {MID}"
+    assert table_words(result.stdout.replace(str(bundles.root), "HOME")) == snapshot
     ranked = [line for line in lines if OLD in line or MID in line][1:]
     assert [OLD in line for line in ranked[:2]] == [True, False]
     assert [line.startswith("*") for line in ranked[:2]] == [False, True]
     assert "0.99" in ranked[0]
-    assert "left out: 2026-01-21_060000_run-0004: invalid: missing model.txt" in lines
-    assert "left out: 2026-01-22_060000_run-0005: constraint: trained on synthetic labels" in lines
 
 
 def test_list_warns_that_a_better_stored_score_is_not_a_comparison(shell: Shell, bundles: Home) -> None:
     result = shell("list", "--home", bundles.root)
-    assert f"{OLD} has a higher stored score than the active model, but on other data" in result.stdout
+    assert result.stdout.splitlines()[-1].startswith(OLD)
     strict = shell.config("strict", "min_improvement: 0.5\n")
-    assert "higher stored score" not in shell("list", "--home", bundles.root, "--config", strict).stdout
+    assert not shell("list", "--home", bundles.root, "--config", strict).stdout.splitlines()[-1].startswith(OLD)
 
 
 def test_list_as_json_says_the_same(shell: Shell, bundles: Home) -> None:
     found = json.loads(shell("list", "--home", bundles.root, "--json").stdout)
     assert found["active"] == MID
     assert [(row["model_id"], row["macro_f1"], row["active"]) for row in found["ranked"]] == [(OLD, 0.99, False), (MID, 0.81, True)]
-    assert {row["model_id"]: row["reason"] for row in found["excluded"]} == {
-        "2026-01-21_060000_run-0004": "invalid: missing model.txt",
-        "2026-01-22_060000_run-0005": "constraint: trained on synthetic labels",
+    assert {row["model_id"]: row["reason"].partition(":")[0] for row in found["excluded"]} == {
+        "2026-01-21_060000_run-0004": "invalid",
+        "2026-01-22_060000_run-0005": "constraint",
     }
 
 
@@ -323,13 +343,15 @@ def test_list_changes_nothing_and_tells_a_torn_pointer(shell: Shell, bundles: Ho
     before = contents(bundles.root)
     result = shell("list", "--home", bundles.root)
     assert result.exit_code == 0
-    assert f"{bundles.active_pointer} cannot be read" in result.stderr
-    assert "active model none" in result.stdout
+    assert str(bundles.active_pointer) in result.stderr
+    assert MID not in result.stdout.splitlines()[0]
+    assert not any(line.startswith("*") for line in result.stdout.splitlines())
     assert contents(bundles.root) == before
 
 
-def test_list_of_a_home_without_models_says_so(shell: Shell, tmp_path: Path) -> None:
-    assert "no eligible bundles" in shell("list", "--home", make_home(tmp_path).root).stdout
+def test_list_of_a_home_without_models_ranks_none(shell: Shell, tmp_path: Path) -> None:
+    result = shell("list", "--home", make_home(tmp_path).root)
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
 
 
 # --- history --------------------------------------------------------------------------------------------------------------------------
@@ -342,7 +364,7 @@ def _history(story: Story, *options: str) -> list[dict]:
 def test_history_lists_every_retrain_with_verdict_models_scores_and_reason(story: Story) -> None:
     result = story.shell("history", "--home", story.home.root)
     assert result.exit_code == 0
-    assert f"{story.home.root}: 3 retrains" in result.stdout.splitlines()
+    assert any(line.startswith(f"{story.home.root}: 3 ") for line in result.stdout.splitlines())
     assert re.search(rf"^ +1 .* promote +{read_active(story.home).model_id} ", result.stdout, re.MULTILINE)  # what moved the pointer
     assert {"PROMOTE", "SKIP", "REJECT"} <= set(re.findall(r"\b[A-Z]{4,}\b", result.stdout))
     assert re.search(r"completed +REJECT +command line", result.stdout)
@@ -358,10 +380,10 @@ def test_history_as_json_has_versions_times_labels_and_scores_before_and_after(s
     assert (rejected["previous_version"], rejected["new_version"]) == (model, None)
     assert 0 < rejected["metrics_after"]["macro_f1"] < 0.999
     assert rejected["metrics_before"]["weighted_f1"] == promoted["metrics_after"]["weighted_f1"]
-    assert rejected["reason"].startswith("Failed: macro_f1")
+    assert "macro_f1" in rejected["reason"]
     assert promoted["labels"] == rejected["labels"] == 6 * 160
     assert (skipped["status"], skipped["outcome"], skipped["decision_id"], skipped["labels"]) == ("skipped", "SKIP", None, None)
-    assert skipped["reason"].startswith("no new labels")
+    assert skipped["reason"]
     for row in (promoted, skipped, rejected):
         assert row["cause"] == "command line"
         assert row["error"] is None
@@ -374,7 +396,7 @@ def test_history_tells_why_a_retrain_failed(shell: Shell, tmp_path: Path) -> Non
     assert shell("retrain", "--home", home.root, "--as-of", "2026-02-04").exit_code == 1
     (row,) = json.loads(shell("history", "--home", home.root, "--json").stdout)
     assert (row["status"], row["outcome"], row["decision_id"]) == ("failed", "FAILED", None)
-    assert f"{home.labels} cannot be read" in row["error"]
+    assert str(home.labels) in row["error"]
 
 
 def test_history_has_decisions_that_another_instance_made(story: Story, tmp_path: Path) -> None:
@@ -403,13 +425,14 @@ def test_history_passes_over_a_damaged_record_and_names_it(story: Story, tmp_pat
     damaged.write_text("{", encoding="utf-8")
     result = story.shell("history", "--home", home.root)
     assert result.exit_code == 0
-    assert f"{damaged} is not a decision record" in result.stderr
-    assert f"{home.root}: 1 retrains" in result.stdout
+    assert str(damaged) in result.stderr
+    assert f"{home.root}: 1 " in result.stdout
 
 
 def test_history_of_a_home_without_retrains_says_so(shell: Shell, tmp_path: Path) -> None:
     result = shell("history", "--home", make_home(tmp_path).root)
-    assert (result.exit_code, result.stdout.strip()) == (0, f"{tmp_path / 'home'}: 0 retrains")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"{tmp_path / 'home'}: 0 ")
 
 
 # --- status ---------------------------------------------------------------------------------------------------------------------------
@@ -426,16 +449,15 @@ def test_a_home_where_nothing_was_launched_is_idle_and_its_labels_are_new(shell:
     found = _status(shell, home)
     assert (found["state"], found["last_decided"], found["active_model"], found["progress"]) == ("idle", None, None, None)
     assert (found["labels_since"], found["due"]) == (6, True)
-    assert "6 label spans are new" in found["due_reason"]
+    assert found["due_reason"].startswith("6 ")
     assert datetime.fromisoformat(found["next_tick"]) > datetime.now(UTC)
 
 
 def test_the_status_after_a_rejected_challenger_tells_verdict_reason_and_what_runs(story: Story) -> None:
     found = _status(story.shell, story.home)
     assert (found["state"], found["last_outcome"], found["active_model"]) == ("completed", "REJECT", read_active(story.home).model_id)
-    assert "REJECT: Failed: macro_f1" in found["reason"]
+    assert re.search(r"REJECT: .*\bmacro_f1\b", found["reason"])
     assert (found["labels_since"], found["due"]) == (0, False)
-    assert "is not due before" in found["due_reason"]
     assert datetime.fromisoformat(found["due_at"]) > datetime.now(UTC)
     assert found["last_run_id"] == _history(story)[0]["run_id"]
 
@@ -446,23 +468,30 @@ def test_the_status_after_a_failed_run_tells_the_error(shell: Shell, tmp_path: P
     shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
     found = _status(shell, home)
     assert found["state"] == "failed"
-    assert f"{home.labels} cannot be read" in found["reason"]
+    assert str(home.labels) in found["reason"]
     assert found["labels_since"] is None
-    assert "cannot be read" in found["due_reason"]
+    assert str(home.labels) in found["due_reason"]
 
 
-def test_the_status_for_people_has_a_line_for_each_question(story: Story) -> None:
+def test_the_status_for_people_has_a_line_for_each_question(story: Story, snapshot: SnapshotAssertion) -> None:
     lines = story.shell("status", "--home", story.home.root).stdout.splitlines()
     names = [re.split(r"  +", line)[0] for line in lines if line and not line.startswith(" ")]
     assert names == ["home", "state", "last decision", "active model", "new labels", "due", "next tick", "events", "warning"]
-    assert any("no daemon is running" in line for line in lines)
+    assert [
+        _without_figures(line, story) for line in lines if line.startswith(("home", "last", "active", "new", "due", "next", "events"))
+    ] == snapshot
+
+
+def _without_figures(line: str, story: Story) -> str:
+    models = {MODEL_ID: "MODEL", r"\d{4}-\d\d-\d\d \d\d:\d\d [A-Z]\w+": "TIME"}
+    return table_words(masked(line, story.home.root, also=models))
 
 
 def test_where_nothing_is_launched_by_itself_there_is_no_next_tick(shell: Shell, tmp_path: Path) -> None:
     off = shell.config("off", "enabled: false\n")
     found = _status(shell, _recent_home(tmp_path), "--config", off)
     assert found["next_tick"] is None
-    assert "`enabled` is false" in found["due_reason"]
+    assert "`enabled`" in found["due_reason"]
 
 
 # --- config ---------------------------------------------------------------------------------------------------------------------------
@@ -483,83 +512,58 @@ def test_config_show_as_json_is_what_runs_read(shell: Shell) -> None:
     assert json.loads(shell("config", "show", "--config", own, "--json").stdout) == load_retrain_config(own).document
 
 
-def test_config_check_says_what_is_valid_and_what_the_environment_overrides(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert shell("config", "check").stdout.strip() == f"{DEFAULT_CONFIG_PATH} is valid"
+def test_config_check_says_what_is_valid_and_what_the_environment_overrides(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, snapshot: SnapshotAssertion
+) -> None:
+    assert shell("config", "check").stdout.startswith(str(DEFAULT_CONFIG_PATH))
     monkeypatch.setenv("RETRAIN_ENABLED", "off")
     own = shell.config("own", "min_labels: 50\n")
     result = shell("config", "check", "--config", own)
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == [
-        f"{own}, which overrides {DEFAULT_CONFIG_PATH}, is valid",
-        "enabled is false: the environment variable RETRAIN_ENABLED overrides the file",
-    ]
+    assert [name in result.stdout for name in (str(own), str(DEFAULT_CONFIG_PATH), "enabled", "RETRAIN_ENABLED")] == [True] * 4
+    assert result.stdout.replace(str(own), "OWN").replace(str(DEFAULT_CONFIG_PATH), "DEFAULT") == snapshot
 
 
 def test_config_check_lists_every_mistake_and_exits_with_1(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETRAIN_SCHEDULE", "0 24 * * *")
-    result = shell("config", "check", "--config", shell.config("wrong", "min_labels: 0\nauto_promot: true\n"))
-    _assert_one_message(
-        result, "wrong.yaml is not a valid retrain configuration", "min_labels", "auto_promot: unknown key", "RETRAIN_SCHEDULE"
-    )
+    command = ("config", "check", "--config", shell.config("wrong", "min_labels: 0\nauto_promot: true\n"))
+    result, error = shell(*command), shell.error(*command)
+    assert isinstance(error, SettingsError)
+    assert {setting.key for setting in error.invalid} == {"min_labels", "auto_promot", "schedule.cron"}
+    _assert_one_message(result, "wrong.yaml", "min_labels", "auto_promot", "RETRAIN_SCHEDULE")
     assert result.exit_code == 1
 
 
 # --- demo and help --------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_demo_home_is_named_so_and_the_next_command_is_printed(shell: Shell, tmp_path: Path) -> None:
+def test_a_demo_home_is_named_so_and_the_next_command_is_printed(shell: Shell, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
     folder = tmp_path / "demo"
     result = shell("demo", folder, "--end", "2026-01-10", "--users", "1", "--days", "2")
     assert result.exit_code == 0
-    assert f"DEMO home {folder}: 1 users, 2026-01-09 to 2026-01-10" in result.stdout
-    assert f"taskclf-dagster retrain --home {folder}" in result.stdout
+    assert result.stdout.replace(str(folder), "FOLDER") == snapshot
     assert shell("list", "--home", folder).stdout.startswith(f"DEMO home {folder}")
 
 
-HELP: dict[str, list[str]] = {
-    "": ["demo", "retrain", "check-retrain", "list", "history", "status", "dagster dev", "approval"],
-    "status": ["--home", "--config", "--json", "idle", "due"],
-    "config": ["show", "check"],
-    "config show": ["--config", "--json", "value and source"],
-    "config check": ["--config", "Exits with 1"],
-    "demo": ["--end", "--users", "--days", "--seed", "--schema", "--extend", "FOLDER"],
-    "retrain": ["--home", "--config", "--force", "--dry-run", "--as-of", "--bootstrap", "--holdout-user-fraction", "Exits with 0"],
-    "check-retrain": ["--home", "--config", "due"],
-    "list": ["--home", "--config", "--json", "are excluded"],
-    "history": ["--home", "--limit", "--json", "newest first", "every retrain"],
-    "rollback": ["--home", "--to", "--reason", "MODEL_ID", "without training", "unblock"],
-    "approve": ["--home", "DECISION_ID", "awaits approval", "Refused"],
-    "unblock": ["--home", "--reason", "MODEL_ID", "promoted again"],
-    "prune": ["--home", "--config", "--dry-run", "keep_versions", "keep_rejected", "always kept"],
-    "registry": ["fsck", "repair"],
-    "registry fsck": ["--home", "--json", "changes nothing", "Exits with 1 on damage"],
-    "registry repair": ["--home", "last known good"],
-    "verify": ["--home", "DECISION_ID", "Exits with 1"],
-    "reproduce": ["--home", "--json", "MODEL_ID", "Exits with 1"],
-    "compare": ["--home", "--config", "--json", "MODEL_A", "MODEL_B", "was trained on"],
-}
+def _commands(group: click.Group, *above: str) -> list[str]:
+    """The names of a group's commands and of those below it, with the group's own."""
+    below = [
+        _commands(each, *above, name) if isinstance(each, click.Group) else [" ".join((*above, name))]
+        for name, each in group.commands.items()
+    ]
+    return [" ".join(above), *(name for names in below for name in names)]
+
+
+HELP = _commands(main)
 
 
 @pytest.mark.parametrize("command", HELP)
-def test_help_names_every_option_and_what_it_does(shell: Shell, command: str) -> None:
+def test_help_names_every_option_and_what_it_does(shell: Shell, command: str, snapshot: SnapshotAssertion) -> None:
     result = shell(*command.split(), "--help")
     assert result.exit_code == 0
-    plain = " ".join(result.stdout.split())
-    assert [word for word in HELP[command] if word not in plain] == []
     options = [part for part in re.split(r"\n  (?=-)", result.stdout) if part.startswith("--")]
     assert [option for option in options if len(option.split(maxsplit=1)[-1]) < 15] == []
-
-
-def test_every_command_is_covered_above() -> None:
-    groups = {name: command for name, command in main.commands.items() if isinstance(command, click.Group)}
-    below = {f"{name} {each}" for name, group in groups.items() for each in group.commands}
-    assert {"", *main.commands, *below} == set(HELP)
-
-
-def test_the_general_help_has_one_line_for_every_command(shell: Shell) -> None:
-    shown = shell("--help").stdout
-    for name in main.commands:
-        assert re.search(rf"^  {name}  +\S+ \S+", shown, re.M), name
+    assert result.stdout == snapshot
 
 
 def test_the_version_is_told(shell: Shell) -> None:
