@@ -50,12 +50,13 @@ def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPaylo
     )
 
 
-def write_decision_events(home: Home, last: LastDecided | None = None) -> None:
+def write_decision_events(home: Home, last: LastDecided | None = None, decision: PromotionDecision | None = None) -> None:
     """Writes the events of the last decided run unless they were written already; a run that decided nothing has none.
 
     Args:
         home: the taskclf home.
         last: the last decided run if its file was just written.
+        decision: its decision if that is known.
 
     Raises:
         OSError: they could not be written; the next call writes them.
@@ -63,7 +64,7 @@ def write_decision_events(home: Home, last: LastDecided | None = None) -> None:
     last = last or read_last_decided(home)
     if last is None or last.decision_id is None or last.decision_id == _read_reported(home):
         return
-    decision = read_decision(home, last.decision_id)
+    decision = decision or read_decision(home, last.decision_id)
     if decision is None or decision.options.dry_run:
         return
     for event in build_decision_events(decision, run_id=last.run_id, at=last.decided_at):

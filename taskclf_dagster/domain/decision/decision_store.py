@@ -43,6 +43,13 @@ class ReceiptCache:
         self._found[path] = version, decision
         return decision
 
+    def holds(self, home: Home, decision: PromotionDecision) -> bool:
+        """Returns True if the receipt of a decision is stored, and equal to it."""
+        try:
+            return self.load(home, decision.decision_id) == decision
+        except (DecisionNotFoundError, ReceiptVersionError):
+            return False
+
 
 def _version_of(path: Path) -> _FileVersion:
     try:

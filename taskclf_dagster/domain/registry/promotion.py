@@ -4,6 +4,7 @@ Whether to promote is decided in `decision`; `rollback` undoes a promotion, and 
 """
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -50,7 +51,15 @@ class Promotion:
     state: RegistryState = field(repr=False, compare=False)
 
 
-def promote(home: Home, decision: PromotionDecision, *, at: datetime, approved: bool = False, run_id: str | None = None) -> Promotion:
+def promote(
+    home: Home,
+    decision: PromotionDecision,
+    *,
+    at: datetime,
+    approved: bool = False,
+    run_id: str | None = None,
+    then: Callable[[RegistryState], None] = lambda _: None,
+) -> Promotion:
     """Makes the challenger of a decision the active model, after verifying the decision again.
 
     Args:
@@ -59,6 +68,7 @@ def promote(home: Home, decision: PromotionDecision, *, at: datetime, approved: 
         at: the time of the change.
         approved: True if a person approved it.
         run_id: the Dagster run, for history and event.
+        then: called with the state afterwards, while the registry is still locked.
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold, is not the newest, what it judged has changed, or its challenger was
@@ -75,10 +85,13 @@ def promote(home: Home, decision: PromotionDecision, *, at: datetime, approved: 
         state = _recover_for(state, decision, at=at)
         done = find_promotion(state.history, decision)
         if done is not None and done.new is not None and state.pointer == done.new:
-            return Promotion(done.new, done.old, state)
-        if before is not None:  # it had been cut off, and its model cannot run
-            _refuse(decision, [f"it was promoted as record {before.sequence}, which did not last"])
-        return _change_model(state, decision, at=at, approved=approved, run_id=run_id)
+            promotion = Promotion(done.new, done.old, state)
+        elif before is not None:  # it had been cut off, and its model cannot run
+            raise DecisionNotVerifiedError(decision.decision_id, [f"it was promoted as record {before.sequence}, which did not last"])
+        else:
+            promotion = _change_model(state, decision, at=at, approved=approved, run_id=run_id)
+        then(promotion.state)
+        return promotion
 
 
 def _change_model(state: RegistryState, decision: PromotionDecision, *, at: datetime, approved: bool, run_id: str | None) -> Promotion:
@@ -90,7 +103,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     try:
         judged = state.bundles.files(source)
         model = _load_judged_bundle(judged, decision, state.history)
-        _put_into_models(home, judged, target, decision)
+        _put_into_models(state, judged, target, decision)
         _require_unmoved(state, decision, target)
         pointer = make_pointer(
             model_id,
@@ -219,25 +232,25 @@ def _load_judged_bundle(files: BundleFiles, decision: PromotionDecision, history
     return model
 
 
-def _put_into_models(home: Home, judged: BundleFiles, target: Path, decision: PromotionDecision) -> None:
+def _put_into_models(state: RegistryState, judged: BundleFiles, target: Path, decision: PromotionDecision) -> None:
     """Writes the judged bytes and their manifest to models/.staging, each durable, and moves the folder into models/ in one rename.
 
     A bundle that is in models/ already only gets the manifest that it lacks.
     """
     manifest = build_manifest(judged, decision_id=decision.decision_id)
     content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
+    if not state.receipts.holds(state.home, decision):
+        save_decision(state.home, decision)
     if judged.folder == target:
         if MANIFEST not in judged.names:
             write_atomic(target / MANIFEST, content)
-        save_decision(home, decision)
         return
-    staged = home.staging / target.name
+    staged = state.home.staging / target.name
     make_folders(staged)
     for name in sorted(decision.challenger.files):
         write_synced(staged / name, judged.content(name))
     write_synced(staged / MANIFEST, content)
     file_system().sync_folder(staged)
-    save_decision(home, decision)
     move_folder(staged, target)
 
 

@@ -95,9 +95,7 @@ def _plan(state: RegistryState, *, keep_versions: int, keep_rejected: int, at: d
     return PrunePlan(remove=remove, reachable=reachable)
 
 
-def prune(
-    home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True, known: RegistryState | None = None
-) -> PrunePlan:
+def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True) -> PrunePlan:
     """Removes what `plan_prune` lists, under the registry's lock; promoted bundles are named in the history first.
 
     Args:
@@ -106,36 +104,37 @@ def prune(
         keep_rejected: number of never promoted bundles that are kept; damaged ones do not count.
         at: the present time, from which anchors are counted.
         promoted: True to include promoted bundles.
-        known: the state after a promotion just now; while pointer, policy and history are still the same, the bundles that it verified
-            are not read again.
 
     Returns:
         The deleted files and folders.
     """
     with write_lock(home):
         state = read_registry_state(home)
-        if known is not None and known.is_same_as(state):
-            state = state.with_files_of(known)
         if promoted:
             state = recover(state, at=at).state
-        plan = _plan(state, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
-        models = [item for item in plan.remove if item.kind == "promoted"]
-        if models:
-            pointer = state.pointer
-            reason = f"retention keeps {keep_versions} promoted models"
-            note = ActiveHistoryEntry(
-                at=at, old=pointer, new=pointer, action="prune", subject=[item.name for item in models], reason=reason
-            )
-            commit(state, note)
-        for item in plan.remove:
-            path = home.root / item.path
-            if item.kind == "promoted":
-                take_out(home, path)
-            else:
-                remove_tree(path)
-        if home.staging.exists():
-            remove_tree(home.staging)
-        return plan
+        return prune_locked(state, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+
+
+def prune_locked(state: RegistryState, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool) -> PrunePlan:
+    """Prunes as `prune` does, in a registry that the caller has locked, recovered and read."""
+    home = state.home
+    plan = _plan(state, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+    models = [item for item in plan.remove if item.kind == "promoted"]
+    if models:
+        pointer, reason = state.pointer, f"retention keeps {keep_versions} promoted models"
+        commit(
+            state,
+            ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="prune", subject=[item.name for item in models], reason=reason),
+        )
+    for item in plan.remove:
+        path = home.root / item.path
+        if item.kind == "promoted":
+            take_out(home, path)
+        else:
+            remove_tree(path)
+    if home.staging.exists():
+        remove_tree(home.staging)
+    return plan
 
 
 def find_reachable(state: RegistryState, decisions: Iterable[PromotionDecision], *, at: datetime) -> dict[str, str]:

@@ -3,17 +3,19 @@
 The verdict is decided in `decision`, the pointer changed in `registry.promotion`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import promote
-from taskclf_dagster.domain.registry.retention import PruneItem, prune
+from taskclf_dagster.domain.registry.retention import PruneItem, PrunePlan, prune, prune_locked
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -61,36 +63,42 @@ def apply_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: 
     if is_applied(home, decision):
         remember_if_forgotten(home, decision, run_id=run_id, at=at)
         return AppliedDecision("already_applied", find_bundle(home, decision.challenger.model_id))
-    promotion, bundle = None, None
-    if decision.moves_pointer:
-        promotion = promote(home, decision, at=at, run_id=run_id)
-        bundle = home.root / promotion.pointer.model_dir
-    else:
-        bundle = put_aside(home, decision)
-    remember_decision(home, decision, run_id=run_id, at=at)
-    removed, problem = _remove_old_files(home, decision, at, None if promotion is None else promotion.state)
-    if promotion is None:
-        return AppliedDecision("set_aside", bundle, removed=removed, retention_problem=problem)
-    return AppliedDecision("promoted", bundle, promotion.pointer, promotion.previous, removed, problem)
+    remember = partial(remember_decision, home, decision, run_id=run_id, at=at)
+    return _promote(home, decision, remember, run_id=run_id, at=at) if decision.moves_pointer else _put_aside(home, decision, remember, at)
 
 
-def _remove_old_files(
-    home: Home, decision: PromotionDecision, at: datetime, known: RegistryState | None
-) -> tuple[tuple[PruneItem, ...], str | None]:
-    """Deletes what retention no longer keeps, and returns it, or the reason why it could not.
+def _promote(home: Home, decision: PromotionDecision, remember: Callable[[], None], *, run_id: str, at: datetime) -> AppliedDecision:
+    """Promotes, records the decided run and applies retention under one lock of the registry."""
+    retention: list[_Retention] = []
 
-    Promoted bundles are deleted only after a promotion, so that any other verdict leaves models/ as it is.
-    """
+    def finish(state: RegistryState) -> None:
+        remember()
+        retention.append(_apply_retention(partial(prune_locked, state, promoted=True), decision, at))
+
+    promotion = promote(home, decision, at=at, run_id=run_id, then=finish)
+    bundle = home.root / promotion.pointer.model_dir
+    return AppliedDecision("promoted", bundle, promotion.pointer, promotion.previous, *retention[0])
+
+
+def _put_aside(home: Home, decision: PromotionDecision, remember: Callable[[], None], at: datetime) -> AppliedDecision:
+    """Moves the challenger aside; retention keeps promoted bundles then, so that models/ stays as it is."""
+    bundle = put_aside(home, decision)
+    remember()
+    removed, problem = _apply_retention(partial(prune, home, promoted=False), decision, at)
+    return AppliedDecision("set_aside", bundle, removed=removed, retention_problem=problem)
+
+
+class _Retention(NamedTuple):
+    """What retention deleted, and the reason why it failed, or None."""
+
+    removed: tuple[PruneItem, ...]
+    problem: str | None
+
+
+def _apply_retention(delete: Callable[..., PrunePlan], decision: PromotionDecision, at: datetime) -> _Retention:
     keep = decision.settings.retention
     try:
-        plan = prune(
-            home,
-            keep_versions=keep.keep_versions,
-            keep_rejected=keep.keep_rejected,
-            at=at,
-            promoted=decision.moves_pointer,
-            known=known,
-        )
+        plan = delete(keep_versions=keep.keep_versions, keep_rejected=keep.keep_rejected, at=at)
     except (OSError, TaskclfDagsterError) as error:  # the decision stands
-        return (), str(error)
-    return tuple(plan.remove), None
+        return _Retention((), str(error))
+    return _Retention(tuple(plan.remove), None)

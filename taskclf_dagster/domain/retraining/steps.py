@@ -55,10 +55,11 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
             label_watermark=decision.dataset.label_watermark,
             trained_at=at,
         ),
+        decision,
     )
 
 
-def _remember(home: Home, last: LastDecided) -> None:
+def _remember(home: Home, last: LastDecided, decision: PromotionDecision | None = None) -> None:
     """Writes the last decided run, and removes fingerprints of label stores that other runs saw.
 
     Then writes its events, after those of the run before if that was interrupted.
@@ -66,13 +67,13 @@ def _remember(home: Home, last: LastDecided) -> None:
     _write_events(home)
     write_last_decided(home, last)
     forget_other_fingerprints(home.decisions, last.label_watermark)
-    _write_events(home, last)
+    _write_events(home, last, decision)
 
 
-def _write_events(home: Home, last: LastDecided | None = None) -> None:
+def _write_events(home: Home, last: LastDecided | None = None, decision: PromotionDecision | None = None) -> None:
     """Writes missing events. A failure does not fail the run: the delivery of events retries."""
     with suppress(OSError, UnsafeFileSystemError):
-        write_decision_events(home, last)
+        write_decision_events(home, last, decision)
 
 
 def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
