@@ -89,7 +89,7 @@ def snapshot_rows(version: SchemaVersion = "v1") -> pd.DataFrame:
     config = retrain_config(schema_version=version)
     with tempfile.TemporaryDirectory() as folder:
         home = learnable_home(Path(folder), users=1 if version == "v2" else 2, days=4, version=version)
-        labeled, frame, _ = label_windows(home, as_of=AS_OF, settings=config.dataset)
+        labeled, frame, *_ = label_windows(home, as_of=AS_OF, settings=config.dataset)
         return build_snapshot(home, labeled, frame, config=config)[1]
 
 

@@ -89,7 +89,7 @@ def test_columns_and_types_are_those_of_the_schema(tmp_path: Path, version: Sche
 def test_a_demo_home_keeps_the_data_contract(tmp_path: Path, version: SchemaVersion) -> None:
     made = generate_demo_home(tmp_path / "home", end=END, users=1, days=2, schema=version)
     as_of = datetime.combine(END + timedelta(days=1), datetime.min.time(), UTC)
-    record, frame, _ = label_windows(Home(made.root), as_of=as_of, settings=retrain_config().dataset)
+    record, frame, *_ = label_windows(Home(made.root), as_of=as_of, settings=retrain_config().dataset)
     assert record.violations == []
     assert frame is not None
     assert record.windows == made.windows
@@ -188,9 +188,9 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
     home = Home(generate_demo_home(tmp_path / "home", end=END, users=users, seed=seed).root)
     as_of = datetime.combine(END + timedelta(days=1), datetime.min.time(), UTC)
     config = retrain_config()
-    record, frame, _ = label_windows(home, as_of=as_of, settings=config.dataset)
-    assert frame is not None
-    snapshot, rows = build_snapshot(home, save_labeled_windows(home, record, frame), frame, config=config)
+    labeled = label_windows(home, as_of=as_of, settings=config.dataset)
+    assert labeled.frame is not None
+    snapshot, rows = build_snapshot(home, save_labeled_windows(home, labeled), labeled.frame, config=config)
     parts = {name: rows[rows["split"] == name].reset_index(drop=True) for name in ("train", "validation", "test")}
     model = train_challenger(
         lambda split: parts[split],

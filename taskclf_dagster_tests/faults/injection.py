@@ -32,7 +32,7 @@ from taskclf_dagster.domain.registry.health import find_model_problem, find_poli
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, read_active
-from taskclf_dagster.domain.registry.retention import find_reachable, list_decisions, prune
+from taskclf_dagster.domain.registry.retention import find_reachable, list_decisions, prune, read_last_run
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import move_folder
 from taskclf_dagster.domain.storage.filesystem import FileSystem, file_system, use_file_system
@@ -534,7 +534,7 @@ def find_home_problems(home: Home, start: Start) -> Problems:
         folder = find_bundle(home, model_id)
         if folder is None or bundle_hashes(folder) != files:
             problems.append(f"P6: {model_id} is gone or damaged")
-    for model_id, reason in find_reachable(read_registry_state(home), list_decisions(home)[0], at=LONG_AFTER).items():
+    for model_id, reason in find_reachable(read_registry_state(home), list_decisions(home)[0], read_last_run(home), at=LONG_AFTER).items():
         if find_bundle(home, model_id) is None:
             problems.append(f"P6: {model_id} is gone, though reachable ({reason})")
     return problems

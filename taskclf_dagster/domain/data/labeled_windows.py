@@ -10,25 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from taskclf_dagster.config.settings import DatasetSettings
 from taskclf_dagster.domain.data.contract_checks import ContractViolation
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
-from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.label_fingerprints import watermark
 from taskclf_dagster.domain.data.label_projection import Projection, project_blocks_to_windows
 from taskclf_dagster.domain.data.label_store import LabelReading, read_label_spans
+from taskclf_dagster.domain.data.recent_windows import RecentWindows, save_recent_windows
+from taskclf_dagster.domain.data.stored_frames import load_columns, load_frame, store_frame
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import WindowReading, read_windows
-from taskclf_dagster.domain.storage.files import write_atomic
-from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import DataContractError, SnapshotError
+from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
-
-KEPT_FRAMES = 3
-"""Number of frames that are kept between the first two assets; a snapshot holds its own copy."""
 
 
 class LabeledWindows(Record):
@@ -37,6 +32,7 @@ class LabeledWindows(Record):
     Attributes:
         path: the frame, relative to the home; None if the data contract is violated or the frame is not stored.
         digest: of the frame.
+        recent: the windows of the last days; None if the frame is not stored.
         windows: number of windows read, labeled or not, without duplicates.
         gold, weak: number of windows with a gold or a weak label.
         class_counts: number of labeled windows by tier (gold, weak) and label.
@@ -53,6 +49,7 @@ class LabeledWindows(Record):
     schema_hash: str
     path: str | None
     digest: str | None
+    recent: RecentWindows | None
     windows: int
     gold: int
     weak: int
@@ -78,11 +75,13 @@ class LabelingResult(NamedTuple):
         frame: one row per labeled window, sorted by user and time, with the columns of `WindowReading.frame` and label (category over
             LABELS), gold (bool), span (int32) and session_seconds (float64); None if the data contract is violated.
         label_fingerprints: of the label store as it was read, shape (spans,).
+        windows: every window that was read, as `WindowReading.frame`; None if there is none.
     """
 
     record: LabeledWindows
     frame: pd.DataFrame | None
     label_fingerprints: npt.NDArray[np.uint64]
+    windows: pd.DataFrame | None
 
 
 def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> LabelingResult:
@@ -110,18 +109,17 @@ def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> 
         projection = project_blocks_to_windows(reading.frame, spans)
         if not reading.violations and not labels.violations:
             frame = _attach(reading.frame, projection)
-    return LabelingResult(_describe(home, as_of, start, reading, labels, projection), frame, labels.fingerprints)
+    return LabelingResult(_describe(home, as_of, start, reading, labels, projection), frame, labels.fingerprints, reading.frame)
 
 
-def save_labeled_windows(home: Home, record: LabeledWindows, frame: pd.DataFrame) -> LabeledWindows:
-    """Writes the frame under its digest (arrow IPC) and returns the record with its path; older frames are removed."""
-    digest = frame_digest(frame)
-    path = home.labeled_windows / f"{digest[:16]}.arrow"
-    write_atomic(path, lambda temporary: _write_ipc(temporary, frame))
-    frames = sorted(home.labeled_windows.glob("*.arrow"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
-    for old in frames[KEPT_FRAMES:]:
-        file_system().remove_file(old)
-    return record.model_copy(update={"path": str(path.relative_to(home.root)), "digest": digest})
+def save_labeled_windows(home: Home, result: LabelingResult) -> LabeledWindows:
+    """Stores the labeled and the recent windows of a result, and returns its record with their files."""
+    record, frame = result.record, result.frame
+    if frame is None or result.windows is None:
+        return record
+    stored = store_frame(home.labeled_windows, frame, kind="labeled")
+    recent = save_recent_windows(home, result.windows, as_of=record.as_of, schema_version=record.schema_version)
+    return record.model_copy(update={"path": str(stored.path.relative_to(home.root)), "digest": stored.digest, "recent": recent})
 
 
 def load_stored_keys(home: Home, record: LabeledWindows) -> tuple[pd.DataFrame, list[str]]:
@@ -131,7 +129,7 @@ def load_stored_keys(home: Home, record: LabeledWindows) -> tuple[pd.DataFrame, 
         DataContractError: the record has violations, so there is no frame.
         SnapshotError: the file is missing or unreadable.
     """
-    return _load(_path_of(home, record), ["user_id", "bucket_start_ts"])
+    return load_columns(_path_of(home, record), ["user_id", "bucket_start_ts"])
 
 
 def load_labeled_windows(home: Home, record: LabeledWindows) -> pd.DataFrame:
@@ -141,22 +139,7 @@ def load_labeled_windows(home: Home, record: LabeledWindows) -> pd.DataFrame:
         DataContractError: the record has violations, so there is no frame.
         SnapshotError: the file is missing or unreadable, or does not have the recorded hash.
     """
-    path = _path_of(home, record)
-    frame, _ = _load(path, None)
-    if frame_digest(frame) != record.digest:
-        raise SnapshotError(path, "the labeled windows behind it do not have the hash of their record")
-    return frame
-
-
-def _load(path: Path, columns: list[str] | None) -> tuple[pd.DataFrame, list[str]]:
-    try:
-        with pa.memory_map(str(path)) as source:
-            table = pa.ipc.open_file(source).read_all()
-            names = list(table.schema.names)
-            table = table if columns is None else table.select(columns)
-            return table.replace_schema_metadata(None).to_pandas(split_blocks=True, self_destruct=True, use_threads=False), names
-    except (pa.ArrowException, OSError, KeyError, MemoryError) as error:  # a damaged size field asks for absurd memory
-        raise SnapshotError(path, f"the labeled windows behind it cannot be read: {error}") from error
+    return load_frame(_path_of(home, record), record.digest or "")
 
 
 def _path_of(home: Home, record: LabeledWindows) -> Path:
@@ -211,6 +194,7 @@ def _describe(
         schema_hash=SCHEMAS[reading.schema.version].schema_hash,
         path=None,
         digest=None,
+        recent=None,
         windows=0 if frame is None else len(frame),
         gold=sum(counts["gold"].values()),
         weak=sum(counts["weak"].values()),
@@ -236,9 +220,3 @@ def _count_classes(projection: Projection | None) -> dict[str, dict[str, int]]:
             chosen = projection.label[(projection.label >= 0) & (projection.gold == gold)]
             counts[tier] = dict(zip(LABELS, np.bincount(chosen, minlength=len(LABELS)).tolist(), strict=True))
     return counts
-
-
-def _write_ipc(path: Path, frame: pd.DataFrame) -> None:
-    table = pa.Table.from_pandas(frame, preserve_index=False, nthreads=1)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)

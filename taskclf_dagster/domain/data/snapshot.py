@@ -23,6 +23,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, FeatureS
 from taskclf_dagster.domain.data.hashing import frame_digest, hash_row_labels
 from taskclf_dagster.domain.data.label_store import SYNTHETIC
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
+from taskclf_dagster.domain.data.recent_windows import RecentWindows
 from taskclf_dagster.domain.data.split import SPLITS, Cut, split_by_time
 from taskclf_dagster.domain.storage.files import write_atomic, write_json
 from taskclf_dagster.domain.storage.records import Record
@@ -63,6 +64,7 @@ class DatasetSnapshot(Record):
         skip_reason: set if the last decided run already saw all of this; no later step runs then.
         config: the configuration; its policy is recorded.
         gold_windows: number of rows with a gold label.
+        recent: the windows of the last days, labeled or not, on which the predictions of both models are compared.
     """
 
     dataset_hash: str
@@ -89,6 +91,7 @@ class DatasetSnapshot(Record):
     skip_reason: str | None
     config: RecordedConfig
     gold_windows: int
+    recent: RecentWindows | None
 
 
 def build_snapshot(
@@ -142,6 +145,7 @@ def build_snapshot(
         skip_reason=None,
         config=config,
         gold_windows=gold,
+        recent=labeled.recent,
     )
     return record, rows
 

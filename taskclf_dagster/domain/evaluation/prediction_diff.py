@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJECTED_LABEL, SCHEMAS, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS, RecentWindows, load_recent_windows
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.confusion import apply_reject
@@ -23,9 +24,6 @@ from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import NoWindowsError, SnapshotError, UnreadableFileError
 from taskclf_dagster.home import Home
-
-PREVIEW_DAYS = 7
-
 
 LARGEST_BLOCKS = 10
 
@@ -116,9 +114,15 @@ class RecentPredictions:
 
 
 def predict_recent_windows(
-    home: Home, model: LoadedModel, *, as_of: datetime, num_threads: int, days: int = PREVIEW_DAYS
+    home: Home,
+    model: LoadedModel,
+    *,
+    as_of: datetime,
+    num_threads: int,
+    days: int = RECENT_DAYS,
+    stored: RecentWindows | None = None,
 ) -> RecentPredictions | None:
-    """Predicts every window of the last days from the partitions of the model's own schema version.
+    """Predicts every window of the last days, with the features of the model's own schema version.
 
     Args:
         home: the taskclf home.
@@ -126,20 +130,27 @@ def predict_recent_windows(
         as_of: end of the range, exclusive.
         num_threads: of LightGBM.
         days: length of the range before as_of.
+        stored: the recent windows that the run read; the partitions of the model's version are read without it, or if it is of another
+            version.
 
     Returns:
         None if the version has no windows in the range, or its files cannot be read or violate the data contract.
     """
-    end = as_of.astimezone(UTC)
     version = model.schema.version
+    frame = load_recent_windows(home, stored) if stored is not None and stored.schema_version == version else None
+    if frame is None:
+        frame = _read_recent_windows(home, as_of.astimezone(UTC), version, days)
+    if frame is None or frame.empty:
+        return None
+    return RecentPredictions(version, frame[_KEYS].assign(predicted=_predict(model, frame, num_threads=num_threads)))
+
+
+def _read_recent_windows(home: Home, end: datetime, version: SchemaVersion, days: int) -> pd.DataFrame | None:
     try:
         reading = read_windows(home, start=end - timedelta(days=days), end=end, schema_version=version, skip_unreadable_days=True)
     except (NoWindowsError, UnreadableFileError):
         return None
-    frame = reading.frame
-    if frame is None or reading.violations or frame.empty:
-        return None
-    return RecentPredictions(version, frame[_KEYS].assign(predicted=_predict(model, frame, num_threads=num_threads)))
+    return None if reading.violations else reading.frame
 
 
 def save_recent_predictions(path: Path, recent: RecentPredictions) -> None:
@@ -165,7 +176,7 @@ def load_recent_predictions(path: Path) -> RecentPredictions:
 
 
 def diff_predictions(
-    challenger: RecentPredictions, champion: RecentPredictions, *, as_of: datetime, days: int = PREVIEW_DAYS
+    challenger: RecentPredictions, champion: RecentPredictions, *, as_of: datetime, days: int = RECENT_DAYS
 ) -> PredictionDiff:
     """Compares what both models predict for the windows of the last days.
 

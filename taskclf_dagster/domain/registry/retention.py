@@ -7,11 +7,11 @@ being made, and what their receipts name.
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions
-from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
@@ -67,6 +67,26 @@ class PrunePlan(Record):
         return sum(item.bytes for item in self.remove)
 
 
+class LastRun(NamedTuple):
+    """The last run of a home, which may still need what it made.
+
+    Attributes:
+        model_id: of the challenger that it built; None if there is none.
+        dataset_hash: of the snapshot that it made; None if there is none.
+        decided: the last decided run, which need not be the same one; None if there is none.
+    """
+
+    model_id: str | None
+    dataset_hash: str | None
+    decided: LastDecided | None
+
+
+def read_last_run(home: Home) -> LastRun:
+    """Reads the latest records of a home, and the last decided run."""
+    model_id, dataset_hash = _latest(home, "challenger_model", "model_id"), _latest(home, "dataset_snapshot", "dataset_hash")
+    return LastRun(model_id, dataset_hash, read_last_decided(home))
+
+
 def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True) -> PrunePlan:
     """Lists what is neither among the newest nor reachable; changes nothing.
 
@@ -77,20 +97,21 @@ def plan_prune(home: Home, *, keep_versions: int, keep_rejected: int, at: dateti
         at: the present time, from which anchors are counted.
         promoted: True to include promoted bundles.
     """
-    return _plan(read_registry_state(home), keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+    state, last_run = read_registry_state(home), read_last_run(home)
+    return _plan(state, last_run, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
 
 
-def _plan(state: RegistryState, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool) -> PrunePlan:
+def _plan(state: RegistryState, last_run: LastRun, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool) -> PrunePlan:
     home = state.home
     decisions, _ = list_decisions(home, state.receipts)
-    reachable = find_reachable(state, decisions, at=at)
+    reachable = find_reachable(state, decisions, last_run, at=at)
     remove = []
     if promoted:
         remove += _beyond(state, _promoted_folders(home, state.history), keep_versions, reachable, "promoted")
     remove += _beyond(state, _rejected_folders(home, at), keep_rejected, reachable, "rejected")
     going = {item.path for item in remove}
     staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
-    remove += _unneeded_data(state, decisions, staying, at)
+    remove += _unneeded_data(state, decisions, staying, last_run, at)
     remove += _old_records(home, keep_versions + keep_rejected)
     return PrunePlan(remove=remove, reachable=reachable)
 
@@ -112,13 +133,16 @@ def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, p
         state = read_registry_state(home)
         if promoted:
             state = recover(state, at=at).state
-        return prune_locked(state, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+        last_run = read_last_run(home)
+        return prune_locked(state, last_run, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
 
 
-def prune_locked(state: RegistryState, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool) -> PrunePlan:
+def prune_locked(
+    state: RegistryState, last_run: LastRun, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool
+) -> PrunePlan:
     """Prunes as `prune` does, in a registry that the caller has locked, recovered and read."""
     home = state.home
-    plan = _plan(state, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
+    plan = _plan(state, last_run, keep_versions=keep_versions, keep_rejected=keep_rejected, at=at, promoted=promoted)
     models = [item for item in plan.remove if item.kind == "promoted"]
     if models:
         pointer, reason = state.pointer, f"retention keeps {keep_versions} promoted models"
@@ -137,9 +161,9 @@ def prune_locked(state: RegistryState, *, keep_versions: int, keep_rejected: int
     return plan
 
 
-def find_reachable(state: RegistryState, decisions: Iterable[PromotionDecision], *, at: datetime) -> dict[str, str]:
+def find_reachable(state: RegistryState, decisions: Iterable[PromotionDecision], last_run: LastRun, *, at: datetime) -> dict[str, str]:
     """Returns the ids of models that must stay, with the reason."""
-    home, pointer, policy_dir = state.home, state.pointer, state.policy_file.model_dir
+    pointer, policy_dir = state.pointer, state.policy_file.model_dir
     reachable: dict[str, str] = {}
     decisions = list(decisions)
     for model_id, reason in (
@@ -149,7 +173,7 @@ def find_reachable(state: RegistryState, decisions: Iterable[PromotionDecision],
         (_name(find_last_known_good(state, but=None if pointer is None else pointer.model_dir)), "the target of a rollback"),
         *((anchor, "anchor") for anchor, _ in find_anchors(state.history, as_of=at)),
         *((decision.challenger.model_id, "awaiting approval") for decision in find_awaiting(state, decisions)),
-        (_latest(home, "challenger_model", "model_id"), "made by the last run"),
+        (last_run.model_id, "made by the last run"),
     ):
         if model_id is not None:
             reachable.setdefault(model_id, reason)
@@ -207,13 +231,15 @@ def _bundle_folders(home: Home) -> Iterator[Path]:
             yield from (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _unneeded_data(state: RegistryState, decisions: list[PromotionDecision], staying: list[Path], at: datetime) -> Iterator[PruneItem]:
+def _unneeded_data(
+    state: RegistryState, decisions: list[PromotionDecision], staying: list[Path], last_run: LastRun, at: datetime
+) -> Iterator[PruneItem]:
     """Yields snapshots, predictions and receipts of deleted models; a receipt that the history names is kept."""
     home = state.home
     models = {folder.name for folder in staying}
     named = {entry.decision_id for entry in state.history.entries}
-    last = read_last_decided(home)
-    data = {_dataset_of(state, folder) for folder in staying} | {_latest(home, "dataset_snapshot", "dataset_hash")}
+    last = last_run.decided
+    data = {_dataset_of(state, folder) for folder in staying} | {last_run.dataset_hash}
     data |= {None if last is None else Path(last.snapshot_path).name}
     waiting = [
         decision.as_of for decision in decisions if decision.verdict == "AWAITING_APPROVAL" and decision.challenger.model_id in models
@@ -260,7 +286,7 @@ def _dataset_of(state: RegistryState, folder: Path) -> str | None:
 
 
 def _latest(home: Home, asset: str, key: str) -> str | None:
-    """Returns a field of the latest record of an asset, which a run in progress may still need."""
+    """Returns a field of the latest record of an asset."""
     try:
         value = read_json_object(home.records / asset / "latest.json").get(key)
     except UnreadableFileError:

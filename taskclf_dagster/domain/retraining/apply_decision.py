@@ -11,17 +11,21 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import promote
-from taskclf_dagster.domain.registry.retention import PruneItem, PrunePlan, prune, prune_locked
+from taskclf_dagster.domain.registry.retention import LastRun, PruneItem, PrunePlan, prune, prune_locked
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
 Outcome = Literal["already_applied", "set_aside", "promoted"]
+
+
+_Remember = Callable[[], LastDecided | None]
 
 
 @dataclass(frozen=True)
@@ -67,20 +71,20 @@ def apply_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: 
     return _promote(home, decision, remember, run_id=run_id, at=at) if decision.moves_pointer else _put_aside(home, decision, remember, at)
 
 
-def _promote(home: Home, decision: PromotionDecision, remember: Callable[[], None], *, run_id: str, at: datetime) -> AppliedDecision:
+def _promote(home: Home, decision: PromotionDecision, remember: _Remember, *, run_id: str, at: datetime) -> AppliedDecision:
     """Promotes, records the decided run and applies retention under one lock of the registry."""
     retention: list[_Retention] = []
 
     def finish(state: RegistryState) -> None:
-        remember()
-        retention.append(_apply_retention(partial(prune_locked, state, promoted=True), decision, at))
+        last_run = LastRun(decision.challenger.model_id, decision.dataset.dataset_hash, remember())
+        retention.append(_apply_retention(partial(prune_locked, state, last_run, promoted=True), decision, at))
 
     promotion = promote(home, decision, at=at, run_id=run_id, then=finish)
     bundle = home.root / promotion.pointer.model_dir
     return AppliedDecision("promoted", bundle, promotion.pointer, promotion.previous, *retention[0])
 
 
-def _put_aside(home: Home, decision: PromotionDecision, remember: Callable[[], None], at: datetime) -> AppliedDecision:
+def _put_aside(home: Home, decision: PromotionDecision, remember: _Remember, at: datetime) -> AppliedDecision:
     """Moves the challenger aside; retention keeps promoted bundles then, so that models/ stays as it is."""
     bundle = put_aside(home, decision)
     remember()
@@ -89,7 +93,7 @@ def _put_aside(home: Home, decision: PromotionDecision, remember: Callable[[], N
 
 
 class _Retention(NamedTuple):
-    """What retention deleted, and the reason why it failed, or None."""
+    """The files and folders that retention deleted, and the reason why it failed, or None."""
 
     removed: tuple[PruneItem, ...]
     problem: str | None

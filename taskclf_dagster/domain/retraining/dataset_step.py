@@ -14,9 +14,9 @@ def make_labeled_windows(home: Home, *, as_of: datetime, settings: DatasetSettin
 
     Also keeps fingerprints of the label spans, so that spans which change while the run decides are counted later.
     """
-    record, frame, fingerprints = label_windows(home, as_of=as_of, settings=settings)
-    remember_labels(home, fingerprints)
-    return record if frame is None else save_labeled_windows(home, record, frame)
+    result = label_windows(home, as_of=as_of, settings=settings)
+    remember_labels(home, result.label_fingerprints)
+    return save_labeled_windows(home, result)
 
 
 def make_snapshot(

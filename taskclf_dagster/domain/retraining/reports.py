@@ -240,7 +240,7 @@ def _score(
 
 def _predict_recent(home: Home, model: LoadedModel, snapshot: DatasetSnapshot, *, num_threads: int) -> str | None:
     """Predicts the windows of the last days while the model is loaded; returns the path of the file, relative to the home."""
-    recent = predict_recent_windows(home, model, as_of=snapshot.as_of, num_threads=num_threads)
+    recent = predict_recent_windows(home, model, as_of=snapshot.as_of, num_threads=num_threads, stored=snapshot.recent)
     if recent is None:
         return None
     path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.recent.parquet"

@@ -38,25 +38,27 @@ def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: dat
         _remember(home, last.model_copy(update={**update, "label_watermark": snapshot.label_watermark}))
 
 
-def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
-    """Records a decision that is in effect as the last decided run, and writes its events; a dry run does neither."""
+def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> LastDecided | None:
+    """Records a decision that is in effect as the last decided run, and writes its events; a dry run does neither.
+
+    Returns:
+        The record; None for a dry run.
+    """
     if decision.options.dry_run:
-        return
-    _remember(
-        home,
-        LastDecided(
-            outcome=decision.verdict,
-            decided_at=at,
-            as_of=decision.as_of,
-            run_id=run_id,
-            decision_id=decision.decision_id,
-            dataset_hash=decision.dataset.dataset_hash,
-            snapshot_path=decision.dataset.path,
-            label_watermark=decision.dataset.label_watermark,
-            trained_at=at,
-        ),
-        decision,
+        return None
+    last = LastDecided(
+        outcome=decision.verdict,
+        decided_at=at,
+        as_of=decision.as_of,
+        run_id=run_id,
+        decision_id=decision.decision_id,
+        dataset_hash=decision.dataset.dataset_hash,
+        snapshot_path=decision.dataset.path,
+        label_watermark=decision.dataset.label_watermark,
+        trained_at=at,
     )
+    _remember(home, last, decision)
+    return last
 
 
 def _remember(home: Home, last: LastDecided, decision: PromotionDecision | None = None) -> None:

@@ -117,7 +117,7 @@ def find_blockers(home: Home, *, config: RetrainConfig, now: datetime) -> tuple[
     if _count_rows(home) > MAX_ROWS_ASSESSED:
         return ()
     try:
-        record, frame, _ = label_windows(home, as_of=now, settings=config.dataset)
+        record, frame, *_ = label_windows(home, as_of=now, settings=config.dataset)
     except TaskclfDagsterError as error:
         return (str(error),)
     if frame is None:

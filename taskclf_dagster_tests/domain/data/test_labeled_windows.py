@@ -12,12 +12,13 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows
 from taskclf_dagster.domain.data.label_store import read_label_spans
 from taskclf_dagster.domain.data.labeled_windows import (
-    KEPT_FRAMES,
     LabeledWindows,
     label_windows,
     load_labeled_windows,
+    load_stored_keys,
     save_labeled_windows,
 )
+from taskclf_dagster.domain.data.stored_frames import KEPT_FRAMES
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.errors import DataContractError, HomeNotFoundError, NoWindowsError, SnapshotError
 from taskclf_dagster.home import Home
@@ -42,6 +43,10 @@ TOMORROW = at("00:00", day=1)
 
 def label(home: Home, as_of: datetime = TOMORROW, **settings: object) -> tuple[LabeledWindows, pd.DataFrame | None]:
     return label_windows(home, as_of=as_of, settings=retrain_config(**settings).dataset)[:2]
+
+
+def save(home: Home, as_of: datetime = TOMORROW, **settings: object) -> LabeledWindows:
+    return save_labeled_windows(home, label_windows(home, as_of=as_of, settings=retrain_config(**settings).dataset))
 
 
 def two_user_home(tmp_path: Path) -> Home:
@@ -249,20 +254,22 @@ def test_a_home_that_does_not_exist_is_an_error_that_says_how_to_get_one(tmp_pat
 
 def test_a_saved_frame_is_read_back_as_it_was(tmp_path: Path) -> None:
     home = two_user_home(tmp_path)
-    record, frame = label(home)
-    saved = save_labeled_windows(home, record, frame)
-    assert saved.path == f"artifacts/labeled_windows/{saved.digest[:16]}.arrow"
+    _, frame = label(home)
+    saved = save(home)
+    assert saved.path == f"artifacts/labeled_windows/{saved.digest[:16]}.labeled.arrow"
     pd.testing.assert_frame_equal(load_labeled_windows(home, saved), frame, check_categorical=False)
-    assert load_labeled_windows(home, saved, ["user_id", "label"]).columns.tolist() == ["user_id", "label"]
+    keys, columns = load_stored_keys(home, saved)
+    pd.testing.assert_frame_equal(keys, frame[["user_id", "bucket_start_ts"]], check_categorical=False)
+    assert columns == frame.columns.tolist()
 
 
 def test_equal_frames_have_one_file_and_other_frames_another(tmp_path: Path) -> None:
     home = two_user_home(tmp_path)
-    first = save_labeled_windows(home, *label(home))
-    again = save_labeled_windows(home, *label(home, as_of=at("00:00", day=3)))
-    other = save_labeled_windows(home, *label(home, weak_labels="exclude"))
+    first = save(home)
+    again = save(home, as_of=at("00:00", day=3))
+    other = save(home, weak_labels="exclude")
     assert first.path == again.path != other.path
-    assert len(list(home.labeled_windows.iterdir())) == 2
+    assert len(list(home.labeled_windows.glob("*.labeled.arrow"))) == 2
 
 
 def test_only_the_newest_frames_are_kept(tmp_path: Path) -> None:
@@ -271,15 +278,16 @@ def test_only_the_newest_frames_are_kept(tmp_path: Path) -> None:
     saved = []
     for minutes in range(1, KEPT_FRAMES + 3):
         write_labels(home, [span(at("09:00"), at("09:00") + minutes * MINUTE, "Build")])
-        saved.append(save_labeled_windows(home, *label(home)))
+        saved.append(save(home))
     kept = {path.relative_to(home.root).as_posix() for path in home.labeled_windows.iterdir()}
-    assert kept == {record.path for record in saved[-KEPT_FRAMES:]}
+    newest = saved[-KEPT_FRAMES:]
+    assert kept == {record.path for record in newest} | {record.recent.path for record in newest}
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"garbage")], ids=["gone", "garbage"])
 def test_a_frame_that_cannot_be_read_is_an_error_that_names_the_file(tmp_path: Path, damage: object) -> None:
     home = two_user_home(tmp_path)
-    saved = save_labeled_windows(home, *label(home))
+    saved = save(home)
     damage(home.root / saved.path)
     with pytest.raises(SnapshotError, match=saved.digest[:16]):
         load_labeled_windows(home, saved)
@@ -287,7 +295,7 @@ def test_a_frame_that_cannot_be_read_is_an_error_that_names_the_file(tmp_path: P
 
 def test_a_frame_that_is_not_the_one_of_its_record_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     home = two_user_home(tmp_path)
-    saved, other = save_labeled_windows(home, *label(home)), save_labeled_windows(home, *label(home, weak_labels="exclude"))
+    saved, other = save(home), save(home, weak_labels="exclude")
     shutil.copy(home.root / other.path, home.root / saved.path)
     with pytest.raises(SnapshotError, match=saved.digest[:16]):
         load_labeled_windows(home, saved)

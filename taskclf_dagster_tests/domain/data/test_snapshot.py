@@ -53,8 +53,8 @@ Built = tuple[DatasetSnapshot, pd.DataFrame]
 def built(home: Home, *, as_of: datetime | None = None, holdout_fraction: float = 0.0, **settings: object) -> Built:
     """The snapshot of a home, by the same steps as in a run."""
     config = retrain_config(**settings)
-    record, frame, _ = label_windows(home, as_of=as_of or TUESDAY, settings=config.dataset)
-    return build_snapshot(home, save_labeled_windows(home, record, frame), frame, config=config, holdout_fraction=holdout_fraction)
+    labeled = label_windows(home, as_of=as_of or TUESDAY, settings=config.dataset)
+    return build_snapshot(home, save_labeled_windows(home, labeled), labeled.frame, config=config, holdout_fraction=holdout_fraction)
 
 
 def session_start(number: int) -> datetime:
@@ -149,7 +149,7 @@ def test_synthetic_spans_are_told(tmp_path: Path, provenance: str, *, expected: 
 def test_windows_of_a_session_shorter_than_180_seconds_are_left_out(tmp_path: Path, seconds: float, excluded: int) -> None:
     home = spaced_home(tmp_path)
     config = retrain_config()
-    record, frame, _ = label_windows(home, as_of=TUESDAY, settings=config.dataset)
+    record, frame, *_ = label_windows(home, as_of=TUESDAY, settings=config.dataset)
     frame.loc[frame["session_id"] == "s4", "session_seconds"] = seconds
     built, rows = build_snapshot(home, record, frame, config=config)
     assert built.exclusions["short_session"] == excluded

@@ -32,7 +32,7 @@ LIBRARIES = {"lightgbm": "4.7.0"}
 
 
 def _snapshot(home: Home, config: RetrainConfig = CONFIG, *, as_of: datetime = AS_OF, holdout: float = 0.0) -> DatasetSnapshot:
-    labeled, frame, _ = label_windows(home, as_of=as_of, settings=config.dataset)
+    labeled, frame, *_ = label_windows(home, as_of=as_of, settings=config.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=config, holdout_fraction=holdout)
     save_snapshot(home, snapshot, rows)

@@ -50,7 +50,7 @@ def build(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG)
 def original(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Not to be written into."""
     home = learnable_home(tmp_path_factory.mktemp("reproduction"), days=4)
-    labeled, frame, _ = label_windows(home, as_of=AS_OF, settings=CONFIG.dataset)
+    labeled, frame, *_ = label_windows(home, as_of=AS_OF, settings=CONFIG.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=CONFIG)
     save_snapshot(home, snapshot, rows)

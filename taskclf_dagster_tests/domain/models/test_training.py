@@ -34,7 +34,7 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The rows of a snapshot of one user and five days: about 560 to learn from. Tests copy what they change."""
     home = learnable_home(tmp_path_factory.mktemp("learnable"), users=1, days=5)
     config = retrain_config()
-    record, frame, _ = label_windows(home, as_of=AS_OF, settings=config.dataset)
+    record, frame, *_ = label_windows(home, as_of=AS_OF, settings=config.dataset)
     return build_snapshot(home, record, frame, config=config)[1]
 
 

@@ -283,12 +283,12 @@ def test_each_step_is_durable_before_the_next_begins(challenger_home: Home) -> N
         promote(challenger_home, decision, at=AT)
     steps = [
         ("lock", ".lock"),
+        ("replace", f"{decision.decision_id}.json"),
+        ("sync_folder", "decisions"),
         ("sync_file", MODEL),
         ("create", MANIFEST),
         ("sync_file", MANIFEST),
         ("sync_folder", NEW),
-        ("replace", f"{decision.decision_id}.json"),
-        ("sync_folder", "decisions"),
         ("rename", NEW),
         ("sync_folder", "models"),
         ("append", "active_history.jsonl"),

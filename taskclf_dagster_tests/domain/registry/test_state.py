@@ -17,10 +17,10 @@ from taskclf_dagster.domain.registry.health import (
     is_cut_off,
 )
 from taskclf_dagster.domain.registry.promotion import promote
-from taskclf_dagster.domain.registry.retention import prune
-from taskclf_dagster.domain.registry.state import Digests, read_digests, read_registry_state
+from taskclf_dagster.domain.registry.retention import LastRun, prune_locked
+from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_digests, read_registry_state
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import AT, MID, NEW, OLD, change_a_leaf, point_at
+from taskclf_dagster_tests.models import AT, MID, NEW, OLD, point_at
 from taskclf_dagster_tests.registry_scenario import NEXT, judged, promoted
 from taskclf_dagster_tests.scenario import DAY, make_home
 
@@ -89,18 +89,14 @@ def test_a_promotion_reads_the_challenger_once_before_and_once_after_it_is_in_mo
     assert found[f"artifacts/challengers/{NEXT}/model.txt"] == found[f"models/{NEXT}/model.txt"] == 1
 
 
-def test_retention_after_a_promotion_reads_no_bundle_that_the_promotion_verified(home: Home) -> None:
-    promotion = promote(home, judged(home, NEXT), at=AT + 9 * DAY)
-    with opens(home.root) as found:
-        prune(home, keep_versions=5, keep_rejected=5, at=AT + 9 * DAY, known=promotion.state)
-    assert [name for name in found if name.startswith((f"models/{NEXT}/", f"models/{NEW}/"))] == []
+def test_retention_under_the_lock_of_a_promotion_reads_no_file_of_a_bundle_or_of_the_registry_again(home: Home) -> None:
+    found: Counter[str] = Counter()
 
+    def then(state: RegistryState) -> None:
+        with opens(home.root) as seen:
+            plan = prune_locked(state, LastRun(NEXT, None, None), keep_versions=5, keep_rejected=5, at=AT + 9 * DAY, promoted=True)
+        found.update(seen)
+        assert plan.reachable[NEXT] == "active"
 
-def test_retention_reads_bundles_again_if_the_pointer_moved_since_the_promotion(home: Home) -> None:
-    promotion = promote(home, judged(home, NEXT), at=AT + 9 * DAY)
-    point_at(home, MID)
-    change_a_leaf(home.models / NEXT)
-    with opens(home.root) as found:
-        plan = prune(home, keep_versions=0, keep_rejected=0, at=AT + 900 * DAY, known=promotion.state)
-    assert found[f"models/{NEXT}/model.txt"] >= 1
-    assert NEXT in [item.name for item in plan.remove]
+    promote(home, judged(home, NEXT), at=AT + 9 * DAY, then=then)
+    assert [name for name in found if name.startswith("models/")] == []

@@ -53,7 +53,7 @@ class Arena:
 
 
 def _snapshot(home: Home, as_of: datetime) -> DatasetSnapshot:
-    labeled, frame, _ = label_windows(home, as_of=as_of, settings=CONFIG.dataset)
+    labeled, frame, *_ = label_windows(home, as_of=as_of, settings=CONFIG.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=CONFIG)
     save_snapshot(home, snapshot, rows)

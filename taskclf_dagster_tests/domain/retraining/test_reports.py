@@ -80,7 +80,7 @@ class Judged:
 
 
 def _judge(home: Home, *, holdout: float = 0.0) -> Judged:
-    labeled, frame, _ = label_windows(home, as_of=AS_OF, settings=CONFIG.dataset)
+    labeled, frame, *_ = label_windows(home, as_of=AS_OF, settings=CONFIG.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=CONFIG, holdout_fraction=holdout)
     save_snapshot(home, snapshot, rows)

@@ -100,7 +100,7 @@ GOLD = 2 * 6 * LEARNABLE_DAY_WINDOWS - 20
 def _snapshot(
     home: Home, config: RetrainConfig = CONFIG, *, as_of: datetime = AS_OF, holdout: float = 0.0
 ) -> tuple[DatasetSnapshot, LabeledWindows]:
-    labeled, frame, fingerprints = label_windows(home, as_of=as_of, settings=config.dataset)
+    labeled, frame, fingerprints, _ = label_windows(home, as_of=as_of, settings=config.dataset)
     remember_labels(home, fingerprints)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=config, holdout_fraction=holdout)
@@ -125,7 +125,7 @@ def _challenger(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = C
 
 
 def _skip_reason(home: Home, *, as_of: datetime = AS_OF, config: RetrainConfig = CONFIG) -> str | None:
-    labeled, frame, _ = label_windows(home, as_of=as_of, settings=config.dataset)
+    labeled, frame, *_ = label_windows(home, as_of=as_of, settings=config.dataset)
     assert frame is not None
     return find_skip_reason(home, build_snapshot(home, labeled, frame, config=config)[1])
 
@@ -240,7 +240,7 @@ def test_labels_that_changed_while_the_run_was_deciding_stay_new_and_are_counted
 
 
 def test_labels_that_changed_while_the_windows_were_read_are_counted_exactly(decided: Home) -> None:
-    labeled, frame, fingerprints = label_windows(decided, as_of=AS_OF, settings=CONFIG.dataset)
+    labeled, frame, fingerprints, _ = label_windows(decided, as_of=AS_OF, settings=CONFIG.dataset)
     _add_spans(decided, 3)
     remember_labels(decided, fingerprints)
     assert frame is not None
@@ -438,6 +438,7 @@ def _a_snapshot(home: Home, **changes: object) -> DatasetSnapshot:
         "skip_reason": None,
         "config": retrain_config(),
         "gold_windows": 400,
+        "recent": None,
     }
     return DatasetSnapshot.model_validate({**facts, **changes})
 
@@ -850,7 +851,7 @@ def test_the_same_run_again_gives_the_same_verdict_comparison_and_gates(learned:
 def test_a_challenger_that_learned_from_shuffled_labels_is_rejected(learned: Learned, tmp_path: Path) -> None:
     shutil.copytree(learned[0].root, tmp_path / "home")
     home = Home(tmp_path / "home")
-    labeled, frame, _ = label_windows(home, as_of=LATER, settings=LEARNED.dataset)
+    labeled, frame, *_ = label_windows(home, as_of=LATER, settings=LEARNED.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=LEARNED)
     train = (rows["split"] == "train").to_numpy()
