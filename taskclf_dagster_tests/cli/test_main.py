@@ -229,7 +229,7 @@ def test_a_share_out_of_bounds_is_one_message(shell: Shell, tmp_path: Path) -> N
 def test_a_home_that_does_not_exist_is_one_message_with_how_to_get_one(shell: Shell, tmp_path: Path, command: str) -> None:
     if command != "retrain":  # which shows how its run failed
         assert isinstance(shell.error(command, "--home", tmp_path / "nowhere"), HomeNotFoundError)
-    _assert_one_message(shell(command, "--home", tmp_path / "nowhere"), str(tmp_path / "nowhere"))
+    _assert_one_message(shell(command, "--home", tmp_path / "nowhere"), "TASKCLF_HOME", str(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
 
 

@@ -81,7 +81,7 @@ def test_an_as_of_time_is_an_iso_date_or_time_and_utc_without_an_offset(text: st
 
 @pytest.mark.parametrize("text", ["tomorrow", "2026-13-01", "04.02.2026", ""])
 def test_any_other_as_of_time_is_refused_with_an_example_of_a_right_one(text: str) -> None:
-    with pytest.raises(AsOfError, match="must be an ISO 8601 date or time such as 2026-02-04") as caught:
+    with pytest.raises(AsOfError) as caught:
         parse_as_of(text)
     assert repr(text) in str(caught.value)
 
@@ -116,8 +116,9 @@ def test_a_relative_config_path_is_relative_to_the_project_wherever_the_process_
 
 
 def test_a_config_path_to_nothing_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"none\.yaml is not a valid retrain configuration"):
+    with pytest.raises(SettingsError) as caught:
         RunSettingsResource(config_path=str(tmp_path / "none.yaml")).load_config()
+    assert str(tmp_path / "none.yaml") in str(caught.value)
 
 
 def test_a_changed_file_counts_at_the_next_load_without_a_restart(tmp_path: Path) -> None:
@@ -130,8 +131,9 @@ def test_a_changed_file_counts_at_the_next_load_without_a_restart(tmp_path: Path
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
 def test_a_share_of_held_out_users_out_of_bounds_is_refused(share: float) -> None:
-    with pytest.raises(ValidationError, match="holdout_user_fraction"):
+    with pytest.raises(ValidationError) as caught:
         RunSettingsResource(holdout_user_fraction=share)
+    assert [error["loc"] for error in caught.value.errors()] == [("holdout_user_fraction",)]
 
 
 def test_there_is_at_least_one_core() -> None:

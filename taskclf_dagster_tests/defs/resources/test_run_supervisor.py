@@ -109,8 +109,9 @@ def test_settings_that_an_environment_variable_names_in_the_launch_form_hold_as_
 @pytest.mark.parametrize("name", ["timeout_seconds", "grace_seconds"])
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 def test_no_time_at_all_is_not_a_limit(tmp_path: Path, name: str, seconds: float) -> None:
-    with pytest.raises(ValidationError, match="greater than 0"):
+    with pytest.raises(ValidationError) as caught:
         RunSupervisor(**_resources(make_home(tmp_path)), **{name: seconds})
+    assert [(error["loc"], error["type"]) for error in caught.value.errors()] == [((name,), "greater_than")]
 
 
 def test_dagster_ends_a_run_only_when_waiting_and_running_took_as_long_as_they_may() -> None:
@@ -172,7 +173,6 @@ def test_a_run_has_the_place_while_it_lasts_and_gives_it_back(tmp_path: Path, in
 def test_a_run_that_finds_the_place_taken_waits_and_fails_after_twice_its_time(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     home = make_home(tmp_path)
     other = RunLockHolder(run_id="of another", worker="a:1:1.00", since=datetime(2026, 2, 4, tzinfo=UTC))
-    words = "another retrain is under way: run of another since 2026-02-04 00:00:00 UTC"
     begin = time.monotonic()
     with hold_run_lock(home, other, patience_seconds=0):
         result = _job(home, timeout_seconds=1.0).execute_in_process(instance=instance, raise_on_error=False)
@@ -180,8 +180,9 @@ def test_a_run_that_finds_the_place_taken_waits_and_fails_after_twice_its_time(t
     assert not result.success
     run = instance.get_run_by_id(result.run_id)
     assert run is not None
-    assert f"{words}; waiting for it to end" in _log(instance, run)
-    assert any(words in str(event.event_specific_data) for event in result.all_events if event.is_failure)
+    assert any(other.run_id in line for line in _log(instance, run))
+    errors = [str(event.event_specific_data) for event in result.all_events if event.is_failure]
+    assert any("RetrainBusyError" in error and other.run_id in error for error in errors)
     assert sorted(path.name for path in home.artifacts.iterdir()) == [".retrain.lock"]
 
 
@@ -195,7 +196,7 @@ def test_what_a_dead_process_left_is_removed_and_named_before_anything_is_made(t
     left.touch()
     mine.touch()
     run = _run(_job(home), instance)
-    assert f"removed artifacts/decisions/{left.name}, left by a process that has ended" in _log(instance, run)
+    assert any(f"artifacts/decisions/{left.name}" in line for line in _log(instance, run))
     assert list(home.decisions.iterdir()) == [mine]
 
 

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.defs.runs import retrain_runs
 from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, describe_unfinished_retrain, find_unfinished_retrain, iterate_retrains
-from taskclf_dagster.defs.runs.run_tags import RunState
+from taskclf_dagster.defs.runs.run_tags import BY_HAND, RunState
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.runs import Status, add_run, instance_in
 from taskclf_dagster_tests.scenario import make_home
 
@@ -125,8 +127,16 @@ def test_a_run_that_has_not_ended_is_under_way(instance: dg.DagsterInstance, hom
     run = add_run(instance, home, status, tags={"taskclf/cause": "cadence"})
     under_way = find_unfinished_retrain(instance, home)
     assert under_way is not None
-    words = describe_unfinished_retrain(under_way)
-    assert words.startswith(f"a retrain is {STATES[status]} already: run {run.run_id} (cause: cadence) since 20")
+    assert (under_way.run_id, under_way.state) == (run.run_id, STATES[status])
+
+
+def test_an_unfinished_retrain_is_described_by_state_run_cause_and_time(
+    instance: dg.DagsterInstance, home: Home, snapshot: SnapshotAssertion
+) -> None:
+    add_run(instance, home, Status.STARTED, tags={"taskclf/cause": "cadence"})
+    under_way = find_unfinished_retrain(instance, home)
+    assert under_way is not None
+    assert masked(describe_unfinished_retrain(under_way)) == snapshot
 
 
 def test_the_oldest_of_several_is_named_and_one_without_a_cause_was_launched_by_hand(instance: dg.DagsterInstance, home: Home) -> None:
@@ -135,7 +145,7 @@ def test_the_oldest_of_several_is_named_and_one_without_a_cause_was_launched_by_
     under_way = find_unfinished_retrain(instance, home)
     assert under_way is not None
     assert under_way.run_id == first.run_id
-    assert "(cause: by hand)" in describe_unfinished_retrain(under_way)
+    assert BY_HAND in describe_unfinished_retrain(under_way)
 
 
 def test_runs_that_have_ended_are_not_under_way(instance: dg.DagsterInstance, home: Home) -> None:

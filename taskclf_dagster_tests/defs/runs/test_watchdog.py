@@ -20,6 +20,8 @@ import dagster as dg
 import pytest
 
 from taskclf_dagster.defs.runs import watchdog
+from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG
+from taskclf_dagster.domain.scheduling.failure_kinds import classify_failure
 from taskclf_dagster.domain.storage.files import temporary_path
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.dagster_internals import ConfigurableClass, ConfigurableClassData, DagsterStorage, InstanceRef
@@ -105,7 +107,7 @@ def test_a_retrain_that_hangs_is_over_soon_after_its_time(ended: Mapping[str, En
     _, way = TOO_LONG[name]
     assert found.returncode == (1 if way == "sleeps" else -signal.SIGKILL)
     (message,) = found.site.messages(found.run.run_id)
-    assert ("interrupted" if way == "sleeps" else "ended by the watchdog: it ran longer than 0.25 minutes") in message
+    assert ("watchdog" in message) is (way != "sleeps")  # who heeds the interrupt reports its own end
 
 
 @pytest.mark.slow
@@ -119,20 +121,22 @@ def test_a_retrain_that_was_ended_keeps_every_model_and_leaves_nothing_half_writ
 
 @pytest.mark.slow
 def test_a_retrain_that_heeds_the_interrupt_on_the_command_line_says_that_it_took_too_long(ended: Mapping[str, Ended]) -> None:
-    assert "FAILED: it ran longer than timeout_minutes and was ended" in ended["a sleep on the command line"].output
+    assert f"FAILED: {TOOK_TOO_LONG}" in ended["a sleep on the command line"].output
 
 
 @pytest.mark.slow
 def test_who_waits_at_a_terminal_for_a_retrain_that_is_killed_reads_why(ended: Mapping[str, Ended]) -> None:
     found = ended["one that writes on the command line"]
-    assert f"run {found.run.run_id} was ended by the watchdog: it ran longer than 0.25 minutes (timeout_minutes)" in found.output
+    lines = [line for line in found.output.splitlines() if found.run.run_id in line]
+    assert any("watchdog" in line and "timeout_minutes" in line for line in lines)
 
 
 @pytest.mark.slow
 def test_a_retrain_killed_from_outside_is_reported_by_nobody_but_its_watchdog(ended: Mapping[str, Ended]) -> None:
     found = ended[KILLED]
     assert found.run.status == dg.DagsterRunStatus.FAILURE
-    assert found.site.messages(found.run.run_id) == ["its process has ended"]
+    (message,) = found.site.messages(found.run.run_id)
+    assert classify_failure([], message=message) == "killed"
     assert "taskclf/failure" not in found.run.tags
     assert "watchdog" not in found.output
 
@@ -259,7 +263,7 @@ def test_an_instance_that_cannot_be_reached_keeps_nothing_alive(tmp_path: Path, 
         assert process.stderr is not None
         told = process.stderr.read().decode()
     assert not half.exists()
-    assert ("cannot reach the instance" in told) == (not hangs)
+    assert ("a-run" in told) == (not hangs)  # the run whose failure could not be stored
     assert "Traceback" not in told
 
 
