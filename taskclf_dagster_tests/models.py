@@ -39,6 +39,7 @@ from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
+from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import AS_OF, at, learnable_home, retrain_config
@@ -204,14 +205,24 @@ def write_policy(home: Home, model_id: str, **changes: object) -> dict[str, obje
     }
     home.models.mkdir(parents=True, exist_ok=True)
     home.inference_policy.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    if document["calibrator_store_dir"] == "artifacts/calibrator_store":
+        home.calibrator_store.parent.mkdir(parents=True, exist_ok=True)
+        store = {"method": "temperature", "user_count": 0, "user_ids": [], "model_bundle_id": model_id}
+        home.calibrator_store.write_text(json.dumps(store), encoding="utf-8")
     return document
 
 
+def write_tuned_policy(home: Home, model_id: str, **changes: object) -> None:
+    """Writes inference_policy.json with the threshold that was tuned for the tiny bundles, without calibrators."""
+    plain = {"calibrator_store_dir": None, "calibration_method": None, "per_user_reject_thresholds": None}
+    write_policy(home, model_id, **plain, **{"reject_threshold": tiny_model().reject.value, **changes})
+
+
 def home_with_champion(home: Home, model_id: str = MID, *, older: str | None = OLD) -> Home:
-    """A home where a model runs, one ran before (unless None), and no policy was ever written."""
+    """A home where a model runs, one ran before (unless None), and no policy was ever written: both have taskclf's default threshold."""
     for name in [older, model_id]:
         if name is not None:
-            write_tiny_bundle(home.models / name)
+            write_tiny_bundle(home.models / name, metadata={"reject_threshold": DEFAULT_REJECT_THRESHOLD})
     write_history(home, *(name for name in (older, model_id) if name is not None))
     point_at(home, model_id)
     return home

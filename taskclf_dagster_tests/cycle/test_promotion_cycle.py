@@ -148,12 +148,9 @@ def grown(first: tuple[Stage, RetrainResult], tmp_path_factory: pytest.TempPathF
     """A day later: a champion, its calibrators, and new labels that nothing has been trained on."""
     stage = first[0].copy(tmp_path_factory.mktemp("grown"))
     add_learnable_days(stage.home)
-    calibrators = {
-        "calibrator_store_dir": "artifacts/calibrator_store",
-        "calibration_method": "temperature",
-        "per_user_reject_thresholds": {"user-0": 0.7},
-    }
-    edit_json(stage.home.inference_policy, calibrators)
+    policy = json.loads(stage.home.inference_policy.read_text(encoding="utf-8"))
+    tuned = {"reject_threshold": policy["reject_threshold"], "model_label_set": policy["model_label_set"]}
+    write_policy(stage.home, stage.active(), **tuned, created_at=(FIRST + timedelta(hours=2)).isoformat())
     return stage
 
 
@@ -366,8 +363,9 @@ def test_new_labels_bring_a_challenger_that_holds_its_own_and_takes_over(grown: 
     history = read_history(stage.home)
     entries, warnings = history.entries, list(history.problems.values())
     assert warnings == []
-    assert [Path(entry.new.model_dir).name for entry in entries] == [before, stage.active()]
-    assert entries[1].old == entries[0].new
+    ran = [(entry.action, Path(entry.new.model_dir).name) for entry in entries]
+    assert ran == [("promote", before), ("adopt", before), ("promote", stage.active())]  # the calibrators are recorded, too
+    assert entries[2].old == entries[1].new == entries[0].new
 
 
 # --- A worse one ----------------------------------------------------------------------------------------------------------------------

@@ -30,7 +30,18 @@ from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport, report_challenger
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import MID, OLD, change_a_leaf, edit_json, home_with_champion, point_at, write_history, write_policy
+from taskclf_dagster_tests.models import (
+    MID,
+    OLD,
+    change_a_leaf,
+    edit_json,
+    home_with_champion,
+    point_at,
+    tiny_model,
+    write_history,
+    write_policy,
+    write_tuned_policy,
+)
 from taskclf_dagster_tests.scenario import (
     AS_OF,
     DAY,
@@ -317,6 +328,8 @@ def rejected(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A champion, and a policy that no challenger fulfils; read only."""
     folder = tmp_path_factory.mktemp("rejected")
     home = home_with_champion(learnable_home(folder, users=1, days=6))
+    write_tuned_policy(home, MID)
+    edit_json(home.models / MID / "metadata.json", {"reject_threshold": tiny_model().reject.value})
     return _run(home, _overlay(folder, STRICT), holdout_user_fraction=0.0)
 
 
@@ -561,7 +574,7 @@ def test_windows_that_the_champion_learned_from_are_a_warning_with_the_evidence(
 
 def test_the_champion_that_policy_and_pointer_name_is_green(rejected: Run) -> None:
     assert rejected.checks["is_what_taskclf_runs"].passed
-    assert _facts(rejected.checks["is_what_taskclf_runs"]) == {"source": "pointer"}
+    assert _facts(rejected.checks["is_what_taskclf_runs"]) == {"source": "policy"}
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ from taskclf_dagster.domain.storage.filesystem import FileSystem, file_system, u
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import AT, MID, a_decision, home_with_champion, write_policy, write_tiny_bundle
+from taskclf_dagster_tests.models import AT, MID, a_decision, edit_json, home_with_champion, write_policy, write_tiny_bundle
 from taskclf_dagster_tests.scenario import AS_OF, DAY, windows_frame
 
 EVERYTHING = os.environ.get("TASKCLF_DAGSTER_ALL_FAULTS") == "1"
@@ -172,7 +172,8 @@ def make_start(name: str, home: Home) -> Start:
     write_tree(home.root, {})
     call = OPERATIONS[name](home)
     tree, before, bundles = read_tree(home.root), _running(home), _bundles(home)
-    broken = find_usable_pointer(read_registry_state(home)).problem is not None
+    state = read_registry_state(home)
+    broken = find_usable_pointer(state).problem is not None or find_policy_problem(state) is not None
     call(home)
     after = _running(home)
     stay = {model_id: files for model_id, files in bundles.items() if find_bundle(home, model_id) is not None}
@@ -294,6 +295,18 @@ def _repair_after_another_program(home: Home) -> Call:
     return lambda home: recovery.repair(home, at=LATER)
 
 
+def _repair_an_edited_policy(home: Home) -> Call:
+    run_models(home, ONE, TWO)
+    edit_json(home.inference_policy, {"reject_threshold": 0.999})
+    return lambda home: recovery.repair(home, at=LATER)
+
+
+def _adopt_a_foreign_policy(home: Home) -> Call:
+    run_models(home, ONE, TWO)
+    write_policy(home, TWO, reject_threshold=0.123)
+    return lambda home: recovery.repair(home, at=LATER)
+
+
 OPERATIONS: dict[str, Callable[[Home], Call]] = {
     "promote": _promote,
     "promote on first start": _promote_on_first_start,
@@ -309,6 +322,8 @@ OPERATIONS: dict[str, Callable[[Home], Call]] = {
     "repair a broken model": _repair_a_broken_model,
     "repair a promotion cut off": _repair_a_promotion_cut_off,
     "repair after another program": _repair_after_another_program,
+    "repair an edited policy": _repair_an_edited_policy,
+    "adopt a foreign policy": _adopt_a_foreign_policy,
 }
 """Operations by name; each builds its home and gives the call to make."""
 

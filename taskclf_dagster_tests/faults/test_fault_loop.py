@@ -50,6 +50,8 @@ CALLS = {
     "repair a broken model": 20,
     "repair a promotion cut off": 20,
     "repair after another program": 15,
+    "repair an edited policy": 20,
+    "adopt a foreign policy": 10,
 }
 """The least number of calls of each operation: with fewer, the loop would not reach what it is for."""
 

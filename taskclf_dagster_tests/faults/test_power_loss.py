@@ -60,6 +60,8 @@ STATES = {
     "repair a broken model": 20,
     "repair a promotion cut off": 20,
     "repair after another program": 10,
+    "repair an edited policy": 10,
+    "adopt a foreign policy": 5,
 }
 """The least number of states that one power loss may leave: with fewer, the recording would not hold what it is for."""
 

@@ -94,8 +94,7 @@ class RegistryRef(Record):
         sequence: number of the history record that had set the pointer; 0 if none of ours had.
         pointer_hash: SHA-256 of active.json; None without that file.
         policy_hash: SHA-256 of inference_policy.json; None without that file.
-        previous_policy: the content of inference_policy.json, which a rollback restores: its calibrators and thresholds of users belong to
-            the champion. None if it is missing or unreadable.
+        previous_policy: the inference policy in force: its calibrators and thresholds of users belong to the champion. None without one.
     """
 
     sequence: int

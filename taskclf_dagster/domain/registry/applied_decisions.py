@@ -5,7 +5,6 @@ from pathlib import Path
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.registry.health import is_waiting
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.recovery import settle
@@ -47,7 +46,7 @@ def is_applied(home: Home, decision: PromotionDecision) -> bool:
 def is_promotion_made(state: RegistryState, decision: PromotionDecision) -> bool:
     """Returns True if a decision's promotion was recorded and carried out."""
     done = find_promotion(state.history, decision)
-    return done is not None and (done != state.history.last_move or not is_waiting(state, done))
+    return done is not None and (done != state.history.last_move or not state.is_waiting(done))
 
 
 def find_promotion(history: History, decision: PromotionDecision) -> ActiveHistoryEntry | None:

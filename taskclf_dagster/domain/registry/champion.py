@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState
 from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.errors import BundleError
@@ -41,7 +42,7 @@ def resolve_active_model(state: RegistryState) -> Champion:
     """
     warnings = _compare_policy_with_pointer(state)
     named = state.active_model_dir
-    source: ChampionSource = "pointer" if state.policy_file.model_dir is None else "policy"
+    source: ChampionSource = "pointer" if state.policy.in_force is None else "policy"
     unreadable = state.pointer_file.error if source == "pointer" else None
     problem = None if unreadable is None else str(unreadable)
     failed_state: ChampionState = "unreadable"
@@ -52,7 +53,7 @@ def resolve_active_model(state: RegistryState) -> Champion:
             problem = error.reason
             failed_state = "incompatible" if error.kind == "incompatible" else "unreadable"
         else:
-            model = _with_policy_threshold(state, model, warnings) if source == "policy" else model
+            model = _with_threshold_of_taskclf(state, model, warnings)
             return Champion("ok", source, model, named, f"named by the {source}", warnings)
     if problem is not None:
         warnings.append(f"what the {source} names cannot be used ({problem}): falling back to the last known good model of the history")
@@ -66,15 +67,13 @@ def resolve_active_model(state: RegistryState) -> Champion:
 
 def _compare_policy_with_pointer(state: RegistryState) -> list[str]:
     """Returns a warning for each way in which policy and pointer are damaged or disagree."""
-    warnings, policy, pointer = [], state.policy_file, state.pointer
-    if policy.file.error is not None:
-        warnings.append(f"{policy.problem} The active pointer is used instead.")
-    elif policy.problem is not None:
-        warnings.append(f"{policy.problem}; the active pointer is used instead")
+    warnings, policy, pointer = [], state.policy, state.pointer
+    policy_file, pointer_file = state.home.inference_policy.name, state.home.active_pointer.name
+    if policy.problem is not None:
+        used = "the active pointer" if policy.in_force is None else "the recorded policy" if policy.status == "damaged" else "its model"
+        warnings.append(f"{policy_file} {policy.problem.detail}; {used} is used instead")
     if policy.model_dir is not None and pointer is not None and policy.model_dir != pointer.model_dir:
-        home = state.home
-        names = f"{home.inference_policy.name} names {policy.model_dir}, {home.active_pointer.name} names {pointer.model_dir}"
-        warnings.append(f"{names}: taskclf runs the first")
+        warnings.append(f"{policy_file} names {policy.model_dir}, {pointer_file} names {pointer.model_dir}: taskclf runs the first")
     if policy.model_dir is not None and state.pointer_file.error is not None:
         warnings.append(f"{state.pointer_file.error} taskclf runs what the policy names.")
     return warnings
@@ -110,12 +109,14 @@ def _best_by_rank(state: RegistryState, warnings: list[str]) -> Champion:
     return Champion("none", "none", None, None, "no model was ever promoted", warnings, report.excluded)
 
 
-def _with_policy_threshold(state: RegistryState, model: LoadedModel, warnings: list[str]) -> LoadedModel:
-    """Returns the model with the reject threshold that taskclf applies: the policy's, where it has a valid one."""
-    threshold = state.policy_file.reject_threshold
-    if state.policy_file.calibrates:
+def _with_threshold_of_taskclf(state: RegistryState, model: LoadedModel, warnings: list[str]) -> LoadedModel:
+    """Returns the model with the reject threshold that taskclf applies: that of the policy in force, without one its default."""
+    policy = state.policy.in_force
+    if policy is not None and policy.get("calibration_method") is not None:
         warnings.append("taskclf calibrates this model's probabilities; the comparison uses them as they are")
-    if threshold is None or threshold == model.reject_threshold:
+    threshold = DEFAULT_REJECT_THRESHOLD if policy is None else policy["reject_threshold"]
+    if not isinstance(threshold, int | float) or threshold == model.reject_threshold:
         return model
-    warnings.append(f"the policy's reject threshold {threshold:g} is used, as taskclf does; the bundle says {model.reject_threshold:g}")
-    return replace(model, reject_threshold=threshold)
+    origin = "without a policy taskclf uses" if policy is None else "the policy's reject threshold is used, as taskclf does:"
+    warnings.append(f"{origin} {threshold:g}; the bundle says {model.reject_threshold:g}")
+    return replace(model, reject_threshold=float(threshold))

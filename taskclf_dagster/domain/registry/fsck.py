@@ -11,7 +11,7 @@ from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
-from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer, is_waiting
+from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.retention import find_awaiting
@@ -26,6 +26,8 @@ Promise = Literal["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9"]
 FindingCode = Literal[
     "pointer_unusable",
     "policy_unusable",
+    "policy_differs",
+    "policy_not_recorded",
     "policy_names_another_model",
     "blocked_model_active",
     "pointer_not_recorded",
@@ -59,6 +61,10 @@ PROMISES: dict[Promise, str] = {
     "P8": "Readers never write.",
     "P9": "Events only after durability, at least once.",
 }
+
+
+_NOT_AS_RECORDED = frozenset({"missing", "edited_in_place"})
+"""Problems of a policy that are no problem of its content: the history has another one."""
 
 
 REPAIR = "`taskclf-dagster registry repair` repairs it"
@@ -98,20 +104,26 @@ def _check_pointer(state: RegistryState) -> Iterator[RegistryFinding]:
         problem = f"{home.active_pointer.name} is missing, though the history names models"
     if problem is not None:
         yield _damage("pointer_unusable", "P1", f"{home.active_pointer.name}: {problem}", REPAIR)
-    policy_problem = find_policy_problem(state)
-    if policy_problem is not None:
-        yield _damage("policy_unusable", "P1", policy_problem.detail, REPAIR)
-    policy_dir = state.policy_file.model_dir
-    if pointer is not None and policy_dir not in (None, pointer.model_dir):
-        words = f"{home.inference_policy.name} names {policy_dir}, {home.active_pointer.name} names {pointer.model_dir}"
-        yield _warning(
-            "policy_names_another_model", "P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree"
-        )
+    yield from _check_policy(state, pointer)
     if pointer is not None and problem is None:
         yield from _check_record_of(state, pointer)
         if pointer.name in history.blocked:
             words = f"{pointer.name} runs, though a rollback blocked it"
             yield _warning("blocked_model_active", "P7", words, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
+
+
+def _check_policy(state: RegistryState, pointer: ActivePointer | None) -> Iterator[RegistryFinding]:
+    home, policy, problem = state.home, state.policy, find_policy_problem(state)
+    if problem is not None:
+        yield _damage("policy_differs" if problem.code in _NOT_AS_RECORDED else "policy_unusable", "P1", problem.detail, REPAIR)
+    if pointer is not None and policy.status == "foreign":
+        words = f"{home.inference_policy.name} was written by another program and is not recorded yet"
+        yield _warning("policy_not_recorded", "P3", words, "The next change, or repair, records it")
+    if pointer is not None and state.policy_file.model_dir not in (None, pointer.model_dir):
+        words = f"{home.inference_policy.name} names {state.policy_file.model_dir}, {home.active_pointer.name} names {pointer.model_dir}"
+        yield _warning(
+            "policy_names_another_model", "P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree"
+        )
 
 
 def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Iterator[RegistryFinding]:
@@ -126,7 +138,7 @@ def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Iterator[R
             f"{pointer.name} was set by another program and is not recorded yet",
             "The next change, or repair, records it",
         )
-    elif last is not None and is_waiting(state, last):
+    elif last is not None and state.is_waiting(last):
         yield _damage("change_interrupted", "P3", f"{last.action} {last.sequence} was interrupted before the pointer moved", REPAIR)
     elif any(entry.new == pointer and not entry.foreign for entry in history.entries):
         words = f"the pointer is that of record {pointer.sequence}, though the history continues"

@@ -4,13 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from taskclf_dagster.domain.registry.history import Action, ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.registry.policy_check import PolicyProblemKind
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.errors import BundleError, BundleErrorCode
-
-_FINISHED_LATER: frozenset[Action] = frozenset({"promote", "rollback", "repair"})
-"""Changes that recovery finishes if they were interrupted."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +15,12 @@ class RegistryProblem:
     """Something that keeps taskclf from running what a file names.
 
     Attributes:
-        code: unreadable if the file itself is damaged, missing if it does not exist, else the code of the bundle's problem.
+        code: unreadable if the file itself is damaged, missing if it does not exist, else the code of the bundle's problem; for the
+            inference policy the kind of its problem.
         detail: a sentence for a person.
     """
 
-    code: Literal["unreadable", "missing"] | BundleErrorCode
+    code: Literal["unreadable", "missing"] | BundleErrorCode | PolicyProblemKind
     detail: str
 
     def __str__(self) -> str:
@@ -71,19 +69,13 @@ def find_usable_pointer(state: RegistryState) -> UsablePointer:
 
 
 def find_policy_problem(state: RegistryState) -> RegistryProblem | None:
-    """Returns why taskclf cannot follow inference_policy.json, or None; without the file it follows the pointer."""
-    policy = state.policy_file
-    if not policy.exists:
-        return None
-    name = state.home.inference_policy.name
-    if policy.model_dir is None:
-        return RegistryProblem("unreadable", f"{name} is damaged")
-    problem = find_model_problem(state, policy.model_dir)
-    return None if problem is None else RegistryProblem(problem.code, f"{name} names {policy.model_dir}: {problem.detail}")
+    """Returns why taskclf cannot or must not follow inference_policy.json, or None; a valid one of another program has no problem."""
+    problem = state.policy.problem
+    return None if problem is None else RegistryProblem(problem.kind, f"{state.home.inference_policy.name} {problem.detail}")
 
 
 def find_history_disagreement(state: RegistryState) -> str | None:
-    """Returns how active.json, inference_policy.json and the last line of the history differ, or None."""
+    """Returns how active.json, inference_policy.json and the last records of the history differ, or None."""
     if state.pointer_file.error is not None:
         return str(state.pointer_file.error)
     move = state.history.last_move
@@ -93,7 +85,8 @@ def find_history_disagreement(state: RegistryState) -> str | None:
         return f"active.json names {pointer}, the last line of the history {last}"
     if state.policy_file.exists and state.policy_file.model_dir != pointer:
         return f"active.json names {pointer}, inference_policy.json {state.policy_file.model_dir}"
-    return None
+    problem = find_policy_problem(state)
+    return None if problem is None else problem.detail
 
 
 def find_last_known_good(state: RegistryState, *, but: str | None = None) -> ActivePointer | None:
@@ -106,13 +99,4 @@ def find_last_known_good(state: RegistryState, *, but: str | None = None) -> Act
 def is_cut_off(state: RegistryState) -> bool:
     """Returns whether the last change was recorded and then interrupted before the pointer moved."""
     last = state.history.last_move
-    return last is not None and last.action != "repair" and is_waiting(state, last)
-
-
-def is_waiting(state: RegistryState, entry: ActiveHistoryEntry) -> bool:
-    """Returns whether the change of a record was not made: the pointer is still the one before, and its event was not written."""
-    if entry.foreign or entry.action not in _FINISHED_LATER or state.written_through >= (entry.sequence or 0):
-        return False
-    if entry.action == "repair":
-        return state.pointer_file.digest == (entry.subject[0] if entry.subject else None)
-    return (None if state.pointer is None else state.pointer.document) == (None if entry.old is None else entry.old.document)
+    return last is not None and last.action != "repair" and state.is_waiting(last)

@@ -42,9 +42,10 @@ class ActiveHistoryEntry(BaseModel):
 
     Attributes:
         sequence: 1 for our first record, then one more each time.
-        action: promote, rollback, repair, adopt (another program moved the pointer); the others move nothing.
+        action: promote, rollback, repair, adopt (another program changed pointer or policy); the others move nothing.
         reason: reason of the change.
-        policy: the inference policy that belongs to `new`, so that an interrupted change can be finished exactly.
+        policy: the inference policy since then, so that an interrupted change can be finished exactly, and a damaged policy restored;
+            None if it stayed as it was.
         blocks: the model that a rollback left.
         run_id: the Dagster run that asked for it.
         subject: what an abort, unblock or prune is about: a sequence number, a model id, model ids.
@@ -140,6 +141,11 @@ class History:
             if entry.new is not None and entry.new.name not in self.blocked:
                 known.setdefault(entry.new.model_dir, entry.new)
         return list(known.values())
+
+    @cached_property
+    def policies(self) -> list[dict[str, object]]:
+        """The inference policies of the changes that took effect, the newest first."""
+        return [entry.policy for entry in reversed(self.moves) if entry.policy is not None and "model_dir" in entry.policy]
 
     @property
     def last_move(self) -> ActiveHistoryEntry | None:

@@ -11,6 +11,10 @@ from taskclf_dagster.home import Home
 INFERENCE_POLICY_VERSION = "v1"
 
 
+DEFAULT_REJECT_THRESHOLD = 0.55
+"""The threshold that taskclf applies where there is no policy, whatever the bundle says."""
+
+
 @dataclass(frozen=True)
 class PolicyFile:
     """models/inference_policy.json as found in one read."""
@@ -36,24 +40,6 @@ class PolicyFile:
         """The bundle that taskclf's inference loads, relative to the home; None if the policy names none."""
         model_dir = None if self.document is None else self.document.get("model_dir")
         return model_dir if isinstance(model_dir, str) else None
-
-    @property
-    def reject_threshold(self) -> float | None:
-        """The threshold that taskclf applies, in [0, 1]; None if the policy has no valid one."""
-        threshold = None if self.document is None else self.document.get("reject_threshold")
-        return float(threshold) if isinstance(threshold, int | float) and 0 <= threshold <= 1 else None
-
-    @property
-    def calibrates(self) -> bool:
-        """True if taskclf calibrates the probabilities of the model."""
-        return self.document is not None and self.document.get("calibration_method") is not None
-
-    @property
-    def problem(self) -> str | None:
-        """The reason why the policy names no model; None if it names one or does not exist."""
-        if self.file.error is not None:
-            return str(self.file.error)
-        return f"{self.file.path.name} names no model_dir" if self.exists and self.model_dir is None else None
 
 
 def read_policy_file(home: Home) -> PolicyFile:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
@@ -17,7 +18,6 @@ from taskclf_dagster.domain.registry.health import (
     find_model_problem,
     find_policy_problem,
     find_usable_pointer,
-    is_waiting,
 )
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, cut_history, is_whole_line
 from taskclf_dagster.domain.registry.inference_policy import build_policy
@@ -40,7 +40,7 @@ class Recovery:
         state: the state afterwards.
         done: the changes, one sentence each; empty if there were none.
         repaired: True if the last known good model was restored.
-        policy_mended: True if the inference policy was written anew, because the model that it named cannot run.
+        policy_mended: True if the inference policy was restored, because it was damaged, deleted, or named a model that cannot run.
     """
 
     state: RegistryState
@@ -74,6 +74,7 @@ def recover(state: RegistryState, *, at: datetime) -> Recovery:
     _sweep(recovery)
     _finish_interrupted(recovery, at)
     _adopt_foreign(recovery, at)
+    _adopt_policy(recovery, at)
     _repair_pointer(recovery, at)
     _acknowledge_damage(recovery, at)
     if recovery.done or recovery.state.written_through < recovery.history.sequence:
@@ -147,7 +148,7 @@ def _is_copy_of_challenger(home: Home, model_id: str) -> bool:
 def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
     """Carries out a recorded change that was not made, if its model can run, else aborts it."""
     last = recovery.history.last_move
-    if last is None or last.new is None or not is_waiting(recovery.state, last):
+    if last is None or last.new is None or not recovery.state.is_waiting(last):
         return
     usable = find_usable_pointer(recovery.state)
     if usable.problem is not None and last.action != "repair":
@@ -170,7 +171,7 @@ def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
 
 
 def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
-    """Records a foreign change: a valid pointer that is not that of our last record."""
+    """Records a foreign change: a valid pointer that is not that of our last record, with its policy if that is new, too."""
     usable, last = find_usable_pointer(recovery.state), recovery.history.last_move
     pointer = usable.pointer
     if pointer is None or usable.problem is not None or (last is not None and last.new == pointer and not last.foreign):
@@ -180,15 +181,28 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
     if pointer.sequence is not None and not lost:
         reason = f"the pointer is that of record {pointer.sequence}; what the history says after it did not stay"
     old = None if last is None else (last.old if last.new == pointer else last.new)
-    entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason)
+    policy = recovery.state.policy
+    written = policy.in_force if policy.status == "foreign" else None
+    entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason, policy=written)
     if lost:
         jump = {"sequence": (pointer.sequence or 0) + 1, "acknowledges": [recovery.history.lines + 1]}
         entry = entry.model_copy(update=jump)
     _record(recovery, entry)
 
 
+def _adopt_policy(recovery: Recovery, at: datetime) -> None:
+    """Records a foreign change of the inference policy: a valid one that no record has. Without a pointer there is nothing to record."""
+    policy, usable = recovery.state.policy, find_usable_pointer(recovery.state)
+    if policy.status != "foreign" or usable.pointer is None or usable.problem is not None:
+        return
+    source = (policy.in_force or {}).get("source")
+    reason = f"another program wrote {recovery.home.inference_policy.name}" + (f" (source {source})" if isinstance(source, str) else "")
+    pointer = usable.pointer
+    _record(recovery, ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="adopt", reason=reason, policy=policy.in_force))
+
+
 def _repair_pointer(recovery: Recovery, at: datetime) -> None:
-    """Restores the last known good model if the one that pointer or policy names cannot run."""
+    """Restores the last known good model if the one that pointer or policy names cannot run, and the recorded policy if it was damaged."""
     usable, policy_problem = find_usable_pointer(recovery.state), find_policy_problem(recovery.state)
     problem = None if usable.problem is None else usable.problem.detail
     if problem is None and usable.pointer is None:
@@ -202,14 +216,13 @@ def _repair_pointer(recovery: Recovery, at: datetime) -> None:
     if good is None:
         return  # there is nothing to go back to
     reason = problem or (None if policy_problem is None else policy_problem.detail)
-    keeps_policy = policy_problem is None and recovery.state.policy_file.model_dir == good.model_dir
-    _record(recovery, _describe_repair(recovery.state, usable.pointer, good, at=at, reason=reason, keeps_policy=keeps_policy))
+    _record(recovery, _describe_repair(recovery.state, usable.pointer, good, at=at, reason=reason))
     recovery.repaired = problem is not None
     recovery.policy_mended = policy_problem is not None
 
 
 def _describe_repair(
-    state: RegistryState, old: ActivePointer | None, good: ActivePointer, *, at: datetime, reason: str | None, keeps_policy: bool
+    state: RegistryState, old: ActivePointer | None, good: ActivePointer, *, at: datetime, reason: str | None
 ) -> ActiveHistoryEntry:
     """Returns the history record of restoring a model; its subject is the hash of the pointer file that is replaced."""
     model, damaged = state.load(good.model_dir), state.pointer_file.digest
@@ -222,8 +235,16 @@ def _describe_repair(
         action="repair",
         reason=reason,
         subject=[] if damaged is None else [damaged],
-        policy=None if keeps_policy else build_policy(model, at=at, source=REPAIR_NOTE),
+        policy=_policy_for_repair(state, model, good.model_dir, at),
     )
+
+
+def _policy_for_repair(state: RegistryState, model: LoadedModel, model_dir: str, at: datetime) -> dict[str, object] | None:
+    """Returns the policy of a restored model; None if the file is that already, else the recorded one, else a new one."""
+    policy = state.policy
+    if policy.problem is None and policy.model_dir == model_dir:
+        return policy.in_force if policy.status == "foreign" else None
+    return state.policy_checker.find_recorded(model_dir) or build_policy(model, at=at, source=REPAIR_NOTE)
 
 
 def _set_policy_aside(recovery: Recovery, at: datetime, problem: str) -> None:

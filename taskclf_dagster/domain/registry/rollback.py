@@ -109,16 +109,29 @@ def _describe_left(state: RegistryState, model_dir: str) -> BlockedModel:
 
 
 def _policy_for_rollback(state: RegistryState, model: LoadedModel, at: datetime) -> dict[str, object]:
-    """Returns the policy of a restored model: the one it had when it was replaced, if its calibrators exist, else a new one."""
-    home = state.home
-    model_dir = f"{home.models.name}/{model.bundle.model_id}"
+    """Returns the policy of a restored model: the last that it ran with, if it is valid and its calibrators exist, else a new one."""
+    model_id, checker = model.bundle.model_id, state.policy_checker
+    for policy in _policies_of(state, f"{state.home.models.name}/{model_id}"):
+        if checker.find_problem(policy) is None and _fits_calibrators(state.home, policy, model_id):
+            return {**policy, "created_at": at.isoformat(), "source": ROLLBACK_NOTE}
+    return build_policy(model, at=at, source=ROLLBACK_NOTE)
+
+
+def _policies_of(state: RegistryState, model_dir: str) -> list[dict[str, object]]:
+    """Returns the policies that a model ran with, the newest first.
+
+    Those of the history, and before them those that only a receipt has, because the history did not record foreign policies before 0.2.0.
+    """
+    recorded = [policy for policy in state.history.policies if policy["model_dir"] == model_dir]
+    times = {policy.get("created_at") for policy in recorded}
+    previous = []
     for entry in reversed(state.history.moves):
         replaced = entry.old is not None and entry.old.model_dir == model_dir
-        decision = read_decision(home, entry.decision_id) if replaced and entry.decision_id else None
-        previous = None if decision is None else decision.registry.previous_policy
-        if previous is not None and previous.get("model_dir") == model_dir and _fits_calibrators(home, previous, model.bundle.model_id):
-            return {**previous, "created_at": at.isoformat(), "source": ROLLBACK_NOTE}
-    return build_policy(model, at=at, source=ROLLBACK_NOTE)
+        decision = read_decision(state.home, entry.decision_id) if replaced and entry.decision_id else None
+        policy = None if decision is None else decision.registry.previous_policy
+        if policy is not None and policy.get("model_dir") == model_dir and policy.get("created_at") not in times:
+            previous.append(policy)
+    return previous + recorded
 
 
 def _fits_calibrators(home: Home, policy: dict[str, object], model_id: str) -> bool:

@@ -11,12 +11,16 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
-from taskclf_dagster.domain.registry.history import History, read_history
+from taskclf_dagster.domain.registry.history import Action, ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.registry.history_events import read_cursor
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile, read_policy_file
 from taskclf_dagster.domain.registry.pointer import ActivePointer, PointerFile, read_pointer_file
+from taskclf_dagster.domain.registry.policy_check import PolicyCheck, PolicyChecker
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
+
+_FINISHED_LATER: frozenset[Action] = frozenset({"promote", "rollback", "repair"})
+"""Changes that recovery finishes if they were interrupted."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,31 @@ class RegistryState:
 
     @property
     def active_model_dir(self) -> str | None:
-        """The folder of the active model: that of the policy if it names one, else that of the pointer; None if neither can be read."""
-        return self.policy_file.model_dir or (None if self.pointer is None else self.pointer.model_dir)
+        """The folder of the active model: that of the policy in force, else that of the pointer; None without either."""
+        return self.policy.model_dir or self._pointer_dir
+
+    @property
+    def _pointer_dir(self) -> str | None:
+        return None if self.pointer is None else self.pointer.model_dir
+
+    @property
+    def policy_checker(self) -> PolicyChecker:
+        """Checks any policy against this state."""
+        return PolicyChecker(self.home, self.history, self.bundles, pointer_dir=self._pointer_dir)
+
+    @cached_property
+    def policy(self) -> PolicyCheck:
+        """The inference policy, compared with the history."""
+        last = self.history.last_move
+        return self.policy_checker.check(self.policy_file, is_waiting=lambda: last is not None and self.is_waiting(last))
+
+    def is_waiting(self, entry: ActiveHistoryEntry) -> bool:
+        """Returns True if the change of a record was not made: the pointer is still the one before, and its event was not written."""
+        if entry.foreign or entry.action not in _FINISHED_LATER or self.written_through >= (entry.sequence or 0):
+            return False
+        if entry.action == "repair":
+            return self.pointer_file.digest == (entry.subject[0] if entry.subject else None)
+        return (None if self.pointer is None else self.pointer.document) == (None if entry.old is None else entry.old.document)
 
     @cached_property
     def written_through(self) -> int:

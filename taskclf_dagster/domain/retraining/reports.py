@@ -258,7 +258,7 @@ def refer_to_registry(state: RegistryState) -> RegistryRef:
         sequence=state.sequence,
         pointer_hash=state.digests.pointer,
         policy_hash=state.digests.policy,
-        previous_policy=state.policy_file.document,
+        previous_policy=state.policy.in_force,
     )
 
 

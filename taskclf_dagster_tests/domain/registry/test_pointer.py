@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain.models.bundle import find_bundle_problem, load_bundle, parse_bundle
+from taskclf_dagster.domain.models.bundle import find_bundle_problem, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, METRICS, MODEL
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, require_bundle, resolve_model_dir
 from taskclf_dagster.domain.registry.applied_decisions import is_applied
@@ -27,7 +27,7 @@ from taskclf_dagster.domain.registry.health import (
 )
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
-from taskclf_dagster.domain.registry.inference_policy import read_policy
+from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, read_policy
 from taskclf_dagster.domain.registry.pointer import (
     MAX_POINTER_BYTES,
     ActivePointer,
@@ -55,7 +55,6 @@ from taskclf_dagster_tests.models import (
     edit_json,
     home_with_champion,
     point_at,
-    tiny_model,
     write_history,
     write_policy,
     write_tiny_bundle,
@@ -248,7 +247,7 @@ def test_the_pointer_names_the_champion(champion_home: Home) -> None:
     found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir, found.warnings) == ("ok", "pointer", f"models/{MID}", [])
     assert found.model.bundle.model_id == MID
-    assert found.model.reject_threshold == tiny_model().reject.value
+    assert found.model.reject_threshold == DEFAULT_REJECT_THRESHOLD
 
 
 def test_a_pointer_set_back_by_hand_is_followed_whatever_the_stored_scores(champion_home: Home) -> None:
@@ -277,19 +276,17 @@ def test_the_inference_policy_comes_before_the_pointer(champion_home: Home) -> N
 
 
 def test_a_policy_that_agrees_with_the_pointer_warns_of_nothing(champion_home: Home) -> None:
-    write_policy(champion_home, MID, calibration_method=None, reject_threshold=None)
+    write_policy(champion_home, MID, calibration_method=None, reject_threshold=DEFAULT_REJECT_THRESHOLD)
     found = resolve_active_model(read_registry_state(champion_home))
     assert (found.source, found.model_dir, found.warnings) == ("policy", f"models/{MID}", [])
 
 
-@pytest.mark.parametrize(("threshold", "used"), [(0.9, 0.9), (0, 0.0), (1.5, None), ("high", None), (None, None)])
-def test_the_champion_has_the_policys_reject_threshold_where_it_is_one(champion_home: Home, threshold: object, used: float | None) -> None:
-    own = load_bundle(champion_home.models / MID).reject_threshold
+@pytest.mark.parametrize(("threshold", "used"), [(0.9, 0.9), (0, 0.0)])
+def test_the_champion_has_the_policys_reject_threshold(champion_home: Home, threshold: float, used: float) -> None:
     write_policy(champion_home, MID, calibration_method=None, reject_threshold=threshold)
     found = resolve_active_model(read_registry_state(champion_home))
     assert found.model is not None
-    assert found.model.reject_threshold == (own if used is None else used)
-    assert len(found.warnings) == (0 if used is None else 1)
+    assert (found.source, found.model.reject_threshold, len(found.warnings)) == ("policy", used, 1)
 
 
 def test_a_history_of_models_that_do_not_load_is_never_taken_for_no_champion(champion_home: Home) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, MODEL
+from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, MODEL
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.applied_decisions import is_applied
 from taskclf_dagster.domain.registry.champion import resolve_active_model
@@ -350,25 +350,26 @@ POLICY_DAMAGE: dict[str, Callable[[Home], object]] = {
 
 
 @pytest.mark.parametrize("name", POLICY_DAMAGE)
-def test_a_policy_that_cannot_be_followed_is_made_anew_for_the_model_that_runs(three: Home, name: str) -> None:
+def test_a_policy_that_cannot_be_followed_is_restored_from_the_history(three: Home, name: str) -> None:
+    recorded = three.inference_policy.read_bytes()
     POLICY_DAMAGE[name](three)
     assert "P1" in {promise for promise, _ in damage(three)}
     recovery = repair(three, at=LATER)
     assert not recovery.repaired  # what the pointer names did not change
     assert actions(three)[3:] == [(4, "repair", NEW)]
     document = read(three.inference_policy)
-    assert (document["model_dir"], document["source"], document["calibrator_store_dir"]) == (f"models/{NEW}", "repair", None)
-    assert document["reject_threshold"] == read(three.models / NEW / METADATA)["reject_threshold"]
+    assert document == json.loads(recorded)
     assert history_lines(three)[-1]["policy"] == document
     assert {promise for promise, _ in damage(three)} <= {"P2"}  # the broken model is still there
 
 
 def test_a_policy_that_fits_is_kept_when_only_the_pointer_is_damaged(three: Home) -> None:
-    edit_json(three.inference_policy, {"reject_threshold": 0.77, "per_user_reject_thresholds": {"alice": 0.5}})
-    policy = three.inference_policy.read_bytes()
+    tuned = {"reject_threshold": 0.77, "per_user_reject_thresholds": {"alice": 0.5}, "created_at": LATER.isoformat()}
+    edit_json(three.inference_policy, tuned)
+    policy = read(three.inference_policy)
     three.active_pointer.write_text("{", encoding="utf-8")
     repair(three, at=LATER)
-    assert three.inference_policy.read_bytes() == policy
+    assert read(three.inference_policy) == history_lines(three)[-1]["policy"] == policy
 
 
 def test_a_home_without_a_policy_needs_none(home: Home) -> None:
@@ -440,10 +441,11 @@ def test_a_foreign_pointer_to_a_bundle_that_does_not_load_is_not_adopted_but_put
     assert [action for _, action, _ in actions(three)][3:] == [None, "repair"]
 
 
-def test_a_foreign_policy_that_names_another_model_that_can_run_is_left_alone(three: Home) -> None:
+def test_a_foreign_policy_that_names_another_model_that_can_run_is_adopted_and_left_alone(three: Home) -> None:
     write_policy(three, MID)
     policy = three.inference_policy.read_bytes()
-    assert repair(three, at=LATER).done == []
+    repair(three, at=LATER)
+    assert actions(three)[3:] == [(4, "adopt", NEW)]
     assert three.inference_policy.read_bytes() == policy
     assert findings(three) == [
         ("warning", "P1", f"inference_policy.json names models/{MID}, active.json names models/{NEW}: taskclf runs the first")

@@ -367,9 +367,8 @@ def with_calibrators(home: Home, *, fitted_for: str) -> dict[str, object]:
     """OLD runs with calibrators, then MID is promoted; the store says for which model its calibrators were fitted."""
     promoted(home, OLD)
     policy = write_policy(home, OLD)
-    decision = judged(home, MID, previous_policy=policy)
+    promote(home, judged(home, MID, previous_policy=policy), at=AT + DAY)
     write_json(home.calibrator_store, {"method": "temperature", "model_bundle_id": fitted_for})
-    promote(home, decision, at=AT + DAY)
     return policy
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taskclf_dagster.domain.data.feature_schema import SchemaVersion
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, label_codes, read_snapshot_rows, save_snapshot
@@ -39,6 +39,7 @@ from taskclf_dagster_tests.models import (
     point_at,
     write_policy,
     write_tiny_bundle,
+    write_tuned_policy,
 )
 from taskclf_dagster_tests.registry_scenario import judged as decided
 from taskclf_dagster_tests.scenario import (
@@ -417,6 +418,7 @@ def _both_versions(home: Home, *, users: int, champion: SchemaVersion) -> Judged
     assert judged.snapshot.schema_version == "v3"
     write_tiny_bundle(home.models / MID, version=champion)
     point_at(home, MID)
+    write_tuned_policy(home, MID, model_schema_hash=SCHEMAS[champion].schema_hash)
     return judged
 
 
@@ -487,6 +489,7 @@ def test_a_v2_champion_cannot_be_matched_where_the_snapshot_has_two_users(upgrad
     write_windows(upgraded.home, windows_frame(start=rows["bucket_start_ts"].min(), n=60, version="v2"), version="v2")
     write_tiny_bundle(upgraded.home.models / OLD, version="v2")
     point_at(upgraded.home, OLD)
+    upgraded.home.inference_policy.unlink()
     record = upgraded.champion()
     assert record.model_id == OLD
     assert record.windows_without_features == len(rows)
