@@ -1,0 +1,260 @@
+"""The inputs of a decision, all in favour of the challenger, and the steps that lead to one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.gate import Status
+from taskclf_dagster.domain.decision.references import RunOptions
+from taskclf_dagster.domain.evaluation.baselines import BaselineScore
+from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.scored_windows import add_training_distance, save_scored_windows
+from taskclf_dagster.domain.models.bundle import parse_bundle
+from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
+from taskclf_dagster.domain.models.reproducibility import Reproduction
+from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.retraining.decision_step import make_decision
+from taskclf_dagster.domain.retraining.reports import (
+    AnchorReport,
+    ChallengerReport,
+    ChampionReport,
+    refer_to_registry,
+)
+from taskclf_dagster.domain.retraining.steps import remember_labels
+from taskclf_dagster.domain.storage.records import json_hash
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import (
+    MID,
+    NEW,
+    a_report,
+    a_reproduction,
+    duel_rows,
+    feasible,
+    named,
+    some,
+    write_tiny_bundle,
+)
+from taskclf_dagster_tests.scenario import (
+    AS_OF,
+    DAY,
+    MINUTE,
+    retrain_config,
+    span,
+    write_labels,
+)
+
+NOON = AS_OF + timedelta(hours=12)
+
+FAST = {"num_boost_round": 3, "num_leaves": 4}
+
+CONFIG = retrain_config(train_params=FAST, min_class_windows=10)
+
+
+def take_snapshot(
+    home: Home, config: RetrainConfig = CONFIG, *, as_of: datetime = AS_OF, holdout: float = 0.0
+) -> tuple[DatasetSnapshot, LabeledWindows]:
+    labeled, frame, fingerprints, _ = label_windows(home, as_of=as_of, settings=config.dataset)
+    remember_labels(home, fingerprints)
+    assert frame is not None
+    snapshot, rows = build_snapshot(home, labeled, frame, config=config, holdout_fraction=holdout)
+    save_snapshot(home, snapshot, rows)
+    return snapshot, labeled
+
+
+def train_challenger(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG) -> ChallengerModel:
+    return build_challenger(
+        home,
+        snapshot,
+        config=config,
+        cores=2,
+        code_version="0123456",
+        library_versions={},
+        stopwatch=lambda: 0.0,
+        on_progress=lambda _: None,
+    )
+
+
+def _add_spans(home: Home, n: int) -> None:
+    late = AS_OF + timedelta(hours=9)
+    added = [span(late + 2 * i * MINUTE, late + (2 * i + 1) * MINUTE, "Build", user="user-0") for i in range(n)]
+    write_labels(home, [*pq.read_table(home.labels).to_pylist(), *added])
+
+
+ROWS = duel_rows()
+
+RIGHT = named(ROWS)
+
+
+@dataclass
+class Decide:
+    """The inputs of `make_decision`, all in favour of the challenger; a test changes the one it is about.
+
+    Both models say something about ROWS, from which neither learned.
+    """
+
+    home: Home
+    snapshot: DatasetSnapshot | None = None
+    challenger: Predictions = RIGHT
+    champion: Predictions = RIGHT
+    anchors: Mapping[str, Predictions | None] = field(default_factory=dict)
+    blocked: Mapping[str, str | None] = field(default_factory=dict)
+    state: str = "none"
+    reason: str = "no model was ever promoted"
+    warnings: list[str] = field(default_factory=list)
+    config: RetrainConfig = field(default_factory=lambda: retrain_config(auto_promote=True))
+    dry_run: bool = False
+    forced: bool = False
+    bootstrap: bool = False
+    figures: dict[str, object] = field(default_factory=dict)
+    failure: str | None = None
+    reproduction: Reproduction | None = field(default_factory=a_reproduction)
+
+    def make(self) -> PromotionDecision:
+        snapshot = self.snapshot or a_snapshot(self.home)
+        self._prepare(snapshot)
+        return make_decision(
+            self.home,
+            snapshot,
+            a_challenger().model_copy(update={"dataset_hash": snapshot.dataset_hash}),
+            self._challenger_report(),
+            self._champion_report(),
+            config=self.config,
+            options=RunOptions(dry_run=self.dry_run, forced=self.forced, bootstrap=self.bootstrap),
+            code_version="0123456",
+        )
+
+    def _prepare(self, snapshot: DatasetSnapshot) -> None:
+        """Bundles and test windows, where the home does not have them yet."""
+        bundles = [
+            self.home.challengers / NEW,
+            *(self.home.models / name for name in ([MID] if self.state == "ok" else []) + [*self.anchors]),
+        ]
+        for folder in bundles:
+            if not folder.exists():
+                write_tiny_bundle(folder)
+        windows = self.home.root / snapshot.path / "windows.parquet"
+        if not windows.exists():
+            windows.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(pa.Table.from_pandas(ROWS.assign(split=pd.Categorical(["test"] * len(ROWS)))), windows)
+
+    @property
+    def _dataset_hash(self) -> str:
+        return (self.snapshot or a_snapshot(self.home)).dataset_hash
+
+    def _challenger_report(self) -> ChallengerReport:
+        scored = self.failure is None
+        folder = self.home.challengers / NEW
+        report = a_report(predictions_path=self._save(folder, self.challenger), **self.figures) if scored else None
+        rule, lookup = BaselineScore(windows=100, model=0.8, baseline=0.3), BaselineScore(windows=400, model=0.8, baseline=0.4)
+        return ChallengerReport(
+            model_id=NEW,
+            dataset_hash=self._dataset_hash,
+            failure=self.failure,
+            files={"model.txt": "1" * 64},
+            report=report,
+            recent_predictions_path=None,
+            rule_baseline=rule,
+            lookup_baseline=lookup,
+            reproduction=self.reproduction,
+            probe_digest=None,
+            gates=check_candidate_gates(
+                report,
+                failure=self.failure,
+                rule=rule,
+                lookup=lookup,
+                reproduction=self.reproduction,
+                settings=self.config.evaluation,
+            ),
+            config_hash=json_hash(self.config.policy),
+        )
+
+    def _champion_report(self) -> ChampionReport:
+        report = a_report(model_id=MID, predictions_path=self._save(self.home.models / MID, self.champion)) if self.state == "ok" else None
+        return ChampionReport(
+            dataset_hash=self._dataset_hash,
+            registry=refer_to_registry(read_registry_state(self.home)),
+            state=self.state,
+            source="none" if self.state == "none" else "pointer",
+            model_id=MID if self.state == "ok" else None,
+            model_dir=None if self.state == "none" else f"models/{MID}",
+            reason=self.reason,
+            warnings=self.warnings,
+            excluded=[],
+            files={"model.txt": "2" * 64} if self.state == "ok" else {},
+            report=report,
+            recent_predictions_path=None,
+            windows_without_features=0,
+            windows_trained_on=0,
+            trained_on_evidence="none",
+            train_date_from=None,
+            train_date_to=None,
+            anchors=[self._anchor(name, said) for name, said in self.anchors.items()],
+            blocked=dict(self.blocked),
+        )
+
+    def _anchor(self, name: str, said: Predictions | None) -> AnchorReport:
+        path, problem = (None, "invalid: missing model.txt") if said is None else (self._save(self.home.models / name, said), None)
+        return AnchorReport(model_id=name, ran_at=AS_OF - DAY, path=f"models/{name}", predictions_path=path, problem=problem)
+
+    def _save(self, bundle: Path, predictions: Predictions) -> str:
+        path = self.home.predictions / f"{bundle.name}.parquet"
+        save_scored_windows(path, add_training_distance(ROWS, predictions, parse_bundle(bundle)))
+        return str(path.relative_to(self.home.root))
+
+
+def wrong_in(share: float, *, after: float = 0.0, among: pd.Series | None = None) -> Predictions:
+    """A model that has this share of the windows of each label wrong."""
+    return named(ROWS, wrong=some(ROWS, share, after=after, among=among))
+
+
+def a_snapshot(home: Home, **changes: object) -> DatasetSnapshot:
+    facts = {
+        "dataset_hash": "0a963156a3de73d5",
+        "dataset_digest": "0a963156a3de73d5" * 4,
+        "path": "artifacts/snapshots/0a963156a3de73d5",
+        "schema_version": "v1",
+        "schema_hash": "4077fe0dba70",
+        "label_schema_version": "v1",
+        "label_watermark": "0" * 16,
+        "labeled_windows_digest": "0" * 64,
+        "home": str(home.root),
+        "demo": False,
+        "as_of": AS_OF,
+        "time_range": None,
+        "users": {"alice": 400},
+        "holdout_users": [],
+        "has_synthetic_spans": False,
+        "rows": {"train": 1, "validation": 1, "test": 400},
+        "class_distribution": {},
+        "exclusions": {},
+        "cuts": [],
+        "blockers": [],
+        "feasibility": feasible(),
+        "skip_reason": None,
+        "config": retrain_config(),
+        "gold_windows": 400,
+        "recent": None,
+    }
+    return DatasetSnapshot.model_validate({**facts, **changes})
+
+
+def a_challenger() -> ChallengerModel:
+    reject = {"value": 0.5, "tuned": True, "reject_rate": 0.1, "macro_f1": 0.9, "detail": "0.5"}
+    facts = {"model_id": NEW, "path": f"artifacts/challengers/{NEW}", "dataset_hash": "0a963156a3de73d5", "schema_version": "v1"}
+    hashes = {"artifact_hash": "1" * 64, "tree_hash": "1" * 64, "probe_digest": "1" * 64}
+    figures = {"macro_f1": 0.9, "weighted_f1": 0.9, "training_windows": 1, "params": {}, "feature_importance": {}, "timings": {}}
+    return ChallengerModel.model_validate({**facts, **hashes, **figures, "reject": reject})
+
+
+def status_of(decision: PromotionDecision, name: str) -> Status:
+    return next(gate.status for gate in decision.gates if gate.name == name)
