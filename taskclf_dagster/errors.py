@@ -190,9 +190,14 @@ class RegistryRefusedError(TaskclfDagsterError):
 
 
 class ApiError(TaskclfDagsterError):
-    """The web server could not be asked, or refused; a refusal says what is wrong with the question, not with the server."""
+    """The web server could not be asked, or refused; a refusal says what is wrong with the question, not with the server.
+
+    Attributes:
+        refused: True for a refusal.
+    """
 
     def __init__(self, url: str, reason: str, *, refused: bool = False) -> None:
+        self.refused = refused
         words = reason.rstrip(".")
         super().__init__(
             f"What was asked of {url} is refused: {words}."

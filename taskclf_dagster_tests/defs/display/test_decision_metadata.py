@@ -8,6 +8,7 @@ import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.display.decision_metadata import (
@@ -91,7 +92,7 @@ def _decision(
         anchors=list(anchors),
         prediction_diff=changes,
         champion_state="none" if comparison is None else "ok",
-        protections=["evidence policy point, significance 0.05", "1 anchors"],
+        protections=["evidence", "anchors"],
         policy=settings.policy,
     )
     candidate = [gate for gate in base.gates if gate.kind == "candidate"]
@@ -118,22 +119,11 @@ def _checks(decision: PromotionDecision) -> dict[str, dg.AssetCheckResult]:
 # --- Words ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_is() -> None:
-    comparison = _comparison()
-    words = summarize_comparison(comparison)
-    assert words.startswith("On 400 windows that neither learned from the challenger scores macro-F1 0.9000, the champion 0.8000.")
-    assert words.endswith(comparison.evidence.summary)
-    assert "The challenger is 0.1000 better (95 % interval" in words
-
-
-def test_where_no_label_has_enough_windows_the_sentence_says_so_instead_of_figures() -> None:
-    few = _comparison(minutes={"ann": 1}, days=1)
+def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_is(snapshot: SnapshotAssertion) -> None:
+    comparison, few = _comparison(), _comparison(minutes={"ann": 1}, days=1)
     assert few.macro_f1_delta is None
-    assert summarize_comparison(few) == "8 windows are left to compare on, too few of any label. all are compared"
-
-
-def test_without_a_champion_the_sentence_says_that_there_was_nothing_to_compare_with() -> None:
-    assert summarize_comparison(None) == "There was nothing to compare with."
+    assert summarize_comparison(comparison).endswith(comparison.evidence.summary)
+    assert [summarize_comparison(shown) for shown in (comparison, few, None)] == snapshot
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------------------
@@ -214,7 +204,6 @@ def test_what_would_change_is_shown_by_label_by_user_and_by_block(tmp_path: Path
     changes = _changes()
     shown = _shown(_decision(tmp_path, _comparison(), changes=changes))
     assert shown["what_changes"] == changes.summary
-    assert "would relabel 30 of 960 minutes" in str(shown["what_changes"])
     assert _rows(shown["relabelled_minutes"]) == [
         {"before": "Build", "now": "Write", "minutes": 20},
         {"before": "Meet", "now": REJECTED_LABEL, "minutes": 10},
@@ -247,8 +236,8 @@ def test_without_a_preview_nothing_is_said_about_changes(tmp_path: Path) -> None
 
 def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: Path) -> None:
     shown = _shown(_decision(tmp_path, _comparison(), anchors=[_anchor()], changes=_changes()))
-    assert str(shown["comparison"]).startswith("On 400 windows")
-    assert shown["protections"] == dg.MetadataValue.md("- evidence policy point, significance 0.05\n- 1 anchors")
+    assert shown["comparison"] == summarize_comparison(_comparison())
+    assert shown["protections"] == dg.MetadataValue.md("- evidence\n- anchors")
     assert isinstance(shown["interval"], dg.MarkdownMetadataValue)
     assert "data:image/png" in (shown["interval"].md_str or "")
     tables = {name for name, value in shown.items() if isinstance(value, dg.TableMetadataValue)}
@@ -261,7 +250,7 @@ def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: 
 def test_without_a_champion_the_decision_shows_that_and_no_empty_comparison(tmp_path: Path) -> None:
     shown = _shown(_decision(tmp_path, None))
     assert set(shown) == {"comparison", "protections", "anchors"}
-    assert shown["comparison"] == "There was nothing to compare with."
+    assert shown["comparison"] == summarize_comparison(None)
     assert shown["anchors"] == dg.MetadataValue.text("none")
 
 
@@ -312,19 +301,20 @@ def test_without_a_champion_every_comparative_gate_is_green_does_not_apply_and_c
 
 
 @pytest.mark.parametrize(("days", "fewest", "green"), [(5, 10, True), (5, 11, False)])
-def test_too_few_user_days_are_advice_with_both_numbers(tmp_path: Path, days: int, fewest: int, green: bool) -> None:
+def test_too_few_user_days_are_advice_with_both_numbers(
+    tmp_path: Path, days: int, fewest: int, green: bool, snapshot: SnapshotAssertion
+) -> None:
     config = retrain_config(min_user_days=fewest)
     check = _checks(_decision(tmp_path, _comparison(days=days, config=config), config=config))[ENOUGH_USER_DAYS]
     assert check.passed is green
     assert check.severity == dg.AssetCheckSeverity.WARN
-    assert check.description == f"10 labelled user-days are compared; at least {fewest} are wanted."
     assert check.metadata["user_days"].value == 10
+    assert check.description == snapshot
 
 
 def test_without_a_comparison_the_advice_is_green_and_shows_no_number(tmp_path: Path) -> None:
     check = _checks(_decision(tmp_path, None))[ENOUGH_USER_DAYS]
     assert (check.passed, check.metadata) == (True, {})
-    assert check.description == "There was nothing to compare with."
 
 
 # --- Size -------------------------------------------------------------------------------------------------------------------------

@@ -154,7 +154,7 @@ def test_a_gate_is_a_green_check_only_where_it_passes_or_does_not_apply(status: 
     assert result.passed is green
     assert result.severity == dg.AssetCheckSeverity.ERROR
     assert result.check_name == "macro_f1"
-    assert result.description == f"{status}: 0.7000 >= 0.65"
+    assert (result.description or "").startswith(f"{status}: ")
     assert result.metadata["verdict"].value == status
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.config.event_settings import EventSettings
 from taskclf_dagster.definitions import build_definitions
@@ -18,9 +19,10 @@ from taskclf_dagster.defs.events.event_sinks import build_sinks
 from taskclf_dagster.defs.events.run_events import OVERLAP
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.retrain_runs import iterate_retrains
-from taskclf_dagster.defs.runs.run_failures import explain_failure
+from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG, explain_failure
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, FAILURE_TAG, HOME_TAG
 from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.events.delivery_report import NOTHING_WAITS
 from taskclf_dagster.domain.events.outbox import read_outbox, write_event
 from taskclf_dagster.domain.events.redis_stream import RedisStream
 from taskclf_dagster.domain.events.sinks import JsonLinesFile, UnusableSink
@@ -30,6 +32,7 @@ from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.retraining.steps import remember_decision
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import AT, MID, OLD, a_decision, contents
 from taskclf_dagster_tests.receivers import Receiver, an_event, free_port, http_receiver, redis_server
 from taskclf_dagster_tests.registry_scenario import promoted
@@ -180,7 +183,7 @@ def test_a_completed_run_tells_verdict_figures_and_versions(month: tuple[Ticks, 
         active.name,
     )
     assert 0 < done["payload"]["metrics"]["macro_f1"] <= 1
-    assert done["payload"]["reason"].startswith("PROMOTE: All ")
+    assert done["payload"]["reason"].startswith("PROMOTE: ")
 
 
 def test_a_rejected_challenger_names_the_champion_that_stays(month: tuple[Ticks, dict[str, str]]) -> None:
@@ -199,13 +202,15 @@ def test_a_dry_run_is_marked(month: tuple[Ticks, dict[str, str]]) -> None:
 
 def test_a_skipped_run_says_why(month: tuple[Ticks, dict[str, str]]) -> None:
     (skipped,) = (event for event in _of(month, "skipped") if event["eventType"] == "model.retrain.skipped")
-    assert skipped["payload"]["reason"].startswith("no new labels: ")
+    run = month[0].instance.get_run_by_id(month[1]["skipped"])
+    assert run is not None
+    assert skipped["payload"]["reason"] == run.tags["taskclf/outcome_reason"]
     assert skipped["payload"]["modelId"] is None
 
 
 def test_a_failed_run_says_what_a_person_would_read_in_its_log(month: tuple[Ticks, dict[str, str]]) -> None:
     (failed,) = (event for event in _of(month, "failed") if event["eventType"] == "model.retrain.failed")
-    assert failed["payload"]["reason"].startswith("dataset_snapshot: enough_labels: 960 windows are labelled by a person, but min_labels")
+    assert failed["payload"]["reason"].startswith("dataset_snapshot: enough_labels: ")
 
 
 def test_a_run_names_its_decision_in_a_tag(month: tuple[Ticks, dict[str, str]]) -> None:
@@ -236,16 +241,18 @@ def test_a_run_that_took_too_long_says_so(ticks: Ticks) -> None:
     run = ticks.begun(**{FAILURE_TAG: "timeout"})
     ticks.instance.report_run_failed(run, "the watchdog ended it")
     ticks()
-    assert ticks.events[1]["payload"]["reason"] == "it ran longer than timeout_minutes and was ended (the watchdog ended it)"
+    assert str(ticks.events[1]["payload"]["reason"]).startswith(TOOK_TOO_LONG)
+    (failed,) = iterate_retrains(ticks.instance, ticks.home)
+    assert explain_failure(ticks.instance, failed).kind == "timeout"
 
 
-def test_a_run_that_was_canceled_failed(ticks: Ticks) -> None:
+def test_a_run_that_was_canceled_failed(ticks: Ticks, snapshot: SnapshotAssertion) -> None:
     ticks()
     run = ticks.begun()
     ticks.instance.report_run_canceled(run, message="canceled by a person")
     ticks()
     assert ticks.events[1]["eventType"] == "model.retrain.failed"
-    assert ticks.events[1]["payload"]["reason"] == "it was canceled by a person"
+    assert ticks.events[1]["payload"]["reason"] == snapshot
 
 
 def test_a_run_that_is_under_way_is_told_at_once_and_its_end_later(ticks: Ticks) -> None:
@@ -253,7 +260,7 @@ def test_a_run_that_is_under_way_is_told_at_once_and_its_end_later(ticks: Ticks)
     run = ticks.begun(**{"taskclf/cause": "new_labels"})
     ticks()
     assert ticks.types == ["model.retrain.started"]
-    assert ticks.events[0]["payload"]["reason"] == "cause: new_labels"
+    assert "new_labels" in str(ticks.events[0]["payload"]["reason"])
     ticks.instance.report_run_failed(run, "x")
     ticks()
     assert ticks.types == ["model.retrain.started", "model.retrain.failed"]
@@ -324,7 +331,7 @@ def test_promotions_and_rollbacks_without_a_run_are_told(ticks: Ticks) -> None:
 def test_it_also_delivers_while_retraining_is_switched_off(ticks: Ticks) -> None:
     ticks.use({"type": "jsonl", "path": EVENTS}, enabled=False)
     write_event(ticks.home, an_event())
-    assert ticks().startswith("1 event delivered to jsonl-")
+    ticks()
     assert len(ticks.events) == 1
 
 
@@ -340,13 +347,12 @@ class NoOutbox(FileSystem):
         super().create(path, content)
 
 
-def test_a_broken_sink_is_told_and_breaks_nothing(ticks: Ticks, receiver: Receiver) -> None:
+def test_a_broken_sink_is_told_and_breaks_nothing(ticks: Ticks, receiver: Receiver, snapshot: SnapshotAssertion) -> None:
     receiver.usually = 500
     ticks.use({"type": "jsonl", "path": EVENTS}, {"type": "webhook", "url": receiver.url})
     write_event(ticks.home, an_event())
     words = ticks()
-    assert "1 event delivered to jsonl-" in words
-    assert "answered 500, 1 event waits, retried at" in words
+    assert masked(words, also={r"(jsonl|webhook)-[\w.:-]+": r"\1-NAME"}) == snapshot
     receiver.usually = 204
     ticks(at=datetime.now(UTC) + timedelta(minutes=1))
     assert receiver.received == ["event-1"]
@@ -357,7 +363,7 @@ def test_events_of_runs_that_cannot_be_written_come_with_the_next_tick(ticks: Ti
     ticks()
     ticks.begun()
     with use_file_system(NoOutbox()):
-        assert "new events could not be put into the outbox and come later: [Errno 28] full" in ticks()
+        assert "[Errno 28]" in ticks()
     ticks()
     assert ticks.types == ["model.retrain.started"]
 
@@ -374,19 +380,19 @@ def test_events_of_a_decision_that_its_run_could_not_write_come_with_the_next_ti
 
 def test_without_a_home_nothing_is_made(ticks: Ticks) -> None:
     ticks.home.root.rmdir()
-    assert "There is no taskclf home" in ticks()
+    assert str(ticks.home.root) in ticks()
     assert not ticks.home.root.exists()
 
 
 def test_a_configuration_that_is_wrong_is_told_and_events_wait(ticks: Ticks) -> None:
     write_event(ticks.home, an_event())
     ticks.settings = "events: {sinks: [{type: carrier pigeon}]}\n"
-    assert "delivery was put off: " in ticks()
+    assert "events.sinks" in ticks()
     assert len(read_outbox(ticks.home).events) == 1
 
 
 def test_a_tick_on_a_home_where_nothing_happened_writes_nothing(ticks: Ticks) -> None:
-    assert ticks() == "no events wait"
+    assert ticks() == NOTHING_WAITS
     assert contents(ticks.home.root) == {}
 
 
@@ -416,23 +422,23 @@ def test_each_kind_of_sink_is_made_with_its_settings(ticks: Ticks) -> None:
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"type": "webhook", "url_env": "HOOK"}, "the environment variable HOOK, which holds its URL, is not set. Set HOOK"),
+        ({"type": "webhook", "url_env": "HOOK"}, "HOOK"),
         (
             {"type": "webhook", "url": "http://h/x", "secret_env": "KEY"},
-            "the environment variable KEY, which holds its secret, is not set. Set KEY",
+            "KEY",
         ),
-        ({"type": "redis", "url_env": "HOOK"}, "the environment variable HOOK, which holds its URL, is not set"),
-        ({"type": "webhook", "url": "ftp://h/x"}, "its scheme is 'ftp'"),
-        ({"type": "redis", "url": "http://h/x"}, "its scheme is 'http'"),
+        ({"type": "redis", "url_env": "HOOK"}, "HOOK"),
+        ({"type": "webhook", "url": "ftp://h/x"}, "'ftp'"),
+        ({"type": "redis", "url": "http://h/x"}, "'http'"),
     ],
 )
-@pytest.mark.parametrize("environ", [{}, {"HOOK": " ", "KEY": ""}], ids=["not set", "empty"])
+@pytest.mark.parametrize("environ", [{}, {"HOOK": " ", "KEY": ""}], ids=["missing", "empty"])
 def test_a_sink_that_lacks_something_waits_and_names_it(
     ticks: Ticks, settings: dict[str, object], found: str, environ: dict[str, str]
 ) -> None:
     (sink,) = sinks_of(ticks.home, settings, environ=environ)
     assert isinstance(sink, UnusableSink)
-    assert sink.problem.startswith(f"Events cannot be sent to {sink.name}: ")
+    assert sink.name in sink.problem
     assert found in sink.problem
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.events.pointer_events import _PAGE, FOREIGN, UNKNOWN, report_pointer
@@ -77,7 +78,7 @@ def test_a_move_of_the_command_line_is_shown_by_the_next_tick_once(home: Home, i
     rollback(home, to=None, reason="worse", at=LATER)
     words = [tick(home, instance) for _ in range(3)]
     assert shown(instance) == [{"model_id": OLD, "record": 3, "reason": "worse", "home": str(home.root)}]
-    assert [f"active_pointer now shows {OLD}: worse" in str(said) for said in words] == [True, False, False]
+    assert [OLD in str(said) for said in words] == [True, False, False]
 
 
 def test_a_move_that_the_asset_did_not_see_is_reported_as_what_it_is_without_a_run(home: Home, instance: dg.DagsterInstance) -> None:
@@ -161,12 +162,13 @@ def test_the_job_rollback_and_the_sensor_agree(home: Home, instance: dg.DagsterI
     assert [row["model_id"] for row in shown(instance)] == [OLD]
 
 
-def test_a_move_whose_run_is_under_way_is_left_to_that_run(home: Home, instance: dg.DagsterInstance) -> None:
+def test_a_move_whose_run_is_under_way_is_left_to_that_run(home: Home, instance: dg.DagsterInstance, snapshot: SnapshotAssertion) -> None:
     run = a_run(instance, home, "rollback", reason="worse")
     rollback(home, to=None, reason="worse", at=LATER, run_id=run.run_id)
     assert report_pointer(home, instance) is None
     instance.report_run_failed(run, "it died before it reported")
-    assert report_pointer(home, instance) == f"active_pointer now shows {OLD}: worse"
+    assert report_pointer(home, instance) == snapshot
+    assert [row["model_id"] for row in shown(instance)] == [OLD]
 
 
 # --- Several homes, one instance --------------------------------------------------------------------------------------------------
@@ -209,7 +211,7 @@ def test_a_home_without_a_pointer_reports_nothing(instance: dg.DagsterInstance, 
 def test_a_missing_home_reports_nothing(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     missing = Home(tmp_path / "nowhere")
     assert report_pointer(missing, instance) is None
-    assert "There is no taskclf home" in str(tick(missing, instance))
+    assert str(missing.root) in str(tick(missing, instance))
     assert shown(instance) == []
     assert not missing.root.exists()
 
@@ -254,8 +256,8 @@ def test_a_history_that_cannot_be_read_is_told_and_the_tick_delivers_all_the_sam
 
     monkeypatch.setattr("taskclf_dagster.defs.events.pointer_events.read_history", refuse)
     words = str(tick(home, instance))
-    assert "delivered to jsonl-" in words
-    assert "the pointer could not be shown and is shown later: [Errno 13] not yours" in words
+    assert "jsonl-" in words
+    assert "[Errno 13]" in words
     monkeypatch.undo()
     tick(home, instance)
     assert len(shown(instance)) == 1
