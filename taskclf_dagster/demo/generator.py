@@ -20,8 +20,9 @@ from taskclf_dagster.demo.habits import DRIFT_DAYS
 from taskclf_dagster.demo.labels import PROVENANCE
 from taskclf_dagster.demo.people import Plan, invent_person
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, ColumnType, SchemaVersion
-from taskclf_dagster.domain.storage.files import read_json_object, write_atomic, write_json
+from taskclf_dagster.domain.storage.files import write_atomic, write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home

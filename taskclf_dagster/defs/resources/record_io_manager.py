@@ -10,7 +10,8 @@ import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
 from taskclf_dagster.defs.resources.inputs import HomeResource
-from taskclf_dagster.domain.storage.files import read_json_object, write_json, write_second_name
+from taskclf_dagster.domain.storage.files import write_json, write_second_name
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
 

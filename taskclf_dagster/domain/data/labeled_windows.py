@@ -21,6 +21,7 @@ from taskclf_dagster.domain.data.recent_windows import RecentWindows, save_recen
 from taskclf_dagster.domain.data.stored_frames import load_columns, load_frame, store_frame
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import WindowReading, read_windows
+from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
@@ -47,7 +48,7 @@ class LabeledWindows(Record):
     range_start: datetime
     schema_version: SchemaVersion
     schema_hash: str
-    path: str | None
+    path: InnerPath | None
     digest: str | None
     recent: RecentWindows | None
     windows: int

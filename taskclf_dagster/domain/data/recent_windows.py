@@ -6,6 +6,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion
 from taskclf_dagster.domain.data.stored_frames import load_frame, store_frame
+from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
@@ -23,7 +24,7 @@ class RecentWindows(Record):
     """
 
     schema_version: SchemaVersion
-    path: str
+    path: InnerPath
     digest: str
 
 

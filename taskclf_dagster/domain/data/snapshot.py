@@ -26,6 +26,7 @@ from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.recent_windows import RecentWindows
 from taskclf_dagster.domain.data.split import SPLITS, Cut, split_by_time
 from taskclf_dagster.domain.storage.files import write_atomic, write_json
+from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
@@ -69,7 +70,7 @@ class DatasetSnapshot(Record):
 
     dataset_hash: str
     dataset_digest: str
-    path: str
+    path: InnerPath
     schema_version: SchemaVersion
     schema_hash: str
     label_schema_version: str

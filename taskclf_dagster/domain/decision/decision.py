@@ -17,6 +17,7 @@ from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, 
 from taskclf_dagster.domain.decision.verdict import Verdict
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
+from taskclf_dagster.domain.storage.path_names import FileName
 from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.home import Home
 
@@ -97,7 +98,7 @@ class PromotionDecision(DecisionContent):
         decision_hash: SHA-256 over everything else.
     """
 
-    decision_id: str
+    decision_id: FileName
     decision_hash: str
 
 

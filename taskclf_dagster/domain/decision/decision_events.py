@@ -10,7 +10,8 @@ from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import REPORTED_DECISION, write_event
-from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.files import write_json
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 

@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from taskclf_dagster.domain.data.label_store import present_watermark
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, PromotionDecision
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.storage.files import read_json_object, write_text
+from taskclf_dagster.domain.storage.files import write_text
+from taskclf_dagster.domain.storage.json_files import read_json_object
+from taskclf_dagster.domain.storage.path_names import find_name_problem
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionNotFoundError, ReceiptVersionError, TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -88,7 +90,7 @@ def load_decision(home: Home, decision_id: str) -> PromotionDecision:
         DecisionNotFoundError: there is none, it is damaged, or the id is not one.
         ReceiptVersionError: it is of another version.
     """
-    if Path(decision_id).name != decision_id:
+    if find_name_problem(decision_id) is not None:
         raise DecisionNotFoundError(decision_id, home.decisions)
     path = home.decisions / f"{decision_id}.json"
     try:
@@ -124,11 +126,16 @@ def list_decisions(home: Home, receipts: ReceiptCache | None = None) -> tuple[li
     unreadable: list[UnreadableReceipt] = []
     for path in home.decisions.glob("*_*_*.json"):
         try:
-            decisions.append(receipts.load(home, path.stem))
+            decision = receipts.load(home, path.stem)
         except ReceiptVersionError as error:
             unreadable.append(UnreadableReceipt(path, "other_version", str(error)))
         except DecisionNotFoundError:
             unreadable.append(UnreadableReceipt(path, "damaged", f"{path} is not a decision record"))
+        else:
+            if decision.decision_id == path.stem:
+                decisions.append(decision)
+            else:  # every command finds a receipt by its id
+                unreadable.append(UnreadableReceipt(path, "damaged", f"{path} is the record of decision {decision.decision_id}"))
     return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), unreadable
 
 

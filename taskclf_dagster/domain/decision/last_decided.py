@@ -5,7 +5,9 @@ from typing import Literal
 from pydantic import AwareDatetime, ValidationError
 
 from taskclf_dagster.domain.decision.verdict import Verdict
-from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.files import write_json
+from taskclf_dagster.domain.storage.json_files import read_json_object
+from taskclf_dagster.domain.storage.path_names import FileName, InnerPath
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -30,8 +32,8 @@ class LastDecided(Record):
     run_id: str
     decision_id: str | None
     dataset_hash: str
-    snapshot_path: str
-    label_watermark: str
+    snapshot_path: InnerPath
+    label_watermark: FileName
     trained_at: AwareDatetime | None = None
 
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from taskclf_dagster.domain.data.feasibility import Feasibility
+from taskclf_dagster.domain.storage.path_names import FileName, InnerPath
 from taskclf_dagster.domain.storage.records import Record
 
 ChampionState = Literal["ok", "none", "unreadable", "incompatible"]
@@ -44,7 +45,7 @@ class DatasetRef(Record):
 
     dataset_hash: str
     digest: str
-    path: str
+    path: InnerPath
     split: dict[str, int]
     label_watermark: str
     labels_until: AwareDatetime | None
@@ -60,7 +61,7 @@ class ModelRef(Record):
         macro_f1, weighted_f1: on the test windows [0 to 1, higher is better]; None if undefined or not evaluated.
     """
 
-    model_id: str
+    model_id: FileName
     files: dict[str, str]
     report_hash: str
     macro_f1: float | None

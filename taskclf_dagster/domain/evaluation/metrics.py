@@ -21,6 +21,7 @@ from taskclf_dagster.domain.evaluation.calibration_metrics import (
 )
 from taskclf_dagster.domain.evaluation.confusion import N_LABELS, ConfusionCounts, apply_reject, count_predictions_by_user
 from taskclf_dagster.domain.evaluation.predictions import Predictions, rows_digest
+from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
 
 TOP_CONFUSIONS = 10
@@ -101,7 +102,7 @@ class EvaluationReport(Record):
     reject_threshold: float
     windows: int
     rows_digest: str
-    predictions_path: str | None
+    predictions_path: InnerPath | None
     judged_labels: list[str]
     label_names: list[str]
     macro_f1: float | None

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.models.bundle import ModelBundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.storage.files import write_atomic
+from taskclf_dagster.domain.storage.json_files import parse_json
 from taskclf_dagster.errors import SnapshotError
 
 _SOURCE = b"trained_on"
@@ -104,7 +105,7 @@ def load_scored_windows(path: Path) -> ScoredWindows:
     try:
         with pq.ParquetFile(path) as file:
             table = file.read()
-        source = json.loads((table.schema.metadata or {})[_SOURCE])
+        source = cast("dict[str, Any]", parse_json((table.schema.metadata or {})[_SOURCE]))
         columns = {name: table[name].to_numpy() for name in ("key", "true", "predicted", "minutes_to_training")}
         basis: LeakageBasis = source["basis"]
         if basis not in get_args(LeakageBasis):

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from pydantic import AwareDatetime, Field, ValidationError
 
 from taskclf_dagster.domain.events.outbox import DELIVERY
-from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.files import write_json
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home

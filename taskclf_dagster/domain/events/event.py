@@ -5,7 +5,7 @@
 
 import sys
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, StringConstraints
@@ -42,7 +42,15 @@ def _cut(reason: object) -> object:
     return replace_unrepresentable(reason[:MAX_REASON]) if isinstance(reason, str) else reason
 
 
-Utc = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
+def _to_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        msg = "it is no time in UTC"
+        raise ValueError(msg) from error
+
+
+Utc = Annotated[AwareDatetime, AfterValidator(_to_utc)]
 
 
 EventId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,199}$")]

@@ -9,8 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from taskclf_dagster.domain.events.event import Event
-from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 

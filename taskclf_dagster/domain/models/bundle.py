@@ -4,7 +4,6 @@ Writing them belongs to `bundle_writer`, and which bundle is the champion to `re
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from io import StringIO
@@ -32,6 +31,7 @@ from taskclf_dagster.domain.models.encoding import encode_inputs
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.models.model_text import check_model_text, tree_hash
 from taskclf_dagster.domain.models.training import predict
+from taskclf_dagster.domain.storage.json_files import has_half_character, parse_json
 from taskclf_dagster.errors import BundleError, BundleErrorCode
 
 if TYPE_CHECKING:
@@ -166,13 +166,13 @@ def parse_bundle(source: Path | BundleFiles) -> ModelBundle:
         return _invalid(files, "missing_file", f"missing {', '.join(missing)}")
     code: BundleErrorCode = "metadata"
     try:
-        metadata = BundleMetadata.model_validate(json.loads(files.text(METADATA)))
+        metadata = BundleMetadata.model_validate(parse_json(files.content(METADATA)))
         code = "metrics"
-        metrics = BundleMetrics.model_validate(json.loads(files.text(METRICS)))
+        metrics = BundleMetrics.model_validate(parse_json(files.content(METRICS)))
         code = "confusion_matrix"
         _check_confusion_csv(files.text(CONFUSION))
         code = "encoders"
-        encoders = _parse_encoders(files.text(ENCODERS))
+        encoders = _parse_encoders(files.content(ENCODERS))
         code = "model_text"
         check_model_text(files.text(MODEL))
     except ValidationError as error:
@@ -260,20 +260,21 @@ def _invalid(files: BundleFiles, code: BundleErrorCode, detail: str) -> ModelBun
     return ModelBundle(model_id=files.model_id, path=files.folder, problem=BundleProblem(code=code, detail=detail))
 
 
-def _parse_encoders(text: str) -> dict[str, list[str]]:
+def _parse_encoders(content: bytes) -> dict[str, list[str]]:
     """Returns the categorical vocabularies of a bundle.
 
     Raises:
         ValueError: it is not a JSON object of lists of strings.
     """
-    content = json.loads(text)
-    whole = isinstance(content, dict) and all(
-        isinstance(values, list) and all(isinstance(value, str) for value in values) for values in content.values()
-    )
-    if not whole:
+    vocabularies = parse_json(content)
+    if not isinstance(vocabularies, dict) or not all(_is_vocabulary(values) for values in vocabularies.values()):
         msg = f"{ENCODERS} must be an object of lists of strings"
         raise ValueError(msg)
-    return dict(content)
+    return vocabularies
+
+
+def _is_vocabulary(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) and not has_half_character(value) for value in values)
 
 
 def _check_confusion_csv(text: str) -> None:

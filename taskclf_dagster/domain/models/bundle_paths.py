@@ -2,28 +2,35 @@
 
 from pathlib import Path
 
+from taskclf_dagster.domain.storage.path_names import find_name_problem, find_path_problem
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
+
+MAX_SHOWN = 80
+"""Characters of a model_dir in a message."""
 
 
 def resolve_model_dir(home: Home, model_dir: str) -> Path:
     """Returns the folder that a pointer names.
 
     Raises:
-        BundleError: the path is absolute or leaves the home, also through a link.
+        BundleError: it is no path, is absolute or leaves the home, also through a link.
     """
+    problem = find_path_problem(model_dir)
     try:
-        path = (home.root / model_dir).resolve()
-    except (OSError, ValueError, RuntimeError) as error:  # a null byte, a loop of links
-        raise BundleError(home.root, "location", f"invalid: model_dir {model_dir!r} is not a path: {error}") from error
-    if Path(model_dir).is_absolute() or ".." in Path(model_dir).parts or not path.is_relative_to(home.root.resolve()):
-        raise BundleError(home.root / model_dir, "location", "invalid: model_dir must stay within the home")
+        path = home.root.resolve() if problem is not None else (home.root / model_dir).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
+        problem, path = str(error), home.root
+    if problem is not None or not path.is_relative_to(home.root.resolve()):
+        shown = repr(model_dir[:MAX_SHOWN]) + ("..." if len(model_dir) > MAX_SHOWN else "")
+        reason = problem or "it leaves the home through a link"
+        raise BundleError(home.root, "location", f"invalid: model_dir must stay within the home; of {shown}: {reason}")
     return path
 
 
 def is_model_id(name: str) -> bool:
-    """Returns True if a name can be that of a bundle's folder: no path, not hidden."""
-    return bool(name) and Path(name).name == name and not name.startswith(".")
+    """Returns True if a name can be that of a bundle's folder: no path, not hidden, not too long for a file system."""
+    return find_name_problem(name) is None and not name.startswith(".")
 
 
 def find_bundle(home: Home, model_id: str) -> Path | None:

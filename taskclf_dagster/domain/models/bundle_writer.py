@@ -4,7 +4,6 @@ Reading and verifying them belongs to `models.bundle`.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +26,7 @@ from taskclf_dagster.domain.storage.files import (
     write_atomic,
     write_text,
 )
+from taskclf_dagster.domain.storage.json_files import parse_json_object
 
 
 def write_bundle(
@@ -97,7 +97,7 @@ def _describe(model_id: str, model: TrainedModel, text: str, train_rows: pd.Data
 
 def add_test_figures(files: BundleFiles, figures: dict[str, object]) -> BundleFiles:
     """Adds the test metrics to metrics.json under the key `test`, next to the contract's keys, and returns the files."""
-    content = json_text({**json.loads(files.text(METRICS)), "test": figures}).encode()
+    content = json_text({**parse_json_object(files.folder / METRICS, files.content(METRICS)), "test": figures}).encode()
     write_atomic(files.folder / METRICS, content)
     return files.with_contents({METRICS: content})
 

@@ -22,6 +22,7 @@ from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.reproducibility import PROBE_ROWS
 from taskclf_dagster.domain.models.training import TrainedModel, resolve_num_threads, train_challenger
+from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, sorted_json
 from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
@@ -45,7 +46,7 @@ class ChallengerModel(Record):
     unhashed: ClassVar[frozenset[str]] = frozenset({"timings"})
 
     model_id: str
-    path: str
+    path: InnerPath
     dataset_hash: str
     schema_version: SchemaVersion
     artifact_hash: str

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, ValidationError
 
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, REQUIRED, BundleFiles
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
-from taskclf_dagster.domain.storage.files import parse_json_object
+from taskclf_dagster.domain.storage.json_files import parse_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 

@@ -20,7 +20,8 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
-from taskclf_dagster.domain.storage.files import parse_json_object
+from taskclf_dagster.domain.storage.json_files import parse_json_object
+from taskclf_dagster.domain.storage.path_names import find_path_problem
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
@@ -164,6 +165,9 @@ def _read_recipe(files: BundleFiles) -> _Recipe:
         raise BundleError(
             folder, "recipe", f"{METADATA} does not say from which snapshot and settings it was made: it is not of this program"
         )
+    problem = find_path_problem(snapshot)
+    if problem is not None:
+        raise BundleError(folder, "recipe", f"snapshot_path of {METADATA} is no path within the home: {problem}")
     try:
         return _Recipe(
             params=TrainParams.model_validate(config["train_params"]),

@@ -14,8 +14,9 @@ from taskclf_dagster.domain.registry.index_cache import write_index_cache
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile
 from taskclf_dagster.domain.registry.pointer import ActivePointer, parse_pointer_file, read_active
 from taskclf_dagster.domain.registry.state import RegistryState
-from taskclf_dagster.domain.storage.files import json_file, json_text, read_bytes_if_exists, write_atomic, write_json
+from taskclf_dagster.domain.storage.files import json_text, read_bytes_if_exists, write_atomic, write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.json_files import json_file
 from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 

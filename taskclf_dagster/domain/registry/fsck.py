@@ -9,8 +9,9 @@ from typing import Literal
 from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import parse_bundle
-from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.models.bundle_paths import find_bundle, is_model_id
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
+from taskclf_dagster.domain.registry.damaged_files import find_damaged_files
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer
@@ -47,6 +48,7 @@ FindingCode = Literal[
     "staging_not_empty",
     "temporary_file",
     "events_missing",
+    "file_unreadable",
 ]
 
 
@@ -91,7 +93,15 @@ class RegistryFinding(Record):
 def check_registry(home: Home) -> list[RegistryFinding]:
     """Returns the findings of a home, the most severe first."""
     state = read_registry_state(home)
-    checks = (_check_pointer, _check_bundles, _check_history, _check_receipts, _check_reachable, _check_interrupted_writes)
+    checks = (
+        _check_pointer,
+        _check_bundles,
+        _check_history,
+        _check_receipts,
+        _check_reachable,
+        _check_interrupted_writes,
+        _check_other_files,
+    )
     findings = [finding for check in checks for finding in check(state)]
     return sorted(findings, key=lambda finding: (finding.severity != "damage", finding.promise))
 
@@ -193,7 +203,7 @@ def _check_bundles(state: RegistryState) -> Iterator[RegistryFinding]:
             )
     lost = {entry.new.name for entry in history.moves if entry.new is not None} - history.pruned
     for name in sorted(lost):
-        if not (home.models / name).is_dir():
+        if not is_model_id(name) or not (home.models / name).is_dir():
             yield _warning(
                 "bundle_missing",
                 "P6",
@@ -278,6 +288,14 @@ def _check_interrupted_writes(state: RegistryState) -> Iterator[RegistryFinding]
             f"events of records after {state.written_through} were not written yet",
             "The next change, or repair, writes them",
         )
+
+
+def _check_other_files(state: RegistryState) -> Iterator[RegistryFinding]:
+    home = state.home
+    for file in find_damaged_files(home):
+        words = f"{file.path.relative_to(home.root)} cannot be read: {file.problem.rstrip('.')}"
+        fix = "`taskclf-dagster registry repair` keeps it aside and writes again what follows from other files"
+        yield _warning("file_unreadable", "P9" if file.is_event else "P6", words, fix)
 
 
 def _damage(code: FindingCode, promise: Promise, words: str, fix: str) -> RegistryFinding:

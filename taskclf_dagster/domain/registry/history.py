@@ -4,18 +4,18 @@ Other programs append lines without number or checksum; these are theirs, not da
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.storage.files import make_folders
 from taskclf_dagster.domain.storage.filesystem import file_system
-from taskclf_dagster.domain.storage.records import canonical_json, json_hash
+from taskclf_dagster.domain.storage.json_files import parse_json
+from taskclf_dagster.domain.storage.records import canonical_json, json_hash, replace_unrepresentable
 from taskclf_dagster.home import Home
 
 Action = Literal["promote", "rollback", "repair", "adopt", "abort", "acknowledge", "unblock", "prune"]
@@ -23,6 +23,17 @@ Action = Literal["promote", "rollback", "repair", "adopt", "abort", "acknowledge
 
 MOVES = frozenset({"promote", "rollback", "repair", "adopt"})
 """Actions after which `new` is what the pointer says; the others leave it as it is."""
+
+
+MAX_SEQUENCE = 2**52
+"""The largest number of a record. Canonical JSON keeps integers up to 2**53."""
+
+
+MAX_LOST_SEQUENCE = 2**51
+"""The largest number of a pointer after which records go on; one beyond it was made up, and would leave no numbers."""
+
+
+MAX_FOREIGN_LINE_BYTES = 32 * 1024 * 1024
 
 
 _CHECKSUM = "checksum"
@@ -244,25 +255,25 @@ def is_whole_line(torn: bytes) -> bool:
 
 
 def _parse(line: bytes, digest: str, sequence: int) -> tuple[ActiveHistoryEntry | None, str | None]:
-    entry = _parse_entry(line)
-    if entry is None:
+    try:
+        document = parse_json(line)
+        entry = ActiveHistoryEntry.model_validate(replace_unrepresentable(document))
+        entry.at.astimezone(UTC)
+    except (ValueError, OverflowError):  # also pydantic's; a time that is none in UTC
         return None, "it is not a history entry"
+    if entry.sequence is None and len(line) > MAX_FOREIGN_LINE_BYTES:
+        return None, f"it has {len(line)} bytes, and at most {MAX_FOREIGN_LINE_BYTES} are read"
+    if entry.sequence is not None and not 0 < entry.sequence <= MAX_SEQUENCE:
+        return None, f"its number is not one from 1 to {MAX_SEQUENCE}"
     if entry.foreign:
         return entry, None
-    if not _checksum_holds(json.loads(line)):
+    if not _checksum_holds(cast("dict[str, object]", document)):
         return None, f"its checksum is wrong: record {entry.sequence} was changed after it was written"
     if entry.previous_hash != digest:
         return entry, f"the chain is broken: what stands before record {entry.sequence} was changed after it was written"
     if entry.sequence != sequence + 1:
         return entry, f"record {sequence + 1} was expected, but this is record {entry.sequence}"
     return entry, None
-
-
-def _parse_entry(line: bytes) -> ActiveHistoryEntry | None:
-    try:
-        return ActiveHistoryEntry.model_validate_json(line)
-    except (ValidationError, ValueError):
-        return None
 
 
 def _checksum_holds(document: dict[str, object]) -> bool:

@@ -3,10 +3,13 @@
 An event is written once its change is durable, and again if that was interrupted (at least once).
 """
 
+from datetime import UTC
+
 from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import WRITTEN_THROUGH, write_event
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.files import write_json
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -42,9 +45,10 @@ def read_cursor(home: Home, history: History | None = None) -> int:
         cursor = read_json_object(home.outbox / WRITTEN_THROUGH)
     except UnreadableFileError:
         return 0
-    known = {(entry.sequence, entry.checksum) for entry in (history or read_history(home)).entries if not entry.foreign}
-    sequence = cursor.get("sequence")
-    return sequence if isinstance(sequence, int) and (sequence, cursor.get("checksum")) in known else 0
+    sequence, checksum = cursor.get("sequence"), cursor.get("checksum")
+    entries = (history or read_history(home)).entries
+    known = any((entry.sequence, entry.checksum) == (sequence, checksum) for entry in entries if not entry.foreign)
+    return sequence if isinstance(sequence, int) and known else 0
 
 
 def build_event(entry: ActiveHistoryEntry) -> Event:
@@ -54,7 +58,7 @@ def build_event(entry: ActiveHistoryEntry) -> Event:
     return Event(
         event_id=f"{entry.sequence or 0:08d}-{(entry.checksum or '')[:12]}",
         event_type=EVENT_TYPES[entry.action or "adopt"],
-        occurred_at=entry.at,
+        occurred_at=entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=UTC),
         run_id=entry.run_id,
         payload=EventPayload(
             model_id=name,

@@ -9,7 +9,8 @@ from taskclf_dagster.domain.models.bundle import ModelBundle
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
 from taskclf_dagster.domain.registry.pointer import POLICY_VERSION
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_model, relative_path, score
-from taskclf_dagster.domain.storage.files import read_json_object, write_json
+from taskclf_dagster.domain.storage.files import write_json
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home

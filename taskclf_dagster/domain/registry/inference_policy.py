@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.registry.pointer import MAX_POINTER_BYTES
-from taskclf_dagster.domain.storage.files import JsonFile, look_at_json
+from taskclf_dagster.domain.storage.json_files import MAX_INNER_DEPTH, JsonFile, look_at_json
 from taskclf_dagster.home import Home
 
 INFERENCE_POLICY_VERSION = "v1"
@@ -13,6 +12,10 @@ INFERENCE_POLICY_VERSION = "v1"
 
 DEFAULT_REJECT_THRESHOLD = 0.55
 """The threshold that taskclf applies where there is no policy, whatever the bundle says."""
+
+
+MAX_POLICY_BYTES = 8 * 1024 * 1024
+"""Thresholds of 100,000 users."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class PolicyFile:
 
 def read_policy_file(home: Home) -> PolicyFile:
     """Reads models/inference_policy.json; never raises."""
-    return PolicyFile(look_at_json(home.inference_policy, max_bytes=MAX_POINTER_BYTES))
+    return PolicyFile(look_at_json(home.inference_policy, max_bytes=MAX_POLICY_BYTES, max_depth=MAX_INNER_DEPTH))
 
 
 def read_policy(home: Home) -> dict[str, object] | None:

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.storage.files import JsonFile, look_at_json
+from taskclf_dagster.domain.storage.json_files import MAX_INNER_DEPTH, JsonFile, look_at_json
 from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
@@ -97,7 +97,7 @@ def parse_pointer_file(file: JsonFile) -> PointerFile:
 
 def read_pointer_file(home: Home) -> PointerFile:
     """Reads models/active.json; never raises."""
-    return parse_pointer_file(look_at_json(home.active_pointer, max_bytes=MAX_POINTER_BYTES))
+    return parse_pointer_file(look_at_json(home.active_pointer, max_bytes=MAX_POINTER_BYTES, max_depth=MAX_INNER_DEPTH))
 
 
 def read_active(home: Home) -> ActivePointer | None:

@@ -17,7 +17,7 @@ from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
 from taskclf_dagster.domain.registry.history import History
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile
-from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
 

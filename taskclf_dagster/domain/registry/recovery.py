@@ -13,13 +13,15 @@ from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
+from taskclf_dagster.domain.registry.damaged_files import keep_copy, set_damaged_files_aside
 from taskclf_dagster.domain.registry.health import (
     find_last_known_good,
     find_model_problem,
     find_policy_problem,
     find_usable_pointer,
 )
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, cut_history, is_whole_line
+from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
+from taskclf_dagster.domain.registry.history_events import read_cursor
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
@@ -176,7 +178,7 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
     pointer = usable.pointer
     if pointer is None or usable.problem is not None or (last is not None and last.new == pointer and not last.foreign):
         return
-    lost = pointer.sequence is not None and pointer.sequence > recovery.history.sequence
+    lost = pointer.sequence is not None and recovery.history.sequence < pointer.sequence <= MAX_LOST_SEQUENCE
     reason = f"the history lost the records up to {pointer.sequence}" if lost else "another program set the pointer"
     if pointer.sequence is not None and not lost:
         reason = f"the pointer is that of record {pointer.sequence}; what the history says after it did not stay"
@@ -215,10 +217,20 @@ def _repair_pointer(recovery: Recovery, at: datetime) -> None:
     good = usable.pointer if problem is None else find_last_known_good(recovery.state)
     if good is None:
         return  # there is nothing to go back to
+    _keep_unreadable(recovery)
     reason = problem or (None if policy_problem is None else policy_problem.detail)
     _record(recovery, _describe_repair(recovery.state, usable.pointer, good, at=at, reason=reason))
     recovery.repaired = problem is not None
     recovery.policy_mended = policy_problem is not None
+
+
+def _keep_unreadable(recovery: Recovery) -> None:
+    """Copies pointer and policy aside before they are replaced, if they cannot be read: nothing else knows what they said."""
+    home, state = recovery.home, recovery.state
+    unreadable = {home.active_pointer: state.pointer_file.error, home.inference_policy: state.policy_file.file.error}
+    for path, error in unreadable.items():
+        if error is not None:
+            recovery.done.append(f"kept {path.name}, which cannot be read, as {keep_copy(path).name}")
 
 
 def _describe_repair(
@@ -282,6 +294,14 @@ def _decision_of(pointer: ActivePointer) -> str | None:
 
 
 def repair(home: Home, *, at: datetime) -> Recovery:
-    """Completes or aborts an interrupted change, adopts foreign changes and repairs damage; the history records all."""
+    """Completes or aborts an interrupted change, adopts foreign changes and repairs damage; the history records all.
+
+    Files that cannot be read are kept aside, under their name with the ending `.damaged`.
+    """
     with write_lock(home):
-        return recover(read_registry_state(home), at=at)
+        kept = set_damaged_files_aside(home, read_history(home))
+        recovery = recover(read_registry_state(home), at=at)
+        if kept:
+            recovery.done = kept + recovery.done
+            finish(recovery.state, at=at, written_through=read_cursor(home, recovery.history))
+        return recovery

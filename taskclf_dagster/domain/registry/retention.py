@@ -23,7 +23,8 @@ from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.recovery import recover, take_out
 from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_registry_state
-from taskclf_dagster.domain.storage.files import parse_json_object, read_json_object, remove_tree
+from taskclf_dagster.domain.storage.files import remove_tree
+from taskclf_dagster.domain.storage.json_files import parse_json_object, read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home

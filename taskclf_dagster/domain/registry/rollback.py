@@ -18,7 +18,7 @@ from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
 from taskclf_dagster.domain.registry.recovery import recover
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
-from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 

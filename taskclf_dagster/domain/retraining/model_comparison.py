@@ -21,7 +21,7 @@ from taskclf_dagster.domain.evaluation.scored_windows import add_training_distan
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
-from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home

@@ -29,6 +29,7 @@ from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
+from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
 from taskclf_dagster.home import Home
@@ -53,7 +54,7 @@ class ChallengerReport(Record):
     failure: str | None
     files: dict[str, str]
     report: EvaluationReport | None
-    recent_predictions_path: str | None
+    recent_predictions_path: InnerPath | None
     rule_baseline: BaselineScore | None
     lookup_baseline: BaselineScore | None
     reproduction: Reproduction | None
@@ -73,8 +74,8 @@ class AnchorReport(Record):
 
     model_id: str
     ran_at: datetime
-    path: str
-    predictions_path: str | None
+    path: InnerPath
+    predictions_path: InnerPath | None
     problem: str | None
 
 
@@ -104,7 +105,7 @@ class ChampionReport(Record):
     excluded: list[ExclusionRecord]
     files: dict[str, str]
     report: EvaluationReport | None
-    recent_predictions_path: str | None
+    recent_predictions_path: InnerPath | None
     windows_without_features: int
     windows_trained_on: int
     trained_on_evidence: Literal["row_hashes", "training_dates", "none"]

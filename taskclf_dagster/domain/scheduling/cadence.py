@@ -7,7 +7,7 @@ from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.state import read_registry_state
-from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home

@@ -11,7 +11,7 @@ from typing import Literal
 
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
-from taskclf_dagster.domain.storage.files import read_json_object
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
 

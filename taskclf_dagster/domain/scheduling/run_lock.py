@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from pydantic import AwareDatetime, ValidationError
 
-from taskclf_dagster.domain.storage.files import make_folders, read_json_object, write_json
+from taskclf_dagster.domain.storage.files import make_folders, write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RegistryBusyError, RetrainBusyError, UnreadableFileError
 from taskclf_dagster.home import Home

@@ -1,7 +1,7 @@
-"""Writes and reads files of a home, and computes their hashes.
+"""Writes files of a home, and computes their hashes.
 
-Every write is atomic: a reader sees the old file or the new one. All changes go through `filesystem`. The meaning of a file belongs to the
-module that calls this one.
+Every write is atomic: a reader sees the old file or the new one. All changes go through `filesystem`. JSON is read in `json_files`; the
+meaning of a file belongs to the module that calls this one.
 """
 
 import errno
@@ -12,21 +12,12 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from taskclf_dagster.domain.storage.filesystem import file_system
-from taskclf_dagster.domain.storage.records import replace_unrepresentable
-from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
+from taskclf_dagster.errors import UnsafeFileSystemError
 
 TEMPORARY = ".tmp"
-
-
-MAX_JSON_BYTES = 256 * 1024 * 1024
-
-
-_RESTORE = "Restore the file or remove it"
 
 
 _NO_RENAME = {errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
@@ -150,85 +141,6 @@ def remove_tree(path: Path) -> None:
         file_system().remove_file(path)
 
 
-def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str, object]:
-    """Reads a JSON object.
-
-    Raises:
-        UnreadableFileError: the file cannot be read, is larger than `max_bytes`, is not JSON, its top level is not an object, or an
-            object has a key twice.
-    """
-    try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= max_bytes else b""
-    except (OSError, ValueError) as error:
-        raise UnreadableFileError(path, str(error), _RESTORE) from error
-    if size > max_bytes:
-        raise UnreadableFileError(path, f"it has {size} bytes, and at most {max_bytes} are read", _RESTORE)
-    return parse_json_object(path, content)
-
-
-def parse_json_object(path: Path, content: bytes) -> dict[str, object]:
-    """Parses the bytes of a file as a JSON object, under the rules of `read_json_object`.
-
-    Raises:
-        UnreadableFileError: it is none.
-    """
-    try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise UnreadableFileError(path, str(error), _RESTORE) from error
-    if not isinstance(value, dict):
-        raise UnreadableFileError(path, f"a JSON object was expected, not {type(value).__name__}", _RESTORE)
-    return cast("dict[str, object]", replace_unrepresentable(value))
-
-
-@dataclass(frozen=True)
-class JsonFile:
-    """A JSON file as found in one read.
-
-    Attributes:
-        path: the file.
-        digest: SHA-256 of its bytes in hex; None if the file does not exist.
-        document: the JSON object; None if the file does not exist or is not one.
-        error: why the file cannot be read as a JSON object; None if it can or does not exist.
-        content: its bytes; None if the file does not exist, is too large or cannot be read.
-    """
-
-    path: Path
-    digest: str | None
-    document: dict[str, object] | None
-    error: UnreadableFileError | None
-    content: bytes | None = field(default=None, repr=False)
-
-    @property
-    def exists(self) -> bool:
-        return self.digest is not None
-
-
-def look_at_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> JsonFile:
-    """Reads a JSON file once, for its hash and its contents; never raises."""
-    if not path.exists():
-        return JsonFile(path, None, None, None)
-    try:
-        size = path.stat().st_size
-        if size > max_bytes:
-            reason = f"it has {size} bytes, and at most {max_bytes} are read"
-            return JsonFile(path, hash_file(path), None, UnreadableFileError(path, reason, _RESTORE))
-        content = path.read_bytes()
-    except OSError as error:
-        return JsonFile(path, "unreadable", None, UnreadableFileError(path, str(error), _RESTORE))
-    return json_file(path, content)
-
-
-def json_file(path: Path, content: bytes) -> JsonFile:
-    """Returns what `look_at_json` finds in a file of these bytes."""
-    digest = hashlib.sha256(content).hexdigest()
-    try:
-        return JsonFile(path, digest, parse_json_object(path, content), None, content)
-    except UnreadableFileError as error:
-        return JsonFile(path, digest, None, error, content)
-
-
 @contextmanager
 def _rename_must_work(path: Path) -> Iterator[None]:
     try:
@@ -237,12 +149,3 @@ def _rename_must_work(path: Path) -> Iterator[None]:
         if error.errno in _NO_RENAME:
             raise UnsafeFileSystemError(path, f"it cannot rename ({error})") from error
         raise
-
-
-def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        keys = [key for key, _ in pairs]
-        msg = f"key {next(key for key in keys if keys.count(key) > 1)!r} comes twice in one object"
-        raise ValueError(msg)
-    return value

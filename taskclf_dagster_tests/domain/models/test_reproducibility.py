@@ -21,7 +21,8 @@ from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.models.training import train_challenger
 from taskclf_dagster.domain.retraining.reports import report_challenger
-from taskclf_dagster.domain.storage.files import hash_file, read_json_object
+from taskclf_dagster.domain.storage.files import hash_file
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import change_a_leaf, edit_json, write_tiny_bundle

@@ -216,6 +216,12 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, str]] = {
         "P5",
         "2026-02-04_000000_00000000.json is damaged",
     ),
+    "the last decided run damaged": (
+        lambda home: (home.decisions / "last_decided.json").write_text("{"),
+        "warning",
+        "P6",
+        "last_decided.json cannot be read",
+    ),
     "no model that can run": (
         lambda home: [(home.models / name / MODEL).unlink() for name in (OLD, MID, NEW)],
         "damage",

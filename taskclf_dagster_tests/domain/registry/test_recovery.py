@@ -345,7 +345,7 @@ POLICY_DAMAGE: dict[str, Callable[[Home], object]] = {
         edit_json(home.inference_policy, {"model_dir": f"models/{OLD}"}),
         (home.models / OLD / MODEL).unlink(),
     ],
-    "too large": lambda home: edit_json(home.inference_policy, {"filler": "x" * 1024 * 1024}),
+    "too large": lambda home: edit_json(home.inference_policy, {"filler": ["x" * 1024 * 1024] * 9}),
 }
 
 

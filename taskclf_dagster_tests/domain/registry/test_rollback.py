@@ -285,7 +285,7 @@ REFUSALS: dict[str, tuple[Callable[[Home], object], str, str]] = {
     ),
     "no name": (lambda home: None, "", "it is not the id of a model"),
     "the folder of models": (lambda home: None, ".", "it is not the id of a model"),
-    "a null byte": (lambda home: None, "a\0b", "not a path"),
+    "a null byte": (lambda home: None, "a\0b", "not the id of a model"),
 }
 
 

@@ -18,7 +18,6 @@ from taskclf_dagster.domain.storage.files import (
     make_folders,
     move_folder,
     read_bytes_if_exists,
-    read_json_object,
     remove_tree,
     write_atomic,
     write_json,
@@ -26,6 +25,7 @@ from taskclf_dagster.domain.storage.files import (
     write_text,
 )
 from taskclf_dagster.domain.storage.filesystem import use_file_system
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record, canonical_json, json_hash, replace_unrepresentable, sorted_json
 from taskclf_dagster.errors import UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster_tests.registry_scenario import Recording, WithoutRename

@@ -1,0 +1,106 @@
+"""Finds our own JSON files that cannot be read, and keeps them aside, so that what follows from other files is written again.
+
+Pointer, policy, history, receipts and bundles have findings and repairs of their own. Files of taskclf (drift reports, calibrators) are
+never moved.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, LastDecided
+from taskclf_dagster.domain.events.delivery_state import DeliveryState
+from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, event_path, read_outbox, write_event
+from taskclf_dagster.domain.registry.history import History
+from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_event
+from taskclf_dagster.domain.registry.index_cache import IndexCache
+from taskclf_dagster.domain.storage.files import write_atomic
+from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.json_files import look_at_json
+from taskclf_dagster.home import Home
+
+DAMAGED = ".damaged"
+
+
+class DamagedFile(NamedTuple):
+    """A file that cannot be read.
+
+    Attributes:
+        path: the file.
+        problem: the reason.
+        is_event: True if it should be an event or the state of their delivery.
+    """
+
+    path: Path
+    problem: str
+    is_event: bool
+
+
+def find_damaged_files(home: Home) -> list[DamagedFile]:
+    """Returns the damaged ones among the last decided run, the latest records of assets, index, run lock holder, and outbox.
+
+    The cursor of events is not among them: without it events are missing, which is a finding of its own.
+    """
+    found = [DamagedFile(path, problem, path.parent == home.outbox) for path, problem in _find_damaged_state(home)]
+    return found + [DamagedFile(home.outbox / name, problem, is_event=True) for name, problem in read_outbox(home).damaged.items()]
+
+
+def set_damaged_files_aside(home: Home, history: History) -> list[str]:
+    """Renames damaged files, and writes the events among them again that are those of a pointer change; index and states follow later.
+
+    Args:
+        home: the taskclf home; its registry lock is held.
+        history: its history.
+
+    Returns:
+        What was done, one sentence each.
+    """
+    damaged, done = find_damaged_files(home), []
+    for file in damaged:
+        aside = file.path.with_suffix(DAMAGED)
+        file_system().replace(file.path, aside)
+        file_system().sync_folder(file.path.parent)
+        done.append(f"kept {file.path.relative_to(home.root)}, which cannot be read, as {aside.name}")
+    lost = {file.path for file in damaged if file.is_event}
+    for entry in history.moves if lost else []:
+        if entry.sequence is not None and entry.action in EVENT_TYPES:
+            event = build_event(entry)
+            if event_path(home, event.event_id) in lost:
+                write_event(home, event)
+                done.append(f"wrote event {event.event_id} again, from the history")
+    return done
+
+
+def keep_copy(path: Path) -> Path:
+    """Copies what cannot be read and is about to be replaced, and returns the copy; what is no file is renamed."""
+    aside = path.with_suffix(DAMAGED)
+    if path.is_file():
+        write_atomic(aside, lambda temporary: shutil.copyfile(path, temporary))
+    else:
+        file_system().replace(path, aside)
+        file_system().sync_folder(path.parent)
+    return aside
+
+
+def _find_damaged_state(home: Home) -> Iterator[tuple[Path, str]]:
+    kinds: dict[Path, type[BaseModel] | None] = {
+        home.decisions / LAST_DECIDED: LastDecided,
+        home.index: IndexCache,
+        home.run_lock_holder: None,
+        home.outbox / DELIVERY: DeliveryState,
+        home.outbox / REPORTED_DECISION: None,
+        **dict.fromkeys(sorted(home.records.glob("*/latest.json"))),
+    }
+    for path, kind in kinds.items():
+        file = look_at_json(path)
+        if file.error is not None:
+            yield path, file.error.reason
+        elif file.document is not None and kind is not None:
+            try:
+                kind.model_validate(file.document)
+            except ValidationError as error:
+                first = error.errors()[0]
+                yield path, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
