@@ -26,7 +26,14 @@ config_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-reason_option = click.option("--reason", required=True, help="Why, for the record.")
+def _require_words(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuses a reason without a visible character, which would explain nothing in the history."""
+    if not value.strip():
+        raise click.BadParameter("it is empty. Say why in a few words; the history keeps them.", context, parameter)
+    return value
+
+
+reason_option = click.option("--reason", required=True, callback=_require_words, help="Why, for the record.")
 
 
 def existing_home(home: Path | None) -> Home:

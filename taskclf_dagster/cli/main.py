@@ -12,11 +12,11 @@ from typing import cast
 import click
 import dagster as dg
 from pydantic import ValidationError
-from tabulate import tabulate
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, open_instance
 from taskclf_dagster.cli.model_commands import EVIDENCE_COMMANDS
 from taskclf_dagster.cli.operation_commands import OPERATION_COMMANDS
+from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.cli.registry_commands import REGISTRY_COMMANDS
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.display.metadata import format_threshold
@@ -30,20 +30,34 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.ranking import SelectionPolicy, find_best_model, should_switch_active
 from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
+from taskclf_dagster.domain.storage.json_files import has_half_character
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import show_block, show_line
 
 
 class _Group(click.Group):
-    """Shows the package's own errors as one message instead of a traceback."""
+    """Shows the package's own errors as one message instead of a traceback, without what a terminal would obey."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        damaged = [argument for argument in args if has_half_character(argument)]  # as Python reads bytes that are not UTF-8
+        if damaged:
+            raise click.UsageError(f"{show_line(damaged[0])} is not UTF-8. Write it in UTF-8.", ctx)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except TaskclfDagsterError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(show_block(str(error))) from error
         except OSError as error:
-            raise click.ClickException(f"{error}. What runs is as it was; `taskclf-dagster registry fsck` checks it.") from error
+            message = f"{error}. What runs is as it was; `taskclf-dagster registry fsck` checks it."
+            raise click.ClickException(show_block(message)) from error
+        except click.UsageError as error:
+            message = error.format_message()
+            if show_block(message) != message:
+                raise click.UsageError(show_block(message), error.ctx) from error
+            raise
 
 
 @click.group(cls=_Group)
@@ -83,8 +97,8 @@ def demo(folder: Path, end: datetime | None, users: int, days: int, seed: int, s
         made = generate_demo_home(folder, end=last, users=users, days=days, seed=seed, schema=cast("SchemaVersion", schema))
     size = f"{len(made.users)} users, {made.first_day} to {made.last_day}, {made.windows} windows, {made.spans} label spans"
     as_of = made.last_day + timedelta(days=1)
-    click.echo(f"DEMO home {made.root}: {size}")
-    click.echo(f"Retrain on it: taskclf-dagster retrain --home {folder} --config configs/demo.yaml --as-of {as_of}")
+    say(f"DEMO home {made.root}: {size}")
+    say(f"Retrain on it: taskclf-dagster retrain --home {folder} --config configs/demo.yaml --as-of {as_of}")
 
 
 @main.command()
@@ -133,9 +147,9 @@ def check_retrain(home: Path | None, config: Path | None) -> None:
     calibrators = check_calibrator_update_due(
         taskclf_home, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days
     )
-    click.echo(f"home         {taskclf_home.display_name}")
-    click.echo(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
-    click.echo(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
+    say(f"home         {taskclf_home.display_name}")
+    say(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
+    say(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
 
 
 @main.command("list")
@@ -153,30 +167,28 @@ def list_models(home: Path | None, config: Path | None, as_json: bool) -> None:
     active = _active_model(taskclf_home)
     if as_json:
         ranked = [{**summarize(bundle).model_dump(mode="json"), "active": bundle.model_id == active} for bundle in report.ranked]
-        click.echo(json.dumps({"active": active, "ranked": ranked, "excluded": [r.model_dump() for r in report.excluded]}, indent=2))
+        say_block(json.dumps({"active": active, "ranked": ranked, "excluded": [r.model_dump() for r in report.excluded]}, indent=2))
         return
-    click.echo(f"{taskclf_home.display_name}: active model {active or 'none'}")
+    say(f"{taskclf_home.display_name}: active model {active or 'none'}")
     rows = [
         ["*" if bundle.model_id == active else "", line.model_id, line.macro_f1, line.weighted_f1, f"{line.created_at:%Y-%m-%d %H:%M}"]
         for bundle, line in ((bundle, summarize(bundle)) for bundle in report.ranked)
     ]
-    click.echo(tabulate(rows, headers=["", "model", "macro-F1 (validation)", "weighted-F1", "created"]) if rows else "no eligible bundles")
+    say_block(make_table(rows, headers=["", "model", "macro-F1 (validation)", "weighted-F1", "created"]) if rows else "no eligible bundles")
     for record in report.excluded:
-        click.echo(f"left out: {record.model_id}: {record.reason}")
+        say(f"left out: {record.model_id}: {record.reason}")
     for model_id in read_history(taskclf_home).blocked:
-        click.echo(f"blocked:  {model_id}: a rollback left it; `taskclf-dagster unblock {model_id}` allows it again")
+        say(f"blocked:  {model_id}: a rollback left it; `taskclf-dagster unblock {model_id}` allows it again")
     running = next((bundle for bundle in report.ranked if bundle.model_id == active), None)
     best = report.best
     if running and best and running.metrics and best.metrics and best is not running:
         better = should_switch_active(running.metrics, best.metrics, min_improvement=settings.comparison.min_improvement)
         if better:
-            click.echo(
-                f"{best.model_id} has a higher stored score than the active model, but on other data: only a retrain can compare them."
-            )
+            say(f"{best.model_id} has a higher stored score than the active model, but on other data: only a retrain can compare them.")
 
 
 def _print_result(result: RetrainResult, home: Home) -> None:
-    click.echo("")
+    say()
     if result.decision is not None:
         rows = [
             [
@@ -188,24 +200,24 @@ def _print_result(result: RetrainResult, home: Home) -> None:
             ]
             for gate in result.decision.gates
         ]
-        click.echo(tabulate(rows, headers=["verdict", "gate", "observed", "threshold", "detail"], maxcolwidths=[None] * 4 + [70]))
-        click.echo("")
+        say_block(make_table(rows, headers=["verdict", "gate", "observed", "threshold", "detail"], maxcolwidths=[None] * 4 + [70]))
+        say()
     outcome = result.outcome if result.decision is None else result.decision.outcome
-    click.secho(f"{outcome}: {result.reason}", bold=True)
-    click.echo(f"home      {home.display_name}")
+    say(f"{outcome}: {result.reason}", bold=True)
+    say(f"home      {home.display_name}")
     if result.decision is not None:
         where = result.decision.destination(home)
-        click.echo(f"model     {where}")
-        click.echo(f"pointer   {'moved' if result.pointer_moved else 'unchanged'}: {_active_model(home) or 'no active model'}")
-        click.echo(f"decision  {home.decisions / (result.decision.decision_id + '.json')}")
-    click.echo(f"run       {result.run_id}")
+        say(f"model     {where}")
+        say(f"pointer   {'moved' if result.pointer_moved else 'unchanged'}: {_active_model(home) or 'no active model'}")
+        say(f"decision  {home.decisions / (result.decision.decision_id + '.json')}")
+    say(f"run       {result.run_id}")
 
 
 def _active_model(home: Home) -> str | None:
     try:
         pointer = read_active(home)
     except UnreadableFileError as error:
-        click.echo(str(error), err=True)
+        say(str(error), err=True)
         return None
     return None if pointer is None else Path(pointer.model_dir).name
 
@@ -229,7 +241,7 @@ class _ProgressHandler(logging.Handler):
         meta = getattr(record, "dagster_meta", {})
         message = str(meta.get("orig_message") or record.getMessage())
         if not meta.get("dagster_event") and not message.startswith(("Skipping step", "Dependencies for step")):
-            click.echo(f"{meta.get('step_key') or 'run'}: {message}")
+            say(f"{meta.get('step_key') or 'run'}: {message}")
 
 
 @dg.logger(config_schema={"log_level": str})

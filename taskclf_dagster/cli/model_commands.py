@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import click
-from tabulate import tabulate
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config
+from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
@@ -28,12 +28,12 @@ def verify_command(decision_id: str, home: Path | None) -> None:
     """
     decision, findings = verify_stored(existing_home(home), decision_id)
     for finding in findings:
-        click.echo(f"does not hold: {finding}")
+        say(f"does not hold: {finding}")
     if findings:
         raise SystemExit(1)
-    click.echo(f"{decision.outcome}: {decision.reason}")
+    say(f"{decision.outcome}: {decision.reason}")
     comparison = "" if decision.comparison is None else f", the comparison from {len(decision.comparison.sums.blocks)} blocks"
-    click.echo(f"verified: {len(decision.gates)} gates and the verdict follow{comparison}; sha256 {decision.decision_hash}")
+    say(f"verified: {len(decision.gates)} gates and the verdict follow{comparison}; sha256 {decision.decision_hash}")
 
 
 @click.command("reproduce")
@@ -43,10 +43,11 @@ def verify_command(decision_id: str, home: Path | None) -> None:
 def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
     """Train a model again from its stored snapshot, and compare trees and predictions. Exits with 1 if they differ."""
     taskclf_home = existing_home(home)
-    result = reproduce(taskclf_home, require_bundle(taskclf_home, model_id), on_progress=lambda line: click.echo(line, err=True))
-    click.echo(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.summary}")
+    result = reproduce(taskclf_home, require_bundle(taskclf_home, model_id), on_progress=lambda line: say(line, err=True))
+    say_block(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.summary}")
     if not as_json:
-        click.echo(f"trees        {result.tree_hash}\ntrained now  {result.reproduced_tree_hash}")
+        say(f"trees        {result.tree_hash}")
+        say(f"trained now  {result.reproduced_tree_hash}")
     if not result.same:
         raise SystemExit(1)
 
@@ -61,26 +62,28 @@ def compare_command(model_a: str, model_b: str, home: Path | None, config: Path 
     """Compare MODEL_A with MODEL_B on the current snapshot's test windows, without those that either was trained on."""
     result = compare_models(existing_home(home), model_a, model_b, config=load_config(config), num_threads=cores())
     if as_json:
-        click.echo(canonical_json(result.model_dump(mode="json")))
+        say_block(canonical_json(result.model_dump(mode="json")))
         return
     _print_comparison(result)
 
 
 def _print_comparison(result: ModelComparison) -> None:
-    click.echo(f"A {result.first}\nB {result.second}\non {result.windows} windows of snapshot {result.dataset_hash}")
-    click.echo(result.comparison.exclusion.summary)
+    say(f"A {result.first}")
+    say(f"B {result.second}")
+    say(f"on {result.windows} windows of snapshot {result.dataset_hash}")
+    say(result.comparison.exclusion.summary)
     rows = [
         [pair.name, _show(pair.first), _show(pair.second), _show(pair.absolute, sign=True), _percent(pair.relative), BETTER[pair.better]]
         for pair in result.figures
     ]
-    click.echo("")
-    click.echo(tabulate(rows, headers=["figure", "A", "B", "A - B", "relative", ""], disable_numparse=True))
-    click.echo("")
+    say()
+    say_block(make_table(rows, headers=["figure", "A", "B", "A - B", "relative", ""], disable_numparse=True))
+    say()
     factors = [[gate.status, gate.name, gate.detail] for gate in result.factors]
-    click.echo(tabulate(factors, headers=["verdict", "if A were to replace B", "detail"], maxcolwidths=[None, None, 80]))
-    click.echo("")
-    click.secho(f"{result.verdict.replace('FIRST', 'A').replace('SECOND', 'B')}: {result.reason.replace('The challenger', 'A')}", bold=True)
-    click.echo(f"A {'could' if result.would_replace else 'could not'} replace B by these gates.")
+    say_block(make_table(factors, headers=["verdict", "if A were to replace B", "detail"], maxcolwidths=[None, None, 80]))
+    say()
+    say(f"{result.verdict.replace('FIRST', 'A').replace('SECOND', 'B')}: {result.reason.replace('The challenger', 'A')}", bold=True)
+    say(f"A {'could' if result.would_replace else 'could not'} replace B by these gates.")
 
 
 def _show(value: float | None, *, sign: bool = False) -> str:

@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from tabulate import tabulate
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, open_instance
+from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.config.environment import find_overrides
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, find_config_file, list_sources
 from taskclf_dagster.config.yaml_files import flatten
@@ -35,9 +35,9 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
     with open_instance() as instance:
         status = read_status(instance, taskclf_home, config=settings, now=now())
     if as_json:
-        click.echo(status.model_dump_json(indent=2))
+        say_block(status.model_dump_json(indent=2))
         return
-    click.echo(tabulate(list(_status_rows(status)), tablefmt="plain", maxcolwidths=[None, 120]))
+    say_block(make_table(list(_status_rows(status)), tablefmt="plain", maxcolwidths=[None, 120]))
 
 
 @click.command("history")
@@ -53,15 +53,15 @@ def history_command(home: Path | None, limit: int, as_json: bool) -> None:
     with open_instance() as instance:
         retrains = read_retrains(instance, taskclf_home, limit=limit)
     if as_json:
-        click.echo(json.dumps([retrain.model_dump(mode="json") for retrain in retrains], indent=2))
+        say_block(json.dumps([retrain.model_dump(mode="json") for retrain in retrains], indent=2))
     else:
         _print_moves(read_history(taskclf_home).moves, limit)
-        click.echo(f"{taskclf_home.display_name}: {len(retrains)} retrains")
+        say(f"{taskclf_home.display_name}: {len(retrains)} retrains")
         if retrains:
             rows = [_history_row(retrain) for retrain in retrains]
-            click.echo(tabulate(rows, headers="keys", maxcolwidths=[None] * 8 + [60], disable_numparse=True))
+            say_block(make_table(rows, headers="keys", maxcolwidths=[None] * 8 + [60], disable_numparse=True))
     for receipt in list_decisions(taskclf_home)[1]:
-        click.echo(f"passed over: {receipt.problem}", err=True)
+        say(f"passed over: {receipt.problem}", err=True)
 
 
 @click.group("config")
@@ -76,11 +76,11 @@ def show_command(config: Path | None, as_json: bool) -> None:
     """Print every key with its value and source: the default file, a file of your own, or the environment."""
     settings = load_config(config)
     if as_json:
-        click.echo(json.dumps(settings.document, indent=2))
+        say_block(json.dumps(settings.document, indent=2))
         return
     sources = list_sources(None if config is None else str(config.absolute()))
     rows = [[key, json.dumps(value), sources[key]] for key, value in flatten(settings.document)]
-    click.echo(tabulate(rows, headers=["key", "value", "from"], disable_numparse=True, maxcolwidths=[None, 80, None]))
+    say_block(make_table(rows, headers=["key", "value", "from"], disable_numparse=True, maxcolwidths=[None, 80, None]))
 
 
 @config_group.command("check")
@@ -89,9 +89,9 @@ def check_command(config: Path | None) -> None:
     """Check a configuration file and the environment, and list every error. Exits with 1 if there is one."""
     load_config(config)
     path = find_config_file(None if config is None else str(config.absolute()))
-    click.echo(f"{DEFAULT_CONFIG_PATH} is valid" if path is None else f"{path}, which overrides {DEFAULT_CONFIG_PATH}, is valid")
+    say(f"{DEFAULT_CONFIG_PATH} is valid" if path is None else f"{path}, which overrides {DEFAULT_CONFIG_PATH}, is valid")
     for key, (name, value) in find_overrides(os.environ).items():
-        click.echo(f"{key} is {json.dumps(value)}: the environment variable {name} overrides the file")
+        say(f"{key} is {json.dumps(value)}: the environment variable {name} overrides the file")
 
 
 def _status_rows(status: Status) -> Iterator[list[str]]:
@@ -147,7 +147,7 @@ def _print_moves(moves: list[ActiveHistoryEntry], limit: int) -> None:
         return
     lines = [[m.sequence or "-", f"{m.at:%Y-%m-%d %H:%M}", m.action or "by taskclf", m.new.name if m.new else "-", m.reason] for m in moves]
     headers = ["record", "at", "what", "model", "why"]
-    click.echo(tabulate(lines[: -limit - 1 : -1], headers=headers, maxcolwidths=[None] * 4 + [70]) + "\n")
+    say_block(make_table(lines[: -limit - 1 : -1], headers=headers, maxcolwidths=[None] * 4 + [70]) + "\n")
 
 
 def _when(moment: datetime) -> str:

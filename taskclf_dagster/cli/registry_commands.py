@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import click
-from tabulate import tabulate
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, reason_option
+from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
@@ -25,7 +25,7 @@ def rollback_command(home: Path | None, to: str | None, reason: str) -> None:
     It is loaded first; the history gets one record, and the model that was left is blocked until `unblock`.
     """
     pointer = rollback(existing_home(home), to=to, reason=reason, at=now())
-    click.echo(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
+    say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
 
 
 @click.command("approve")
@@ -37,7 +37,7 @@ def approve_command(decision_id: str, home: Path | None) -> None:
     Refused if anything the decision judged has changed since, or if a decision was made on later labels.
     """
     pointer = approve(existing_home(home), decision_id, at=now())
-    click.echo(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
+    say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
 
 
 @click.command("unblock")
@@ -47,7 +47,7 @@ def approve_command(decision_id: str, home: Path | None) -> None:
 def unblock_command(model_id: str, home: Path | None, reason: str) -> None:
     """Allow a model that a rollback left to be promoted again."""
     unblock(existing_home(home), model_id, reason=reason, at=now())
-    click.echo(f"{model_id} may be promoted again")
+    say(f"{model_id} may be promoted again")
 
 
 @click.command("prune")
@@ -64,11 +64,11 @@ def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None
     plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=now())
     rows = [[item.kind, item.path, f"{item.bytes / MEBIBYTE:.1f} MiB", item.reason] for item in plan.remove]
     if rows:
-        click.echo(tabulate(rows, headers=["kind", "path", "size", "why"]))
+        say_block(make_table(rows, headers=["kind", "path", "size", "why"]))
     verb = "would go" if dry_run else "removed"
-    click.echo(f"{len(rows)} {verb}, {plan.bytes / MEBIBYTE:.1f} MiB")
+    say(f"{len(rows)} {verb}, {plan.bytes / MEBIBYTE:.1f} MiB")
     for model_id, reason in plan.reachable.items():
-        click.echo(f"stays: {model_id} ({reason})")
+        say(f"stays: {model_id} ({reason})")
 
 
 @click.group("registry")
@@ -85,7 +85,7 @@ def fsck_command(home: Path | None, as_json: bool) -> None:
     findings = check_registry(taskclf_home)
     damaged = [finding for finding in findings if finding.severity == "damage"]
     if as_json:
-        click.echo(json.dumps([finding.model_dump() for finding in findings], indent=2))
+        say_block(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
         _print_findings(taskclf_home, [[f.severity, f.promise, f.words, f.fix] for f in findings], {f.promise for f in damaged})
     if damaged:
@@ -99,21 +99,21 @@ def repair_command(home: Path | None) -> None:
     taskclf_home = existing_home(home)
     done = repair(taskclf_home, at=now()).done
     for line in done or ["nothing had to be done"]:
-        click.echo(line)
+        say(line)
     left = [finding for finding in check_registry(taskclf_home) if finding.severity == "damage"]
     for finding in left:
-        click.echo(f"still damaged: {finding.words}. {finding.fix}", err=True)
+        say(f"still damaged: {finding.words}. {finding.fix}", err=True)
     if left:
         raise SystemExit(1)
 
 
 def _print_findings(home: Home, rows: list[list[str]], broken: set[Promise]) -> None:
-    click.echo(home.display_name)
+    say(home.display_name)
     if rows:
-        click.echo(tabulate(rows, headers=["severity", "promise", "found", "what to do"], maxcolwidths=[None, None, 70, 50]))
+        say_block(make_table(rows, headers=["severity", "promise", "found", "what to do"], maxcolwidths=[None, None, 70, 50]))
     for name in sorted(broken):
-        click.echo(f"{name} does not hold: {PROMISES[name]}")
-    click.echo("damaged" if broken else "every promise holds")
+        say(f"{name} does not hold: {PROMISES[name]}")
+    say("damaged" if broken else "every promise holds")
 
 
 REGISTRY_COMMANDS = (rollback_command, approve_command, unblock_command, prune_command, registry_group)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import dagster as dg
 
+from taskclf_dagster.defs.display.metadata import make_result_showable, make_showable
 from taskclf_dagster.domain.storage.records import Record
 
 GROUP = "retrain"
@@ -20,11 +21,14 @@ _Record = TypeVar("_Record", bound=Record)
 def materialized(
     record: _Record, *, metadata: Mapping[str, Any], check_results: Sequence[dg.AssetCheckResult] = ()
 ) -> "dg.MaterializeResult[_Record]":
-    """Returns the result of an asset: its record with metadata and check results, and the record's hash as data version."""
+    """Returns the result of an asset: its record with metadata and check results, and the record's hash as data version.
+
+    Every text is made safe to show here.
+    """
     return dg.MaterializeResult(
         value=record,
-        metadata=dict(metadata),
-        check_results=list(check_results),
+        metadata=make_showable(metadata),
+        check_results=[make_result_showable(result) for result in check_results],
         data_version=dg.DataVersion(record.record_hash),
     )
 

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.shown_text import show_block
 
 LOADS = dg.AssetCheckSpec(
     "points_to_a_valid_bundle", asset=active_pointer, description="active.json names a bundle within the home that loads."
@@ -33,7 +34,7 @@ def verdict_follows_from_the_gates(promotion_decision: PromotionDecision, home: 
     if stored is not None and stored.decision_hash != promotion_decision.decision_hash:
         findings.append("the record in artifacts/decisions is not the one this run made")
     description = "\n".join(findings) or f"{promotion_decision.outcome}: {promotion_decision.reason}"
-    return dg.AssetCheckResult(passed=not findings, description=description, metadata={"findings": len(findings)})
+    return dg.AssetCheckResult(passed=not findings, description=show_block(description), metadata={"findings": len(findings)})
 
 
 @dg.multi_asset_check(name="registry_files", specs=[LOADS, AGREES], pool="retrain")
@@ -42,9 +43,9 @@ def registry_files(home: HomeResource) -> Iterator[dg.AssetCheckResult]:
     state = read_registry_state(home.open())
     problem = find_pointer_problem(state)
     description = "The bundle loads." if problem is None else problem.detail
-    yield dg.AssetCheckResult(passed=problem is None, check_name=LOADS.name, description=description)
+    yield dg.AssetCheckResult(passed=problem is None, check_name=LOADS.name, description=show_block(description))
     difference = find_history_disagreement(state)
-    yield dg.AssetCheckResult(passed=difference is None, check_name=AGREES.name, description=difference or "They agree.")
+    yield dg.AssetCheckResult(passed=difference is None, check_name=AGREES.name, description=show_block(difference or "They agree."))
 
 
 PROMOTION_CHECKS = [verdict_follows_from_the_gates, registry_files]

@@ -7,6 +7,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.reports import champion_report
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.shown_text import show_block
 
 WARN = dg.AssetCheckSeverity.WARN
 
@@ -23,7 +24,7 @@ def scored_on_the_challengers_windows(champion_report: ChampionReport, challenge
     if champion_report.state == "none":
         return dg.AssetCheckResult(passed=True, description="There is no champion to compare with.")
     if ours is None or theirs is None:
-        return dg.AssetCheckResult(passed=False, description="One of the two could not be evaluated: " + champion_report.reason)
+        return dg.AssetCheckResult(passed=False, description="One of the two could not be evaluated: " + show_block(champion_report.reason))
     missing = champion_report.windows_without_features
     description = (
         f"Both are evaluated on {theirs.windows} windows."

@@ -11,6 +11,7 @@ import dagster as dg
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.decision.gate import RegressionGate
+from taskclf_dagster.shown_text import show_block, show_line
 
 Cell = str | int | float | bool | None
 
@@ -23,6 +24,35 @@ def table(rows: Sequence[Mapping[str, Cell]]) -> dg.TableMetadataValue | dg.Text
     schema = dg.TableSchema(columns=[dg.TableColumn(name, kind) for name, kind in kinds.items()])
     records = [dg.TableRecord({name: _shown(value, kinds[name]) for name, value in row.items()}) for row in rows]
     return dg.MetadataValue.table(records, schema=schema)
+
+
+def make_result_showable(result: dg.AssetCheckResult) -> dg.AssetCheckResult:
+    """Returns a check result whose description and metadata are safe to show."""
+    return dg.AssetCheckResult(
+        passed=result.passed,
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        severity=result.severity,
+        description=None if result.description is None else show_block(result.description),
+        metadata=make_showable(result.metadata),
+    )
+
+
+def make_showable(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns metadata whose texts, paths and markdown are safe to show (`shown_text`)."""
+    return {name: _make_showable(value) for name, value in metadata.items()}
+
+
+def _make_showable(value: Any) -> Any:
+    if isinstance(value, str):
+        return show_block(value)
+    if isinstance(value, dg.TextMetadataValue):
+        return dg.MetadataValue.text(show_block(value.text or ""))
+    if isinstance(value, dg.MarkdownMetadataValue):
+        return dg.MetadataValue.md(show_block(value.md_str or ""))
+    if isinstance(value, dg.PathMetadataValue):
+        return dg.MetadataValue.path(show_line(value.path or ""))
+    return value
 
 
 def column_schema(schema_version: str, extra: Mapping[str, str]) -> dg.TableSchema:
@@ -115,4 +145,4 @@ def _column_kind(values: Iterable[Cell]) -> str:
 
 
 def _shown(value: Cell, kind: str) -> str | int | float | bool:
-    return str(value) if kind == "string" or value is None else value
+    return show_line(str(value)) if kind == "string" or value is None else value

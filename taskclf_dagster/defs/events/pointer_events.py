@@ -14,6 +14,7 @@ from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_pointer_file
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import show_line
 
 ASSET = dg.AssetKey("active_pointer")
 
@@ -46,7 +47,7 @@ def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
     elif _is_under_way(move.run_id, instance):
         return None
     else:
-        reason = move.reason or FOREIGN
+        reason = show_line(move.reason or FOREIGN)
     metadata: dict[str, str | int] = {
         "model_id": pointer.name,
         "record": pointer.sequence or 0,

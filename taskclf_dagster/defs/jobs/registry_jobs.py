@@ -23,6 +23,7 @@ from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import show_line
 
 REGISTRY_POOL = "registry"
 
@@ -95,9 +96,9 @@ def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeReso
     findings = check_registry(taskclf_home)
     damage = [finding for finding in findings if finding.severity == "damage"]
     rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.words, "what to do": f.fix} for f in findings]
-    metadata = {"findings": table(rows), "mended": "; ".join(done) or "nothing"}
+    metadata = {"findings": table(rows), "mended": show_line("; ".join(done) or "nothing")}
     if damage:
-        summary = "; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage)
+        summary = show_line("; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage))
         raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {summary}", metadata=metadata, allow_retries=False)
     _report(context, taskclf_home, f"every promise holds, {len(findings)} warnings", metadata)
 
@@ -184,6 +185,7 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
 
 def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePointer, reason: str) -> None:
     """Reports the pointer change on the asset's page, and as the run's outcome."""
+    reason = show_line(reason)
     metadata: dict[str, str | int] = {"model_id": pointer.name, "reason": reason, "record": pointer.sequence or 0}
     context.log_event(dg.AssetMaterialization("active_pointer", description=reason, metadata=metadata))
     context.instance.add_run_tags(context.run.run_id, {MODEL_TAG: pointer.name})
@@ -192,6 +194,7 @@ def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePoin
 
 def _report(context: dg.OpExecutionContext, home: Home, summary: str, metadata: Mapping[str, Any]) -> None:
     """Reports the result in the log, on the output, and in the run's tags."""
+    summary = show_line(summary)
     context.log.info(summary)
     context.add_output_metadata({"result": summary, "home": home.display_name, **metadata})
     tags = {OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: summary}

@@ -1,0 +1,29 @@
+r"""Makes text from files and people safe to show: in a terminal, in metadata and in markdown.
+
+Characters that a terminal obeys or that reorder what is read (C0 and C1 controls, so every escape sequence; marks that change the writing
+direction; line separators; half characters) are shown as JSON writes them: `\u001b`. Whatever prints text passes it through here.
+"""
+
+import re
+
+_HIDDEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+
+
+_IN_A_BLOCK = re.compile(f"[{_HIDDEN}]")
+
+
+_IN_A_LINE = re.compile(f"[{_HIDDEN}\t\n]")
+
+
+def show_line(text: str) -> str:
+    """Returns a text as one line; tabs and line ends are escaped as well, so that no value can pass as a line of its own."""
+    return _IN_A_LINE.sub(_escape, text)
+
+
+def show_block(text: str) -> str:
+    """Returns a text of several lines, whose tabs and line ends stay. JSON stays the same JSON."""
+    return _IN_A_BLOCK.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

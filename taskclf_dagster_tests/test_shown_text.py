@@ -1,0 +1,102 @@
+"""No file and no person sends a command to a terminal, or writes a line that looks like ours, through what we show."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from click.testing import CliRunner
+
+from taskclf_dagster.cli.main import main
+from taskclf_dagster.defs.display.metadata import make_result_showable, make_showable, table
+from taskclf_dagster.shown_text import show_block, show_line
+from taskclf_dagster_tests.models import AT, MID, NEW, edit_json
+from taskclf_dagster_tests.registry_scenario import promoted, set_active
+from taskclf_dagster_tests.scenario import DAY, make_home
+
+CONTROLS = [chr(code) for code in (0x00, 0x07, 0x08, 0x0D, 0x1B, 0x7F, 0x85, 0x9B, 0x200F, 0x2028, 0x202A, 0x202E, 0x2066, 0x2069)]
+EVIL = "\x1b[2J\x9b31m\u202egnp\u2066\nevery promise holds"
+
+
+def test_every_control_character_is_escaped_and_letters_stay() -> None:
+    for character in CONTROLS:
+        assert show_line(f"a{character}b") == show_block(f"a{character}b") == f"a\\u{ord(character):04x}b"
+    assert show_line("Zürich 東京 é → 👩‍💻") == "Zürich 東京 é → 👩‍💻"
+    assert show_line("a\nb\tc") == "a\\u000ab\\u0009c"
+    assert show_block("a\nb\tc") == "a\nb\tc"
+
+
+def test_escaped_json_is_the_same_json() -> None:
+    value = {"reason": EVIL, "other": "\ud800"}
+    assert json.loads(show_block(json.dumps(value, ensure_ascii=False))) == value
+
+
+def test_tables_metadata_and_check_results_hold_no_control_characters() -> None:
+    shown = table([{"user": EVIL, "windows": 3}])
+    assert isinstance(shown, dg.TableMetadataValue)
+    assert shown.records[0].data == {"user": show_line(EVIL), "windows": 3}
+    values = {
+        "text": EVIL,
+        "t": dg.MetadataValue.text(EVIL),
+        "md": dg.MetadataValue.md(EVIL),
+        "path": dg.MetadataValue.path(EVIL),
+        "n": 1.5,
+    }
+    assert not any("\x1b" in str(value) or "\u202e" in str(value) for value in make_showable(values).values())
+    assert make_showable(values)["n"] == 1.5
+    result = make_result_showable(dg.AssetCheckResult(passed=False, check_name="c", description=EVIL, severity=dg.AssetCheckSeverity.WARN))
+    assert (result.description, result.passed, result.severity) == (show_block(EVIL), False, dg.AssetCheckSeverity.WARN)
+
+
+@pytest.mark.parametrize(
+    "command", [["registry", "fsck"], ["list"], ["registry", "repair"], ["registry", "fsck", "--json"], ["prune", "--dry-run"]]
+)
+def test_commands_show_what_a_file_says_without_obeying_it(tmp_path: Path, command: list[str]) -> None:
+    home = promoted(make_home(tmp_path), MID, NEW)
+    set_active(home, MID, at=AT + DAY, reason={"note": EVIL, EVIL: 1})
+    edit_json(home.inference_policy, {"model_dir": f"models/{EVIL}"})
+    edit_json(home.models / NEW / "MANIFEST.json", {"model_id": EVIL})
+    (home.outbox / "e.json").write_text(json.dumps({EVIL: 1}), encoding="utf-8")
+    result = CliRunner().invoke(main, [*command, "--home", str(home.root)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert not set(result.output) & set(CONTROLS)
+    assert "every promise holds" not in result.output.splitlines()
+
+
+@pytest.mark.parametrize("reason", ["", "   ", "\t\n"])
+@pytest.mark.parametrize("command", [["rollback"], ["unblock", MID]])
+def test_an_empty_reason_is_a_usage_error(tmp_path: Path, command: list[str], reason: str) -> None:
+    result = CliRunner().invoke(main, [*command, "--home", str(make_home(tmp_path).root), "--reason", reason])
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[b"list", b"--home", b"/nowhere/\xff"], [b"unblock", b"\xe9t\xe9", b"--reason", b"r"], [b"\xf0\x28"], [b"rollback", b"--reason=\xc3"]],
+    ids=["a path", "an id", "a command", "a reason"],
+)
+def test_an_argument_that_is_not_utf_8_is_a_usage_error_in_a_sentence(arguments: list[bytes]) -> None:
+    done = subprocess.run([sys.executable, "-m", "taskclf_dagster.cli.main", *arguments], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"is not UTF-8" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_usage_error_shows_what_was_typed_without_obeying_it() -> None:
+    result = CliRunner().invoke(main, ["\x1b[31mlist"])
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output
+
+
+def test_commands_print_through_one_module() -> None:
+    folder = Path(__file__).parents[1] / "taskclf_dagster" / "cli"
+    printing = {
+        (path.name, node.func.attr)
+        for path in folder.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("echo", "secho", "tabulate")
+    }
+    assert printing == {("output.py", "echo"), ("output.py", "secho")}
