@@ -3,6 +3,7 @@
 The meaning of the keys is in `settings`.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 
@@ -10,16 +11,64 @@ import yaml
 
 from taskclf_dagster.errors import InvalidSetting, SettingsError
 
+MAX_BYTES = 256 * 1024
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A SafeLoader that refuses a repeated key, of which YAML would silently take the last, and a key that is no text."""
+
+MAX_DEPTH = 32
+"""Mappings and lists within each other."""
+
+
+MAX_NODES = 10_000
+"""Values of a file; one that an alias repeats counts again, with everything in it."""
+
+
+MAX_DIGITS = 100
+"""Characters of a number."""
+
+
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A SafeLoader with limits on depth, expanded aliases and digits, which refuses some of what YAML allows.
+
+    Refused are a repeated key, of which YAML would silently take the last, a key that is no text, and a value that contains itself.
+    """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth, self._nodes = 0, 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        event, before = self.peek_event(), self._nodes  # type: ignore[no-untyped-call]
+        self._depth += 1
+        self._nodes += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.composer.ComposerError(None, None, f"it is nested deeper than {MAX_DEPTH} levels", event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[arg-type]
+        if not isinstance(event, yaml.AliasEvent):
+            self._sizes[id(node)] = self._nodes - before
+        elif id(node) not in self._sizes:
+            raise yaml.composer.ComposerError(None, None, f"alias {event.anchor} is within what it names", None)
+        else:
+            self._nodes += self._sizes[id(node)]
+        if self._nodes > MAX_NODES:
+            raise yaml.composer.ComposerError(None, None, f"it has more than {MAX_NODES} values, aliases expanded", event.start_mark)
+        self._depth -= 1
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
+        if node.tag in _NUMBERS and len(node.value) > MAX_DIGITS:
+            raise yaml.constructor.ConstructorError(None, None, f"a number has more than {MAX_DIGITS} digits", node.start_mark)
+        return super().construct_object(node, deep=deep)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         others = [repr(key) for key in keys if not isinstance(key, str)]
         if others:
             raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(others)} must be a text", node.start_mark)
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        repeated = sorted(str(key) for key, times in Counter(keys).items() if times > 1)
         if repeated:
             raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(repeated)} is written twice", node.start_mark)
         return super().construct_mapping(node, deep=deep)
@@ -35,21 +84,33 @@ def read_mapping(path: Path) -> dict[str, object]:
     """Reads a YAML file whose top level is a mapping; an empty file gives an empty mapping.
 
     Raises:
-        SettingsError: the file is missing, is not YAML or not a mapping, or has a key twice or one that is no text.
+        SettingsError: the file is missing, is beyond a limit of this module, is not YAML or not a mapping, or has a key twice or one that
+            is no text.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506  # a SafeLoader
+        content = yaml.load(_read_text(path), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
     except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a secret
         where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
         raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error.problem}{where}")]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error}")]) from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # its text may quote a secret
+        message = f"cannot be read as YAML: a value is not of the type that its form or tag says ({type(error).__name__})"
+        raise SettingsError(path, [InvalidSetting("", "yaml", message)]) from None
     if content is None:
         return {}
     if not isinstance(content, dict):
         message = f"must be a mapping of keys to values, but is a {type(content).__name__}"
         raise SettingsError(path, [InvalidSetting("", "mapping", message)])
     return content
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise yaml.YAMLError(f"it has more than {MAX_BYTES} bytes")
+    return content.decode("utf-8")
 
 
 def merge_mappings(base: dict[str, object], top: dict[str, object]) -> dict[str, object]:

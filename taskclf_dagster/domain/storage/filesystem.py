@@ -7,12 +7,13 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from taskclf_dagster.domain.storage.folder_lock import lock_folder
 from taskclf_dagster.errors import RegistryBusyError, UnsafeFileSystemError
 
 if sys.platform == "darwin":
@@ -38,15 +39,16 @@ class FileSystem:
         Raises:
             FileExistsError: the file exists (bytes only).
         """
-        if not isinstance(content, bytes):
-            content(path)
-            return
-        with path.open("xb") as file:
-            file.write(content)
+        with _naming(path):
+            if not isinstance(content, bytes):
+                content(path)
+                return
+            with path.open("xb") as file:
+                file.write(content)
 
     def append(self, path: Path, content: bytes) -> None:
         """Appends to a file, which is created if it does not exist."""
-        with path.open("ab") as file:
+        with _naming(path), path.open("ab") as file:
             file.write(content)
 
     def truncate(self, path: Path, size: int) -> None:
@@ -89,6 +91,8 @@ class FileSystem:
     def lock(self, path: Path, *, timeout: float | None = None) -> Iterator[None]:
         """Holds an exclusive lock that ends with the process, and verifies that it excludes others.
 
+        The lock file is locked, and its folder, so that a file that is deleted or replaced meanwhile lets nobody in (`folder_lock`).
+
         Args:
             path: the lock file.
             timeout: longest wait [seconds]; None is LOCK_TIMEOUT_SECONDS.
@@ -109,7 +113,8 @@ class FileSystem:
             raise UnsafeFileSystemError(path, f"it has no file locks ({error})") from error
         try:
             _require_exclusive(path)
-            yield
+            with _locked_folder(path, timeout):
+                yield
         finally:
             lock.release()
 
@@ -136,6 +141,29 @@ def use_file_system(replacement: FileSystem) -> Iterator[None]:
         _current.reset(token)
 
 
+@contextmanager
+def _locked_folder(path: Path, timeout: float) -> Iterator[None]:
+    with ExitStack() as held:
+        try:
+            held.enter_context(lock_folder(path.parent, timeout=timeout))
+        except TimeoutError as error:
+            raise RegistryBusyError(path, timeout) from error
+        yield
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Gives errors that name no file the path, such as those of a full disk, which come while an open file is written."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if error.errno is None:  # of pyarrow and numpy
+            raise OSError(f"{path}: {error}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def _require_exclusive(path: Path) -> None:
     """Tries to take a lock that is held, once per process and lock file.
 
@@ -157,7 +185,11 @@ def _require_exclusive(path: Path) -> None:
 
 
 def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
+    with _naming(path):
+        _sync_descriptor(os.open(path, flags))
+
+
+def _sync_descriptor(descriptor: int) -> None:
     try:
         if sys.platform == "darwin":
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)  # fsync leaves the bytes in the cache of the disk there
