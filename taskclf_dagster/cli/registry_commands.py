@@ -12,6 +12,7 @@ from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
+from taskclf_dagster.domain.retraining.present_policy import require_present_policy
 from taskclf_dagster.home import Home
 
 
@@ -31,12 +32,18 @@ def rollback_command(home: Path | None, to: str | None, reason: str) -> None:
 @click.command("approve")
 @click.argument("decision_id")
 @home_option
-def approve_command(decision_id: str, home: Path | None) -> None:
+@config_option
+@click.option("--as-judged", is_flag=True, help="Approve although today's policy would reject or hold it.")
+def approve_command(decision_id: str, home: Path | None, config: Path | None, as_judged: bool) -> None:
     """Promote the challenger of a decision that awaits approval.
 
-    Refused if anything the decision judged has changed since, or if a decision was made on later labels.
+    Refused if anything the decision judged has changed since, if a decision was made on later labels, or if today's policy is stricter and
+    would not promote it.
     """
-    pointer = approve(existing_home(home), decision_id, at=now())
+    taskclf_home = existing_home(home)
+    if not as_judged:
+        require_present_policy(taskclf_home, decision_id, load_config(config))
+    pointer = approve(taskclf_home, decision_id, at=now())
     say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
 
 

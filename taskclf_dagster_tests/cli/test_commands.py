@@ -218,8 +218,13 @@ def test_unblocking_what_is_not_blocked_is_refused_with_what_is(registry: Home) 
 # --- approve -----------------------------------------------------------------------------------------------------------------------------
 
 
+def _approving(story: Story) -> list[str | Path]:
+    """The approval of what waits, under the policy that it was judged by."""
+    return ["approve", story.waiting.decision_id, "--config", story.config]
+
+
 def test_approve_promotes_what_waits_and_says_what_runs_now(story: Story) -> None:
-    result = _run(story.home, "approve", story.waiting.decision_id)
+    result = _run(story.home, *_approving(story))
     _succeeds(result, f"models/{story.challenger}", "2")
     assert _active(story.home) == story.challenger
     last = read_history(story.home).entries[-1]
@@ -237,15 +242,15 @@ def test_an_unknown_decision_is_refused_with_how_to_find_it(story: Story) -> Non
 def test_approving_what_runs_already_changes_nothing(story: Story) -> None:
     first = next(d for d in list_decisions(story.home)[0] if d.verdict == "PROMOTE")
     before = contents(story.home.models)
-    _run(story.home, "approve", first.decision_id)
+    _run(story.home, "approve", first.decision_id, "--config", story.config)
     assert contents(story.home.models) == before
 
 
 def test_a_decision_to_promote_that_is_not_in_effect_any_more_cannot_be_approved_back(story: Story) -> None:
     first = next(d for d in list_decisions(story.home)[0] if d.verdict == "PROMOTE")
-    _run(story.home, "approve", story.waiting.decision_id)
+    _run(story.home, *_approving(story))
     before = contents(story.home.models)
-    _run(story.home, "approve", first.decision_id)
+    _run(story.home, "approve", first.decision_id, "--config", story.config)
     assert _active(story.home) == story.challenger
     assert contents(story.home.models) == before
 
@@ -253,20 +258,26 @@ def test_a_decision_to_promote_that_is_not_in_effect_any_more_cannot_be_approved
 def test_an_approval_of_a_bundle_that_was_changed_is_refused(story: Story) -> None:
     change_a_leaf(story.home.pending_models / story.challenger)
     before = contents(story.home.models)
-    _refuses(DecisionNotVerifiedError, story.home, ["approve", story.waiting.decision_id], story.waiting.decision_id, "model.txt")
+    _refuses(
+        DecisionNotVerifiedError,
+        story.home,
+        _approving(story),
+        story.waiting.decision_id,
+        "model.txt",
+    )
     assert contents(story.home.models) == before
 
 
 def test_an_approval_after_the_pointer_moved_is_refused(story: Story) -> None:
     edit_json(story.home.inference_policy, {"reject_threshold": 0.61})
     before = contents(story.home.models)
-    _refuses(DecisionNotVerifiedError, story.home, ["approve", story.waiting.decision_id], "inference_policy.json")
+    _refuses(DecisionNotVerifiedError, story.home, _approving(story), "inference_policy.json")
     assert contents(story.home.models) == before
 
 
 def test_an_approval_whose_bundle_is_gone_is_refused(story: Story) -> None:
     shutil.rmtree(story.home.pending_models / story.challenger)
-    _refuses(DecisionNotVerifiedError, story.home, ["approve", story.waiting.decision_id], story.challenger)
+    _refuses(DecisionNotVerifiedError, story.home, _approving(story), story.challenger)
 
 
 # --- prune -------------------------------------------------------------------------------------------------------------------------------
@@ -608,7 +619,7 @@ def test_what_the_commands_print(told: Story, full: Home, tmp_path: Path, snapsh
         "compare": (story.home, ["compare", story.challenger, story.champion, "--config", story.config]),
         "compare nothing": (full, ["compare", NEW, MID]),
         "reproduce another's": (full, ["reproduce", NEW]),
-        "approve": (story.home, ["approve", story.waiting.decision_id]),
+        "approve": (story.home, _approving(story)),
         "approve again": (story.home, ["approve", "d-1"]),
         "rollback": (full, ["rollback", "--reason", "worse"]),
         "rollback to the active model": (full, ["rollback", "--to", MID, "--reason", "worse"]),

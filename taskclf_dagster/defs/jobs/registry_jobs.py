@@ -22,6 +22,7 @@ from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
 from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.retraining.present_policy import require_present_policy
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import show_line
 
@@ -43,6 +44,7 @@ class ApproveParams(dg.Config):
     """The launch form of the job `approve`."""
 
     decision_id: str = Field(description="Id of a decision that awaits approval; `taskclf-dagster history` lists them.", min_length=1)
+    as_judged: bool = Field(False, description="Approve although today's policy is stricter and would reject or hold it.")
 
 
 class PruneParams(dg.Config):
@@ -67,8 +69,12 @@ def _roll_back(context: dg.OpExecutionContext, config: RollbackParams, home: Hom
 
 
 @dg.op(pool=REGISTRY_POOL, name="approve_decision")
-def _approve(context: dg.OpExecutionContext, config: ApproveParams, home: HomeResource, clock: ClockResource) -> None:
+def _approve(
+    context: dg.OpExecutionContext, config: ApproveParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> None:
     taskclf_home = _begin(context, home)
+    if not config.as_judged:
+        require_present_policy(taskclf_home, config.decision_id, run_settings.load_config())
     pointer = approve(taskclf_home, config.decision_id, at=clock.now(), run_id=context.run.run_id)
     _report_move(context, taskclf_home, pointer, f"decision {config.decision_id} was approved")
 
@@ -140,7 +146,7 @@ def rollback_job() -> None:
     config=_approve_form,
     executor_def=dg.in_process_executor,
     tags=LIMITS,
-    description="Promotes the challenger of a decision that awaits approval; refused if anything it judged has changed since.",
+    description="Promotes the challenger of a waiting decision; refused if what it judged changed, or today's policy is stricter.",
 )
 def approve_job() -> None:
     """Promotes the challenger of a decision that awaits approval."""

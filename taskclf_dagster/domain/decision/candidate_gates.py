@@ -143,12 +143,13 @@ def find_contradictions(gates: Sequence[RegressionGate], settings: EvaluationSet
             findings.append(f"gate {gate.name} is {gate.status} without a figure and a threshold")
         elif expected is not None and gate.threshold != expected:
             findings.append(f"gate {gate.name} was judged against {gate.threshold}, the settings say {expected}")
-        elif (gate.status == "PASS") != _passes(gate.name, gate.observed, gate.threshold):
+        elif (gate.status == "PASS") != passes_threshold(gate.name, gate.observed, gate.threshold):
             findings.append(f"gate {gate.name} is {gate.status}, which does not follow from {gate.observed} and {gate.threshold}")
     return findings
 
 
-def _passes(name: str, observed: float, threshold: float | tuple[float, float]) -> bool:
+def passes_threshold(name: str, observed: float, threshold: float | tuple[float, float]) -> bool:
+    """Returns True if a figure passes the gate of this name: it reaches the bound, exceeds a baseline, or lies within the bounds."""
     if isinstance(threshold, tuple):
         return _within(observed, *threshold).passed
     return observed > threshold if name.startswith("beats_") else floor(observed, threshold).passed

@@ -57,7 +57,7 @@ def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -
     if verdict != decision.verdict:
         findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
     findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], settings.evaluation))
-    findings.extend(_find_unexcused(decision, settings))
+    findings.extend(find_unexcused(decision, settings))
     if decision.comparison is not None:
         findings.extend(_find_unfounded_comparison(decision, decision.comparison, settings))
     findings.extend(_find_unfounded_gates(decision, settings))
@@ -65,7 +65,7 @@ def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -
     return findings
 
 
-def _find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
+def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
     """Finds gates that do not apply although the policy asks for them; a verdict that does not promote may not have got to them."""
     if decision.verdict not in ("PROMOTE", "AWAITING_APPROVAL"):
         return []

@@ -1,0 +1,89 @@
+"""Judges a stored decision by today's policy, before a person approves it: thresholds may have become stricter since it was made.
+
+Nothing is predicted again: the observed values and the counts of the receipt are held against the settings of now. The receipt itself is
+verified by the policy that it was made with (`decision.verification`).
+"""
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.yaml_files import flatten
+from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, configured_threshold, passes_threshold
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import load_decision
+from taskclf_dagster.domain.decision.gate import RegressionGate
+from taskclf_dagster.domain.decision.verdict import Verdict, decide
+from taskclf_dagster.domain.decision.verification import find_unexcused, judge_comparative_gates
+from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison
+from taskclf_dagster.errors import RegistryRefusedError
+from taskclf_dagster.home import Home
+
+
+def require_present_policy(home: Home, decision_id: str, settings: RetrainConfig) -> None:
+    """Checks that a decision would be promoted, or await approval, by today's policy as well.
+
+    A receipt that does not hold by its own policy passes: `approve` refuses it with the reason.
+
+    Raises:
+        DecisionNotFoundError: the decision does not exist.
+        ReceiptVersionError: its receipt is of another version.
+        RegistryRefusedError: it would be rejected or held today; the message names the keys that differ.
+    """
+    decision = load_decision(home, decision_id)
+    try:
+        differing = find_differing_keys(decision, settings)
+        verdict, reason = judge_by_present_policy(decision, settings)
+    except (ArithmeticError, LookupError, TypeError, ValueError):  # a policy or a count that no run ever had
+        return
+    if not differing or verdict in ("PROMOTE", "AWAITING_APPROVAL"):
+        return
+    raise RegistryRefusedError(
+        f"Approving {decision_id}",
+        f"by today's policy the verdict is {verdict} ({reason.rstrip('.')}); since the decision changed {', '.join(differing)}",
+        "Retrain, or insist with --as-judged (in the launch form: as_judged).",
+    )
+
+
+def find_differing_keys(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
+    """Returns the keys of the policy that have another value now, each with the value then and now."""
+    then, now = dict(flatten(decision.settings.policy)), dict(flatten(settings.policy))
+    return [f"{key} (then {then.get(key)}, now {now.get(key)})" for key in {**then, **now} if then.get(key) != now.get(key)]
+
+
+def judge_by_present_policy(decision: PromotionDecision, settings: RetrainConfig) -> tuple[Verdict, str]:
+    """Returns the verdict, and its reason, that follow from the numbers of a decision and other settings than its own."""
+    comparison = None if decision.comparison is None else _complete_again(decision.comparison, settings)
+    comparative = judge_comparative_gates(decision.model_copy(update={"comparison": comparison}), settings)
+    candidate = [_judge_again(gate, settings) for gate in decision.gates if gate.name in CANDIDATE_GATES]
+    missing = find_unexcused(decision, settings)
+    verdict, reason = decide(
+        [*candidate, *comparative],
+        decision.dataset.feasibility,
+        auto_promote=settings.promotion.auto_promote,
+        required=decision.required_gates,
+    )
+    if missing and verdict in ("PROMOTE", "AWAITING_APPROVAL"):
+        return "HOLD", "; ".join(missing)
+    return verdict, reason
+
+
+def _judge_again(gate: RegressionGate, settings: RetrainConfig) -> RegressionGate:
+    """Returns a candidate gate by today's threshold; one without a figure, or whose threshold is no setting, stays as it is."""
+    threshold = configured_threshold(gate.name, settings.evaluation)
+    if gate.status not in ("PASS", "FAIL") or gate.observed is None or threshold is None:
+        return gate
+    passes = passes_threshold(gate.name, gate.observed, threshold)
+    detail = gate.detail if threshold == gate.threshold else f"{gate.observed:.4f} was judged by {gate.threshold}, today's is {threshold}"
+    return gate.model_copy(update={"status": "PASS" if passes else "FAIL", "threshold": threshold, "detail": detail})
+
+
+def _complete_again(comparison: Comparison, settings: RetrainConfig) -> Comparison:
+    return complete_comparison(
+        challenger_id=comparison.challenger_id,
+        champion_id=comparison.champion_id,
+        left_out=comparison.left_out,
+        exclusion=comparison.exclusion,
+        sums=comparison.sums,
+        flips=comparison.flips,
+        seed=comparison.seed,
+        settings=settings.comparison,
+        min_class_windows=settings.evaluation.min_class_windows,
+    )

@@ -1,0 +1,144 @@
+"""An approval under a policy that became stricter: the stored numbers are judged by today's thresholds, and it is asked again."""
+
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+
+from taskclf_dagster.cli.main import main
+from taskclf_dagster.config.loading import CONFIG_VARIABLE
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.retraining.present_policy import find_differing_keys, judge_by_present_policy, require_present_policy
+from taskclf_dagster.errors import DecisionNotFoundError, RegistryRefusedError
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import NEW, a_decision, edit_json, snapshot_rows
+from taskclf_dagster_tests.registry_scenario import judged
+from taskclf_dagster_tests.scenario import make_home, retrain_config
+
+SNAPSHOT = "artifacts/snapshots/0a963156a3de73d5"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return make_home(tmp_path)
+
+
+@pytest.fixture
+def waiting(home: Home) -> PromotionDecision:
+    """A decision that awaits approval: every figure lies 0.1 above its lowest bound."""
+    decision = a_decision(home, auto_promote=False)
+    save_decision(home, decision)
+    assert (decision.verdict, verify_decision(decision)) == ("AWAITING_APPROVAL", [])
+    return decision
+
+
+def gate(decision: PromotionDecision, name: str) -> float:
+    return next(each.observed for each in decision.gates if each.name == name and each.observed is not None)
+
+
+STRICTER: dict[str, tuple[str, str, float]] = {
+    "macro_f1": ("min_macro_f1", "macro_f1", 0.01),
+    "weighted_f1": ("min_weighted_f1", "weighted_f1", 0.01),
+    "lowest precision": ("min_class_precision", "no_class_below_50_precision", 0.01),
+    "highest reject rate": ("max_reject_rate", "reject_rate_bounds", -0.01),
+}
+
+
+@pytest.mark.parametrize(("key", "name", "beyond"), STRICTER.values(), ids=STRICTER.keys())
+def test_a_threshold_beyond_the_stored_figure_refuses_and_one_at_it_does_not(
+    home: Home, waiting: PromotionDecision, key: str, name: str, beyond: float
+) -> None:
+    observed = gate(waiting, name)
+    require_present_policy(home, waiting.decision_id, retrain_config(gates={key: observed}))
+    with pytest.raises(RegistryRefusedError) as caught:
+        require_present_policy(home, waiting.decision_id, retrain_config(gates={key: observed + beyond}))
+    assert key in str(caught.value)
+    assert name in str(caught.value)
+    assert "--as-judged" in str(caught.value)
+
+
+def test_the_same_policy_a_laxer_one_and_one_that_promotes_by_itself_ask_nothing(home: Home, waiting: PromotionDecision) -> None:
+    laxer, by_itself = retrain_config(gates={"min_macro_f1": 0.1}), retrain_config(auto_promote=True)
+    for config in (retrain_config(), laxer, by_itself, retrain_config(min_new_labels=7)):
+        require_present_policy(home, waiting.decision_id, config)
+
+
+def test_only_keys_that_differ_are_named_with_both_values(waiting: PromotionDecision) -> None:
+    config = retrain_config(gates={"min_macro_f1": 0.97}, max_flip_excess=0.5)
+    named = {words.partition(" ")[0]: words for words in find_differing_keys(waiting, config)}
+    assert {"min_macro_f1", "max_flip_excess"} <= {key.rpartition(".")[2] for key in named}
+    assert "min_weighted_f1" not in " ".join(named)
+    assert any("now 0.97" in words for words in named.values())
+
+
+def test_a_gate_that_did_not_apply_then_and_is_wanted_now_holds_the_decision(home: Home) -> None:
+    lax = retrain_config(auto_promote=False, prove_reproducible=False)
+    gates = [
+        each.model_copy(update={"status": "NOT_APPLICABLE", "observed": None, "threshold": None}) if each.name == "reproducible" else each
+        for each in a_decision(home).gates
+    ]
+    decision = a_decision(home, gates=gates, auto_promote=False, policy=lax.policy)
+    assert judge_by_present_policy(decision, lax)[0] == "AWAITING_APPROVAL"
+    assert judge_by_present_policy(decision, retrain_config(prove_reproducible=True))[0] == "HOLD"
+
+
+def test_a_receipt_that_does_not_exist_is_refused_and_one_that_was_forged_is_left_to_the_approval(
+    home: Home, waiting: PromotionDecision
+) -> None:
+    with pytest.raises(DecisionNotFoundError):
+        require_present_policy(home, "2026-01-01_000000_00000000", retrain_config())
+    edit_json(home.decisions / f"{waiting.decision_id}.json", {"policy": {"gates": {"min_macro_f1": "much"}}})
+    require_present_policy(home, waiting.decision_id, retrain_config(gates={"min_macro_f1": 0.99}))
+
+
+@pytest.fixture
+def approvable(home: Home) -> PromotionDecision:
+    """A decision that awaits approval, with its bundle and the snapshot that it was judged on."""
+    folder = home.root / SNAPSHOT
+    folder.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pandas(snapshot_rows(), preserve_index=False), folder / "windows.parquet")
+    return judged(home, auto_promote=False, digest=frame_digest(read_snapshot_rows(folder)))
+
+
+@pytest.fixture
+def strict(tmp_path: Path) -> Path:
+    path = tmp_path / "strict.yaml"
+    path.write_text("gates: {min_macro_f1: 0.99}\n", encoding="utf-8")
+    return path
+
+
+def runs(home: Home) -> str | None:
+    pointer = read_active(home)
+    return None if pointer is None else pointer.name
+
+
+def test_the_command_asks_again_and_as_judged_insists(home: Home, approvable: PromotionDecision, strict: Path) -> None:
+    arguments = ["approve", approvable.decision_id, "--home", str(home.root), "--config", str(strict)]
+    refused = CliRunner().invoke(main, arguments)
+    assert (refused.exit_code, runs(home)) == (1, None)
+    assert "min_macro_f1" in refused.output
+    approved = CliRunner().invoke(main, [*arguments, "--as-judged"])
+    assert (approved.exit_code, runs(home)) == (0, NEW), approved.output
+
+
+def test_the_job_asks_again_and_as_judged_insists(
+    home: Home, approvable: PromotionDecision, strict: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CONFIG_VARIABLE, str(strict))
+    job = build_definitions(home=HomeResource(root=str(home.root))).resolve_job_def("approve")
+    with dg.DagsterInstance.ephemeral() as instance:
+        form: dict[str, object] = {"decision_id": approvable.decision_id}
+        refused = job.execute_in_process(run_config=form, instance=instance, raise_on_error=False)
+        assert (refused.success, runs(home)) == (False, None)
+        approved = job.execute_in_process(run_config={**form, "as_judged": True}, instance=instance, raise_on_error=False)
+        assert (approved.success, runs(home)) == (True, NEW)
