@@ -8,6 +8,7 @@ import click
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, reason_option
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
+from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
@@ -95,6 +96,8 @@ def fsck_command(home: Path | None, as_json: bool) -> None:
         say_block(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
         _print_findings(taskclf_home, [[f.severity, f.promise, f.words, f.fix] for f in findings], {f.promise for f in damaged})
+        unchecked = ", ".join(f"{kind} ({len(paths)})" for kind, paths in find_unchecked(taskclf_home).items())
+        say(f"files without a digest: {unchecked or 'none'}; docs/registry.md says why that is harmless")
     if damaged:
         raise SystemExit(1)
 

@@ -17,6 +17,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
@@ -102,7 +103,8 @@ def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeReso
     findings = check_registry(taskclf_home)
     damage = [finding for finding in findings if finding.severity == "damage"]
     rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.words, "what to do": f.fix} for f in findings]
-    metadata = {"findings": table(rows), "mended": show_line("; ".join(done) or "nothing")}
+    unchecked: list[dict[str, Cell]] = [{"kind": kind, "files": len(paths)} for kind, paths in find_unchecked(taskclf_home).items()]
+    metadata = {"findings": table(rows), "mended": show_line("; ".join(done) or "nothing"), "without_digest": table(unchecked)}
     if damage:
         summary = show_line("; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage))
         raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {summary}", metadata=metadata, allow_retries=False)

@@ -63,6 +63,18 @@ def count_changed_spans(folder: Path, mark: str | None, fingerprints: npt.NDArra
     return max(_count_missing(fingerprints, before), _count_missing(before, fingerprints))
 
 
+def find_fingerprint_problems(folder: Path) -> dict[Path, str]:
+    """Returns what is wrong with the kept fingerprints, by file: each is named by the watermark of its content."""
+    problems = {}
+    for path in sorted(folder.glob(_kept(folder, "*").name)):
+        fingerprints = read_hashes(path)
+        if fingerprints is None:
+            problems[path] = "it is not an array of fingerprints"
+        elif _kept(folder, watermark(fingerprints)) != path:
+            problems[path] = f"it holds the fingerprints of {watermark(fingerprints)}"
+    return problems
+
+
 def _kept(folder: Path, mark: str) -> Path:
     return folder / f"labels_{mark}.npy"
 

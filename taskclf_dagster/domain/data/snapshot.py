@@ -26,9 +26,10 @@ from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.recent_windows import RecentWindows
 from taskclf_dagster.domain.data.split import SPLITS, Cut, split_by_time
 from taskclf_dagster.domain.storage.files import write_atomic, write_json
+from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.path_names import InnerPath
-from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import SnapshotError
+from taskclf_dagster.domain.storage.records import Record, json_hash
+from taskclf_dagster.errors import SnapshotError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 LABEL_SCHEMA_VERSION = "v1"
@@ -37,7 +38,10 @@ LABEL_SCHEMA_VERSION = "v1"
 MIN_SESSION_SECONDS = 180
 
 
-WINDOWS_FILE = "windows.parquet"
+WINDOWS_FILE, SNAPSHOT_FILE = "windows.parquet", "snapshot.json"
+
+
+_HASH = "record_hash"
 
 
 _HELPERS = ["span", "session_seconds"]
@@ -199,10 +203,11 @@ def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> No
     Equal contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
     """
     folder = home.root / record.path
-    if (folder / "snapshot.json").exists() and find_snapshot_problem(folder, record.dataset_digest) is None:
+    if (folder / SNAPSHOT_FILE).exists() and find_stored_problem(folder) is None:
         return
     write_atomic(folder / WINDOWS_FILE, lambda temporary: _write_parquet(temporary, rows))
-    write_json(folder / "snapshot.json", record.model_dump(mode="json"))
+    document = record.model_dump(mode="json")
+    write_json(folder / SNAPSHOT_FILE, {**document, _HASH: json_hash(document)})
 
 
 @dataclass(frozen=True)
@@ -252,6 +257,20 @@ def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
         return open_snapshot_rows(folder).find_problem(dataset_digest)
     except SnapshotError as error:
         return error.reason
+
+
+def find_stored_problem(folder: Path) -> str | None:
+    """Returns how a stored snapshot differs from what was written: its rows from its name, or its record from its own hash; None if not."""
+    try:
+        digest = frame_digest(open_snapshot_rows(folder).load())
+        document = read_json_object(folder / SNAPSHOT_FILE)
+    except (SnapshotError, UnreadableFileError) as error:
+        return error.reason
+    if digest[:16] != folder.name:
+        return f"{WINDOWS_FILE} holds other rows than its name stands for"
+    if document.pop(_HASH, None) != json_hash(document):
+        return f"{SNAPSHOT_FILE} is not as it was written"
+    return None if document.get("dataset_digest") == digest else f"{SNAPSHOT_FILE} is of another dataset"
 
 
 def read_snapshot_rows(folder: Path, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from pydantic import AwareDatetime, ValidationError
+from pydantic_core import PydanticCustomError
 
 from taskclf_dagster.domain.decision.verdict import Verdict
 from taskclf_dagster.domain.storage.files import write_json
@@ -13,6 +14,9 @@ from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
 LAST_DECIDED = "last_decided.json"
+
+
+_HASH = "record_hash"
 
 
 class LastDecided(Record):
@@ -43,11 +47,25 @@ def read_last_decided(home: Home) -> LastDecided | None:
     if not path.exists():
         return None
     try:
-        return LastDecided.model_validate(read_json_object(path))
+        return parse_last_decided(read_json_object(path))
     except (UnreadableFileError, ValidationError):
         return None
 
 
+def parse_last_decided(document: dict[str, object]) -> LastDecided:
+    """Returns the last decided run from the content of its file; its hash is compared, unless an earlier version wrote it without one.
+
+    Raises:
+        ValidationError: it is damaged.
+    """
+    last = LastDecided.model_validate({key: value for key, value in document.items() if key != _HASH})
+    if document.get(_HASH, last.record_hash) != last.record_hash:
+        raise ValidationError.from_exception_data(
+            "LastDecided", [{"type": PydanticCustomError("hash", "its hash is not that of its values"), "loc": (_HASH,), "input": None}]
+        )
+    return last
+
+
 def write_last_decided(home: Home, last: LastDecided) -> None:
-    """Records the last decided run in `artifacts/decisions/last_decided.json`."""
-    write_json(home.decisions / LAST_DECIDED, last.model_dump(mode="json"))
+    """Records the last decided run in `artifacts/decisions/last_decided.json`, with its hash."""
+    write_json(home.decisions / LAST_DECIDED, {**last.model_dump(mode="json"), _HASH: last.record_hash})

@@ -5,13 +5,13 @@ never moved.
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, LastDecided
+from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, parse_last_decided
 from taskclf_dagster.domain.events.delivery_state import DeliveryState
 from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, event_path, read_outbox, write_event
 from taskclf_dagster.domain.registry.history import History
@@ -86,21 +86,21 @@ def keep_copy(path: Path) -> Path:
 
 
 def _find_damaged_state(home: Home) -> Iterator[tuple[Path, str]]:
-    kinds: dict[Path, type[BaseModel] | None] = {
-        home.decisions / LAST_DECIDED: LastDecided,
-        home.index: IndexCache,
+    kinds: dict[Path, Callable[[dict[str, object]], object] | None] = {
+        home.decisions / LAST_DECIDED: parse_last_decided,
+        home.index: IndexCache.model_validate,
         home.run_lock_holder: None,
-        home.outbox / DELIVERY: DeliveryState,
+        home.outbox / DELIVERY: DeliveryState.model_validate,
         home.outbox / REPORTED_DECISION: None,
         **dict.fromkeys(sorted(home.records.glob("*/latest.json"))),
     }
-    for path, kind in kinds.items():
+    for path, parse in kinds.items():
         file = look_at_json(path)
         if file.error is not None:
             yield path, file.error.reason
-        elif file.document is not None and kind is not None:
+        elif file.document is not None and parse is not None:
             try:
-                kind.model_validate(file.document)
+                parse(file.document)
             except ValidationError as error:
                 first = error.errors()[0]
                 yield path, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -24,6 +24,7 @@ from taskclf_dagster.domain.data.snapshot import (
     save_snapshot,
 )
 from taskclf_dagster.domain.data.split import SPLITS
+from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import (
@@ -321,9 +322,10 @@ def test_a_stored_snapshot_record_is_read_back_as_it_was(tmp_path: Path) -> None
     home = spaced_home(tmp_path)
     record, rows = built(home)
     save_snapshot(home, record, rows)
-    text = (home.root / record.path / "snapshot.json").read_text(encoding="utf-8")
-    assert DatasetSnapshot.model_validate_json(text) == record
-    assert json.loads(text)["config"]["train_params"]["num_boost_round"] == 100
+    document = json.loads((home.root / record.path / "snapshot.json").read_text(encoding="utf-8"))
+    assert document.pop("record_hash") == json_hash(document)
+    assert DatasetSnapshot.model_validate(document) == record
+    assert document["config"]["train_params"]["num_boost_round"] == 100
 
 
 def test_the_same_rows_are_not_written_again(tmp_path: Path) -> None:

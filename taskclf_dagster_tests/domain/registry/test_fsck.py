@@ -10,7 +10,8 @@ import pytest
 
 from taskclf_dagster.domain.decision.decision import seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
-from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL, read_bundle_files
+from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.fsck import PROMISES, FindingCode, check_registry
@@ -33,6 +34,7 @@ from taskclf_dagster_tests.models import (
     copy_real_home,
     edit_json,
     home_with_champion,
+    model_ref,
     point_at,
     with_changes,
     write_policy,
@@ -145,6 +147,31 @@ def _blocked_runs(home: Home) -> None:
     repair(home, at=LATER)
 
 
+def _contradict(home: Home) -> None:
+    save_decision(
+        home, seal(with_changes(a_decision(home, NEW), challenger=model_ref(NEW, bundle_hashes(home.models / NEW), macro_f1=0.7)))
+    )
+
+
+def _decide_without_receipt(home: Home) -> None:
+    facts = {"outcome": "REJECT", "decided_at": AT, "as_of": AT, "run_id": "r", "decision_id": "lost", "dataset_hash": "0" * 16}
+    write_last_decided(home, LastDecided(**facts, snapshot_path="artifacts/snapshots/0", label_watermark="0" * 16))
+
+
+def _change_an_event(home: Home) -> None:
+    edit_json(min(home.outbox.glob("00000001-*.json")), {"occurredAt": LATER.isoformat()})
+
+
+def _change_waiting(home: Home) -> None:
+    put_aside(home, judged(home, NEXT, auto_promote=False))
+    change_a_leaf(home.pending_models / NEXT)
+
+
+def _write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"{")
+
+
 BROKEN: dict[str, tuple[Callable[[Home], object], str, str, str]] = {
     "the pointer damaged": (lambda home: home.active_pointer.write_text("{"), "damage", "P1", "active.json: it cannot be read"),
     "the pointer gone": (lambda home: home.active_pointer.unlink(), "damage", "P1", "active.json is missing"),
@@ -236,6 +263,29 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, str]] = {
         f"{OLD} was active once and is missing, though retention did not remove it",
     ),
     "a blocked model runs": (_blocked_runs, "warning", "P7", f"{NEW} runs, though a rollback blocked it"),
+    "receipts that contradict each other": (_contradict, "damage", "P5", "macro_f1 differ"),
+    "a bundle changed that awaits approval": (_change_waiting, "damage", "P10", "model.txt changed"),
+    "a last decided run without its receipt": (_decide_without_receipt, "warning", "P10", "names receipt lost, which is missing"),
+    "label fingerprints damaged": (
+        lambda home: _write(home.decisions / "labels_0.npy"),
+        "damage",
+        "P10",
+        "labels_0.npy: it is not an array",
+    ),
+    "a snapshot damaged": (
+        lambda home: [_write(home.snapshots / "0" / name) for name in ("windows.parquet", "snapshot.json")],
+        "damage",
+        "P10",
+        "snapshot 0: ",
+    ),
+    "labeled windows damaged": (
+        lambda home: _write(home.labeled_windows / "0.labeled.arrow"),
+        "warning",
+        "P10",
+        "0.labeled.arrow does not hold",
+    ),
+    "the index changed": (lambda home: edit_json(home.index, {"best_model_id": "x"}), "warning", "P10", "its best model is x"),
+    "an event changed": (_change_an_event, "warning", "P9", "is not the event of its record"),
     "events not written": (_stale_cursor, "warning", "P9", "events of records after 1 were not written yet"),
     "no cursor": (lambda home: shutil.rmtree(home.outbox), "warning", "P9", "events of records after 0 were not written yet"),
 }

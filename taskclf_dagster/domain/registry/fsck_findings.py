@@ -1,0 +1,105 @@
+"""The findings of fsck: the promises, the codes, and the record of one finding."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import TaskclfDagsterError
+
+Promise = Literal["P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "P10"]
+
+
+FindingCode = Literal[
+    "pointer_unusable",
+    "policy_unusable",
+    "policy_differs",
+    "policy_not_recorded",
+    "policy_names_another_model",
+    "blocked_model_active",
+    "pointer_not_recorded",
+    "change_interrupted",
+    "pointer_of_earlier_record",
+    "record_missing",
+    "history_line_damaged",
+    "history_damage_acknowledged",
+    "history_line_interrupted",
+    "bundle_differs_from_manifest",
+    "bundle_invalid",
+    "bundle_missing",
+    "promotion_without_receipt",
+    "receipt_unreadable",
+    "receipt_changed",
+    "receipts_contradict",
+    "no_known_good_model",
+    "awaiting_bundle_missing",
+    "staging_not_empty",
+    "temporary_file",
+    "events_missing",
+    "bundle_differs_from_receipt",
+    "last_decided_differs",
+    "labels_differ",
+    "snapshot_differs",
+    "labeled_windows_differ",
+    "index_differs",
+    "event_differs",
+    "file_unreadable",
+]
+
+
+PROMISES: dict[Promise, str] = {
+    "P1": "A reader sees the old or the new pointer, always complete, always naming a bundle that verifies.",
+    "P2": "What promote() returned from survives a power loss.",
+    "P3": "Every state of the pointer has a history record, written before it, numbered and chained.",
+    "P4": "At most one writer; a decision that is no longer the newest is refused.",
+    "P5": "No promotion without a receipt in which every required gate passes.",
+    "P6": "Nothing that may still be needed is deleted.",
+    "P7": "A rollback needs no training, verifies first, is one record, and blocks what it left.",
+    "P8": "Readers never write.",
+    "P9": "Events only after durability, at least once.",
+    "P10": "A file that a later step reads is the one that was written.",
+}
+
+
+REPAIR = "`taskclf-dagster registry repair` repairs it"
+
+
+UNREADABLE = (OSError, ValueError, RecursionError, TaskclfDagsterError)
+"""Errors of a file whose content nobody wrote on purpose: fsck reports it and goes on with the next one."""
+
+
+class RegistryFinding(Record):
+    """One promise that does not hold.
+
+    Attributes:
+        code: the check that found it.
+        severity: damage breaks a promise; a warning does not.
+        promise: P1 to P10.
+        words: what was found, for a person.
+        fix: what to do about it.
+    """
+
+    code: FindingCode
+    severity: Literal["damage", "warning"]
+    promise: Promise
+    words: str
+    fix: str
+
+
+Findings = Iterator[RegistryFinding]
+
+
+def damage(code: FindingCode, promise: Promise, words: str, fix: str) -> RegistryFinding:
+    """Returns a finding that breaks a promise; `fix` has no full stop."""
+    return RegistryFinding(code=code, severity="damage", promise=promise, words=words, fix=f"{fix}.")
+
+
+def warning(code: FindingCode, promise: Promise, words: str, fix: str) -> RegistryFinding:
+    """Returns a finding that breaks no promise; `fix` has no full stop."""
+    return RegistryFinding(code=code, severity="warning", promise=promise, words=words, fix=f"{fix}.")
+
+
+def unreadable(path: Path, error: Exception) -> RegistryFinding:
+    """Returns the finding for a file or a folder that cannot be checked."""
+    words = f"{path} cannot be checked: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return damage("file_unreadable", "P10", words, "Restore the file from a backup, or remove it")
