@@ -81,7 +81,7 @@ class OpenCounter:
         if not path.startswith(self.folder):
             return
         frames = list(_project_frames(sys._getframe(2)))  # noqa: SLF001  # the only way to see who calls
-        if frames[:1] == ["filesystem._sync"]:
+        if frames[:1] in (["filesystem._sync"], ["folder_lock.lock_folder"]):  # a folder is opened to make names durable, and to lock it
             return
         name = _with_final_name(path.removeprefix(self.folder))
         self.files[name] += 1

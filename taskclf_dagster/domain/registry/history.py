@@ -263,8 +263,8 @@ def _parse(line: bytes, digest: str, sequence: int) -> tuple[ActiveHistoryEntry 
         return None, "it is not a history entry"
     if entry.sequence is None and len(line) > MAX_FOREIGN_LINE_BYTES:
         return None, f"it has {len(line)} bytes, and at most {MAX_FOREIGN_LINE_BYTES} are read"
-    if entry.sequence is not None and not 0 < entry.sequence <= MAX_SEQUENCE:
-        return None, f"its number is not one from 1 to {MAX_SEQUENCE}"
+    if entry.sequence is not None and entry.sequence > MAX_SEQUENCE:
+        return None, f"its number is beyond {MAX_SEQUENCE}"
     if entry.foreign:
         return entry, None
     if not _checksum_holds(cast("dict[str, object]", document)):

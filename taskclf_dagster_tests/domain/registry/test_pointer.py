@@ -177,13 +177,13 @@ def test_a_pointer_of_more_than_a_megabyte_is_not_read(home: Home, size: int) ->
         assert read_active(home).model_id == MID
 
 
-def test_a_policy_of_more_than_a_megabyte_is_no_policy(home: Home) -> None:
-    write_policy(home, MID, filler="x" * MAX_POINTER_BYTES)
+def test_a_policy_of_more_than_eight_megabytes_is_no_policy(home: Home) -> None:
+    write_policy(home, MID, filler=["x" * MAX_POINTER_BYTES] * 8)
     assert read_policy(home) is None
 
 
 def test_a_policy_that_is_too_large_to_be_read_is_not_followed_either(champion_home: Home) -> None:
-    write_policy(champion_home, OLD, filler="x" * MAX_POINTER_BYTES)
+    write_policy(champion_home, OLD, filler=["x" * MAX_POINTER_BYTES] * 8)
     assert resolve_active_model(read_registry_state(champion_home)).model_dir == f"models/{MID}"
 
 
