@@ -91,7 +91,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step("find_skip_reason"):
         reason = steps.find_skip_reason(home, rows)
     with step("save_snapshot"):
-        snapshot.save_snapshot(home, dataset, rows)
+        dataset = snapshot.save_snapshot(home, dataset, rows)
     del frame, rows
     folder = home.root / dataset.path
     with step(CHECK + "dataset_snapshot_file"):

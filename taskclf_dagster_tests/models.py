@@ -351,7 +351,7 @@ def a_report(*, classes: Mapping[str, ClassScore] | None = None, **figures: obje
         "reject_threshold": 0.5,
         "windows": 800,
         "rows_digest": "0" * 16,
-        "predictions_path": None,
+        "predictions": None,
         "judged_labels": list(LABELS),
         "label_names": list(LABELS),
         "macro_f1": 0.9,

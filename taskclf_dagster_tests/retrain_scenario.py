@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskclf_dagster.config.settings import RetrainConfig
@@ -29,9 +28,12 @@ from taskclf_dagster.domain.retraining.reports import (
     ChallengerReport,
     ChampionReport,
     refer_to_registry,
+    report_challenger,
+    report_champion,
 )
 from taskclf_dagster.domain.retraining.steps import remember_labels
 from taskclf_dagster.domain.storage.records import json_hash
+from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     MID,
@@ -67,8 +69,7 @@ def take_snapshot(
     remember_labels(home, fingerprints)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=config, holdout_fraction=holdout)
-    save_snapshot(home, snapshot, rows)
-    return snapshot, labeled
+    return save_snapshot(home, snapshot, rows), labeled
 
 
 def train_challenger(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG) -> ChallengerModel:
@@ -121,7 +122,7 @@ class Decide:
 
     def make(self) -> PromotionDecision:
         snapshot = self.snapshot or a_snapshot(self.home)
-        self._prepare(snapshot)
+        self._prepare()
         return make_decision(
             self.home,
             snapshot,
@@ -133,8 +134,8 @@ class Decide:
             code_version="0123456",
         )
 
-    def _prepare(self, snapshot: DatasetSnapshot) -> None:
-        """Bundles and test windows, where the home does not have them yet."""
+    def _prepare(self) -> None:
+        """Bundles, where the home does not have them yet."""
         bundles = [
             self.home.challengers / NEW,
             *(self.home.models / name for name in ([MID] if self.state == "ok" else []) + [*self.anchors]),
@@ -142,10 +143,6 @@ class Decide:
         for folder in bundles:
             if not folder.exists():
                 write_tiny_bundle(folder)
-        windows = self.home.root / snapshot.path / "windows.parquet"
-        if not windows.exists():
-            windows.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.Table.from_pandas(ROWS.assign(split=pd.Categorical(["test"] * len(ROWS)))), windows)
 
     @property
     def _dataset_hash(self) -> str:
@@ -154,7 +151,7 @@ class Decide:
     def _challenger_report(self) -> ChallengerReport:
         scored = self.failure is None
         folder = self.home.challengers / NEW
-        report = a_report(predictions_path=self._save(folder, self.challenger), **self.figures) if scored else None
+        report = a_report(predictions=self._save(folder, self.challenger), **self.figures) if scored else None
         rule, lookup = BaselineScore(windows=100, model=0.8, baseline=0.3), BaselineScore(windows=400, model=0.8, baseline=0.4)
         return ChallengerReport(
             model_id=NEW,
@@ -162,7 +159,7 @@ class Decide:
             failure=self.failure,
             files={"model.txt": "1" * 64},
             report=report,
-            recent_predictions_path=None,
+            recent_predictions=None,
             rule_baseline=rule,
             lookup_baseline=lookup,
             reproduction=self.reproduction,
@@ -179,7 +176,7 @@ class Decide:
         )
 
     def _champion_report(self) -> ChampionReport:
-        report = a_report(model_id=MID, predictions_path=self._save(self.home.models / MID, self.champion)) if self.state == "ok" else None
+        report = a_report(model_id=MID, predictions=self._save(self.home.models / MID, self.champion)) if self.state == "ok" else None
         return ChampionReport(
             dataset_hash=self._dataset_hash,
             registry=refer_to_registry(read_registry_state(self.home)),
@@ -192,7 +189,7 @@ class Decide:
             excluded=[],
             files={"model.txt": "2" * 64} if self.state == "ok" else {},
             report=report,
-            recent_predictions_path=None,
+            recent_predictions=None,
             windows_without_features=0,
             windows_trained_on=0,
             trained_on_evidence="none",
@@ -203,13 +200,12 @@ class Decide:
         )
 
     def _anchor(self, name: str, said: Predictions | None) -> AnchorReport:
-        path, problem = (None, "invalid: missing model.txt") if said is None else (self._save(self.home.models / name, said), None)
-        return AnchorReport(model_id=name, ran_at=AS_OF - DAY, path=f"models/{name}", predictions_path=path, problem=problem)
+        stored, problem = (None, "invalid: missing model.txt") if said is None else (self._save(self.home.models / name, said), None)
+        return AnchorReport(model_id=name, ran_at=AS_OF - DAY, path=f"models/{name}", predictions=stored, problem=problem)
 
-    def _save(self, bundle: Path, predictions: Predictions) -> str:
-        path = self.home.predictions / f"{bundle.name}.parquet"
-        save_scored_windows(path, add_training_distance(ROWS, predictions, parse_bundle(bundle)))
-        return str(path.relative_to(self.home.root))
+    def _save(self, bundle: Path, predictions: Predictions) -> StoredFile:
+        scored = add_training_distance(ROWS, predictions, parse_bundle(bundle))
+        return save_scored_windows(self.home.root, self.home.predictions / f"{bundle.name}.parquet", scored, ROWS)
 
 
 def wrong_in(share: float, *, after: float = 0.0, among: pd.Series | None = None) -> Predictions:
@@ -222,6 +218,7 @@ def a_snapshot(home: Home, **changes: object) -> DatasetSnapshot:
         "dataset_hash": "0a963156a3de73d5",
         "dataset_digest": "0a963156a3de73d5" * 4,
         "path": "artifacts/snapshots/0a963156a3de73d5",
+        "windows_sha256": "",
         "schema_version": "v1",
         "schema_hash": "4077fe0dba70",
         "label_schema_version": "v1",
@@ -251,10 +248,37 @@ def a_snapshot(home: Home, **changes: object) -> DatasetSnapshot:
 def a_challenger() -> ChallengerModel:
     reject = {"value": 0.5, "tuned": True, "reject_rate": 0.1, "macro_f1": 0.9, "detail": "0.5"}
     facts = {"model_id": NEW, "path": f"artifacts/challengers/{NEW}", "dataset_hash": "0a963156a3de73d5", "schema_version": "v1"}
-    hashes = {"artifact_hash": "1" * 64, "tree_hash": "1" * 64, "probe_digest": "1" * 64}
+    hashes = {"artifact_hash": "1" * 64, "tree_hash": "1" * 64, "probe_digest": "1" * 64, "files": {}}
     figures = {"macro_f1": 0.9, "weighted_f1": 0.9, "training_windows": 1, "params": {}, "feature_importance": {}, "timings": {}}
     return ChallengerModel.model_validate({**facts, **hashes, **figures, "reject": reject})
 
 
 def status_of(decision: PromotionDecision, name: str) -> Status:
     return next(gate.status for gate in decision.gates if gate.name == name)
+
+
+LEARNED = retrain_config(train_params={"num_boost_round": 20}, auto_promote=True)
+
+LATER = AS_OF + 4 * DAY
+
+Learned = tuple[Home, PromotionDecision, PromotionDecision]
+"""A home, the decision that promoted its model, and that about a challenger on later labels."""
+
+
+def judge_challenger(home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel) -> tuple[ChallengerReport, ChampionReport]:
+    """Evaluates a trained challenger and the champion."""
+    report = report_challenger(home, snapshot, challenger, config=LEARNED, num_threads=1)
+    return report, report_champion(home, snapshot, config=LEARNED, num_threads=1)
+
+
+def decide_about(
+    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel, reports: tuple[ChallengerReport, ChampionReport]
+) -> PromotionDecision:
+    options = RunOptions(dry_run=False, forced=False, bootstrap=False)
+    return make_decision(home, snapshot, challenger, *reports, config=LEARNED, options=options, code_version="0123456")
+
+
+def run_retrain(home: Home, snapshot: DatasetSnapshot) -> PromotionDecision:
+    """All steps of a retrain from a snapshot to the decision."""
+    challenger = train_challenger(home, snapshot, LEARNED)
+    return decide_about(home, snapshot, challenger, judge_challenger(home, snapshot, challenger))

@@ -10,7 +10,9 @@ from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.model_comparison import ModelComparison, compare_models
+from taskclf_dagster.domain.retraining.recomputation import recompute_stored
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.provenance import cores
 
@@ -21,18 +23,24 @@ BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": "
 @click.command("verify")
 @click.argument("decision_id")
 @home_option
-def verify_command(decision_id: str, home: Path | None) -> None:
+@click.option("--deep", is_flag=True, help="Also predict the test windows again, from the stored snapshot and bundles.")
+def verify_command(decision_id: str, home: Path | None, deep: bool) -> None:
     """Recompute the verdict of a stored receipt, offline: from its counts by block, its metrics and its policy.
 
-    Exits with 1 if the receipt does not hold.
+    With --deep the counts, metrics and gates as well, from the snapshot and the bundles. Exits with 1 if the receipt does not hold.
     """
-    decision, findings = verify_stored(existing_home(home), decision_id)
+    taskclf_home = existing_home(home)
+    decision, findings = verify_stored(taskclf_home, decision_id)
+    if deep and not findings:
+        findings = recompute_stored(read_registry_state(taskclf_home), decision, cores=cores())
     for finding in findings:
         say(f"does not hold: {finding}")
     if findings:
         raise SystemExit(1)
     say(f"{decision.outcome}: {decision.reason}")
     comparison = "" if decision.comparison is None else f", the comparison from {len(decision.comparison.sums.blocks)} blocks"
+    if deep:
+        say("computed again from the snapshot and the bundles: the counts, the metrics and the gates are the same")
     say(f"verified: {len(decision.gates)} gates and the verdict follow{comparison}; sha256 {decision.decision_hash}")
 
 

@@ -1,6 +1,7 @@
 """Commands on the registry: `rollback`, `approve`, `unblock`, `prune` and `registry`."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,7 +15,9 @@ from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.retraining.present_policy import require_present_policy
+from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.home import Home
+from taskclf_dagster.provenance import cores
 
 
 @click.command("rollback")
@@ -44,7 +47,7 @@ def approve_command(decision_id: str, home: Path | None, config: Path | None, as
     taskclf_home = existing_home(home)
     if not as_judged:
         require_present_policy(taskclf_home, decision_id, load_config(config))
-    pointer = approve(taskclf_home, decision_id, at=now())
+    pointer = approve(taskclf_home, decision_id, recompute=partial(recompute_decision, cores=cores()), at=now())
     say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
 
 

@@ -106,7 +106,7 @@ def _snapshot_file(stage: Stage) -> Path:
 def _predictions_file(stage: Stage) -> Path:
     """What the challenger made last said about the test windows."""
     record = json.loads((stage.home.records / "challenger_report" / "latest.json").read_text(encoding="utf-8"))
-    return stage.home.root / record["report"]["predictions_path"]
+    return stage.home.root / record["report"]["predictions"]["path"]
 
 
 FAILURES: dict[str, tuple[str, Callable[[Stage], Path], str]] = {

@@ -692,6 +692,6 @@ def test_a_v1_champion_is_compared_with_a_v3_challenger_on_the_windows_that_both
     report = stage.record("champion_report")
     assert report["windows_without_features"] == missing
     assert report["report"]["schema_version"] == "v1"
-    predicted = pq.read_table(stage.home.root / report["report"]["predictions_path"])["key"].to_numpy()
+    predicted = pq.read_table(stage.home.root / report["report"]["predictions"]["path"])["key"].to_numpy()
     old = rows[rows["bucket_start_ts"] < noon].reset_index(drop=True)
     assert set(predicted.tolist()) == set(hash_row_keys(old).tolist())

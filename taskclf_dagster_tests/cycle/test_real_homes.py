@@ -5,6 +5,7 @@ They are found through TASKCLF_DAGSTER_REAL_HOMES alone, and copied, because a r
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +25,7 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.ranking import find_best_model
 from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_due
 from taskclf_dagster.home import Home
@@ -260,7 +262,7 @@ def test_a_person_sees_the_comparison_that_could_not_be_made(run: str, request: 
 def test_a_person_may_approve_what_a_bootstrap_left_to_them_and_taskclf_runs_it(bootstrapped: Run, tmp_path: Path) -> None:
     home = copy_real_home(bootstrapped.home.root, tmp_path / "home")
     decision = bootstrapped.decision
-    pointer = approve(home, decision.decision_id, at=datetime(2026, 2, 5, tzinfo=UTC))
+    pointer = approve(home, decision.decision_id, recompute=partial(recompute_decision, cores=1), at=datetime(2026, 2, 5, tzinfo=UTC))
     assert pointer.name == decision.challenger.model_id
     assert find_pointer_problem(read_registry_state(home)) is None
     assert [finding.words for finding in check_registry(home) if finding.severity == "damage"] == []

@@ -26,7 +26,7 @@ from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models import bundle as bundle_module
 from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.registry import applied_decisions, fsck, promotion, recovery, rollback
+from taskclf_dagster.domain.registry import applied_decisions, fsck, recovery, rollback
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_model_problem, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
@@ -40,6 +40,7 @@ from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, a_decision, edit_json, home_with_champion, write_policy, write_tiny_bundle
+from taskclf_dagster_tests.registry_scenario import approve, promote
 from taskclf_dagster_tests.scenario import AS_OF, DAY, windows_frame
 
 EVERYTHING = os.environ.get("TASKCLF_DAGSTER_ALL_FAULTS") == "1"
@@ -138,7 +139,7 @@ def run_models(home: Home, *model_ids: str) -> None:
     """Promotes models one after the other, a day apart."""
     for number, model_id in enumerate(model_ids):
         place_bundle(home.challengers / model_id)
-        promotion.promote(home, judge(home, model_id, number=number), at=AT + number * DAY)
+        promote(home, judge(home, model_id, number=number), at=AT + number * DAY)
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def _promote(home: Home) -> Call:
     run_models(home, ONE)
     place_bundle(home.challengers / TWO)
     decision = judge(home, TWO, number=1)
-    return lambda home: promotion.promote(home, decision, at=LATER)
+    return lambda home: promote(home, decision, at=LATER)
 
 
 def _promote_on_first_start(home: Home) -> Call:
@@ -195,13 +196,13 @@ def _promote_on_first_start(home: Home) -> Call:
     write_policy(home, MID)
     place_bundle(home.challengers / ONE)
     decision = judge(home, ONE, number=1)
-    return lambda home: promotion.promote(home, decision, at=LATER)
+    return lambda home: promote(home, decision, at=LATER)
 
 
 def _promote_on_an_empty_home(home: Home) -> Call:
     place_bundle(home.challengers / ONE)
     decision = judge(home, ONE, number=1)
-    return lambda home: promotion.promote(home, decision, at=LATER)
+    return lambda home: promote(home, decision, at=LATER)
 
 
 def _rollback(home: Home) -> Call:
@@ -217,7 +218,7 @@ def _approve(home: Home) -> Call:
     place_bundle(home.pending_models / TWO)
     decision = judge(home, TWO, number=1, auto_promote=False, digest=frame_digest(read_snapshot_rows(snapshot)))
     save_decision(home, decision)
-    return lambda home: promotion.approve(home, decision.decision_id, at=LATER)
+    return lambda home: approve(home, decision.decision_id, at=LATER)
 
 
 def _put_aside(home: Home) -> Call:

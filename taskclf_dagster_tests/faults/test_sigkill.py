@@ -23,7 +23,7 @@ import lightgbm  # noqa: F401  # bundles are loaded by it: it must be there befo
 import pytest
 
 from taskclf_dagster.domain.models.bundle_files import METADATA
-from taskclf_dagster.domain.registry import promotion, recovery, rollback
+from taskclf_dagster.domain.registry import recovery, rollback
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.health import find_model_problem
 from taskclf_dagster.domain.registry.history import read_history
@@ -43,6 +43,7 @@ from taskclf_dagster_tests.faults.injection import (
     run_models,
 )
 from taskclf_dagster_tests.models import AT, edit_json
+from taskclf_dagster_tests.registry_scenario import promote
 
 pytestmark = pytest.mark.faults
 
@@ -185,7 +186,7 @@ def _promote(home: Home, template: Path, name: str) -> str:
     folder = home.challengers / name
     shutil.copytree(template, folder)
     edit_json(folder / METADATA, {"model_id": name, "tree_hash": hashlib.sha256(name.encode()).hexdigest()})
-    promotion.promote(home, judge(home, name, number=1), at=AT)
+    promote(home, judge(home, name, number=1), at=AT)
     return name
 
 

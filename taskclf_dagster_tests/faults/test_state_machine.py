@@ -22,7 +22,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.registry import applied_decisions, promotion, recovery, rollback
+from taskclf_dagster.domain.registry import applied_decisions, recovery, rollback
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import read_history
@@ -43,6 +43,7 @@ from taskclf_dagster_tests.faults.injection import (
     write_tree,
 )
 from taskclf_dagster_tests.models import AT, all_gates, edit_json
+from taskclf_dagster_tests.registry_scenario import approve, promote
 from taskclf_dagster_tests.scenario import DAY, windows_frame
 
 pytestmark = pytest.mark.faults
@@ -134,9 +135,7 @@ class Registry(RuleBasedStateMachine):
     def approve(self, data: st.DataObject) -> None:
         decision = data.draw(st.sampled_from(self._awaiting()))
         name = decision.challenger.model_id
-        pointer = self._ask(
-            lambda: promotion.approve(self.home, decision.decision_id, at=self.now), must=self.clean and not self._is_blocked(name)
-        )
+        pointer = self._ask(lambda: approve(self.home, decision.decision_id, at=self.now), must=self.clean and not self._is_blocked(name))
         if pointer is not None:
             self._runs_now(pointer.name)
 
@@ -286,7 +285,7 @@ class Registry(RuleBasedStateMachine):
     def _promote(self, decision: PromotionDecision, *, must: bool) -> None:
         name = decision.challenger.model_id
         before, banned = pointer_of(self.home), self._is_blocked(name)
-        result = self._ask(lambda: promotion.promote(self.home, decision, at=self.now), must=must)
+        result = self._ask(lambda: promote(self.home, decision, at=self.now), must=must)
         if result is None:
             return
         assert result.pointer.name == name

@@ -5,6 +5,7 @@ changes to `domain.registry`, what the pages show to `defs.display.promotion_met
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
@@ -22,10 +23,11 @@ from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision, apply_decision
 from taskclf_dagster.domain.retraining.decision_step import make_decision
+from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RunEndedError
-from taskclf_dagster.provenance import code_version
+from taskclf_dagster.provenance import code_version, cores
 
 
 class PointerChange(Record):
@@ -104,7 +106,8 @@ def active_pointer(
     """
     _require_unended(context)
     taskclf_home = home.open()
-    applied = apply_decision(taskclf_home, promotion_decision, run_id=context.run.run_id, at=clock.now())
+    recompute = partial(recompute_decision, cores=cores())
+    applied = apply_decision(taskclf_home, promotion_decision, recompute=recompute, run_id=context.run.run_id, at=clock.now())
     _log_effect(context, promotion_decision, applied)
     if applied.pointer is not None:
         record = _describe_change(promotion_decision, applied.pointer, applied.previous)

@@ -12,7 +12,7 @@ from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import find_split_overlaps
 
 KEYS = dg.AssetCheckSpec(
@@ -59,7 +59,7 @@ def labeled_windows_file(labeled_windows: LabeledWindows, home: HomeResource) ->
 @dg.multi_asset_check(name="dataset_snapshot_file", specs=[HASH, SPLITS], pool="retrain")
 def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource) -> Iterator[dg.AssetCheckResult]:
     """Reads windows.parquet: computes its digest again, and compares the first and last windows of the splits of each user."""
-    rows = read_snapshot_rows(home.open().root / dataset_snapshot.path)
+    rows = open_snapshot_rows(snapshot_folder(home.open(), dataset_snapshot.path)).load()
     digest = frame_digest(rows)
     same = digest == dataset_snapshot.dataset_digest
     yield dg.AssetCheckResult(

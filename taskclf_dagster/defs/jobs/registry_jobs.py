@@ -6,6 +6,7 @@ meanwhile is refused.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -24,7 +25,9 @@ from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.retraining.present_policy import require_present_policy
+from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.home import Home
+from taskclf_dagster.provenance import cores
 from taskclf_dagster.shown_text import show_line
 
 REGISTRY_POOL = "registry"
@@ -76,7 +79,13 @@ def _approve(
     taskclf_home = _begin(context, home)
     if not config.as_judged:
         require_present_policy(taskclf_home, config.decision_id, run_settings.load_config())
-    pointer = approve(taskclf_home, config.decision_id, at=clock.now(), run_id=context.run.run_id)
+    pointer = approve(
+        taskclf_home,
+        config.decision_id,
+        recompute=partial(recompute_decision, cores=cores()),
+        at=clock.now(),
+        run_id=context.run.run_id,
+    )
     _report_move(context, taskclf_home, pointer, f"decision {config.decision_id} was approved")
 
 

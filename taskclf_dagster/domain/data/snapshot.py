@@ -4,11 +4,13 @@
 `feasibility` checks that a model could be promoted on the dataset.
 """
 
+import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -60,6 +62,7 @@ class DatasetSnapshot(Record):
     Attributes:
         dataset_hash: first 16 hex digits of dataset_digest, which covers every value, label and split.
         path: the snapshot folder, relative to the home.
+        windows_sha256: of the bytes of windows.parquet, which every later step compares; empty before the snapshot is stored.
         users: number of rows by user.
         rows: number of rows by split.
         class_distribution: number of gold and weak rows by split (train, validation, test) and label.
@@ -72,9 +75,12 @@ class DatasetSnapshot(Record):
         recent: the windows of the last days, labeled or not, on which the predictions of both models are compared.
     """
 
+    unhashed: ClassVar[frozenset[str]] = frozenset({"windows_sha256"})
+
     dataset_hash: str
     dataset_digest: str
     path: InnerPath
+    windows_sha256: str
     schema_version: SchemaVersion
     schema_hash: str
     label_schema_version: str
@@ -120,8 +126,8 @@ def build_snapshot(
     split = split_by_time(rows, holdout_fraction=holdout_fraction)
     parts = pd.Series(pd.Categorical.from_codes(split.codes, categories=list(SPLITS)), name="split")
     rows = pd.concat([rows.drop(columns=_HELPERS), parts], axis=1)
-    counts = {name: int(n) for name, n in zip(SPLITS, np.bincount(split.codes, minlength=len(SPLITS)), strict=True)}
-    distribution = _class_distribution(rows)
+    counts = count_splits(rows)
+    distribution = count_classes(rows)
     digest = frame_digest(rows)
     starts = rows["bucket_start_ts"]
     gold, held_out = int(rows["gold"].sum()), bool(split.holdout_users)
@@ -129,6 +135,7 @@ def build_snapshot(
         dataset_hash=digest[:16],
         dataset_digest=digest,
         path=str((home.snapshots / digest[:16]).relative_to(home.root)),
+        windows_sha256="",
         schema_version=schema.version,
         schema_hash=schema.schema_hash,
         label_schema_version=LABEL_SCHEMA_VERSION,
@@ -197,17 +204,46 @@ def find_blockers(gold: int, rows: dict[str, int], min_labels: int, *, held_out:
     return blockers
 
 
-def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> None:
+def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> DatasetSnapshot:
     """Writes windows.parquet and, last, snapshot.json; an intact folder is kept as it is, a damaged one is written again.
 
     Equal contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
+
+    Returns:
+        The record with the hash of windows.parquet.
     """
     folder = home.root / record.path
-    if (folder / SNAPSHOT_FILE).exists() and find_stored_problem(folder) is None:
-        return
-    write_atomic(folder / WINDOWS_FILE, lambda temporary: _write_parquet(temporary, rows))
+    if (folder / SNAPSHOT_FILE).exists():
+        with suppress(SnapshotError):
+            stored = open_snapshot_rows(folder)
+            if find_stored_problem(folder, stored) is None:
+                return record.model_copy(update={"windows_sha256": stored.sha256})
+    content = _to_parquet(rows)
+    record = record.model_copy(update={"windows_sha256": hashlib.sha256(content).hexdigest()})
+    write_atomic(folder / WINDOWS_FILE, content)
     document = record.model_dump(mode="json")
     write_json(folder / SNAPSHOT_FILE, {**document, _HASH: json_hash(document)})
+    return record
+
+
+def snapshot_folder(home: Home, path: str) -> Path:
+    """Returns the folder of a snapshot that a record names.
+
+    Args:
+        home: the taskclf home.
+        path: relative to the home.
+
+    Raises:
+        SnapshotError: it is not among the snapshots of the home.
+    """
+    folder = home.root / path
+    try:
+        inside = folder.resolve().is_relative_to(home.snapshots.resolve())
+    except (OSError, ValueError) as error:  # too long, or not a path at all
+        raise SnapshotError(home.snapshots, str(error)) from error
+    if not inside:
+        raise SnapshotError(folder, "it is not among the snapshots of the home")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -216,6 +252,10 @@ class StoredRows:
 
     path: Path
     content: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
 
     def load(self, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns rows in key order.
@@ -238,17 +278,33 @@ class StoredRows:
         return None if digest == dataset_digest else f"snapshot {self.path.parent.name} holds other rows than it did"
 
 
-def open_snapshot_rows(folder: Path) -> StoredRows:
+def open_snapshot_rows(folder: Path, *, sha256: str | None = None) -> StoredRows:
     """Reads the file of a snapshot folder once, for several uses.
 
+    Args:
+        folder: the snapshot.
+        sha256: of the file by the record that names it, if there is one.
+
     Raises:
-        SnapshotError: the file is missing.
+        SnapshotError: the file is missing, or does not have this hash.
     """
     path = folder / WINDOWS_FILE
     try:
-        return StoredRows(path, path.read_bytes())
+        stored = StoredRows(path, path.read_bytes())
     except OSError as error:
         raise _snapshot_error(path, error) from error
+    if sha256 is not None and stored.sha256 != sha256:
+        raise SnapshotError(path, "it does not have the hash of its record: it was changed after it was written")
+    return stored
+
+
+def open_snapshot(home: Home, snapshot: DatasetSnapshot) -> StoredRows:
+    """Reads the file of a snapshot, which must be the one of its record.
+
+    Raises:
+        SnapshotError: it is missing, was changed, or is not among the snapshots of the home.
+    """
+    return open_snapshot_rows(snapshot_folder(home, snapshot.path), sha256=snapshot.windows_sha256)
 
 
 def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
@@ -259,10 +315,15 @@ def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
         return error.reason
 
 
-def find_stored_problem(folder: Path) -> str | None:
-    """Returns how a stored snapshot differs from what was written: its rows from its name, or its record from its own hash; None if not."""
+def find_stored_problem(folder: Path, known: StoredRows | None = None) -> str | None:
+    """Returns how a stored snapshot differs from what was written: its rows from its name, or its record from its own hash; None if not.
+
+    Args:
+        folder: the snapshot.
+        known: its rows if they were opened already.
+    """
     try:
-        digest = frame_digest(open_snapshot_rows(folder).load())
+        digest = frame_digest((known or open_snapshot_rows(folder)).load())
         document = read_json_object(folder / SNAPSHOT_FILE)
     except (SnapshotError, UnreadableFileError) as error:
         return error.reason
@@ -298,14 +359,16 @@ def _snapshot_error(path: Path, error: Exception) -> SnapshotError:
     return SnapshotError(path, str(error).strip().split("\n")[0])
 
 
-def holds_every_label_of(folder: Path, rows: pd.DataFrame) -> bool:
+def holds_every_label_of(folder: Path, dataset_hash: str, rows: pd.DataFrame) -> bool:
     """Returns True if a stored snapshot has every row of another one with the same label, in any split.
 
-    A stored snapshot that is missing or damaged has none.
+    A stored snapshot that is missing, damaged or not that of the hash has none.
     """
     try:
-        before = read_snapshot_rows(folder, columns=["user_id", "bucket_start_ts", "label"])
+        before = open_snapshot_rows(folder).load()
     except SnapshotError:
+        return False
+    if compute_dataset_hash(before) != dataset_hash:
         return False
     return bool(np.isin(hash_row_labels(rows), hash_row_labels(before)).all())
 
@@ -320,16 +383,29 @@ def label_codes(rows: pd.DataFrame) -> np.ndarray:
     return rows["label"].cat.set_categories(list(LABELS)).cat.codes.to_numpy()
 
 
-def _class_distribution(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
-    split, label = rows["split"].cat.codes.to_numpy().astype(np.int64), label_codes(rows)
+def count_splits(rows: pd.DataFrame) -> dict[str, int]:
+    """Returns the number of rows of each split."""
+    counts = np.bincount(_split_codes(rows), minlength=len(SPLITS))
+    return {name: int(n) for name, n in zip(SPLITS, counts, strict=True)}
+
+
+def _split_codes(rows: pd.DataFrame) -> np.ndarray:
+    return rows["split"].cat.set_categories(list(SPLITS)).cat.codes.to_numpy().astype(np.int64)
+
+
+def count_classes(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """Returns the number of rows by split (train, validation, test) and label."""
+    split, label = _split_codes(rows), label_codes(rows)
     table = np.bincount(split * len(LABELS) + label, minlength=len(SPLITS) * len(LABELS)).reshape(len(SPLITS), len(LABELS))
     return {name: dict(zip(LABELS, table[i].tolist(), strict=True)) for i, name in enumerate(SPLITS[:3])}
 
 
-def _write_parquet(path: Path, rows: pd.DataFrame) -> None:
+def _to_parquet(rows: pd.DataFrame) -> bytes:
+    sink = pa.BufferOutputStream()
     table = pa.Table.from_pandas(rows, preserve_index=False, nthreads=1)
     text = [column for column in rows.columns if isinstance(rows[column].dtype, pd.CategoricalDtype)]
     # Dictionary pages only pay for text; numbers are stored plain and compressed.
     pq.write_table(
-        table, path, compression="zstd", compression_level=1, use_dictionary=text, write_statistics=False, write_page_checksum=True
+        table, sink, compression="zstd", compression_level=1, use_dictionary=text, write_statistics=False, write_page_checksum=True
     )
+    return sink.getvalue().to_pybytes()

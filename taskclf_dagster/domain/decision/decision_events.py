@@ -51,26 +51,33 @@ def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPaylo
     )
 
 
-def write_decision_events(home: Home, last: LastDecided | None = None, decision: PromotionDecision | None = None) -> None:
+def write_decision_events(
+    home: Home, last: LastDecided | None = None, decision: PromotionDecision | None = None, reported: object = None
+) -> object:
     """Writes the events of the last decided run unless they were written already; a run that decided nothing has none.
 
     Args:
         home: the taskclf home.
         last: the last decided run if its file was just written.
         decision: its decision if that is known.
+        reported: id of the decision whose events were written last if that is known.
+
+    Returns:
+        The id of the decision whose events were written last; None if there is none.
 
     Raises:
         OSError: they could not be written; the next call writes them.
     """
-    last = last or read_last_decided(home)
-    if last is None or last.decision_id is None or last.decision_id == _read_reported(home):
-        return
+    last, reported = last or read_last_decided(home), reported or _read_reported(home)
+    if last is None or last.decision_id is None or last.decision_id == reported:
+        return reported
     decision = decision or read_decision(home, last.decision_id)
     if decision is None or decision.options.dry_run:
-        return
+        return reported
     for event in build_decision_events(decision, run_id=last.run_id, at=last.decided_at):
         write_event(home, event)
     write_json(home.outbox / REPORTED_DECISION, {"decision_id": decision.decision_id})
+    return decision.decision_id
 
 
 def _read_reported(home: Home) -> object:

@@ -44,6 +44,11 @@ class RegressionGate(Record):
     detail: str
     overridden: bool = False
 
+    @property
+    def numbers(self) -> tuple[object, ...]:
+        """Status, observed value, threshold and override: all that is not a sentence."""
+        return self.status, self.observed, self.threshold, self.overridden
+
 
 class RegressionResult(Record):
     """Gates of one kind, in a fixed order."""

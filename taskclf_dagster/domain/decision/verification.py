@@ -80,12 +80,12 @@ def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list
 
 def _find_unfounded_gates(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
     """Finds comparative gates that do not follow from the comparison, and gates that call themselves of the other kind."""
-    expected = {gate.name: _numbers_of_gate(gate) for gate in judge_comparative_gates(decision, settings)}
+    expected = {gate.name: gate.numbers for gate in judge_comparative_gates(decision, settings)}
     findings = []
     for gate in decision.gates:
         if gate.kind != ("candidate" if gate.name in CANDIDATE_GATES else "comparative"):
             findings.append(f"gate {gate.name} is called {gate.kind}")
-        elif gate.kind == "comparative" and expected.get(gate.name) != _numbers_of_gate(gate):
+        elif gate.kind == "comparative" and expected.get(gate.name) != gate.numbers:
             findings.append(f"gate {gate.name} does not follow from the comparison")
     return findings
 
@@ -131,7 +131,3 @@ def _recorded_policy(decision: PromotionDecision, settings: RetrainConfig) -> di
 def _numbers_of_comparison(comparison: Comparison) -> str:
     """Returns the comparison without its summary, which a later version may phrase differently."""
     return canonical_json(comparison.model_dump(mode="json", exclude={"evidence": {"summary"}}))
-
-
-def _numbers_of_gate(gate: RegressionGate) -> tuple[object, ...]:
-    return gate.status, gate.observed, gate.threshold, gate.overridden

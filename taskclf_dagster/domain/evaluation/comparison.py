@@ -95,18 +95,36 @@ def compare(
         min_class_windows: a label with fewer true windows is not judged.
         seed: of the swaps.
     """
-    pair, exclusion = _align(rows, challenger, champion, max_share=settings.max_leaked_share)
+    counts = count_comparison(rows, challenger, champion, settings=settings)
     return complete_comparison(
         challenger_id=challenger.distance.model_id,
         champion_id=champion.distance.model_id,
-        left_out=len(rows) - exclusion.windows,
-        exclusion=exclusion,
-        sums=pair.sum_blocks(),
-        flips=count_flips(pair.true, pair.first, pair.second),
+        left_out=counts.left_out,
+        exclusion=counts.exclusion,
+        sums=counts.sums,
+        flips=counts.flips,
         seed=seed,
         settings=settings,
         min_class_windows=min_class_windows,
     )
+
+
+class ComparisonCounts(NamedTuple):
+    """The counts from which the rest of a comparison follows; see `Comparison`."""
+
+    left_out: int
+    exclusion: Exclusion
+    sums: BlockSums
+    flips: Flips
+
+
+def count_comparison(
+    rows: pd.DataFrame, challenger: ScoredWindows, champion: ScoredWindows, *, settings: ComparisonSettings
+) -> ComparisonCounts:
+    """Counts two models' predictions by user and block, for the arguments of `compare`."""
+    pair, exclusion = _align(rows, challenger, champion, max_share=settings.max_leaked_share)
+    flips = count_flips(pair.true, pair.first, pair.second)
+    return ComparisonCounts(len(rows) - exclusion.windows, exclusion, pair.sum_blocks(), flips)
 
 
 def complete_comparison(

@@ -21,8 +21,8 @@ from taskclf_dagster.domain.evaluation.calibration_metrics import (
 )
 from taskclf_dagster.domain.evaluation.confusion import N_LABELS, ConfusionCounts, apply_reject, count_predictions_by_user
 from taskclf_dagster.domain.evaluation.predictions import Predictions, rows_digest
-from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.domain.storage.stored_files import StoredFile
 
 TOP_CONFUSIONS = 10
 
@@ -77,7 +77,7 @@ class EvaluationReport(Record):
     Attributes:
         model_id: the bundle that was scored.
         rows_digest: names the windows: SHA-256 of their sorted key hashes.
-        predictions_path: the predictions, relative to the home; None if they are not stored.
+        predictions: the file of the predictions; None if they are not stored.
         macro_f1: mean F1 of the judged labels; None if no label is judged.
         weighted_f1: mean F1 of the judged labels, weighted by their true windows.
         macro_precision: mean precision of the judged labels; None if one of them was never predicted.
@@ -102,7 +102,7 @@ class EvaluationReport(Record):
     reject_threshold: float
     windows: int
     rows_digest: str
-    predictions_path: InnerPath | None
+    predictions: StoredFile | None
     judged_labels: list[str]
     label_names: list[str]
     macro_f1: float | None
@@ -202,7 +202,7 @@ def _report(scored: _Scored, *, model_id: str, schema_version: str, reject_thres
         reject_threshold=reject_threshold,
         windows=n,
         rows_digest=digest,
-        predictions_path=None,
+        predictions=None,
         judged_labels=[LABELS[i] for i in np.flatnonzero(judged)],
         label_names=list(LABELS),
         macro_f1=total.macro_f1(judged),

@@ -20,8 +20,8 @@ from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.confusion import apply_reject
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.domain.storage.stored_files import StoredFile, read_stored_file, store_file, to_parquet
 from taskclf_dagster.errors import NoWindowsError, SnapshotError, UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -153,22 +153,23 @@ def _read_recent_windows(home: Home, end: datetime, version: SchemaVersion, days
     return None if reading.violations else reading.frame
 
 
-def save_recent_predictions(path: Path, recent: RecentPredictions) -> None:
-    """Writes recent predictions as parquet; the schema version is in the metadata."""
+def save_recent_predictions(root: Path, path: Path, recent: RecentPredictions) -> StoredFile:
+    """Writes recent predictions as parquet; the schema version is in the metadata, `root` is the home."""
     table = pa.Table.from_pandas(recent.rows, preserve_index=False)
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _VERSION: recent.version})
-    write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    return store_file(root, path, to_parquet(table))
 
 
-def load_recent_predictions(path: Path) -> RecentPredictions:
-    """Reads what `save_recent_predictions` wrote.
+def load_recent_predictions(root: Path, stored: StoredFile) -> RecentPredictions:
+    """Reads what `save_recent_predictions` wrote; `root` is the home.
 
     Raises:
-        SnapshotError: the file is missing, is not readable parquet, or was not written by it.
+        UnreadableFileError: the file is missing or was changed.
+        SnapshotError: it is not readable parquet, or was not written by `save_recent_predictions`.
     """
+    path, content = root / stored.path, read_stored_file(root, stored)
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        table = pq.read_table(pa.BufferReader(content), use_threads=False)
         version = next(version for version in SCHEMAS if version.encode() == (table.schema.metadata or {}).get(_VERSION))
         return RecentPredictions(version, table.to_pandas()[[*_KEYS, "predicted"]])
     except (pa.ArrowException, OSError, LookupError, StopIteration) as error:

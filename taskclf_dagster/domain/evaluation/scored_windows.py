@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +20,8 @@ from taskclf_dagster.domain.evaluation.leakage import LeakageBasis, TrainingDist
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.models.bundle import ModelBundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
-from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.json_files import parse_json
+from taskclf_dagster.domain.storage.stored_files import StoredFile, read_stored_file, store_file, to_parquet
 from taskclf_dagster.errors import SnapshotError
 
 _SOURCE = b"trained_on"
@@ -71,14 +71,27 @@ def add_training_distance(
     Raises:
         BundleError: the bundle is invalid.
     """
+    return ScoredWindows(predictions, measure_training_distance(_in_order_of(rows, predictions.key), bundle, files))
+
+
+def _in_order_of(rows: pd.DataFrame, key: npt.NDArray[np.uint64]) -> pd.DataFrame:
+    """Returns the rows with these keys, in their order."""
     keys = hash_row_keys(rows)
     order = np.argsort(keys)
-    positions = order[np.searchsorted(keys, predictions.key, sorter=order)]
-    return ScoredWindows(predictions, measure_training_distance(rows.take(positions), bundle, files))
+    return rows.take(order[np.searchsorted(keys, key, sorter=order)])
 
 
-def save_scored_windows(path: Path, scored: ScoredWindows) -> None:
-    """Writes parquet with the columns key, true, predicted and minutes_to_training; the model and its dates are in the metadata."""
+def save_scored_windows(root: Path, path: Path, scored: ScoredWindows, rows: pd.DataFrame) -> StoredFile:
+    """Writes parquet with a row per window: user_id, bucket_start_ts, key, true, predicted and minutes_to_training.
+
+    The model and its dates are in the metadata.
+
+    Args:
+        root: the home.
+        path: the file.
+        scored: the predictions.
+        rows: user_id (category) and bucket_start_ts (UTC) of at least these windows, in any order.
+    """
     said, distance = scored.predictions, scored.distance
     source = {
         "model_id": distance.model_id,
@@ -86,27 +99,44 @@ def save_scored_windows(path: Path, scored: ScoredWindows) -> None:
         "trained_from": distance.trained_from.isoformat(),
         "trained_to": distance.trained_to.isoformat(),
     }
+    own = _in_order_of(rows, said.key)
     columns = {
+        "user_id": pa.array(own["user_id"]),
+        "bucket_start_ts": pa.array(own["bucket_start_ts"]),
         "key": said.key,
         "true": said.true.astype(np.int8),
         "predicted": said.predicted.astype(np.int8),
         "minutes_to_training": distance.minutes.astype(np.int8),
     }
     table = pa.table(columns).replace_schema_metadata({_SOURCE: json.dumps(source)})
-    write_atomic(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    return store_file(root, path, to_parquet(table))
 
 
-def load_scored_windows(path: Path) -> ScoredWindows:
-    """Reads what `save_scored_windows` wrote.
+class StoredPredictions(NamedTuple):
+    """The content of a file of predictions.
+
+    Attributes:
+        scored: the predictions.
+        rows: user_id (category) and bucket_start_ts (UTC) of the same windows, in the same order.
+    """
+
+    scored: ScoredWindows
+    rows: pd.DataFrame
+
+
+def load_scored_windows(root: Path, stored: StoredFile) -> StoredPredictions:
+    """Reads what `save_scored_windows` wrote; `root` is the home.
 
     Raises:
-        SnapshotError: the file is missing, is not readable parquet, or was not written by it.
+        UnreadableFileError: the file is missing or was changed.
+        SnapshotError: it is not readable parquet, or was not written by `save_scored_windows`.
     """
+    path, content = root / stored.path, read_stored_file(root, stored)
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        table = pq.read_table(pa.BufferReader(content), use_threads=False)
         source = cast("dict[str, Any]", parse_json((table.schema.metadata or {})[_SOURCE]))
         columns = {name: table[name].to_numpy() for name in ("key", "true", "predicted", "minutes_to_training")}
+        rows = table.select(["user_id", "bucket_start_ts"]).replace_schema_metadata(None).to_pandas()
         basis: LeakageBasis = source["basis"]
         if basis not in get_args(LeakageBasis):
             msg = f"basis is {basis!r}"
@@ -116,4 +146,4 @@ def load_scored_windows(path: Path) -> ScoredWindows:
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         raise SnapshotError(path, str(error).strip().split("\n")[0]) from error
     predictions = Predictions(columns["key"], columns["true"].astype(np.int64), columns["predicted"].astype(np.int64))
-    return ScoredWindows(predictions, distance)
+    return StoredPredictions(ScoredWindows(predictions, distance), rows)

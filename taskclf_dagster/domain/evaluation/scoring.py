@@ -3,15 +3,16 @@
 Writes nothing.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, WINDOW_SECONDS
+from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, label_codes
+from taskclf_dagster.domain.data.snapshot import label_codes
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate
 from taskclf_dagster.domain.evaluation.predictions import Predictions
@@ -64,7 +65,9 @@ def _check_probabilities(model: LoadedModel, probabilities: _Float) -> None:
         )
 
 
-def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: DatasetSnapshot) -> tuple[pd.DataFrame, int]:
+def rows_for(
+    model: LoadedModel, home: Home, rows: pd.DataFrame, *, schema_version: SchemaVersion, users: Sequence[str]
+) -> tuple[pd.DataFrame, int]:
     """Returns the test rows with the inputs of the model's own schema version, and the number of rows without them.
 
     Features of another version are read from that version's own partitions, matched by user and time; rows of v2, which have one
@@ -73,10 +76,11 @@ def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: Datas
     Args:
         model: the loaded bundle.
         home: the taskclf home.
-        rows: test rows of the snapshot.
-        snapshot: the dataset.
+        rows: test rows of the dataset.
+        schema_version: of the rows.
+        users: all users of the dataset.
     """
-    if model.schema.version == snapshot.schema_version or rows.empty:
+    if model.schema.version == schema_version or rows.empty:
         return rows, 0
     starts = rows["bucket_start_ts"]
     end = starts.max().to_pydatetime() + timedelta(seconds=WINDOW_SECONDS)
@@ -89,9 +93,8 @@ def rows_for(model: LoadedModel, home: Home, rows: pd.DataFrame, snapshot: Datas
     if reading.frame is None or reading.violations:
         return rows.head(0), len(rows)
     own = reading.frame
-    users = list(snapshot.users)
     others = [str(user) for user in own["user_id"].cat.categories]
-    if users != others and len(users) == len(others) == 1 and DEFAULT_USER in (users[0], others[0]):
+    if list(users) != others and len(users) == len(others) == 1 and DEFAULT_USER in (users[0], others[0]):
         own = own.assign(user_id=own["user_id"].cat.rename_categories({others[0]: users[0]}))
     keys = hash_row_keys(rows)
     _, mine, theirs = np.intersect1d(keys, hash_row_keys(own), assume_unique=True, return_indices=True)

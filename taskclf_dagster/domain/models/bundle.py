@@ -61,6 +61,7 @@ class BundleMetadata(_Foreign):
     created_at: datetime
     artifact_hash: str | None = None
     tree_hash: str | None = None
+    holdout_users: list[str] = []
 
     @field_validator("created_at")
     @classmethod

@@ -4,6 +4,7 @@ Reading and verifying them belongs to `models.bundle`.
 """
 
 import hashlib
+import io
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +25,6 @@ from taskclf_dagster.domain.storage.files import (
     remove_tree,
     temporary_path,
     write_atomic,
-    write_text,
 )
 from taskclf_dagster.domain.storage.json_files import parse_json_object
 
@@ -53,25 +53,25 @@ def write_bundle(
     text = model.booster.model_to_string()
     counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
     document = _describe(folder.name, model, text, train_rows)
-    contents = {
+    texts = {
         MODEL: text,
         ENCODERS: json_text(model.encoders),
         METRICS: json_text(_validation_metrics(counts)),
         CONFUSION: pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS)).to_csv(),
         METADATA: json_text({**document, **{key: value for key, value in metadata.items() if key not in document}}),
     }
+    contents = {TRAINING_ROWS: _sorted_keys(train_rows), **{name: content.encode() for name, content in texts.items()}}
     staging = temporary_path(folder)
     make_folders(staging)
     try:
-        write_atomic(staging / TRAINING_ROWS, lambda path: _save_sorted(path, hash_row_keys(train_rows)))
         for name, content in contents.items():
-            write_text(staging / name, content)
+            write_atomic(staging / name, content)
         move_folder(staging, folder)
     except BaseException:
         with suppress(OSError):
             remove_tree(staging)
         raise
-    return BundleFiles(folder, (TRAINING_ROWS,)).with_contents({name: content.encode() for name, content in contents.items()})
+    return BundleFiles(folder, ()).with_contents(contents)
 
 
 def _describe(model_id: str, model: TrainedModel, text: str, train_rows: pd.DataFrame) -> dict[str, object]:
@@ -121,6 +121,8 @@ def _validation_metrics(matrix: npt.NDArray[np.int64]) -> dict[str, object]:
     }
 
 
-def _save_sorted(path: Path, keys: npt.NDArray[np.uint64]) -> None:
-    with path.open("wb") as file:
-        np.save(file, np.sort(keys))
+def _sorted_keys(train_rows: pd.DataFrame) -> bytes:
+    """Returns the content of training_rows.npy: the sorted hashes of the keys of the training rows."""
+    file = io.BytesIO()
+    np.save(file, np.sort(hash_row_keys(train_rows)))
+    return file.getvalue()

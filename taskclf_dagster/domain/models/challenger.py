@@ -14,7 +14,7 @@ import pandas as pd
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, StoredRows, open_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, StoredRows, open_snapshot
 from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
@@ -33,6 +33,7 @@ class ChallengerModel(Record):
 
     Attributes:
         path: the bundle, relative to the home, where it was built; a decision moves it.
+        files: SHA-256 of every file of the bundle, by name.
         artifact_hash: SHA-256 of model.txt.
         probe_digest: SHA-256 of the probabilities of the first validation windows, before the bundle was written.
         reject: the reject threshold and how it was tuned.
@@ -43,11 +44,12 @@ class ChallengerModel(Record):
         timings: seconds by step.
     """
 
-    unhashed: ClassVar[frozenset[str]] = frozenset({"timings"})
+    unhashed: ClassVar[frozenset[str]] = frozenset({"timings", "files"})
 
     model_id: str
     path: InnerPath
     dataset_hash: str
+    files: dict[str, str]
     schema_version: SchemaVersion
     artifact_hash: str
     tree_hash: str
@@ -90,7 +92,7 @@ def build_challenger(
     """
     if snapshot.blockers:
         raise DataContractError("dataset_snapshot", [blocker.message for blocker in snapshot.blockers])
-    stored = open_snapshot_rows(home.root / snapshot.path)
+    stored = open_snapshot(home, snapshot)
     begin = stopwatch()
     model = train_challenger(
         lambda split: stored.load(splits=(split,)),
@@ -156,6 +158,7 @@ def _describe_challenger(
         model_id=files.model_id,
         path=str(files.folder.relative_to(home.root)),
         dataset_hash=snapshot.dataset_hash,
+        files=files.hashes(),
         schema_version=snapshot.schema_version,
         artifact_hash=written.metadata.artifact_hash or "",
         tree_hash=written.metadata.tree_hash or "",

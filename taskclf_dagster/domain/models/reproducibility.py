@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from taskclf_dagster.config.settings import RejectThresholdSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot import StoredRows, open_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import StoredRows, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
 from taskclf_dagster.domain.models.model_text import tree_hash
@@ -96,7 +96,7 @@ def reproduce(
     """
     loaded = source if isinstance(source, LoadedModel) else load_bundle(source)
     recipe = _read_recipe(loaded.files)
-    folder = home.root / recipe.snapshot_path
+    folder = snapshot_folder(home, recipe.snapshot_path)
     stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.path.parent != folder else stored)
     again = train_challenger(
         lambda split: stored.load(splits=(split,)),

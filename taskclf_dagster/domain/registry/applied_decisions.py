@@ -5,10 +5,10 @@ from pathlib import Path
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.recovery import settle
-from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
+from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.storage.files import move_folder
 from taskclf_dagster.errors import DecisionNotVerifiedError
 from taskclf_dagster.home import Home
@@ -34,13 +34,11 @@ def put_aside(home: Home, decision: PromotionDecision) -> Path:
         return find_bundle(home, decision.challenger.model_id) or target
 
 
-def is_applied(home: Home, decision: PromotionDecision) -> bool:
+def is_applied(state: RegistryState, decision: PromotionDecision) -> bool:
     """Returns True if nothing is left to do for a decision: it moved the pointer, or its challenger was moved."""
     if not decision.moves_pointer:
-        return not (home.challengers / decision.challenger.model_id).is_dir()
-    if find_promotion(read_history(home), decision) is None:
-        return False
-    return is_promotion_made(read_registry_state(home), decision)
+        return not (state.home.challengers / decision.challenger.model_id).is_dir()
+    return is_promotion_made(state, decision)
 
 
 def is_promotion_made(state: RegistryState, decision: PromotionDecision) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
+from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.errors import BundleError
@@ -114,9 +114,9 @@ def _with_threshold_of_taskclf(state: RegistryState, model: LoadedModel, warning
     policy = state.policy.in_force
     if policy is not None and policy.get("calibration_method") is not None:
         warnings.append("taskclf calibrates this model's probabilities; the comparison uses them as they are")
-    threshold = DEFAULT_REJECT_THRESHOLD if policy is None else policy["reject_threshold"]
-    if not isinstance(threshold, int | float) or threshold == model.reject_threshold:
+    threshold = reject_threshold_in_force(policy, model)
+    if threshold == model.reject_threshold:
         return model
     origin = "without a policy taskclf uses" if policy is None else "the policy's reject threshold is used, as taskclf does:"
     warnings.append(f"{origin} {threshold:g}; the bundle says {model.reject_threshold:g}")
-    return replace(model, reject_threshold=float(threshold))
+    return replace(model, reject_threshold=threshold)

@@ -55,6 +55,14 @@ def read_policy(home: Home) -> dict[str, object] | None:
     return read_policy_file(home).document
 
 
+def reject_threshold_in_force(policy: dict[str, object] | None, model: LoadedModel) -> float:
+    """Returns the threshold that taskclf applies to a model: that of the policy in force, without a policy its default [0 to 1]."""
+    if policy is None:
+        return DEFAULT_REJECT_THRESHOLD
+    threshold = policy.get("reject_threshold")
+    return float(threshold) if isinstance(threshold, int | float) else model.reject_threshold
+
+
 def build_policy(model: LoadedModel, *, at: datetime, source: str, code_version: str = "unknown") -> dict[str, object]:
     """Builds the policy for a model in models/ with its own threshold, without calibrators: those belong to another model."""
     metadata = model.bundle.metadata

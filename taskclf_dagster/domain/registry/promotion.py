@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from taskclf_dagster.domain.data.snapshot import find_snapshot_problem
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, load_decision, save_decision
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
@@ -36,6 +35,10 @@ from taskclf_dagster.home import Home
 PROMOTION_NOTE = "retrain promotion"
 
 
+Recompute = Callable[[RegistryState, PromotionDecision], list[str]]
+"""Computes a decision again from its primary sources, and returns the differences (`retraining.recomputation`)."""
+
+
 @dataclass(frozen=True)
 class Promotion:
     """A promotion that is in effect.
@@ -55,28 +58,40 @@ def promote(
     home: Home,
     decision: PromotionDecision,
     *,
+    recompute: Recompute,
     at: datetime,
     approved: bool = False,
     run_id: str | None = None,
+    known: RegistryState | None = None,
     then: Callable[[RegistryState], None] = lambda _: None,
 ) -> Promotion:
-    """Makes the challenger of a decision the active model, after verifying the decision again.
+    """Makes the challenger of a decision the active model, after verifying the decision and computing it again.
+
+    The decision is computed again before the registry is locked, because that takes a while. The bundles that were read for it are those
+    that are promoted, and it holds only if the registry is still the same under the lock.
 
     Args:
         home: the taskclf home.
         decision: its verdict is PROMOTE, or AWAITING_APPROVAL and a person approved it.
+        recompute: computes the decision again from snapshot and bundles, and returns the differences.
         at: the time of the change.
         approved: True if a person approved it.
         run_id: the Dagster run, for history and event.
+        known: the registry if it was read just now.
         then: called with the state afterwards, while the registry is still locked.
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold, is not the newest, what it judged has changed, or its challenger was
             rolled back. Nothing is changed then.
     """
-    findings = verify_decision(decision)
+    looked = known or read_registry_state(home)
+    findings = _verify(looked, decision, recompute)
     with write_lock(home):
         state = read_registry_state(home)
+        if state.is_same_as(looked):
+            state = state.with_files_of(looked)
+        else:
+            findings = _verify(state, decision, recompute)
         before = find_promotion(state.history, decision)
         if before is None:
             _require_promotable(state, decision, findings, approved=approved)
@@ -92,6 +107,14 @@ def promote(
             promotion = _change_model(state, decision, at=at, approved=approved, run_id=run_id)
         then(promotion.state)
         return promotion
+
+
+def _verify(state: RegistryState, decision: PromotionDecision, recompute: Recompute) -> list[str]:
+    """Verifies a decision against itself, then computes it again unless it was promoted already or made against another registry."""
+    findings = verify_decision(decision)
+    if findings or find_promotion(state.history, decision) is not None or not _is_made_against(decision, state):
+        return findings
+    return recompute(state, decision)
 
 
 def _change_model(state: RegistryState, decision: PromotionDecision, *, at: datetime, approved: bool, run_id: str | None) -> Promotion:
@@ -136,8 +159,8 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     return Promotion(pointer, state.pointer, after)
 
 
-def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = None) -> ActivePointer:
-    """Promotes the challenger of a decision that awaits approval.
+def approve(home: Home, decision_id: str, *, recompute: Recompute, at: datetime, run_id: str | None = None) -> ActivePointer:
+    """Promotes the challenger of a decision that awaits approval; see `promote`.
 
     Raises:
         DecisionNotFoundError: the decision does not exist.
@@ -145,10 +168,7 @@ def approve(home: Home, decision_id: str, *, at: datetime, run_id: str | None = 
         DecisionNotVerifiedError: it does not await approval, or anything it judged has changed since.
     """
     decision = load_decision(home, decision_id)
-    problem = find_snapshot_problem(home.root / decision.dataset.path, decision.dataset.digest)
-    if problem is not None:
-        raise DecisionNotVerifiedError(decision_id, [f"what it was judged on changed: {problem}"])
-    return promote(home, decision, at=at, approved=True, run_id=run_id).pointer
+    return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id).pointer
 
 
 def _require_promotable(state: RegistryState, decision: PromotionDecision, findings: list[str], *, approved: bool) -> None:

@@ -15,9 +15,9 @@ from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
 from taskclf_dagster.domain.registry.pointer import ActivePointer
-from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster.domain.registry.promotion import Recompute, promote
 from taskclf_dagster.domain.registry.retention import LastRun, PruneItem, PrunePlan, prune, prune_locked
-from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -49,7 +49,7 @@ class AppliedDecision:
     retention_problem: str | None = None
 
 
-def apply_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> AppliedDecision:
+def apply_decision(home: Home, decision: PromotionDecision, *, recompute: Recompute, run_id: str, at: datetime) -> AppliedDecision:
     """Applies a decision. A second call for the same decision changes nothing.
 
     PROMOTE moves the pointer. Any other verdict, or a dry run, leaves models/ as it is, byte for byte, and moves the challenger to the
@@ -58,20 +58,26 @@ def apply_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: 
     Args:
         home: the taskclf home.
         decision: the receipt; it is verified again.
+        recompute: computes it again before a promotion; see `promote`.
         run_id: the run that applies it, for the history and the events.
         at: the time of the change.
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold, or what it was made against has changed. Nothing is changed then.
     """
-    if is_applied(home, decision):
+    looked = read_registry_state(home)
+    if is_applied(looked, decision):
         remember_if_forgotten(home, decision, run_id=run_id, at=at)
         return AppliedDecision("already_applied", find_bundle(home, decision.challenger.model_id))
     remember = partial(remember_decision, home, decision, run_id=run_id, at=at)
-    return _promote(home, decision, remember, run_id=run_id, at=at) if decision.moves_pointer else _put_aside(home, decision, remember, at)
+    if not decision.moves_pointer:
+        return _put_aside(home, decision, remember, at)
+    return _promote(looked, decision, remember, recompute, run_id=run_id, at=at)
 
 
-def _promote(home: Home, decision: PromotionDecision, remember: _Remember, *, run_id: str, at: datetime) -> AppliedDecision:
+def _promote(
+    looked: RegistryState, decision: PromotionDecision, remember: _Remember, recompute: Recompute, *, run_id: str, at: datetime
+) -> AppliedDecision:
     """Promotes, records the decided run and applies retention under one lock of the registry."""
     retention: list[_Retention] = []
 
@@ -79,8 +85,8 @@ def _promote(home: Home, decision: PromotionDecision, remember: _Remember, *, ru
         last_run = LastRun(decision.challenger.model_id, decision.dataset.dataset_hash, remember())
         retention.append(_apply_retention(partial(prune_locked, state, last_run, promoted=True), decision, at))
 
-    promotion = promote(home, decision, at=at, run_id=run_id, then=finish)
-    bundle = home.root / promotion.pointer.model_dir
+    promotion = promote(looked.home, decision, recompute=recompute, at=at, run_id=run_id, known=looked, then=finish)
+    bundle = looked.home.root / promotion.pointer.model_dir
     return AppliedDecision("promoted", bundle, promotion.pointer, promotion.previous, *retention[0])
 
 

@@ -35,5 +35,4 @@ def make_snapshot(
     snapshot, rows = build_snapshot(home, windows, frame, config=config, holdout_fraction=holdout_fraction)
     if may_skip and not snapshot.blockers:
         snapshot = snapshot.model_copy(update={"skip_reason": find_skip_reason(home, rows)})
-    save_snapshot(home, snapshot, rows)
-    return snapshot
+    return save_snapshot(home, snapshot, rows)

@@ -1,9 +1,9 @@
 """Makes the promotion decision from the records of the earlier steps."""
 
-from functools import cache
+from functools import cache, partial
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
@@ -125,35 +125,33 @@ def _compare(
     home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig
 ) -> tuple[Comparison | None, list[AnchorComparison]]:
     """Compares the challenger with champion and anchors, each pair on the test windows that neither was trained on."""
-    if challenger.report is None or challenger.report.predictions_path is None:
+    if challenger.report is None or challenger.report.predictions is None:
         return None, []
-    rows = read_snapshot_rows(home.root / snapshot.path, columns=["user_id", "bucket_start_ts", "split"], splits=("test",))
-    load = cache(lambda path: load_scored_windows(home.root / path))
-    ours, settings, fewest = load(challenger.report.predictions_path), config.comparison, config.evaluation.min_class_windows
+    load = cache(partial(load_scored_windows, home.root))
+    (ours, rows), settings, fewest = load(challenger.report.predictions), config.comparison, config.evaluation.min_class_windows
     comparison = None
-    if champion.report is not None and champion.report.predictions_path is not None:
+    if champion.report is not None and champion.report.predictions is not None:
         seed = derive_seed(snapshot.dataset_digest, [champion.files, challenger.files], config.policy)
-        theirs = load(champion.report.predictions_path)
+        theirs = load(champion.report.predictions).scored
         comparison = compare(rows, ours, theirs, settings=settings, min_class_windows=fewest, seed=seed)
-    anchors = [
-        unscored_anchor(anchor.model_id, ran_at=anchor.ran_at, problem=anchor.problem or "it could not be scored")
-        if anchor.predictions_path is None
-        else compare_with_anchor(
-            rows, ours, load(anchor.predictions_path), ran_at=anchor.ran_at, settings=settings, min_class_windows=fewest
-        )
-        for anchor in champion.anchors
-    ]
+    anchors = []
+    for anchor in champion.anchors:
+        if anchor.predictions is None:
+            problem = anchor.problem or "it could not be evaluated"
+            anchors.append(unscored_anchor(anchor.model_id, ran_at=anchor.ran_at, problem=problem))
+            continue
+        scored = load(anchor.predictions).scored
+        anchors.append(compare_with_anchor(rows, ours, scored, ran_at=anchor.ran_at, settings=settings, min_class_windows=fewest))
     return comparison, anchors
 
 
 def _diff_predictions(
     home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport
 ) -> PredictionDiff | None:
-    paths = challenger.recent_predictions_path, champion.recent_predictions_path
-    if paths[0] is None or paths[1] is None:
+    ours, theirs = challenger.recent_predictions, champion.recent_predictions
+    if ours is None or theirs is None:
         return None
-    ours, theirs = load_recent_predictions(home.root / paths[0]), load_recent_predictions(home.root / paths[1])
-    return diff_predictions(ours, theirs, as_of=snapshot.as_of)
+    return diff_predictions(load_recent_predictions(home.root, ours), load_recent_predictions(home.root, theirs), as_of=snapshot.as_of)
 
 
 def _list_protections(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.gate import RegressionGate, RegressionResult
 from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, derive_seed
@@ -105,8 +105,8 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     """
     snapshot = read_current_snapshot(home)
     models = [load_bundle(require_bundle(home, name)) for name in (first, second)]
-    rows = read_snapshot_rows(home.root / snapshot.path, splits=("test",))
-    own = [rows_for(model, home, rows, snapshot)[0] for model in models]
+    rows = open_snapshot(home, snapshot).load(splits=("test",))
+    own = [rows_for(model, home, rows, schema_version=snapshot.schema_version, users=list(snapshot.users))[0] for model in models]
     keys = [hash_row_keys(frame) for frame in own]
     shared = np.intersect1d(keys[0], keys[1], assume_unique=True)
     own = [frame[np.isin(key, shared)].reset_index(drop=True) for frame, key in zip(own, keys, strict=True)]

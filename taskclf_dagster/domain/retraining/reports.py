@@ -10,17 +10,17 @@ from typing import ClassVar, Literal
 import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot_rows, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.gate import RegressionResult
 from taskclf_dagster.domain.decision.references import ChampionSource, ChampionState, RegistryRef
-from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baseline, fit_lookup, predict_baseline
+from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baselines
+from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
-from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows, add_training_distance, save_scored_windows
-from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
+from taskclf_dagster.domain.evaluation.scored_windows import save_scored_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
-from taskclf_dagster.domain.models.bundle_files import read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import METRICS, BundleFiles, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.models.bundle_writer import add_test_figures
 from taskclf_dagster.domain.models.challenger import ChallengerModel, probe
@@ -31,6 +31,7 @@ from taskclf_dagster.domain.registry.ranking import ExclusionRecord
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, json_hash
+from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
 from taskclf_dagster.home import Home
 
@@ -41,7 +42,7 @@ class ChallengerReport(Record):
     Attributes:
         failure: the reason why it could not be evaluated; None if it could.
         files: SHA-256 of every file of the evaluated bundle; metadata.json has timings, so they are not part of the hash.
-        recent_predictions_path: its predictions for every window of the last days, relative to the home; None if there are none.
+        recent_predictions: the file of its predictions for every window of the last days; None if there are none.
         reproduction: the result of training again; None if that was not done.
         probe_digest: SHA-256 of the probabilities of the first validation windows by the loaded bundle; None if it does not load.
         config_hash: hash of the policy by which the gates were judged.
@@ -54,7 +55,7 @@ class ChallengerReport(Record):
     failure: str | None
     files: dict[str, str]
     report: EvaluationReport | None
-    recent_predictions_path: InnerPath | None
+    recent_predictions: StoredFile | None
     rule_baseline: BaselineScore | None
     lookup_baseline: BaselineScore | None
     reproduction: Reproduction | None
@@ -75,7 +76,7 @@ class AnchorReport(Record):
     model_id: str
     ran_at: datetime
     path: InnerPath
-    predictions_path: InnerPath | None
+    predictions: StoredFile | None
     problem: str | None
 
 
@@ -85,7 +86,7 @@ class ChampionReport(Record):
     Attributes:
         state: ok, none, unreadable or incompatible.
         source: where it was found: policy, pointer, last_known_good, best_by_rank or none.
-        recent_predictions_path: its predictions for every window of the last days, relative to the home; None if there are none.
+        recent_predictions: the file of its predictions for every window of the last days; None if there are none.
         windows_without_features: test windows that the champion's own schema version does not have.
         windows_trained_on: number of test windows that the champion was trained on.
         trained_on_evidence: source of that number: row_hashes, training_dates, or none without a champion.
@@ -105,7 +106,7 @@ class ChampionReport(Record):
     excluded: list[ExclusionRecord]
     files: dict[str, str]
     report: EvaluationReport | None
-    recent_predictions_path: InnerPath | None
+    recent_predictions: StoredFile | None
     windows_without_features: int
     windows_trained_on: int
     trained_on_evidence: Literal["row_hashes", "training_dates", "none"]
@@ -124,25 +125,24 @@ def report_challenger(
 
     Raises:
         RecordsDoNotMatchError: the challenger was trained on another dataset.
-        SnapshotError: the snapshot cannot be read.
+        SnapshotError: the snapshot cannot be read, or was changed.
     """
     if challenger.dataset_hash != snapshot.dataset_hash:
         finding = (
             f"challenger {challenger.model_id} was trained on dataset {challenger.dataset_hash}, the snapshot is {snapshot.dataset_hash}"
         )
         raise RecordsDoNotMatchError([finding])
-    stored = open_snapshot_rows(home.root / snapshot.path)
-    rows = stored.load(splits=("test",))
+    stored = open_snapshot(home, snapshot)
+    test = make_evaluation_set(stored.load(splits=("test",)), snapshot, config=config, num_threads=num_threads)
     files, failure, report, recent, rule, lookup, reproduction, probed = None, None, None, None, None, None, None, None
     try:
-        files = read_bundle_files(require_bundle(home, challenger.model_id))
+        files = _read_built_bundle(home, challenger)
         model = load_bundle(files)
         probed = probe(model, stored)
-        report, scored = _score(home, model, rows, rows, snapshot, config=config, num_threads=num_threads)
+        report, scored, _ = _evaluate(home, snapshot, test, model)
         recent = _predict_recent(home, model, snapshot, num_threads=num_threads)
-        lookup_table = fit_lookup(stored.load(columns=["app_id", "app_category", "label", "split"], splits=("train",)))
-        rule = compare_with_baseline(scored.predictions, predict_baseline(rows), report.judged_labels)
-        lookup = compare_with_baseline(scored.predictions, lookup_table.predict(rows), report.judged_labels)
+        train_rows = stored.load(columns=["app_id", "app_category", "label", "split"], splits=("train",))
+        rule, lookup = compare_with_baselines(train_rows, test.rows, scored.predictions, report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
             reproduction = reproduce(home, model, stored=stored)
         if files.folder.parent == home.challengers:
@@ -155,7 +155,7 @@ def report_challenger(
         failure=failure,
         files={} if files is None else files.hashes(),
         report=report,
-        recent_predictions_path=recent,
+        recent_predictions=recent,
         rule_baseline=rule,
         lookup_baseline=lookup,
         reproduction=reproduction,
@@ -167,86 +167,98 @@ def report_challenger(
     )
 
 
+def _read_built_bundle(home: Home, challenger: ChallengerModel) -> BundleFiles:
+    """Reads the bundle that the record of a challenger names; metrics.json may have got the test metrics since.
+
+    Raises:
+        BundleError: the bundle is missing, or was changed after it was built.
+    """
+    files = read_bundle_files(require_bundle(home, challenger.model_id))
+    found = files.hashes()
+    changed = sorted(
+        name for name in found.keys() | challenger.files.keys() if name != METRICS and found.get(name) != challenger.files.get(name)
+    )
+    if changed:
+        raise BundleError(files.folder, "manifest", f"invalid: {', '.join(changed)} changed after the bundle was built")
+    return files
+
+
+def make_evaluation_set(rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> EvaluationSet:
+    """Returns the test rows of a snapshot with everything that an evaluation on them needs."""
+    return EvaluationSet(
+        rows=rows,
+        schema_version=snapshot.schema_version,
+        users=list(snapshot.users),
+        unseen_users=snapshot.holdout_users,
+        min_class_windows=config.evaluation.min_class_windows,
+        num_threads=num_threads,
+    )
+
+
 def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> ChampionReport:
     """Evaluates the champion and the anchors on the test split, each with its own schema version, vocabularies and threshold."""
     registry = read_registry_state(home)
     champion = resolve_active_model(registry)
     described = _describe(champion, snapshot, registry)
-    rows = read_snapshot_rows(home.root / snapshot.path, splits=("test",))
-    own_id, own_path = None, None
+    rows = open_snapshot(home, snapshot).load(splits=("test",))
+    test = make_evaluation_set(rows, snapshot, config=config, num_threads=num_threads)
     if champion.model is not None:
-        own, missing = rows_for(champion.model, home, rows, snapshot)
-        try:
-            report, scored = _score(home, champion.model, own, rows, snapshot, config=config, num_threads=num_threads)
-            recent = _predict_recent(home, champion.model, snapshot, num_threads=num_threads)
-        except BundleError as error:
-            described = described.model_copy(update={"state": "unreadable", "reason": error.reason})
-        else:
-            own_id, own_path = report.model_id, report.predictions_path
-            leakage = scored.distance.report()
-            described = described.model_copy(
-                update={
-                    "report": report,
-                    "recent_predictions_path": recent,
-                    "windows_without_features": missing,
-                    "windows_trained_on": leakage.trained_on,
-                    "trained_on_evidence": leakage.basis,
-                }
-            )
+        described = _report_model(home, snapshot, test, champion.model, described)
+    own = described.report
     anchors = []
     for model_id, ran_at in find_anchors(registry.history, as_of=snapshot.as_of):
-        anchor = AnchorReport(
-            model_id=model_id, ran_at=ran_at, path=f"{home.models.name}/{model_id}", predictions_path=own_path, problem=None
-        )
-        if model_id != own_id:
-            anchor = _score_anchor(home, anchor, rows, snapshot, config=config, num_threads=num_threads)
-        anchors.append(anchor)
+        path = f"{home.models.name}/{model_id}"
+        if own is not None and model_id == own.model_id:
+            anchors.append(AnchorReport(model_id=model_id, ran_at=ran_at, path=path, predictions=own.predictions, problem=None))
+        else:
+            anchors.append(_report_anchor(home, snapshot, test, model_id, ran_at, path))
     return described.model_copy(update={"anchors": anchors})
 
 
-def _score_anchor(
-    home: Home, anchor: AnchorReport, rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int
-) -> AnchorReport:
+def _report_model(
+    home: Home, snapshot: DatasetSnapshot, test: EvaluationSet, model: LoadedModel, described: ChampionReport
+) -> ChampionReport:
     try:
-        model = load_bundle(resolve_model_dir(home, anchor.path))
-        own, _ = rows_for(model, home, rows, snapshot)
-        report, _ = _score(home, model, own, rows, snapshot, config=config, num_threads=num_threads)
+        report, scored, missing = _evaluate(home, snapshot, test, model)
+        recent = _predict_recent(home, model, snapshot, num_threads=test.num_threads)
     except BundleError as error:
-        return anchor.model_copy(update={"predictions_path": None, "problem": error.reason})
-    return anchor.model_copy(update={"predictions_path": report.predictions_path})
-
-
-def _score(
-    home: Home,
-    model: LoadedModel,
-    own: pd.DataFrame,
-    rows: pd.DataFrame,
-    snapshot: DatasetSnapshot,
-    *,
-    config: RetrainConfig,
-    num_threads: int,
-) -> tuple[EvaluationReport, ScoredWindows]:
-    """Evaluates a model as `score_model` does, and finds its leakage once; both are kept in artifacts/predictions.
-
-    `own` are the test rows with the inputs of the model's schema version, `rows` all of them.
-    """
-    report, predictions = score_model(
-        model, own, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
+        return described.model_copy(update={"state": "unreadable", "reason": error.reason})
+    leakage = scored.distance.report()
+    return described.model_copy(
+        update={
+            "report": report,
+            "recent_predictions": recent,
+            "windows_without_features": missing,
+            "windows_trained_on": leakage.trained_on,
+            "trained_on_evidence": leakage.basis,
+        }
     )
-    scored = add_training_distance(rows, predictions, model.bundle, model.files)
+
+
+def _report_anchor(home: Home, snapshot: DatasetSnapshot, test: EvaluationSet, model_id: str, ran_at: datetime, path: str) -> AnchorReport:
+    predictions, problem = None, None
+    try:
+        predictions = _evaluate(home, snapshot, test, load_bundle(resolve_model_dir(home, path))).report.predictions
+    except BundleError as error:
+        problem = error.reason
+    return AnchorReport(model_id=model_id, ran_at=ran_at, path=path, predictions=predictions, problem=problem)
+
+
+def _evaluate(home: Home, snapshot: DatasetSnapshot, test: EvaluationSet, model: LoadedModel) -> Evaluation:
+    """Evaluates a model and keeps its predictions in artifacts/predictions; the report names the file."""
+    evaluation = test.evaluate(home, model)
     path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.parquet"
-    save_scored_windows(path, scored)
-    return report.model_copy(update={"predictions_path": str(path.relative_to(home.root))}), scored
+    stored = save_scored_windows(home.root, path, evaluation.scored, test.rows)
+    return evaluation._replace(report=evaluation.report.model_copy(update={"predictions": stored}))
 
 
-def _predict_recent(home: Home, model: LoadedModel, snapshot: DatasetSnapshot, *, num_threads: int) -> str | None:
-    """Predicts the windows of the last days while the model is loaded; returns the path of the file, relative to the home."""
+def _predict_recent(home: Home, model: LoadedModel, snapshot: DatasetSnapshot, *, num_threads: int) -> StoredFile | None:
+    """Predicts the windows of the last days while the model is loaded."""
     recent = predict_recent_windows(home, model, as_of=snapshot.as_of, num_threads=num_threads, stored=snapshot.recent)
     if recent is None:
         return None
     path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.recent.parquet"
-    save_recent_predictions(path, recent)
-    return str(path.relative_to(home.root))
+    return save_recent_predictions(home.root, path, recent)
 
 
 def _predictions_folder(home: Home, snapshot: DatasetSnapshot) -> Path:
@@ -277,7 +289,7 @@ def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryS
         excluded=champion.excluded,
         files={} if champion.model is None else champion.model.files.hashes(),
         report=None,
-        recent_predictions_path=None,
+        recent_predictions=None,
         windows_without_features=0,
         windows_trained_on=0,
         trained_on_evidence="none",

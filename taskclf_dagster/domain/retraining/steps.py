@@ -8,18 +8,24 @@ import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.label_fingerprints import forget_other_fingerprints, keep_fingerprints
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, holds_every_label_of
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, holds_every_label_of, snapshot_folder
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
-from taskclf_dagster.errors import UnsafeFileSystemError
+from taskclf_dagster.errors import SnapshotError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 
 
 def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
     """Returns the reason to skip: the last decided snapshot had every labeled window with the same label. None if there is none."""
     last = read_last_decided(home)
-    if last is None or not holds_every_label_of(home.root / last.snapshot_path, rows):
+    if last is None:
+        return None
+    try:
+        folder = snapshot_folder(home, last.snapshot_path)
+    except SnapshotError:
+        return None
+    if not holds_every_label_of(folder, last.dataset_hash, rows):
         return None
     seen = f"the run of {last.decided_at:%Y-%m-%d %H:%M %Z} ({last.outcome}) already saw all {len(rows)} labelled windows"
     return f"no new labels: {seen}. Label more minutes, or launch with force to train again all the same."
@@ -66,16 +72,19 @@ def _remember(home: Home, last: LastDecided, decision: PromotionDecision | None 
 
     Then writes its events, after those of the run before if that was interrupted.
     """
-    _write_events(home)
+    reported = _write_events(home)
     write_last_decided(home, last)
     forget_other_fingerprints(home.decisions, last.label_watermark)
-    _write_events(home, last, decision)
+    _write_events(home, last, decision, reported)
 
 
-def _write_events(home: Home, last: LastDecided | None = None, decision: PromotionDecision | None = None) -> None:
-    """Writes missing events. A failure does not fail the run: the delivery of events retries."""
+def _write_events(
+    home: Home, last: LastDecided | None = None, decision: PromotionDecision | None = None, reported: object = None
+) -> object:
+    """Writes missing events as `write_decision_events`. A failure does not fail the run: the delivery of events retries."""
     with suppress(OSError, UnsafeFileSystemError):
-        write_decision_events(home, last, decision)
+        return write_decision_events(home, last, decision, reported)
+    return None
 
 
 def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:

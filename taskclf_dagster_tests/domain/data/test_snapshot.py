@@ -321,7 +321,7 @@ def test_the_stored_rows_have_the_hash_of_their_folder(tmp_path: Path) -> None:
 def test_a_stored_snapshot_record_is_read_back_as_it_was(tmp_path: Path) -> None:
     home = spaced_home(tmp_path)
     record, rows = built(home)
-    save_snapshot(home, record, rows)
+    record = save_snapshot(home, record, rows)
     document = json.loads((home.root / record.path / "snapshot.json").read_text(encoding="utf-8"))
     assert document.pop("record_hash") == json_hash(document)
     assert DatasetSnapshot.model_validate(document) == record
@@ -390,7 +390,7 @@ def test_a_flipped_byte_is_no_error_or_one_of_ours(tmp_path: Path) -> None:
         except SnapshotError:
             refused += 1
     assert refused > 20
-    assert holds_every_label_of(home.root / record.path, rows)
+    assert holds_every_label_of(home.root / record.path, record.dataset_hash, rows)
 
 
 def test_a_flipped_byte_among_the_values_is_never_read_as_another_value(tmp_path: Path) -> None:
@@ -431,7 +431,7 @@ def test_label_codes_are_class_indices_whatever_the_categories_are() -> None:
 
 def test_a_snapshot_holds_its_own_labels(tmp_path: Path) -> None:
     home, record, rows = _saved(tmp_path)
-    assert holds_every_label_of(home.root / record.path, rows)
+    assert holds_every_label_of(home.root / record.path, record.dataset_hash, rows)
 
 
 def test_windows_that_only_left_the_look_back_and_a_moved_split_are_nothing_new(tmp_path: Path) -> None:
@@ -439,13 +439,13 @@ def test_windows_that_only_left_the_look_back_and_a_moved_split_are_nothing_new(
     _, later = built(home, as_of=at("11:30", day=1), data_lookback_days=1)  # without the five sessions before Monday 11:30
     assert len(later) == len(rows) - 15
     assert later["split"].tolist() != rows["split"].tolist()[15:]
-    assert holds_every_label_of(home.root / record.path, later)
+    assert holds_every_label_of(home.root / record.path, record.dataset_hash, later)
 
 
 def test_a_window_with_another_label_is_something_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
     write_labels(home, session_spans(last="Write"))
-    assert not holds_every_label_of(home.root / record.path, built(home)[1])
+    assert not holds_every_label_of(home.root / record.path, record.dataset_hash, built(home)[1])
 
 
 def test_a_window_more_is_something_new(tmp_path: Path) -> None:
@@ -454,35 +454,35 @@ def test_a_window_more_is_something_new(tmp_path: Path) -> None:
     write_labels(home, [*session_spans(), span(at("09:03"), at("09:04"), "Build", user="bob")])
     _, more = built(home)
     assert len(more) == len(rows) + 1
-    assert not holds_every_label_of(home.root / record.path, more)
+    assert not holds_every_label_of(home.root / record.path, record.dataset_hash, more)
 
 
 def test_fewer_labels_are_nothing_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
     write_labels(home, session_spans(n=15))
-    assert holds_every_label_of(home.root / record.path, built(home)[1])
+    assert holds_every_label_of(home.root / record.path, record.dataset_hash, built(home)[1])
 
 
 def test_a_row_in_another_split_is_nothing_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
     _, moved = built(home, holdout_fraction=0.5)
     assert set(moved["split"]) == {"test"}
-    assert holds_every_label_of(home.root / record.path, moved)
+    assert holds_every_label_of(home.root / record.path, record.dataset_hash, moved)
 
 
 def test_changed_features_alone_are_nothing_new(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
     write_windows(home, session_windows(keys_per_min=99.0))
-    assert holds_every_label_of(home.root / record.path, built(home)[1])
+    assert holds_every_label_of(home.root / record.path, record.dataset_hash, built(home)[1])
 
 
 @DAMAGES
 def test_a_snapshot_that_cannot_be_read_holds_nothing(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     home, record, rows = _saved(tmp_path)
     damage(home.root / record.path / "windows.parquet")
-    assert not holds_every_label_of(home.root / record.path, rows)
+    assert not holds_every_label_of(home.root / record.path, record.dataset_hash, rows)
 
 
 def test_a_snapshot_that_never_was_holds_nothing(tmp_path: Path) -> None:
     home, _, rows = _saved(tmp_path)
-    assert not holds_every_label_of(home.snapshots / "0123456789abcdef", rows)
+    assert not holds_every_label_of(home.snapshots / "0123456789abcdef", "0123456789abcdef", rows)

@@ -28,6 +28,8 @@ from taskclf_dagster.domain.evaluation.prediction_diff import (
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
+from taskclf_dagster.domain.storage.files import hash_file
+from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import GIVEN_METADATA, MID, NEW, contents, rows_of, write_tiny_bundle
@@ -277,9 +279,8 @@ def preview(home: Home, challenger: LoadedModel, champion: LoadedModel, *, as_of
         recent = predict_recent_windows(home, model, as_of=as_of, num_threads=1, days=days)
         if recent is None:
             return None
-        path = home.root.parent / f"{role}.recent.parquet"
-        save_recent_predictions(path, recent)
-        read.append(load_recent_predictions(path))
+        folder = home.root.parent
+        read.append(load_recent_predictions(folder, save_recent_predictions(folder, folder / f"{role}.recent.parquet", recent)))
     return diff_predictions(*read, as_of=as_of, days=days)
 
 
@@ -489,12 +490,12 @@ def test_a_preview_is_read_back_from_json_as_it_was(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("content", [None, b"PAR1 torn", "no version"], ids=["gone", "torn", "without its version"])
-def test_predictions_that_cannot_be_read_are_refused(tmp_path: Path, content: bytes | str | None) -> None:
+@pytest.mark.parametrize("content", [b"PAR1 torn", "no version"], ids=["torn", "without its version"])
+def test_predictions_that_cannot_be_read_are_refused(tmp_path: Path, content: bytes | str) -> None:
     path = tmp_path / "model.recent.parquet"
     if isinstance(content, str):
         windows_frame(n=1).to_parquet(path)
-    elif content is not None:
+    else:
         path.write_bytes(content)
     with pytest.raises(SnapshotError, match=path.name):
-        load_recent_predictions(path)
+        load_recent_predictions(tmp_path, StoredFile(path=path.name, sha256=hash_file(path)))

@@ -22,7 +22,9 @@ from taskclf_dagster.domain.evaluation.scored_windows import (
 )
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
-from taskclf_dagster.errors import SnapshotError
+from taskclf_dagster.domain.storage.files import hash_file
+from taskclf_dagster.domain.storage.stored_files import StoredFile
+from taskclf_dagster.errors import SnapshotError, UnreadableFileError
 from taskclf_dagster_tests.models import MID, duel_rows, named, write_tiny_bundle
 
 ROWS = duel_rows()
@@ -55,9 +57,9 @@ def test_scored_windows_are_read_back_as_they_were(tmp_path: Path, scored: Score
         scored = add_training_distance(ROWS, scored.predictions, parse_bundle(tmp_path / MID))
     said = replace(scored.predictions, predicted=np.where(scored.predictions.true == 0, REJECTED, scored.predictions.true))
     scored = ScoredWindows(said, scored.distance)
-    path = tmp_path / "predictions" / "model.parquet"
-    save_scored_windows(path, scored)
-    found = load_scored_windows(path)
+    stored = save_scored_windows(tmp_path, tmp_path / "predictions" / "model.parquet", scored, ROWS.sample(frac=1, random_state=1))
+    found, rows = load_scored_windows(tmp_path, stored)
+    assert hash_row_keys(rows).tolist() == said.key.tolist()
     for name in ("key", "true", "predicted"):
         column, expected = getattr(found.predictions, name), getattr(said, name)
         assert (column.dtype, column.tolist()) == (expected.dtype, expected.tolist())
@@ -68,8 +70,7 @@ def test_scored_windows_are_read_back_as_they_were(tmp_path: Path, scored: Score
 
 def test_a_model_without_any_window_is_read_back_too(tmp_path: Path, scored: ScoredWindows) -> None:
     nothing = scored.take(np.zeros(len(ROWS), dtype=bool))
-    save_scored_windows(tmp_path / "model.parquet", nothing)
-    found = load_scored_windows(tmp_path / "model.parquet")
+    found, _ = load_scored_windows(tmp_path, save_scored_windows(tmp_path, tmp_path / "model.parquet", nothing, ROWS))
     assert (len(found.key), found.distance.report().windows, found.distance.model_id) == (0, 0, MID)
 
 
@@ -87,19 +88,26 @@ def _with_another_basis(path: Path) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        lambda path: None,
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(b"PAR1 no parquet"),
         _without_source,
         _with_another_basis,
     ],
-    ids=["gone", "empty", "torn", "without the model", "with a basis that nobody knows"],
+    ids=["empty", "torn", "without the model", "with a basis that nobody knows"],
 )
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, write: object) -> None:
     path = tmp_path / "model.parquet"
     write(path)  # type: ignore[operator]
     with pytest.raises(SnapshotError, match=r"model\.parquet"):
-        load_scored_windows(path)
+        load_scored_windows(tmp_path, StoredFile(path=path.name, sha256=hash_file(path)))
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(path.read_bytes() + b" ")], ids=["gone", "changed"])
+def test_a_file_that_was_changed_after_it_was_written_is_refused_by_name(tmp_path: Path, scored: ScoredWindows, change: object) -> None:
+    stored = save_scored_windows(tmp_path, tmp_path / "model.parquet", scored, ROWS)
+    change(tmp_path / "model.parquet")  # type: ignore[operator]
+    with pytest.raises(UnreadableFileError, match=r"model\.parquet"):
+        load_scored_windows(tmp_path, stored)
 
 
 def test_labels_fit_into_the_file() -> None:

@@ -35,8 +35,7 @@ def _snapshot(home: Home, config: RetrainConfig = CONFIG, *, as_of: datetime = A
     labeled, frame, *_ = label_windows(home, as_of=as_of, settings=config.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=config, holdout_fraction=holdout)
-    save_snapshot(home, snapshot, rows)
-    return snapshot
+    return save_snapshot(home, snapshot, rows)
 
 
 def _build(

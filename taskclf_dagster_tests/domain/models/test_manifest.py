@@ -22,7 +22,6 @@ from taskclf_dagster.domain.models.challenger import next_model_id
 from taskclf_dagster.domain.models.manifest import build_manifest, find_manifest_problem, read_manifest
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_model_problem
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file
@@ -40,7 +39,7 @@ from taskclf_dagster_tests.models import (
     edit_json,
     write_tiny_bundle,
 )
-from taskclf_dagster_tests.registry_scenario import damage, promoted, read
+from taskclf_dagster_tests.registry_scenario import damage, promote, promoted, read
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config
 
 FILES = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS, TRAINING_ROWS)

@@ -54,7 +54,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Made:
     labeled, frame, *_ = label_windows(home, as_of=AS_OF, settings=CONFIG.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=CONFIG)
-    save_snapshot(home, snapshot, rows)
+    snapshot = save_snapshot(home, snapshot, rows)
     return home, snapshot, build(home, snapshot)
 
 

@@ -16,7 +16,6 @@ from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.fsck import PROMISES, FindingCode, check_registry
 from taskclf_dagster.domain.registry.history import append_active_history, read_history
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.rollback import rollback
@@ -45,6 +44,7 @@ from taskclf_dagster_tests.registry_scenario import (
     cut_off,
     history_lines,
     judged,
+    promote,
     promoted,
     read,
     rewrite_line,

@@ -12,7 +12,6 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -27,6 +26,7 @@ from taskclf_dagster_tests.registry_scenario import (
     findings,
     history_lines,
     judged,
+    promote,
     promoted,
     rewrite_line,
     set_active,

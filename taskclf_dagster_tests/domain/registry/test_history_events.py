@@ -11,14 +11,24 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.history_events import build_event, read_cursor, write_events
 from taskclf_dagster.domain.registry.pointer import read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, contents, point_at
-from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, findings, history_lines, judged, promoted, read, set_active, settled
+from taskclf_dagster_tests.registry_scenario import (
+    NEXT,
+    cut_off,
+    findings,
+    history_lines,
+    judged,
+    promote,
+    promoted,
+    read,
+    set_active,
+    settled,
+)
 from taskclf_dagster_tests.scenario import DAY, make_home
 
 LATER = AT + 9 * DAY

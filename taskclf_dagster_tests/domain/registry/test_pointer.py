@@ -494,7 +494,7 @@ READERS: dict[str, Callable[[Home], object]] = {
     "is_cut_off": lambda home: is_cut_off(read_registry_state(home)),
     "find_history_disagreement": lambda home: find_history_disagreement(read_registry_state(home)),
     "find_bundle": lambda home: find_bundle(home, NEW),
-    "is_applied": lambda home: is_applied(home, a_decision(home)),
+    "is_applied": lambda home: is_applied(read_registry_state(home), a_decision(home)),
 }
 
 

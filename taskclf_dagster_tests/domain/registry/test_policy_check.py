@@ -15,7 +15,6 @@ from taskclf_dagster.domain.registry.health import find_history_disagreement, fi
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
 from taskclf_dagster.domain.registry.policy_check import find_document_problem
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -35,7 +34,18 @@ from taskclf_dagster_tests.models import (
     write_policy,
     write_tiny_bundle,
 )
-from taskclf_dagster_tests.registry_scenario import NEXT, actions, findings, history_lines, judged, promoted, read, set_active, settled
+from taskclf_dagster_tests.registry_scenario import (
+    NEXT,
+    actions,
+    findings,
+    history_lines,
+    judged,
+    promote,
+    promoted,
+    read,
+    set_active,
+    settled,
+)
 from taskclf_dagster_tests.scenario import DAY, make_home
 
 LATER = AT + 9 * DAY

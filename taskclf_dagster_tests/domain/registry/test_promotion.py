@@ -29,7 +29,6 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -64,6 +63,7 @@ from taskclf_dagster_tests.registry_scenario import (
     findings,
     history_lines,
     judged,
+    promote,
     promoted,
     read,
     set_active,
@@ -756,7 +756,7 @@ def test_a_decision_that_something_else_followed_is_not_applied_again(home: Home
     with pytest.raises(DecisionNotVerifiedError, match="made against another champion"):
         promote(home, decision, at=AT + 2 * DAY)
     assert contents(home.root) == before
-    assert is_applied(home, decision)
+    assert is_applied(read_registry_state(home), decision)
 
 
 @pytest.mark.parametrize("unblocked", [False, True])
@@ -775,24 +775,24 @@ def test_a_decision_whose_model_was_rolled_back_is_not_applied_again(home: Home,
 
 def test_a_decision_is_applied_as_long_as_its_pointer_stands_or_something_followed_it(challenger_home: Home) -> None:
     decision = a_decision(challenger_home)
-    assert not is_applied(challenger_home, decision)
+    assert not is_applied(read_registry_state(challenger_home), decision)
     promote(challenger_home, decision, at=AT)
-    assert is_applied(challenger_home, decision)
-    assert not is_applied(challenger_home, a_decision(challenger_home, forced=True))
+    assert is_applied(read_registry_state(challenger_home), decision)
+    assert not is_applied(read_registry_state(challenger_home), a_decision(challenger_home, forced=True))
     whole = challenger_home.active_pointer.read_bytes()
     for damaged in (b"{", b""):
         challenger_home.active_pointer.write_bytes(damaged)
-        assert is_applied(challenger_home, decision)  # it took effect; what came after is for recovery
+        assert is_applied(read_registry_state(challenger_home), decision)  # it took effect; what came after is for recovery
     challenger_home.active_pointer.write_bytes(whole)
-    assert is_applied(challenger_home, decision)
+    assert is_applied(read_registry_state(challenger_home), decision)
 
 
 @pytest.mark.parametrize("options", [{"gates": all_gates(macro_f1="FAIL")}, {"dry_run": True}], ids=["REJECT", "dry run"])
 def test_a_decision_that_moves_nothing_is_applied_once_its_bundle_is_put_aside(challenger_home: Home, options: dict[str, object]) -> None:
     decision = a_decision(challenger_home, **options)
-    assert not is_applied(challenger_home, decision)
+    assert not is_applied(read_registry_state(challenger_home), decision)
     put_aside(challenger_home, decision)
-    assert is_applied(challenger_home, decision)
+    assert is_applied(read_registry_state(challenger_home), decision)
 
 
 def attempt_promotion(home: Home, decision: PromotionDecision) -> str:
@@ -825,7 +825,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster_tests.registry_scenario import promote
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
 root, path = map(Path, sys.argv[1:])

@@ -14,7 +14,6 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_last_known_good
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -42,6 +41,7 @@ from taskclf_dagster_tests.registry_scenario import (
     findings,
     history_lines,
     judged,
+    promote,
     promoted,
     read,
     set_active,
@@ -254,11 +254,11 @@ def test_a_promotion_that_was_cut_off_counts_as_done_for_its_decision(home: Home
     decision = judged(home, NEW)
     entry = cut_off(home)
     assert entry.decision_id == decision.decision_id
-    assert not is_applied(home, decision)
+    assert not is_applied(read_registry_state(home), decision)
     promotion = promote(home, decision, at=LATER)
     pointer, before = promotion.pointer, promotion.previous
     assert (pointer, before.name) == (entry.new, OLD)
-    assert is_applied(home, decision)
+    assert is_applied(read_registry_state(home), decision)
     assert actions(home) == [(1, "promote", OLD), (2, "promote", NEW)]
 
 

@@ -19,7 +19,6 @@ from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import PrunePlan, plan_prune, prune
 from taskclf_dagster.domain.registry.rollback import rollback
@@ -45,6 +44,7 @@ from taskclf_dagster_tests.registry_scenario import (
     findings,
     history_lines,
     judged,
+    promote,
     promoted,
     set_active,
     write_variant,

@@ -21,7 +21,6 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_history_disagreement
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
-from taskclf_dagster.domain.registry.promotion import approve, promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -47,10 +46,12 @@ from taskclf_dagster_tests.models import (
 from taskclf_dagster_tests.registry_scenario import (
     NEXT,
     actions,
+    approve,
     damage,
     findings,
     history_lines,
     judged,
+    promote,
     promoted,
     read,
     set_active,
@@ -516,12 +517,6 @@ SINCE: dict[str, tuple[Callable[[Home, PromotionDecision], object], str]] = {
     ),
     "the challenger changed": (lambda home, decision: change_a_leaf(home.pending_models / NEW), f"{MODEL} changed"),
     "the challenger gone": (lambda home, decision: shutil.rmtree(home.pending_models / NEW), f"bundle {NEW} is missing"),
-    "the snapshot gone": (lambda home, decision: shutil.rmtree(home.snapshots), "what it was judged on changed"),
-    "the snapshot with another label": (_rewrite_snapshot, "holds other rows than it did"),
-    "the snapshot torn": (
-        lambda home, decision: (home.root / decision.dataset.path / "windows.parquet").write_bytes(b"PAR1"),
-        "what it was judged on changed",
-    ),
     "later labels decided": (
         lambda home, decision: save_decision(home, a_decision(home, as_of=AS_OF + DAY, label_watermark="1" * 16)),
         "was made on later labels",

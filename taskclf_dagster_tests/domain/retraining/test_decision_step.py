@@ -106,7 +106,7 @@ def test_a_policy_with_a_value_that_json_cannot_keep_does_not_stop_the_decision(
 
 def test_a_decision_follows_from_reports_and_predictions_and_opens_no_bundle(home: Home) -> None:
     made = Decide(home, state="ok", anchors={OLD: RIGHT})
-    made._prepare(a_snapshot(home))
+    made._prepare()
     reports = made._challenger_report(), made._champion_report()
     for folder in (home.challengers, home.models):
         shutil.rmtree(folder)
@@ -298,7 +298,7 @@ def test_candidate_gates_that_were_judged_by_another_policy_are_refused(home: Ho
 
 def test_candidate_gates_are_those_that_the_report_judged_and_other_operational_settings_do_not_matter(home: Home) -> None:
     made = Decide(home, figures={"macro_f1": 0.6})
-    made._prepare(a_snapshot(home))
+    made._prepare()
     report = made._challenger_report()
     made.config = made.config.with_changes(enabled=False)
     made._challenger_report = lambda: report  # type: ignore[method-assign]
@@ -310,7 +310,7 @@ def test_candidate_gates_are_those_that_the_report_judged_and_other_operational_
 @pytest.mark.parametrize("record", ["a_challenger", "_challenger_report", "_champion_report"])
 def test_records_of_another_dataset_are_never_judged_together(home: Home, record: str) -> None:
     made = Decide(home)
-    made._prepare(a_snapshot(home))
+    made._prepare()
     parts = {"a_challenger": a_challenger(), "_challenger_report": made._challenger_report(), "_champion_report": made._champion_report()}
     parts[record] = parts[record].model_copy(update={"dataset_hash": "f" * 16})
     with pytest.raises(RecordsDoNotMatchError, match=f"is about dataset {'f' * 16}, the snapshot is"):

@@ -56,8 +56,7 @@ def _snapshot(home: Home, as_of: datetime) -> DatasetSnapshot:
     labeled, frame, *_ = label_windows(home, as_of=as_of, settings=CONFIG.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=CONFIG)
-    save_snapshot(home, snapshot, rows)
-    return snapshot
+    return save_snapshot(home, snapshot, rows)
 
 
 def _train(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG) -> str:

@@ -9,55 +9,12 @@ import pytest
 
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
-from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.data.snapshot import build_snapshot, save_snapshot
 from taskclf_dagster.domain.decision.decision_store import read_decision
-from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.registry.promotion import promote
-from taskclf_dagster.domain.retraining.decision_step import make_decision
-from taskclf_dagster.domain.retraining.reports import (
-    report_challenger,
-    report_champion,
-)
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.retrain_scenario import take_snapshot, train_challenger
-from taskclf_dagster_tests.scenario import (
-    AS_OF,
-    DAY,
-    add_learnable_days,
-    learnable_home,
-    retrain_config,
-)
-
-LEARNED = retrain_config(train_params={"num_boost_round": 20}, auto_promote=True)
-
-LATER = AS_OF + 4 * DAY
-
-
-def _run(home: Home, snapshot: DatasetSnapshot) -> PromotionDecision:
-    """All steps of a retrain from a snapshot to the decision."""
-    challenger = train_challenger(home, snapshot, LEARNED)
-    reports = (
-        report_challenger(home, snapshot, challenger, config=LEARNED, num_threads=1),
-        report_champion(home, snapshot, config=LEARNED, num_threads=1),
-    )
-    options = RunOptions(dry_run=False, forced=False, bootstrap=False)
-    return make_decision(home, snapshot, challenger, *reports, config=LEARNED, options=options, code_version="0123456")
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, PromotionDecision, PromotionDecision]:
-    """Two users and ten days, on which a model was promoted, then four days more and a challenger; not to be written into."""
-    home = learnable_home(tmp_path_factory.mktemp("real"), days=10)
-    first = _run(home, take_snapshot(home, LEARNED)[0])
-    promote(home, first, at=AS_OF)
-    add_learnable_days(home, days=4)
-    return home, first, _run(home, take_snapshot(home, LEARNED, as_of=LATER)[0])
-
-
-Learned = tuple[Home, PromotionDecision, PromotionDecision]
+from taskclf_dagster_tests.retrain_scenario import LATER, LEARNED, Learned, run_retrain, take_snapshot
 
 
 def test_a_real_first_run_is_promoted_and_a_second_one_is_compared_with_it(learned: Learned) -> None:
@@ -91,7 +48,7 @@ def test_the_receipts_of_real_runs_verify_and_are_read_back_byte_for_byte(learne
 def test_the_same_run_again_gives_the_same_verdict_comparison_and_gates(learned: Learned, tmp_path: Path) -> None:
     shutil.copytree(learned[0].root, tmp_path / "home")
     home, second = Home(tmp_path / "home"), learned[2]
-    again = _run(home, take_snapshot(home, LEARNED, as_of=LATER)[0])
+    again = run_retrain(home, take_snapshot(home, LEARNED, as_of=LATER)[0])
     assert again.challenger.model_id != second.challenger.model_id  # the name was taken
     assert again.challenger.files["model.txt"] == second.challenger.files["model.txt"]
     assert again.comparison is not None
@@ -114,8 +71,7 @@ def test_a_challenger_that_learned_from_shuffled_labels_is_rejected(learned: Lea
     digest = frame_digest(rows)
     names = {"dataset_digest": digest, "dataset_hash": digest[:16], "path": f"artifacts/snapshots/{digest[:16]}"}
     snapshot = snapshot.model_copy(update=names)
-    save_snapshot(home, snapshot, rows)
-    decision = _run(home, snapshot)
+    decision = run_retrain(home, save_snapshot(home, snapshot, rows))
     assert decision.dataset.feasibility.promotable
     assert decision.verdict == "REJECT"
     failed = {gate.name for gate in decision.gates if gate.status == "FAIL"}

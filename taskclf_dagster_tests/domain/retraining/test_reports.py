@@ -24,7 +24,6 @@ from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import bundle_hashes
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.models.model_text import tree_hash
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.retraining.reports import ChampionReport, report_challenger, report_champion
 from taskclf_dagster.home import Home
@@ -42,6 +41,7 @@ from taskclf_dagster_tests.models import (
     write_tuned_policy,
 )
 from taskclf_dagster_tests.registry_scenario import judged as decided
+from taskclf_dagster_tests.registry_scenario import promote
 from taskclf_dagster_tests.scenario import (
     AS_OF,
     add_learnable_days,
@@ -84,7 +84,7 @@ def _judge(home: Home, *, holdout: float = 0.0) -> Judged:
     labeled, frame, *_ = label_windows(home, as_of=AS_OF, settings=CONFIG.dataset)
     assert frame is not None
     snapshot, rows = build_snapshot(home, labeled, frame, config=CONFIG, holdout_fraction=holdout)
-    save_snapshot(home, snapshot, rows)
+    snapshot = save_snapshot(home, snapshot, rows)
     challenger = build_challenger(
         home,
         snapshot,
@@ -119,13 +119,18 @@ def _infinite_leaf(folder: Path) -> None:
     edit_json(folder / "metadata.json", {}, without="artifact_hash")  # as in bundles of the original, which name no hash
 
 
+def _as_built(judged: Judged) -> ChallengerModel:
+    """The record of a challenger whose bundle had been built as it is now."""
+    return judged.challenger.model_copy(update={"files": bundle_hashes(judged.bundle)})
+
+
 # --- The challenger ---------------------------------------------------------------------------------------------------------------
 
 
 def test_the_challenger_is_scored_on_every_test_window_and_no_other(judged: Judged) -> None:
     record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
     assert record.report is not None
-    predictions = load_scored_windows(judged.home.root / record.report.predictions_path).predictions
+    predictions = load_scored_windows(judged.home.root, record.report.predictions).scored.predictions
     rows = judged.test_rows()
     assert record.report.windows == len(rows) == judged.snapshot.rows["test"]
     assert np.array_equal(np.sort(predictions.key), np.sort(hash_row_keys(rows)))
@@ -134,12 +139,12 @@ def test_the_challenger_is_scored_on_every_test_window_and_no_other(judged: Judg
 
 def test_its_predictions_are_those_of_the_bundle_with_its_own_threshold(judged: Judged) -> None:
     edit_json(judged.bundle / "metadata.json", {"reject_threshold": 0.3})
-    record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
+    record = report_challenger(judged.home, judged.snapshot, _as_built(judged), config=CONFIG, num_threads=1)
     rows = judged.test_rows()
     probabilities = load_bundle(judged.bundle).predict_rows(rows, num_threads=1)
     expected = np.where(probabilities.max(axis=1) < 0.3, REJECTED, probabilities.argmax(axis=1))
     assert record.report is not None
-    assert np.array_equal(load_scored_windows(judged.home.root / record.report.predictions_path).predictions.predicted, expected)
+    assert np.array_equal(load_scored_windows(judged.home.root, record.report.predictions).scored.predictions.predicted, expected)
     assert record.report.reject_threshold == 0.3
     assert record.report.reject_rate == np.mean(expected == REJECTED)
 
@@ -192,6 +197,16 @@ def test_a_bundle_that_a_decision_has_moved_is_scored_but_not_touched(judged: Ju
     assert contents(moved) == before
 
 
+@pytest.mark.parametrize("name", ["model.txt", "categorical_encoders.json", "training_rows.npy"])
+def test_a_bundle_that_was_changed_after_it_was_built_is_not_scored(judged: Judged, name: str) -> None:
+    path = judged.bundle / name
+    path.write_bytes(path.read_bytes() + b" ")
+    record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
+    assert record.report is None
+    assert name in (record.failure or "")
+    assert record.gates.gates[0].status == "FAIL"
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -203,7 +218,7 @@ def test_a_bundle_that_a_decision_has_moved_is_scored_but_not_touched(judged: Ju
 )
 def test_a_challenger_that_cannot_be_scored_fails_its_first_gate_and_passes_none(judged: Judged, damage: Damage, words: str) -> None:
     damage(judged.bundle)
-    record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
+    record = report_challenger(judged.home, judged.snapshot, _as_built(judged), config=CONFIG, num_threads=1)
     first, *others = record.gates.gates
     assert (first.name, first.status) == ("loads_and_predicts", "FAIL")
     assert words in first.detail
@@ -351,11 +366,11 @@ def test_every_model_that_ran_lately_is_scored_on_the_same_windows_the_newest_fi
     assert [anchor.problem for anchor in record.anchors] == [None, None, None]
     keys = np.sort(hash_row_keys(judged.test_rows()))
     for anchor in record.anchors:
-        predictions = load_scored_windows(judged.home.root / (anchor.predictions_path or "")).predictions
+        predictions = load_scored_windows(judged.home.root, anchor.predictions).scored.predictions
         assert np.array_equal(np.sort(predictions.key), keys)
     own = [load_bundle(judged.home.models / name).predict_rows(judged.test_rows(), num_threads=1).argmax(axis=1) for name in (MID, OLD)]
     for anchor, expected in zip(record.anchors[1:], own, strict=True):
-        predicted = load_scored_windows(judged.home.root / (anchor.predictions_path or "")).predictions.predicted
+        predicted = load_scored_windows(judged.home.root, anchor.predictions).scored.predictions.predicted
         assert np.array_equal(predicted[predicted != REJECTED], expected[predicted != REJECTED])
 
 
@@ -363,7 +378,7 @@ def test_the_champion_is_its_own_anchor_without_being_scored_twice(judged: Judge
     _ran(judged.home, MID)
     record = judged.champion()
     assert record.report is not None
-    assert [(anchor.model_id, anchor.predictions_path) for anchor in record.anchors] == [(MID, record.report.predictions_path)]
+    assert [(anchor.model_id, anchor.predictions) for anchor in record.anchors] == [(MID, record.report.predictions)]
 
 
 def test_models_of_long_ago_are_no_anchors(judged: Judged) -> None:
@@ -382,7 +397,7 @@ def test_an_anchor_that_cannot_be_scored_says_why_and_stops_nobody(judged: Judge
     damage(judged.home.models / OLD)
     champion, anchor = judged.champion().anchors
     assert (champion.model_id, champion.problem) == (MID, None)
-    assert (anchor.model_id, anchor.predictions_path) == (OLD, None)
+    assert (anchor.model_id, anchor.predictions) == (OLD, None)
     assert words in (anchor.problem or "")
     assert anchor.problem
 

@@ -15,7 +15,6 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
@@ -25,7 +24,7 @@ from taskclf_dagster.domain.storage.filesystem import FileSystem, file_system, u
 from taskclf_dagster.errors import RegistryBusyError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents
-from taskclf_dagster_tests.registry_scenario import Recording, WithoutRename, judged, promoted
+from taskclf_dagster_tests.registry_scenario import Recording, WithoutRename, judged, promote, promoted
 from taskclf_dagster_tests.scenario import make_home
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)

@@ -1,0 +1,250 @@
+"""Computes a decision again from its primary sources: the snapshot, the bundles and the registry.
+
+Predictions and records that earlier steps stored are not read. `decision.verification` checks that everything else in a receipt follows
+from the counts and gates that are compared here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple
+
+import pandas as pd
+
+from taskclf_dagster.domain.data.feasibility import assess_feasibility
+from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.snapshot import count_classes, count_splits, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.references import ChampionState
+from taskclf_dagster.domain.evaluation.baselines import compare_with_baselines
+from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, compare_with_anchor, count_comparison, unscored_anchor
+from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
+from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
+from taskclf_dagster.domain.models.bundle_paths import require_bundle
+from taskclf_dagster.domain.models.training import resolve_num_threads
+from taskclf_dagster.domain.registry.anchors import find_anchors
+from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
+from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
+from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.errors import BundleError, SnapshotError
+
+NOT_RECOMPUTED = frozenset({"reproducible"})
+"""Gates that only training again could judge; `taskclf-dagster reproduce` does."""
+
+
+class _Opponents(NamedTuple):
+    """The models that a challenger is compared with.
+
+    Attributes:
+        champion: as it was found.
+        anchors: id and time of each.
+        blocked: hash of the trees of each blocked model by id; None if that is not compared.
+    """
+
+    champion: Champion
+    anchors: list[tuple[str, datetime]]
+    blocked: dict[str, str | None] | None
+
+
+def recompute_decision(state: RegistryState, decision: PromotionDecision, *, cores: int) -> list[str]:
+    """Computes a decision again for the registry as it is now, before its challenger is promoted.
+
+    Predicts the test windows once with each model.
+
+    Args:
+        state: the registry, against which the decision was made.
+        decision: the receipt.
+        cores: number of processors that `num_threads: auto` may use.
+
+    Returns:
+        The differences, one sentence each; empty if everything is the same.
+    """
+    blocked = {name: model.tree_hash for name, model in state.history.blocked.items()}
+    opponents = _Opponents(resolve_active_model(state), find_anchors(state.history, as_of=decision.as_of), blocked)
+    return _recompute(state, decision, opponents, cores)
+
+
+def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores: int) -> list[str]:
+    """Computes any stored decision again, against the champion, the policy and the anchors that it names.
+
+    Args:
+        state: the registry as it is now.
+        decision: the receipt.
+        cores: number of processors that `num_threads: auto` may use.
+
+    Returns:
+        The differences, one sentence each, among them what is no longer there to compute with; empty if everything is the same.
+    """
+    then = decision.champion
+    champion = Champion(then.state, then.source, None, then.model_dir, then.reason)
+    if then.model is not None:
+        try:
+            model = load_bundle(state.bundles.files(require_bundle(state.home, then.model.model_id)))
+        except BundleError as error:
+            return [f"champion {then.model.model_id} cannot be loaded: {error.reason}"]
+        threshold = reject_threshold_in_force(decision.registry.previous_policy, model)
+        named = then.source in ("policy", "pointer")
+        champion = replace(champion, model=replace(model, reject_threshold=threshold) if named else model)
+    anchors = [(anchor.model_id, anchor.ran_at) for anchor in decision.anchors]
+    return _recompute(state, decision, _Opponents(champion, anchors, None), cores)
+
+
+def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Opponents, cores: int) -> list[str]:
+    try:
+        rows = open_snapshot_rows(snapshot_folder(state.home, decision.dataset.path)).load()
+        model = load_bundle(state.bundles.files(require_bundle(state.home, decision.challenger.model_id)))
+    except (SnapshotError, BundleError, OSError) as error:
+        return [f"it cannot be computed again: {error}"]
+    if frame_digest(rows) != decision.dataset.digest:
+        return [f"snapshot {decision.dataset.dataset_hash} holds other rows than those it was judged on"]
+    if model.files.hashes() != decision.challenger.files:
+        return [f"bundle {decision.challenger.model_id} is not the one that was judged"]
+    unseen = [] if model.bundle.metadata is None else model.bundle.metadata.holdout_users
+    findings = [*_compare_dataset(decision, rows, unseen), *_compare_opponents(decision, opponents, model)]
+    test = EvaluationSet(
+        rows=rows[rows["split"] == "test"].reset_index(drop=True),
+        schema_version=model.schema.version,
+        users=[str(user) for user in sorted(rows["user_id"].unique())],
+        unseen_users=unseen,
+        min_class_windows=decision.settings.evaluation.min_class_windows,
+        num_threads=resolve_num_threads(
+            decision.settings.training.train_params.num_threads, rows=decision.dataset.split.get("test", 0), cores=cores
+        ),
+    )
+    try:
+        ours = test.evaluate(state.home, model)
+    except BundleError as error:
+        return [*findings, f"the challenger cannot be evaluated: {error.reason}"]
+    findings += _compare_candidate(decision, rows, test, ours)
+    theirs, champion_state = _evaluate_champion(state, opponents.champion, test)
+    findings += _differ("the state of the champion", decision.champion.state, champion_state)
+    findings += _compare_champion(decision, test, ours, theirs)
+    return findings + _compare_anchors(state, decision, opponents.anchors, test, ours, theirs)
+
+
+def _compare_dataset(decision: PromotionDecision, rows: pd.DataFrame, unseen: list[str]) -> list[str]:
+    """Compares the counts of the split, the newest window, the feasibility, and the users that the bundle names as held out."""
+    dataset, fewest = decision.dataset, decision.settings.evaluation.min_class_windows
+    feasibility = assess_feasibility(count_classes(rows), min_class_windows=fewest, held_out=bool(unseen))
+    latest = rows["bucket_start_ts"].max().to_pydatetime() if len(rows) else None
+    return [
+        *_differ("the split", dataset.split, count_splits(rows)),
+        *_differ("the newest labeled window", dataset.labels_until, latest),
+        *_differ("the labels that can be judged", dataset.feasibility.judged_classes, feasibility.judged_classes),
+        *_differ("the feasibility", dataset.feasibility.promotable, feasibility.promotable),
+        *_find_wrong_holdout(rows, set(unseen)),
+    ]
+
+
+def _find_wrong_holdout(rows: pd.DataFrame, unseen: set[str]) -> list[str]:
+    """Compares the users that the bundle names as held out with the split.
+
+    Every gold row of a held-out user is a test row; of another user with two gold rows or more, the first is not.
+    """
+    gold = rows[rows["gold"]]
+    tested = (gold["split"] == "test").groupby(gold["user_id"], observed=True)
+    whole, number = tested.all(), tested.size()
+    possible = {str(user) for user in whole.index[whole]}
+    certain = {str(user) for user in whole.index[whole & (number > 1)]}
+    wrong = sorted(unseen - possible | certain - unseen)
+    return [f"the bundle and the split disagree about the users that were held out: {', '.join(wrong)}"] if wrong else []
+
+
+def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model: LoadedModel) -> list[str]:
+    """Compares the champion and the anchors that were found, and the blocked model that the challenger equals."""
+    champion, then = opponents.champion, decision.champion
+    files = None if champion.model is None else champion.model.files.hashes()
+    anchors = [(anchor.model_id, anchor.ran_at) for anchor in decision.anchors]
+    blocked = {decision.rolled_back_as: model.tree_hash} if opponents.blocked is None else opponents.blocked
+    rolled_back_as = next((name for name, trees in blocked.items() if trees == model.tree_hash), None)
+    return [
+        *_differ("the champion's folder", then.model_dir, champion.model_dir),
+        *_differ("the champion's source", then.source, champion.source),
+        *([] if then.model is None else _differ("the champion's files", then.model.files, files)),
+        *_differ("the anchors", anchors, opponents.anchors),
+        *_differ("the blocked model with the same trees", decision.rolled_back_as, rolled_back_as),
+    ]
+
+
+def _compare_candidate(decision: PromotionDecision, rows: pd.DataFrame, test: EvaluationSet, ours: Evaluation) -> list[str]:
+    """Compares the metrics of the challenger and the candidate gates."""
+    train_rows = rows[rows["split"] == "train"].reset_index(drop=True)
+    rule, lookup = compare_with_baselines(train_rows, test.rows, ours.scored.predictions, ours.report.judged_labels)
+    gates = check_candidate_gates(
+        ours.report, failure=None, rule=rule, lookup=lookup, reproduction=None, settings=decision.settings.evaluation
+    ).gates
+    recorded = {gate.name: gate for gate in decision.gates if gate.kind == "candidate"}
+    findings = [
+        *_differ("macro_f1 of the challenger", decision.challenger.macro_f1, ours.report.macro_f1),
+        *_differ("weighted_f1 of the challenger", decision.challenger.weighted_f1, ours.report.weighted_f1),
+    ]
+    for gate in gates:
+        then = recorded.get(gate.name)
+        if gate.name not in NOT_RECOMPUTED:
+            findings += _differ(f"gate {gate.name}", None if then is None else then.numbers, gate.numbers)
+    return findings
+
+
+def _evaluate_champion(state: RegistryState, champion: Champion, test: EvaluationSet) -> tuple[Evaluation | None, ChampionState]:
+    """Predicts the test windows with the champion; it is unreadable if it cannot."""
+    if champion.model is None:
+        return None, champion.state
+    try:
+        return test.evaluate(state.home, champion.model), champion.state
+    except BundleError:
+        return None, "unreadable"
+
+
+def _compare_champion(decision: PromotionDecision, test: EvaluationSet, ours: Evaluation, theirs: Evaluation | None) -> list[str]:
+    """Compares the metrics of the champion and the counts of the comparison."""
+    then, comparison = decision.champion.model, decision.comparison
+    if theirs is None or then is None or comparison is None:
+        there = then is not None, comparison is not None
+        return _differ("an evaluation and a comparison of the champion", there, (theirs is not None, theirs is not None))
+    counts = count_comparison(test.rows, ours.scored, theirs.scored, settings=decision.settings.comparison)
+    return [
+        *_differ("macro_f1 of the champion", then.macro_f1, theirs.report.macro_f1),
+        *_differ("weighted_f1 of the champion", then.weighted_f1, theirs.report.weighted_f1),
+        *_differ("the number of windows left out of the comparison", comparison.left_out, counts.left_out),
+        *_differ("the windows excluded for leakage", comparison.exclusion, counts.exclusion),
+        *_differ("the counts by user and block", comparison.sums, counts.sums),
+        *_differ("the flips", comparison.flips, counts.flips),
+    ]
+
+
+def _compare_anchors(
+    state: RegistryState,
+    decision: PromotionDecision,
+    anchors: Sequence[tuple[str, datetime]],
+    test: EvaluationSet,
+    ours: Evaluation,
+    champion: Evaluation | None,
+) -> list[str]:
+    recorded = {anchor.model_id: anchor for anchor in decision.anchors}
+    settings, fewest = decision.settings.comparison, test.min_class_windows
+    findings = []
+    for model_id, ran_at in anchors:
+        try:
+            is_champion = champion is not None and champion.report.model_id == model_id
+            theirs = champion if champion is not None and is_champion else test.evaluate(state.home, state.load(f"models/{model_id}"))
+            again = compare_with_anchor(test.rows, ours.scored, theirs.scored, ran_at=ran_at, settings=settings, min_class_windows=fewest)
+        except BundleError as error:
+            again = unscored_anchor(model_id, ran_at=ran_at, problem=error.reason)
+        then = recorded.get(model_id)
+        findings += _differ(f"anchor {model_id}", None if then is None else _numbers(then), _numbers(again))
+    return findings
+
+
+def _numbers(anchor: AnchorComparison) -> tuple[object, ...]:
+    return anchor.windows, anchor.challenger_macro_f1, anchor.anchor_macro_f1, anchor.difference
+
+
+def _differ(name: str, recorded: object, found: object) -> list[str]:
+    """Returns a finding if a value of the receipt is not the one that was computed again."""
+    return [] if recorded == found else [f"{name}: the receipt has {_short(recorded)}, computed again it is {_short(found)}"]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else f"{text[:200]}..."

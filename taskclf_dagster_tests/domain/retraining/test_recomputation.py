@@ -1,0 +1,189 @@
+"""A decision computed again from snapshot, bundles and registry: a true one holds, and whatever was edited on the way is found."""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
+from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows, save_scored_windows
+from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.retraining.recomputation import recompute_decision, recompute_stored
+from taskclf_dagster.errors import DecisionNotVerifiedError
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import change_a_leaf, contents, with_changes
+from taskclf_dagster_tests.retrain_scenario import (
+    LATER,
+    LEARNED,
+    Learned,
+    decide_about,
+    judge_challenger,
+    run_retrain,
+    take_snapshot,
+    train_challenger,
+)
+from taskclf_dagster_tests.scenario import DAY
+
+
+@pytest.fixture
+def home(learned: Learned, tmp_path: Path) -> Home:
+    shutil.copytree(learned[0].root, tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+def differences(home: Home, decision: PromotionDecision) -> list[str]:
+    return recompute_decision(read_registry_state(home), decision, cores=1)
+
+
+def forged(decision: PromotionDecision, **changes: object) -> PromotionDecision:
+    """A decision with other values, sealed again."""
+    return seal(with_changes(decision, **changes))
+
+
+def test_a_true_decision_is_the_same_when_it_is_computed_again(learned: Learned) -> None:
+    home, first, second = learned
+    assert differences(home, second) == []
+    state = read_registry_state(home)
+    assert [recompute_stored(state, decision, cores=1) for decision in (first, second)] == [[], []]
+
+
+def test_each_model_predicts_the_test_windows_once(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, _, second = learned
+    seen: list[tuple[str, int]] = []
+    predict = LoadedModel.predict_rows
+
+    def counted(model: LoadedModel, rows: object, **options: object) -> object:
+        seen.append((model.bundle.model_id, len(rows)))  # type: ignore[arg-type]
+        return predict(model, rows, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LoadedModel, "predict_rows", counted)
+    assert differences(home, second) == []
+    windows = second.dataset.split["test"]
+    assert second.champion.model is not None
+    assert seen == [(second.challenger.model_id, windows), (second.champion.model.model_id, windows)]
+
+
+def _gate(decision: PromotionDecision, name: str, **changes: object) -> dict[str, object]:
+    return {"gates": [gate.model_copy(update=changes) if gate.name == name else gate for gate in decision.gates]}
+
+
+def _model(decision: PromotionDecision, **changes: object) -> dict[str, object]:
+    assert decision.champion.model is not None
+    return {"champion_model": decision.champion.model.model_copy(update=changes)}
+
+
+def _sums(decision: PromotionDecision) -> dict[str, object]:
+    """One more window that the challenger has right, in the first cell where it can."""
+    assert decision.comparison is not None
+    cells = [list(cell) for cell in decision.comparison.sums.cells]
+    cell = next(cell for cell in cells if cell[3] < min(cell[2], cell[4]))
+    cell[3] += 1
+    sums = decision.comparison.sums.model_copy(update={"cells": [tuple(cell) for cell in cells]})
+    return {"comparison": decision.comparison.model_copy(update={"sums": sums})}
+
+
+FORGERIES: dict[str, Callable[[PromotionDecision], dict[str, object]]] = {
+    "macro_f1": lambda d: {"challenger": d.challenger.model_copy(update={"macro_f1": 0.99})},
+    "weighted_f1": lambda d: {"challenger": d.challenger.model_copy(update={"weighted_f1": 0.99})},
+    "the files of the challenger": lambda d: {"challenger": d.challenger.model_copy(update={"files": {"model.txt": "0" * 64}})},
+    "a metric of a gate": lambda d: _gate(d, "reject_rate_bounds", observed=0.2),
+    "the status of a gate": lambda d: _gate(d, "beats_rule_baseline", status="NOT_APPLICABLE", observed=None),
+    "the split": lambda d: {"split": {**d.dataset.split, "test": d.dataset.split["test"] + 1}},
+    "the newest label": lambda d: {"labels_until": LATER + DAY},
+    "the digest of the dataset": lambda d: {"digest": "0" * 64},
+    "the feasibility": lambda d: {"feasibility": d.dataset.feasibility.model_copy(update={"promotable": False})},
+    "no champion": lambda d: {"champion_state": "none", "comparison": None, "champion_model": None, "anchors": []},
+    "another champion": lambda d: {"champion_model_dir": f"models/{d.challenger.model_id}"},
+    "macro_f1 of the champion": lambda d: _model(d, macro_f1=0.01),
+    "the files of the champion": lambda d: _model(d, files={"model.txt": "0" * 64}),
+    "a count of a block": _sums,
+    "no anchors": lambda d: {"anchors": []},
+    "an anchor that is worse": lambda d: {"anchors": [d.anchors[0].model_copy(update={"anchor_macro_f1": 0.1})]},
+    "a blocked model": lambda d: {"rolled_back_as": "2026-01-01_000000_run-0001"},
+}
+
+
+def test_every_value_of_a_receipt_that_was_edited_and_sealed_again_is_found(learned: Learned) -> None:
+    home, _, second = learned
+    unseen = [name for name, change in FORGERIES.items() if not differences(home, forged(second, **change(second)))]
+    assert unseen == []
+
+
+def test_a_snapshot_is_only_read_among_those_of_the_home(learned: Learned) -> None:
+    home, _, second = learned
+    assert len(differences(home, forged(second, path="artifacts/decisions"))) == 1
+    with pytest.raises(ValidationError):
+        forged(second, path="../snapshots/x")
+
+
+def _relabel(home: Home, decision: PromotionDecision) -> None:
+    """Every test window gets the label of the first window."""
+    path = home.root / decision.dataset.path / "windows.parquet"
+    rows = pq.read_table(path).to_pandas()
+    rows["label"] = rows["label"].mask(rows["split"] == "test", rows["label"].iloc[0])
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path)
+
+
+SOURCES: dict[str, Callable[[Home, PromotionDecision], object]] = {
+    "other labels": _relabel,
+    "no snapshot": lambda home, decision: shutil.rmtree(home.root / decision.dataset.path),
+    "another challenger": lambda home, decision: change_a_leaf(home.challengers / decision.challenger.model_id),
+    "no challenger": lambda home, decision: shutil.rmtree(home.challengers / decision.challenger.model_id),
+    "another champion": lambda home, decision: change_a_leaf(home.root / (decision.champion.model_dir or "")),
+    "another policy": lambda home, decision: home.inference_policy.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", SOURCES.values(), ids=SOURCES.keys())
+def test_sources_that_changed_since_the_decision_are_found_and_nothing_is_promoted(
+    learned: Learned, home: Home, change: Callable[[Home, PromotionDecision], object]
+) -> None:
+    second = learned[2]
+    change(home, second)
+    if change is not SOURCES["another policy"]:  # which the digests of the registry tell, too
+        assert differences(home, second) != []
+    with pytest.raises(DecisionNotVerifiedError):
+        promote(home, second, recompute=partial(recompute_decision, cores=1), at=LATER)
+
+
+def test_predictions_that_were_edited_promote_nothing(home: Home) -> None:
+    snapshot, _ = take_snapshot(home, LEARNED, as_of=LATER)
+    challenger = train_challenger(home, snapshot, LEARNED)
+    ours, theirs = judge_challenger(home, snapshot, challenger)
+    assert ours.report is not None
+    assert ours.report.predictions is not None
+    scored, rows = load_scored_windows(home.root, ours.report.predictions)
+    scored.predictions.predicted[:] = scored.predictions.true
+    stored = save_scored_windows(home.root, home.root / ours.report.predictions.path, scored, rows)
+    edited = ours.model_copy(update={"report": ours.report.model_copy(update={"predictions": stored})})
+    decision = decide_about(home, snapshot, challenger, (edited, theirs))
+    assert (decision.verdict, verify_decision(decision)) == ("PROMOTE", [])
+    before = contents(home.models)
+    with pytest.raises(DecisionNotVerifiedError):
+        promote(home, decision, recompute=partial(recompute_decision, cores=1), at=LATER)
+    assert contents(home.models) == before
+
+
+def test_a_holdout_that_the_bundle_names_is_that_of_the_split(home: Home) -> None:
+    snapshot, _ = take_snapshot(home, LEARNED, as_of=LATER, holdout=0.5)
+    assert len(snapshot.holdout_users) == 1
+    assert differences(home, run_retrain(home, snapshot)) == []
+    hidden = snapshot.model_copy(update={"holdout_users": []})
+    assert differences(home, run_retrain(home, hidden)) != []
+
+
+def test_a_stored_decision_whose_champion_is_gone_cannot_be_computed_again(learned: Learned, home: Home) -> None:
+    second = learned[2]
+    save_decision(home, second)
+    assert second.champion.model_dir is not None
+    shutil.rmtree(home.root / second.champion.model_dir)
+    assert len(recompute_stored(read_registry_state(home), second, cores=1)) == 1
