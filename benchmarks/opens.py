@@ -74,8 +74,12 @@ class OpenCounter:
         return wrapper
 
     def _on_event(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._counts and event == "open" and isinstance(arguments[0], str | os.PathLike):
-            self._count(os.fspath(arguments[0]))
+        if not self._counts or event != "open" or not isinstance(arguments[0], str | os.PathLike):
+            return
+        path, _, flags = arguments
+        if flags & os.O_EXCL and os.path.exists(path):
+            return  # nothing is opened: a lock file is tried as a new one first
+        self._count(os.fspath(path))
 
     def _count(self, path: str) -> None:
         if not path.startswith(self.folder):

@@ -16,7 +16,10 @@ import dagster as dg
 import pytest
 
 from taskclf_dagster.config.environment import ENVIRONMENT
+from taskclf_dagster.domain.registry.applied_decisions import put_aside
+from taskclf_dagster_tests.retrain_scenario import Waiting, run_retrain, take_snapshot
 from taskclf_dagster_tests.runs import instance_in
+from taskclf_dagster_tests.scenario import learnable_home, retrain_config
 
 REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"
 MEMORY = Path("/dev/shm")  # noqa: S108  # only ever the parent of folders with unique names
@@ -67,6 +70,16 @@ def real_homes() -> Path:
     if not folder:
         pytest.skip(f"{REAL_HOMES} is not set: there are no real homes to read")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def waiting_home(tmp_path_factory: pytest.TempPathFactory) -> Waiting:
+    """Not to be written into."""
+    home, config = learnable_home(tmp_path_factory.mktemp("waiting"), days=10), retrain_config(train_params={"num_boost_round": 20})
+    decision = run_retrain(home, take_snapshot(home, config)[0], config)
+    assert decision.verdict == "AWAITING_APPROVAL"
+    put_aside(home, decision)
+    return home, decision
 
 
 @pytest.fixture(scope="module")

@@ -261,24 +261,33 @@ LEARNED = retrain_config(train_params={"num_boost_round": 20}, auto_promote=True
 
 LATER = AS_OF + 4 * DAY
 
+Waiting = tuple[Home, PromotionDecision]
+"""A home without a champion, and the decision about its first challenger, which awaits approval."""
+
 Learned = tuple[Home, PromotionDecision, PromotionDecision]
 """A home, the decision that promoted its model, and that about a challenger on later labels."""
 
 
-def judge_challenger(home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel) -> tuple[ChallengerReport, ChampionReport]:
+def judge_challenger(
+    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel, config: RetrainConfig = LEARNED
+) -> tuple[ChallengerReport, ChampionReport]:
     """Evaluates a trained challenger and the champion."""
-    report = report_challenger(home, snapshot, challenger, config=LEARNED, num_threads=1)
-    return report, report_champion(home, snapshot, config=LEARNED, num_threads=1)
+    report = report_challenger(home, snapshot, challenger, config=config, num_threads=1)
+    return report, report_champion(home, snapshot, config=config, num_threads=1)
 
 
 def decide_about(
-    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel, reports: tuple[ChallengerReport, ChampionReport]
+    home: Home,
+    snapshot: DatasetSnapshot,
+    challenger: ChallengerModel,
+    reports: tuple[ChallengerReport, ChampionReport],
+    config: RetrainConfig = LEARNED,
 ) -> PromotionDecision:
     options = RunOptions(dry_run=False, forced=False, bootstrap=False)
-    return make_decision(home, snapshot, challenger, *reports, config=LEARNED, options=options, code_version="0123456")
+    return make_decision(home, snapshot, challenger, *reports, config=config, options=options, code_version="0123456")
 
 
-def run_retrain(home: Home, snapshot: DatasetSnapshot) -> PromotionDecision:
+def run_retrain(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = LEARNED) -> PromotionDecision:
     """All steps of a retrain from a snapshot to the decision."""
-    challenger = train_challenger(home, snapshot, LEARNED)
-    return decide_about(home, snapshot, challenger, judge_challenger(home, snapshot, challenger))
+    challenger = train_challenger(home, snapshot, config)
+    return decide_about(home, snapshot, challenger, judge_challenger(home, snapshot, challenger, config), config)

@@ -1,6 +1,7 @@
 """The jobs for a person: their launch forms, what becomes of the home, what a person sees, and what a refusal leaves."""
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents, snapshot_rows, write_tiny_bundle
+from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents, point_at, snapshot_rows, write_tiny_bundle
 from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, judged, promoted, set_active
+from taskclf_dagster_tests.retrain_scenario import Waiting
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home
 
 POINTER = dg.AssetKey("active_pointer")
@@ -75,6 +77,16 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def office(tmp_path: Path, instance: dg.DagsterInstance) -> Office:
     """Three models ran, the newest of them runs."""
     return Office(promoted(make_home(tmp_path), OLD, MID, NEW), instance)
+
+
+Approver = tuple[Office, PromotionDecision]
+
+
+@pytest.fixture
+def approver(waiting_home: Waiting, tmp_path: Path, instance: dg.DagsterInstance) -> Approver:
+    """A home without a champion whose first challenger awaits approval."""
+    shutil.copytree(waiting_home[0].root, tmp_path / "waiting")
+    return Office(Home(tmp_path / "waiting"), instance), waiting_home[1]
 
 
 def _awaiting(home: Home, **options: object) -> PromotionDecision:
@@ -155,63 +167,62 @@ def test_a_rollback_that_is_refused_is_a_red_run_and_changes_nothing(office: Off
 # --- approve ------------------------------------------------------------------------------------------------------------------------
 
 
-def test_approve_promotes_what_awaited_approval_and_the_record_says_that_a_person_did(office: Office) -> None:
-    decision = _awaiting(office.home)
+def test_approve_promotes_what_awaited_approval_and_the_record_says_that_a_person_did(approver: Approver) -> None:
+    office, decision = approver
     result = office.launch("approve", decision_id=decision.decision_id)
     assert result.success, _error(result)
-    assert office.active() == NEXT
+    assert office.active() == decision.challenger.model_id
     last = read_history(office.home).entries[-1]
     assert (last.action, last.decision_id, last.run_id) == ("promote", decision.decision_id, result.run_id)
     assert office.damage() == []
 
 
-def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_run(office: Office) -> None:
-    decision = _awaiting(office.home)
+def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_run(approver: Approver) -> None:
+    office, decision = approver
     result = office.launch("approve", decision_id=decision.decision_id)
     (move,) = office.moves_of(result)
     shown = {name: value.value for name, value in move.metadata.items()}
-    assert (shown["model_id"], shown["record"]) == (NEXT, read_history(office.home).sequence)
+    assert (shown["model_id"], shown["record"]) == (decision.challenger.model_id, read_history(office.home).sequence)
     assert decision.decision_id in shown["reason"]
-    assert NEXT in office.output(result)["result"]
-    assert office.tags(result)["taskclf/model"] == NEXT
+    assert decision.challenger.model_id in office.output(result)["result"]
+    assert office.tags(result)["taskclf/model"] == decision.challenger.model_id
 
 
-def test_approve_a_second_time_changes_nothing(office: Office) -> None:
-    decision = _awaiting(office.home)
+def test_approve_a_second_time_changes_nothing(approver: Approver) -> None:
+    office, decision = approver
     office.launch("approve", decision_id=decision.decision_id)
     before = contents(office.home.models)
     office.launch("approve", decision_id=decision.decision_id)
     assert contents(office.home.models) == before
 
 
-def _edit_snapshot(home: Home) -> None:
-    path = home.root / SNAPSHOT / "windows.parquet"
+def _edit_snapshot(home: Home, decision: PromotionDecision) -> None:
+    path = home.root / decision.dataset.path / "windows.parquet"
     rows = pq.read_table(path).to_pandas()
     rows.loc[0, "keys_per_min"] += 1
     pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path)
 
 
-def _edit_bundle(home: Home) -> None:
-    with (home.challengers / NEXT / "metrics.json").open("a", encoding="utf-8") as file:
+def _edit_bundle(home: Home, decision: PromotionDecision) -> None:
+    with (home.pending_models / decision.challenger.model_id / "metrics.json").open("a", encoding="utf-8") as file:
         file.write("\n")
 
 
-def _edit_pointer(home: Home) -> None:
-    home.active_pointer.write_text(home.active_pointer.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+def _add_pointer(home: Home, decision: PromotionDecision) -> None:
+    point_at(home, decision.challenger.model_id)
 
 
 CHANGED = {
     "the snapshot": (_edit_snapshot, "snapshot"),
     "the bundle": (_edit_bundle, "metrics.json"),
-    "the pointer": (_edit_pointer, "active.json"),
+    "the pointer": (_add_pointer, "active.json"),
 }
 
 
 @pytest.mark.parametrize("case", CHANGED)
-def test_a_decision_that_no_longer_fits_is_not_approved_and_models_stay_byte_for_byte(office: Office, case: str) -> None:
-    change, name = CHANGED[case]
-    decision = _awaiting(office.home)
-    change(office.home)
+def test_a_decision_that_no_longer_fits_is_not_approved_and_models_stay_byte_for_byte(approver: Approver, case: str) -> None:
+    (office, decision), (change, name) = approver, CHANGED[case]
+    change(office.home, decision)
     before = contents(office.home.models)
     result = office.launch("approve", decision_id=decision.decision_id)
     assert not result.success
@@ -450,12 +461,12 @@ def test_without_a_home_every_job_fails_and_makes_none(tmp_path: Path, job: str,
 # --- Wording --------------------------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_job_says_it_did(untidy: Office, snapshot: SnapshotAssertion) -> None:
-    decision = _awaiting(untidy.home)
+def test_what_a_job_says_it_did(untidy: Office, approver: Approver, snapshot: SnapshotAssertion) -> None:
+    office, decision = approver
     said = {
         "prune dry": untidy.output(untidy.launch("prune", dry_run=True))["result"],
         "prune": untidy.output(untidy.launch("prune"))["result"],
-        "approve": untidy.output(untidy.launch("approve", decision_id=decision.decision_id))["result"],
+        "approve": office.output(office.launch("approve", decision_id=decision.decision_id))["result"],
         "rollback": untidy.output(untidy.launch("rollback", reason="worse"))["result"],
         "verify_registry": untidy.output(untidy.launch("verify_registry"))["result"],
     }

@@ -1,10 +1,9 @@
 """An approval under a policy that became stricter: the stored numbers are judged by today's thresholds, and it is asked again."""
 
+import shutil
 from pathlib import Path
 
 import dagster as dg
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -12,8 +11,6 @@ from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.loading import CONFIG_VARIABLE
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import HomeResource
-from taskclf_dagster.domain.data.hashing import frame_digest
-from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
@@ -21,8 +18,8 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.retraining.present_policy import find_differing_keys, judge_by_present_policy, require_present_policy
 from taskclf_dagster.errors import DecisionNotFoundError, RegistryRefusedError
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import NEW, a_decision, edit_json, snapshot_rows
-from taskclf_dagster_tests.registry_scenario import judged
+from taskclf_dagster_tests.models import a_decision, edit_json
+from taskclf_dagster_tests.retrain_scenario import Waiting
 from taskclf_dagster_tests.scenario import make_home, retrain_config
 
 SNAPSHOT = "artifacts/snapshots/0a963156a3de73d5"
@@ -101,13 +98,14 @@ def test_a_receipt_that_does_not_exist_is_refused_and_one_that_was_forged_is_lef
     require_present_policy(home, waiting.decision_id, retrain_config(gates={"min_macro_f1": 0.99}))
 
 
+Approvable = tuple[Home, PromotionDecision]
+
+
 @pytest.fixture
-def approvable(home: Home) -> PromotionDecision:
-    """A decision that awaits approval, with its bundle and the snapshot that it was judged on."""
-    folder = home.root / SNAPSHOT
-    folder.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pandas(snapshot_rows(), preserve_index=False), folder / "windows.parquet")
-    return judged(home, auto_promote=False, digest=frame_digest(read_snapshot_rows(folder)))
+def approvable(waiting_home: Waiting, tmp_path: Path) -> Approvable:
+    """A home without a champion whose first challenger awaits approval."""
+    shutil.copytree(waiting_home[0].root, tmp_path / "waiting")
+    return Home(tmp_path / "waiting"), waiting_home[1]
 
 
 @pytest.fixture
@@ -122,23 +120,23 @@ def runs(home: Home) -> str | None:
     return None if pointer is None else pointer.name
 
 
-def test_the_command_asks_again_and_as_judged_insists(home: Home, approvable: PromotionDecision, strict: Path) -> None:
-    arguments = ["approve", approvable.decision_id, "--home", str(home.root), "--config", str(strict)]
+def test_the_command_asks_again_and_as_judged_insists(approvable: Approvable, strict: Path) -> None:
+    home, decision = approvable
+    arguments = ["approve", decision.decision_id, "--home", str(home.root), "--config", str(strict)]
     refused = CliRunner().invoke(main, arguments)
     assert (refused.exit_code, runs(home)) == (1, None)
     assert "min_macro_f1" in refused.output
     approved = CliRunner().invoke(main, [*arguments, "--as-judged"])
-    assert (approved.exit_code, runs(home)) == (0, NEW), approved.output
+    assert (approved.exit_code, runs(home)) == (0, decision.challenger.model_id), approved.output
 
 
-def test_the_job_asks_again_and_as_judged_insists(
-    home: Home, approvable: PromotionDecision, strict: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_job_asks_again_and_as_judged_insists(approvable: Approvable, strict: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, decision = approvable
     monkeypatch.setenv(CONFIG_VARIABLE, str(strict))
     job = build_definitions(home=HomeResource(root=str(home.root))).resolve_job_def("approve")
     with dg.DagsterInstance.ephemeral() as instance:
-        form: dict[str, object] = {"decision_id": approvable.decision_id}
+        form: dict[str, object] = {"decision_id": decision.decision_id}
         refused = job.execute_in_process(run_config=form, instance=instance, raise_on_error=False)
         assert (refused.success, runs(home)) == (False, None)
         approved = job.execute_in_process(run_config={**form, "as_judged": True}, instance=instance, raise_on_error=False)
-        assert (approved.success, runs(home)) == (True, NEW)
+        assert (approved.success, runs(home)) == (True, decision.challenger.model_id)
