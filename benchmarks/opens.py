@@ -77,7 +77,7 @@ class OpenCounter:
         if not self._counts or event != "open" or not isinstance(arguments[0], str | os.PathLike):
             return
         path, _, flags = arguments
-        if flags & os.O_EXCL and os.path.exists(path):
+        if flags & os.O_EXCL and Path(path).exists():
             return  # nothing is opened: a lock file is tried as a new one first
         self._count(os.fspath(path))
 
