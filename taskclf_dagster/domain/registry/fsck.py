@@ -11,7 +11,14 @@ from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.models.manifest import find_manifest_problem, read_manifest
 from taskclf_dagster.domain.registry.damaged_files import find_damaged_files
-from taskclf_dagster.domain.registry.fsck_files import check_events, check_index, check_labeled_windows, check_labels, check_snapshots
+from taskclf_dagster.domain.registry.fsck_files import (
+    check_events,
+    check_index,
+    check_labeled_windows,
+    check_labels,
+    check_predictions,
+    check_snapshots,
+)
 from taskclf_dagster.domain.registry.fsck_findings import (
     PROMISES,
     REPAIR,
@@ -222,6 +229,7 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     check_labels,
     check_snapshots,
     check_labeled_windows,
+    check_predictions,
     check_index,
     check_events,
 )

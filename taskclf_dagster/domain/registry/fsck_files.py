@@ -24,7 +24,9 @@ from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_ev
 from taskclf_dagster.domain.registry.index_cache import IndexCache, read_index_cache, summarize
 from taskclf_dagster.domain.registry.pointer import POLICY_VERSION
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
+from taskclf_dagster.domain.storage.files import hash_file_if_exists
 from taskclf_dagster.domain.storage.json_files import look_at_json
+from taskclf_dagster.domain.storage.path_names import find_path_problem
 from taskclf_dagster.home import Home
 
 _EVENT_OF_RECORD = re.compile(r"\d{8,}-[0-9a-f]{12}")
@@ -51,8 +53,14 @@ _BUNDLES = tuple(f"artifacts/{folder}/*/*" for folder in ("challengers", "pendin
 
 UNCHECKED = (
     Unchecked("data of taskclf", ("data/**/*",), "it is read as data, and every snapshot has a copy with a digest"),
-    Unchecked("predictions", ("artifacts/predictions/**/*",), "receipts that they lead to are compared with others on the same data"),
-    Unchecked("step records", ("artifacts/records/**/*",), "they pass between the steps of one run; receipts repeat what they say"),
+    Unchecked(
+        "predictions without a record",
+        ("artifacts/predictions/**/*",),
+        "a promotion predicts the test windows again and reads none of them",
+    ),
+    Unchecked(
+        "step records", ("artifacts/records/**/*",), "a promotion computes what they lead to again from the snapshot and the bundles"
+    ),
     Unchecked("bundles without a receipt", (*_BUNDLES, "models/*/*"), "only what a receipt names file by file is promoted"),
     Unchecked("events without a record", ("artifacts/outbox/*.json",), "they are messages; nothing is decided by them"),
     Unchecked("state of delivery", ("artifacts/outbox/delivery.json",), "if it is lost or wrong, events are sent again"),
@@ -82,6 +90,8 @@ def _is_checked(records: "_Records", path: Path) -> bool:
         return folder.name.startswith(".") or (folder / MANIFEST).exists()
     if folder.parent in (home.challengers, home.pending_models, home.rejected_models):
         return folder.name in records.judged
+    if path.is_relative_to(home.predictions):
+        return path.relative_to(home.root).as_posix() in records.predictions
     if folder == home.outbox and path.name != DELIVERY:
         return path.name in (WRITTEN_THROUGH, REPORTED_DECISION) or records.knows(path.stem)
     return False
@@ -93,6 +103,7 @@ class _Records:
     Attributes:
         changes: events of pointer changes by id.
         judged: ids of the models that a receipt judged.
+        predictions: hashes by file that the step records name.
     """
 
     def __init__(self, state: RegistryState) -> None:
@@ -103,6 +114,7 @@ class _Records:
         self.decisions = {decision.decision_id: decision for decision in decisions}
         self.judged = {decision.challenger.model_id for decision in decisions if decision.challenger.files}
         self.last = read_last_decided(state.home)
+        self.predictions = _find_stored_predictions(state.home)
 
     def knows(self, event_id: str) -> bool:
         """Returns True if an event is about a history record or a receipt of this home."""
@@ -165,6 +177,32 @@ def check_labeled_windows(state: RegistryState) -> Findings:
         if not holds:
             words = f"{path.name} does not hold the windows that its name stands for"
             yield warning("labeled_windows_differ", "P10", words, "Remove the file: the next run writes it again")
+
+
+def check_predictions(state: RegistryState) -> Findings:
+    """Checks the predictions that step records name: each file must be that of at least one of them."""
+    for path, hashes in sorted(_find_stored_predictions(state.home).items()):
+        if hash_file_if_exists(state.home.root / path) not in {None, *hashes}:
+            fix = "Nothing that was promoted depends on it; a decision that would read it fails until the reports are materialized again"
+            yield warning("predictions_differ", "P10", f"{path} is not the file that any step record names", fix)
+
+
+def _find_stored_predictions(home: Home) -> dict[str, set[str]]:
+    """Returns the files of predictions that the step records name, with their hashes; a record that cannot be read names none."""
+    found: dict[str, set[str]] = defaultdict(set)
+    prefix = home.predictions.relative_to(home.root).as_posix() + "/"
+    for path in sorted(home.records.glob("*_report/*.json")):
+        waiting: list[object] = [look_at_json(path).document]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list):
+                waiting.extend(value)
+            elif isinstance(value, dict):
+                name, digest = value.get("path"), value.get("sha256")
+                if isinstance(name, str) and isinstance(digest, str) and name.startswith(prefix) and find_path_problem(name) is None:
+                    found[name].add(digest)
+                waiting.extend(value.values())
+    return found
 
 
 def check_index(state: RegistryState) -> Findings:

@@ -41,6 +41,7 @@ FindingCode = Literal[
     "labels_differ",
     "snapshot_differs",
     "labeled_windows_differ",
+    "predictions_differ",
     "index_differs",
     "event_differs",
     "file_unreadable",

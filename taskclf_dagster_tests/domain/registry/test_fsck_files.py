@@ -22,6 +22,8 @@ from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.fsck_files import UNCHECKED, find_unchecked
+from taskclf_dagster.domain.storage.files import write_json
+from taskclf_dagster.domain.storage.stored_files import store_file
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, edit_json, model_ref, with_changes, write_tiny_bundle
 from taskclf_dagster_tests.registry_scenario import MODELS, NEXT, history_lines, judged, promoted, write_variant
@@ -89,6 +91,8 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
     ):
         (home.root / name).parent.mkdir(parents=True, exist_ok=True)
         (home.root / name).write_text('{"sinks": {}}', encoding="utf-8")
+    stored = store_file(home.root, home.predictions / "0a963156a3de73d5" / "a.parquet", b"predictions")
+    write_json(home.records / "challenger_report" / "latest.json", {"report": {"predictions": stored.model_dump()}, "anchors": []})
     return home
 
 
@@ -153,7 +157,8 @@ KINDS: dict[str, tuple[str, tuple[Callable[[Path], object], ...], str]] = {
     "cursor of events": ("artifacts/outbox/written_through.json", (edit(sequence=1), edit(checksum="0" * 64)), "found"),
     "reported decision": ("artifacts/outbox/reported_decision.json", (edit(decision_id="2026-02-04_000000_00000000"),), "found"),
     "data": ("data/processed/**/*.parquet", (flip,), "data of taskclf"),
-    "predictions": ("artifacts/predictions/*/*", (flip,), "predictions"),
+    "predictions": ("artifacts/predictions/*/a.parquet", (flip, lambda path: path.write_bytes(b"")), "found"),
+    "predictions without a record": ("artifacts/predictions/*/x.parquet", (flip,), "predictions without a record"),
     "step record": ("artifacts/records/*/*.json", (edit(value=2),), "step records"),
     "challenger before its decision": (f"artifacts/challengers/{UNDECIDED}/metadata.json", (flip,), "bundles without a receipt"),
     "bundle of another program": ("models/foreign/metadata.json", (edit(git_commit="fedcba9"),), "bundles without a receipt"),
