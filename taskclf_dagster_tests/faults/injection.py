@@ -251,9 +251,9 @@ def _prune_data(home: Home) -> Call:
 def _add_old_data(home: Home) -> None:
     for number in (8, 9):
         rejected = place_bundle(home.rejected_models / f"2026-02-0{number}_000000_run-000r")
+        for name in (bundle_module.MODEL, bundle_module.CONFUSION, bundle_module.ENCODERS) if number == 8 else ():
+            (rejected / name).unlink()  # it goes in any case, and fewer files have fewer states
         save_decision(home, judge(home, rejected.name, number=-number))
-    for name in (bundle_module.MODEL, bundle_module.CONFUSION, bundle_module.ENCODERS):
-        (home.rejected_models / "2026-02-08_000000_run-000r" / name).unlink()  # it goes in any case, and fewer files have fewer states
     for path in (home.snapshots / "1111111111111111" / "windows.parquet", home.predictions / "2222222222222222" / "a.npy"):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"rows")

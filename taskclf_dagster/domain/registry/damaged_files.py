@@ -4,7 +4,6 @@ Pointer, policy, history, receipts and bundles have findings and repairs of thei
 never moved.
 """
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -78,7 +77,7 @@ def keep_copy(path: Path) -> Path:
     """Copies what cannot be read and is about to be replaced, and returns the copy; what is no file is renamed."""
     aside = path.with_suffix(DAMAGED)
     if path.is_file():
-        write_atomic(aside, lambda temporary: shutil.copyfile(path, temporary))
+        write_atomic(aside, path.read_bytes())
     else:
         file_system().replace(path, aside)
         file_system().sync_folder(path.parent)

@@ -104,8 +104,8 @@ def check_judged_bundles(state: RegistryState) -> Findings:
     judged = _digests_by_model(decisions)
     for folder in (home.challengers, home.pending_models, home.rejected_models):
         for bundle in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if not bundle.is_dir() or bundle.name not in judged:
-                continue
+            if not bundle.is_dir() or bundle.name not in judged or (home.models / bundle.name).is_dir():
+                continue  # nothing was judged, or it was promoted since and this is what is left of a second copy
             try:
                 files = read_bundle_files(bundle)
                 changed = _find_changed(files, judged[bundle.name])

@@ -23,7 +23,7 @@ from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.recovery import recover, take_out
 from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_registry_state
-from taskclf_dagster.domain.storage.files import remove_tree
+from taskclf_dagster.domain.storage.files import remove_tree, remove_whole
 from taskclf_dagster.domain.storage.json_files import parse_json_object, read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
@@ -155,6 +155,8 @@ def prune_locked(
         path = home.root / item.path
         if item.kind == "promoted":
             take_out(home, path)
+        elif path.is_dir():
+            remove_whole(path)
         else:
             remove_tree(path)
     if home.staging.exists():

@@ -131,6 +131,13 @@ def move_folder(source: Path, target: Path) -> None:
         file_system().sync_folder(source.parent)
 
 
+def remove_whole(folder: Path) -> None:
+    """Removes a folder that exists as a whole or not at all for every reader: it gets a temporary name first."""
+    temporary = temporary_path(folder)
+    move_folder(folder, temporary)
+    remove_tree(temporary)
+
+
 def remove_tree(path: Path) -> None:
     """Removes a file, or a folder with its content. A link is removed, not followed."""
     if path.is_dir() and not path.is_symlink():
