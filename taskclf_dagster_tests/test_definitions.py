@@ -287,5 +287,7 @@ def test_a_wrong_configuration_stops_the_loading_with_every_finding(tmp_path: Pa
     monkeypatch.setenv("TASKCLF_DAGSTER_CONFIG", str(path))
     with pytest.raises(SettingsError) as caught:
         build_definitions()
-    assert "auto_promot: unknown key" in str(caught.value)
-    assert "data_lookback_days" in str(caught.value)
+    assert {setting.key: setting.kind for setting in caught.value.invalid} == {
+        "auto_promot": "extra_forbidden",
+        "data_lookback_days": "greater_than_equal",
+    }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
@@ -113,8 +114,10 @@ def test_every_day_of_a_real_person_is_read_and_breaks_no_contract(person: Run) 
 def test_a_month_without_breaks_holds_and_names_what_to_label(person: Run) -> None:
     decision = person.decision
     assert decision.verdict == "HOLD"
-    assert "BreakIdle has 0 test windows (0 in all) and must be judged on at least 30" in decision.reason
-    assert "Label at least 30 more minutes of BreakIdle on the most recent days, and some on earlier days." in decision.reason
+    feasibility = person.snapshot.feasibility
+    assert (feasibility.promotable, len(feasibility.reasons), len(feasibility.advice)) == (False, 1, 1)
+    assert all("BreakIdle" in text and "30" in text for text in (*feasibility.reasons, *feasibility.advice))
+    assert decision.reason == feasibility.summary
     assert decision.reason == person.checks["a_model_could_be_promoted"].description
     assert not person.checks["a_model_could_be_promoted"].passed
 
@@ -133,7 +136,7 @@ def test_a_model_that_loses_to_a_table_of_apps_is_told_so(person: Run) -> None:
     assert lookup.model is not None
     assert lookup.baseline is not None
     assert lookup.model < 0.35 < lookup.baseline
-    assert f"of the baseline ({lookup.windows} windows)" in (evaluation.description or "")
+    assert str(lookup.windows) in (evaluation.description or "")
 
 
 def test_its_challenger_waits_beside_models_and_nothing_of_the_home_has_changed(person: Run) -> None:
@@ -163,7 +166,7 @@ def test_everything_the_original_wrote_is_understood(real_homes: Path) -> None:
     assert find_pointer_problem(read_registry_state(home)) is None
     assert find_history_disagreement(read_registry_state(home)) is None
     due = check_calibrator_update_due(home, now=datetime(2027, 1, 1, tzinfo=UTC), cadence_days=7)
-    assert "days ago" in due.reason
+    assert due.kind == "due"
 
 
 def test_its_champion_is_what_the_policy_names_and_is_scored_on_the_challengers_windows(original: Run) -> None:
@@ -182,7 +185,6 @@ def test_a_champion_that_was_trained_on_the_test_windows_is_a_warning_by_its_dat
     evaluation = original.checks["has_not_trained_on_them"]
     assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert original.champion.trained_on_evidence == "training_dates"
-    assert "judged by training dates" in (evaluation.description or "")
     assert original.champion.windows_trained_on > 0
 
 
@@ -203,12 +205,13 @@ def test_a_champion_that_learned_from_every_window_cannot_be_compared_with_so_th
     assert {gate.status for gate in decision.gates if gate.kind == "candidate"} == {"PASS", "NOT_APPLICABLE"}
 
 
-def test_the_reason_to_hold_says_how_many_newer_windows_are_needed_and_names_the_override(original: Run) -> None:
+def test_the_reason_to_hold_says_how_many_newer_windows_are_needed_and_names_the_override(
+    original: Run, snapshot: SnapshotAssertion
+) -> None:
     reason = original.decision.reason
-    assert reason.startswith("Not decided: macro_f1_no_regression, ")
-    assert "only 0 windows are left to compare on, and min_windows is 300" in reason
-    assert "about 300 labelled test windows newer than 2026-02-04 00:00 UTC are needed, or give bootstrap" in reason
-    assert reason.count("min_windows is 300") == 1  # four gates lack the same thing, which is said once
+    assert [gate for gate in COMPARED if gate in reason] == list(COMPARED)
+    assert (reason.count("min_windows"), "bootstrap" in reason) == (1, True)  # four gates lack the same thing, which is said once
+    assert reason == snapshot
 
 
 def test_the_decision_about_the_original_champion_is_kept_and_holds_when_checked_again(original: Run) -> None:
@@ -238,13 +241,9 @@ def test_with_bootstrap_the_absolute_gates_alone_decide(bootstrapped: Run, origi
 
 def test_the_receipt_of_a_bootstrap_says_what_was_overridden_and_why(bootstrapped: Run, original: Run) -> None:
     decision = bootstrapped.decision
-    overridden = [line for line in decision.protections if line.startswith("OVERRIDDEN by bootstrap")]
-    assert len(overridden) == 1
-    assert "absolute gates alone decide" in overridden[0]
-    assert not any("bootstrap" in line for line in original.decision.protections)
-    details = {gate.name: gate.detail for gate in decision.gates}
-    for name in COMPARED:
-        assert details[name].startswith("bootstrap was given: only 0 windows are left to compare on"), name
+    assert [sum("bootstrap" in line for line in run.decision.protections) for run in (bootstrapped, original)] == [1, 0]
+    assert {gate.name for gate in decision.gates if gate.overridden} == set(COMPARED)
+    assert not any(gate.overridden for gate in original.decision.gates)
 
 
 @pytest.mark.parametrize("run", ["original", "bootstrapped"])
@@ -252,9 +251,11 @@ def test_a_person_sees_the_comparison_that_could_not_be_made(run: str, request: 
     found: Run = request.getfixturevalue(run)
     check = found.checks["macro_f1_no_regression"]
     assert check.passed is (run == "bootstrapped")
-    assert "only 0 windows are left to compare on" in (check.description or "")
+    (gate,) = [gate for gate in found.decision.gates if gate.name == "macro_f1_no_regression"]
+    assert gate.detail in (check.description or "")
     shown = found.result.asset_materializations_for_node("promotion_decision")[0].metadata
-    assert "too few of any label" in str(shown["comparison"].value)
+    assert found.decision.comparison is not None
+    assert found.decision.comparison.exclusion.summary in str(shown["comparison"].value)
     certificates = {row.data["model"]: row.data for row in shown["what_they_learned_from"].records}
     assert (certificates[ACTIVE]["known by"], certificates[ACTIVE]["trained on"]) == ("training dates", found.snapshot.rows["test"])
 

@@ -1,6 +1,7 @@
 """Every check on data that must turn it red: whether it passed, how severe that is, what it says, and what the run does then."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.checks.data import HASH, KEYS, PRIVACY, SPLITS, dataset_snapshot_file, labeled_windows_file
@@ -27,6 +29,8 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport, report_challenger
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
@@ -117,6 +121,10 @@ def _facts(evaluation: dg.AssetCheckEvaluation | dg.AssetCheckResult) -> dict[st
     return {name: value.value if isinstance(value, dg.MetadataValue) else value for name, value in evaluation.metadata.items()}
 
 
+def _labels_named(evaluation: dg.AssetCheckEvaluation) -> list[str]:
+    return [label for label in LABELS if label in (evaluation.description or "")]
+
+
 # --- labeled_windows: the data contract ---------------------------------------------------------------------------------------------
 
 
@@ -148,32 +156,32 @@ def _ends_late(home: Home) -> None:
 
 
 BAD: dict[str, tuple[str, Callable[[Home], object], list[str]]] = {
-    "a column is missing": ("columns_are_complete_and_typed", _without_column, [FILE, "column keys_per_min", "is missing"]),
-    "a row has another schema's hash": ("schema_hash_is_known", _hash_of_another_schema, [FILE, "row 59", "'deadbeef0000' (1 rows)"]),
+    "a column is missing": ("columns_are_complete_and_typed", _without_column, [FILE, "keys_per_min"]),
+    "a row has another schema's hash": ("schema_hash_is_known", _hash_of_another_schema, [FILE, "row 59", "deadbeef0000"]),
     "a share is 7": (
         "values_are_in_bounds",
         _with_windows(top2_app_concentration_15m=[0.5] * 30 + [7.0] * 30),
-        [FILE, "column top2_app_concentration_15m", "row 30", "is 7", "[0, 1]", "(30 rows)"],
+        [FILE, "top2_app_concentration_15m", "row 30", "7", "[0, 1]", "30 rows"],
     ),
-    "a rate is infinite": ("values_are_in_bounds", _with_windows(keys_per_min=float("inf")), [FILE, "column keys_per_min", "row 0"]),
-    "an hour is 24": ("values_are_in_bounds", _with_windows(hour_of_day=24), [FILE, "column hour_of_day", "[0, 23]"]),
-    "a window lasts two minutes": ("windows_are_whole_minutes", _ends_late, [FILE, "column bucket_end_ts", "row 7", "60 s after"]),
+    "a rate is infinite": ("values_are_in_bounds", _with_windows(keys_per_min=float("inf")), [FILE, "keys_per_min", "row 0"]),
+    "an hour is 24": ("values_are_in_bounds", _with_windows(hour_of_day=24), [FILE, "hour_of_day", "[0, 23]"]),
+    "a window lasts two minutes": ("windows_are_whole_minutes", _ends_late, [FILE, "bucket_end_ts", "row 7", "60 s"]),
     "a label is none of the eight": (
         "labels_are_in_the_label_set",
         _with_label(label="Mixed/Unknown"),
-        [LABELS_FILE, "column label", "row 1", "'Mixed/Unknown'", "Relabel the span"],
+        [LABELS_FILE, "label", "row 1", "Mixed/Unknown"],
     ),
     "a span ends before it starts": (
         "spans_end_after_they_start",
         _with_label(end_ts=NINE - MINUTE),
-        [LABELS_FILE, "column end_ts", "row 1", "must end after its start"],
+        [LABELS_FILE, "end_ts", "row 1"],
     ),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_data_that_breaks_the_contract_turns_its_check_red_and_ends_the_run_before_the_snapshot(tmp_path: Path, case: str) -> None:
-    check, spoil, words = BAD[case]
+    check, spoil, names = BAD[case]
     home = make_home(tmp_path)
     _with_windows()(home)
     write_labels(home, _good_spans())
@@ -182,7 +190,7 @@ def test_data_that_breaks_the_contract_turns_its_check_red_and_ends_the_run_befo
     evaluation = run.checks[check]
     assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, ERROR, True)
     assert _facts(evaluation)["findings"] == 1
-    assert [word for word in words if word not in (evaluation.description or "")] == []
+    assert [name for name in names if name not in (evaluation.description or "")] == []
     assert run.red & DATA_CHECKS == {check}
     assert not run.result.success
     assert run.made == {"labeled_windows"}
@@ -199,7 +207,7 @@ def test_a_check_lists_twenty_findings_and_counts_the_rest(tmp_path: Path) -> No
     assert _facts(evaluation)["findings"] == 25
     assert "'Label-19'" in (evaluation.description or "")
     assert "'Label-20'" not in (evaluation.description or "")
-    assert (evaluation.description or "").endswith("- and 5 more: see every_finding")
+    assert {"5", "every_finding"} <= set((evaluation.description or "").splitlines()[-1].split())
     assert "'Label-24'" in _facts(evaluation)["every_finding"]
 
 
@@ -219,7 +227,7 @@ def test_a_labelled_user_without_windows_is_a_warning_that_names_them_and_the_ru
     run = _run(home)
     evaluation = run.checks["every_user_has_windows"]
     assert (evaluation.passed, evaluation.severity) == (False, WARN)
-    assert evaluation.description == "Label spans of bob label no window: there are no windows in range."
+    assert "bob" in (evaluation.description or "")
     assert _facts(evaluation) == {"users_without_windows": 1}
     assert "dataset_snapshot" in run.made
 
@@ -234,9 +242,6 @@ def test_too_few_labels_end_the_run_with_what_to_label(tmp_path: Path) -> None:
     run = _run(home)
     evaluation = run.checks["enough_labels"]
     assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, ERROR, True)
-    assert evaluation.description == (
-        "60 windows are labelled by a person, but min_labels is 200: label at least 140 more minutes of the look-back range"
-    )
     assert _facts(evaluation) == {"gold_windows": 60, "min_labels": 200}
     assert not run.result.success
     assert run.made == {"labeled_windows", "dataset_snapshot"}
@@ -250,7 +255,7 @@ def test_an_empty_split_ends_the_run_and_names_the_split(tmp_path: Path) -> None
     evaluation = run.checks["no_split_is_empty"]
     assert run.checks["enough_labels"].passed
     assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, ERROR, True)
-    assert evaluation.description == "the split has no validation windows: label more minutes on more days"
+    assert "validation" in (evaluation.description or "")
     assert (_facts(evaluation)["validation"], _facts(evaluation)["test"]) == (0, 9)
     assert not run.result.success
     assert "challenger_model" not in run.made
@@ -278,8 +283,8 @@ def breakless(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_data_on_which_no_model_could_be_promoted_is_red_before_training_and_the_run_is_green(breakless: Run) -> None:
     evaluation = breakless.checks["a_model_could_be_promoted"]
     assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, ERROR, False)
-    assert "BreakIdle has 0 test windows (0 in all) and must be judged on at least 15" in (evaluation.description or "")
-    assert "Label at least 15 more minutes of BreakIdle on the most recent days" in (evaluation.description or "")
+    snapshot: DatasetSnapshot = breakless.result.output_for_node("dataset_snapshot")
+    assert evaluation.description == snapshot.feasibility.summary
     assert _facts(evaluation) == {"judged_labels": 7}
     assert breakless.result.success
 
@@ -295,16 +300,28 @@ def test_the_decision_then_holds_in_the_same_words(breakless: Run) -> None:
 def test_a_gate_that_cannot_say_is_red_and_says_why(breakless: Run) -> None:
     evaluation = breakless.checks["breakidle_precision"]
     assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, ERROR, False)
-    assert evaluation.description == "INCONCLUSIVE: BreakIdle must be judged, but has only 0 test windows"
-    assert "observed" not in _facts(evaluation)
+    assert (_facts(evaluation)["verdict"], "observed" in _facts(evaluation)) == ("INCONCLUSIVE", False)
+
+
+WORDED = ("breakidle_precision", "breakidle_recall", "every_class_has_support", "every_label_is_judged", "enough_labels")
+
+
+def test_the_words_of_checks(breakless: Run, rejected: Run, snapshot: SnapshotAssertion) -> None:
+    told = {f"{name} without breaks": breakless.checks[name].description for name in WORDED}
+    told |= {name: rejected.checks[name].description for name in ("unseen_user_f1", "every_user_has_windows")}
+    told |= {
+        evidence: has_not_trained_on_them(_champion(rejected, windows_trained_on=12, trained_on_evidence=evidence)).description
+        for evidence in ("row_hashes", "training_dates")
+    }
+    assert told == snapshot
 
 
 def test_a_label_that_cannot_be_learned_or_judged_is_advice(breakless: Run) -> None:
     support, judged = breakless.checks["every_class_has_support"], breakless.checks["every_label_is_judged"]
     assert (support.passed, support.severity, _facts(support)) == (False, WARN, {"unsupported_labels": 1})
-    assert support.description == "BreakIdle cannot be learned or judged; the others can."
+    assert _labels_named(support) == ["BreakIdle"]
     assert (judged.passed, judged.severity, _facts(judged)) == (False, WARN, {"judged_labels": 7})
-    assert judged.description == "Too few test windows of BreakIdle."
+    assert _labels_named(judged) == ["BreakIdle"]
 
 
 # --- Gates that fail ------------------------------------------------------------------------------------------------------------------
@@ -342,7 +359,6 @@ def test_a_failing_gate_is_red_with_its_figures_and_the_run_is_green(rejected: R
         assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, ERROR, False)
         assert (facts["verdict"], facts["threshold"]) == ("FAIL", 0.999)
         assert 0 < facts["observed"] < 0.999
-        assert (evaluation.description or "").startswith("FAIL: ")
 
 
 def test_a_gate_with_two_bounds_shows_both(rejected: Run) -> None:
@@ -360,7 +376,7 @@ def test_a_comparative_gate_fails_on_the_decision_and_the_run_is_green(rejected:
 def test_a_gate_that_does_not_apply_is_green_and_says_so(rejected: Run) -> None:
     evaluation = rejected.checks["unseen_user_f1"]
     assert evaluation.passed
-    assert evaluation.description == "NOT_APPLICABLE: no users are held out"
+    assert _facts(evaluation)["verdict"] == "NOT_APPLICABLE"
 
 
 def test_a_gate_that_passes_is_green_beside_those_that_fail(rejected: Run) -> None:
@@ -372,8 +388,8 @@ def test_a_gate_that_passes_is_green_beside_those_that_fail(rejected: Run) -> No
 def test_the_verdict_follows_from_the_gates_and_the_check_repeats_it(rejected: Run) -> None:
     evaluation = rejected.checks["verdict_follows_from_the_gates"]
     assert evaluation.passed
-    assert (evaluation.description or "").startswith("REJECT: Failed: macro_f1 (")
     decision: PromotionDecision = rejected.result.output_for_node("promotion_decision")
+    assert evaluation.description == f"REJECT: {decision.reason}"
     assert verify_decision(decision.model_copy(update={"verdict": "PROMOTE"})) != []
 
 
@@ -381,7 +397,6 @@ def test_flickering_predictions_are_advice_in_figures(rejected: Run) -> None:
     evaluation = rejected.checks["flap_rate_is_low"]
     assert (evaluation.passed, evaluation.severity) == (False, WARN)
     assert _facts(evaluation)["flap_rate"] > 0
-    assert "(at most 0)" in (evaluation.description or "")
 
 
 @pytest.mark.parametrize("key", ["max_flap_rate", "max_flap_rate_smoothed"])
@@ -455,7 +470,6 @@ def test_a_stored_frame_with_a_window_twice_is_red(copied: Run) -> None:
     _rewrite_frame(copied, lambda frame: pd.concat([frame, frame.head(2)], ignore_index=True))
     result = _result(KEYS, labeled_windows_file(record, _resource(copied)))
     assert (result.passed, result.severity) == (False, ERROR)
-    assert result.description == "2 windows repeat the key of another."
     assert _facts(result) == {"repeated": 2, "dropped_on_reading": 0}
 
 
@@ -465,7 +479,7 @@ def test_a_stored_frame_with_a_raw_column_is_red(copied: Run) -> None:
     _rewrite_frame(copied, lambda frame: frame.assign(raw_window_title="secret"))
     result = _result(PRIVACY, labeled_windows_file(record, _resource(copied)))
     assert (result.passed, result.severity) == (False, ERROR)
-    assert result.description == "Kept: raw_window_title."
+    assert "raw_window_title" in (result.description or "")
     assert _facts(result) == {"kept": 1, "dropped": 0}
 
 
@@ -490,7 +504,7 @@ def test_a_test_window_moved_before_the_training_windows_is_red_and_names_the_us
     _rewrite_snapshot(copied, lambda rows: rows.__setitem__("split", rows["split"].where(rows.index != 0, "test")))
     result = _result(SPLITS, dataset_snapshot_file(record, _resource(copied)))
     assert (result.passed, result.severity) == (False, ERROR)
-    assert "user user-0: train reaches within" in (result.description or "")
+    assert "user-0" in (result.description or "")
     assert _facts(result)["overlaps"] == 2
 
 
@@ -551,10 +565,10 @@ def test_windows_that_the_champion_lacks_are_red_and_counted(rejected: Run) -> N
 
 
 def test_a_champion_that_could_not_be_scored_is_red_with_the_reason(rejected: Run) -> None:
-    broken = _champion(rejected, state="unreadable", report=None, reason="invalid: missing model.txt")
+    broken = _champion(rejected, state="unreadable", report=None, reason="GONE")
     result = scored_on_the_challengers_windows(broken, _record(rejected, ChallengerReport))
     assert not result.passed
-    assert "invalid: missing model.txt" in (result.description or "")
+    assert "GONE" in (result.description or "")
 
 
 def test_a_home_without_a_champion_is_green(rejected: Run) -> None:
@@ -563,13 +577,15 @@ def test_a_home_without_a_champion_is_green(rejected: Run) -> None:
     assert is_what_taskclf_runs(none.model_copy(update={"source": "none"})).passed
 
 
-@pytest.mark.parametrize(("evidence", "words"), [("row_hashes", "row hashes"), ("training_dates", "training dates")])
-def test_windows_that_the_champion_learned_from_are_a_warning_with_the_evidence(rejected: Run, evidence: str, words: str) -> None:
+def test_windows_that_the_champion_learned_from_are_a_warning_with_the_evidence(rejected: Run) -> None:
     assert has_not_trained_on_them(_champion(rejected)).passed
-    result = has_not_trained_on_them(_champion(rejected, windows_trained_on=12, trained_on_evidence=evidence))
-    assert (result.passed, result.severity) == (False, WARN)
-    assert result.description == f"12 of the test windows were training windows of the champion, judged by {words}."
-    assert _facts(result) == {"windows_trained_on": 12}
+    results = {
+        evidence: has_not_trained_on_them(_champion(rejected, windows_trained_on=12, trained_on_evidence=evidence))
+        for evidence in ("row_hashes", "training_dates")
+    }
+    assert {(result.passed, result.severity) for result in results.values()} == {(False, WARN)}
+    assert [_facts(result) for result in results.values()] == [{"windows_trained_on": 12}] * 2
+    assert len({result.description for result in results.values()}) == 2
 
 
 def test_the_champion_that_policy_and_pointer_name_is_green(rejected: Run) -> None:
@@ -579,14 +595,14 @@ def test_the_champion_that_policy_and_pointer_name_is_green(rejected: Run) -> No
 
 @pytest.mark.parametrize(
     "changes",
-    [{"warnings": ["inference_policy.json names A, active.json names B"]}, {"state": "unreadable", "reason": "invalid: missing model.txt"}],
+    [{"warnings": ["WARNED"]}, {"state": "unreadable", "reason": "GONE"}],
     ids=["a warning", "unreadable"],
 )
-def test_anything_unusual_about_the_champion_is_a_warning_in_words(rejected: Run, changes: Mapping[str, object]) -> None:
+def test_anything_unusual_about_the_champion_is_a_warning_that_names_it(rejected: Run, changes: Mapping[str, object]) -> None:
     result = is_what_taskclf_runs(_champion(rejected, **changes))
     assert (result.passed, result.severity) == (False, WARN)
-    words = [*changes.get("warnings", []), changes.get("reason", "")]
-    assert all(word in (result.description or "") for word in words)
+    named = [*changes.get("warnings", []), changes.get("reason", "")]
+    assert all(name in (result.description or "") for name in named)
 
 
 # --- What taskclf runs -------------------------------------------------------------------------------------------------------------------
@@ -611,16 +627,16 @@ def _truncate_pointer(home: Home) -> None:
 
 
 DAMAGED_POINTERS: dict[str, tuple[Callable[[Home], object], str]] = {
-    "no pointer": (lambda home: home.active_pointer.unlink(), "does not exist"),
-    "a torn pointer": (_truncate_pointer, "active.json cannot be read"),
-    "a pointer that is a list": (lambda home: home.active_pointer.write_text("[]", encoding="utf-8"), "a JSON object was expected"),
-    "a pointer of another policy version": (lambda home: point_at(home, MID, policy_version=2), "policy_version"),
-    "a pointer out of the home": (_leave_the_home, "model_dir must stay within the home"),
-    "a pointer to nothing": (lambda home: point_at(home, "2020-01-01_000000_run-0000"), "invalid: missing"),
-    "a bundle without model.txt": (lambda home: (home.models / MID / "model.txt").unlink(), "missing model.txt"),
+    "no pointer": (lambda home: home.active_pointer.unlink(), "missing"),
+    "a torn pointer": (_truncate_pointer, "unreadable"),
+    "a pointer that is a list": (lambda home: home.active_pointer.write_text("[]", encoding="utf-8"), "unreadable"),
+    "a pointer of another policy version": (lambda home: point_at(home, MID, policy_version=2), "unreadable"),
+    "a pointer out of the home": (_leave_the_home, "location"),
+    "a pointer to nothing": (lambda home: point_at(home, "2020-01-01_000000_run-0000"), "missing_file"),
+    "a bundle without model.txt": (lambda home: (home.models / MID / "model.txt").unlink(), "missing_file"),
     "an incompatible bundle": (
         lambda home: edit_json(home.models / MID / "metadata.json", {"label_set": list(LABELS[:-1])}),
-        "incompatible: label_set mismatch",
+        "label_set",
     ),
 }
 
@@ -631,28 +647,27 @@ def test_a_pointer_to_a_bundle_that_loads_is_green(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", DAMAGED_POINTERS)
 def test_a_damaged_pointer_or_bundle_is_red_and_says_which(tmp_path: Path, case: str) -> None:
-    damage, words = DAMAGED_POINTERS[case]
+    damage, code = DAMAGED_POINTERS[case]
     home = _running(tmp_path)
     damage(home)
-    result = _check_registry(LOADS, home)
-    assert (result.passed, result.severity) == (False, ERROR)
-    assert words in (result.description or "")
+    problem, result = find_pointer_problem(read_registry_state(home)), _check_registry(LOADS, home)
+    assert problem is not None
+    assert problem.code == code
+    assert (result.passed, result.severity, result.description) == (False, ERROR, problem.detail)
 
 
 def _set_active_elsewhere(home: Home) -> None:
     point_at(home, OLD)
 
 
-DISAGREEMENTS: dict[str, tuple[Callable[[Home], object], str]] = {
-    "the pointer was set by hand": (_set_active_elsewhere, f"active.json names models/{OLD}, the last line of the history models/{MID}"),
-    "the policy names another": (
-        lambda home: write_policy(home, OLD),
-        f"active.json names models/{MID}, inference_policy.json models/{OLD}",
-    ),
-    "there is no history": (lambda home: home.active_history.unlink(), "the last line of the history None"),
-    "the history ends earlier": (lambda home: write_history(home, OLD), f"the last line of the history models/{OLD}"),
-    "the pointer is torn": (_truncate_pointer, "active.json cannot be read"),
+DISAGREEMENTS: dict[str, tuple[Callable[[Home], object], list[str]]] = {
+    "the pointer was set by hand": (_set_active_elsewhere, ["active.json", OLD, MID]),
+    "the policy names another": (lambda home: write_policy(home, OLD), ["active.json", MID, "inference_policy.json", OLD]),
+    "there is no history": (lambda home: home.active_history.unlink(), ["active.json", MID]),
+    "the history ends earlier": (lambda home: write_history(home, OLD), ["active.json", MID, OLD]),
+    "the pointer is torn": (_truncate_pointer, ["active.json"]),
 }
+"""How they disagree, and the files and models that the check names, in this order."""
 
 
 def test_pointer_policy_and_history_that_agree_are_green(tmp_path: Path) -> None:
@@ -664,12 +679,13 @@ def test_pointer_policy_and_history_that_agree_are_green(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("case", DISAGREEMENTS)
 def test_pointer_policy_and_history_that_disagree_are_red_and_named(tmp_path: Path, case: str) -> None:
-    damage, words = DISAGREEMENTS[case]
+    damage, names = DISAGREEMENTS[case]
     home = _running(tmp_path)
     damage(home)
     result = _check_registry(AGREES, home)
     assert (result.passed, result.severity) == (False, ERROR)
-    assert words in (result.description or "")
+    assert result.description == find_history_disagreement(read_registry_state(home))
+    assert re.findall(rf"active\.json|inference_policy\.json|{OLD}|{MID}", result.description or "") == names
 
 
 def test_a_torn_last_line_of_the_history_is_red(tmp_path: Path) -> None:
