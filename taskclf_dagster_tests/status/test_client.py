@@ -1,5 +1,6 @@
 """What the API client refuses before it sends anything, and what it makes of answers that are not from Dagster; no server is started."""
 
+import json
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -12,10 +13,10 @@ from syrupy.assertion import SnapshotAssertion
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
 from taskclf_dagster.errors import ApiError
+from taskclf_dagster.status import client
 from taskclf_dagster.status.client import FORM, RetrainClient
-from taskclf_dagster_tests.servers import (
-    free_port,
-)
+from taskclf_dagster_tests.receivers import http_receiver
+from taskclf_dagster_tests.servers import free_port
 
 FORMS: list[tuple[dict[str, object], str]] = [
     ({"forc": True}, "forc"),
@@ -87,10 +88,41 @@ def test_a_form_that_the_client_lets_pass_is_one_that_the_job_takes(form: dict[s
 def test_a_refusal_is_told_apart_from_a_server_that_is_not_dagster(
     monkeypatch: pytest.MonkeyPatch, status: int, body: str, refused: bool, found: str
 ) -> None:
-    answer = requests.Response()
-    answer.status_code, answer.reason, answer._content = status, HTTPStatus(status).phrase, body.encode()
-    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: answer)
+    _answer(monkeypatch, status, body)
     with pytest.raises(ApiError) as caught:
         RetrainClient("http://127.0.0.1:9").config()
     assert found in str(caught.value)
     assert caught.value.refused is refused
+
+
+def _answer(monkeypatch: pytest.MonkeyPatch, status: int, body: str) -> None:
+    answer = requests.Response()
+    answer.status_code, answer.reason, answer._content = status, HTTPStatus(status).phrase, body.encode()
+    monkeypatch.setattr(requests.Session, "post", lambda *_, **__: answer)
+
+
+@pytest.mark.parametrize(
+    ("launch", "found"),
+    [
+        ({"__typename": "InvalidStepError"}, "InvalidStepError"),
+        ({"__typename": "InvalidSubsetError", "message": "BROKEN"}, "BROKEN"),
+        ({"__typename": "RunConfigValidationInvalid", "errors": [{"message": "BROKEN"}]}, "BROKEN"),
+    ],
+    ids=["without a message", "with a message", "with errors"],
+)
+def test_a_launch_that_dagster_does_not_make_is_a_refusal(monkeypatch: pytest.MonkeyPatch, launch: dict[str, object], found: str) -> None:
+    _answer(monkeypatch, 200, json.dumps({"data": {"launchRun": launch}}))
+    with pytest.raises(ApiError) as caught:
+        RetrainClient("http://127.0.0.1:9").trigger(force=True)
+    assert caught.value.refused
+    assert found in str(caught.value)
+
+
+def test_a_server_that_does_not_answer_in_time_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "TIMEOUT_SECONDS", 0.3)
+    with http_receiver() as receiver:
+        receiver.delay = 30.0
+        with pytest.raises(ApiError) as caught:
+            RetrainClient(receiver.url).status()
+    assert not caught.value.refused
+    assert isinstance(caught.value.__cause__, requests.Timeout)
