@@ -539,19 +539,14 @@ OUTDATED: dict[str, tuple[Callable[[Stage], None], str]] = {
 
 
 @pytest.mark.parametrize("case", OUTDATED)
-def test_a_decision_that_no_longer_fits_the_home_is_refused_and_nothing_changes(
-    decided: Stage, tmp_path: Path, case: str, snapshot: SnapshotAssertion
-) -> None:
+def test_a_decision_that_no_longer_fits_the_home_is_refused_and_nothing_changes(decided: Stage, tmp_path: Path, case: str) -> None:
     change, name = OUTDATED[case]
     stage = decided.copy(tmp_path)
     change(stage)
     before = contents(stage.home.models)
     result = stage.materialize(*APPLY)
     assert not result.success
-    decision = stage.decision()
-    assert name.format(challenger=decision.challenger.model_id) in _refusal(result)
-    ids = {decision.decision_id: "DECISION", decision.challenger.model_id: "CHALLENGER", decision.champion.model.model_id: "CHAMPION"}
-    assert masked(_refusal(result), also=ids) == snapshot
+    assert name.format(challenger=stage.decision().challenger.model_id) in _refusal(result)
     assert contents(stage.home.models) == before
 
 
