@@ -174,6 +174,8 @@ def test_approve_promotes_what_awaited_approval_and_the_record_says_that_a_perso
     assert office.active() == decision.challenger.model_id
     last = read_history(office.home).entries[-1]
     assert (last.action, last.decision_id, last.run_id) == ("promote", decision.decision_id, result.run_id)
+    assert last.reason.endswith(decision.reason)
+    assert "person" in last.reason.removesuffix(decision.reason)
     assert office.damage() == []
 
 
