@@ -142,10 +142,75 @@ class RecordsDoNotMatchError(TaskclfDagsterError):
         super().__init__(f"These records do not belong together, so nothing was decided:\n{lines}\nMaterialize the whole graph again.")
 
 
-class DecisionNotVerifiedError(TaskclfDagsterError):
-    """A promotion decision does not hold when checked again; the pointer stays as it was."""
+DecisionFindingKind = Literal[
+    # the receipt contradicts itself
+    "hash_differs",
+    "id_differs",
+    "file_differs",
+    "not_computable",
+    "verdict_does_not_follow",
+    "gate_repeated",
+    "gate_without_numbers",
+    "gate_threshold_differs",
+    "gate_does_not_follow",
+    "gate_not_excused",
+    "gate_of_other_kind",
+    "anchor_does_not_follow",
+    "comparison_without_champion",
+    "comparison_inconsistent",
+    "comparison_does_not_follow",
+    "comparison_of_other_models",
+    # computed again, something else is found
+    "snapshot_differs",
+    "value_differs",
+    "holdout_differs",
+    "champion_unusable",
+    "challenger_unusable",
+    # it cannot be applied
+    "moves_nothing",
+    "awaits_no_approval",
+    "other_gates_required",
+    "promoted_before",
+    "bundle_missing",
+    "bundle_differs",
+    "bundle_unusable",
+    "manifest_differs",
+    "model_blocked",
+    "pointer_changed",
+    "pointer_changed_just_now",
+    "sequence_differs",
+    "later_labels",
+    "champion_differs",
+    "registry_moved_on",
+]
+"""The check of a decision that failed."""
 
-    def __init__(self, decision_id: str, findings: list[str]) -> None:
+
+@dataclass(frozen=True)
+class DecisionFinding:
+    """One reason why a decision does not hold or cannot be applied.
+
+    Attributes:
+        kind: the check that failed.
+        detail: what was found, one sentence without a full stop.
+    """
+
+    kind: DecisionFindingKind
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class DecisionNotVerifiedError(TaskclfDagsterError):
+    """A promotion decision does not hold when checked again; the pointer stays as it was.
+
+    Attributes:
+        findings: the reasons, at least one.
+    """
+
+    def __init__(self, decision_id: str, findings: list[DecisionFinding]) -> None:
+        self.findings = findings
         lines = "\n".join(f"  - {finding}" for finding in findings)
         super().__init__(f"Decision {decision_id} is refused, so the pointer was not moved:\n{lines}\nRun a new retrain.")
 
@@ -182,10 +247,29 @@ class RunEndedError(TaskclfDagsterError):
         super().__init__(f"Run {run_id} is {status} already, so nothing was moved. Launch a new retrain.")
 
 
-class RegistryRefusedError(TaskclfDagsterError):
-    """The registry was asked for a change that it must not make; nothing was changed."""
+RefusalKind = Literal[
+    "folder_leaves_home",
+    "change_completed_first",
+    "no_other_model",
+    "model_active",
+    "model_blocked",
+    "model_not_blocked",
+    "no_model_id",
+    "bundle_unusable",
+    "present_policy",
+]
+"""The reason why the registry refuses a change."""
 
-    def __init__(self, what: str, reason: str, fix: str) -> None:
+
+class RegistryRefusedError(TaskclfDagsterError):
+    """The registry was asked for a change that it must not make; nothing was changed.
+
+    Attributes:
+        kind: the reason.
+    """
+
+    def __init__(self, what: str, kind: RefusalKind, reason: str, fix: str) -> None:
+        self.kind: RefusalKind = kind
         super().__init__(f"{what} is refused: {reason.rstrip('.')}. {fix}")
 
 

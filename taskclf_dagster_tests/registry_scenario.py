@@ -13,6 +13,8 @@ from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 
+import pytest
+
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models.bundle import load_bundle
@@ -29,6 +31,7 @@ from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.storage.files import hash_file, write_json
 from taskclf_dagster.domain.storage.filesystem import FileSystem
+from taskclf_dagster.errors import DecisionFinding, DecisionFindingKind, DecisionNotVerifiedError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
     AT,
@@ -88,13 +91,22 @@ PROVENANCE = ("models/active_history.jsonl", "models/index.json", "artifacts/out
 # --- Promotions -------------------------------------------------------------------------------------------------------------------
 
 
-def find_no_difference(state: RegistryState, decision: PromotionDecision) -> list[str]:
+def find_no_difference(state: RegistryState, decision: PromotionDecision) -> list[DecisionFinding]:
     """In place of `recompute_decision`, which has tests of its own: the figures of these decisions come from no model."""
     return []
 
 
 promote = partial(promotion.promote, recompute=find_no_difference)
 approve = partial(promotion.approve, recompute=find_no_difference)
+
+
+@contextmanager
+def refused(kind: DecisionFindingKind, name: str = "") -> Iterator[None]:
+    """Expects that a decision is refused with a finding of some kind that names something."""
+    with pytest.raises(DecisionNotVerifiedError) as caught:
+        yield
+    found = [(finding.kind, name in finding.detail) for finding in caught.value.findings]
+    assert (kind, True) in found, caught.value.findings
 
 
 # --- Homes ------------------------------------------------------------------------------------------------------------------------
@@ -211,13 +223,13 @@ def actions(home: Home) -> list[tuple[int | None, str | None, str | None]]:
 
 
 def damage(home: Home) -> list[tuple[str, str]]:
-    """Promise and words of every damage that the check finds."""
-    return [(finding.promise, finding.words) for finding in check_registry(home) if finding.severity == "damage"]
+    """Promise and code of every damage that the check finds."""
+    return [(finding.promise, finding.code) for finding in check_registry(home) if finding.severity == "damage"]
 
 
 def findings(home: Home) -> list[tuple[str, str, str]]:
-    """Severity, promise and words of everything that the check finds."""
-    return [(finding.severity, finding.promise, finding.words) for finding in check_registry(home)]
+    """Severity, promise and code of everything that the check finds."""
+    return [(finding.severity, finding.promise, finding.code) for finding in check_registry(home)]
 
 
 def untouched(home: Home) -> dict[str, bytes]:

@@ -98,7 +98,7 @@ def fsck_command(home: Path | None, as_json: bool) -> None:
     if as_json:
         say_block(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
-        _print_findings(taskclf_home, [[f.severity, f.promise, f.words, f.fix] for f in findings], {f.promise for f in damaged})
+        _print_findings(taskclf_home, [[f.severity, f.promise, f.detail, f.fix] for f in findings], {f.promise for f in damaged})
         unchecked = ", ".join(f"{kind} ({len(paths)})" for kind, paths in find_unchecked(taskclf_home).items())
         say(f"files without a digest: {unchecked or 'none'}; docs/registry.md says why that is harmless")
     if damaged:
@@ -111,11 +111,11 @@ def repair_command(home: Path | None) -> None:
     """Complete or abort an interrupted change, adopt foreign changes, and restore the last known good model; the history records all."""
     taskclf_home = existing_home(home)
     done = repair(taskclf_home, at=now()).done
-    for line in done or ["nothing had to be done"]:
+    for line in map(str, done) if done else ["nothing had to be done"]:
         say(line)
     left = [finding for finding in check_registry(taskclf_home) if finding.severity == "damage"]
     for finding in left:
-        say(f"still damaged: {finding.words}. {finding.fix}", err=True)
+        say(f"still damaged: {finding.detail}. {finding.fix}", err=True)
     if left:
         raise SystemExit(1)
 

@@ -104,7 +104,7 @@ class Stage:
         return Counter(entry.decision_id or "" for entry in read_history(self.home).moves if entry.action == "promote")
 
     def damage(self) -> list[str]:
-        return [f"{finding.promise} {finding.words}" for finding in check_registry(self.home) if finding.severity == "damage"]
+        return [f"{finding.promise} {finding.detail}" for finding in check_registry(self.home) if finding.severity == "damage"]
 
 
 def definitions_of(root: Path, **more: Any) -> dg.Definitions:

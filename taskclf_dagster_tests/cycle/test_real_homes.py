@@ -266,7 +266,7 @@ def test_a_person_may_approve_what_a_bootstrap_left_to_them_and_taskclf_runs_it(
     pointer = approve(home, decision.decision_id, recompute=partial(recompute_decision, cores=1), at=datetime(2026, 2, 5, tzinfo=UTC))
     assert pointer.name == decision.challenger.model_id
     assert find_pointer_problem(read_registry_state(home)) is None
-    assert [finding.words for finding in check_registry(home) if finding.severity == "damage"] == []
+    assert [finding.detail for finding in check_registry(home) if finding.severity == "damage"] == []
     assert [entry.new.name for entry in read_history(home).moves if entry.new][:2] == [OLDER, ACTIVE]
 
 

@@ -178,7 +178,7 @@ def make_start(name: str, home: Home) -> Start:
     call(home)
     after = _running(home)
     stay = {model_id: files for model_id, files in bundles.items() if find_bundle(home, model_id) is not None}
-    tolerated = frozenset(finding.words for finding in fsck.check_registry(home))
+    tolerated = frozenset(finding.detail for finding in fsck.check_registry(home))
     write_tree(home.root, tree)
     return Start(name, tree, call, before, after, stay, broken, name not in ("rollback", "unblock"), tolerated)
 
@@ -535,9 +535,9 @@ def find_home_problems(home: Home, start: Start) -> Problems:
     """Every promise that can be checked on a home that was repaired."""
     history = read_history(home)
     pointer = read_active(home)
-    found = [finding for finding in fsck.check_registry(home) if finding.words not in start.tolerated]
+    found = [finding for finding in fsck.check_registry(home) if finding.detail not in start.tolerated]
     problems = [
-        f"{finding.promise}: {finding.words}" for finding in found if finding.severity == "damage" or finding.promise in ("P2", "P9")
+        f"{finding.promise}: {finding.detail}" for finding in found if finding.severity == "damage" or finding.promise in ("P2", "P9")
     ]
     last = None if history.last_move is None else history.last_move.new
     if pointer != last:

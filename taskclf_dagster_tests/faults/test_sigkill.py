@@ -133,7 +133,7 @@ def _supervise(home: Home, template: Path, kills: int, seed: int) -> Round:
 
 def _judge(home: Home, notes: Path, result: Round) -> None:
     result.problems += find_chain_problems(recovery.repair(home, at=AT).history)
-    result.problems += [f"{found.promise}: {found.words}" for found in check_registry(home) if found.severity == "damage"]
+    result.problems += [f"{found.promise}: {found.detail}" for found in check_registry(home) if found.severity == "damage"]
     history = read_history(home)
     result.promotions = sum(entry.action == "promote" for entry in history.moves) - 1  # the first one was there to begin with
     result.rollbacks = sum(entry.action == "rollback" for entry in history.moves)

@@ -258,9 +258,9 @@ class Registry(RuleBasedStateMachine):
         recovery.repair(self.copy, at=self.now)
         usable = [name for name in self._usable() if not self.forgetful] or list(read_history(self.copy).moves)
         for finding in check_registry(self.copy):
-            broken = any(name in finding.words for name in set(self.made) - self.whole) and finding.promise in ("P1", "P2")
+            broken = any(name in finding.detail for name in set(self.made) - self.whole) and finding.promise in ("P1", "P2")
             hopeless = self._nothing_can_run(self.copy)
-            assert finding.severity == "warning" or broken or hopeless, f"{finding.promise}: {finding.words}"
+            assert finding.severity == "warning" or broken or hopeless, f"{finding.promise}: {finding.detail}"
         history, pointer = read_history(self.copy), pointer_of(self.copy)
         if not self._nothing_can_run(self.copy) and usable:
             assert pointer == (None if history.last_move is None else history.last_move.new)

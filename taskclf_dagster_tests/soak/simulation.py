@@ -255,7 +255,7 @@ class Simulation:
 
     def check_the_day(self, day: Day) -> None:
         """The registry's promises, one retrain at a time, nothing left behind, bounded disk."""
-        assert [finding.words for finding in check_registry(self.home) if finding.severity == "damage"] == []
+        assert [finding.detail for finding in check_registry(self.home) if finding.severity == "damage"] == []
         assert find_unfinished_retrain(self.instance, self.home) is None
         with hold_run_lock(self.home, holder=_nobody(), patience_seconds=0):
             pass

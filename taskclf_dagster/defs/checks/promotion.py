@@ -30,7 +30,11 @@ AGREES = dg.AssetCheckSpec(
 def verdict_follows_from_the_gates(promotion_decision: PromotionDecision, home: HomeResource) -> dg.AssetCheckResult:
     """Reads artifacts/decisions/<decision_id>.json back, and decides again from its gates."""
     stored = read_decision(home.open(), promotion_decision.decision_id)
-    findings = ["the record in artifacts/decisions is missing or damaged"] if stored is None else verify_decision(stored)
+    findings = (
+        ["the record in artifacts/decisions is missing or damaged"]
+        if stored is None
+        else [str(finding) for finding in verify_decision(stored)]
+    )
     if stored is not None and stored.decision_hash != promotion_decision.decision_hash:
         findings.append("the record in artifacts/decisions is not the one this run made")
     description = "\n".join(findings) or f"{promotion_decision.outcome}: {promotion_decision.reason}"

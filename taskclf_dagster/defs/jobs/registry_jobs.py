@@ -111,11 +111,11 @@ def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeReso
     done = repair(taskclf_home, at=clock.now()).done if config.repair else []
     findings = check_registry(taskclf_home)
     damage = [finding for finding in findings if finding.severity == "damage"]
-    rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.words, "what to do": f.fix} for f in findings]
+    rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.detail, "what to do": f.fix} for f in findings]
     unchecked: list[dict[str, Cell]] = [{"kind": kind, "files": len(paths)} for kind, paths in find_unchecked(taskclf_home).items()]
-    metadata = {"findings": table(rows), "mended": show_line("; ".join(done) or "nothing"), "without_digest": table(unchecked)}
+    metadata = {"findings": table(rows), "mended": show_line("; ".join(map(str, done)) or "nothing"), "without_digest": table(unchecked)}
     if damage:
-        summary = show_line("; ".join(f"{finding.promise}: {finding.words}. {finding.fix}" for finding in damage))
+        summary = show_line("; ".join(f"{finding.promise}: {finding.detail}. {finding.fix}" for finding in damage))
         raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {summary}", metadata=metadata, allow_retries=False)
     _report(context, taskclf_home, f"every promise holds, {len(findings)} warnings", metadata)
 

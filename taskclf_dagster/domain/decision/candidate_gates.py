@@ -25,6 +25,7 @@ from taskclf_dagster.domain.decision.gate import (
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.models.reproducibility import Reproduction
+from taskclf_dagster.errors import DecisionFinding
 
 CANDIDATE_GATES = (
     "loads_and_predicts",
@@ -132,7 +133,7 @@ def configured_threshold(name: str, settings: EvaluationSettings) -> Threshold:
     return None if callable(threshold) else threshold
 
 
-def find_contradictions(gates: Sequence[RegressionGate], settings: EvaluationSettings) -> list[str]:
+def find_contradictions(gates: Sequence[RegressionGate], settings: EvaluationSettings) -> list[DecisionFinding]:
     """Finds gates whose PASS or FAIL does not follow from their own numbers, or whose threshold is not that of the settings."""
     findings = []
     for gate in gates:
@@ -140,11 +141,13 @@ def find_contradictions(gates: Sequence[RegressionGate], settings: EvaluationSet
             continue
         expected = configured_threshold(gate.name, settings)
         if gate.observed is None or gate.threshold is None:
-            findings.append(f"gate {gate.name} is {gate.status} without a figure and a threshold")
+            findings.append(DecisionFinding("gate_without_numbers", f"gate {gate.name} is {gate.status} without a figure and a threshold"))
         elif expected is not None and gate.threshold != expected:
-            findings.append(f"gate {gate.name} was judged against {gate.threshold}, the settings say {expected}")
+            found = f"gate {gate.name} was judged against {gate.threshold}, the settings say {expected}"
+            findings.append(DecisionFinding("gate_threshold_differs", found))
         elif (gate.status == "PASS") != passes_threshold(gate.name, gate.observed, gate.threshold):
-            findings.append(f"gate {gate.name} is {gate.status}, which does not follow from {gate.observed} and {gate.threshold}")
+            found = f"gate {gate.name} is {gate.status}, which does not follow from {gate.observed} and {gate.threshold}"
+            findings.append(DecisionFinding("gate_does_not_follow", found))
     return findings
 
 

@@ -13,7 +13,7 @@ from taskclf_dagster.domain.storage.files import write_text
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.path_names import find_name_problem
 from taskclf_dagster.domain.storage.records import canonical_json
-from taskclf_dagster.errors import DecisionNotFoundError, ReceiptVersionError, TaskclfDagsterError, UnreadableFileError
+from taskclf_dagster.errors import DecisionFinding, DecisionNotFoundError, ReceiptVersionError, TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 _FileVersion = tuple[int, int, int] | None
@@ -68,7 +68,7 @@ def save_decision(home: Home, decision: PromotionDecision) -> Path:
     return path
 
 
-def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list[str]]:
+def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list[DecisionFinding]]:
     """Reads a receipt and verifies it; its file must be, byte for byte, the one that follows from its contents.
 
     Raises:
@@ -79,7 +79,8 @@ def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list
     findings = verify_decision(decision)
     path = home.decisions / f"{decision_id}.json"
     if path.read_bytes() != receipt_text(decision).encode():
-        findings.append(f"{path.name} is not the canonical JSON of its contents: the file was written or changed by other hands")
+        found = f"{path.name} is not the canonical JSON of its contents: the file was written or changed by other hands"
+        findings.append(DecisionFinding("file_differs", found))
     return decision, findings
 
 

@@ -10,28 +10,41 @@ from taskclf_dagster.domain.decision.verdict import decide
 from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.models.reproducibility import is_proof_wanted
 from taskclf_dagster.domain.storage.records import canonical_json
+from taskclf_dagster.errors import DecisionFinding
 
 
-def verify_decision(decision: PromotionDecision) -> list[str]:
+def verify_decision(decision: PromotionDecision) -> list[DecisionFinding]:
     """Checks a decision against itself, offline.
 
     The hash must be that of every field, the verdict must follow from the gates, and each gate from its numbers and the policy. The
     comparison, its statistics and the comparative gates are computed again from the counts by block, and must be equal byte for byte.
 
     Returns:
-        What does not hold, one sentence each; empty if everything does.
+        What does not hold; empty if everything does.
     """
-    findings: list[str] = []
+    findings: list[DecisionFinding] = []
     try:
         if content_hash(decision) != decision.decision_hash:
-            findings.append("decision_hash does not match the contents: the record was changed after it was made")
+            findings.append(
+                DecisionFinding("hash_differs", "decision_hash does not match the contents: the record was changed after it was made")
+            )
         if decision.decision_id != make_decision_id(decision.as_of, decision.decision_hash):
-            findings.append("decision_id is not the one made of as_of and decision_hash: the record was changed after it was made")
+            findings.append(
+                DecisionFinding(
+                    "id_differs", "decision_id is not the one made of as_of and decision_hash: the record was changed after it was made"
+                )
+            )
         findings.extend(_find_contradictions(decision, decision.settings))
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # a policy or a count that no run ever had
-        findings.append(f"it cannot be computed again: {type(error).__name__}: {str(error).splitlines()[0]}")
+        findings.append(
+            DecisionFinding("not_computable", f"it cannot be computed again: {type(error).__name__}: {str(error).splitlines()[0]}")
+        )
     names = [gate.name for gate in decision.gates]
-    findings.extend(f"gate {name} appears {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1)
+    findings.extend(
+        DecisionFinding("gate_repeated", f"gate {name} appears {names.count(name)} times")
+        for name in sorted(set(names))
+        if names.count(name) > 1
+    )
     return findings
 
 
@@ -48,14 +61,16 @@ def judge_comparative_gates(content: DecisionContent, settings: RetrainConfig) -
     ).gates
 
 
-def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
+def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -> list[DecisionFinding]:
     """Finds a verdict that does not follow from the gates, and gates that do not follow from their numbers, the policy or the counts."""
     verdict, reason = decide(
         decision.gates, decision.dataset.feasibility, auto_promote=settings.promotion.auto_promote, required=decision.required_gates
     )
     findings = []
     if verdict != decision.verdict:
-        findings.append(f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
+        findings.append(
+            DecisionFinding("verdict_does_not_follow", f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
+        )
     findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], settings.evaluation))
     findings.extend(find_unexcused(decision, settings))
     if decision.comparison is not None:
@@ -65,46 +80,50 @@ def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -
     return findings
 
 
-def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
+def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list[DecisionFinding]:
     """Finds gates that do not apply although the policy asks for them; a verdict that does not promote may not have got to them."""
     if decision.verdict not in ("PROMOTE", "AWAITING_APPROVAL"):
         return []
     excused = {gate.name for gate in decision.gates if gate.status == "NOT_APPLICABLE"}
     findings = []
     if "reproducible" in excused and is_proof_wanted(settings.training.prove_reproducible, windows=sum(decision.dataset.split.values())):
-        findings.append("gate reproducible does not apply, but the policy wants the proof")
+        findings.append(DecisionFinding("gate_not_excused", "gate reproducible does not apply, but the policy wants the proof"))
     if "beats_lookup_baseline" in excused and settings.evaluation.require_baseline_improvement:
-        findings.append("gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")
+        findings.append(
+            DecisionFinding("gate_not_excused", "gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")
+        )
     return findings
 
 
-def _find_unfounded_gates(decision: PromotionDecision, settings: RetrainConfig) -> list[str]:
+def _find_unfounded_gates(decision: PromotionDecision, settings: RetrainConfig) -> list[DecisionFinding]:
     """Finds comparative gates that do not follow from the comparison, and gates that call themselves of the other kind."""
     expected = {gate.name: gate.numbers for gate in judge_comparative_gates(decision, settings)}
     findings = []
     for gate in decision.gates:
         if gate.kind != ("candidate" if gate.name in CANDIDATE_GATES else "comparative"):
-            findings.append(f"gate {gate.name} is called {gate.kind}")
+            findings.append(DecisionFinding("gate_of_other_kind", f"gate {gate.name} is called {gate.kind}"))
         elif gate.kind == "comparative" and expected.get(gate.name) != gate.numbers:
-            findings.append(f"gate {gate.name} does not follow from the comparison")
+            findings.append(DecisionFinding("gate_does_not_follow", f"gate {gate.name} does not follow from the comparison"))
     return findings
 
 
-def _find_wrong_anchors(decision: PromotionDecision) -> list[str]:
+def _find_wrong_anchors(decision: PromotionDecision) -> list[DecisionFinding]:
     findings = []
     for anchor in decision.anchors:
         ours, theirs = anchor.challenger_macro_f1, anchor.anchor_macro_f1
         if anchor.difference is not None and (ours is None or theirs is None or anchor.difference != ours - theirs):
-            findings.append(f"the difference to anchor {anchor.model_id} is not that of the figures")
+            findings.append(
+                DecisionFinding("anchor_does_not_follow", f"the difference to anchor {anchor.model_id} is not that of the figures")
+            )
     return findings
 
 
-def _find_unfounded_comparison(decision: PromotionDecision, comparison: Comparison, settings: RetrainConfig) -> list[str]:
+def _find_unfounded_comparison(decision: PromotionDecision, comparison: Comparison, settings: RetrainConfig) -> list[DecisionFinding]:
     """Finds what does not follow from the counts by block, and counts that contradict each other."""
     champion = decision.champion.model
     if champion is None or decision.champion.state != "ok":
-        return ["there is a comparison without a champion to compare with"]
-    findings = find_inconsistencies(comparison)
+        return [DecisionFinding("comparison_without_champion", "there is a comparison without a champion to compare with")]
+    findings = [DecisionFinding("comparison_inconsistent", found) for found in find_inconsistencies(comparison)]
     again = complete_comparison(
         challenger_id=comparison.challenger_id,
         champion_id=comparison.champion_id,
@@ -117,9 +136,13 @@ def _find_unfounded_comparison(decision: PromotionDecision, comparison: Comparis
         min_class_windows=settings.evaluation.min_class_windows,
     )
     if _numbers_of_comparison(again) != _numbers_of_comparison(comparison):
-        findings.append("the comparison does not follow from its counts by block")
+        findings.append(DecisionFinding("comparison_does_not_follow", "the comparison does not follow from its counts by block"))
     if (comparison.challenger_id, comparison.champion_id) != (decision.challenger.model_id, champion.model_id):
-        findings.append(f"the comparison is about {comparison.challenger_id} and {comparison.champion_id}")
+        findings.append(
+            DecisionFinding(
+                "comparison_of_other_models", f"the comparison is about {comparison.challenger_id} and {comparison.champion_id}"
+            )
+        )
     return findings
 
 

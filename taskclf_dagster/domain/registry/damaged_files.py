@@ -6,7 +6,7 @@ never moved.
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -22,6 +22,21 @@ from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.home import Home
 
 DAMAGED = ".damaged"
+
+
+class RecoveryStep(NamedTuple):
+    """One thing that a recovery did.
+
+    Attributes:
+        kind: the thing.
+        detail: a description with the names of what was changed.
+    """
+
+    kind: Literal["file_kept", "event_written", "history_cut", "remains_removed", "change_finished", "record_written"]
+    detail: str
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 class DamagedFile(NamedTuple):
@@ -47,7 +62,7 @@ def find_damaged_files(home: Home) -> list[DamagedFile]:
     return found + [DamagedFile(home.outbox / name, problem, is_event=True) for name, problem in read_outbox(home).damaged.items()]
 
 
-def set_damaged_files_aside(home: Home, history: History) -> list[str]:
+def set_damaged_files_aside(home: Home, history: History) -> list[RecoveryStep]:
     """Renames damaged files, and writes the events among them again that are those of a pointer change; index and states follow later.
 
     Args:
@@ -55,21 +70,21 @@ def set_damaged_files_aside(home: Home, history: History) -> list[str]:
         history: its history.
 
     Returns:
-        What was done, one sentence each.
+        What was done.
     """
-    damaged, done = find_damaged_files(home), []
+    damaged, done = find_damaged_files(home), list[RecoveryStep]()
     for file in damaged:
         aside = file.path.with_suffix(DAMAGED)
         file_system().replace(file.path, aside)
         file_system().sync_folder(file.path.parent)
-        done.append(f"kept {file.path.relative_to(home.root)}, which cannot be read, as {aside.name}")
+        done.append(RecoveryStep("file_kept", f"kept {file.path.relative_to(home.root)}, which cannot be read, as {aside.name}"))
     lost = {file.path for file in damaged if file.is_event}
     for entry in history.moves if lost else []:
         if entry.sequence is not None and entry.action in EVENT_TYPES:
             event = build_event(entry)
             if event_path(home, event.event_id) in lost:
                 write_event(home, event)
-                done.append(f"wrote event {event.event_id} again, from the history")
+                done.append(RecoveryStep("event_written", f"wrote event {event.event_id} again, from the history"))
     return done
 
 

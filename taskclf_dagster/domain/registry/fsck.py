@@ -74,8 +74,8 @@ def _check_pointer(state: RegistryState) -> Findings:
     if pointer is not None and problem is None:
         yield from _check_record_of(state, pointer)
         if pointer.name in history.blocked:
-            words = f"{pointer.name} runs, though a rollback blocked it"
-            yield warning("blocked_model_active", "P7", words, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
+            detail = f"{pointer.name} runs, though a rollback blocked it"
+            yield warning("blocked_model_active", "P7", detail, f"Roll back, or `taskclf-dagster unblock {pointer.name}`")
 
 
 def _check_policy(state: RegistryState, pointer: ActivePointer | None) -> Findings:
@@ -83,12 +83,12 @@ def _check_policy(state: RegistryState, pointer: ActivePointer | None) -> Findin
     if problem is not None:
         yield damage("policy_differs" if problem.code in _NOT_AS_RECORDED else "policy_unusable", "P1", problem.detail, REPAIR)
     if pointer is not None and policy.status == "foreign":
-        words = f"{home.inference_policy.name} was written by another program and is not recorded yet"
-        yield warning("policy_not_recorded", "P3", words, "The next change, or repair, records it")
+        detail = f"{home.inference_policy.name} was written by another program and is not recorded yet"
+        yield warning("policy_not_recorded", "P3", detail, "The next change, or repair, records it")
     if pointer is not None and state.policy_file.model_dir not in (None, pointer.model_dir):
-        words = f"{home.inference_policy.name} names {state.policy_file.model_dir}, {home.active_pointer.name} names {pointer.model_dir}"
+        detail = f"{home.inference_policy.name} names {state.policy_file.model_dir}, {home.active_pointer.name} names {pointer.model_dir}"
         yield warning(
-            "policy_names_another_model", "P1", f"{words}: taskclf runs the first", "The next promotion or rollback makes them agree"
+            "policy_names_another_model", "P1", f"{detail}: taskclf runs the first", "The next promotion or rollback makes them agree"
         )
 
 
@@ -107,8 +107,8 @@ def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Findings:
     elif last is not None and state.is_waiting(last):
         yield damage("change_interrupted", "P3", f"{last.action} {last.sequence} was interrupted before the pointer moved", REPAIR)
     elif any(entry.new == pointer and not entry.foreign for entry in history.entries):
-        words = f"the pointer is that of record {pointer.sequence}, though the history continues"
-        yield warning("pointer_of_earlier_record", "P3", words, "The next change, or repair, records that it stayed")
+        detail = f"the pointer is that of record {pointer.sequence}, though the history continues"
+        yield warning("pointer_of_earlier_record", "P3", detail, "The next change, or repair, records that it stayed")
     else:
         yield damage("record_missing", "P3", f"the pointer is of record {pointer.sequence}, which the history does not have", REPAIR)
 
@@ -170,8 +170,8 @@ def _check_bundle(state: RegistryState, folder: Path) -> Findings:
     manifest = read_manifest(files)
     promoted = {entry.decision_id for entry in state.history.moves if entry.action == "promote" and _name(entry.new) == folder.name}
     if manifest is not None and promoted and manifest.decision_id not in promoted:
-        words = f"{folder.name}: its manifest names receipt {manifest.decision_id}, the history {', '.join(sorted(map(str, promoted)))}"
-        yield damage("bundle_differs_from_manifest", "P2", words, "Restore the bundle from a backup, or leave it to retention")
+        detail = f"{folder.name}: its manifest names receipt {manifest.decision_id}, the history {', '.join(sorted(map(str, promoted)))}"
+        yield damage("bundle_differs_from_manifest", "P2", detail, "Restore the bundle from a backup, or leave it to retention")
 
 
 def _name(pointer: ActivePointer | None) -> str | None:
@@ -210,9 +210,9 @@ def _check_interrupted_writes(state: RegistryState) -> Findings:
 def _check_readable(state: RegistryState) -> Findings:
     home = state.home
     for file in find_damaged_files(home):
-        words = f"{file.path.relative_to(home.root)} cannot be read: {file.problem.rstrip('.')}"
+        detail = f"{file.path.relative_to(home.root)} cannot be read: {file.problem.rstrip('.')}"
         fix = "`taskclf-dagster registry repair` keeps it aside and writes again what follows from other files"
-        yield warning("file_unreadable", "P9" if file.is_event else "P6", words, fix)
+        yield warning("file_unreadable", "P9" if file.is_event else "P6", detail, fix)
 
 
 _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (

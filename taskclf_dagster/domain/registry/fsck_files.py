@@ -175,8 +175,8 @@ def check_labeled_windows(state: RegistryState) -> Findings:
         except UNREADABLE:
             holds = False
         if not holds:
-            words = f"{path.name} does not hold the windows that its name stands for"
-            yield warning("labeled_windows_differ", "P10", words, "Remove the file: the next run writes it again")
+            detail = f"{path.name} does not hold the windows that its name stands for"
+            yield warning("labeled_windows_differ", "P10", detail, "Remove the file: the next run writes it again")
 
 
 def check_predictions(state: RegistryState) -> Findings:
@@ -250,8 +250,8 @@ def check_events(state: RegistryState) -> Findings:
     reported = look_at_json(home.outbox / REPORTED_DECISION).document
     decision_id = None if reported is None else reported.get("decision_id")
     if reported is not None and (not isinstance(decision_id, str) or read_decision(home, decision_id) is None):
-        words = f"{REPORTED_DECISION} names receipt {decision_id}, which is missing or damaged"
-        yield warning("event_differs", "P9", words, "Nothing has to be done: the events of the last decision are written again")
+        detail = f"{REPORTED_DECISION} names receipt {decision_id}, which is missing or damaged"
+        yield warning("event_differs", "P9", detail, "Nothing has to be done: the events of the last decision are written again")
 
 
 def _children(folder: Path) -> list[Path]:

@@ -76,31 +76,31 @@ class RegistryFinding(Record):
         code: the check that found it.
         severity: damage breaks a promise; a warning does not.
         promise: P1 to P10.
-        words: what was found, for a person.
+        detail: what was found, for a person.
         fix: what to do about it.
     """
 
     code: FindingCode
     severity: Literal["damage", "warning"]
     promise: Promise
-    words: str
+    detail: str
     fix: str
 
 
 Findings = Iterator[RegistryFinding]
 
 
-def damage(code: FindingCode, promise: Promise, words: str, fix: str) -> RegistryFinding:
+def damage(code: FindingCode, promise: Promise, detail: str, fix: str) -> RegistryFinding:
     """Returns a finding that breaks a promise; `fix` has no full stop."""
-    return RegistryFinding(code=code, severity="damage", promise=promise, words=words, fix=f"{fix}.")
+    return RegistryFinding(code=code, severity="damage", promise=promise, detail=detail, fix=f"{fix}.")
 
 
-def warning(code: FindingCode, promise: Promise, words: str, fix: str) -> RegistryFinding:
+def warning(code: FindingCode, promise: Promise, detail: str, fix: str) -> RegistryFinding:
     """Returns a finding that breaks no promise; `fix` has no full stop."""
-    return RegistryFinding(code=code, severity="warning", promise=promise, words=words, fix=f"{fix}.")
+    return RegistryFinding(code=code, severity="warning", promise=promise, detail=detail, fix=f"{fix}.")
 
 
 def unreadable(path: Path, error: Exception) -> RegistryFinding:
     """Returns the finding for a file or a folder that cannot be checked."""
-    words = f"{path} cannot be checked: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    return damage("file_unreadable", "P10", words, "Restore the file from a backup, or remove it")
+    detail = f"{path} cannot be checked: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return damage("file_unreadable", "P10", detail, "Restore the file from a backup, or remove it")

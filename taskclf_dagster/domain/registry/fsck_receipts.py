@@ -23,24 +23,24 @@ def check_receipts(state: RegistryState) -> Findings:
     """Checks that every promotion has a receipt that verifies, and that every receipt is the file that was written."""
     for entry in state.history.moves:
         if entry.action == "promote":
-            words = _find_receipt_problem(state, entry)
-            if words is not None:
+            detail = _find_receipt_problem(state, entry)
+            if detail is not None:
                 fix = "Restore the receipt from a backup, or roll back"
-                yield damage("promotion_without_receipt", "P5", f"promotion {entry.sequence}: {words}", fix)
+                yield damage("promotion_without_receipt", "P5", f"promotion {entry.sequence}: {detail}", fix)
     decisions, damaged = list_decisions(state.home, state.receipts)
     for receipt in damaged:
-        words = f"{receipt.path.name} is damaged" if receipt.kind == "damaged" else receipt.problem
+        detail = f"{receipt.path.name} is damaged" if receipt.kind == "damaged" else receipt.problem
         fix = "Nothing needs to be done if it promoted nothing; else the promotion is another finding"
-        yield warning("receipt_unreadable", "P5", words, fix)
+        yield warning("receipt_unreadable", "P5", detail, fix)
     for decision in decisions:
         path = state.home.decisions / f"{decision.decision_id}.json"
         try:
             if content_hash(decision) != decision.decision_hash:
-                words = f"{path.name} was changed after it was written: decision_hash does not match its contents"
-                yield damage("receipt_changed", "P5", words, _RESTORE)
+                detail = f"{path.name} was changed after it was written: decision_hash does not match its contents"
+                yield damage("receipt_changed", "P5", detail, _RESTORE)
             elif not path.is_file() or path.read_bytes() != receipt_text(decision).encode():
-                words = f"the file of receipt {decision.decision_id} is not the one that was written"
-                yield damage("receipt_changed", "P5", words, _RESTORE)
+                detail = f"the file of receipt {decision.decision_id} is not the one that was written"
+                yield damage("receipt_changed", "P5", detail, _RESTORE)
         except UNREADABLE as error:
             yield unreadable(path, error)
 
@@ -60,9 +60,9 @@ def check_contradictions(state: RegistryState) -> Findings:
         for other in decisions[1:]:
             differing = _find_contradictions(first, other)
             if differing:
-                words = f"receipts {other.decision_id} and {first.decision_id} contradict each other about {first.challenger.model_id}"
+                detail = f"receipts {other.decision_id} and {first.decision_id} contradict each other about {first.challenger.model_id}"
                 fix = "Run a new retrain; `taskclf-dagster verify` shows which of them follows from its numbers"
-                yield damage("receipts_contradict", "P5", f"{words}: {', '.join(differing)} differ", fix)
+                yield damage("receipts_contradict", "P5", f"{detail}: {', '.join(differing)} differ", fix)
 
 
 def _find_contradictions(one: PromotionDecision, other: PromotionDecision) -> list[str]:
@@ -99,8 +99,8 @@ def check_judged_bundles(state: RegistryState) -> Findings:
     decisions = list_decisions(home, state.receipts)[0]
     for decision in find_awaiting(state, decisions):
         if find_bundle(home, decision.challenger.model_id) is None:
-            words = f"{decision.challenger.model_id} awaits approval, but its bundle is missing"
-            yield damage("awaiting_bundle_missing", "P6", words, "Retrain with force")
+            detail = f"{decision.challenger.model_id} awaits approval, but its bundle is missing"
+            yield damage("awaiting_bundle_missing", "P6", detail, "Retrain with force")
     judged = _digests_by_model(decisions)
     for folder in (home.challengers, home.pending_models, home.rejected_models):
         for bundle in sorted(folder.iterdir()) if folder.is_dir() else []:
@@ -113,9 +113,9 @@ def check_judged_bundles(state: RegistryState) -> Findings:
                 yield unreadable(bundle, error)
                 continue
             if changed:
-                words = f"{folder.name}/{bundle.name} is not the bundle that its receipt judged: {', '.join(changed)} changed"
+                detail = f"{folder.name}/{bundle.name} is not the bundle that its receipt judged: {', '.join(changed)} changed"
                 fix = "Restore it from a backup, or remove it; it cannot be approved"
-                yield damage("bundle_differs_from_receipt", "P10", words, fix)
+                yield damage("bundle_differs_from_receipt", "P10", detail, fix)
 
 
 def _digests_by_model(decisions: Iterable[PromotionDecision]) -> dict[str, list[dict[str, str]]]:
@@ -145,8 +145,8 @@ def check_last_decided(state: RegistryState) -> Findings:
         yield warning("last_decided_differs", "P10", f"{path.name} names receipt {last.decision_id}, which is missing or damaged", fix)
     differing = [] if decision is None else _find_differing(last, decision)
     if differing:
-        words = f"{path.name} differs from receipt {last.decision_id}: {', '.join(differing)}"
-        yield damage("last_decided_differs", "P10", words, fix)
+        detail = f"{path.name} differs from receipt {last.decision_id}: {', '.join(differing)}"
+        yield damage("last_decided_differs", "P10", detail, fix)
 
 
 def _find_differing(last: LastDecided, decision: PromotionDecision) -> list[str]:
@@ -167,7 +167,7 @@ def _find_receipt_problem(state: RegistryState, entry: ActiveHistoryEntry) -> st
         return f"receipt {entry.decision_id} is missing or damaged"
     findings = verify_decision(decision)
     if findings:
-        return f"receipt {entry.decision_id} does not verify: {'; '.join(findings)}"
+        return f"receipt {entry.decision_id} does not verify: {'; '.join(map(str, findings))}"
     if decision.options.dry_run or decision.verdict not in ("PROMOTE", "AWAITING_APPROVAL"):
         return f"receipt {entry.decision_id} says {decision.outcome}"
     if entry.new is None or decision.challenger.model_id != entry.new.name:

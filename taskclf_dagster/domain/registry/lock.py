@@ -19,7 +19,9 @@ def write_lock(home: Home) -> Iterator[None]:
         UnsafeFileSystemError: the file system has no locks that work.
     """
     if not home.models.resolve().is_relative_to(home.root.resolve()):
-        raise RegistryRefusedError(f"Writing to {home.models}", "it is a link that leaves the home", "Make it a folder of the home.")
+        raise RegistryRefusedError(
+            f"Writing to {home.models}", "folder_leaves_home", "it is a link that leaves the home", "Make it a folder of the home."
+        )
     make_folders(home.models)
     with file_system().lock(home.registry_lock):
         yield

@@ -29,13 +29,13 @@ from taskclf_dagster.domain.registry.rollback import describe_block
 from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_digests, read_registry_state
 from taskclf_dagster.domain.storage.files import make_folders, move_folder, remove_tree, write_atomic, write_synced
 from taskclf_dagster.domain.storage.filesystem import file_system
-from taskclf_dagster.errors import BundleError, DecisionNotVerifiedError
+from taskclf_dagster.errors import BundleError, DecisionFinding, DecisionNotVerifiedError
 from taskclf_dagster.home import Home
 
 PROMOTION_NOTE = "retrain promotion"
 
 
-Recompute = Callable[[RegistryState, PromotionDecision], list[str]]
+Recompute = Callable[[RegistryState, PromotionDecision], list[DecisionFinding]]
 """Computes a decision again from its primary sources, and returns the differences (`retraining.recomputation`)."""
 
 
@@ -96,20 +96,29 @@ def promote(
         if before is None:
             _require_promotable(state, decision, findings, approved=approved)
         elif is_promotion_made(state, decision) and state.pointer != before.new:
-            _refuse(decision, [*_find_what_moved_on(state, decision), f"it was promoted as record {before.sequence} already"])
+            _refuse(
+                decision,
+                [
+                    *_find_what_moved_on(state, decision),
+                    DecisionFinding("promoted_before", f"it was promoted as record {before.sequence} already"),
+                ],
+            )
         state = _recover_for(state, decision, at=at)
         done = find_promotion(state.history, decision)
         if done is not None and done.new is not None and state.pointer == done.new:
             promotion = Promotion(done.new, done.old, state)
         elif before is not None:  # it had been cut off, and its model cannot run
-            raise DecisionNotVerifiedError(decision.decision_id, [f"it was promoted as record {before.sequence}, which did not last"])
+            raise DecisionNotVerifiedError(
+                decision.decision_id,
+                [DecisionFinding("promoted_before", f"it was promoted as record {before.sequence}, which did not last")],
+            )
         else:
             promotion = _change_model(state, decision, at=at, approved=approved, run_id=run_id)
         then(promotion.state)
         return promotion
 
 
-def _verify(state: RegistryState, decision: PromotionDecision, recompute: Recompute) -> list[str]:
+def _verify(state: RegistryState, decision: PromotionDecision, recompute: Recompute) -> list[DecisionFinding]:
     """Verifies a decision against itself, then computes it again unless it was promoted already or made against another registry."""
     findings = verify_decision(decision)
     if findings or find_promotion(state.history, decision) is not None or not _is_made_against(decision, state):
@@ -122,7 +131,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     home, model_id = state.home, decision.challenger.model_id
     source, target = find_bundle(home, model_id), home.models / model_id
     if source is None:
-        raise DecisionNotVerifiedError(decision.decision_id, [f"bundle {model_id} is missing"])
+        raise DecisionNotVerifiedError(decision.decision_id, [_missing(model_id)])
     try:
         judged = state.bundles.files(source)
         model = _load_judged_bundle(judged, decision, state.history)
@@ -171,30 +180,41 @@ def approve(home: Home, decision_id: str, *, recompute: Recompute, at: datetime,
     return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id).pointer
 
 
-def _require_promotable(state: RegistryState, decision: PromotionDecision, findings: list[str], *, approved: bool) -> None:
+def _require_promotable(state: RegistryState, decision: PromotionDecision, findings: list[DecisionFinding], *, approved: bool) -> None:
     """Checks before any write that the decision holds and promotes, and that what it judged is unchanged."""
     wanted = "AWAITING_APPROVAL" if approved else "PROMOTE"
     if decision.verdict != wanted or decision.options.dry_run:
         findings.append(
-            f"the verdict is {decision.outcome}, which moves nothing" if not approved else f"it does not await approval: {decision.outcome}"
+            DecisionFinding("awaits_no_approval", f"it does not await approval: {decision.outcome}")
+            if approved
+            else DecisionFinding("moves_nothing", f"the verdict is {decision.outcome}, which moves nothing")
         )
     if set(decision.required_gates) != set(REQUIRED_GATES):
-        findings.append("it was made by another version of this program, which judged other gates")
+        findings.append(DecisionFinding("other_gates_required", "it was made by another version of this program, which judged other gates"))
     findings.extend(_find_what_moved_on(state, decision))
     if decision.challenger.model_id in state.history.blocked:
-        findings.append(describe_block(decision.challenger.model_id))
+        findings.append(_blocked(decision.challenger.model_id))
     source = find_bundle(state.home, decision.challenger.model_id)
     if source is None:
-        findings.append(f"bundle {decision.challenger.model_id} is missing")
+        findings.append(_missing(decision.challenger.model_id))
     else:
         findings.extend(_find_changed_files(state.bundles.files(source), decision))
     _refuse(decision, findings)
 
 
-def _find_changed_files(files: BundleFiles, decision: PromotionDecision) -> list[str]:
+def _find_changed_files(files: BundleFiles, decision: PromotionDecision) -> list[DecisionFinding]:
     found, judged = files.hashes(), decision.challenger.files
     changed = sorted(name for name in found | judged if found.get(name) != judged.get(name))
-    return [f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed"] if changed else []
+    detail = f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed"
+    return [DecisionFinding("bundle_differs", detail)] if changed else []
+
+
+def _missing(model_id: str) -> DecisionFinding:
+    return DecisionFinding("bundle_missing", f"bundle {model_id} is missing")
+
+
+def _blocked(model_id: str) -> DecisionFinding:
+    return DecisionFinding("model_blocked", describe_block(model_id))
 
 
 def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datetime) -> RegistryState:
@@ -207,7 +227,7 @@ def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datet
     if find_promotion(now.history, decision) is None and not _is_made_against(decision, now):
         mended = recovery.repaired or recovery.policy_mended
         if not mended or now.pointer is None or now.pointer.model_dir != decision.champion.model_dir:
-            _refuse(decision, [f"the registry moved on: {'; '.join(recovery.done)}"])
+            _refuse(decision, [DecisionFinding("registry_moved_on", f"the registry moved on: {'; '.join(map(str, recovery.done))}")])
     return now
 
 
@@ -215,28 +235,38 @@ def _is_made_against(decision: PromotionDecision, state: RegistryState) -> bool:
     return state.digests == Digests(decision.registry.pointer_hash, decision.registry.policy_hash)
 
 
-def _refuse(decision: PromotionDecision, findings: list[str]) -> None:
+def _refuse(decision: PromotionDecision, findings: list[DecisionFinding]) -> None:
     if findings:
         raise DecisionNotVerifiedError(decision.decision_id, findings)
 
 
-def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> list[str]:
+def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> list[DecisionFinding]:
     """Returns why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
     findings = []
     if not _is_made_against(decision, state):
-        findings.append("active.json or inference_policy.json changed since the decision: it was made against another champion")
+        findings.append(
+            DecisionFinding(
+                "pointer_changed", "active.json or inference_policy.json changed since the decision: it was made against another champion"
+            )
+        )
     if state.sequence != decision.registry.sequence:
-        findings.append(f"the registry is at record {state.sequence}, the decision was made at {decision.registry.sequence}")
+        findings.append(
+            DecisionFinding(
+                "sequence_differs", f"the registry is at record {state.sequence}, the decision was made at {decision.registry.sequence}"
+            )
+        )
     later = find_later_decision(state.home, decision, state.receipts)
     if later is not None:
-        findings.append(f"decision {later.decision_id} was made on later labels")
+        findings.append(DecisionFinding("later_labels", f"decision {later.decision_id} was made on later labels"))
     if decision.champion.model is not None:
         try:
             files = state.bundles.files(resolve_model_dir(state.home, decision.champion.model_dir or "")).hashes()
         except (BundleError, OSError):
             files = {}
         if not files or files != decision.champion.model.files:
-            findings.append(f"champion {decision.champion.model.model_id} is not the bundle that was compared with")
+            findings.append(
+                DecisionFinding("champion_differs", f"champion {decision.champion.model.model_id} is not the bundle that was compared with")
+            )
     return findings
 
 
@@ -246,9 +276,9 @@ def _load_judged_bundle(files: BundleFiles, decision: PromotionDecision, history
     try:
         model = load_bundle(files)
     except BundleError as error:
-        raise DecisionNotVerifiedError(decision.decision_id, [str(error)]) from error
+        raise DecisionNotVerifiedError(decision.decision_id, [DecisionFinding("bundle_unusable", str(error))]) from error
     same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash == model.tree_hash]
-    _refuse(decision, [describe_block(name) for name in same])
+    _refuse(decision, [_blocked(name) for name in same])
     return model
 
 
@@ -278,9 +308,11 @@ def _require_unmoved(state: RegistryState, decision: PromotionDecision, target: 
     """Checks a last time before the change: models/ has the judged bundle, its manifest holds, pointer and policy are as before."""
     files = read_bundle_files(target)
     problem = find_manifest_problem(files)
-    findings = _find_changed_files(files, decision) if problem is None else [problem.detail]
+    findings = _find_changed_files(files, decision) if problem is None else [DecisionFinding("manifest_differs", problem.detail)]
     if read_digests(state.home) != state.digests:
-        findings.append("another program changed active.json or inference_policy.json just now")
+        findings.append(
+            DecisionFinding("pointer_changed_just_now", "another program changed active.json or inference_policy.json just now")
+        )
     _refuse(decision, findings)
     state.bundles.keep(files)
 

@@ -13,7 +13,7 @@ from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
-from taskclf_dagster.domain.registry.damaged_files import keep_copy, set_damaged_files_aside
+from taskclf_dagster.domain.registry.damaged_files import RecoveryStep, keep_copy, set_damaged_files_aside
 from taskclf_dagster.domain.registry.health import (
     find_last_known_good,
     find_model_problem,
@@ -40,13 +40,13 @@ class Recovery:
 
     Attributes:
         state: the state afterwards.
-        done: the changes, one sentence each; empty if there were none.
+        done: the changes; empty if there were none.
         repaired: True if the last known good model was restored.
         policy_mended: True if the inference policy was restored, because it was damaged, deleted, or named a model that cannot run.
     """
 
     state: RegistryState
-    done: list[str] = field(default_factory=list)
+    done: list[RecoveryStep] = field(default_factory=list)
     repaired: bool = False
     policy_mended: bool = False
 
@@ -108,7 +108,7 @@ def _mend_tail(recovery: Recovery) -> None:
         file_system().sync_file(home.active_history)
     else:
         cut_history(home, history.size)
-        recovery.done.append(f"removed {len(history.torn)} bytes of an incomplete history line")
+        recovery.done.append(RecoveryStep("history_cut", f"removed {len(history.torn)} bytes of an incomplete history line"))
     recovery.look_again()
 
 
@@ -125,7 +125,7 @@ def _sweep(recovery: Recovery) -> None:
     ]
     for path in left:
         take_out(home, path)
-        recovery.done.append(f"removed {path.name}, left by an interrupted change")
+        recovery.done.append(RecoveryStep("remains_removed", f"removed {path.name}, left by an interrupted change"))
     if home.staging.exists():
         remove_tree(home.staging)
 
@@ -159,7 +159,8 @@ def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
     if problem is None:
         apply(recovery.home, last)
         recovery.look_again()
-        recovery.done.append(f"finished {last.action} {last.sequence} to {last.new.name}, which had been interrupted")
+        finished = f"finished {last.action} {last.sequence} to {last.new.name}, which had been interrupted"
+        recovery.done.append(RecoveryStep("change_finished", finished))
         return
     entry = ActiveHistoryEntry(
         at=at,
@@ -230,7 +231,8 @@ def _keep_unreadable(recovery: Recovery) -> None:
     unreadable = {home.active_pointer: state.pointer_file.error, home.inference_policy: state.policy_file.file.error}
     for path, error in unreadable.items():
         if error is not None:
-            recovery.done.append(f"kept {path.name}, which cannot be read, as {keep_copy(path).name}")
+            kept = f"kept {path.name}, which cannot be read, as {keep_copy(path).name}"
+            recovery.done.append(RecoveryStep("file_kept", kept))
 
 
 def _describe_repair(
@@ -285,7 +287,8 @@ def _acknowledge_damage(recovery: Recovery, at: datetime) -> None:
 def _record(recovery: Recovery, entry: ActiveHistoryEntry) -> None:
     recovery.state = commit(recovery.state, entry)
     name = recovery.home.active_pointer.name
-    recovery.done.append(f"{entry.action}: {entry.reason}" + (f"; {name} names {entry.new.name}" if entry.new else ""))
+    written = f"{entry.action}: {entry.reason}" + (f"; {name} names {entry.new.name}" if entry.new else "")
+    recovery.done.append(RecoveryStep("record_written", written))
 
 
 def _decision_of(pointer: ActivePointer) -> str | None:

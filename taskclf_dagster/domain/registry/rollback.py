@@ -49,16 +49,20 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
         state, history, current = recovery.state, recovery.history, recovery.state.pointer
         if cut_off:
             now = "nothing" if state.active_model_dir is None else Path(state.active_model_dir).name
-            raise RegistryRefusedError(what, f"an interrupted change was completed first, taskclf now runs {now}", "Look again.")
+            raise RegistryRefusedError(
+                what, "change_completed_first", f"an interrupted change was completed first, taskclf now runs {now}", "Look again."
+            )
         if to is None and recovery.repaired and current is not None:
             to = current.name  # what ran was damaged, and the last known good model runs again already: this makes it a rollback
         elif to is None:
             good = find_last_known_good(state, but=left)
             if good is None:
-                raise RegistryRefusedError(what, "the history has no other model that can run", "Run a retrain instead.")
+                raise RegistryRefusedError(what, "no_other_model", "the history has no other model that can run", "Run a retrain instead.")
             to = good.name
         elif left is not None and Path(left).name == to:
-            raise RegistryRefusedError(what, "it is the active model", "Name another model: `taskclf-dagster list` shows them.")
+            raise RegistryRefusedError(
+                what, "model_active", "it is the active model", "Name another model: `taskclf-dagster list` shows them."
+            )
         model = _load_for_rollback(state, to, what)
         pointer = make_pointer(to, at=at, sequence=history.sequence + 1, metrics=metrics_of(model), note=ROLLBACK_NOTE, decision_id=None)
         entry = ActiveHistoryEntry(
@@ -85,20 +89,22 @@ def unblock(home: Home, model_id: str, *, reason: str, at: datetime) -> None:
         state = recover(read_registry_state(home), at=at).state
         if model_id not in state.history.blocked:
             listed = ", ".join(sorted(state.history.blocked)) or "nothing"
-            raise RegistryRefusedError(f"Unblocking {model_id}", "it is not blocked", f"Blocked is: {listed}.")
+            raise RegistryRefusedError(f"Unblocking {model_id}", "model_not_blocked", "it is not blocked", f"Blocked is: {listed}.")
         pointer = state.pointer
         commit(state, ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="unblock", subject=[model_id], reason=reason))
 
 
 def _load_for_rollback(state: RegistryState, to: str, what: str) -> LoadedModel:
     if not is_model_id(to):
-        raise RegistryRefusedError(what, "it is not the id of a model", "`taskclf-dagster list` shows them.")
+        raise RegistryRefusedError(what, "no_model_id", "it is not the id of a model", "`taskclf-dagster list` shows them.")
     if to in state.history.blocked:
-        raise RegistryRefusedError(what, "an earlier rollback left it", f"`taskclf-dagster unblock {to}` allows it again.")
+        raise RegistryRefusedError(what, "model_blocked", "an earlier rollback left it", f"`taskclf-dagster unblock {to}` allows it again.")
     try:
         return state.load(f"{state.home.models.name}/{to}")
     except BundleError as error:
-        raise RegistryRefusedError(what, error.reason, "Name another model: `taskclf-dagster list` shows them.") from error
+        raise RegistryRefusedError(
+            what, "bundle_unusable", error.reason, "Name another model: `taskclf-dagster list` shows them."
+        ) from error
 
 
 def _describe_left(state: RegistryState, model_dir: str) -> BlockedModel:

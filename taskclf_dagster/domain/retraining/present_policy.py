@@ -37,6 +37,7 @@ def require_present_policy(home: Home, decision_id: str, settings: RetrainConfig
         return
     raise RegistryRefusedError(
         f"Approving {decision_id}",
+        "present_policy",
         f"by today's policy the verdict is {verdict} ({reason.rstrip('.')}); since the decision changed {', '.join(differing)}",
         "Retrain, or insist with --as-judged (in the launch form: as_judged).",
     )
@@ -61,7 +62,7 @@ def judge_by_present_policy(decision: PromotionDecision, settings: RetrainConfig
         required=decision.required_gates,
     )
     if missing and verdict in ("PROMOTE", "AWAITING_APPROVAL"):
-        return "HOLD", "; ".join(missing)
+        return "HOLD", "; ".join(map(str, missing))
     return verdict, reason
 
 

@@ -27,7 +27,7 @@ from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
 from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.state import RegistryState
-from taskclf_dagster.errors import BundleError, SnapshotError
+from taskclf_dagster.errors import BundleError, DecisionFinding, SnapshotError
 
 NOT_RECOMPUTED = frozenset({"reproducible"})
 """Gates that only training again could judge; `taskclf-dagster reproduce` does."""
@@ -47,7 +47,7 @@ class _Opponents(NamedTuple):
     blocked: dict[str, str | None] | None
 
 
-def recompute_decision(state: RegistryState, decision: PromotionDecision, *, cores: int) -> list[str]:
+def recompute_decision(state: RegistryState, decision: PromotionDecision, *, cores: int) -> list[DecisionFinding]:
     """Computes a decision again for the registry as it is now, before its challenger is promoted.
 
     Predicts the test windows once with each model.
@@ -58,14 +58,14 @@ def recompute_decision(state: RegistryState, decision: PromotionDecision, *, cor
         cores: number of processors that `num_threads: auto` may use.
 
     Returns:
-        The differences, one sentence each; empty if everything is the same.
+        The differences; empty if everything is the same.
     """
     blocked = {name: model.tree_hash for name, model in state.history.blocked.items()}
     opponents = _Opponents(resolve_active_model(state), find_anchors(state.history, as_of=decision.as_of), blocked)
     return _recompute(state, decision, opponents, cores)
 
 
-def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores: int) -> list[str]:
+def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores: int) -> list[DecisionFinding]:
     """Computes any stored decision again, against the champion, the policy and the anchors that it names.
 
     Args:
@@ -74,7 +74,7 @@ def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores
         cores: number of processors that `num_threads: auto` may use.
 
     Returns:
-        The differences, one sentence each, among them what is no longer there to compute with; empty if everything is the same.
+        The differences, among them what is no longer there to compute with; empty if everything is the same.
     """
     then = decision.champion
     champion = Champion(then.state, then.source, None, then.model_dir, then.reason)
@@ -82,7 +82,7 @@ def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores
         try:
             model = load_bundle(state.bundles.files(require_bundle(state.home, then.model.model_id)))
         except BundleError as error:
-            return [f"champion {then.model.model_id} cannot be loaded: {error.reason}"]
+            return [DecisionFinding("champion_unusable", f"champion {then.model.model_id} cannot be loaded: {error.reason}")]
         threshold = reject_threshold_in_force(decision.registry.previous_policy, model)
         named = then.source in ("policy", "pointer")
         champion = replace(champion, model=replace(model, reject_threshold=threshold) if named else model)
@@ -90,16 +90,18 @@ def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores
     return _recompute(state, decision, _Opponents(champion, anchors, None), cores)
 
 
-def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Opponents, cores: int) -> list[str]:
+def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Opponents, cores: int) -> list[DecisionFinding]:
     try:
         rows = open_snapshot_rows(snapshot_folder(state.home, decision.dataset.path)).load()
         model = load_bundle(state.bundles.files(require_bundle(state.home, decision.challenger.model_id)))
     except (SnapshotError, BundleError, OSError) as error:
-        return [f"it cannot be computed again: {error}"]
+        return [DecisionFinding("not_computable", f"it cannot be computed again: {error}")]
     if frame_digest(rows) != decision.dataset.digest:
-        return [f"snapshot {decision.dataset.dataset_hash} holds other rows than those it was judged on"]
+        return [
+            DecisionFinding("snapshot_differs", f"snapshot {decision.dataset.dataset_hash} holds other rows than those it was judged on")
+        ]
     if model.files.hashes() != decision.challenger.files:
-        return [f"bundle {decision.challenger.model_id} is not the one that was judged"]
+        return [DecisionFinding("bundle_differs", f"bundle {decision.challenger.model_id} is not the one that was judged")]
     unseen = [] if model.bundle.metadata is None else model.bundle.metadata.holdout_users
     findings = [*_compare_dataset(decision, rows, unseen), *_compare_opponents(decision, opponents, model)]
     test = EvaluationSet(
@@ -115,7 +117,7 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     try:
         ours = test.evaluate(state.home, model)
     except BundleError as error:
-        return [*findings, f"the challenger cannot be evaluated: {error.reason}"]
+        return [*findings, DecisionFinding("challenger_unusable", f"the challenger cannot be evaluated: {error.reason}")]
     findings += _compare_candidate(decision, rows, test, ours)
     theirs, champion_state = _evaluate_champion(state, opponents.champion, test)
     findings += _differ("the state of the champion", decision.champion.state, champion_state)
@@ -123,7 +125,7 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     return findings + _compare_anchors(state, decision, opponents.anchors, test, ours, theirs)
 
 
-def _compare_dataset(decision: PromotionDecision, rows: pd.DataFrame, unseen: list[str]) -> list[str]:
+def _compare_dataset(decision: PromotionDecision, rows: pd.DataFrame, unseen: list[str]) -> list[DecisionFinding]:
     """Compares the counts of the split, the newest window, the feasibility, and the users that the bundle names as held out."""
     dataset, fewest = decision.dataset, decision.settings.evaluation.min_class_windows
     feasibility = assess_feasibility(count_classes(rows), min_class_windows=fewest, held_out=bool(unseen))
@@ -137,7 +139,7 @@ def _compare_dataset(decision: PromotionDecision, rows: pd.DataFrame, unseen: li
     ]
 
 
-def _find_wrong_holdout(rows: pd.DataFrame, unseen: set[str]) -> list[str]:
+def _find_wrong_holdout(rows: pd.DataFrame, unseen: set[str]) -> list[DecisionFinding]:
     """Compares the users that the bundle names as held out with the split.
 
     Every gold row of a held-out user is a test row; of another user with two gold rows or more, the first is not.
@@ -148,10 +150,11 @@ def _find_wrong_holdout(rows: pd.DataFrame, unseen: set[str]) -> list[str]:
     possible = {str(user) for user in whole.index[whole]}
     certain = {str(user) for user in whole.index[whole & (number > 1)]}
     wrong = sorted(unseen - possible | certain - unseen)
-    return [f"the bundle and the split disagree about the users that were held out: {', '.join(wrong)}"] if wrong else []
+    found = f"the bundle and the split disagree about the users that were held out: {', '.join(wrong)}"
+    return [DecisionFinding("holdout_differs", found)] if wrong else []
 
 
-def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model: LoadedModel) -> list[str]:
+def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model: LoadedModel) -> list[DecisionFinding]:
     """Compares the champion and the anchors that were found, and the blocked model that the challenger equals."""
     champion, then = opponents.champion, decision.champion
     files = None if champion.model is None else champion.model.files.hashes()
@@ -167,7 +170,7 @@ def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model
     ]
 
 
-def _compare_candidate(decision: PromotionDecision, rows: pd.DataFrame, test: EvaluationSet, ours: Evaluation) -> list[str]:
+def _compare_candidate(decision: PromotionDecision, rows: pd.DataFrame, test: EvaluationSet, ours: Evaluation) -> list[DecisionFinding]:
     """Compares the metrics of the challenger and the candidate gates."""
     train_rows = rows[rows["split"] == "train"].reset_index(drop=True)
     rule, lookup = compare_with_baselines(train_rows, test.rows, ours.scored.predictions, ours.report.judged_labels)
@@ -196,7 +199,9 @@ def _evaluate_champion(state: RegistryState, champion: Champion, test: Evaluatio
         return None, "unreadable"
 
 
-def _compare_champion(decision: PromotionDecision, test: EvaluationSet, ours: Evaluation, theirs: Evaluation | None) -> list[str]:
+def _compare_champion(
+    decision: PromotionDecision, test: EvaluationSet, ours: Evaluation, theirs: Evaluation | None
+) -> list[DecisionFinding]:
     """Compares the metrics of the champion and the counts of the comparison."""
     then, comparison = decision.champion.model, decision.comparison
     if theirs is None or then is None or comparison is None:
@@ -220,10 +225,10 @@ def _compare_anchors(
     test: EvaluationSet,
     ours: Evaluation,
     champion: Evaluation | None,
-) -> list[str]:
+) -> list[DecisionFinding]:
     recorded = {anchor.model_id: anchor for anchor in decision.anchors}
     settings, fewest = decision.settings.comparison, test.min_class_windows
-    findings = []
+    findings: list[DecisionFinding] = []
     for model_id, ran_at in anchors:
         try:
             is_champion = champion is not None and champion.report.model_id == model_id
@@ -240,9 +245,10 @@ def _numbers(anchor: AnchorComparison) -> tuple[object, ...]:
     return anchor.windows, anchor.challenger_macro_f1, anchor.anchor_macro_f1, anchor.difference
 
 
-def _differ(name: str, recorded: object, found: object) -> list[str]:
+def _differ(name: str, recorded: object, found: object) -> list[DecisionFinding]:
     """Returns a finding if a value of the receipt is not the one that was computed again."""
-    return [] if recorded == found else [f"{name}: the receipt has {_short(recorded)}, computed again it is {_short(found)}"]
+    differing = f"{name}: the receipt has {_short(recorded)}, computed again it is {_short(found)}"
+    return [] if recorded == found else [DecisionFinding("value_differs", differing)]
 
 
 def _short(value: object) -> str:

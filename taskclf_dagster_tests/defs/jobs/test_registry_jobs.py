@@ -48,7 +48,7 @@ class Office:
         return None if pointer is None else pointer.name
 
     def damage(self) -> list[str]:
-        return [finding.words for finding in check_registry(self.home) if finding.severity == "damage"]
+        return [finding.detail for finding in check_registry(self.home) if finding.severity == "damage"]
 
     def moves_of(self, result: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:
         """What the run reported on the asset's page, as the instance has it."""
@@ -342,10 +342,10 @@ def test_a_damaged_registry_is_red_in_the_words_of_the_check_and_with_what_to_do
     assert not result.success
     assert found
     for finding in found:
-        assert any(f"{finding.promise}: {finding.words}. {finding.fix}" in message for message in _error(result)), _error(result)
+        assert any(f"{finding.promise}: {finding.detail}. {finding.fix}" in message for message in _error(result)), _error(result)
     (event,) = [event for event in result.all_events if event.is_step_failure]
     shown = _shown(event.step_failure_data.user_failure_data.metadata)["findings"]
-    assert [row["found"] for row in shown if row["severity"] == "damage"] == [finding.words for finding in found]
+    assert [row["found"] for row in shown if row["severity"] == "damage"] == [finding.detail for finding in found]
 
 
 def test_warnings_alone_leave_it_green_and_are_counted_and_listed(office: Office) -> None:
@@ -357,7 +357,7 @@ def test_warnings_alone_leave_it_green_and_are_counted_and_listed(office: Office
     shown = office.output(result)
     assert warnings
     assert shown["result"].split()[-2:] == [str(len(warnings)), "warnings"]
-    assert [row["found"] for row in shown["findings"]] == [finding.words for finding in warnings]
+    assert [row["found"] for row in shown["findings"]] == [finding.detail for finding in warnings]
 
 
 def test_with_repair_what_was_cut_off_is_mended_first_and_then_verified(office: Office) -> None:

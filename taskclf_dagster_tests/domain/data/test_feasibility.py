@@ -1,6 +1,7 @@
 """The pre-flight: which class counts make a promotion impossible, and the words that say what to label."""
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feasibility import assess_feasibility
 from taskclf_dagster.domain.data.feature_schema import LABELS
@@ -17,7 +18,6 @@ def counts(train: int = 100, validation: int = 30, test: int = 30, **by_split: d
 def test_thirty_test_windows_of_every_label_can_be_judged() -> None:
     found = assess_feasibility(counts(), min_class_windows=30, held_out=False)
     assert (found.promotable, found.judged_classes, found.reasons, found.advice) == (True, list(LABELS), [], [])
-    assert found.summary == "A model could be promoted: 8 of 8 labels can be judged."
 
 
 def test_thirty_test_windows_of_breakidle_are_enough_and_twenty_nine_are_not() -> None:
@@ -26,19 +26,21 @@ def test_thirty_test_windows_of_breakidle_are_enough_and_twenty_nine_are_not() -
     assert not found.promotable
     assert found.judged_classes == list(LABELS[1:])
     # 100 train + 30 validation + 29 test windows in all, one is missing
-    assert found.reasons == ["BreakIdle has 29 test windows (159 in all) and must be judged on at least 30"]
-    assert found.advice == ["Label at least 1 more minutes of BreakIdle on the most recent days, and some on earlier days."]
+    (reason,), (advice,) = found.reasons, found.advice
+    assert all(part in reason for part in ("BreakIdle", "29", "159", "30"))
+    assert ("BreakIdle" in advice, " 1 " in advice) == (True, True)
 
 
-def test_the_words_carry_reasons_and_advice_with_label_and_number() -> None:
-    found = assess_feasibility(counts(test_counts={"BreakIdle": 4}), min_class_windows=30, held_out=False)
-    for part in (
-        "No model could be promoted",
-        "BreakIdle has 4 test windows",
-        "at least 30",
-        "Label at least 26 more minutes of BreakIdle",
-    ):
-        assert part in found.summary
+def test_the_wording_of_the_summary(snapshot: SnapshotAssertion) -> None:
+    given = {
+        "every label": (counts(), False),
+        "too few of BreakIdle": (counts(test_counts={"BreakIdle": 4}), False),
+        "nothing to learn from": (counts(train_counts={"Meet": 0}, test_counts={"Meet": 31}), False),
+        "no label judged": (counts(test=29), False),
+        "every user held out": (counts(train=0, validation=0), True),
+    }
+    said = {name: assess_feasibility(table, min_class_windows=30, held_out=held_out).summary for name, (table, held_out) in given.items()}
+    assert said == snapshot
 
 
 @pytest.mark.parametrize("label", LABELS[1:])
@@ -52,8 +54,8 @@ def test_another_label_below_thirty_is_not_judged_but_does_not_stand_in_the_way(
 def test_a_label_that_is_judged_but_was_never_taught_is_named() -> None:
     found = assess_feasibility(counts(train_counts={"Meet": 0}, test_counts={"Meet": 31}), min_class_windows=30, held_out=False)
     assert not found.promotable
-    assert found.reasons == ["Meet is judged on 31 test windows, but has none to learn from"]
-    assert found.advice == ["Label Meet on earlier days, too."]
+    (reason,), (advice,) = found.reasons, found.advice
+    assert ("Meet" in reason, "31" in reason, "Meet" in advice) == (True, True, True)
 
 
 def test_one_window_to_learn_from_is_enough_to_try() -> None:
@@ -70,15 +72,14 @@ def test_a_label_without_any_window_does_not_stand_in_the_way() -> None:
 def test_a_home_without_any_judged_label_is_told_so() -> None:
     found = assess_feasibility(counts(test=29), min_class_windows=30, held_out=False)
     assert found.judged_classes == []
-    assert found.reasons[-1] == "no label has 30 test windows"
-    assert found.advice[-1] == "Label more minutes on the most recent days."
+    assert (len(found.reasons), "30" in found.reasons[-1]) == (2, True)  # BreakIdle, and every label
 
 
 def test_holding_out_every_user_leaves_nothing_to_learn_from() -> None:
     found = assess_feasibility(counts(train=0, validation=0), min_class_windows=30, held_out=True)
+    free = assess_feasibility(counts(train=0, validation=0), min_class_windows=30, held_out=False)
     assert not found.promotable
-    assert "every user is held out" in found.reasons
-    assert "Hold out a smaller share of users." in found.advice
+    assert (set(found.reasons) > set(free.reasons), set(found.advice) > set(free.advice)) == (True, True)
 
 
 def test_held_out_users_beside_others_do_not_stand_in_the_way() -> None:

@@ -219,7 +219,7 @@ def test_no_partition_in_range_is_an_error_that_names_folder_and_days(tmp_path: 
 
 def test_a_home_without_any_features_is_an_error_that_names_where_they_should_be(tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    with pytest.raises(NoWindowsError, match="data/processed holds no feature partition"):
+    with pytest.raises(NoWindowsError, match="data/processed"):
         read(home, version="auto")
 
 
@@ -664,7 +664,7 @@ def test_nothing_but_unreadable_days_is_an_error_even_if_they_may_be_skipped(tmp
     home = make_home(tmp_path)
     for day in (MONDAY, TUESDAY):
         _garbage(write_day(home, day, windows_frame()))
-    with pytest.raises(UnreadableFileError, match=r"date=2026-01-06.*cannot be read"):
+    with pytest.raises(UnreadableFileError, match="date=2026-01-06"):
         read(home, skip_unreadable_days=True)
 
 

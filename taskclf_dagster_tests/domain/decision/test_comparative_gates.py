@@ -6,6 +6,7 @@ from functools import cache
 from typing import NoReturn
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
@@ -155,28 +156,25 @@ def test_without_a_champion_all_but_rollbacks_do_not_apply_and_the_words_say_wha
     assert statuses(found) == {**dict.fromkeys(COMPARATIVE_GATES, "NOT_APPLICABLE"), "not_rolled_back": "PASS"}
     for gate in found.gates:
         if gate.name in ON_WINDOWS:
-            assert (gate.observed, gate.detail) == (None, "there is no champion: the absolute gates alone decide")
+            assert (gate.observed, gate.overridden) == (None, False)
 
 
 @pytest.mark.parametrize("state", ["unreadable", "incompatible"])
 @pytest.mark.parametrize("name", ON_WINDOWS)
 def test_a_champion_that_cannot_be_compared_with_is_inconclusive_and_the_words_name_reason_and_ways_out(name: str, state: str) -> None:
-    found = judge_all(None, champion_state=state, champion_reason="invalid: missing model.txt").gates
+    found = judge_all(None, champion_state=state, champion_reason="invalid: model.txt").gates
     gate = next(each for each in found if each.name == name)
     assert (gate.status, gate.observed) == ("INCONCLUSIVE", None)
-    assert gate.detail == (
-        f"the champion is {state} (invalid: missing model.txt) and no model of the history loads; restore it and launch with force, "
-        "or give bootstrap: the absolute gates alone decide then"
-    )
+    assert all(part in gate.detail for part in (state, "invalid: model.txt", "force", "bootstrap"))
 
 
 @pytest.mark.parametrize("state", ["unreadable", "incompatible"])
 @pytest.mark.parametrize("name", ON_WINDOWS)
 def test_bootstrap_overrides_a_champion_that_cannot_be_compared_with_and_says_so(name: str, state: str) -> None:
-    found = judge_all(None, champion_state=state, champion_reason="invalid: missing model.txt", bootstrap=True).gates
+    found = judge_all(None, champion_state=state, champion_reason="invalid: model.txt", bootstrap=True).gates
     gate = next(each for each in found if each.name == name)
     assert (gate.status, gate.overridden) == ("NOT_APPLICABLE", True)
-    assert f"the champion is {state} (invalid: missing model.txt)" in gate.detail
+    assert all(part in gate.detail for part in (state, "invalid: model.txt"))
 
 
 @pytest.mark.parametrize("name", ON_WINDOWS)
@@ -184,7 +182,6 @@ def test_bootstrap_overrides_a_champion_that_cannot_be_compared_with_and_says_so
 def test_a_model_that_could_not_be_scored_is_inconclusive_unless_bootstrap_is_given(name: str, bootstrap: bool, status: Status) -> None:
     gate = next(each for each in judge_all(None, bootstrap=bootstrap).gates if each.name == name)
     assert (gate.status, gate.observed) == (status, None)
-    assert "challenger or champion could not be scored" in gate.detail
     assert "bootstrap" in gate.detail
 
 
@@ -193,10 +190,7 @@ def test_fewer_windows_than_the_smallest_number_hold_and_say_how_many_newer_ones
     few = even().model_copy(update={"windows": 299})
     gate = judge(name, few)
     assert (gate.status, gate.observed) == ("INCONCLUSIVE", None)
-    assert gate.detail == (
-        "only 299 windows are left to compare on, and min_windows is 300: about 1 labelled test windows newer than 2026-02-04 00:00 UTC "
-        "are needed, or give bootstrap: the absolute gates alone decide then"
-    )
+    assert all(part in gate.detail for part in ("299", "min_windows", "300", "about 1 ", "2026-02-04", "bootstrap"))
     assert judge(name, few.model_copy(update={"windows": 300})).status == "PASS"
 
 
@@ -205,21 +199,21 @@ def test_newer_means_newer_than_the_later_training_of_the_two() -> None:
     for reports in ([later, even().exclusion.leakage[0]], [even().exclusion.leakage[0], later]):
         exclusion = even().exclusion.model_copy(update={"leakage": reports})
         few = even().model_copy(update={"windows": 120, "exclusion": exclusion})
-        assert "about 180 labelled test windows newer than 2026-02-11 00:00 UTC" in judge("negative_flips", few).detail
+        detail = judge("negative_flips", few).detail
+        assert ("180" in detail, "2026-02-11" in detail) == (True, True)
 
 
 @pytest.mark.parametrize("name", ON_WINDOWS)
 def test_bootstrap_overrides_too_few_windows_and_says_so(name: str) -> None:
     gate = judge(name, even().model_copy(update={"windows": 0}), bootstrap=True)
     assert (gate.status, gate.overridden) == ("NOT_APPLICABLE", True)
-    assert "only 0 windows are left to compare on" in gate.detail
 
 
 @pytest.mark.parametrize("name", ON_WINDOWS)
 def test_windows_without_a_label_that_can_be_judged_are_inconclusive_and_told(name: str) -> None:
     gate = judge(name, differing(None))
     assert (gate.status, gate.observed) == ("INCONCLUSIVE", None)
-    assert "no label has enough of the 400 windows that both models scored (3 left out)" in gate.detail
+    assert ("400" in gate.detail, "(3 " in gate.detail) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -314,18 +308,19 @@ def test_a_difference_that_satisfies_the_point_policy_does_not_satisfy_the_other
 def test_an_interval_on_both_sides_says_what_it_is_and_how_many_user_days_would_tell() -> None:
     strict = retrain_config(evidence_policy="hold")
     gate = judge("macro_f1_no_regression", differing(0.05, (-0.1, 0.2), user_days_needed=65), config=strict)
-    assert gate.detail == "+0.0500, 95% interval -0.1000 to +0.2000 reaches both sides of -0.02; about 65 user-days would show 0.05"
+    assert all(part in gate.detail for part in ("+0.0500", "-0.1000", "+0.2000", "-0.02", "65"))
     unknown = judge("macro_f1_no_regression", differing(0.05, (-0.1, 0.2), user_days_needed=None), config=strict)
-    assert unknown.detail.endswith("reaches both sides of -0.02")
+    assert gate.detail.startswith(unknown.detail)
+    assert "0.05 " not in unknown.detail
 
 
 @pytest.mark.parametrize("policy", INTERVALS)
-def test_an_interval_on_one_side_says_which(policy: str) -> None:
+def test_an_interval_on_one_side_has_its_ends_in_the_detail(policy: str) -> None:
     config = retrain_config(evidence_policy=policy)
     above, below = (judge("macro_f1_no_regression", differing(x, (x - 0.1, x + 0.1)), config=config).detail for x in (0.2, -0.3))
     bound = {"hold": "-0.02", "superior": "0"}[policy]
-    assert above == f"+0.2000, 95% interval +0.1000 to +0.3000: all above {bound}"
-    assert below == f"-0.3000, 95% interval -0.4000 to -0.2000: all at or below {bound}"
+    assert all(part in above for part in ("+0.2000", "+0.1000", "+0.3000", bound))
+    assert all(part in below for part in ("-0.3000", "-0.4000", "-0.2000", bound))
 
 
 @pytest.mark.parametrize("policy", INTERVALS)
@@ -337,7 +332,7 @@ def test_an_interval_over_too_few_user_days_decides_nothing_and_says_how_many_th
     gate = judge("macro_f1_no_regression", clear, config=retrain_config(evidence_policy=policy))
     assert gate.status == status
     if status == "INCONCLUSIVE":
-        assert gate.detail == "4 labelled user-days are compared, and min_user_days is 5: label on more days"
+        assert all(part in gate.detail for part in ("4", "min_user_days", "5"))
     assert judge("macro_f1_no_regression", clear, config=retrain_config(evidence_policy=policy, min_user_days=7)).status == "INCONCLUSIVE"
 
 
@@ -415,8 +410,7 @@ def test_without_anchors_that_can_be_compared_with_the_gate_does_not_apply_and_s
     nothing = judge("not_worse_than_anchor", anchors=[])
     undecided = judge("not_worse_than_anchor", anchors=anchored(a=None, b=None))
     assert (nothing.status, undecided.status) == ("NOT_APPLICABLE", "NOT_APPLICABLE")
-    assert nothing.detail == "no model ran lately"
-    assert undecided.detail == "none of the 2 models that ran lately can be compared with"
+    assert ("2" in nothing.detail, "2" in undecided.detail) == (False, True)
     assert judge("not_worse_than_anchor", anchors=anchored(a=None, b=-0.5)).status == "FAIL"
 
 
@@ -488,7 +482,7 @@ def test_the_significance_of_users_and_labels_comes_from_the_settings(kind: str)
 def test_the_worst_of_the_judged_decides_and_is_named_with_its_figures(kind: str) -> None:
     found = judge(KINDS[kind], grouped(kind, 0.9, 0.01, None, 0.02))
     assert (found.status, found.observed) == ("FAIL", 0.01)
-    assert found.detail == f"{kind}-1: -0.3000, p 0.010 of being worse by more than 0.05 (3 judged)"
+    assert all(part in found.detail for part in (f"{kind}-1:", "-0.3000", "0.010", "0.05", "(3 "))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -497,14 +491,12 @@ def test_a_p_value_that_is_not_a_number_is_an_error_wherever_it_stands(kind: str
     assert judge(KINDS[kind], grouped(kind, *p_values)).status == "ERROR"
 
 
-@pytest.mark.parametrize(("kind", "words"), [("user", "no user has 5"), ("class", "no label has 5")])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("p_values", [(), (None, None)])
-def test_where_nobody_has_enough_user_days_the_gate_does_not_apply_and_says_so(
-    kind: str, words: str, p_values: tuple[float | None, ...]
-) -> None:
+def test_where_nobody_has_enough_user_days_the_gate_does_not_apply(kind: str, p_values: tuple[float | None, ...]) -> None:
     found = judge(KINDS[kind], grouped(kind, *p_values))
     assert (found.status, found.observed) == ("NOT_APPLICABLE", None)
-    assert found.detail == f"{words} labelled user-days among those compared"
+    assert "5" in found.detail
 
 
 # --- Flips ----------------------------------------------------------------------------------------------------------------------------
@@ -531,7 +523,7 @@ def test_few_windows_may_become_wrong_and_hardly_more_than_become_right(negative
     found = judge("negative_flips", flipping(negative, positive))
     assert (found.status, found.observed) == (status, negative / 1000)
     assert found.threshold == pytest.approx(min(0.05, positive / 1000 + 0.01))
-    assert f"{negative / 10:.2f}% became wrong, {positive / 10:.2f}% became right" in found.detail
+    assert all(f"{count / 10:.2f}%" in found.detail for count in (negative, positive))
 
 
 def test_one_window_more_than_allowed_of_many_fails() -> None:
@@ -555,13 +547,49 @@ def test_both_limits_of_flips_come_from_the_settings() -> None:
 def test_trees_that_a_rollback_left_fail_whatever_the_champion_and_the_words_say_how_to_allow_them(state: str, bootstrap: bool) -> None:
     found = judge("not_rolled_back", rolled_back_as=OLD, champion_state=state, bootstrap=bootstrap)
     assert (found.status, found.observed, found.threshold) == ("FAIL", 0.0, 1.0)
-    assert found.detail == f"the same trees were rolled back as {OLD}; `taskclf-dagster unblock {OLD}` allows them again"
+    assert f"unblock {OLD}" in found.detail
 
 
 @pytest.mark.parametrize("state", ["ok", "none", "unreadable"])
 def test_trees_that_nobody_rolled_back_pass(state: str) -> None:
     found = judge("not_rolled_back", rolled_back_as=None, champion_state=state)
     assert (found.status, found.observed, found.threshold) == ("PASS", 1.0, 1.0)
+
+
+# --- Wording --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_wording_of_the_details(snapshot: SnapshotAssertion) -> None:
+    strict, regression = retrain_config(evidence_policy="hold"), "macro_f1_no_regression"
+    broken = {"champion_state": "unreadable", "champion_reason": "invalid: missing model.txt"}
+    few = even().model_copy(update={"windows": 299})
+
+    def alone(**given: object) -> RegressionGate:
+        return next(each for each in judge_all(None, **given).gates if each.name == regression)
+
+    found = {
+        "no champion": alone(champion_state="none", champion_reason="no model was ever promoted"),
+        "a broken champion": alone(**broken),
+        "a broken champion, bootstrap": alone(**broken, bootstrap=True),
+        "not scored": alone(),
+        "few windows": judge(regression, few),
+        "few windows, bootstrap": judge(regression, few, bootstrap=True),
+        "no label judged": judge(regression, differing(None)),
+        "worse": judge(regression, differing(-0.5)),
+        "an interval on both sides": judge(regression, differing(0.05, (-0.1, 0.2), user_days_needed=65), config=strict),
+        "an interval above": judge(regression, differing(0.2, (0.1, 0.3)), config=strict),
+        "an interval below": judge(regression, differing(-0.3, (-0.4, -0.2)), config=strict),
+        "few user-days": judge(regression, differing(0.4, (0.3, 0.5), user_days=4), config=strict),
+        "worse than an anchor": judge("not_worse_than_anchor", anchors=anchored(a=-0.2, b=-0.05)),
+        "no anchor": judge("not_worse_than_anchor", anchors=[]),
+        "no anchor judged": judge("not_worse_than_anchor", anchors=anchored(a=None, b=None)),
+        "worse for a user": judge(KINDS["user"], grouped("user", 0.9, 0.01)),
+        "no user judged": judge(KINDS["user"], grouped("user")),
+        "no label with user-days": judge(KINDS["class"], grouped("class")),
+        "flips": judge("negative_flips", flipping(51, 20)),
+        "rolled back": judge("not_rolled_back", rolled_back_as=OLD),
+    }
+    assert {name: f"{gate.status}: {gate.detail}" for name, gate in found.items()} == snapshot
 
 
 # --- Numbers from windows -------------------------------------------------------------------------------------------------------------

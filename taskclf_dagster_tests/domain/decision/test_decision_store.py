@@ -56,7 +56,7 @@ def test_a_kept_decision_verifies_from_its_file_and_one_that_was_written_otherwi
     assert verify_stored(home, decision.decision_id) == (decision, [])
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")), indent=2), encoding="utf-8")
     (finding,) = verify_stored(home, decision.decision_id)[1]
-    assert f"{path.name} is not the canonical JSON of its contents" in finding
+    assert (finding.kind, path.name in finding.detail) == ("file_differs", True)
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"{"), lambda path: path.write_bytes(b"[]")])

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
@@ -90,7 +91,7 @@ def test_no_gates_at_all_never_promote() -> None:
     verdict, reason = decide([], feasible(), auto_promote=True)
     assert verdict == "HOLD"
     for name in REQUIRED_GATES:
-        assert f"{name} was not judged" in reason
+        assert name in reason
 
 
 def test_gates_that_all_do_not_apply_never_promote() -> None:
@@ -115,21 +116,35 @@ def test_the_order_of_gates_does_not_matter() -> None:
 def test_a_rejection_names_every_gate_that_failed_with_its_detail() -> None:
     verdict, reason = decide(all_gates(macro_f1="FAIL", reject_rate_bounds="FAIL", weighted_f1="ERROR"), feasible(), auto_promote=True)
     assert verdict == "REJECT"
-    assert reason == "Failed: macro_f1 (detail of macro_f1); reject_rate_bounds (detail of reject_rate_bounds)."
+    assert all(f"{name} (detail of {name})" in reason for name in ("macro_f1", "reject_rate_bounds"))
+    assert "weighted_f1" not in reason
 
 
 def test_a_hold_names_every_open_question() -> None:
     verdict, reason = decide(all_gates(macro_f1="ERROR", min_improvement="INCONCLUSIVE"), feasible(), auto_promote=True)
     assert verdict == "HOLD"
-    expected = "Not decided: macro_f1 is ERROR (detail of macro_f1); min_improvement is INCONCLUSIVE (detail of min_improvement)."
-    assert reason == expected
+    for name, status in {"macro_f1": "ERROR", "min_improvement": "INCONCLUSIVE"}.items():
+        assert f"{name} is {status} (detail of {name})" in reason
 
 
 def test_without_auto_promote_a_person_has_to_approve() -> None:
     verdict, reason = decide(all_gates(seen_user_f1="NOT_APPLICABLE"), feasible(), auto_promote=False)
     assert verdict == "AWAITING_APPROVAL"
-    assert reason == "All 18 gates that apply passed; auto_promote is off, so a person has to approve."
-    assert decide(all_gates(), feasible(), auto_promote=True) == ("PROMOTE", "All 19 gates that apply passed.")
+    assert ("18" in reason, "auto_promote" in reason) == (True, True)
+    verdict, reason = decide(all_gates(), feasible(), auto_promote=True)
+    assert (verdict, "19" in reason, "auto_promote" in reason) == ("PROMOTE", True, False)
+
+
+def test_the_wording_of_the_reasons(snapshot: SnapshotAssertion) -> None:
+    given = {
+        "passed": (all_gates(seen_user_f1="NOT_APPLICABLE"), feasible(), True),
+        "awaits approval": (all_gates(seen_user_f1="NOT_APPLICABLE"), feasible(), False),
+        "failed": (all_gates(macro_f1="FAIL", reject_rate_bounds="FAIL", weighted_f1="ERROR"), feasible(), True),
+        "not decided": (all_gates(macro_f1="ERROR", min_improvement="INCONCLUSIVE"), feasible(), True),
+        "not judged": (all_gates()[:-1], feasible(), True),
+    }
+    said = {name: decide(gates, ground, auto_promote=by_itself) for name, (gates, ground, by_itself) in given.items()}
+    assert said == snapshot
 
 
 @pytest.mark.parametrize("auto_promote", [True, False])
@@ -142,8 +157,6 @@ def test_auto_promote_changes_nothing_unless_every_gate_passes(auto_promote: boo
 def test_data_on_which_nothing_could_be_promoted_holds_in_the_words_of_the_pre_flight(gates: list[RegressionGate]) -> None:
     ground = infeasible()
     assert decide(gates, ground, auto_promote=True) == ("HOLD", ground.summary)
-    assert "BreakIdle has 4 test windows" in ground.summary
-    assert "Label 26 more minutes of it." in ground.summary
 
 
 def with_evidence(**changes: object) -> Comparison:
@@ -153,7 +166,7 @@ def with_evidence(**changes: object) -> Comparison:
 def test_a_perfect_candidate_passes_every_gate_and_is_promoted() -> None:
     candidate = Candidate()
     assert candidate.statuses == dict.fromkeys(REQUIRED_GATES, "PASS")
-    assert decide(candidate.gates, feasible(), auto_promote=True) == ("PROMOTE", "All 19 gates that apply passed.")
+    assert verdict_of(candidate.gates) == "PROMOTE"
 
 
 def test_there_is_a_candidate_below_for_every_gate() -> None:
@@ -250,7 +263,7 @@ def test_a_gate_that_cannot_decide_holds_an_otherwise_perfect_candidate(what: st
 @pytest.mark.parametrize("name", REQUIRED_GATES)
 def test_a_gate_that_is_missing_holds_an_otherwise_perfect_candidate(name: str) -> None:
     verdict, reason = decide([each for each in Candidate().gates if each.name != name], feasible(), auto_promote=True)
-    assert (verdict, reason) == ("HOLD", f"Not decided: {name} was not judged.")
+    assert (verdict, name in reason) == ("HOLD", True)
 
 
 EXCUSED: dict[str, Callable[[], Candidate]] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
@@ -315,7 +316,7 @@ def test_any_damaged_byte_of_the_hashes_either_shows_or_costs_no_more_than_one_w
 def test_an_invalid_bundle_is_refused_with_its_reason(tmp_path: Path) -> None:
     folder = trained_on(tmp_path, minutes("09:00")).path
     (folder / METADATA).unlink()
-    with pytest.raises(BundleError, match=r"missing metadata\.json"):
+    with pytest.raises(BundleError, match=r"metadata\.json"):
         find_leaked(minutes("09:00"), parse_bundle(folder))
 
 
@@ -353,7 +354,6 @@ def test_nothing_leaves_where_no_model_learned_from_any(tmp_path: Path) -> None:
     found, exclusion = compared(minutes("09:00 09:01", day=1), *models)
     assert found == [0, 1]
     assert (exclusion.excluded, exclusion.only_newer, exclusion.newer_than) == (0, False, None)
-    assert exclusion.summary == "None of 2 windows was learned from; all are compared."
 
 
 def test_a_loss_of_exactly_the_allowed_share_is_borne_and_one_window_more_is_not(tmp_path: Path) -> None:
@@ -412,19 +412,15 @@ def test_no_windows_leave_nothing_to_exclude(tmp_path: Path) -> None:
     ]
 
 
-def test_the_sentences_name_the_numbers_a_person_needs(tmp_path: Path) -> None:
+def test_the_wording_of_summaries(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
     rows = pd.concat([minutes("09:00 09:30 12:00"), minutes("12:00", day=1)], ignore_index=True)
     hashes = trained_on(tmp_path, minutes("09:00"), model_id=NEW)
     dates = trained_on(tmp_path, None, model_id=OLD)
     exclusion = compared(rows, hashes, dates, max_share=0.8)[1]
-    ours, theirs = (report.summary for report in exclusion.leakage)
-    assert ours.startswith(f"{NEW} was trained on 1 of these 4 windows, 1 more lie within 60 minutes")
-    assert theirs.startswith(f"{OLD} has no usable training_rows.npy")
-    assert "3 of these 4 windows lie from 2026-01-05 to 2026-01-05 (UTC), 0 more" in theirs
-    assert exclusion.summary.startswith("3 of 4 windows (75.0%)")
-    assert exclusion.summary.endswith("1 are compared.")
-    detail = compared(rows, hashes, dates)[1].summary
-    assert "more than the allowed 30%: only the 1 from 2026-01-06 00:00 UTC on" in detail
+    none = compared(minutes("09:00 09:01", day=1), hashes)[1]
+    newer = compared(rows, hashes, dates)[1]
+    assert [report.summary for report in exclusion.leakage] == snapshot(name="leakage")
+    assert [found.summary for found in (none, exclusion, newer)] == snapshot(name="exclusion")
 
 
 def test_records_are_read_back_from_json_as_they_were(tmp_path: Path) -> None:

@@ -297,7 +297,8 @@ def test_every_bundle_of_another_schema_or_label_set_is_whole_but_incompatible(t
 def test_everything_that_is_missing_is_named_at_once(bundle: Path) -> None:
     (bundle / MODEL).unlink()
     (bundle / ENCODERS).unlink()
-    assert parse_bundle(bundle).problem.reason == "invalid: missing model.txt, categorical_encoders.json"
+    problem = parse_bundle(bundle).problem
+    assert (problem.code, MODEL in problem.detail, ENCODERS in problem.detail) == ("missing_file", True, True)
 
 
 @pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_text("", encoding="utf-8")])
@@ -349,7 +350,7 @@ def test_encoders_that_lack_a_column_are_told_when_the_model_is_loaded(bundle: P
 def test_a_v3_model_with_v1_metadata_is_incompatible(tmp_path: Path) -> None:
     bundle = write_tiny_bundle(tmp_path / NEW, version="v3", metadata={"schema_version": "v1", "schema_hash": "4077fe0dba70"})
     edit_json(bundle / ENCODERS, {"user_id": ["__unknown__"]})
-    with pytest.raises(BundleError, match="has 299 inputs and 8 classes, v1 needs 39 and 8") as caught:
+    with pytest.raises(BundleError, match=r"299.* 39 ") as caught:
         load_bundle(bundle)
     assert (caught.value.code, caught.value.kind) == ("model_shape", "incompatible")
 
@@ -358,8 +359,7 @@ def test_the_reason_of_a_refused_load_is_kept_beside_the_message(bundle: Path) -
     (bundle / METRICS).unlink()
     with pytest.raises(BundleError) as caught:
         load_bundle(bundle)
-    assert caught.value.reason == "invalid: missing metrics.json"
-    assert str(bundle) in str(caught.value)
+    assert (caught.value.code, METRICS in caught.value.reason, str(bundle) in str(caught.value)) == ("missing_file", True, True)
 
 
 # --- The original's own bundles ---------------------------------------------------------------------------------------------------

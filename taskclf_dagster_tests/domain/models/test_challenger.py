@@ -238,7 +238,7 @@ def test_a_name_that_is_taken_anywhere_is_never_given_again(tmp_path: Path, plac
 
 def test_nothing_is_trained_on_a_snapshot_with_blockers_and_the_error_names_them(home: Home) -> None:
     snapshot = _snapshot(home, retrain_config(min_labels=100_000))
-    with pytest.raises(DataContractError, match="min_labels is 100000"):
+    with pytest.raises(DataContractError, match=r"min_labels.*100000"):
         _build(home, snapshot)
     assert not home.challengers.exists()
 
@@ -246,7 +246,7 @@ def test_nothing_is_trained_on_a_snapshot_with_blockers_and_the_error_names_them
 def test_nothing_is_trained_on_a_snapshot_that_is_gone(home: Home) -> None:
     snapshot = _snapshot(home)
     (home.root / snapshot.path / "windows.parquet").unlink()
-    with pytest.raises(SnapshotError, match="Materialize dataset_snapshot again"):
+    with pytest.raises(SnapshotError, match="dataset_snapshot"):
         _build(home, snapshot)
 
 

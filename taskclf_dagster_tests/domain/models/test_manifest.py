@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import (
@@ -28,6 +29,7 @@ from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.errors import BundleError, BundleErrorCode, DecisionNotVerifiedError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.damaged_bundles import ONE_EACH
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import (
     AT,
     MID,
@@ -79,59 +81,60 @@ def test_a_bundle_without_a_manifest_has_nothing_to_differ_from_and_is_loaded(ho
     assert find_model_problem(read_registry_state(home), f"models/{MID}") is None
     change_a_leaf(folder)
     assert find_manifest_problem(read_bundle_files(folder)) is None
-    assert f"{MODEL} is not the one that {METADATA} names" in find_model_problem(read_registry_state(home), f"models/{MID}").detail
+    assert find_model_problem(read_registry_state(home), f"models/{MID}").code == "artifact_hash"
 
 
 DAMAGED_MANIFESTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "empty": (lambda path: path.write_text("", encoding="utf-8"), "cannot be read"),
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-20]), "cannot be read"),
-    "an array": (lambda path: path.write_text("[]", encoding="utf-8"), "a JSON object was expected"),
-    "a folder": (lambda path: [path.unlink(), path.mkdir()], "cannot be read"),
-    "without files": (lambda path: edit_json(path, {}, without="files"), "files: Field required"),
+    "empty": (lambda path: path.write_text("", encoding="utf-8"), MANIFEST),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-20]), MANIFEST),
+    "an array": (lambda path: path.write_text("[]", encoding="utf-8"), MANIFEST),
+    "a folder": (lambda path: [path.unlink(), path.mkdir()], MANIFEST),
+    "without files": (lambda path: edit_json(path, {}, without="files"), "files"),
     "with a size that is none": (lambda path: edit_json(path, {"files": {MODEL: {"sha256": "0", "size": "big"}}}), "files.model.txt.size"),
-    "of another model": (lambda path: edit_json(path, {"model_id": OLD}), f"{MANIFEST} is of {OLD}"),
-    "of an unknown version": (lambda path: edit_json(path, {"version": 2}), "it has version 2, this program knows 1"),
+    "of another model": (lambda path: edit_json(path, {"model_id": OLD}), OLD),
+    "of an unknown version": (lambda path: edit_json(path, {"version": 2}), "version"),
     "of no file": (lambda path: edit_json(path, {"files": {}}), MODEL),
 }
 
 
-@pytest.mark.parametrize(("harm", "words"), DAMAGED_MANIFESTS.values(), ids=DAMAGED_MANIFESTS.keys())
-def test_a_damaged_manifest_is_a_problem_of_its_bundle(home: Home, folder: Path, harm: Callable[[Path], object], words: str) -> None:
+@pytest.mark.parametrize(("harm", "name"), DAMAGED_MANIFESTS.values(), ids=DAMAGED_MANIFESTS.keys())
+def test_a_damaged_manifest_is_a_problem_of_its_bundle(home: Home, folder: Path, harm: Callable[[Path], object], name: str) -> None:
     harm(folder / MANIFEST)
     problem = find_model_problem(read_registry_state(home), f"models/{MID}")
     assert problem is not None
-    assert problem.code == "manifest"
-    assert words in problem.detail
+    assert (problem.code, name in problem.detail) == ("manifest", True)
     with pytest.raises(BundleError):
         load_bundle(folder)
 
 
-def test_reading_a_damaged_manifest_says_where_it_lies_and_what_to_do(folder: Path) -> None:
+def test_reading_a_damaged_manifest_says_where_it_lies_and_what_to_do(folder: Path, snapshot: SnapshotAssertion) -> None:
     (folder / MANIFEST).write_text("{}", encoding="utf-8")
-    with pytest.raises(
-        UnreadableFileError, match=r"MANIFEST\.json cannot be read: version: Field required.*Restore the bundle or roll back"
-    ):
+    with pytest.raises(UnreadableFileError) as caught:
         read_manifest(read_bundle_files(folder))
+    assert masked(caught.value, folder) == snapshot
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_missing_is_named(home: Home, folder: Path, name: str) -> None:
     (folder / name).unlink()
-    assert find_model_problem(read_registry_state(home), f"models/{MID}").detail == f"{name} is missing"
+    problem = find_model_problem(read_registry_state(home), f"models/{MID}")
+    assert (problem.code, name in problem.detail) == ("manifest", True)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_other_bytes_of_the_same_size_is_named(home: Home, folder: Path, name: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert find_model_problem(read_registry_state(home), f"models/{MID}").detail == f"{name} is not the file that {MANIFEST} names"
+    problem = find_model_problem(read_registry_state(home), f"models/{MID}")
+    assert (problem.code, name in problem.detail) == ("manifest", True)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_another_size_is_named(home: Home, folder: Path, name: str) -> None:
     with (folder / name).open("ab") as file:
         file.write(b"\n")
-    assert find_model_problem(read_registry_state(home), f"models/{MID}").detail == f"{name} is not the file that {MANIFEST} names"
+    problem = find_model_problem(read_registry_state(home), f"models/{MID}")
+    assert (problem.code, name in problem.detail) == ("manifest", True)
 
 
 def test_a_file_that_the_manifest_does_not_name_is_no_problem(home: Home, folder: Path) -> None:
@@ -141,12 +144,13 @@ def test_a_file_that_the_manifest_does_not_name_is_no_problem(home: Home, folder
 
 def test_a_bundle_under_another_name_is_a_problem(home: Home) -> None:
     shutil.copytree(home.models / MID, home.models / NEW)
-    assert find_model_problem(read_registry_state(home), f"models/{NEW}").detail == f"{MANIFEST} is of {MID}"
+    problem = find_model_problem(read_registry_state(home), f"models/{NEW}")
+    assert (problem.code, MID in problem.detail) == ("manifest", True)
 
 
 def test_a_bundle_that_differs_from_its_manifest_is_damage_and_gives_way_to_the_last_known_good(home: Home, folder: Path) -> None:
     change_a_leaf(folder)
-    assert ("P2", f"{MID}: {MODEL} is not the file that {MANIFEST} names") in damage(home)
+    assert ("P2", "bundle_differs_from_manifest") in damage(home)
     assert resolve_active_model(read_registry_state(home)).model_dir == f"models/{OLD}"
 
 

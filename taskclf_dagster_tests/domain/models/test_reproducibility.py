@@ -196,9 +196,8 @@ def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
 def test_a_snapshot_that_is_gone_is_an_error_that_says_so(made: Made) -> None:
     home, snapshot, _ = made
     shutil.rmtree(home.root / snapshot.path)
-    with pytest.raises(SnapshotError, match="No such file") as caught:
+    with pytest.raises(SnapshotError, match=snapshot.dataset_hash):
         reproduce(home, folder_of(made))
-    assert snapshot.dataset_hash in str(caught.value)
 
 
 def test_a_snapshot_with_one_other_value_is_an_error_that_says_so(made: Made) -> None:
@@ -209,7 +208,7 @@ def test_a_snapshot_with_one_other_value_is_an_error_that_says_so(made: Made) ->
     values = table["keys_per_min"].to_pylist()
     values[7] = (values[7] or 0.0) + 1.0
     pq.write_table(table.set_column(position, "keys_per_min", pa.array(values, type=table.schema.field(position).type)), path)
-    with pytest.raises(SnapshotError, match=f"snapshot {snapshot.dataset_hash} holds other rows than it did"):
+    with pytest.raises(SnapshotError, match=snapshot.dataset_hash):
         reproduce(home, folder_of(made))
 
 
@@ -222,8 +221,9 @@ def test_a_snapshot_that_is_damaged_is_an_error(made: Made) -> None:
 
 def test_a_bundle_of_another_program_is_an_error_that_says_it_is_not_ours(made: Made) -> None:
     folder = write_tiny_bundle(made[0].models / "foreign")
-    with pytest.raises(BundleError, match=r"does not say from which snapshot and settings it was made: it is not of this program"):
+    with pytest.raises(BundleError) as caught:
         reproduce(made[0], folder)
+    assert caught.value.code == "recipe"
 
 
 @pytest.mark.parametrize("key", ["config", "params", "snapshot_path", "dataset_digest"])
@@ -231,8 +231,9 @@ def test_a_bundle_of_another_program_is_an_error_that_says_it_is_not_ours(made: 
 def test_metadata_without_what_training_again_needs_is_an_error(made: Made, key: str, value: object) -> None:
     changes = {} if value == "missing" else {key: value}
     edit_json(folder_of(made) / METADATA, changes, without=key if value == "missing" else None)
-    with pytest.raises(BundleError, match="does not say from which snapshot"):
+    with pytest.raises(BundleError) as caught:
         reproduce(made[0], folder_of(made))
+    assert caught.value.code == "recipe"
 
 
 @pytest.mark.parametrize(
@@ -242,14 +243,15 @@ def test_metadata_without_what_training_again_needs_is_an_error(made: Made, key:
 )
 def test_metadata_with_half_of_what_training_again_needs_is_an_error(made: Made, changes: dict[str, object]) -> None:
     edit_json(folder_of(made) / METADATA, changes)
-    with pytest.raises(BundleError, match="does not say how it was trained"):
+    with pytest.raises(BundleError) as caught:
         reproduce(made[0], folder_of(made))
+    assert caught.value.code == "recipe"
 
 
 @pytest.mark.parametrize("name", [MODEL, METADATA])
 def test_a_bundle_that_does_not_load_is_an_error(made: Made, name: str) -> None:
     (folder_of(made) / name).unlink()
-    with pytest.raises(BundleError, match=f"missing {name}"):
+    with pytest.raises(BundleError, match=name):
         reproduce(made[0], folder_of(made))
 
 

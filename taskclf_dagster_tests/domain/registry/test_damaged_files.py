@@ -13,14 +13,13 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
 from taskclf_dagster.domain.registry.pointer import read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.hostile import nested
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, edit_json
-from taskclf_dagster_tests.registry_scenario import NEXT, damage, judged, promoted
+from taskclf_dagster_tests.registry_scenario import NEXT, damage, judged, promote, promoted
 from taskclf_dagster_tests.scenario import DAY, make_home
 
 LATER = AT + 9 * DAY
@@ -47,8 +46,8 @@ def test_a_file_that_cannot_be_read_is_a_finding_and_a_repair_keeps_it_aside(thr
     path = three.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(DEEP)
-    assert [(finding.code, name in finding.words) for finding in check_registry(three)] == [("file_unreadable", True)]
-    assert any(name in line for line in repair(three, at=LATER).done)
+    assert [(finding.code, name in finding.detail) for finding in check_registry(three)] == [("file_unreadable", True)]
+    assert ("file_kept", True) in {(step.kind, name in step.detail) for step in repair(three, at=LATER).done}
     assert path.with_suffix(".damaged").read_bytes() == DEEP
     assert check_registry(three) == []
     assert read_last_decided(three) is None
@@ -72,7 +71,7 @@ def test_a_pointer_or_policy_that_cannot_be_read_is_kept_aside_when_it_is_restor
     path: Path = getattr(three, name)
     path.write_bytes(DEEP)
     done = repair(three, at=LATER).done
-    assert any(f"{path.stem}.damaged" in line for line in done)
+    assert ("file_kept", True) in {(step.kind, f"{path.stem}.damaged" in step.detail) for step in done}
     assert path.with_suffix(".damaged").read_bytes() == DEEP
     assert damage(three) == []
     active = read_active(three)

@@ -149,7 +149,7 @@ def test_a_change_stands_whose_event_could_not_be_written_and_the_next_writer_of
     assert read_cursor(two) == 2
     if not only:
         assert [event["eventId"] for event in events(two)] == before
-    assert ("warning", "P9", "events of records after 2 were not written yet") in findings(two)
+    assert ("warning", "P9", "events_missing") in findings(two)
     repair(two, at=LATER + DAY)
     assert read_cursor(two) == 3
     (event,) = events(two)[2:]

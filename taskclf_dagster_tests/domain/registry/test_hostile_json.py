@@ -21,7 +21,6 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
 from taskclf_dagster.domain.registry.pointer import read_active
-from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.ranking import find_best_loadable_model
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import plan_prune
@@ -37,7 +36,7 @@ from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.hostile import hostile_contents
 from taskclf_dagster_tests.models import AT, MID, NEW, contents, snapshot_rows
-from taskclf_dagster_tests.registry_scenario import NEXT, judged, promoted, read
+from taskclf_dagster_tests.registry_scenario import NEXT, judged, promote, promoted, read
 from taskclf_dagster_tests.scenario import DAY, a_drift_report, make_home, retrain_config
 
 NOW = AT + 9 * DAY

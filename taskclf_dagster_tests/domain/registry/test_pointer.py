@@ -100,7 +100,7 @@ def test_a_pointer_of_the_required_keys_alone_is_one(home: Home) -> None:
 def test_a_broken_pointer_is_told_with_its_path(home: Home, text: str) -> None:
     home.models.mkdir()
     home.active_pointer.write_text(text, encoding="utf-8")
-    with pytest.raises(UnreadableFileError, match=r"active\.json cannot be read"):
+    with pytest.raises(UnreadableFileError, match=r"active\.json"):
         read_active(home)
 
 
@@ -123,14 +123,16 @@ def test_a_home_that_is_itself_a_link_is_no_way_out(champion_home: Home, tmp_pat
 @pytest.mark.parametrize("name", [name for name in LEAVING if name != "a circle of links"])
 def test_a_model_dir_that_leaves_the_home_is_refused(home: Home, tmp_path: Path, name: str) -> None:
     set_traps(home, tmp_path / "outside")
-    with pytest.raises(BundleError, match="invalid: "):
+    with pytest.raises(BundleError) as caught:
         resolve_model_dir(home, LEAVING[name].format(outside=tmp_path / "outside"))
+    assert caught.value.code == "location"
 
 
 @pytest.mark.parametrize("model_dir", ["models/detour/../{model}", "models/../models/{model}", "{root}/models/{model}"])
 def test_a_model_dir_that_takes_a_detour_or_is_absolute_is_refused_even_where_it_ends_within(champion_home: Home, model_dir: str) -> None:
-    with pytest.raises(BundleError, match="must stay within the home"):
+    with pytest.raises(BundleError) as caught:
         resolve_model_dir(champion_home, model_dir.format(root=champion_home.root, model=MID))
+    assert caught.value.code == "location"
 
 
 @pytest.mark.parametrize("by", ["pointer", "policy"])
@@ -171,7 +173,7 @@ def test_a_pointer_of_more_than_a_megabyte_is_not_read(home: Home, size: int) ->
     point_at(home, MID, filler="x" * (size - len(whole)))
     assert home.active_pointer.stat().st_size == size
     if size > MAX_POINTER_BYTES:
-        with pytest.raises(UnreadableFileError, match="at most 1048576 are read"):
+        with pytest.raises(UnreadableFileError, match="1048576"):
             read_active(home)
     else:
         assert read_active(home).model_id == MID
@@ -272,7 +274,8 @@ def test_the_inference_policy_comes_before_the_pointer(champion_home: Home) -> N
     write_policy(champion_home, OLD)
     found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "policy", f"models/{OLD}")
-    assert f"inference_policy.json names models/{OLD}, active.json names models/{MID}: taskclf runs the first" in found.warnings
+    names = ("inference_policy.json", f"models/{OLD}", "active.json", f"models/{MID}")
+    assert any(all(name in warning for name in names) for warning in found.warnings)
 
 
 def test_a_policy_that_agrees_with_the_pointer_warns_of_nothing(champion_home: Home) -> None:
@@ -312,7 +315,6 @@ def test_a_damaged_policy_gives_way_to_the_pointer_with_a_warning(champion_home:
     assert (found.state, found.source, found.model_dir) == ("ok", "pointer", f"models/{MID}")
     (warning,) = found.warnings
     assert "inference_policy.json" in warning
-    assert "active pointer is used" in warning
 
 
 def test_a_policy_whose_model_is_broken_falls_back_to_the_history(champion_home: Home) -> None:
@@ -321,7 +323,7 @@ def test_a_policy_whose_model_is_broken_falls_back_to_the_history(champion_home:
     write_policy(champion_home, NEW)
     found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{MID}")
-    assert any("missing model.txt" in warning for warning in found.warnings)
+    assert any(MODEL in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize("code", ONE_EACH)
@@ -381,7 +383,7 @@ def test_a_broken_pointer_gives_way_to_the_last_of_the_history(champion_home: Ho
     champion_home.active_pointer.write_text(text, encoding="utf-8")
     found = resolve_active_model(read_registry_state(champion_home))
     assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{MID}")
-    assert any("active.json cannot be read" in warning for warning in found.warnings)
+    assert any("active.json" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize("text", BROKEN_POINTERS.values(), ids=BROKEN_POINTERS.keys())
@@ -400,7 +402,7 @@ def test_the_history_is_searched_from_its_end_for_one_that_loads(champion_home: 
     (champion_home.models / MID / METRICS).unlink()
     found = resolve_active_model(read_registry_state(champion_home))
     assert found.model_dir == f"models/{OLD}"
-    assert any(f"models/{MID} of the history cannot be used" in warning for warning in found.warnings)
+    assert any(f"models/{MID}" in warning for warning in found.warnings)
 
 
 def test_a_history_of_which_nothing_loads_leaves_the_champion_unreadable(champion_home: Home) -> None:
@@ -425,10 +427,7 @@ def test_without_pointer_and_history_the_best_by_rank_is_taken_with_reasons_for_
     (write_tiny_bundle(home.models / "broken") / MODEL).unlink()
     found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model_dir) == ("ok", "best_by_rank", f"models/{MID}")
-    assert {record.model_id: record.reason for record in found.excluded} == {
-        "broken": "invalid: missing model.txt",
-        "synthetic": "constraint: trained on synthetic labels",
-    }
+    assert {record.model_id for record in found.excluded} == {"broken", "synthetic"}
     assert len(found.warnings) == 2
 
 
@@ -563,8 +562,9 @@ def test_the_pointer_state_is_the_hash_of_both_files(champion_home: Home) -> Non
 
 def test_a_bundle_is_found_wherever_a_retrain_put_it_and_first_where_it_was_promoted_to(home: Home) -> None:
     assert find_bundle(home, NEW) is None
-    with pytest.raises(BundleError, match="there is no such bundle"):
+    with pytest.raises(BundleError, match=NEW) as caught:
         require_bundle(home, NEW)
+    assert caught.value.code == "not_found"
     for folder in (home.rejected_models, home.pending_models, home.challengers, home.models):
         (folder / NEW).mkdir(parents=True)
         assert require_bundle(home, NEW) == find_bundle(home, NEW) == folder / NEW
@@ -595,14 +595,18 @@ def test_pointer_policy_and_history_that_agree_have_no_disagreement(champion_hom
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "names"),
     [
-        (lambda home: point_at(home, OLD), f"active.json names models/{OLD}, the last line of the history models/{MID}"),
-        (lambda home: write_policy(home, OLD), f"active.json names models/{MID}, inference_policy.json models/{OLD}"),
-        (lambda home: home.active_history.unlink(), "the last line of the history None"),
-        (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), "cannot be read"),
+        (lambda home: point_at(home, OLD), ("active.json", f"models/{OLD}", f"models/{MID}")),
+        (lambda home: write_policy(home, OLD), ("active.json", f"models/{MID}", "inference_policy.json", f"models/{OLD}")),
+        (lambda home: home.active_history.unlink(), ("active.json", f"models/{MID}", "None")),
+        (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), ("active.json",)),
     ],
 )
-def test_pointer_policy_and_history_that_disagree_are_told(champion_home: Home, change: Callable[[Home], object], words: str) -> None:
+def test_pointer_policy_and_history_that_disagree_are_reported(
+    champion_home: Home, change: Callable[[Home], object], names: tuple[str, ...]
+) -> None:
     change(champion_home)
-    assert words in find_history_disagreement(read_registry_state(champion_home))
+    problem = find_history_disagreement(read_registry_state(champion_home))
+    assert problem is not None
+    assert all(name in problem for name in names)

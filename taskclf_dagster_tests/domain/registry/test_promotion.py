@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
@@ -34,8 +35,9 @@ from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file, write_json
 from taskclf_dagster.domain.storage.filesystem import use_file_system
-from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
+from taskclf_dagster.errors import DecisionFindingKind, DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import (
     AT,
     MID,
@@ -66,6 +68,7 @@ from taskclf_dagster_tests.registry_scenario import (
     promote,
     promoted,
     read,
+    refused,
     set_active,
     settled,
     untouched,
@@ -383,7 +386,7 @@ def test_a_damaged_pointer_is_put_back_and_a_decision_that_was_made_against_some
     challenger_home: Home, champion_dir: str | None
 ) -> None:
     challenger_home.active_pointer.write_text("{", encoding="utf-8")
-    with pytest.raises(DecisionNotVerifiedError, match="repair"):
+    with refused("registry_moved_on"):
         promote(challenger_home, a_decision(challenger_home, champion_model_dir=champion_dir), at=AT)
     assert read_active(challenger_home).model_id == MID
     assert find_bundle(challenger_home, NEW) == challenger_home.challengers / NEW
@@ -478,45 +481,49 @@ def _forged(decision: PromotionDecision, **changes: object) -> PromotionDecision
     return seal(with_changes(decision, **changes))
 
 
-REFUSED: dict[str, tuple[Callable[[Home], PromotionDecision], str]] = {
-    "REJECT": (lambda home: a_decision(home, gates=all_gates(macro_f1="FAIL")), "the verdict is REJECT, which moves nothing"),
-    "HOLD": (lambda home: a_decision(home, gates=all_gates(macro_f1="ERROR")), "the verdict is HOLD, which moves nothing"),
-    "infeasible": (lambda home: a_decision(home, feasibility=infeasible()), "the verdict is HOLD, which moves nothing"),
-    "AWAITING_APPROVAL": (lambda home: a_decision(home, auto_promote=False), "the verdict is AWAITING_APPROVAL, which moves nothing"),
-    "dry run": (lambda home: a_decision(home, dry_run=True), r"the verdict is PROMOTE \(dry run\), which moves nothing"),
-    "edited": (lambda home: a_decision(home).model_copy(update={"reason": "because"}), "decision_hash does not match"),
-    "dry run undone": (lambda home: _without_dry_run(a_decision(home, dry_run=True)), "decision_hash does not match"),
+REFUSED: dict[str, tuple[Callable[[Home], PromotionDecision], DecisionFindingKind, str]] = {
+    "REJECT": (lambda home: a_decision(home, gates=all_gates(macro_f1="FAIL")), "moves_nothing", "REJECT"),
+    "HOLD": (lambda home: a_decision(home, gates=all_gates(macro_f1="ERROR")), "moves_nothing", "HOLD"),
+    "infeasible": (lambda home: a_decision(home, feasibility=infeasible()), "moves_nothing", "HOLD"),
+    "AWAITING_APPROVAL": (lambda home: a_decision(home, auto_promote=False), "moves_nothing", "AWAITING_APPROVAL"),
+    "dry run": (lambda home: a_decision(home, dry_run=True), "moves_nothing", "PROMOTE (dry run)"),
+    "edited": (lambda home: a_decision(home).model_copy(update={"reason": "because"}), "hash_differs", ""),
+    "dry run undone": (lambda home: _without_dry_run(a_decision(home, dry_run=True)), "hash_differs", ""),
     "forged verdict": (
         lambda home: _forged(a_decision(home), gates=all_gates(macro_f1="FAIL")),
-        "the verdict is PROMOTE, but REJECT follows",
+        "verdict_does_not_follow",
+        "REJECT",
     ),
     "forged approval": (
         lambda home: _forged(a_decision(home, auto_promote=False), verdict="PROMOTE"),
-        "the verdict is PROMOTE, but AWAITING_APPROVAL follows",
+        "verdict_does_not_follow",
+        "AWAITING_APPROVAL",
     ),
-    "no gates": (lambda home: _forged(a_decision(home), gates=[]), "the verdict is PROMOTE, but HOLD follows"),
+    "no gates": (lambda home: _forged(a_decision(home), gates=[]), "verdict_does_not_follow", "HOLD"),
     "without hashes of the bundle": (
         lambda home: _forged(
             a_decision(home),
             challenger=a_decision(home).challenger.model_copy(update={"files": {}}),
         ),
-        "is not the one that was judged",
+        "bundle_differs",
+        NEW,
     ),
-    "another bundle": (lambda home: a_decision(home, "2026-02-04_000000_run-9999"), "bundle 2026-02-04_000000_run-9999 is missing"),
+    "another bundle": (lambda home: a_decision(home, "2026-02-04_000000_run-9999"), "bundle_missing", "2026-02-04_000000_run-9999"),
     "of another record": (
         lambda home: a_decision(home, sequence=7),
-        "the registry is at record 0, the decision was made at 7",
+        "sequence_differs",
+        "7",
     ),
 }
 
 
-@pytest.mark.parametrize(("make", "reason"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize(("make", "kind", "name"), REFUSED.values(), ids=REFUSED.keys())
 def test_a_decision_that_does_not_promote_changes_nothing(
-    challenger_home: Home, make: Callable[[Home], PromotionDecision], reason: str
+    challenger_home: Home, make: Callable[[Home], PromotionDecision], kind: DecisionFindingKind, name: str
 ) -> None:
     decision = make(challenger_home)
     before = contents(challenger_home.root)
-    with pytest.raises(DecisionNotVerifiedError, match=reason):
+    with refused(kind, name):
         promote(challenger_home, decision, at=AT)
     assert contents(challenger_home.root) == before
 
@@ -526,13 +533,13 @@ def test_a_forged_model_id_that_is_a_path_finds_no_bundle(challenger_home: Home,
     decision = a_decision(challenger_home)
     forged = _forged(decision, challenger=decision.challenger.model_copy(update={"model_id": model_id}))
     before = contents(challenger_home.root)
-    with pytest.raises(DecisionNotVerifiedError, match="is missing"):
+    with refused("bundle_missing", model_id):
         promote(challenger_home, forged, at=AT)
     assert contents(challenger_home.root) == before
 
 
 def test_an_approval_does_not_make_another_verdict_of_it(challenger_home: Home) -> None:
-    with pytest.raises(DecisionNotVerifiedError, match="it does not await approval: PROMOTE"):
+    with refused("awaits_no_approval", "PROMOTE"):
         promote(challenger_home, a_decision(challenger_home), at=AT, approved=True)
 
 
@@ -541,7 +548,7 @@ def test_a_bundle_that_was_broken_when_it_was_judged_is_not_promoted(challenger_
     decision = a_decision(challenger_home)
     assert verify_decision(decision) == []
     before = contents(challenger_home.root)
-    with pytest.raises(DecisionNotVerifiedError, match="lacks app_id"):
+    with refused("bundle_unusable", "app_id"):
         promote(challenger_home, decision, at=AT)
     assert contents(challenger_home.root) == before
 
@@ -559,61 +566,74 @@ def test_a_models_folder_that_is_a_link_out_of_the_home_is_not_written_to(challe
     challenger_home.models.rename(outside)
     challenger_home.models.symlink_to(outside, target_is_directory=True)
     before = contents(outside)
-    with pytest.raises(RegistryRefusedError, match="it is a link that leaves the home"):
+    with pytest.raises(RegistryRefusedError) as caught:
         promote(challenger_home, decision, at=AT)
+    assert caught.value.kind == "folder_leaves_home"
     assert contents(outside) == before
 
 
-def test_a_refusal_tells_everything_that_does_not_hold_at_once(challenger_home: Home) -> None:
+def test_a_refusal_tells_everything_that_does_not_hold_at_once(challenger_home: Home, snapshot: SnapshotAssertion) -> None:
     decision = a_decision(challenger_home, dry_run=True, sequence=7).model_copy(update={"reason": "because"})
     save_decision(challenger_home, a_decision(challenger_home, as_of=AS_OF + DAY, label_watermark="1" * 16))
     shutil.rmtree(challenger_home.challengers / NEW)
     point_at(challenger_home, OLD)
-    with pytest.raises(DecisionNotVerifiedError) as caught:
+    with pytest.raises(DecisionNotVerifiedError, match=decision.decision_id) as caught:
         promote(challenger_home, decision, at=AT)
-    words = ("decision_hash", "dry run", "another champion", "at record", "later labels", "is missing", "Run a new retrain")
-    for part in (decision.decision_id, *words):
-        assert part in str(caught.value)
+    assert [finding.kind for finding in caught.value.findings] == [
+        *("hash_differs", "moves_nothing", "pointer_changed", "sequence_differs", "later_labels", "bundle_missing")
+    ]
+    assert masked(caught.value, also={r"2026-02-0\d_000000_[0-9a-f]{8}": "DECISION"}) == snapshot
 
 
 # --- Refused: what changed since ------------------------------------------------------------------------------------------------------
 
-MEANWHILE: dict[str, tuple[Callable[[Home], object], str]] = {
-    "model.txt changed": (lambda home: change_a_leaf(home.challengers / NEW), f"{MODEL} changed"),
-    "metrics.json changed": (lambda home: edit_json(home.challengers / NEW / METRICS, {"macro_f1": 0.99}), f"{METRICS} changed"),
-    "metadata.json changed": (lambda home: edit_json(home.challengers / NEW / METADATA, {"reject_threshold": 0.0}), f"{METADATA} changed"),
-    "a file added": (lambda home: (home.challengers / NEW / "extra.bin").write_bytes(b"x"), "extra.bin changed"),
-    "a file removed": (lambda home: (home.challengers / NEW / "training_rows.npy").unlink(), "training_rows.npy changed"),
-    "the bundle removed": (lambda home: shutil.rmtree(home.challengers / NEW), f"bundle {NEW} is missing"),
+MEANWHILE: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] = {
+    "model.txt changed": (lambda home: change_a_leaf(home.challengers / NEW), "bundle_differs", MODEL),
+    "metrics.json changed": (lambda home: edit_json(home.challengers / NEW / METRICS, {"macro_f1": 0.99}), "bundle_differs", METRICS),
+    "metadata.json changed": (
+        lambda home: edit_json(home.challengers / NEW / METADATA, {"reject_threshold": 0.0}),
+        "bundle_differs",
+        METADATA,
+    ),
+    "a file added": (lambda home: (home.challengers / NEW / "extra.bin").write_bytes(b"x"), "bundle_differs", "extra.bin"),
+    "a file removed": (lambda home: (home.challengers / NEW / "training_rows.npy").unlink(), "bundle_differs", "training_rows.npy"),
+    "the bundle removed": (lambda home: shutil.rmtree(home.challengers / NEW), "bundle_missing", NEW),
     "another bundle of this name in models": (
         lambda home: edit_json(write_tiny_bundle(home.models / NEW) / METRICS, {"macro_f1": 0.11}),
-        f"{METRICS} changed",
+        "bundle_differs",
+        METRICS,
     ),
-    "the pointer moved": (lambda home: point_at(home, OLD), "made against another champion"),
+    "the pointer moved": (lambda home: point_at(home, OLD), "pointer_changed", ""),
     "the pointer written again": (
         lambda home: point_at(home, MID, selected_at="2026-02-01T00:00:00+00:00"),
-        "made against another champion",
+        "pointer_changed",
+        "",
     ),
     "one byte more in the pointer": (
         lambda home: home.active_pointer.write_bytes(home.active_pointer.read_bytes() + b" "),
-        "made against another champion",
+        "pointer_changed",
+        "",
     ),
-    "the policy written": (lambda home: write_policy(home, OLD), "made against another champion"),
+    "the policy written": (lambda home: write_policy(home, OLD), "pointer_changed", ""),
     "the champion's metrics changed": (
         lambda home: edit_json(home.models / MID / METRICS, {"macro_f1": 0.5}),
-        f"champion {MID} is not the bundle that was compared with",
+        "champion_differs",
+        MID,
     ),
     "a file more in the champion": (
         lambda home: (home.models / MID / "notes.txt").write_text("x", encoding="utf-8"),
-        f"champion {MID} is not the bundle that was compared with",
+        "champion_differs",
+        MID,
     ),
     "later labels decided": (
         lambda home: save_decision(home, a_decision(home, as_of=AS_OF + DAY, label_watermark="1" * 16)),
-        "was made on later labels",
+        "later_labels",
+        "",
     ),
     "later labels rejected": (
         lambda home: save_decision(home, a_decision(home, as_of=AS_OF + DAY, label_watermark="1" * 16, gates=all_gates(macro_f1="FAIL"))),
-        "was made on later labels",
+        "later_labels",
+        "",
     ),
 }
 
@@ -624,23 +644,25 @@ def beside_champion(home: Home, **changes: object) -> PromotionDecision:
     return a_decision(home, champion_model=champion, champion_model_dir=f"models/{MID}", **changes)
 
 
-@pytest.mark.parametrize(("change", "reason"), MEANWHILE.values(), ids=MEANWHILE.keys())
-def test_what_changed_since_the_decision_stops_the_promotion(challenger_home: Home, change: Callable[[Home], object], reason: str) -> None:
+@pytest.mark.parametrize(("change", "kind", "name"), MEANWHILE.values(), ids=MEANWHILE.keys())
+def test_what_changed_since_the_decision_stops_the_promotion(
+    challenger_home: Home, change: Callable[[Home], object], kind: DecisionFindingKind, name: str
+) -> None:
     decision = beside_champion(challenger_home)
     change(challenger_home)
     before = untouched(challenger_home)
-    with pytest.raises(DecisionNotVerifiedError, match=reason):
+    with refused(kind, name):
         promote(challenger_home, decision, at=AT)
     assert untouched(challenger_home) == before
     assert read_active(challenger_home).sequence is None
 
 
-JUST_NOW: dict[str, tuple[Callable[[Home], object], str]] = {
-    "the pointer moved": (lambda home: set_active(home, OLD), "another program changed active.json or inference_policy.json just now"),
-    "the policy written": (lambda home: write_policy(home, OLD), "another program changed active.json or inference_policy.json just now"),
-    "model.txt changed in models": (lambda home: change_a_leaf(home.models / NEW), f"{MODEL} is not the file that {MANIFEST} names"),
-    "the manifest changed in models": (lambda home: edit_json(home.models / NEW / MANIFEST, {"model_id": OLD}), f"{MANIFEST} is of {OLD}"),
-    "a file more in models": (lambda home: (home.models / NEW / "extra.bin").write_bytes(b"x"), "extra.bin changed"),
+JUST_NOW: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] = {
+    "the pointer moved": (lambda home: set_active(home, OLD), "pointer_changed_just_now", ""),
+    "the policy written": (lambda home: write_policy(home, OLD), "pointer_changed_just_now", ""),
+    "model.txt changed in models": (lambda home: change_a_leaf(home.models / NEW), "manifest_differs", MODEL),
+    "the manifest changed in models": (lambda home: edit_json(home.models / NEW / MANIFEST, {"model_id": OLD}), "manifest_differs", OLD),
+    "a file more in models": (lambda home: (home.models / NEW / "extra.bin").write_bytes(b"x"), "bundle_differs", "extra.bin"),
 }
 
 
@@ -657,12 +679,12 @@ class OnceInModels(Recording):
             self.act()
 
 
-@pytest.mark.parametrize(("change", "reason"), JUST_NOW.values(), ids=JUST_NOW.keys())
+@pytest.mark.parametrize(("change", "kind", "name"), JUST_NOW.values(), ids=JUST_NOW.keys())
 def test_what_changes_between_verification_and_commit_stops_the_promotion(
-    challenger_home: Home, change: Callable[[Home], object], reason: str
+    challenger_home: Home, change: Callable[[Home], object], kind: DecisionFindingKind, name: str
 ) -> None:
     decision, challenger = beside_champion(challenger_home), contents(challenger_home.challengers / NEW)
-    with use_file_system(OnceInModels(lambda: change(challenger_home))), pytest.raises(DecisionNotVerifiedError, match=reason):
+    with use_file_system(OnceInModels(lambda: change(challenger_home))), refused(kind, name):
         promote(challenger_home, decision, at=AT)
     assert "promote" not in [action for _, action, _ in actions(challenger_home)]
     assert read_active(challenger_home).model_id != NEW
@@ -705,7 +727,7 @@ def test_a_policy_that_changed_since_the_decision_stops_the_promotion(challenger
     decision = a_decision(challenger_home)
     change(challenger_home)
     before = contents(challenger_home.root)
-    with pytest.raises(DecisionNotVerifiedError, match="made against another champion"):
+    with refused("pointer_changed"):
         promote(challenger_home, decision, at=AT)
     assert contents(challenger_home.root) == before
 
@@ -714,7 +736,7 @@ def test_a_pointer_removed_since_the_decision_stops_the_promotion(challenger_hom
     decision = a_decision(challenger_home)
     challenger_home.active_pointer.unlink()
     before = untouched(challenger_home)
-    with pytest.raises(DecisionNotVerifiedError, match="made against another champion"):
+    with refused("pointer_changed"):
         promote(challenger_home, decision, at=AT)
     assert {name: content for name, content in untouched(challenger_home).items() if name != "models/active.json"} == before
 
@@ -724,7 +746,7 @@ def test_a_champion_that_is_gone_stops_the_promotion(challenger_home: Home) -> N
     champion = ModelRef(model_id=OLD, files=files, report_hash="2" * 64, macro_f1=None, weighted_f1=None)
     decision = a_decision(challenger_home, champion_model=champion, champion_model_dir=f"models/{OLD}")
     shutil.rmtree(challenger_home.models / OLD)
-    with pytest.raises(DecisionNotVerifiedError, match=f"champion {OLD} is not the bundle that was compared with"):
+    with refused("champion_differs", OLD):
         promote(challenger_home, decision, at=AT)
 
 
@@ -753,7 +775,7 @@ def test_a_decision_that_something_else_followed_is_not_applied_again(home: Home
     promote(home, decision, at=AT)
     promote(home, judged(home, NEXT), at=AT + DAY)
     before = contents(home.root)
-    with pytest.raises(DecisionNotVerifiedError, match="made against another champion"):
+    with refused("pointer_changed"):
         promote(home, decision, at=AT + 2 * DAY)
     assert contents(home.root) == before
     assert is_applied(read_registry_state(home), decision)
@@ -814,7 +836,7 @@ def test_four_threads_with_the_same_decision_make_one_record(challenger_home: Ho
 def test_of_two_decisions_about_the_same_pointer_the_second_is_refused(challenger_home: Home) -> None:
     first, second = judged(challenger_home, NEW), judged(challenger_home, NEXT)
     promote(challenger_home, second, at=AT)
-    with pytest.raises(DecisionNotVerifiedError, match="another champion"):
+    with refused("pointer_changed"):
         promote(challenger_home, first, at=AT)
     assert read_active(challenger_home).model_id == NEXT
     assert find_bundle(challenger_home, NEW) == challenger_home.challengers / NEW
@@ -826,7 +848,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster_tests.registry_scenario import promote
-from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
+from taskclf_dagster.errors import DecisionFindingKind, DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
 root, path = map(Path, sys.argv[1:])
 decision = PromotionDecision.model_validate_json(path.read_text(encoding="utf-8"))
@@ -911,7 +933,7 @@ def test_putting_aside_in_a_home_without_models_makes_nothing_but_the_lock(home:
 def test_a_decision_that_does_not_hold_puts_nothing_aside(challenger_home: Home) -> None:
     decision = a_decision(challenger_home, gates=all_gates(macro_f1="FAIL")).model_copy(update={"reason": "because"})
     before = contents(challenger_home.root)
-    with pytest.raises(DecisionNotVerifiedError, match="decision_hash does not match"):
+    with refused("hash_differs"):
         put_aside(challenger_home, decision)
     assert contents(challenger_home.root) == before
 

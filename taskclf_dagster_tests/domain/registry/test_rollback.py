@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
@@ -25,8 +26,9 @@ from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError, TaskclfDagsterError
+from taskclf_dagster.errors import DecisionFindingKind, DecisionNotFoundError, RefusalKind, RegistryRefusedError, TaskclfDagsterError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import (
     AT,
     MID,
@@ -54,6 +56,7 @@ from taskclf_dagster_tests.registry_scenario import (
     promote,
     promoted,
     read,
+    refused,
     set_active,
     settled,
     untouched,
@@ -172,7 +175,7 @@ def test_a_decision_about_the_model_that_was_left_is_refused(three: Home) -> Non
     back(three)
     decision = judged(three, NEW)
     before = contents(three.root)
-    with pytest.raises(DecisionNotVerifiedError, match=rf"model {NEW} was rolled back, .* unblock {NEW}"):
+    with refused("model_blocked", NEW):
         promote(three, decision, at=LATER)
     assert contents(three.root) == before
 
@@ -183,7 +186,7 @@ def test_another_bundle_under_the_id_of_the_model_that_was_left_is_refused_whate
     write_variant(three.challengers / NEW, variant=3)
     decision = judged(three, NEW)
     before = contents(three.root)
-    with pytest.raises(DecisionNotVerifiedError, match=f"model {NEW} was rolled back"):
+    with refused("model_blocked", NEW):
         promote(three, decision, at=LATER)
     assert contents(three.root) == before
 
@@ -193,7 +196,7 @@ def test_a_new_bundle_with_the_same_trees_is_refused(three: Home) -> None:
     write_variant(three.challengers / NEXT, variant=2)  # the trees of NEW
     decision = judged(three, NEXT)
     before = contents(three.root)
-    with pytest.raises(DecisionNotVerifiedError, match=f"model {NEW} was rolled back, and these trees are blocked"):
+    with refused("model_blocked", NEW):
         promote(three, decision, at=LATER)
     assert contents(three.root) == before
 
@@ -207,7 +210,7 @@ def test_the_same_trees_are_known_by_model_txt_where_metadata_has_no_hash_of_the
     folder = write_tiny_bundle(home.challengers / NEXT)  # the trees of MID
     if whose == "of the new bundle":
         edit_json(folder / METADATA, {}, without="tree_hash")
-    with pytest.raises(DecisionNotVerifiedError, match="these trees are blocked"):
+    with refused("model_blocked", MID):
         promote(home, judged(home, NEXT), at=LATER)
 
 
@@ -246,18 +249,19 @@ def test_unblocking_one_of_two_leaves_the_other_blocked(three: Home) -> None:
 
 def test_a_model_that_is_not_blocked_cannot_be_unblocked(three: Home) -> None:
     before = contents(three.root)
-    with pytest.raises(RegistryRefusedError, match=rf"Unblocking {NEW} is refused: it is not blocked\. Blocked is: nothing"):
+    with pytest.raises(RegistryRefusedError, match=NEW) as caught:
         unblock(three, NEW, reason="x", at=LATER)
+    assert caught.value.kind == "model_not_blocked"
     assert contents(three.root) == before
     back(three)
-    with pytest.raises(RegistryRefusedError, match=f"Blocked is: {NEW}"):
+    with pytest.raises(RegistryRefusedError, match=NEW):  # which is blocked
         unblock(three, OLD, reason="x", at=LATER)
 
 
 def test_what_taskclf_runs_though_it_is_blocked_is_told(three: Home) -> None:
     back(three)
     set_active(three, NEW)
-    assert ("warning", "P7", f"{NEW} runs, though a rollback blocked it") in findings(three)
+    assert ("warning", "P7", "blocked_model_active") in findings(three)
 
 
 # --- Refused --------------------------------------------------------------------------------------------------------------------------
@@ -267,38 +271,56 @@ def _back_and(home: Home) -> None:
     rollback(home, to=OLD, reason="worse", at=LATER)
 
 
-REFUSALS: dict[str, tuple[Callable[[Home], object], str, str]] = {
-    "the current model": (lambda home: None, NEW, "it is the active model"),
-    "a model that is not there": (lambda home: None, NEXT, "missing model.txt"),
-    "a blocked model": (_back_and, NEW, f"an earlier rollback left it. `taskclf-dagster unblock {NEW}` allows it again"),
-    "a model without model.txt": (lambda home: (home.models / OLD / MODEL).unlink(), OLD, "missing model.txt"),
-    "a model with another leaf": (lambda home: change_a_leaf(home.models / OLD), OLD, "is not the file that MANIFEST.json names"),
+REFUSALS: dict[str, tuple[Callable[[Home], object], str, RefusalKind]] = {
+    "the current model": (lambda home: None, NEW, "model_active"),
+    "a model that is not there": (lambda home: None, NEXT, "bundle_unusable"),
+    "a blocked model": (_back_and, NEW, "model_blocked"),
+    "a model without model.txt": (lambda home: (home.models / OLD / MODEL).unlink(), OLD, "bundle_unusable"),
+    "a model with another leaf": (lambda home: change_a_leaf(home.models / OLD), OLD, "bundle_unusable"),
     "a path out of models": (
         lambda home: write_tiny_bundle(home.rejected_models / NEXT),
         f"../artifacts/rejected_models/{NEXT}",
-        "it is not the id of a model",
+        "no_model_id",
     ),
-    "an absolute path": (lambda home: None, "/etc", "it is not the id of a model"),
+    "an absolute path": (lambda home: None, "/etc", "no_model_id"),
     "a link out of the home": (
         lambda home: (home.models / "link").symlink_to(write_tiny_bundle(home.root.parent / "outside" / "evil"), target_is_directory=True),
         "link",
-        "must stay within the home",
+        "bundle_unusable",
     ),
-    "no name": (lambda home: None, "", "it is not the id of a model"),
-    "the folder of models": (lambda home: None, ".", "it is not the id of a model"),
-    "a null byte": (lambda home: None, "a\0b", "not the id of a model"),
+    "no name": (lambda home: None, "", "no_model_id"),
+    "the folder of models": (lambda home: None, ".", "no_model_id"),
+    "a null byte": (lambda home: None, "a\0b", "no_model_id"),
 }
 
 
-@pytest.mark.parametrize(("prepare", "to", "words"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_it_is_refused_in_clear_words_and_nothing_is_changed(three: Home, prepare: Callable[[Home], object], to: str, words: str) -> None:
+@pytest.mark.parametrize(("prepare", "to", "kind"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_it_is_refused_and_nothing_is_changed(three: Home, prepare: Callable[[Home], object], to: str, kind: RefusalKind) -> None:
     prepare(three)
     before = contents(three.root)
     with pytest.raises(RegistryRefusedError) as caught:
         rollback(three, to=to, reason="worse", at=LATER + DAY)
-    assert words in str(caught.value)
-    assert f"Rolling back to {to or 'no name'} is refused" in str(caught.value)
+    assert (caught.value.kind, to in str(caught.value)) == (kind, True)
     assert contents(three.root) == before
+
+
+def test_the_wording_of_refusals(three: Home, snapshot: SnapshotAssertion) -> None:
+    attempts: dict[str, Callable[[], object]] = {
+        name: lambda to=to: rollback(three, to=to, reason="worse", at=LATER + DAY)  # type: ignore[misc]
+        for name, (_, to, _) in REFUSALS.items()
+        if name in ("the current model", "a model that is not there", "no name")
+    }
+    attempts["one that is not blocked, of none"] = lambda: unblock(three, NEW, reason="x", at=LATER)
+    attempts["no other model"] = lambda: [back(three), back(three, days=1), back(three, days=2)]
+    attempts["a blocked model"] = lambda: rollback(three, to=NEW, reason="worse", at=LATER + 4 * DAY)
+    attempts["a decision about it"] = lambda: promote(three, judged(three, NEW), at=LATER + 4 * DAY)
+    attempts["one that is not blocked, of two"] = lambda: unblock(three, OLD, reason="x", at=LATER)
+    said = {}
+    for name, attempt in attempts.items():
+        with pytest.raises(TaskclfDagsterError) as caught:
+            attempt()
+        said[name] = masked(caught.value, three.root, also={r"2026-02-04_000000_[0-9a-f]{8}": "DECISION"})
+    assert said == snapshot
 
 
 @pytest.mark.parametrize("spelling", ["./{}", "{}/", "{}/.", "/{}", "x/../{}"])
@@ -314,22 +336,25 @@ def test_another_spelling_of_a_name_does_not_get_round_a_refusal(three: Home, sp
 def test_without_an_earlier_model_it_is_refused(home: Home) -> None:
     promoted(home, NEW)
     before = contents(home.root)
-    with pytest.raises(RegistryRefusedError, match=r"the history has no other model that can run\. Run a retrain instead"):
+    with pytest.raises(RegistryRefusedError) as caught:
         back(home)
+    assert caught.value.kind == "no_other_model"
     assert contents(home.root) == before
 
 
 def test_in_an_empty_home_it_is_refused(home: Home) -> None:
-    with pytest.raises(RegistryRefusedError, match="the history has no other model that can run"):
+    with pytest.raises(RegistryRefusedError) as caught:
         back(home)
+    assert caught.value.kind == "no_other_model"
     assert contents(home.models) == {}
 
 
 def test_it_does_not_go_back_and_forth_between_two(three: Home) -> None:
     back(three)
     back(three, days=1)
-    with pytest.raises(RegistryRefusedError, match="no other model"):
+    with pytest.raises(RegistryRefusedError) as caught:
         back(three, days=2)
+    assert caught.value.kind == "no_other_model"
 
 
 # --- What runs is damaged ---------------------------------------------------------------------------------------------------------------
@@ -465,24 +490,24 @@ def test_approving_twice_is_one_promotion(two: Home) -> None:
 def test_a_decision_that_is_not_there_cannot_be_approved(two: Home, decision_id: str) -> None:
     waiting(two)
     before = contents(two.root)
-    with pytest.raises(TaskclfDagsterError, match=r"no (such )?decision"):
+    with pytest.raises(DecisionNotFoundError):
         approve(two, decision_id, at=LATER)
     assert contents(two.root) == before
 
 
 NOT_WAITING: dict[str, tuple[dict[str, object], str]] = {
-    "REJECT": ({"gates": all_gates(macro_f1="FAIL")}, "it does not await approval: REJECT"),
-    "HOLD": ({"gates": all_gates(macro_f1="ERROR")}, "it does not await approval: HOLD"),
-    "PROMOTE": ({"auto_promote": True}, "it does not await approval: PROMOTE"),
-    "dry run": ({"dry_run": True}, r"it does not await approval: AWAITING_APPROVAL \(dry run\)"),
+    "REJECT": ({"gates": all_gates(macro_f1="FAIL")}, "REJECT"),
+    "HOLD": ({"gates": all_gates(macro_f1="ERROR")}, "HOLD"),
+    "PROMOTE": ({"auto_promote": True}, "PROMOTE"),
+    "dry run": ({"dry_run": True}, "AWAITING_APPROVAL (dry run)"),
 }
 
 
-@pytest.mark.parametrize(("changes", "words"), NOT_WAITING.values(), ids=NOT_WAITING.keys())
-def test_only_what_awaits_approval_can_be_approved(two: Home, changes: dict[str, object], words: str) -> None:
+@pytest.mark.parametrize(("changes", "outcome"), NOT_WAITING.values(), ids=NOT_WAITING.keys())
+def test_only_what_awaits_approval_can_be_approved(two: Home, changes: dict[str, object], outcome: str) -> None:
     decision = waiting(two, **changes)
     before = contents(two.root)
-    with pytest.raises(DecisionNotVerifiedError, match=words):
+    with refused("awaits_no_approval", outcome):
         approve(two, decision.decision_id, at=LATER)
     assert contents(two.root) == before
 
@@ -504,34 +529,36 @@ def _forge(home: Home, decision: PromotionDecision) -> None:
     write_json(home.decisions / f"{decision.decision_id}.json", forged.model_dump(mode="json"))
 
 
-SINCE: dict[str, tuple[Callable[[Home, PromotionDecision], object], str]] = {
-    "the record tampered with": (_tamper, "decision_hash does not match"),
-    "the record forged": (_forge, "REJECT follows from the gates"),
-    "the pointer moved": (lambda home, decision: point_at(home, OLD), "made against another champion"),
-    "another model promoted": (lambda home, decision: promote(home, judged(home, NEXT), at=AT + 5 * DAY), "at record 3"),
-    "rolled back": (lambda home, decision: rollback(home, to=None, reason="x", at=AT + 5 * DAY), "made against another champion"),
-    "the policy changed": (lambda home, decision: write_policy(home, MID), "made against another champion"),
+SINCE: dict[str, tuple[Callable[[Home, PromotionDecision], object], DecisionFindingKind, str]] = {
+    "the record tampered with": (_tamper, "hash_differs", ""),
+    "the record forged": (_forge, "verdict_does_not_follow", "REJECT"),
+    "the pointer moved": (lambda home, decision: point_at(home, OLD), "pointer_changed", ""),
+    "another model promoted": (lambda home, decision: promote(home, judged(home, NEXT), at=AT + 5 * DAY), "sequence_differs", "3"),
+    "rolled back": (lambda home, decision: rollback(home, to=None, reason="x", at=AT + 5 * DAY), "pointer_changed", ""),
+    "the policy changed": (lambda home, decision: write_policy(home, MID), "pointer_changed", ""),
     "a file more in the champion": (
         lambda home, decision: (home.models / MID / "notes.txt").write_text("x", encoding="utf-8"),
-        f"champion {MID} is not the bundle",
+        "champion_differs",
+        MID,
     ),
-    "the challenger changed": (lambda home, decision: change_a_leaf(home.pending_models / NEW), f"{MODEL} changed"),
-    "the challenger gone": (lambda home, decision: shutil.rmtree(home.pending_models / NEW), f"bundle {NEW} is missing"),
+    "the challenger changed": (lambda home, decision: change_a_leaf(home.pending_models / NEW), "bundle_differs", MODEL),
+    "the challenger gone": (lambda home, decision: shutil.rmtree(home.pending_models / NEW), "bundle_missing", NEW),
     "later labels decided": (
         lambda home, decision: save_decision(home, a_decision(home, as_of=AS_OF + DAY, label_watermark="1" * 16)),
-        "was made on later labels",
+        "later_labels",
+        "",
     ),
 }
 
 
-@pytest.mark.parametrize(("change", "words"), SINCE.values(), ids=SINCE.keys())
+@pytest.mark.parametrize(("change", "kind", "name"), SINCE.values(), ids=SINCE.keys())
 def test_what_changed_since_it_began_to_wait_stops_the_approval(
-    two: Home, change: Callable[[Home, PromotionDecision], object], words: str
+    two: Home, change: Callable[[Home, PromotionDecision], object], kind: DecisionFindingKind, name: str
 ) -> None:
     decision = waiting(two)
     change(two, decision)
     before = untouched(two)
-    with pytest.raises(DecisionNotVerifiedError, match=words):
+    with refused(kind, name):
         approve(two, decision.decision_id, at=LATER)
     assert untouched(two) == before
     assert read_active(two).name != NEW
@@ -548,7 +575,7 @@ def test_a_challenger_that_waits_is_blocked_if_its_trees_were_rolled_back_meanwh
     promote(two, judged(two, NEXT), at=AT + 5 * DAY)
     rollback(two, to=MID, reason="worse", at=AT + 6 * DAY)
     decision = waiting(two)
-    with pytest.raises(DecisionNotVerifiedError, match=f"model {NEXT} was rolled back, and these trees are blocked"):
+    with refused("model_blocked", NEXT):
         approve(two, decision.decision_id, at=LATER)
     assert find_bundle(two, NEW) == two.pending_models / NEW
 

@@ -46,7 +46,7 @@ def test_the_first_model_of_a_home_is_judged_by_the_absolute_gates_alone_and_the
     decision = Decide(home).make()
     assert (decision.verdict, decision.champion.model, decision.champion.state) == ("PROMOTE", None, "none")
     gate = next(gate for gate in decision.gates if gate.name == "macro_f1_no_regression")
-    assert (gate.status, gate.detail) == ("NOT_APPLICABLE", "there is no champion: the absolute gates alone decide")
+    assert (gate.status, gate.observed, gate.overridden) == ("NOT_APPLICABLE", None, False)
 
 
 def test_a_decision_is_kept_on_disk_as_it_was_returned_and_holds(home: Home) -> None:
@@ -164,10 +164,7 @@ def test_windows_that_the_champion_learned_from_leave_the_comparison_and_too_few
     assert decision.comparison.exclusion.only_newer
     assert (decision.comparison.windows, decision.comparison.exclusion.excluded) == (80, 320)
     assert decision.verdict == "HOLD"
-    assert (
-        "only 80 windows are left to compare on, and min_windows is 300: about 220 labelled test windows newer than 2026-01-09 00:00 UTC "
-        "are needed, or give bootstrap"
-    ) in decision.reason
+    assert all(part in decision.reason for part in ("80", "min_windows", "300", "220", "2026-01-09", "bootstrap"))
     enough = Decide(home, state="ok", config=retrain_config(auto_promote=True, min_windows=80, min_class_windows=10)).make()
     assert enough.verdict == "PROMOTE"
 
@@ -175,7 +172,7 @@ def test_windows_that_the_champion_learned_from_leave_the_comparison_and_too_few
 def test_no_window_in_common_holds_and_says_so(home: Home) -> None:
     decision = Decide(home, state="ok", champion=part_of(RIGHT, slice(0))).make()
     assert decision.verdict == "HOLD"
-    assert "only 0 windows are left to compare on" in decision.reason
+    assert status_of(decision, "macro_f1_no_regression") == "INCONCLUSIVE"
     assert decision.comparison is not None
     assert decision.comparison.left_out == 400
 
@@ -183,15 +180,16 @@ def test_no_window_in_common_holds_and_says_so(home: Home) -> None:
 def test_too_few_windows_of_every_label_hold_and_say_so(home: Home) -> None:
     decision = Decide(home, state="ok", config=retrain_config(auto_promote=True, min_class_windows=51)).make()
     assert decision.verdict == "HOLD"
-    assert "no label has enough of the 400 windows that both models scored (0 left out)" in decision.reason
+    assert decision.comparison is not None
+    assert (decision.comparison.windows, decision.comparison.judged_labels) == (400, [])
+    assert status_of(decision, "macro_f1_no_regression") == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize("state", ["unreadable", "incompatible"])
 def test_a_champion_that_cannot_be_compared_with_holds_and_names_the_way_out(home: Home, state: str) -> None:
     decision = Decide(home, state=state, reason="invalid: missing model.txt").make()
     assert decision.verdict == "HOLD"
-    assert f"the champion is {state} (invalid: missing model.txt)" in decision.reason
-    assert "restore it and launch with force, or give bootstrap" in decision.reason
+    assert all(part in decision.reason for part in (state, "model.txt", "force", "bootstrap"))
     assert status_of(decision, "macro_f1_no_regression") == "INCONCLUSIVE"
     assert verify_decision(decision) == []
 
@@ -202,7 +200,7 @@ def test_bootstrap_lets_the_absolute_gates_decide_and_the_record_says_so(home: H
     assert (decision.verdict, decision.options.bootstrap) == ("PROMOTE", True)
     gate = next(gate for gate in decision.gates if gate.name == "macro_f1_no_regression")
     assert (gate.status, gate.overridden) == ("NOT_APPLICABLE", True)
-    assert "invalid: missing model.txt" in gate.detail
+    assert "model.txt" in gate.detail
     assert any(line.startswith("OVERRIDDEN by bootstrap") for line in decision.protections)
 
 
@@ -238,7 +236,8 @@ def test_a_challenger_as_good_as_the_champion_but_far_below_an_anchor_is_rejecte
     declined = {"challenger": wrong_in(0.1), "champion": wrong_in(0.1), "state": "ok"}
     decision = Decide(home, **declined, anchors={MID: wrong_in(0.1), OLD: RIGHT}).make()  # type: ignore[arg-type]
     assert decision.verdict == "REJECT"
-    assert decision.reason == f"Failed: not_worse_than_anchor (beside {OLD}: -0.1000 < -0.04)."
+    assert [gate.name for gate in decision.gates if gate.status == "FAIL"] == ["not_worse_than_anchor"]
+    assert f"{OLD}: -0.1000 < -0.04" in decision.reason
     assert {anchor.model_id: anchor.difference for anchor in decision.anchors} == {MID: 0.0, OLD: pytest.approx(-0.1)}
     assert verify_decision(decision) == []
     allowed = retrain_config(auto_promote=True, anchor_tolerance=0.1)
@@ -262,14 +261,14 @@ def test_an_anchor_that_could_not_be_scored_stops_nobody_but_is_in_the_record(ho
     assert decision.verdict == "PROMOTE"
     (anchor,) = decision.anchors
     assert (anchor.model_id, anchor.windows, anchor.difference) == (OLD, 0, None)
-    assert "missing model.txt" in anchor.detail
+    assert "model.txt" in anchor.detail
 
 
 @pytest.mark.parametrize("state", ["none", "unreadable"])
 def test_anchors_count_where_the_champion_cannot_be_compared_with(home: Home, state: str) -> None:
     decision = Decide(home, state=state, challenger=wrong_in(0.1), anchors={OLD: RIGHT}, bootstrap=True).make()
     assert decision.verdict == "REJECT"
-    assert decision.reason.startswith("Failed: not_worse_than_anchor")
+    assert [gate.name for gate in decision.gates if gate.status == "FAIL"] == ["not_worse_than_anchor"]
 
 
 @pytest.mark.parametrize(("trees", "verdict"), [("1" * 64, "REJECT"), ("2" * 64, "PROMOTE"), (None, "PROMOTE")])
@@ -282,7 +281,8 @@ def test_trees_that_a_rollback_left_are_rejected_under_whatever_name(home: Home,
 
 def test_a_challenger_that_does_not_come_out_the_same_again_is_rejected(home: Home) -> None:
     decision = Decide(home, reproduction=a_reproduction(same=False)).make()
-    assert (decision.verdict, decision.reason) == ("REJECT", "Failed: reproducible (trained again: trees differ).")
+    assert (decision.verdict, status_of(decision, "reproducible")) == ("REJECT", "FAIL")
+    assert a_reproduction(same=False).summary in decision.reason
 
 
 # --- What is judged together --------------------------------------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def test_a_challenger_that_does_not_come_out_the_same_again_is_rejected(home: Ho
 def test_candidate_gates_that_were_judged_by_another_policy_are_refused(home: Home) -> None:
     made = Decide(home)
     made._challenger_report = Decide(home, config=retrain_config(gates={"min_macro_f1": 0.6}))._challenger_report  # type: ignore[method-assign]
-    with pytest.raises(RecordsDoNotMatchError, match="judged the candidate gates by another configuration"):
+    with pytest.raises(RecordsDoNotMatchError, match="challenger_report"):
         made.make()
     assert list_decisions(home) == ([], [])
 
@@ -313,7 +313,7 @@ def test_records_of_another_dataset_are_never_judged_together(home: Home, record
     made._prepare()
     parts = {"a_challenger": a_challenger(), "_challenger_report": made._challenger_report(), "_champion_report": made._champion_report()}
     parts[record] = parts[record].model_copy(update={"dataset_hash": "f" * 16})
-    with pytest.raises(RecordsDoNotMatchError, match=f"is about dataset {'f' * 16}, the snapshot is"):
+    with pytest.raises(RecordsDoNotMatchError, match="f" * 16):
         make_decision(
             home,
             a_snapshot(home),
@@ -336,7 +336,7 @@ def test_a_decision_is_about_the_pointer_that_stood_when_the_champion_was_looked
 def test_a_challenger_that_could_not_be_scored_is_never_promoted(home: Home, state: str) -> None:
     decision = Decide(home, state=state, failure="the folder is gone").make()
     assert decision.verdict == "REJECT"
-    assert decision.reason == "Failed: loads_and_predicts (the folder is gone)."
+    assert status_of(decision, "loads_and_predicts") == "FAIL"
     assert (decision.comparison, decision.challenger.macro_f1) == (None, None)
 
 

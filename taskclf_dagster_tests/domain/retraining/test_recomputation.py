@@ -18,7 +18,7 @@ from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision, recompute_stored
-from taskclf_dagster.errors import DecisionNotVerifiedError
+from taskclf_dagster.errors import DecisionFinding, DecisionNotVerifiedError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import change_a_leaf, contents, with_changes
 from taskclf_dagster_tests.retrain_scenario import (
@@ -40,7 +40,7 @@ def home(learned: Learned, tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def differences(home: Home, decision: PromotionDecision) -> list[str]:
+def differences(home: Home, decision: PromotionDecision) -> list[DecisionFinding]:
     return recompute_decision(read_registry_state(home), decision, cores=1)
 
 

@@ -10,6 +10,7 @@ from taskclf_dagster import errors
 from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT, Kind, classify_failure
 from taskclf_dagster.errors import (
     BundleError,
+    DecisionFinding,
     DecisionNotVerifiedError,
     HomeNotFoundError,
     InvalidSetting,
@@ -87,7 +88,7 @@ LASTING = {
     "a folder in place of a file": IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), "/x"),
     "no home": HomeNotFoundError(PATH),
     "wrong settings": SettingsError(PATH, [InvalidSetting("min_labels", "greater_than_equal", "must be at least 1")]),
-    "a decision that does not hold": DecisionNotVerifiedError("d", ["the pointer moved"]),
+    "a decision that does not hold": DecisionNotVerifiedError("d", [DecisionFinding("pointer_changed", "the pointer moved")]),
     "a file system that is not safe": UnsafeFileSystemError(PATH, "it has no file locks"),
     "a mistake of ours": ZeroDivisionError("division by zero"),
     "lightgbm refusing": ("LightGBMError", "Check failed: (num_data) > (0)"),
