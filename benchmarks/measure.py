@@ -75,7 +75,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     from taskclf_dagster.domain.decision.references import RunOptions
     from taskclf_dagster.domain.models import challenger as training
     from taskclf_dagster.domain.registry import health, promotion, state
-    from taskclf_dagster.domain.retraining import decision_step, reports, steps
+    from taskclf_dagster.domain.retraining import decision_step, recomputation, reports, steps
 
     with step("label_windows"):
         result = labeled_windows.label_windows(home, as_of=as_of, settings=config.dataset)
@@ -115,8 +115,10 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
         steps.remember_decision(home, decision, run_id="benchmark", at=as_of)
     if decision.verdict != "PROMOTE" or reason is not None:
         raise SystemExit(f"The benchmark needs a promotion, but got {decision.verdict}: {reason or decision.reason}")
+    with step("recompute_decision"):
+        findings = recomputation.recompute_decision(state.read_registry_state(home), decision, cores=1)
     with step("promote"):
-        promotion.promote(home, decision, at=as_of)
+        promotion.promote(home, decision, recompute=lambda *_: findings, at=as_of)
     with step(CHECK + "pointer_and_history"):
         registry = state.read_registry_state(home)
         health.find_pointer_problem(registry)

@@ -53,7 +53,7 @@ PROMISES: dict[Promise, str] = {
     "P2": "What promote() returned from survives a power loss.",
     "P3": "Every state of the pointer has a history record, written before it, numbered and chained.",
     "P4": "At most one writer; a decision that is no longer the newest is refused.",
-    "P5": "No promotion without a receipt in which every required gate passes.",
+    "P5": "No promotion without a receipt in which every required gate passes, and which follows again from snapshot and bundles.",
     "P6": "Nothing that may still be needed is deleted.",
     "P7": "A rollback needs no training, verifies first, is one record, and blocks what it left.",
     "P8": "Readers never write.",
