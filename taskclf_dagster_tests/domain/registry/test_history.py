@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
@@ -297,6 +298,27 @@ def test_a_checksum_made_anew_after_a_change_does_not_hide_it(three: Home) -> No
 
     rewrite_line(three, 1, forge)
     assert set(read_history(three).problems) == {2, 3}  # each hash covers all bytes before it
+
+
+def test_the_wording_of_problems_and_of_what_a_repair_does(three: Home, snapshot: SnapshotAssertion) -> None:
+    whole, said = three.active_history.read_bytes(), {}
+    harms: dict[str, Callable[[Home], object]] = {
+        "a gap": lambda home: append_active_history(home, entry(NEXT, sequence=6)),
+        "a number that came before": lambda home: append_active_history(home, entry(NEXT, sequence=3)),
+        "a changed line": lambda home: rewrite_line(home, 2, lambda line: line.replace(b"All", b"Alt")),
+        "a removed line": lambda home: home.active_history.write_bytes(whole.split(b"\n", 1)[1]),
+        "garbage": lambda home: _append(home, b"garbage\n"),
+    }
+    for name, harm in harms.items():
+        harm(three)
+        said[name] = list(read_history(three).problems.values())
+        three.active_history.write_bytes(whole)
+    harms["garbage"](three)
+    _append(three, b'{"at":')
+    assert said == snapshot(name="problems")
+    assert [step.detail for step in repair(three, at=LATER).done] == snapshot(name="noted")
+    _cut_back(three, 1)
+    assert [step.detail for step in repair(three, at=LATER).done] == snapshot(name="lost")
 
 
 def test_foreign_lines_are_no_damage_and_the_next_own_record_covers_them(three: Home) -> None:

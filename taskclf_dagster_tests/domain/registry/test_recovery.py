@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, MODEL
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
@@ -18,6 +19,7 @@ from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import (
     AT,
     MID,
@@ -239,6 +241,18 @@ def test_the_first_promotion_cut_off_is_finished(home: Home, *, with_policy: boo
     assert read_active(home) == entry.new
     assert read(home.inference_policy) == entry.policy
     assert findings(home) == []
+
+
+def test_the_wording_of_what_a_recovery_does(home: Home, snapshot: SnapshotAssertion) -> None:
+    promoted(home, OLD)
+    cut_off(home)
+    said = [repair(home, at=LATER).done]
+    set_active(home, OLD, at=LATER)
+    said += [repair(home, at=LATER).done]
+    home.active_pointer.write_text("{", encoding="utf-8")
+    (home.models / ".active.json.0.tmp").write_text("{", encoding="utf-8")
+    said += [repair(home, at=LATER).done]
+    assert [masked(step.detail, home.root) for steps in said for step in steps] == snapshot
 
 
 def test_a_promotion_cut_off_over_a_pointer_of_taskclf_is_finished(home: Home) -> None:
