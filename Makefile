@@ -15,7 +15,7 @@ MEASURE := --cov --cov-report=
 COVERED := 95
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-rest test-all test-faults soak check format lock bench clean
+.PHONY: help install demo dev test test-rest test-all test-sabotage test-faults soak check format lock bench clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -50,7 +50,11 @@ test-all: ## Run all tests, and see how much of the code those of `make test` ru
 	rm -f .coverage .coverage.*
 	$(MAKE) test COVERAGE='$(MEASURE)'
 	$(MAKE) test-rest
+	$(MAKE) test-sabotage
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERED)
+
+test-sabotage: install ## Remove each protection of a list from a copy, and run the test that must notice (two minutes).
+	$(BIN)/python -m taskclf_dagster_tests.sabotage.run
 
 test-faults: install ## Break the registry at every file-system call, in every order, and by SIGKILL (some minutes).
 	TASKCLF_DAGSTER_ALL_FAULTS=1 $(PYTEST) taskclf_dagster_tests/faults

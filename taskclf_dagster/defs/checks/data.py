@@ -14,6 +14,8 @@ from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import find_split_overlaps
+from taskclf_dagster.domain.evaluation.unusual_days import describe_unusual_days, find_days_of_one_label
+from taskclf_dagster.shown_text import show_block
 
 KEYS = dg.AssetCheckSpec(
     "keys_are_unique", asset=labeled_windows, blocking=True, description="Every (user_id, bucket_start_ts) occurs once."
@@ -32,6 +34,11 @@ SPLITS = dg.AssetCheckSpec(
     asset=dataset_snapshot,
     blocking=True,
     description="Per user, training ends before validation, validation before test.",
+)
+DAYS = dg.AssetCheckSpec(
+    "no_day_has_a_single_label",
+    asset=dataset_snapshot,
+    description="Advice: no day is labeled with one label alone though the other days of this user have several.",
 )
 
 
@@ -56,9 +63,9 @@ def labeled_windows_file(labeled_windows: LabeledWindows, home: HomeResource) ->
     )
 
 
-@dg.multi_asset_check(name="dataset_snapshot_file", specs=[HASH, SPLITS], pool="retrain")
+@dg.multi_asset_check(name="dataset_snapshot_file", specs=[HASH, SPLITS, DAYS], pool="retrain")
 def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource) -> Iterator[dg.AssetCheckResult]:
-    """Reads windows.parquet: computes its digest again, and compares the first and last windows of the splits of each user."""
+    """Reads windows.parquet: computes its digest again, compares the ends of the splits of each user, and looks for days of one label."""
     rows = open_snapshot_rows(snapshot_folder(home.open(), dataset_snapshot.path)).load()
     digest = frame_digest(rows)
     same = digest == dataset_snapshot.dataset_digest
@@ -76,6 +83,14 @@ def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource)
         check_name=SPLITS.name,
         description="\n".join(overlaps[:20]) or f"{len(dataset_snapshot.users)} users, each split 15 minutes or more before the next.",
         metadata={"overlaps": len(overlaps)},
+    )
+    days = find_days_of_one_label(rows)
+    yield dg.AssetCheckResult(
+        passed=not days,
+        check_name=DAYS.name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=show_block(describe_unusual_days(days)) or "None is.",
+        metadata={"days": len(days)},
     )
 
 

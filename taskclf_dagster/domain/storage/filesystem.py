@@ -6,8 +6,9 @@ Atomic writes are composed of them in `files`. Reading does not go through the s
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -22,12 +23,21 @@ if sys.platform == "darwin":
 
 LOCK_TIMEOUT_SECONDS = 60.0
 
+REPLACE_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.3)
+"""Waits [s] between attempts to replace an open file on Windows, about a second in all, as pip does."""
+
 
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
 class FileSystem:
-    """Changes files and folders. A file's bytes are durable after `sync_file`, names in a folder after `sync_folder`."""
+    """Changes files and folders. A file's bytes are durable after `sync_file`, names in a folder after `sync_folder`.
+
+    Attributes:
+        replace_pauses: waits [s] between attempts to replace a file.
+    """
+
+    replace_pauses: Sequence[float] = REPLACE_PAUSES if os.name == "nt" else ()
 
     def make_folder(self, path: Path) -> None:
         """Creates a folder if it does not exist."""
@@ -65,7 +75,18 @@ class FileSystem:
             _sync(path, os.O_RDONLY)
 
     def replace(self, source: Path, target: Path) -> None:
-        """Renames a file within its folder and replaces an existing target."""
+        """Renames a file within its folder and replaces an existing target.
+
+        On Windows a file that another program has open cannot be replaced; the call is retried for about a second.
+
+        Raises:
+            PermissionError: it is not allowed, or the target stays open.
+        """
+        for pause in self.replace_pauses:
+            with suppress(PermissionError):
+                source.replace(target)
+                return
+            time.sleep(pause)
         source.replace(target)
 
     def rename(self, source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
 """Windows and labels of a home joined: what the record tells, what a setting changes, and the frame that later steps read."""
 
 import shutil
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +157,35 @@ def test_the_look_back_is_exactly_as_many_days_of_24_hours_as_configured(tmp_pat
         record, _ = label(home, at("06:30", day=3), data_lookback_days=days)
         assert record.windows == days * 1440
         assert record.range_start == at("06:30", day=3 - days)
+
+
+@pytest.mark.parametrize(
+    ("as_of", "days", "first", "within"),
+    [
+        (datetime(2028, 3, 2, 12, tzinfo=UTC), 2, datetime(2028, 2, 29, 12, tzinfo=UTC), ["2028-02-29", "2028-03-01", "2028-03-02"]),
+        (datetime(2027, 3, 2, 12, tzinfo=UTC), 2, datetime(2027, 2, 28, 12, tzinfo=UTC), ["2027-02-28", "2027-03-01", "2027-03-02"]),
+        (datetime(2027, 1, 1, 12, tzinfo=UTC), 2, datetime(2026, 12, 30, 12, tzinfo=UTC), ["2026-12-30", "2026-12-31", "2027-01-01"]),
+        (datetime(2028, 12, 31, tzinfo=UTC), 366, datetime(2027, 12, 31, tzinfo=UTC), ["2027-12-31", "2028-02-29", "2028-12-30"]),
+    ],
+    ids=["a leap day", "no leap day", "the turn of the year", "a leap year"],
+)
+def test_a_leap_day_and_the_turn_of_a_year_are_days_of_the_look_back(
+    tmp_path: Path, as_of: datetime, days: int, first: datetime, within: list[str]
+) -> None:
+    home, hour = make_home(tmp_path), 60 * MINUTE
+    noons = [datetime.fromisoformat(f"{day}T12:00+00:00") for day in within]
+    before = min(noons) - DAY
+    # Of each day the hour before noon and the hour from noon on; of the first day only the second lies within if as-of is at noon.
+    for noon in [before, *noons]:
+        write_day(home, noon.date(), windows_frame(start=noon - hour, n=120))
+    write_labels(home, [span(before - hour, as_of, "Build")])
+    record, frame = label(home, as_of, data_lookback_days=days)
+    assert record.range_start == first
+    assert record.days == within
+    assert frame is not None
+    kept = 120 * len(within) if as_of.hour == 0 else 120 * len(within) - 60 - 60
+    assert (record.gold, len(frame)) == (kept, kept)
+    assert (frame["bucket_start_ts"].min(), frame["bucket_start_ts"].max() < as_of) == (max(first, min(noons) - hour), True)
 
 
 def test_a_look_back_of_another_length_takes_other_windows(tmp_path: Path) -> None:

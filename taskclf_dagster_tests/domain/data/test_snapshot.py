@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
@@ -20,6 +21,7 @@ from taskclf_dagster.domain.data.snapshot import (
     find_blockers,
     holds_every_label_of,
     label_codes,
+    open_snapshot,
     read_snapshot_rows,
     save_snapshot,
 )
@@ -349,6 +351,16 @@ def _saved(tmp_path: Path) -> tuple[Home, DatasetSnapshot, pd.DataFrame]:
     record, rows = built(home)
     save_snapshot(home, record, rows)
     return home, record, rows
+
+
+def test_rows_that_were_changed_after_they_were_written_are_not_read(tmp_path: Path) -> None:
+    home = spaced_home(tmp_path)
+    record = save_snapshot(home, *built(home))
+    assert len(open_snapshot(home, record).load()) == sum(record.rows.values())
+    path = home.root / record.path / "windows.parquet"
+    pq.write_table(pq.read_table(path), path)  # the same rows in other bytes: only the hash tells
+    with pytest.raises(SnapshotError):
+        open_snapshot(home, record)
 
 
 def test_one_split_and_some_columns_can_be_read_alone(tmp_path: Path) -> None:

@@ -528,6 +528,16 @@ def test_a_decision_that_does_not_promote_changes_nothing(
     assert contents(challenger_home.root) == before
 
 
+def test_a_decision_that_required_fewer_gates_than_today_is_refused(challenger_home: Home) -> None:
+    decision = a_decision(challenger_home)
+    fewer = seal(decision.model_copy(update={"required_gates": decision.required_gates[:-1]}))
+    assert verify_decision(fewer) == []
+    before = contents(challenger_home.root)
+    with pytest.raises(DecisionNotVerifiedError):
+        promote(challenger_home, fewer, at=AT)
+    assert contents(challenger_home.root) == before
+
+
 @pytest.mark.parametrize("model_id", ["", ".", "..", f"../artifacts/challengers/{NEW}"])
 def test_a_forged_model_id_that_is_a_path_finds_no_bundle(challenger_home: Home, model_id: str) -> None:
     decision = a_decision(challenger_home)

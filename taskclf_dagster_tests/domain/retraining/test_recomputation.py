@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from taskclf_dagster_tests.retrain_scenario import (
     take_snapshot,
     train_challenger,
 )
-from taskclf_dagster_tests.scenario import DAY
+from taskclf_dagster_tests.scenario import DAY, windows_frame, write_windows
 
 
 @pytest.fixture
@@ -118,9 +119,10 @@ def test_every_value_of_a_receipt_that_was_edited_and_sealed_again_is_found(lear
     assert unseen == []
 
 
-def test_a_snapshot_is_only_read_among_those_of_the_home(learned: Learned) -> None:
-    home, _, second = learned
-    assert len(differences(home, forged(second, path="artifacts/decisions"))) == 1
+def test_a_snapshot_is_only_read_among_those_of_the_home(learned: Learned, home: Home) -> None:
+    second = learned[2]
+    shutil.copytree(home.root / second.dataset.path, home.artifacts / "elsewhere")
+    assert len(differences(home, forged(second, path="artifacts/elsewhere"))) == 1
     with pytest.raises(ValidationError):
         forged(second, path="../snapshots/x")
 
@@ -179,6 +181,22 @@ def test_a_holdout_that_the_bundle_names_is_that_of_the_split(home: Home) -> Non
     assert differences(home, run_retrain(home, snapshot)) == []
     hidden = snapshot.model_copy(update={"holdout_users": []})
     assert differences(home, run_retrain(home, hidden)) != []
+
+
+def test_features_of_another_schema_that_appear_between_the_steps_change_nothing_in_this_run(home: Home) -> None:
+    snapshot, _ = take_snapshot(home, LEARNED, as_of=LATER)
+    challenger = train_challenger(home, snapshot, LEARNED)
+    before = decide_about(home, snapshot, challenger, judge_challenger(home, snapshot, challenger))
+    for day in sorted(path.name for path in home.features("v1").iterdir()):
+        rows = windows_frame(start=datetime.fromisoformat(f"{day.removeprefix('date=')}T09:00+00:00"), version="v3")
+        write_windows(home, rows, version="v3")
+    home.features("v1").rename(home.root / "v1")
+    after = decide_about(home, snapshot, challenger, judge_challenger(home, snapshot, challenger))
+    assert challenger.schema_version == "v1"
+    assert (after.verdict, after.comparison, after.dataset) == (before.verdict, before.comparison, before.dataset)
+    assert [gate.numbers for gate in after.gates] == [gate.numbers for gate in before.gates]
+    assert differences(home, after) == []
+    assert take_snapshot(home, LEARNED, as_of=LATER)[0].schema_version == "v3"
 
 
 def test_a_stored_decision_whose_champion_is_gone_cannot_be_computed_again(learned: Learned, home: Home) -> None:

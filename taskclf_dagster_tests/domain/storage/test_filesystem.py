@@ -2,8 +2,11 @@
 
 import errno
 import fcntl
+import os
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -72,6 +75,44 @@ def test_a_new_file_is_never_made_over_another(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         file_system().create(tmp_path / "a", b"second")
     assert (tmp_path / "a").read_bytes() == b"first"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be synced there")
+def test_syncing_asks_the_operating_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, asked = tmp_path / "a.json", []
+    file.write_bytes(b"1")
+    asking = "fcntl.fcntl" if sys.platform == "darwin" else "os.fsync"
+    monkeypatch.setattr(asking, lambda descriptor, *_: asked.append(os.fstat(descriptor).st_ino))
+    FileSystem().sync_file(file)
+    FileSystem().sync_folder(tmp_path)
+    assert asked == [file.stat().st_ino, tmp_path.stat().st_ino]
+
+
+@pytest.mark.parametrize(("failures", "replaced"), [(0, True), (2, True), (3, False)])
+def test_on_windows_an_open_file_is_replaced_once_it_is_closed_or_the_error_comes_after_the_last_attempt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int, *, replaced: bool
+) -> None:
+    source, target, attempts = tmp_path / "new.json", tmp_path / "a.json", []
+    source.write_bytes(b"new")
+    target.write_bytes(b"old")
+    replace = Path.replace
+
+    def refuse(path: Path, to: Path) -> Path:
+        attempts.append(to)
+        if len(attempts) <= failures:
+            raise PermissionError(errno.EACCES, "it is open in another program", str(to))
+        return replace(path, to)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    monkeypatch.setattr(FileSystem, "replace_pauses", (0.0, 0.0))
+    with nullcontext() if replaced else pytest.raises(PermissionError):
+        FileSystem().replace(source, target)
+    assert (len(attempts), target.read_bytes()) == (min(failures, 2) + 1, b"new" if replaced else b"old")
+
+
+def test_only_windows_tries_again_for_about_a_second() -> None:
+    assert FileSystem.replace_pauses == (filesystem.REPLACE_PAUSES if os.name == "nt" else ())
+    assert 0.5 < sum(filesystem.REPLACE_PAUSES) < 2
 
 
 def test_bytes_are_appended_to_a_file_that_is_made_if_need_be(tmp_path: Path) -> None:
