@@ -182,6 +182,10 @@ DecisionFindingKind = Literal[
     "later_labels",
     "champion_differs",
     "registry_moved_on",
+    "unsigned",
+    "another_key",
+    "altered",
+    "another_home",
 ]
 """The check of a decision that failed."""
 
@@ -213,6 +217,18 @@ class DecisionNotVerifiedError(TaskclfDagsterError):
         self.findings = findings
         lines = "\n".join(f"  - {finding}" for finding in findings)
         super().__init__(f"Decision {decision_id} is refused, so the pointer was not moved:\n{lines}\nRun a new retrain.")
+
+
+class ReceiptNotTrustedError(DecisionNotVerifiedError):
+    """A receipt is not signed with a trusted key, or is that of another home; the pointer stays as it was.
+
+    Attributes:
+        kind: unsigned; signed with another_key; altered if the signature is not that of its content; another_home.
+    """
+
+    def __init__(self, decision_id: str, kind: Literal["unsigned", "another_key", "altered", "another_home"], finding: str) -> None:
+        self.kind = kind
+        super().__init__(decision_id, [DecisionFinding(kind, finding)])
 
 
 class RegistryBusyError(TaskclfDagsterError):
@@ -257,6 +273,7 @@ RefusalKind = Literal[
     "no_model_id",
     "bundle_unusable",
     "present_policy",
+    "not_signed",
 ]
 """The reason why the registry refuses a change."""
 
@@ -271,6 +288,31 @@ class RegistryRefusedError(TaskclfDagsterError):
     def __init__(self, what: str, kind: RefusalKind, reason: str, fix: str) -> None:
         self.kind: RefusalKind = kind
         super().__init__(f"{what} is refused: {reason.rstrip('.')}. {fix}")
+
+
+class RegistryNotSignedError(RegistryRefusedError):
+    """The present state of the registry is not that of a record which is signed with a trusted key; nothing was changed.
+
+    Attributes:
+        part: what is not signed: the newest records, the pointer, the policy; damage if signed lines were changed; no_private_key if
+            nothing could be signed.
+    """
+
+    def __init__(self, part: Literal["record", "pointer", "policy", "damage", "no_private_key"], problem: str, fix: str) -> None:
+        self.part = part
+        super().__init__("Changing the registry", "not_signed", problem, fix)
+
+
+class SigningKeyError(TaskclfDagsterError):
+    """A key of signed promotions cannot be used. The message never repeats a key.
+
+    Attributes:
+        kind: missing; inside_home; not_a_key; untrusted if its public key is not in signing.public_key.
+    """
+
+    def __init__(self, kind: Literal["missing", "inside_home", "not_a_key", "untrusted"], problem: str, fix: str) -> None:
+        self.kind = kind
+        super().__init__(f"Promotions cannot be signed: {problem}. {fix}.")
 
 
 class ApiError(TaskclfDagsterError):

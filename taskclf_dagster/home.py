@@ -147,6 +147,11 @@ class Home:
         return self.artifacts / "predictions"
 
     @property
+    def home_id_file(self) -> Path:
+        """Ours: the id of the home, to which receipts and history records are bound."""
+        return self.artifacts / "home_id.json"
+
+    @property
     def decisions(self) -> Path:
         """Ours: one receipt for each promotion decision."""
         return self.artifacts / "decisions"

@@ -9,6 +9,8 @@ import dagster as dg
 
 from taskclf_dagster.config.loading import CONFIG_VARIABLE, PROJECT, resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.defs.resources.signing_keys import open_keys
+from taskclf_dagster.domain.storage.signatures import Keys
 from taskclf_dagster.home import Home, default_home
 
 home_option = click.option(
@@ -50,6 +52,15 @@ def existing_home(home: Path | None) -> Home:
 def load_config(config: Path | None) -> RetrainConfig:
     """Returns the given configuration, else the default one."""
     return resolve_config(None if config is None else str(config.absolute()))
+
+
+def open_home_keys(home: Home, config: Path | None, *, signs: bool) -> Keys:
+    """Returns the keys of the given configuration, else of the default one; a reader (`signs` is False) gets no private key.
+
+    Raises:
+        SigningKeyError: they cannot be used.
+    """
+    return open_keys(home, load_config(config).signing, signs=signs)
 
 
 def now() -> datetime:

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, reason_option
+from taskclf_dagster.cli.common import (
+    config_option,
+    existing_home,
+    home_option,
+    json_option,
+    load_config,
+    now,
+    open_home_keys,
+    reason_option,
+)
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
@@ -22,14 +31,16 @@ from taskclf_dagster.provenance import cores
 
 @click.command("rollback")
 @home_option
+@config_option
 @click.option("--to", metavar="MODEL_ID", help="The model to go back to. Default: the last known good one before the present.")
 @reason_option
-def rollback_command(home: Path | None, to: str | None, reason: str) -> None:
+def rollback_command(home: Path | None, config: Path | None, to: str | None, reason: str) -> None:
     """Make an earlier model the active model at once, without training.
 
     It is loaded first; the history gets one record, and the model that was left is blocked until `unblock`.
     """
-    pointer = rollback(existing_home(home), to=to, reason=reason, at=now())
+    taskclf_home = existing_home(home)
+    pointer = rollback(taskclf_home, to=to, reason=reason, at=now(), keys=open_home_keys(taskclf_home, config, signs=True))
     say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
 
 
@@ -47,17 +58,20 @@ def approve_command(decision_id: str, home: Path | None, config: Path | None, as
     taskclf_home = existing_home(home)
     if not as_judged:
         require_present_policy(taskclf_home, decision_id, load_config(config))
-    pointer = approve(taskclf_home, decision_id, recompute=partial(recompute_decision, cores=cores()), at=now())
+    keys = open_home_keys(taskclf_home, config, signs=True)
+    pointer = approve(taskclf_home, decision_id, recompute=partial(recompute_decision, cores=cores()), at=now(), keys=keys)
     say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
 
 
 @click.command("unblock")
 @click.argument("model_id")
 @home_option
+@config_option
 @reason_option
-def unblock_command(model_id: str, home: Path | None, reason: str) -> None:
+def unblock_command(model_id: str, home: Path | None, config: Path | None, reason: str) -> None:
     """Allow a model that a rollback left to be promoted again."""
-    unblock(existing_home(home), model_id, reason=reason, at=now())
+    taskclf_home = existing_home(home)
+    unblock(taskclf_home, model_id, reason=reason, at=now(), keys=open_home_keys(taskclf_home, config, signs=True))
     say(f"{model_id} may be promoted again")
 
 
@@ -71,7 +85,7 @@ def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None
     The active model, the last known good one, anchors, what awaits approval, and what their receipts name are always kept.
     """
     taskclf_home, settings = existing_home(home), load_config(config)
-    act = plan_prune if dry_run else prune
+    act = plan_prune if dry_run else partial(prune, keys=open_home_keys(taskclf_home, config, signs=True))
     plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=now())
     rows = [[item.kind, item.path, f"{item.bytes / MEBIBYTE:.1f} MiB", item.reason] for item in plan.remove]
     if rows:
@@ -89,11 +103,15 @@ def registry_group() -> None:
 
 @registry_group.command("fsck")
 @home_option
+@config_option
 @json_option
-def fsck_command(home: Path | None, as_json: bool) -> None:
-    """Check every promise over a home and list the findings; changes nothing. Exits with 1 on damage."""
+def fsck_command(home: Path | None, config: Path | None, as_json: bool) -> None:
+    """Check every promise over a home and list the findings; changes nothing. Exits with 1 on damage.
+
+    Signatures are checked if signing.public_key is set.
+    """
     taskclf_home = existing_home(home)
-    findings = check_registry(taskclf_home)
+    findings = check_registry(taskclf_home, open_home_keys(taskclf_home, config, signs=False))
     damaged = [finding for finding in findings if finding.severity == "damage"]
     if as_json:
         say_block(json.dumps([finding.model_dump() for finding in findings], indent=2))
@@ -107,13 +125,18 @@ def fsck_command(home: Path | None, as_json: bool) -> None:
 
 @registry_group.command("repair")
 @home_option
-def repair_command(home: Path | None) -> None:
-    """Complete or abort an interrupted change, adopt foreign changes, and restore the last known good model; the history records all."""
+@config_option
+def repair_command(home: Path | None, config: Path | None) -> None:
+    """Complete or abort an interrupted change, adopt foreign changes, and restore the last known good model; the history records all.
+
+    If signing.public_key is set, this accepts a pointer and a policy that are not signed, with a signed record.
+    """
     taskclf_home = existing_home(home)
-    done = repair(taskclf_home, at=now()).done
+    keys = open_home_keys(taskclf_home, config, signs=True)
+    done = repair(taskclf_home, at=now(), keys=keys).done
     for line in map(str, done) if done else ["nothing had to be done"]:
         say(line)
-    left = [finding for finding in check_registry(taskclf_home) if finding.severity == "damage"]
+    left = [finding for finding in check_registry(taskclf_home, keys) if finding.severity == "damage"]
     for finding in left:
         say(f"still damaged: {finding.detail}. {finding.fix}", err=True)
     if left:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_SECRET = ("events", "signing")
+"""Keys below which a value may be a secret that was written there by mistake."""
+
+
 def describe_errors(error: ValidationError, environ: Mapping[str, str]) -> list[InvalidSetting]:
     """Returns the key, kind and message of each error, with the environment variable that set the key, if one did."""
     overrides = find_overrides(environ)
@@ -27,12 +31,12 @@ def describe_errors(error: ValidationError, environ: Mapping[str, str]) -> list[
 
 
 def _describe(key: str, error: "ErrorDetails") -> str:
-    """Returns the message of one error, without the value below events, or for text under an unknown key: it may be a secret."""
+    """Returns the message of one error, without a value that may be a secret: one below events or signing, or text under an unknown key."""
     value = error["input"]
     if error["type"] == "extra_forbidden":
-        is_harmless = isinstance(value, bool | int | float) and not key.startswith("events")
+        is_harmless = isinstance(value, bool | int | float) and not key.startswith(_SECRET)
         return f"unknown key{f' (value {value!r})' if is_harmless else ''}; remove it or correct its spelling"
-    if key.startswith("events"):
+    if key.startswith(_SECRET):
         return describe_event_error(error)
     if error["type"] == "value_error":  # a rule of ours, whose message names the value
         return str(error["ctx"]["error"])

@@ -12,15 +12,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from taskclf_dagster.config.cron import check_cron
 from taskclf_dagster.config.event_settings import EventSettings
+from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.config.yaml_files import merge_mappings
 
 OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
-        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events"),
+        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing"),
     }
 )
-"""Keys that only say when a retrain runs and where its events go. They are not part of what is recorded, hashed or seeded."""
+"""Keys that only say when a retrain runs, where its events go and what signs. They are no part of what is recorded, hashed or seeded."""
 
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -192,6 +193,7 @@ class RetrainConfig(_Settings):
     comparison: ComparisonSettings
     promotion: PromotionSettings
     retention: RetentionSettings
+    signing: SigningSettings
 
     @model_validator(mode="before")
     @classmethod
@@ -228,8 +230,8 @@ class RetrainConfig(_Settings):
         return RetrainConfig.model_validate(merge_mappings(_flatten_groups(self.model_dump()), changes))
 
 
-GROUPS = frozenset(name for name in RetrainConfig.model_fields if name != "events")
-"""Names of the groups; `events` is a group and a key of the file."""
+GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing"))
+"""Names of the groups; `events` and `signing` are groups and keys of the file."""
 GROUP_OF: Mapping[object, str] = {
     key: name
     for name, field in RetrainConfig.model_fields.items()

@@ -11,6 +11,7 @@ from taskclf_dagster.config.settings import OPERATIONAL
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster_tests.config.yaml_documents import get, kinds, load_error, write
 from taskclf_dagster_tests.scenario import retrain_config
+from taskclf_dagster_tests.signing import EARLIER, OWNER
 
 SHARE = (0.0, 1.0, -0.001, 1.001)
 NUMBERS: dict[str, tuple[float, float, float, float]] = {
@@ -73,6 +74,9 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "prove_reproducible": ("auto", True, False),
     "auto_promote": (True, False),
     "events.sinks": ([],),
+    "signing.private_key_env": (None, "SIGNING_KEY"),
+    "signing.private_key_file": (None, "/etc/taskclf/signing.pem"),
+    "signing.public_key": ([], [OWNER[1]], [OWNER[1], EARLIER[1]]),
 }
 
 

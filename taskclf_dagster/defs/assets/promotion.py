@@ -14,6 +14,7 @@ from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, com
 from taskclf_dagster.defs.display.promotion_metadata import COMPARATIVE_CHECKS, USER_DAYS_CHECK, decision_metadata, pointer_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
+from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
@@ -65,16 +66,17 @@ def promotion_decision(
 
     Every verdict is a successful run. The decision receipt is stored in artifacts/decisions.
     """
-    taskclf_home = home.open()
+    taskclf_home, config = home.open(), run_settings.load_config()
     record = make_decision(
         taskclf_home,
         dataset_snapshot,
         challenger_model,
         challenger_report,
         champion_report,
-        config=run_settings.load_config(),
+        config=config,
         options=RunOptions(dry_run=run_settings.dry_run, forced=run_settings.force, bootstrap=run_settings.bootstrap),
         code_version=code_version(),
+        keys=open_keys(taskclf_home, config.signing, signs=True),
     )
     context.log.info(f"{record.outcome}: {record.reason}")
     tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}
@@ -96,6 +98,7 @@ def active_pointer(
     context: dg.AssetExecutionContext,
     promotion_decision: PromotionDecision,
     home: HomeResource,
+    run_settings: RunSettingsResource,
     clock: ClockResource,
     supervisor: RunSupervisor,
 ) -> Iterator[dg.MaterializeResult]:
@@ -106,8 +109,8 @@ def active_pointer(
     """
     _require_unended(context)
     taskclf_home = home.open()
-    recompute = partial(recompute_decision, cores=cores())
-    applied = apply_decision(taskclf_home, promotion_decision, recompute=recompute, run_id=context.run.run_id, at=clock.now())
+    recompute, keys = partial(recompute_decision, cores=cores()), open_keys(taskclf_home, run_settings.load_config().signing, signs=True)
+    applied = apply_decision(taskclf_home, promotion_decision, recompute=recompute, run_id=context.run.run_id, at=clock.now(), keys=keys)
     _log_effect(context, promotion_decision, applied)
     if applied.pointer is not None:
         record = _describe_change(promotion_decision, applied.pointer, applied.previous)

@@ -20,6 +20,7 @@ from taskclf_dagster.defs.display.model_metadata import (
 )
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
+from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.training import resolve_num_threads
@@ -81,7 +82,9 @@ def champion_report(
     if dataset_snapshot.skip_reason is not None:
         return
     config = run_settings.load_config()
-    record = report_champion(home.open(), dataset_snapshot, config=config, num_threads=_threads(config, dataset_snapshot))
+    taskclf_home, threads = home.open(), _threads(config, dataset_snapshot)
+    keys = open_keys(taskclf_home, config.signing, signs=False)
+    record = report_champion(taskclf_home, dataset_snapshot, config=config, num_threads=threads, keys=keys)
     for warning in record.warnings:
         context.log.warning(warning)
     yield materialized(record, metadata=champion_report_metadata(record, dataset_snapshot))

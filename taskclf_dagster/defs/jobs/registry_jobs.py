@@ -15,6 +15,7 @@ from pydantic import Field
 
 from taskclf_dagster.defs.display.metadata import Cell, table
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.registry.fsck import check_registry
@@ -66,9 +67,12 @@ class VerifyParams(dg.Config):
 
 
 @dg.op(pool=REGISTRY_POOL, name="roll_back")
-def _roll_back(context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, clock: ClockResource) -> None:
+def _roll_back(
+    context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> None:
     taskclf_home = _begin(context, home)
-    pointer = rollback(taskclf_home, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id)
+    keys = open_keys(taskclf_home, run_settings.load_config().signing, signs=True)
+    pointer = rollback(taskclf_home, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id, keys=keys)
     _report_move(context, taskclf_home, pointer, config.reason)
 
 
@@ -85,6 +89,7 @@ def _approve(
         recompute=partial(recompute_decision, cores=cores()),
         at=clock.now(),
         run_id=context.run.run_id,
+        keys=open_keys(taskclf_home, run_settings.load_config().signing, signs=True),
     )
     _report_move(context, taskclf_home, pointer, f"decision {config.decision_id} was approved")
 
@@ -94,7 +99,7 @@ def _prune(
     context: dg.OpExecutionContext, config: PruneParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
     taskclf_home, settings = _begin(context, home), run_settings.load_config()
-    act = plan_prune if config.dry_run else prune
+    act = plan_prune if config.dry_run else partial(prune, keys=open_keys(taskclf_home, settings.signing, signs=True))
     plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=clock.now())
     verb = "would go" if config.dry_run else "removed"
     rows: list[dict[str, Cell]] = [
@@ -106,10 +111,13 @@ def _prune(
 
 
 @dg.op(pool=REGISTRY_POOL, name="check_every_promise")
-def _verify(context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, clock: ClockResource) -> None:
+def _verify(
+    context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+) -> None:
     taskclf_home = _begin(context, home)
-    done = repair(taskclf_home, at=clock.now()).done if config.repair else []
-    findings = check_registry(taskclf_home)
+    keys = open_keys(taskclf_home, run_settings.load_config().signing, signs=config.repair)
+    done = repair(taskclf_home, at=clock.now(), keys=keys).done if config.repair else []
+    findings = check_registry(taskclf_home, keys)
     damage = [finding for finding in findings if finding.severity == "damage"]
     rows: list[dict[str, str]] = [{"severity": f.severity, "promise": f.promise, "found": f.detail, "what to do": f.fix} for f in findings]
     unchecked: list[dict[str, Cell]] = [{"kind": kind, "files": len(paths)} for kind, paths in find_unchecked(taskclf_home).items()]

@@ -1,8 +1,8 @@
 """The resources that a run is given: the taskclf home, the settings of the run, and the clock. Dagster concept: resources.
 
 Add a resource here when assets, sensors or jobs need a value from outside. Computing belongs to `domain`, limits of a run to
-`run_supervisor`. With `event_sinks` this is the only module that reads the environment. Definitions load anywhere, because a resource
-reads nothing when it is constructed.
+`run_supervisor`. With `event_sinks` and `signing_keys` this is the only module that reads the environment. Definitions load anywhere,
+because a resource reads nothing when it is constructed.
 """
 
 from datetime import UTC, datetime

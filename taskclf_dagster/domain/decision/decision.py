@@ -19,6 +19,7 @@ from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Compa
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
 from taskclf_dagster.domain.storage.path_names import FileName
 from taskclf_dagster.domain.storage.records import Record, json_hash
+from taskclf_dagster.domain.storage.signatures import Keys, Signature
 from taskclf_dagster.home import Home
 
 RECEIPT_VERSION: Literal[2] = 2
@@ -44,6 +45,8 @@ class DecisionContent(Record):
         policy: the keys of the configuration that shape a model or a decision.
         prediction_diff: the windows of the last days that both models predict differently; for display, nothing follows from it.
         protections: a summary of what protected this decision; for display.
+        home: the folder of the home then; for display.
+        home_id: the id of the home, to which the receipt is bound; None in receipts that are older than ids.
     """
 
     receipt_version: Literal[2]
@@ -66,6 +69,7 @@ class DecisionContent(Record):
     policy: Annotated[dict[str, object], BeforeValidator(_to_policy)]
     prediction_diff: PredictionDiff | None
     protections: list[str]
+    home_id: FileName | None = None
 
     @property
     def settings(self) -> RetrainConfig:
@@ -96,10 +100,12 @@ class PromotionDecision(DecisionContent):
     Attributes:
         decision_id: made of the as-of time and the hash; the name of the receipt's file.
         decision_hash: SHA-256 over everything else.
+        signature: over decision_hash, for this home; None if promotions are not signed.
     """
 
     decision_id: FileName
     decision_hash: str
+    signature: Signature | None = None
 
 
 def seal(content: DecisionContent) -> PromotionDecision:
@@ -109,11 +115,17 @@ def seal(content: DecisionContent) -> PromotionDecision:
     return PromotionDecision.model_validate({**dict(content), **sealed})
 
 
+def sign_decision(decision: PromotionDecision, keys: Keys) -> PromotionDecision:
+    """Returns the decision with a signature; without a private key as it is."""
+    signature = keys.sign("receipt", decision.home_id or "", decision.decision_hash)
+    return decision if signature is None else decision.model_copy(update={"signature": signature})
+
+
 def make_decision_id(as_of: datetime, digest: str) -> str:
     """Returns the id of a decision: its as-of time (UTC) and the first 8 hex digits of its hash."""
     return f"{as_of.astimezone(UTC):%Y-%m-%d_%H%M%S}_{digest[:8]}"
 
 
 def content_hash(content: DecisionContent) -> str:
-    """Returns SHA-256 over the canonical JSON of every field but id and hash."""
-    return json_hash(content.model_dump(mode="json", exclude={"decision_id", "decision_hash"}, exclude_defaults=True))
+    """Returns SHA-256 over the canonical JSON of every field but id, hash and signature."""
+    return json_hash(content.model_dump(mode="json", exclude={"decision_id", "decision_hash", "signature"}, exclude_defaults=True))

@@ -9,6 +9,7 @@ from taskclf_dagster.domain.decision.references import ChampionSource, ChampionS
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
+from taskclf_dagster.domain.registry.signed_state import UnsignedState, find_unsigned
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.errors import BundleError
 
@@ -39,7 +40,12 @@ def resolve_active_model(state: RegistryState) -> Champion:
 
     The inference policy's model where there is a policy, else the pointer's. If that cannot be loaded: the last model of the history
     that can. Without pointer and policy: the last known good of the history, else the best by rank, else none.
+
+    If signatures are checked and pointer or policy are not those of the last signed record: the newest model of a signed record that loads.
     """
+    unsigned = find_unsigned(state)
+    if unsigned is not None:
+        return _newest_signed(state, unsigned)
     warnings = _compare_policy_with_pointer(state)
     named = state.active_model_dir
     source: ChampionSource = "pointer" if state.policy.in_force is None else "policy"
@@ -77,6 +83,18 @@ def _compare_policy_with_pointer(state: RegistryState) -> list[str]:
     if policy.model_dir is not None and state.pointer_file.error is not None:
         warnings.append(f"{state.pointer_file.error} taskclf runs what the policy names.")
     return warnings
+
+
+def _newest_signed(state: RegistryState, unsigned: UnsignedState) -> Champion:
+    """Returns the model of the newest signed record that loads, with its recorded policy; unreadable if there is none."""
+    warnings = [f"{unsigned.detail}: the newest signed record is followed instead"]
+    found = _load_last_known_good(state, None, warnings)
+    if found is None or found.model is None:
+        reason = f"{unsigned.detail}, and no model of a signed record loads"
+        return Champion("unreadable", "last_known_good", None, state.active_model_dir, reason, warnings)
+    policy = state.policy_checker.find_recorded(found.model_dir)
+    threshold = reject_threshold_in_force(policy, found.model)
+    return replace(found, model=replace(found.model, reject_threshold=threshold))
 
 
 def _load_last_known_good(state: RegistryState, broken: str | None, warnings: list[str]) -> Champion | None:

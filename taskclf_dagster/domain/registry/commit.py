@@ -41,7 +41,7 @@ def commit(state: RegistryState, entry: ActiveHistoryEntry) -> RegistryState:
     """
     home, policy = state.home, _policy_bytes(state)
     try:
-        history = append_active_history(home, entry, state.history)
+        history = append_active_history(home, entry, state.history, state.keys)
         apply(home, entry)
     except (OSError, UnsafeFileSystemError):
         if not _is_applied(home, entry):

@@ -18,6 +18,7 @@ from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_ev
 from taskclf_dagster.domain.registry.index_cache import IndexCache
 from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.home_id import HomeId
 from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.home import Home
 
@@ -102,6 +103,7 @@ def keep_copy(path: Path) -> Path:
 def _find_damaged_state(home: Home) -> Iterator[tuple[Path, str]]:
     kinds: dict[Path, Callable[[dict[str, object]], object] | None] = {
         home.decisions / LAST_DECIDED: parse_last_decided,
+        home.home_id_file: HomeId.model_validate,
         home.index: IndexCache.model_validate,
         home.run_lock_holder: None,
         home.outbox / DELIVERY: DeliveryState.model_validate,

@@ -32,10 +32,12 @@ from taskclf_dagster.domain.registry.fsck_findings import (
     warning,
 )
 from taskclf_dagster.domain.registry.fsck_receipts import check_contradictions, check_judged_bundles, check_last_decided, check_receipts
+from taskclf_dagster.domain.registry.fsck_signatures import check_home_id, check_signatures
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import TEMPORARY
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.home import Home
 
 __all__ = ["PROMISES", "FindingCode", "Promise", "RegistryFinding", "check_registry"]
@@ -44,9 +46,12 @@ _NOT_AS_RECORDED = frozenset({"missing", "edited_in_place"})
 """Problems of a policy that are no problem of its content: the history has another one."""
 
 
-def check_registry(home: Home) -> list[RegistryFinding]:
-    """Returns the findings of a home, the most severe first. A file that cannot be read is one of them, and the others are checked."""
-    state = read_registry_state(home)
+def check_registry(home: Home, keys: Keys = NO_KEYS) -> list[RegistryFinding]:
+    """Returns the findings of a home, the most severe first. A file that cannot be read is one of them, and the others are checked.
+
+    Signatures are checked if `keys` has public keys.
+    """
+    state = read_registry_state(home, keys)
     findings = [finding for check in _CHECKS for finding in _collect(check, state)]
     return sorted(findings, key=lambda finding: (finding.severity != "damage", int(finding.promise[1:])))
 
@@ -224,6 +229,8 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     _check_readable,
     check_receipts,
     check_contradictions,
+    check_home_id,
+    check_signatures,
     check_judged_bundles,
     check_last_decided,
     check_labels,

@@ -4,6 +4,7 @@ Other programs append lines without number or checksum; these are theirs, not da
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.storage.files import make_folders
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.home_id import ensure_home_id, find_home_id
 from taskclf_dagster.domain.storage.json_files import parse_json
 from taskclf_dagster.domain.storage.records import canonical_json, json_hash, replace_unrepresentable
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys, Signature
 from taskclf_dagster.home import Home
 
 Action = Literal["promote", "rollback", "repair", "adopt", "abort", "acknowledge", "unblock", "prune"]
@@ -37,6 +40,9 @@ MAX_FOREIGN_LINE_BYTES = 32 * 1024 * 1024
 
 
 _CHECKSUM = "checksum"
+
+
+_SIGNATURE = "signature"
 
 
 class BlockedModel(BaseModel):
@@ -61,7 +67,9 @@ class ActiveHistoryEntry(BaseModel):
         run_id: the Dagster run that asked for it.
         subject: what an abort, unblock or prune is about: a sequence number, a model id, model ids.
         acknowledges: numbers of damaged lines that a person or a repair has taken note of.
+        home_id: the id of the home; None if it had none yet.
         previous_hash: SHA-256 of every byte before this line.
+        signature: over SHA-256 of this line's canonical JSON without signature and checksum; None if promotions are not signed.
         checksum: SHA-256 of this line's canonical JSON without it.
     """
 
@@ -79,7 +87,9 @@ class ActiveHistoryEntry(BaseModel):
     blocks: BlockedModel | None = None
     subject: list[str] = Field(default_factory=list)
     acknowledges: list[int] = Field(default_factory=list)
+    home_id: str | None = None
     previous_hash: str | None = None
+    signature: Signature | None = None
     checksum: str | None = None
 
     @property
@@ -110,6 +120,8 @@ class History:
         torn: the bytes behind the last newline, left by a write that was cut off; an entry all the same if it is a whole one.
         digest: SHA-256 of the whole lines.
         lines: number of whole lines.
+        untrusted: indexes of the entries that are not signed with a trusted key; empty if signatures are not checked. Nothing follows from
+            them but that what they block stays blocked.
     """
 
     entries: list[ActiveHistoryEntry]
@@ -118,6 +130,12 @@ class History:
     torn: bytes
     digest: str
     lines: int
+    untrusted: frozenset[int] = frozenset()
+
+    @cached_property
+    def trusted(self) -> list[ActiveHistoryEntry]:
+        """The entries that count, oldest first."""
+        return [entry for index, entry in enumerate(self.entries) if index not in self.untrusted]
 
     @property
     def size(self) -> int:
@@ -137,10 +155,10 @@ class History:
     @cached_property
     def moves(self) -> list[ActiveHistoryEntry]:
         """The changes that took effect, oldest first: foreign ones, and own ones that were not aborted."""
-        aborted = {number for entry in self.entries if entry.action == "abort" for number in entry.subject}
+        aborted = {number for entry in self.trusted if entry.action == "abort" for number in entry.subject}
         return [
             entry
-            for entry in self.entries
+            for entry in self.trusted
             if entry.new is not None and (entry.foreign or (entry.action in MOVES and str(entry.sequence) not in aborted))
         ]
 
@@ -166,7 +184,7 @@ class History:
     def blocked(self) -> dict[str, BlockedModel]:
         """Models that must not be promoted, by id."""
         blocked: dict[str, BlockedModel] = {}
-        for entry in self.moves_and_unblocks:
+        for entry in self._blocks_and_unblocks:
             if entry.blocks is not None:
                 blocked[entry.blocks.model_id] = entry.blocks
             if entry.action == "unblock":
@@ -175,9 +193,11 @@ class History:
         return blocked
 
     @property
-    def moves_and_unblocks(self) -> list[ActiveHistoryEntry]:
-        moves = {id(entry) for entry in self.moves}
-        return [entry for entry in self.entries if id(entry) in moves or entry.action == "unblock"]
+    def _blocks_and_unblocks(self) -> list[ActiveHistoryEntry]:
+        """The changes that took effect, entries that may only block, and unblocks that count."""
+        counted = {id(entry) for entry in [*self.moves, *(entry for entry in self.trusted if entry.action == "unblock")]}
+        blocking = {id(self.entries[index]) for index in self.untrusted if self.entries[index].action != "unblock"}
+        return [entry for entry in self.entries if id(entry) in counted | blocking]
 
     @cached_property
     def pruned(self) -> set[str]:
@@ -187,51 +207,84 @@ class History:
     @cached_property
     def open_problems(self) -> dict[int, str]:
         """Problems that no later record acknowledges."""
-        noted = {number for entry in self.entries for number in entry.acknowledges}
+        noted = {number for entry in self.trusted for number in entry.acknowledges}
         return {number: words for number, words in self.problems.items() if number not in noted}
 
 
-def read_history(home: Home) -> History:
-    """Reads the history and checks every line of ours: checksum, number, and the hash of all bytes before it.
+def read_history(home: Home, keys: Keys = NO_KEYS) -> History:
+    """Reads the history and checks every line of ours: checksum, number, the hash of all bytes before it; with public keys its signature.
 
     A line that is no entry, or whose checksum is wrong, is a problem and is not among the entries; so is a gap in the numbers or a
     broken chain, but such an entry stays.
     """
-    return parse_history(home.active_history.read_bytes() if home.active_history.is_file() else b"")
+    content = home.active_history.read_bytes() if home.active_history.is_file() else b""
+    return parse_history(content, _find_untrusted(home, keys))
 
 
-def parse_history(content: bytes) -> History:
-    """Reads a history from the bytes of its file, as `read_history` does."""
+def _find_untrusted(home: Home, keys: Keys) -> Callable[[ActiveHistoryEntry, bytes], bool] | None:
+    """Returns the function that is True for an entry, and its line, without a trusted signature for this home; None without public keys."""
+    if not keys.required:
+        return None
+    home_id = find_home_id(home)
+
+    def is_untrusted(entry: ActiveHistoryEntry, line: bytes) -> bool:
+        if entry.foreign or home_id is None or entry.home_id != home_id:
+            return True
+        return keys.find_problem(entry.signature, "history record", home_id, _signed_hash(parse_json(line))) is not None
+
+    return is_untrusted
+
+
+def _signed_hash(document: object) -> str:
+    """Returns the hash that is signed: of a line without its signature and its checksum."""
+    line = cast("dict[str, object]", document)
+    return json_hash({key: value for key, value in line.items() if key not in (_CHECKSUM, _SIGNATURE)})
+
+
+def parse_history(content: bytes, is_untrusted: Callable[[ActiveHistoryEntry, bytes], bool] | None = None) -> History:
+    """Reads a history from the bytes of its file, as `read_history` does; `is_untrusted` is None if signatures are not checked."""
     whole, newline, torn = content.rpartition(b"\n")
-    digest, entries, problems, sequence = hashlib.sha256(), [], {}, 0
+    digest, sequence = hashlib.sha256(), 0
+    entries: list[ActiveHistoryEntry] = []
+    problems: dict[int, str] = {}
+    untrusted: set[int] = set()
     lines = (whole + newline).split(b"\n")[:-1]
     for number, line in enumerate(lines, start=1):
         entry, problem = _parse(line, digest.hexdigest(), sequence)
         if problem is not None:
             problems[number] = problem
         if entry is not None:
+            if is_untrusted is not None and is_untrusted(entry, line):
+                untrusted.add(len(entries))
             entries.append(entry)
             sequence = max(sequence, entry.sequence or 0)
         digest.update(line + b"\n")
-    if torn and is_whole_line(torn):
-        entries.extend(entry for entry in [_parse(torn, digest.hexdigest(), sequence)[0]] if entry is not None)
-    return History(entries, problems, whole + newline, torn, digest.hexdigest(), len(lines))
+    last = _parse(torn, digest.hexdigest(), sequence)[0] if torn else None
+    if last is not None:
+        if is_untrusted is not None and is_untrusted(last, torn):
+            untrusted.add(len(entries))
+        entries.append(last)
+    return History(entries, problems, whole + newline, torn, digest.hexdigest(), len(lines), frozenset(untrusted))
 
 
-def append_active_history(home: Home, entry: ActiveHistoryEntry, history: History | None = None) -> History:
-    """Appends one line, durably: the entry with its number, the hash of all bytes before it, and its checksum.
+def append_active_history(home: Home, entry: ActiveHistoryEntry, history: History | None = None, keys: Keys = NO_KEYS) -> History:
+    """Appends one line, durably: the entry with its number, the hash of all bytes before it, its checksum, and its signature if it has one.
 
     Args:
         home: the taskclf home; its registry lock is held.
         entry: gets the next number unless it has one.
         history: as it was just read, without a torn tail; None reads it.
+        keys: sign the line.
 
     Returns:
         The history with the entry, as written, at its end.
     """
     history = history or read_history(home)
     number = history.sequence + 1 if entry.sequence is None else entry.sequence
-    chained = entry.model_copy(update={"sequence": number, "previous_hash": history.digest, "checksum": None})
+    home_id = find_home_id(home) if keys.private is None else ensure_home_id(home)
+    chain = {"sequence": number, "home_id": home_id, "previous_hash": history.digest, "signature": None, "checksum": None}
+    chained = entry.model_copy(update=chain)
+    chained = chained.model_copy(update={"signature": keys.sign("history record", home_id or "", json_hash(chained.document))})
     sealed = chained.model_copy(update={"checksum": json_hash(chained.document)})
     make_folders(home.models)
     new = not home.active_history.exists()
@@ -240,7 +293,7 @@ def append_active_history(home: Home, entry: ActiveHistoryEntry, history: Histor
     file_system().sync_file(home.active_history)
     if new:
         file_system().sync_folder(home.models)
-    return parse_history(history.whole + line)
+    return parse_history(history.whole + line, _find_untrusted(home, keys))
 
 
 def cut_history(home: Home, size: int) -> None:

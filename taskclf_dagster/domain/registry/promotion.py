@@ -26,9 +26,11 @@ from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
 from taskclf_dagster.domain.registry.recovery import recover, take_out
 from taskclf_dagster.domain.registry.rollback import describe_block
+from taskclf_dagster.domain.registry.signed_state import require_signed, require_trusted
 from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_digests, read_registry_state
 from taskclf_dagster.domain.storage.files import make_folders, move_folder, remove_tree, write_atomic, write_synced
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import BundleError, DecisionFinding, DecisionNotVerifiedError
 from taskclf_dagster.home import Home
 
@@ -63,6 +65,7 @@ def promote(
     approved: bool = False,
     run_id: str | None = None,
     known: RegistryState | None = None,
+    keys: Keys = NO_KEYS,
     then: Callable[[RegistryState], None] = lambda _: None,
 ) -> Promotion:
     """Makes the challenger of a decision the active model, after verifying the decision and computing it again.
@@ -77,17 +80,22 @@ def promote(
         at: the time of the change.
         approved: True if a person approved it.
         run_id: the Dagster run, for history and event.
-        known: the registry if it was read just now.
+        known: the registry if it was read just now, with the same keys.
+        keys: sign the record, and check the signatures of receipt and registry.
         then: called with the state afterwards, while the registry is still locked.
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold, is not the newest, what it judged has changed, or its challenger was
             rolled back. Nothing is changed then.
+        ReceiptNotTrustedError: the receipt is that of another home, or is not signed with a trusted key.
+        RegistryNotSignedError: the registry is not in a signed state.
     """
-    looked = known or read_registry_state(home)
+    looked = known or read_registry_state(home, keys)
+    require_trusted(home, decision, keys)
+    require_signed(looked)
     findings = _verify(looked, decision, recompute)
     with write_lock(home):
-        state = read_registry_state(home)
+        state = read_registry_state(home, keys)
         if state.is_same_as(looked):
             state = state.with_files_of(looked)
         else:
@@ -168,7 +176,9 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     return Promotion(pointer, state.pointer, after)
 
 
-def approve(home: Home, decision_id: str, *, recompute: Recompute, at: datetime, run_id: str | None = None) -> ActivePointer:
+def approve(
+    home: Home, decision_id: str, *, recompute: Recompute, at: datetime, run_id: str | None = None, keys: Keys = NO_KEYS
+) -> ActivePointer:
     """Promotes the challenger of a decision that awaits approval; see `promote`.
 
     Raises:
@@ -177,7 +187,7 @@ def approve(home: Home, decision_id: str, *, recompute: Recompute, at: datetime,
         DecisionNotVerifiedError: it does not await approval, or anything it judged has changed since.
     """
     decision = load_decision(home, decision_id)
-    return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id).pointer
+    return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id, keys=keys).pointer
 
 
 def _require_promotable(state: RegistryState, decision: PromotionDecision, findings: list[DecisionFinding], *, approved: bool) -> None:

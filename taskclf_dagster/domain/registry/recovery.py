@@ -25,9 +25,11 @@ from taskclf_dagster.domain.registry.history_events import read_cursor
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
+from taskclf_dagster.domain.registry.signed_state import require_signed
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import TEMPORARY, make_folders, move_folder, remove_tree
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -60,16 +62,21 @@ class Recovery:
 
     def look_again(self) -> None:
         """Reads pointer, policy and history again after they were changed; bundles and receipts are those of the first state."""
-        self.state = read_registry_state(self.home).with_files_of(self.state)
+        self.state = read_registry_state(self.home, self.state.keys).with_files_of(self.state)
 
 
-def recover(state: RegistryState, *, at: datetime) -> Recovery:
+def recover(state: RegistryState, *, at: datetime, accept_unsigned: bool = False) -> Recovery:
     """Brings a home into a state that keeps every promise, as far as its files allow.
 
     Args:
         state: the home as it was looked at while its registry lock is held.
         at: the time of records that are made.
+        accept_unsigned: True if a person asked for the change: a present state that is not signed is adopted, with a signed record.
+
+    Raises:
+        RegistryNotSignedError: the present state is not signed, or nothing could be signed. Nothing is changed then.
     """
+    require_signed(state, accept_unsigned=accept_unsigned)
     settle(state.home)
     recovery = Recovery(state)
     _mend_tail(recovery)
@@ -183,6 +190,8 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
     reason = f"the history lost the records up to {pointer.sequence}" if lost else "another program set the pointer"
     if pointer.sequence is not None and not lost:
         reason = f"the pointer is that of record {pointer.sequence}; what the history says after it did not stay"
+    if recovery.state.keys.required:
+        reason += ", and no record of it is signed"
     old = None if last is None else (last.old if last.new == pointer else last.new)
     policy = recovery.state.policy
     written = policy.in_force if policy.status == "foreign" else None
@@ -296,14 +305,15 @@ def _decision_of(pointer: ActivePointer) -> str | None:
     return decision if isinstance(decision, str) else None
 
 
-def repair(home: Home, *, at: datetime) -> Recovery:
+def repair(home: Home, *, at: datetime, keys: Keys = NO_KEYS) -> Recovery:
     """Completes or aborts an interrupted change, adopts foreign changes and repairs damage; the history records all.
 
-    Files that cannot be read are kept aside, under their name with the ending `.damaged`.
+    Files that cannot be read are kept aside, under their name with the ending `.damaged`. If signatures are checked, a present state that
+    is not signed is accepted, with a signed record.
     """
     with write_lock(home):
-        kept = set_damaged_files_aside(home, read_history(home))
-        recovery = recover(read_registry_state(home), at=at)
+        kept = set_damaged_files_aside(home, read_history(home, keys))
+        recovery = recover(read_registry_state(home, keys), at=at, accept_unsigned=True)
         if kept:
             recovery.done = kept + recovery.done
             finish(recovery.state, at=at, written_through=read_cursor(home, recovery.history))

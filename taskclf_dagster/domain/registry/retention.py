@@ -26,6 +26,7 @@ from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_r
 from taskclf_dagster.domain.storage.files import remove_tree, remove_whole
 from taskclf_dagster.domain.storage.json_files import parse_json_object, read_json_object
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -117,7 +118,7 @@ def _plan(state: RegistryState, last_run: LastRun, *, keep_versions: int, keep_r
     return PrunePlan(remove=remove, reachable=reachable)
 
 
-def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True) -> PrunePlan:
+def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, promoted: bool = True, keys: Keys = NO_KEYS) -> PrunePlan:
     """Removes what `plan_prune` lists, under the registry's lock; promoted bundles are named in the history first.
 
     Args:
@@ -126,12 +127,13 @@ def prune(home: Home, *, keep_versions: int, keep_rejected: int, at: datetime, p
         keep_rejected: number of never promoted bundles that are kept; damaged ones do not count.
         at: the present time, from which anchors are counted.
         promoted: True to include promoted bundles.
+        keys: sign the record.
 
     Returns:
         The deleted files and folders.
     """
     with write_lock(home):
-        state = read_registry_state(home)
+        state = read_registry_state(home, keys)
         if promoted:
             state = recover(state, at=at).state
         last_run = read_last_run(home)

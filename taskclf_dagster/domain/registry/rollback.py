@@ -19,13 +19,14 @@ from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer,
 from taskclf_dagster.domain.registry.recovery import recover
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.json_files import read_json_object
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import BundleError, RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 ROLLBACK_NOTE = "rollback"
 
 
-def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: str | None = None) -> ActivePointer:
+def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: str | None = None, keys: Keys = NO_KEYS) -> ActivePointer:
     """Makes an earlier model active, without training: loads it first, writes one record, and blocks the model left until `unblock`.
 
     Args:
@@ -34,6 +35,7 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
         reason: the person's reason, for the record.
         at: the time of the change.
         run_id: the Dagster run, for history and event.
+        keys: sign the record. Without `to`, only models of signed records are restored if signatures are checked.
 
     Returns:
         The new pointer.
@@ -43,9 +45,9 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
     """
     what = f"Rolling back to {'the model before' if to is None else to or 'no name'}"
     with write_lock(home):
-        before = read_registry_state(home)
+        before = read_registry_state(home, keys)
         left, cut_off = before.active_model_dir, is_cut_off(before)
-        recovery = recover(before, at=at)
+        recovery = recover(before, at=at, accept_unsigned=True)
         state, history, current = recovery.state, recovery.history, recovery.state.pointer
         if cut_off:
             now = "nothing" if state.active_model_dir is None else Path(state.active_model_dir).name
@@ -79,14 +81,14 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
         return pointer
 
 
-def unblock(home: Home, model_id: str, *, reason: str, at: datetime) -> None:
+def unblock(home: Home, model_id: str, *, reason: str, at: datetime, keys: Keys = NO_KEYS) -> None:
     """Allows a model that a rollback left to be promoted again.
 
     Raises:
         RegistryRefusedError: it is not blocked.
     """
     with write_lock(home):
-        state = recover(read_registry_state(home), at=at).state
+        state = recover(read_registry_state(home, keys), at=at).state
         if model_id not in state.history.blocked:
             listed = ", ".join(sorted(state.history.blocked)) or "nothing"
             raise RegistryRefusedError(f"Unblocking {model_id}", "model_not_blocked", "it is not blocked", f"Blocked is: {listed}.")

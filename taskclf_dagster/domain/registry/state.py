@@ -16,6 +16,7 @@ from taskclf_dagster.domain.registry.history_events import read_cursor
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile, read_policy_file
 from taskclf_dagster.domain.registry.pointer import ActivePointer, PointerFile, read_pointer_file
 from taskclf_dagster.domain.registry.policy_check import PolicyCheck, PolicyChecker
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
 
@@ -40,6 +41,7 @@ class RegistryState:
         pointer_file: models/active.json.
         policy_file: models/inference_policy.json.
         history: models/active_history.jsonl.
+        keys: sign what is written, and check what was read.
         bundles: the bundles that were read so far.
         receipts: the receipts that were read so far.
     """
@@ -48,6 +50,7 @@ class RegistryState:
     pointer_file: PointerFile
     policy_file: PolicyFile
     history: History
+    keys: Keys = NO_KEYS
     bundles: BundleCache = field(default_factory=BundleCache, repr=False, compare=False)
     receipts: ReceiptCache = field(default_factory=ReceiptCache, repr=False, compare=False)
 
@@ -122,9 +125,9 @@ class RegistryState:
         return replace(self, bundles=other.bundles, receipts=other.receipts)
 
 
-def read_registry_state(home: Home) -> RegistryState:
+def read_registry_state(home: Home, keys: Keys = NO_KEYS) -> RegistryState:
     """Reads the registry of a home: three files, each opened once. Never raises for their content."""
-    return RegistryState(home, read_pointer_file(home), read_policy_file(home), read_history(home))
+    return RegistryState(home, read_pointer_file(home), read_policy_file(home), read_history(home, keys), keys)
 
 
 def read_digests(home: Home) -> Digests:

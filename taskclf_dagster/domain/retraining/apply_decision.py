@@ -19,6 +19,7 @@ from taskclf_dagster.domain.registry.promotion import Recompute, promote
 from taskclf_dagster.domain.registry.retention import LastRun, PruneItem, PrunePlan, prune, prune_locked
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
@@ -49,7 +50,9 @@ class AppliedDecision:
     retention_problem: str | None = None
 
 
-def apply_decision(home: Home, decision: PromotionDecision, *, recompute: Recompute, run_id: str, at: datetime) -> AppliedDecision:
+def apply_decision(
+    home: Home, decision: PromotionDecision, *, recompute: Recompute, run_id: str, at: datetime, keys: Keys = NO_KEYS
+) -> AppliedDecision:
     """Applies a decision. A second call for the same decision changes nothing.
 
     PROMOTE moves the pointer. Any other verdict, or a dry run, leaves models/ as it is, byte for byte, and moves the challenger to the
@@ -61,11 +64,13 @@ def apply_decision(home: Home, decision: PromotionDecision, *, recompute: Recomp
         recompute: computes it again before a promotion; see `promote`.
         run_id: the run that applies it, for the history and the events.
         at: the time of the change.
+        keys: see `promote`.
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold, or what it was made against has changed. Nothing is changed then.
+        RegistryNotSignedError: see `promote`.
     """
-    looked = read_registry_state(home)
+    looked = read_registry_state(home, keys)
     if is_applied(looked, decision):
         remember_if_forgotten(home, decision, run_id=run_id, at=at)
         return AppliedDecision("already_applied", find_bundle(home, decision.challenger.model_id))
@@ -85,7 +90,7 @@ def _promote(
         last_run = LastRun(decision.challenger.model_id, decision.dataset.dataset_hash, remember())
         retention.append(_apply_retention(partial(prune_locked, state, last_run, promoted=True), decision, at))
 
-    promotion = promote(looked.home, decision, recompute=recompute, at=at, run_id=run_id, known=looked, then=finish)
+    promotion = promote(looked.home, decision, recompute=recompute, at=at, run_id=run_id, known=looked, keys=looked.keys, then=finish)
     bundle = looked.home.root / promotion.pointer.model_dir
     return AppliedDecision("promoted", bundle, promotion.pointer, promotion.previous, *retention[0])
 

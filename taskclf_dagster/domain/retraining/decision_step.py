@@ -5,7 +5,7 @@ from functools import cache, partial
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
-from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal
+from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal, sign_decision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES, decide
@@ -21,7 +21,9 @@ from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, di
 from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.storage.home_id import ensure_home_id
 from taskclf_dagster.domain.storage.records import json_hash
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import RecordsDoNotMatchError
 from taskclf_dagster.home import Home
 
@@ -36,6 +38,7 @@ def make_decision(
     config: RetrainConfig,
     options: RunOptions,
     code_version: str,
+    keys: Keys = NO_KEYS,
 ) -> PromotionDecision:
     """Compares both models, judges the comparative gates and decides; the receipt is kept in artifacts/decisions.
 
@@ -48,6 +51,7 @@ def make_decision(
         config: the policy.
         options: of the run.
         code_version: recorded.
+        keys: sign the receipt.
 
     The decision carries the registry's state from when the champion was found, so that it only holds against that champion.
 
@@ -90,8 +94,10 @@ def make_decision(
             policy=config.policy,
             prediction_diff=_diff_predictions(home, snapshot, challenger_report, champion_report),
             protections=_list_protections(config, challenger_report, comparison, anchors, options),
+            home_id=ensure_home_id(home),
         )
     )
+    decision = sign_decision(decision, keys)
     save_decision(home, decision)
     return decision
 

@@ -31,6 +31,7 @@ from taskclf_dagster.domain.registry.ranking import ExclusionRecord
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, json_hash
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
 from taskclf_dagster.home import Home
@@ -195,9 +196,14 @@ def make_evaluation_set(rows: pd.DataFrame, snapshot: DatasetSnapshot, *, config
     )
 
 
-def report_champion(home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int) -> ChampionReport:
-    """Evaluates the champion and the anchors on the test split, each with its own schema version, vocabularies and threshold."""
-    registry = read_registry_state(home)
+def report_champion(
+    home: Home, snapshot: DatasetSnapshot, *, config: RetrainConfig, num_threads: int, keys: Keys = NO_KEYS
+) -> ChampionReport:
+    """Evaluates the champion and the anchors on the test split, each with its own schema version, vocabularies and threshold.
+
+    With public keys, only models of signed records are champion and anchors.
+    """
+    registry = read_registry_state(home, keys)
     champion = resolve_active_model(registry)
     described = _describe(champion, snapshot, registry)
     rows = open_snapshot(home, snapshot).load(splits=("test",))
