@@ -70,6 +70,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
         hashing,
         labeled_windows,
         snapshot,
+        snapshot_rows,
         split,
     )
     from taskclf_dagster.domain.decision.references import RunOptions
@@ -95,7 +96,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     del frame, rows
     folder = home.root / dataset.path
     with step(CHECK + "dataset_snapshot_file"):
-        stored = snapshot.read_snapshot_rows(folder)
+        stored = snapshot_rows.read_snapshot_rows(folder)
         hashing.frame_digest(stored)
         split.find_split_overlaps(stored)
         del stored
@@ -135,6 +136,7 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
         label_store,
         labeled_windows,
         snapshot,
+        snapshot_rows,
         split,
         windows,
     )
@@ -154,14 +156,14 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
         split.split_by_time(frame)
     del frame, labeled_windows, spans
     folder = home.root / dataset.path
-    rows = snapshot.read_snapshot_rows(folder)
+    rows = snapshot_rows.read_snapshot_rows(folder)
     with meter.step("part: hash"):
         hashing.frame_digest(rows)
-    rows = snapshot.read_snapshot_rows(folder, splits=("train",))
+    rows = snapshot_rows.read_snapshot_rows(folder, splits=("train",))
     with meter.step("part: encode (train)"):
         encoders = encoding.fit_encoders(rows, schema, min_count=5)
         encoding.encode_inputs(rows, schema, encoders)
-    rows = snapshot.read_snapshot_rows(folder, splits=("test",))
+    rows = snapshot_rows.read_snapshot_rows(folder, splits=("test",))
     probabilities = load_bundle(bundle_paths.require_bundle(home, model.model_id)).predict_rows(rows, num_threads=1)
     true = snapshot.label_codes(rows).astype("int64")
     names = {"model_id": model.model_id, "schema_version": "v1", "unseen_users": []}

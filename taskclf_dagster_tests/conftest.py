@@ -10,6 +10,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -17,9 +18,11 @@ import pytest
 
 from taskclf_dagster.config.environment import ENVIRONMENT
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
-from taskclf_dagster_tests.retrain_scenario import Waiting, run_retrain, take_snapshot
+from taskclf_dagster.domain.registry.promotion import promote
+from taskclf_dagster.domain.retraining.recomputation import recompute_decision
+from taskclf_dagster_tests.retrain_scenario import LATER, LEARNED, Learned, Waiting, run_retrain, take_snapshot
 from taskclf_dagster_tests.runs import instance_in
-from taskclf_dagster_tests.scenario import learnable_home, retrain_config
+from taskclf_dagster_tests.scenario import AS_OF, add_learnable_days, learnable_home, retrain_config
 
 REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"
 MEMORY = Path("/dev/shm")  # noqa: S108  # only ever the parent of folders with unique names
@@ -70,6 +73,16 @@ def real_homes() -> Path:
     if not folder:
         pytest.skip(f"{REAL_HOMES} is not set: there are no real homes to read")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
+    """Two users and ten days, on which a model was promoted, then four days more and a challenger; not to be written into."""
+    home = learnable_home(tmp_path_factory.mktemp("real"), days=10)
+    first = run_retrain(home, take_snapshot(home, LEARNED)[0])
+    promote(home, first, recompute=partial(recompute_decision, cores=1), at=AS_OF)
+    add_learnable_days(home, days=4)
+    return home, first, run_retrain(home, take_snapshot(home, LEARNED, as_of=LATER)[0])
 
 
 @pytest.fixture(scope="session")

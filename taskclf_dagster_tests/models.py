@@ -22,7 +22,8 @@ from taskclf_dagster.domain.data.feasibility import Feasibility
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import build_snapshot, label_codes
+from taskclf_dagster.domain.data.snapshot import build_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, configured_threshold
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal

@@ -22,7 +22,7 @@ from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions, verify_stored
 from taskclf_dagster.domain.decision.last_decided import read_last_decided

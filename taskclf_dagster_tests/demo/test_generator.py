@@ -16,7 +16,8 @@ from taskclf_dagster.demo.habits import DRIFT_DAYS, NEW_APP
 from taskclf_dagster.demo.labels import PROVENANCE
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE, LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
-from taskclf_dagster.domain.data.snapshot import build_snapshot, label_codes
+from taskclf_dagster.domain.data.snapshot import build_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.baselines import compare_with_baseline, fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.metrics import evaluate
 from taskclf_dagster.domain.models.encoding import encode_inputs

@@ -20,7 +20,7 @@ import pytest
 
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
 from taskclf_dagster.domain.data.hashing import frame_digest
-from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models import bundle as bundle_module

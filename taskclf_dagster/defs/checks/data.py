@@ -12,7 +12,8 @@ from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import find_split_overlaps
 from taskclf_dagster.domain.evaluation.unusual_days import describe_unusual_days, find_days_of_one_label
 from taskclf_dagster.shown_text import show_block

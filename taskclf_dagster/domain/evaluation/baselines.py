@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
-from taskclf_dagster.domain.data.snapshot import label_codes
+from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predictions
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.storage.records import Record

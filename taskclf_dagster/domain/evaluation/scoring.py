@@ -12,7 +12,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.data.snapshot import label_codes
+from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate
 from taskclf_dagster.domain.evaluation.predictions import Predictions

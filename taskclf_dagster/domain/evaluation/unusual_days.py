@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from taskclf_dagster.domain.data.snapshot import label_codes
+from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.scored_windows import StoredPredictions
 from taskclf_dagster.domain.storage.records import Record

@@ -14,7 +14,8 @@ import pandas as pd
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, StoredRows, open_snapshot
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import StoredRows
 from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle

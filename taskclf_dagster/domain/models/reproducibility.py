@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from taskclf_dagster.config.settings import RejectThresholdSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot import StoredRows, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import StoredRows, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
 from taskclf_dagster.domain.models.model_text import tree_hash

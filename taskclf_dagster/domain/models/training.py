@@ -13,7 +13,7 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import RejectThresholdSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
-from taskclf_dagster.domain.data.snapshot import label_codes
+from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.models.encoding import encode_inputs, fit_encoders, mask_categories
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.label_fingerprints import find_fingerprint_problems
-from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE, find_stored_problem, read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE, find_stored_problem
+from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.data.stored_frames import load_columns
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision

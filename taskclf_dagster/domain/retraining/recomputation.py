@@ -13,7 +13,7 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feasibility import assess_feasibility
 from taskclf_dagster.domain.data.hashing import frame_digest
-from taskclf_dagster.domain.data.snapshot import count_classes, count_splits, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import count_classes, count_splits, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.references import ChampionState

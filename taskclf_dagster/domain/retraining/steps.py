@@ -8,7 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.label_fingerprints import forget_other_fingerprints, keep_fingerprints
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, holds_every_label_of, snapshot_folder
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.data.snapshot_rows import holds_every_label_of, snapshot_folder
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided

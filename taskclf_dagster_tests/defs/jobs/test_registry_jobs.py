@@ -16,7 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.domain.data.hashing import frame_digest
-from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import read_history

@@ -14,17 +14,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
-from taskclf_dagster.domain.data.snapshot import (
-    DatasetSnapshot,
-    build_snapshot,
-    compute_dataset_hash,
-    find_blockers,
-    holds_every_label_of,
-    label_codes,
-    open_snapshot,
-    read_snapshot_rows,
-    save_snapshot,
-)
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, find_blockers, open_snapshot, save_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, holds_every_label_of, label_codes, read_snapshot_rows
 from taskclf_dagster.domain.data.split import SPLITS
 from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.errors import SnapshotError

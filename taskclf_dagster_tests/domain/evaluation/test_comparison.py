@@ -11,7 +11,7 @@ import pytest
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.data.snapshot import label_codes
+from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, compare_with_anchor, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predictions
 from taskclf_dagster.domain.evaluation.predictions import Predictions

@@ -16,7 +16,8 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.hashing import hash_row_keys, probabilities_digest
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, open_snapshot_rows, read_snapshot_rows, save_snapshot
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows, read_snapshot_rows
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import bundle_hashes
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger, next_model_id, probe

@@ -11,7 +11,8 @@ import pytest
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, read_snapshot_rows, save_snapshot
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS

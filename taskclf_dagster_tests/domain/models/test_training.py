@@ -10,7 +10,8 @@ from sklearn.metrics import f1_score
 from taskclf_dagster.config.settings import RejectThresholdSettings
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import build_snapshot, compute_dataset_hash, label_codes
+from taskclf_dagster.domain.data.snapshot import build_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, label_codes
 from taskclf_dagster.domain.models.encoding import UNKNOWN, encode_inputs
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold

@@ -11,7 +11,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.hashing import frame_digest
-from taskclf_dagster.domain.data.snapshot import read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.references import ModelRef

@@ -12,7 +12,8 @@ import pytest
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, read_snapshot_rows, save_snapshot
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.models.challenger import build_challenger
 from taskclf_dagster.domain.retraining.model_comparison import FIGURES, ModelComparison, compare_models, read_current_snapshot

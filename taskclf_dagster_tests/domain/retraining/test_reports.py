@@ -15,7 +15,8 @@ import pytest
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, label_codes, read_snapshot_rows, save_snapshot
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.data.snapshot_rows import label_codes, read_snapshot_rows
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.evaluation.baselines import fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.confusion import REJECTED
