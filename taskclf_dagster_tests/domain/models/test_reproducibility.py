@@ -15,7 +15,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.models.bundle import load_bundle
-from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS
+from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.domain.models.model_text import tree_hash
@@ -297,6 +297,7 @@ def test_the_report_of_a_challenger_that_does_not_come_out_the_same_fails_its_ga
     home, snapshot, challenger = made
     change_a_leaf(folder_of(made))
     name_the_trees(folder_of(made))
+    challenger = challenger.model_copy(update={"files": bundle_hashes(folder_of(made))})
     report = report_challenger(home, snapshot, challenger, config=CONFIG, num_threads=1)
     gate = next(gate for gate in report.gates.gates if gate.name == "reproducible")
     assert (gate.status, gate.observed, gate.threshold) == ("FAIL", 0.0, 1.0)
