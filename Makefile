@@ -50,7 +50,6 @@ test-all: ## Run all tests, and see how much of the code those of `make test` ru
 	rm -f .coverage .coverage.*
 	$(MAKE) test COVERAGE='$(MEASURE)'
 	$(MAKE) test-rest
-	$(MAKE) test-sabotage
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERED)
 
 test-sabotage: install ## Remove each protection of a list from a copy, and run the test that must notice (two minutes).
