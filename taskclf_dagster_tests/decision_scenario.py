@@ -13,7 +13,7 @@ from taskclf_dagster.domain.decision.gate import RegressionGate, Status
 from taskclf_dagster.domain.decision.references import ChampionState
 from taskclf_dagster.domain.decision.verdict import decide
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore
-from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison, complete_comparison, derive_seed
+from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison, complete_again, derive_seed
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, UserScore
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
 from taskclf_dagster.domain.models.reproducibility import Reproduction
@@ -75,7 +75,7 @@ def scored(**figures: object) -> EvaluationReport:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a challenger is judged by: all of it in its favour, and every gate applies, but for what a test changes."""
+    """The evidence on a challenger: all of it in its favour, and every gate applies, but for what a test changes."""
 
     report: object = field(default_factory=scored)
     failure: str | None = None
@@ -222,13 +222,8 @@ def following(content: DecisionContent, *, policy_of_seed: dict[str, object] | N
 
 def computed(comparison: Comparison, config: RetrainConfig, *, seed: int | None = None) -> Comparison:
     """The comparison that follows from the counts, as someone who knows the code would make it."""
-    return complete_comparison(
-        challenger_id=comparison.challenger_id,
-        champion_id=comparison.champion_id,
-        left_out=comparison.left_out,
-        exclusion=comparison.exclusion,
-        sums=comparison.sums,
-        flips=comparison.flips,
+    return complete_again(
+        comparison,
         seed=comparison.seed if seed is None else seed,
         settings=config.comparison,
         min_class_windows=config.evaluation.min_class_windows,

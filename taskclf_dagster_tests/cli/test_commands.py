@@ -357,7 +357,7 @@ DAMAGED: dict[str, tuple[Callable[[Home], object], str, str, bool]] = {
     "a promotion was cut off": (lambda home: cut_off(home, NEXT), "P3", "change_interrupted", True),
     "a receipt was edited": (_edit_receipt, "P5", "promotion_without_receipt", False),
 }
-"""What to do to a home, the promise that is broken, the code, and whether `repair` alone mends it."""
+"""A harm to a home, the promise that it breaks, the code, and True if `repair` alone mends it."""
 
 
 @pytest.mark.parametrize("case", DAMAGED)

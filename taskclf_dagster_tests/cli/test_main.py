@@ -138,7 +138,7 @@ def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(sto
 
 
 def _printed(result: Result, story: Story) -> str:
-    """What a retrain printed, without the log of its assets and the figures of its gates."""
+    """The output of a retrain, without the log of its assets and the figures of its gates."""
     lines = [line for line in result.stdout.splitlines() if not re.match(r"[a-z_]+: ", line)]
     plain = table_words(masked("\n".join(lines), story.home.root, also={MODEL_ID: "MODEL", "|".join(LABELS): "LABEL"}))
     return re.sub(r"\b\d+\b", "N", plain)

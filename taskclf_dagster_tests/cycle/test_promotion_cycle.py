@@ -535,7 +535,7 @@ OUTDATED: dict[str, tuple[Callable[[Stage], None], str]] = {
     "a file came into the bundle": (_add_file, "extra.bin"),
     "the bundle is gone": (_remove_bundle, "{challenger}"),
 }
-"""How the home changed since the decision, and the file or bundle that the refusal names."""
+"""A change of the home since the decision, and the file or bundle that the refusal names."""
 
 
 @pytest.mark.parametrize("case", OUTDATED)

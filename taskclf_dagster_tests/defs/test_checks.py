@@ -667,7 +667,7 @@ DISAGREEMENTS: dict[str, tuple[Callable[[Home], object], list[str]]] = {
     "the history ends earlier": (lambda home: write_history(home, OLD), ["active.json", MID, OLD]),
     "the pointer is torn": (_truncate_pointer, ["active.json"]),
 }
-"""How they disagree, and the files and models that the check names, in this order."""
+"""Disagreements, and the files and models that the check names, in this order."""
 
 
 def test_pointer_policy_and_history_that_agree_are_green(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a task.
+    """The end of a task.
 
     Attributes:
         outcomes: passed, failed, skipped or error (outside of the test itself) by node id.

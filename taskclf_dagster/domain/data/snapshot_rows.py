@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import frame_digest, hash_row_labels
 from taskclf_dagster.domain.data.split import SPLITS
+from taskclf_dagster.domain.storage.stored_files import to_parquet
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
 
@@ -95,14 +96,6 @@ def open_snapshot_rows(folder: Path, *, sha256: str | None = None) -> StoredRows
     return stored
 
 
-def find_snapshot_problem(folder: Path, dataset_digest: str) -> str | None:
-    """Returns how a stored snapshot differs from the one that a digest names; None if it is this one."""
-    try:
-        return open_snapshot_rows(folder).find_problem(dataset_digest)
-    except SnapshotError as error:
-        return error.reason
-
-
 def read_snapshot_rows(folder: Path, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
     """Reads the rows of a snapshot folder in key order; see `StoredRows.load`.
 
@@ -171,11 +164,7 @@ def count_classes(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 def rows_to_parquet(rows: pd.DataFrame) -> bytes:
     """Returns the content of windows.parquet, with page checksums."""
-    sink = pa.BufferOutputStream()
     table = pa.Table.from_pandas(rows, preserve_index=False, nthreads=1)
     text = [column for column in rows.columns if isinstance(rows[column].dtype, pd.CategoricalDtype)]
     # Dictionary pages only pay for text; numbers are stored plain and compressed.
-    pq.write_table(
-        table, sink, compression="zstd", compression_level=1, use_dictionary=text, write_statistics=False, write_page_checksum=True
-    )
-    return sink.getvalue().to_pybytes()
+    return to_parquet(table, compression_level=1, use_dictionary=text, write_statistics=False, write_page_checksum=True)

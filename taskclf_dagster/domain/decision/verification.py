@@ -7,7 +7,7 @@ from taskclf_dagster.domain.decision.comparative_gates import check_regression_g
 from taskclf_dagster.domain.decision.decision import DecisionContent, PromotionDecision, content_hash, make_decision_id
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.verdict import decide
-from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison, derive_seed, find_inconsistencies
+from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_again, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.models.reproducibility import is_proof_wanted
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionFinding
@@ -124,13 +124,8 @@ def _find_unfounded_comparison(decision: PromotionDecision, comparison: Comparis
     if champion is None or decision.champion.state != "ok":
         return [DecisionFinding("comparison_without_champion", "there is a comparison without a champion to compare with")]
     findings = [DecisionFinding("comparison_inconsistent", found) for found in find_inconsistencies(comparison)]
-    again = complete_comparison(
-        challenger_id=comparison.challenger_id,
-        champion_id=comparison.champion_id,
-        left_out=comparison.left_out,
-        exclusion=comparison.exclusion,
-        sums=comparison.sums,
-        flips=comparison.flips,
+    again = complete_again(
+        comparison,
         seed=derive_seed(decision.dataset.digest, [champion.files, decision.challenger.files], _recorded_policy(decision, settings)),
         settings=settings.comparison,
         min_class_windows=settings.evaluation.min_class_windows,

@@ -170,6 +170,21 @@ def complete_comparison(
     )
 
 
+def complete_again(comparison: Comparison, *, seed: int, settings: ComparisonSettings, min_class_windows: int) -> Comparison:
+    """Computes a comparison again from its counts, see `complete_comparison`."""
+    return complete_comparison(
+        challenger_id=comparison.challenger_id,
+        champion_id=comparison.champion_id,
+        left_out=comparison.left_out,
+        exclusion=comparison.exclusion,
+        sums=comparison.sums,
+        flips=comparison.flips,
+        seed=seed,
+        settings=settings,
+        min_class_windows=min_class_windows,
+    )
+
+
 def compare_with_anchor(
     rows: pd.DataFrame,
     challenger: ScoredWindows,

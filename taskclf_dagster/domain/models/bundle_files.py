@@ -62,6 +62,15 @@ class BundleFiles:
         """
         return {name: hashlib.sha256(self.content(name)).hexdigest() for name in self.names if name != MANIFEST}
 
+    def find_changed(self, expected: Mapping[str, str]) -> list[str]:
+        """Returns the names of the files whose SHA-256 is not the expected one, missing and further files among them.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        found = self.hashes()
+        return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
+
     def with_contents(self, contents: Mapping[str, bytes]) -> "BundleFiles":
         """Returns the bundle as it is after these files were written."""
         return BundleFiles(self.folder, tuple(sorted({*self.names, *contents})), {**self._contents, **contents})

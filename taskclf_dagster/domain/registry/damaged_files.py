@@ -75,9 +75,7 @@ def set_damaged_files_aside(home: Home, history: History) -> list[RecoveryStep]:
     """
     damaged, done = find_damaged_files(home), list[RecoveryStep]()
     for file in damaged:
-        aside = file.path.with_suffix(DAMAGED)
-        file_system().replace(file.path, aside)
-        file_system().sync_folder(file.path.parent)
+        aside = move_aside(file.path)
         done.append(RecoveryStep("file_kept", f"kept {file.path.relative_to(home.root)}, which cannot be read, as {aside.name}"))
     lost = {file.path for file in damaged if file.is_event}
     for entry in history.moves if lost else []:
@@ -91,12 +89,18 @@ def set_damaged_files_aside(home: Home, history: History) -> list[RecoveryStep]:
 
 def keep_copy(path: Path) -> Path:
     """Copies what cannot be read and is about to be replaced, and returns the copy; what is no file is renamed."""
+    if not path.is_file():
+        return move_aside(path)
     aside = path.with_suffix(DAMAGED)
-    if path.is_file():
-        write_atomic(aside, path.read_bytes())
-    else:
-        file_system().replace(path, aside)
-        file_system().sync_folder(path.parent)
+    write_atomic(aside, path.read_bytes())
+    return aside
+
+
+def move_aside(path: Path) -> Path:
+    """Renames what cannot be used, and returns the new path."""
+    aside = path.with_suffix(DAMAGED)
+    file_system().replace(path, aside)
+    file_system().sync_folder(path.parent)
     return aside
 
 

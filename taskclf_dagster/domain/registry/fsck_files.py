@@ -5,6 +5,7 @@
 
 import re
 from collections import defaultdict
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +105,6 @@ class _Records:
     Attributes:
         changes: events of pointer changes by id.
         judged: ids of the models that a receipt judged.
-        predictions: hashes by file that the step records name.
     """
 
     def __init__(self, state: RegistryState) -> None:
@@ -115,7 +115,11 @@ class _Records:
         self.decisions = {decision.decision_id: decision for decision in decisions}
         self.judged = {decision.challenger.model_id for decision in decisions if decision.challenger.files}
         self.last = read_last_decided(state.home)
-        self.predictions = _find_stored_predictions(state.home)
+
+    @cached_property
+    def predictions(self) -> dict[str, set[str]]:
+        """Hashes by file of predictions that the step records name."""
+        return _find_stored_predictions(self.state.home)
 
     def knows(self, event_id: str) -> bool:
         """Returns True if an event is about a history record or a receipt of this home."""

@@ -128,10 +128,7 @@ def _digests_by_model(decisions: Iterable[PromotionDecision]) -> dict[str, list[
 
 def _find_changed(files: BundleFiles, judged: list[dict[str, str]]) -> list[str]:
     """Returns the files that differ from the newest receipt; none if any receipt has all of their digests."""
-    found = files.hashes()
-    if found in judged:
-        return []
-    return sorted(name for name in found | judged[0] if found.get(name) != judged[0].get(name))
+    return [] if files.hashes() in judged else files.find_changed(judged[0])
 
 
 def check_last_decided(state: RegistryState) -> Findings:

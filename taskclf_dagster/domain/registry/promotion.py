@@ -213,8 +213,7 @@ def _require_promotable(state: RegistryState, decision: PromotionDecision, findi
 
 
 def _find_changed_files(files: BundleFiles, decision: PromotionDecision) -> list[DecisionFinding]:
-    found, judged = files.hashes(), decision.challenger.files
-    changed = sorted(name for name in found | judged if found.get(name) != judged.get(name))
+    changed = files.find_changed(decision.challenger.files)
     detail = f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed"
     return [DecisionFinding("bundle_differs", detail)] if changed else []
 

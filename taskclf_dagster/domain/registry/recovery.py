@@ -13,7 +13,7 @@ from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
-from taskclf_dagster.domain.registry.damaged_files import RecoveryStep, keep_copy, set_damaged_files_aside
+from taskclf_dagster.domain.registry.damaged_files import RecoveryStep, keep_copy, move_aside, set_damaged_files_aside
 from taskclf_dagster.domain.registry.health import (
     find_last_known_good,
     find_model_problem,
@@ -273,9 +273,7 @@ def _policy_for_repair(state: RegistryState, model: LoadedModel, model_dir: str,
 def _set_policy_aside(recovery: Recovery, at: datetime, problem: str) -> None:
     """Renames an inference policy that cannot be used, if no model was ever active."""
     home = recovery.home
-    aside = home.inference_policy.with_suffix(".damaged")
-    file_system().replace(home.inference_policy, aside)
-    file_system().sync_folder(home.models)
+    aside = move_aside(home.inference_policy)
     recovery.look_again()
     reason = f"{problem}; kept as {aside.name}"
     _record(recovery, ActiveHistoryEntry(at=at, old=None, new=None, action="acknowledge", reason=reason))

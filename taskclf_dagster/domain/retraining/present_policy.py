@@ -12,7 +12,7 @@ from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.verdict import Verdict, decide
 from taskclf_dagster.domain.decision.verification import find_unexcused, judge_comparative_gates
-from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_comparison
+from taskclf_dagster.domain.evaluation.comparison import complete_again
 from taskclf_dagster.errors import RegistryRefusedError
 from taskclf_dagster.home import Home
 
@@ -51,7 +51,9 @@ def find_differing_keys(decision: PromotionDecision, settings: RetrainConfig) ->
 
 def judge_by_present_policy(decision: PromotionDecision, settings: RetrainConfig) -> tuple[Verdict, str]:
     """Returns the verdict, and its reason, that follow from the numbers of a decision and other settings than its own."""
-    comparison = None if decision.comparison is None else _complete_again(decision.comparison, settings)
+    comparison, fewest = decision.comparison, settings.evaluation.min_class_windows
+    if comparison is not None:
+        comparison = complete_again(comparison, seed=comparison.seed, settings=settings.comparison, min_class_windows=fewest)
     comparative = judge_comparative_gates(decision.model_copy(update={"comparison": comparison}), settings)
     candidate = [_judge_again(gate, settings) for gate in decision.gates if gate.name in CANDIDATE_GATES]
     missing = find_unexcused(decision, settings)
@@ -74,17 +76,3 @@ def _judge_again(gate: RegressionGate, settings: RetrainConfig) -> RegressionGat
     passes = passes_threshold(gate.name, gate.observed, threshold)
     detail = gate.detail if threshold == gate.threshold else f"{gate.observed:.4f} was judged by {gate.threshold}, today's is {threshold}"
     return gate.model_copy(update={"status": "PASS" if passes else "FAIL", "threshold": threshold, "detail": detail})
-
-
-def _complete_again(comparison: Comparison, settings: RetrainConfig) -> Comparison:
-    return complete_comparison(
-        challenger_id=comparison.challenger_id,
-        champion_id=comparison.champion_id,
-        left_out=comparison.left_out,
-        exclusion=comparison.exclusion,
-        sums=comparison.sums,
-        flips=comparison.flips,
-        seed=comparison.seed,
-        settings=settings.comparison,
-        min_class_windows=settings.evaluation.min_class_windows,
-    )

@@ -175,10 +175,7 @@ def _read_built_bundle(home: Home, challenger: ChallengerModel) -> BundleFiles:
         BundleError: the bundle is missing, or was changed after it was built.
     """
     files = read_bundle_files(require_bundle(home, challenger.model_id))
-    found = files.hashes()
-    changed = sorted(
-        name for name in found.keys() | challenger.files.keys() if name != METRICS and found.get(name) != challenger.files.get(name)
-    )
+    changed = [name for name in files.find_changed(challenger.files) if name != METRICS]
     if changed:
         raise BundleError(files.folder, "manifest", f"invalid: {', '.join(changed)} changed after the bundle was built")
     return files

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,10 +31,10 @@ def store_file(root: Path, path: Path, content: bytes) -> StoredFile:
     return StoredFile(path=path.relative_to(root).as_posix(), sha256=hashlib.sha256(content).hexdigest())
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """Returns a table as the bytes of a compressed parquet file."""
+def to_parquet(table: pa.Table, **options: Any) -> bytes:
+    """Returns a table as the bytes of a parquet file, compressed with zstd; `options` are those of pyarrow's `write_table`."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", **options)
     return sink.getvalue().to_pybytes()
 
 

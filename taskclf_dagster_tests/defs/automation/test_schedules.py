@@ -50,7 +50,7 @@ class Office:
     instance: dg.DagsterInstance
 
     def tick(self, at: datetime = TICK, *, scheduled: datetime | None = None, config: Path | None = None) -> dg.RunRequest | SkipReason:
-        """What one tick of the schedule does: the run it asks for, or the reason for which it skips.
+        """Evaluates one tick of the schedule: the run it asks for, or the reason for which it skips.
 
         Args:
             at: the present time.

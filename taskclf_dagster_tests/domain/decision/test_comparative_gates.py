@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import NoReturn
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
@@ -18,21 +17,13 @@ from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.storage.records import canonical_json
+from taskclf_dagster_tests.decision_scenario import Raising
 from taskclf_dagster_tests.models import MID, NEW, OLD, beside_champion, duel_rows, named, some
 from taskclf_dagster_tests.scenario import AS_OF, DAY, retrain_config
 
 NAN = float("nan")
 ON_WINDOWS = ("macro_f1_no_regression", "no_user_clearly_worse", "no_class_clearly_worse", "negative_flips")
 """Gates that are judged on the windows of challenger and champion, whatever the settings."""
-
-
-class Raising:
-    """Fails whatever figure it is asked for."""
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise ZeroDivisionError(name)
 
 
 @cache

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
@@ -17,7 +16,7 @@ from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gate
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
-from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
+from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.models.training import train_challenger
@@ -27,25 +26,13 @@ from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import change_a_leaf, edit_json, write_tiny_bundle
+from taskclf_dagster_tests.retrain_scenario import train_challenger as build
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
 
 FAST = {"num_boost_round": 3, "num_leaves": 4}
 CONFIG = retrain_config(train_params=FAST, min_class_windows=10)
 
 Made = tuple[Home, DatasetSnapshot, ChallengerModel]
-
-
-def build(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG) -> ChallengerModel:
-    return build_challenger(
-        home,
-        snapshot,
-        config=config,
-        cores=2,
-        code_version="0123456",
-        library_versions={},
-        stopwatch=lambda: 0.0,
-        on_progress=lambda _: None,
-    )
 
 
 @pytest.fixture(scope="module")

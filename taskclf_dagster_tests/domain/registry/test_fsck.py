@@ -379,7 +379,7 @@ DIFFERING = {
     r"recorded is 0\.\d+": "recorded is N",
     r"Parquet file size.*?\)": "REASON",
 }
-"""What differs between machines and versions of libraries in the wording of findings."""
+"""Parts of the wording of findings that differ between machines and versions of libraries."""
 
 
 def test_every_code_of_a_finding_is_found_in_some_home_and_each_has_its_wording(tmp_path: Path, snapshot: SnapshotAssertion) -> None:

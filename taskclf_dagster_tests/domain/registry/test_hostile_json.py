@@ -60,7 +60,7 @@ READERS: dict[str, Callable[[Home], object]] = {
     "reproduce": lambda home: reproduce(home, require_bundle(home, NEW)),
     "verify": lambda home: [verify_stored(home, path.stem) for path in home.decisions.glob("*_*_*.json")],
 }
-"""What the commands do to answer, by the command or by what is read."""
+"""The calls by which commands answer, by the command or by what is read."""
 
 
 class Stage:

@@ -39,7 +39,7 @@ MONDAY_END = at("00:00", day=1)
 
 
 def part_of(said: Predictions, part: slice) -> Predictions:
-    """What a model says that has features for a part of the windows only."""
+    """Predictions of a model that has features for a part of the windows only."""
     return Predictions(said.key[part], said.true[part], said.predicted[part])
 
 

@@ -70,7 +70,7 @@ GOLD = 2 * 6 * LEARNABLE_DAY_WINDOWS - 20
 
 @dataclass(frozen=True)
 class World:
-    """What the settings are tried on; never written to but below `artifacts/`."""
+    """The home on which settings are tried; never written to but below `artifacts/`."""
 
     home: Home
     snapshot: DatasetSnapshot
@@ -199,7 +199,7 @@ def _windows_compared(world: World, config: RetrainConfig) -> object:
 
 
 def _removed(kind: str) -> Callable[[World, RetrainConfig], object]:
-    """How many bundles would go, of four that were promoted long ago and three that were rejected."""
+    """Number of bundles that would go, of four that were promoted long ago and three that were rejected."""
 
     def outcome(world: World, config: RetrainConfig) -> object:
         keep = {"keep_versions": config.retention.keep_versions, "keep_rejected": config.retention.keep_rejected}
@@ -244,7 +244,7 @@ def _launch_on_new_spans(n: int) -> Callable[[World, RetrainConfig], object]:
 
 
 def _arrived(quiet_minutes: int) -> Callable[[World, RetrainConfig], object]:
-    """Whether labels count as arrived whose store changed that long ago."""
+    """Returns True if labels count as arrived whose store changed that long ago."""
 
     def outcome(world: World, config: RetrainConfig) -> object:
         changed_at = datetime.fromtimestamp(world.home.labels.stat().st_mtime, UTC)
