@@ -124,7 +124,7 @@ class Registry(RuleBasedStateMachine):
 
     @rule(waits=st.booleans())
     def put_aside(self, waits: bool) -> None:
-        changes = {"auto_promote": False, "digest": self.digest} if waits else {"gates": all_gates(macro_f1="FAIL")}
+        changes = {"auto_promote": False} if waits else {"gates": all_gates(macro_f1="FAIL")}
         decision = self._decide(self._build(None), **changes)
         save_decision(self.home, decision)
         folder = applied_decisions.put_aside(self.home, decision)
@@ -280,7 +280,7 @@ class Registry(RuleBasedStateMachine):
         return name
 
     def _decide(self, name: str, **changes: object) -> PromotionDecision:
-        return judge(self.home, name, number=1, **changes)
+        return judge(self.home, name, number=1, digest=self.digest, **changes)
 
     def _promote(self, decision: PromotionDecision, *, must: bool) -> None:
         name = decision.challenger.model_id

@@ -341,6 +341,9 @@ ELSEWHERE = {
     "events.sinks": "defs/events/test_event_sensor.py",
     "advice.max_flap_rate": "defs/test_checks.py",
     "advice.max_flap_rate_smoothed": "defs/test_checks.py",
+    "signing.private_key_env": "cycle/test_signed_retrain.py",
+    "signing.private_key_file": "defs/resources/test_signing_keys.py",
+    "signing.public_key": "cycle/test_signed_retrain.py",
 }
 """Settings that do not reach the domain, and the file with their test."""
 
