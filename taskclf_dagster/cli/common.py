@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import dagster as dg
 
-from taskclf_dagster.config.loading import CONFIG_VARIABLE, PROJECT, resolve_config
+from taskclf_dagster.config.loading import CONFIG_VARIABLE, PROJECT, resolve_config, resolve_signing
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.storage.signatures import Keys
@@ -51,7 +51,7 @@ def existing_home(home: Path | None) -> Home:
 
 def load_config(config: Path | None) -> RetrainConfig:
     """Returns the given configuration, else the default one."""
-    return resolve_config(None if config is None else str(config.absolute()))
+    return resolve_config(_absolute(config))
 
 
 def open_home_keys(home: Home, config: Path | None, *, signs: bool) -> Keys:
@@ -60,7 +60,11 @@ def open_home_keys(home: Home, config: Path | None, *, signs: bool) -> Keys:
     Raises:
         SigningKeyError: they cannot be used.
     """
-    return open_keys(home, load_config(config).signing, signs=signs)
+    return open_keys(home, resolve_signing(_absolute(config)), signs=signs)
+
+
+def _absolute(config: Path | None) -> str | None:
+    return None if config is None else str(config.absolute())
 
 
 def now() -> datetime:

@@ -6,6 +6,7 @@ pydantic-settings merges them in this order; the sources are in `sources` and `e
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,12 +14,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from taskclf_dagster.config.environment import EnvironmentSource
 from taskclf_dagster.config.setting_errors import describe_errors
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.config.sources import ConfigSource, YamlFileSource
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.errors import SettingsError
 
 CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
 
+
+_Loaded = TypeVar("_Loaded", bound=BaseSettings)
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +36,14 @@ class _LoadedConfig(RetrainConfig, BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class _LoadedSigning(BaseSettings):
+    """The signing settings alone; the other keys of the sources are not looked at."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", strict=True)
+
+    signing: SigningSettings
+
+
 def load_retrain_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> RetrainConfig:
     """Reads a retrain configuration.
 
@@ -42,13 +54,15 @@ def load_retrain_config(path: Path | None = None, environ: Mapping[str, str] | N
     Raises:
         SettingsError: the file is missing, is not a YAML mapping, or a key is unknown, of a wrong type or out of bounds.
     """
-    sources = _open_sources(path, environ or {})
+    return RetrainConfig.model_construct(**dict(_load(_LoadedConfig, path, environ or {})))
+
+
+def _load(model: type[_Loaded], path: Path | None, environ: Mapping[str, str]) -> _Loaded:
     try:
-        loaded = _LoadedConfig(_build_sources=(sources, {}))
+        return model(_build_sources=(_open_sources(path, environ), {}))
     except ValidationError as error:
-        invalid = describe_errors(error, environ or {})
+        invalid = describe_errors(error, environ)
         raise SettingsError(path or DEFAULT_CONFIG_PATH, invalid) from None  # its text repeats every value, also secrets
-    return RetrainConfig.model_construct(**dict(loaded))
 
 
 def resolve_config(chosen: str | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
@@ -58,6 +72,15 @@ def resolve_config(chosen: str | None, environ: Mapping[str, str] = os.environ) 
         SettingsError: as `load_retrain_config`.
     """
     return load_retrain_config(find_config_file(chosen, environ), environ)
+
+
+def resolve_signing(chosen: str | None, environ: Mapping[str, str] = os.environ) -> SigningSettings:
+    """Reads only the signing settings of the chosen configuration, so that an invalid value elsewhere cannot stop a rollback or a repair.
+
+    Raises:
+        SettingsError: a file is missing or is not a YAML mapping, or a signing key is invalid.
+    """
+    return _load(_LoadedSigning, find_config_file(chosen, environ), environ).signing
 
 
 def find_config_file(chosen: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:

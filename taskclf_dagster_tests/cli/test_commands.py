@@ -162,6 +162,17 @@ def test_a_wrong_configuration_is_one_message_before_anything_happens(registry: 
     assert contents(registry.root) == before
 
 
+@pytest.mark.parametrize("command", ["rollback", "registry fsck", "registry repair"])
+def test_a_wrong_value_keeps_nobody_from_a_rollback_or_a_repair_but_a_wrong_key_of_signatures_does(
+    registry: Home, tmp_path: Path, command: str
+) -> None:
+    config = tmp_path / "wrong.yaml"
+    config.write_text("signing:\n  public_key: nonsense\n", encoding="utf-8")
+    _refuses(SettingsError, registry, [*COMMANDS[command], "--config", config], "signing.public_key")
+    config.write_text("keep_version: 3\nmin_windows: many\n", encoding="utf-8")
+    _succeeds(_run(registry, *COMMANDS[command], "--config", config))
+
+
 @pytest.mark.parametrize(("command", "missing"), [("rollback", "--reason"), ("unblock", "--reason"), ("approve", "DECISION_ID")])
 def test_what_must_be_given_is_asked_for(registry: Home, command: str, missing: str) -> None:
     arguments = {"rollback": ["rollback"], "unblock": ["unblock", MID], "approve": ["approve"]}[command]
