@@ -6,6 +6,7 @@ stands for one value is refused, and so are the extensions (`L`, `#`, `W`, `H`, 
 
 import re
 from calendar import monthrange
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 from croniter import croniter
@@ -53,7 +54,7 @@ def check_cron(line: str) -> str:
         names = " ".join(field.name for field in _FIELDS)
         msg = f"{line!r} is not a cron line of five fields ({names}), such as {EXAMPLE}"
         raise ValueError(msg)
-    numbers = [set().union(*(_expand(index, part) for part in value.split(","))) for index, value in enumerate(values)]
+    numbers = [set[int]().union(*(_expand(index, part) for part in value.split(","))) for index, value in enumerate(values)]
     longest = max(monthrange(_LEAP_YEAR, month)[1] for month in numbers[3])
     if min(numbers[2]) > longest:  # Dagster fails on such a line whatever its weekday is
         msg = f"day {values[2]} of the cron line never comes: month {values[3]} has at most {longest} days, such as 28"
@@ -61,10 +62,10 @@ def check_cron(line: str) -> str:
     return " ".join(values)
 
 
-def _expand(index: int, element: str) -> set[int]:
+def _expand(index: int, element: str) -> frozenset[int]:
     """Returns the numbers that one element of a field stands for."""
     field, match = _FIELDS[index], _ELEMENT.fullmatch(element)
-    numbers = set() if match is None else _read(index, element)
+    numbers = frozenset[int]() if match is None else _read(index, element)
     if match is None or not numbers:
         bounds = f"from {field.low} to {field.high}{field.names}"
         msg = (
@@ -81,12 +82,13 @@ def _expand(index: int, element: str) -> set[int]:
     return numbers
 
 
-def _read(index: int, element: str) -> set[int]:
+@lru_cache(maxsize=1024)  # receipts state a policy with a cron line each
+def _read(index: int, element: str) -> frozenset[int]:
     """Returns the numbers that croniter finds in one element of a field; empty if it refuses it."""
     fields = ["*"] * len(_FIELDS)
     fields[index] = element
     try:
         numbers = croniter.expand(" ".join(fields))[0][index]
     except CroniterError:
-        return set()
-    return set(range(_FIELDS[index].low, _FIELDS[index].high + 1)) if "*" in numbers else cast("set[int]", set(numbers))
+        return frozenset()
+    return frozenset(range(_FIELDS[index].low, _FIELDS[index].high + 1)) if "*" in numbers else frozenset(cast("list[int]", numbers))

@@ -37,13 +37,20 @@ class ReceiptCache:
     def load(self, home: Home, decision_id: str) -> PromotionDecision:
         """Returns a receipt; raises as `load_decision`."""
         path = home.decisions / f"{decision_id}.json"
-        version = _version_of(path)
+        version = None if find_name_problem(decision_id) else _version_of(path)
         known = self._found.get(path)
         if version is not None and known is not None and known[0] == version:
             return known[1]
         decision = load_decision(home, decision_id)
         self._found[path] = version, decision
         return decision
+
+    def find(self, home: Home, decision_id: str) -> PromotionDecision | None:
+        """Returns a receipt; None if it is missing, damaged or of another version, or the id is not one."""
+        try:
+            return self.load(home, decision_id)
+        except TaskclfDagsterError:
+            return None
 
     def holds(self, home: Home, decision: PromotionDecision) -> bool:
         """Returns True if the receipt of a decision is stored, and equal to it."""
@@ -109,10 +116,7 @@ def load_decision(home: Home, decision_id: str) -> PromotionDecision:
 
 def read_decision(home: Home, decision_id: str) -> PromotionDecision | None:
     """Returns a receipt; None if it is missing, damaged or of another version, or the id is not one."""
-    try:
-        return load_decision(home, decision_id)
-    except TaskclfDagsterError:
-        return None
+    return ReceiptCache().find(home, decision_id)
 
 
 def list_decisions(home: Home, receipts: ReceiptCache | None = None) -> tuple[list[PromotionDecision], list[UnreadableReceipt]]:

@@ -3,6 +3,7 @@
 Writing them belongs to `bundle_writer`, and which bundle is the champion to `registry`.
 """
 
+import csv
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -279,8 +280,12 @@ def _is_vocabulary(values: object) -> bool:
 
 
 def _check_confusion_csv(text: str) -> None:
-    table = pd.read_csv(StringIO(text), index_col=0)
-    numeric = all(pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes)
-    if table.empty or list(table.index) != list(table.columns) or not numeric:
+    try:
+        header, *rows = [row for row in csv.reader(StringIO(text)) if row]
+        counts = [[float(value) for value in row[1:]] for row in rows]
+    except (csv.Error, ValueError):
+        header, rows, counts = [], [], []
+    labels = header[1:]
+    if not labels or labels != [row[0] for row in rows] or {len(row) for row in counts} != {len(labels)}:
         msg = f"{CONFUSION} must be a square table of counts with the labels as header and index"
         raise ValueError(msg)

@@ -7,7 +7,6 @@ files. `recovery` repairs.
 from collections.abc import Callable
 from pathlib import Path
 
-from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.models.manifest import find_manifest_problem, read_manifest
 from taskclf_dagster.domain.registry.damaged_files import find_damaged_files
@@ -168,7 +167,7 @@ def _check_bundle(state: RegistryState, folder: Path) -> Findings:
         fix = "Restore the bundle from a backup, or leave it to retention"
         yield damage("bundle_differs_from_manifest", "P2", f"{folder.name}: {problem.detail}", fix)
         return
-    problem = parse_bundle(files).problem
+    problem = state.bundles.parsed(folder).problem
     if problem is not None:
         fix = "It cannot be rolled back to; remove it, or leave it to retention"
         yield warning("bundle_invalid", "P2", f"{folder.name}: {problem.reason}", fix)

@@ -15,11 +15,11 @@ from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE, find_stored_prob
 from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.data.stored_frames import load_columns
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
-from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision
+from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, WRITTEN_THROUGH, read_outbox
-from taskclf_dagster.domain.models.bundle import find_bundle_problem, parse_bundle
+from taskclf_dagster.domain.models.bundle import find_bundle_problem
 from taskclf_dagster.domain.models.bundle_files import MANIFEST
 from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, damage, unreadable, warning
 from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_event
@@ -221,7 +221,7 @@ def check_index(state: RegistryState) -> Findings:
 def _find_index_problems(state: RegistryState, index: IndexCache) -> list[str]:
     problems = []
     known = {entry.new.name for entry in state.history.moves if entry.new is not None} | state.history.pruned
-    bundles = {folder.name: parse_bundle(state.bundles.files(folder)) for folder in _children(state.home.models)}
+    bundles = {folder.name: state.bundles.parsed(folder) for folder in _children(state.home.models)}
     for entry in index.ranked:
         bundle = bundles.get(entry.model_id)
         if bundle is not None and find_bundle_problem(bundle) is None and summarize(bundle) != entry:
@@ -254,7 +254,7 @@ def check_events(state: RegistryState) -> Findings:
             yield warning("event_differs", "P9", f"{event.event_id}.json is about a record that the history does not have", fix)
     reported = look_at_json(home.outbox / REPORTED_DECISION).document
     decision_id = None if reported is None else reported.get("decision_id")
-    if reported is not None and (not isinstance(decision_id, str) or read_decision(home, decision_id) is None):
+    if reported is not None and (not isinstance(decision_id, str) or state.receipts.find(home, decision_id) is None):
         detail = f"{REPORTED_DECISION} names receipt {decision_id}, which is missing or damaged"
         yield warning("event_differs", "P9", detail, "Nothing has to be done: the events of the last decision are written again")
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision, content_hash
-from taskclf_dagster.domain.decision.decision_store import list_decisions, read_decision, receipt_text
+from taskclf_dagster.domain.decision.decision_store import list_decisions, receipt_text
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, LastDecided, read_last_decided
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_files import MODEL, BundleFiles, read_bundle_files
@@ -137,7 +137,7 @@ def check_last_decided(state: RegistryState) -> Findings:
     if last is None:
         return
     path, fix = state.home.decisions / LAST_DECIDED, "Remove the file; a retrain is due then"
-    decision = None if last.decision_id is None else read_decision(state.home, last.decision_id)
+    decision = None if last.decision_id is None else state.receipts.find(state.home, last.decision_id)
     if last.decision_id is not None and decision is None:
         yield warning("last_decided_differs", "P10", f"{path.name} names receipt {last.decision_id}, which is missing or damaged", fix)
     differing = [] if decision is None else _find_differing(last, decision)
@@ -159,7 +159,7 @@ def _find_differing(last: LastDecided, decision: PromotionDecision) -> list[str]
 
 def _find_receipt_problem(state: RegistryState, entry: ActiveHistoryEntry) -> str | None:
     home = state.home
-    decision = read_decision(home, entry.decision_id or "")
+    decision = state.receipts.find(home, entry.decision_id or "")
     if decision is None:
         return f"receipt {entry.decision_id} is missing or damaged"
     findings = verify_decision(decision)

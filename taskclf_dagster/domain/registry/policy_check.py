@@ -12,7 +12,6 @@ from typing import Annotated, Literal, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
 from taskclf_dagster.domain.registry.history import History
@@ -177,7 +176,7 @@ class PolicyChecker:
         broken = self.bundles.problem(folder)
         if broken is not None:
             return PolicyProblem("model", f"names {model_dir}: {broken.detail if broken.code == 'manifest' else broken.reason}")
-        metadata = parse_bundle(self.bundles.files(folder)).require()
+        metadata = self.bundles.parsed(folder).require()
         if document["model_schema_hash"] != metadata.schema_hash:
             found = f"model_schema_hash is {document['model_schema_hash']}, that of {model_dir} is {metadata.schema_hash}"
             return PolicyProblem("model_schema_hash", f"is of another model: {found}")

@@ -17,7 +17,6 @@ from taskclf_dagster.domain.models.bundle import (
     bundle_error,
     find_bundle_problem,
     load_bundle,
-    parse_bundle,
 )
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
@@ -157,7 +156,7 @@ def _parse_within(folder: Path, bundles: BundleCache) -> ModelBundle:
     """Parses a bundle as `parse_bundle` does; a link that leaves the models folder is an invalid one."""
     if not folder.resolve().is_relative_to(folder.parent.resolve()):
         return ModelBundle(model_id=folder.name, path=folder, problem=BundleProblem(code="location", detail="it is outside the home"))
-    return parse_bundle(bundles.files(folder))
+    return bundles.parsed(folder)
 
 
 def relative_path(bundle: ModelBundle) -> str:

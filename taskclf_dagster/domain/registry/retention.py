@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
-from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
@@ -205,7 +204,7 @@ def _beyond(state: RegistryState, folders: list[Path], keep: int, reachable: dic
     items, kept = [], 0
     for folder in folders:
         path = str(folder.relative_to(state.home.root))
-        whole = (state.model_problem(path) if kind == "promoted" else parse_bundle(state.bundles.files(folder)).problem) is None
+        whole = (state.model_problem(path) if kind == "promoted" else state.bundles.parsed(folder).problem) is None
         stays = folder.name in reachable or (whole and kept < keep)
         kept += stays and whole
         if not stays:
