@@ -3,8 +3,10 @@
 The meaning of the keys is in `settings`.
 """
 
+import copy
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -88,7 +90,7 @@ def read_mapping(path: Path) -> dict[str, object]:
             is no text.
     """
     try:
-        content = yaml.load(_read_text(path), Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
+        content = copy.deepcopy(_parse(_read_text(path)))
     except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a secret
         where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
         raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error.problem}{where}")]) from None
@@ -103,6 +105,12 @@ def read_mapping(path: Path) -> dict[str, object]:
         message = f"must be a mapping of keys to values, but is a {type(content).__name__}"
         raise SettingsError(path, [InvalidSetting("", "mapping", message)])
     return content
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> object:
+    """Parses YAML, each text once: sensors read the same configuration every few seconds."""
+    return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
 
 
 def _read_text(path: Path) -> str:

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.evaluation.resampling import BootstrapDistribution
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -25,8 +26,7 @@ PICTURE_COLORS = 48
 
 def interval_picture(evidence: SignificanceResult, resampled: BootstrapDistribution, *, bound: float) -> dg.MetadataValue:
     """Draws resampled differences as bars, the closed-form interval as a line, and the bound of the regression gate."""
-    figure = _figure_of(5.4, 2.8)
-    axes = figure.subplots()
+    figure, axes = _axes_of(5.4, 2.8, left=0.04, bottom=0.19)
     centres, counts = [bar.centre for bar in resampled.histogram], [bar.replicates for bar in resampled.histogram]
     width = (max(centres) - min(centres)) / max(1, len(centres) - 1) if centres else 1.0
     axes.bar(centres, counts, width=width or 0.001, color="#c8d8ee")
@@ -48,8 +48,7 @@ def confusion_picture(report: EvaluationReport) -> dg.MetadataValue:
     """Draws the confusion matrix: rows true, columns predicted, `rejected` last, shaded by the share of the row."""
     counts = [[*row, report.rejected_by_label[label]] for label, row in zip(LABELS, report.confusion_matrix, strict=True)]
     shares = [[count / max(1, sum(row)) for count in row] for row in counts]
-    figure = _figure_of(5.4, 4.4)
-    axes = figure.subplots()
+    figure, axes = _axes_of(5.4, 4.4, left=0.2, bottom=0.25)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     columns = [*LABELS, "rejected"]
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=7)
@@ -66,8 +65,7 @@ def confusion_picture(report: EvaluationReport) -> dg.MetadataValue:
 
 def calibration_picture(report: EvaluationReport) -> dg.MetadataValue:
     """Draws the calibration curve of each label; on the diagonal, predicted probabilities equal observed shares."""
-    figure = _figure_of(4.8, 4.2)
-    axes = figure.subplots()
+    figure, axes = _axes_of(4.8, 4.2, left=0.12, bottom=0.12)
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for label, curve in report.calibration.items():
         axes.plot(curve.mean_predicted_value, curve.fraction_of_positives, marker=".", markersize=4, linewidth=1, label=label)
@@ -81,18 +79,19 @@ def calibration_picture(report: EvaluationReport) -> dg.MetadataValue:
 
 def importance_picture(top: Sequence[tuple[str, float]]) -> dg.MetadataValue:
     """Draws the inputs with the largest share of gain."""
-    figure = _figure_of(4.8, 3.4)
-    axes = figure.subplots()
+    figure, axes = _axes_of(4.8, 3.4, left=0.42, bottom=0.14)
     axes.barh([name for name, _ in reversed(top)], [share for _, share in reversed(top)], color="#4478b8")
     axes.tick_params(labelsize=7)
     axes.set_xlabel("share of gain", fontsize=8)
     return _picture(figure, "feature importance")
 
 
-def _figure_of(width: float, height: float) -> "Figure":
+def _axes_of(width: float, height: float, *, left: float, bottom: float) -> tuple["Figure", "Axes"]:
+    """Returns a figure (inches) with one plot, and its margins as shares: a layout engine would draw every text three times."""
     from matplotlib.figure import Figure  # costs half a second; only assets with pictures pay for it
 
-    return Figure(figsize=(width, height), dpi=90, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=90)
+    return figure, figure.add_axes((left, bottom, 0.97 - left, 0.92 - bottom))
 
 
 def _picture(figure: "Figure", name: str) -> dg.MetadataValue:
