@@ -7,10 +7,12 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
+from taskclf_dagster.defs.assets.promotion import DISAGREEMENT
 from taskclf_dagster.defs.checks.data import DAYS, dataset_snapshot_file
-from taskclf_dagster.defs.checks.reports import no_day_disagrees_with_the_models
+from taskclf_dagster.defs.display.metadata import unusual_days_check
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.retraining.decision_step import find_disagreeing_days, load_predictions_once
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.retrain_scenario import LEARNED, judge_challenger, take_snapshot, train_challenger
 from taskclf_dagster_tests.scenario import AS_OF, DAY, learnable_home, write_labels
@@ -38,7 +40,8 @@ def _check(home: Home) -> tuple[dg.AssetCheckResult, dg.AssetCheckResult]:
     snapshot, _ = take_snapshot(home, LEARNED)
     ours, theirs = judge_challenger(home, snapshot, train_challenger(home, snapshot, LEARNED))
     one_label = next(result for result in dataset_snapshot_file(snapshot, resource) if result.check_name == DAYS.name)
-    return one_label, no_day_disagrees_with_the_models(theirs, ours, resource)
+    days = find_disagreeing_days(ours, theirs, load_predictions_once(home))
+    return one_label, unusual_days_check(DISAGREEMENT, days)
 
 
 def _facts(result: dg.AssetCheckResult) -> tuple[bool, object]:
@@ -55,14 +58,3 @@ def test_a_day_of_one_label_and_a_shifted_day_are_warnings_that_name_user_and_da
     assert {result.severity for result in results} == {dg.AssetCheckSeverity.WARN}
     for result, user, day in zip(results, ("user-1", "user-0"), (SAME, SHIFTED), strict=True):
         assert (f"{user} on {day:%Y-%m-%d}" in (result.description or "")) is poisoned
-
-
-def test_predictions_that_cannot_be_read_are_a_warning_and_no_error(tmp_path: Path) -> None:
-    home = learnable_home(tmp_path)
-    snapshot, _ = take_snapshot(home, LEARNED)
-    ours, theirs = judge_challenger(home, snapshot, train_challenger(home, snapshot, LEARNED))
-    assert ours.report is not None
-    assert ours.report.predictions is not None
-    (home.root / ours.report.predictions.path).write_bytes(b"")
-    result = no_day_disagrees_with_the_models(theirs, ours, HomeResource(root=str(home.root)))
-    assert (result.passed, result.severity) == (False, dg.AssetCheckSeverity.WARN)

@@ -11,6 +11,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized, tag_run
 from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, draw_interval
+from taskclf_dagster.defs.display.metadata import unusual_days_check
 from taskclf_dagster.defs.display.promotion_metadata import COMPARATIVE_CHECKS, USER_DAYS_CHECK, decision_metadata, pointer_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
@@ -23,12 +24,17 @@ from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision, apply_decision
-from taskclf_dagster.domain.retraining.decision_step import make_decision
+from taskclf_dagster.domain.retraining.decision_step import find_disagreeing_days, load_predictions_once, make_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RunEndedError
 from taskclf_dagster.provenance import code_version, cores
+
+DISAGREEMENT = "no_day_disagrees_with_the_models"
+
+
+DISAGREEMENT_CHECK = "Advice: on no test day do challenger and champion both agree with far fewer labels than on every other day."
 
 
 class PointerChange(Record):
@@ -50,6 +56,7 @@ class PointerChange(Record):
     check_specs=[
         *(dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES),
         dg.AssetCheckSpec(ENOUGH_USER_DAYS, asset="promotion_decision", description=USER_DAYS_CHECK),
+        dg.AssetCheckSpec(DISAGREEMENT, asset="promotion_decision", description=DISAGREEMENT_CHECK),
     ],
 )
 def promotion_decision(
@@ -67,6 +74,7 @@ def promotion_decision(
     Every verdict is a successful run. The decision receipt is stored in artifacts/decisions.
     """
     taskclf_home, config = home.open(), run_settings.load_config()
+    load = load_predictions_once(taskclf_home)
     record = make_decision(
         taskclf_home,
         dataset_snapshot,
@@ -77,13 +85,15 @@ def promotion_decision(
         options=RunOptions(dry_run=run_settings.dry_run, forced=run_settings.force, bootstrap=run_settings.bootstrap),
         code_version=code_version(),
         keys=open_keys(taskclf_home, config.signing, signs=True),
+        load=load,
     )
     context.log.info(f"{record.outcome}: {record.reason}")
     tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}
     tag_run(context, {**tags, MODEL_TAG: record.challenger.model_id, DECISION_TAG: record.decision_id})
     interval = draw_interval(record)
     metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval)
-    return materialized(record, metadata=metadata, check_results=comparative_checks(record, interval))
+    advice = unusual_days_check(DISAGREEMENT, find_disagreeing_days(challenger_report, champion_report, load))
+    return materialized(record, metadata=metadata, check_results=[*comparative_checks(record, interval), advice])
 
 
 @dg.asset(

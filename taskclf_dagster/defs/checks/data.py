@@ -9,14 +9,14 @@ from collections.abc import Iterator
 import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
+from taskclf_dagster.defs.display.metadata import unusual_days_check
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import find_split_overlaps
-from taskclf_dagster.domain.evaluation.unusual_days import describe_unusual_days, find_days_of_one_label
-from taskclf_dagster.shown_text import show_block
+from taskclf_dagster.domain.evaluation.unusual_days import find_days_of_one_label
 
 KEYS = dg.AssetCheckSpec(
     "keys_are_unique", asset=labeled_windows, blocking=True, description="Every (user_id, bucket_start_ts) occurs once."
@@ -83,14 +83,7 @@ def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource)
         description="\n".join(overlaps[:20]) or f"{len(dataset_snapshot.users)} users, each split 15 minutes or more before the next.",
         metadata={"overlaps": len(overlaps)},
     )
-    days = find_days_of_one_label(rows)
-    yield dg.AssetCheckResult(
-        passed=not days,
-        check_name=DAYS.name,
-        severity=dg.AssetCheckSeverity.WARN,
-        description=show_block(describe_unusual_days(days)) or "None is.",
-        metadata={"days": len(days)},
-    )
+    yield unusual_days_check(DAYS.name, find_days_of_one_label(rows))
 
 
 DATA_CHECKS = [labeled_windows_file, dataset_snapshot_file]

@@ -6,11 +6,7 @@ Add a check of the reports here; gates belong to `domain.decision`.
 import dagster as dg
 
 from taskclf_dagster.defs.assets.reports import champion_report
-from taskclf_dagster.defs.resources.inputs import HomeResource
-from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows
-from taskclf_dagster.domain.evaluation.unusual_days import describe_unusual_days, find_days_of_disagreement
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
-from taskclf_dagster.errors import SnapshotError, UnreadableFileError
 from taskclf_dagster.shown_text import show_block
 
 WARN = dg.AssetCheckSeverity.WARN
@@ -62,24 +58,4 @@ def is_what_taskclf_runs(champion_report: ChampionReport) -> dg.AssetCheckResult
     return dg.AssetCheckResult(passed=fine, severity=WARN, description=description, metadata={"source": champion_report.source})
 
 
-@dg.asset_check(
-    asset=champion_report,
-    additional_ins={"challenger_report": dg.AssetIn("challenger_report")},
-    pool="retrain",
-    description="Advice: on no test day do challenger and champion both agree with far fewer labels than on every other day.",
-)
-def no_day_disagrees_with_the_models(
-    champion_report: ChampionReport, challenger_report: ChallengerReport, home: HomeResource
-) -> dg.AssetCheckResult:
-    """Compares the labels of each user-day with the predictions of both models; without a champion, with those of the challenger."""
-    reports = [report for report in (challenger_report.report, champion_report.report) if report is not None]
-    stored = [report.predictions for report in reports if report.predictions is not None]
-    try:
-        days = find_days_of_disagreement([load_scored_windows(home.open().root, file) for file in stored])
-    except (SnapshotError, UnreadableFileError) as error:  # advice fails no run
-        return dg.AssetCheckResult(passed=False, severity=WARN, description=show_block(str(error)))
-    description = show_block(describe_unusual_days(days)) or f"None, compared with {len(stored)} models."
-    return dg.AssetCheckResult(passed=not days, severity=WARN, description=description, metadata={"days": len(days)})
-
-
-REPORT_CHECKS = [scored_on_the_challengers_windows, has_not_trained_on_them, is_what_taskclf_runs, no_day_disagrees_with_the_models]
+REPORT_CHECKS = [scored_on_the_challengers_windows, has_not_trained_on_them, is_what_taskclf_runs]

@@ -11,6 +11,7 @@ import dagster as dg
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.decision.gate import RegressionGate
+from taskclf_dagster.domain.evaluation.unusual_days import UnusualDay, describe_unusual_days
 from taskclf_dagster.shown_text import show_block, show_line
 
 Cell = str | int | float | bool | None
@@ -115,6 +116,17 @@ def gate_check(gate: RegressionGate, *, more: Mapping[str, dg.MetadataValue] | N
         severity=dg.AssetCheckSeverity.ERROR,
         description=f"{gate.status}: {gate.detail}",
         metadata=metadata,
+    )
+
+
+def unusual_days_check(name: str, days: Sequence[UnusualDay]) -> dg.AssetCheckResult:
+    """Returns the check of advice that fails if there are such days; it names user and day."""
+    return dg.AssetCheckResult(
+        passed=not days,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=show_block(describe_unusual_days(days)) or "None is.",
+        metadata={"days": len(days)},
     )
 
 

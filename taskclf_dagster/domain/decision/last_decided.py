@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, NonNegativeInt, ValidationError
 from pydantic_core import PydanticCustomError
 
 from taskclf_dagster.domain.decision.verdict import Verdict
@@ -27,6 +27,7 @@ class LastDecided(Record):
         decided_at: time of the decision by the clock, from which cadence counts.
         snapshot_path: the snapshot last decided on, relative to the home; a skip keeps the one before.
         label_watermark: names the content of the label store that the run read.
+        rows: rows of that snapshot; None if an earlier version wrote the file.
         trained_at: time at which a run last trained a challenger and judged it; None if none did since this is recorded.
     """
 
@@ -39,6 +40,7 @@ class LastDecided(Record):
     snapshot_path: InnerPath
     label_watermark: FileName
     trained_at: AwareDatetime | None = None
+    rows: NonNegativeInt | None = None
 
 
 def read_last_decided(home: Home) -> LastDecided | None:

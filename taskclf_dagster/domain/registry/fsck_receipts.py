@@ -153,6 +153,7 @@ def _find_differing(last: LastDecided, decision: PromotionDecision) -> list[str]
         "dataset_hash": decision.dataset.dataset_hash,
         "snapshot_path": decision.dataset.path,
         "label_watermark": decision.dataset.label_watermark,
+        "rows": None if last.rows is None else sum(decision.dataset.split.values()),
     }
     return [name for name, value in expected.items() if getattr(last, name) != value]
 

@@ -272,7 +272,7 @@ def append_active_history(home: Home, entry: ActiveHistoryEntry, history: Histor
 
     Args:
         home: the taskclf home; its registry lock is held.
-        entry: gets the next number unless it has one.
+        entry: gets the next number and the home's id unless it has one.
         history: as it was just read, without a torn tail; None reads it.
         keys: sign the line.
 
@@ -281,7 +281,7 @@ def append_active_history(home: Home, entry: ActiveHistoryEntry, history: Histor
     """
     history = history or read_history(home)
     number = history.sequence + 1 if entry.sequence is None else entry.sequence
-    home_id = find_home_id(home) if keys.private is None else ensure_home_id(home)
+    home_id = entry.home_id or (find_home_id(home) if keys.private is None else ensure_home_id(home))
     chain = {"sequence": number, "home_id": home_id, "previous_hash": history.digest, "signature": None, "checksum": None}
     chained = entry.model_copy(update=chain)
     chained = chained.model_copy(update={"signature": keys.sign("history record", home_id or "", json_hash(chained.document))})

@@ -161,6 +161,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
             decision_id=decision.decision_id,
             run_id=run_id,
             reason=f"approved by a person. {decision.reason}" if approved else decision.reason,
+            home_id=decision.home_id,  # of this home: the receipt was compared with it
             policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
         )
         after = commit(state, entry)

@@ -1,5 +1,6 @@
 """Makes the promotion decision from the records of the earlier steps."""
 
+from collections.abc import Callable
 from functools import cache, partial
 
 from taskclf_dagster.config.settings import RetrainConfig
@@ -18,14 +19,29 @@ from taskclf_dagster.domain.evaluation.comparison import (
     unscored_anchor,
 )
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, diff_predictions, load_recent_predictions
-from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows
+from taskclf_dagster.domain.evaluation.scored_windows import StoredPredictions, load_scored_windows
+from taskclf_dagster.domain.evaluation.unusual_days import UnusualDay, find_days_of_disagreement
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.home_id import ensure_home_id
 from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
+from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.errors import RecordsDoNotMatchError
 from taskclf_dagster.home import Home
+
+PredictionLoader = Callable[[StoredFile], StoredPredictions]
+
+
+def load_predictions_once(home: Home) -> PredictionLoader:
+    """Returns a function that reads stored predictions as `load_scored_windows` does, each file once."""
+    return cache(partial(load_scored_windows, home.root))
+
+
+def find_disagreeing_days(challenger: ChallengerReport, champion: ChampionReport, load: PredictionLoader) -> list[UnusualDay]:
+    """Returns the test days whose labels neither model agrees with; without a champion, those that the challenger disagrees with."""
+    reports = [report for report in (challenger.report, champion.report) if report is not None]
+    return find_days_of_disagreement([load(report.predictions) for report in reports if report.predictions is not None])
 
 
 def make_decision(
@@ -39,6 +55,7 @@ def make_decision(
     options: RunOptions,
     code_version: str,
     keys: Keys = NO_KEYS,
+    load: PredictionLoader | None = None,
 ) -> PromotionDecision:
     """Compares both models, judges the comparative gates and decides; the receipt is kept in artifacts/decisions.
 
@@ -52,6 +69,7 @@ def make_decision(
         options: of the run.
         code_version: recorded.
         keys: sign the receipt.
+        load: reads stored predictions; by default `load_predictions_once`.
 
     The decision carries the registry's state from when the champion was found, so that it only holds against that champion.
 
@@ -59,7 +77,8 @@ def make_decision(
         RecordsDoNotMatchError: the records are about different datasets or models, or the candidate gates were judged by another policy.
     """
     _require_same(snapshot, challenger, challenger_report, champion_report, config)
-    comparison, anchors = _compare(home, snapshot, challenger_report, champion_report, config)
+    load = load or load_predictions_once(home)
+    comparison, anchors = _compare(load, snapshot, challenger_report, champion_report, config)
     rolled_back_as = next((name for name, trees in champion_report.blocked.items() if trees == challenger.tree_hash), None)
     comparative = check_regression_gates(
         comparison,
@@ -128,12 +147,11 @@ def _require_same(
 
 
 def _compare(
-    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig
+    load: PredictionLoader, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, config: RetrainConfig
 ) -> tuple[Comparison | None, list[AnchorComparison]]:
     """Compares the challenger with champion and anchors, each pair on the test windows that neither was trained on."""
     if challenger.report is None or challenger.report.predictions is None:
         return None, []
-    load = cache(partial(load_scored_windows, home.root))
     (ours, rows), settings, fewest = load(challenger.report.predictions), config.comparison, config.evaluation.min_class_windows
     comparison = None
     if champion.report is not None and champion.report.predictions is not None:

@@ -20,7 +20,7 @@ from taskclf_dagster.home import Home
 def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
     """Returns the reason to skip: the last decided snapshot had every labeled window with the same label. None if there is none."""
     last = read_last_decided(home)
-    if last is None:
+    if last is None or (last.rows is not None and last.rows < len(rows)):
         return None
     try:
         folder = snapshot_folder(home, last.snapshot_path)
@@ -63,6 +63,7 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
         snapshot_path=decision.dataset.path,
         label_watermark=decision.dataset.label_watermark,
         trained_at=at,
+        rows=sum(decision.dataset.split.values()),
     )
     _remember(home, last, decision)
     return last
