@@ -12,7 +12,7 @@ from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, DECISION_TAG, FAILED, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import list_decisions
+from taskclf_dagster.domain.decision.decision_store import list_decisions, receipt_path
 from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.home import Home
@@ -73,7 +73,7 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
 
 def _written_at(home: Home, decision: PromotionDecision) -> datetime:
     """Returns the time at which a receipt was written; its as-of time may be any."""
-    return datetime.fromtimestamp((home.decisions / f"{decision.decision_id}.json").stat().st_mtime, UTC)
+    return datetime.fromtimestamp(receipt_path(home, decision).stat().st_mtime, UTC)
 
 
 def _metrics(model: ModelRef) -> dict[str, float | None]:

@@ -10,6 +10,8 @@ import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
 from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import receipt_path
 from taskclf_dagster.domain.storage.files import write_json, write_second_name
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
@@ -29,10 +31,14 @@ class RecordIOManager(dg.ConfigurableIOManager):
     _records: dict[tuple[str, str], Record] = PrivateAttr(default_factory=dict)
 
     def handle_output(self, context: dg.OutputContext, obj: Record) -> None:
-        """Writes the record of this run, and names it as the latest."""
-        asset = context.asset_key.to_python_identifier()
-        path = self.home.open().records / asset / f"{context.run_id}.json"
-        write_json(path, obj.model_dump(mode="json"))
+        """Writes the record of this run, and names it as the latest; the record of a decision is its receipt, under a second name."""
+        asset, taskclf_home = context.asset_key.to_python_identifier(), self.home.open()
+        path = taskclf_home.records / asset / f"{context.run_id}.json"
+        receipt = receipt_path(taskclf_home, obj) if isinstance(obj, PromotionDecision) else None
+        if receipt is not None and receipt.exists():
+            write_second_name(path, receipt)
+        else:
+            write_json(path, obj.model_dump(mode="json"))
         write_second_name(path.with_stem(LATEST), path)
         self._records[context.run_id, asset] = obj
 

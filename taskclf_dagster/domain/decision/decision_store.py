@@ -70,9 +70,14 @@ def _version_of(path: Path) -> _FileVersion:
 
 def save_decision(home: Home, decision: PromotionDecision) -> Path:
     """Writes `artifacts/decisions/<decision_id>.json` as canonical JSON, so that equal decisions are equal files."""
-    path = home.decisions / f"{decision.decision_id}.json"
+    path = receipt_path(home, decision)
     write_text(path, receipt_text(decision))
     return path
+
+
+def receipt_path(home: Home, decision: PromotionDecision) -> Path:
+    """Returns the file of a decision's receipt."""
+    return home.decisions / f"{decision.decision_id}.json"
 
 
 def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list[DecisionFinding]]:

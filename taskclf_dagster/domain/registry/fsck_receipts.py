@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision, content_hash
-from taskclf_dagster.domain.decision.decision_store import list_decisions, receipt_text
+from taskclf_dagster.domain.decision.decision_store import list_decisions, receipt_path, receipt_text
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, LastDecided, read_last_decided
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_files import MODEL, BundleFiles, read_bundle_files
@@ -33,7 +33,7 @@ def check_receipts(state: RegistryState) -> Findings:
         fix = "Nothing needs to be done if it promoted nothing; else the promotion is another finding"
         yield warning("receipt_unreadable", "P5", detail, fix)
     for decision in decisions:
-        path = state.home.decisions / f"{decision.decision_id}.json"
+        path = receipt_path(state.home, decision)
         try:
             if content_hash(decision) != decision.decision_hash:
                 detail = f"{path.name} was changed after it was written: decision_hash does not match its contents"

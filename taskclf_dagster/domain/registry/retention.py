@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions
+from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions, receipt_path
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.models.bundle_files import METADATA
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
@@ -254,7 +254,7 @@ def _unneeded_data(
         elif waiting and decision.as_of >= min(waiting):
             continue  # it may be what makes a waiting decision an old one
         elif decision.decision_id not in named and (last is None or decision.decision_id != last.decision_id):
-            path = home.decisions / f"{decision.decision_id}.json"
+            path = receipt_path(home, decision)
             yield _item(home, "receipt", path, f"model {decision.challenger.model_id} is gone")
     kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
     for kind, folder in kinds:

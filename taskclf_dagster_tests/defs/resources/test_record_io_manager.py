@@ -248,6 +248,8 @@ def test_a_run_retried_from_its_failure_goes_on_with_its_own_records(tmp_path: P
     assert challenger["model_id"].startswith("2026-02-04_000000")
     decided = json.loads((home.records / "promotion_decision" / "latest.json").read_text(encoding="utf-8"))
     assert decided["dataset"]["dataset_hash"] == snapshot
+    receipt = home.decisions / f"{decided['decision_id']}.json"
+    assert receipt.samefile(home.records / "promotion_decision" / f"{second.run_id}.json")  # a decision is written once
 
 
 def _latest_snapshot(home: Home) -> str:
