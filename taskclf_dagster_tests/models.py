@@ -153,10 +153,15 @@ def edit_json(path: Path, changes: Mapping[str, object], *, without: str | None 
 def change_a_leaf(folder: Path) -> None:
     """One digit of one leaf of model.txt becomes another: still a whole model, but not the one that was trained."""
     text = (folder / MODEL).read_text(encoding="utf-8")
+    (folder / MODEL).write_text(with_a_leaf_changed(text), encoding="utf-8")
+
+
+def with_a_leaf_changed(text: str) -> str:
+    """The text of a model with another digit in one leaf."""
     at = text.index("leaf_value=") + len("leaf_value=")
     while text[at] not in "12345678":
         at += 1
-    (folder / MODEL).write_text(text[:at] + str(int(text[at]) + 1) + text[at + 1 :], encoding="utf-8")
+    return text[:at] + str(int(text[at]) + 1) + text[at + 1 :]
 
 
 # --- A home with models -----------------------------------------------------------------------------------------------------------
