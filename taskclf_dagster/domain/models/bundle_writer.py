@@ -27,6 +27,7 @@ from taskclf_dagster.domain.storage.files import (
     write_atomic,
 )
 from taskclf_dagster.domain.storage.json_files import parse_json_object
+from taskclf_dagster.errors import UnreadableFileError
 
 
 def write_bundle(
@@ -100,6 +101,17 @@ def add_test_figures(files: BundleFiles, figures: dict[str, object]) -> BundleFi
     content = json_text({**parse_json_object(files.folder / METRICS, files.content(METRICS)), "test": figures}).encode()
     write_atomic(files.folder / METRICS, content)
     return files.with_contents({METRICS: content})
+
+
+def without_test_figures(files: BundleFiles) -> BundleFiles:
+    """Returns the files as they were built, before `add_test_figures`; as they are if there are no test metrics or none can be read."""
+    try:
+        document = parse_json_object(files.folder / METRICS, files.content(METRICS))
+    except (OSError, UnreadableFileError):
+        return files
+    if document.pop("test", None) is None:
+        return files
+    return files.with_contents({METRICS: json_text(document).encode()})
 
 
 def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

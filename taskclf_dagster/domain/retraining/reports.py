@@ -20,9 +20,9 @@ from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
 from taskclf_dagster.domain.evaluation.scored_windows import save_scored_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
-from taskclf_dagster.domain.models.bundle_files import METRICS, BundleFiles, read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import BundleFiles, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
-from taskclf_dagster.domain.models.bundle_writer import add_test_figures
+from taskclf_dagster.domain.models.bundle_writer import add_test_figures, without_test_figures
 from taskclf_dagster.domain.models.challenger import ChallengerModel, probe
 from taskclf_dagster.domain.models.reproducibility import Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.registry.anchors import find_anchors
@@ -169,13 +169,13 @@ def report_challenger(
 
 
 def _read_built_bundle(home: Home, challenger: ChallengerModel) -> BundleFiles:
-    """Reads the bundle that the record of a challenger names; metrics.json may have got the test metrics since.
+    """Reads the bundle that the record of a challenger names, as it was built; only the test metrics may have been added since.
 
     Raises:
         BundleError: the bundle is missing, or was changed after it was built.
     """
     files = read_bundle_files(require_bundle(home, challenger.model_id))
-    changed = [name for name in files.find_changed(challenger.files) if name != METRICS]
+    changed = without_test_figures(files).find_changed(challenger.files)
     if changed:
         raise BundleError(files.folder, "manifest", f"invalid: {', '.join(changed)} changed after the bundle was built")
     return files

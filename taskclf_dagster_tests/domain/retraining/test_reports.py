@@ -208,6 +208,18 @@ def test_a_bundle_that_was_changed_after_it_was_built_is_not_scored(judged: Judg
     assert record.gates.gates[0].status == "FAIL"
 
 
+@pytest.mark.parametrize("reported_before", [False, True])
+def test_a_bundle_whose_validation_metrics_were_edited_is_not_scored(judged: Judged, reported_before: bool) -> None:
+    if reported_before:
+        assert report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1).failure is None
+        again = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
+        assert again.failure is None  # the test metrics of the first time are no edit
+    edit_json(judged.bundle / "metrics.json", {"macro_f1": 0.99})
+    record = report_challenger(judged.home, judged.snapshot, judged.challenger, config=CONFIG, num_threads=1)
+    assert record.report is None
+    assert "metrics.json" in (record.failure or "")
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
