@@ -7,8 +7,10 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,16 +49,21 @@ ROWS_CHANGED = 5
 """Rows of a table in which an edit changes a column."""
 
 
-class Edit(NamedTuple):
+@dataclass(frozen=True)
+class Edit:
     """One value of a file changed.
 
     Attributes:
         what: the place and the change.
-        content: of the whole file afterwards.
+        make: returns the content of the whole file afterwards; called when it is asked for, because most edits of a large file never are.
     """
 
     what: str
-    content: bytes
+    make: Callable[[], bytes] = field(repr=False)
+
+    @property
+    def content(self) -> bytes:
+        return self.make()
 
 
 def edits_of(name: str, content: bytes, *, thorough: bool = True) -> Iterator[Edit]:
@@ -77,12 +84,12 @@ def edits_of(name: str, content: bytes, *, thorough: bool = True) -> Iterator[Ed
     elif kind == "npy":
         yield from _array_edits(content)
     elif kind == "txt":
-        yield Edit("a leaf value", with_a_leaf_changed(content.decode()).encode())
-        yield Edit("one tree fewer", _without_the_last_tree(content.decode()).encode())
+        yield Edit("a leaf value", lambda: with_a_leaf_changed(content.decode()).encode())
+        yield Edit("one tree fewer", lambda: _without_the_last_tree(content.decode()).encode())
     elif kind == "csv":
-        yield Edit("a count", re.sub(rb",(\d+)", lambda found: b",%d" % (int(found[1]) + 1), content, count=1))
+        yield Edit("a count", lambda: re.sub(rb",(\d+)", lambda found: b",%d" % (int(found[1]) + 1), content, count=1))
     else:
-        yield Edit("a text in it", content + b"edited")
+        yield Edit("a text in it", lambda: content + b"edited")
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------------------
@@ -94,20 +101,30 @@ def _json_edits(document: dict[str, Any], thorough: bool) -> Iterator[Edit]:
         if not path:
             continue
         for change, value in _turn(list(_other_values(_at(document, path))), number, thorough):
-            edited = put(document, path, lambda _, value=value: value)
+            edit = partial(_put, document, path, value)
             what = f"{'.'.join(map(str, path))}: {change}"
-            yield Edit(what, dumped(edited))
-            yield from (Edit(f"{what}, sealed again", dumped(_sealed(edited, key))) for key in SEALS if key in document and path != (key,))
+            yield Edit(what, lambda edit=edit: dumped(edit()))
+            for key in SEALS:
+                if key in document and path != (key,):
+                    yield Edit(f"{what}, sealed again", lambda edit=edit, key=key: dumped(_sealed(edit(), key)))
+
+
+def _put(document: dict[str, Any], path: tuple[Any, ...], value: object) -> Any:
+    return put(document, path, lambda _: value)
 
 
 def _line_edits(content: bytes, thorough: bool) -> Iterator[Edit]:
     """Yields each value of each line changed, and each line left out."""
     lines = content.splitlines()
     for number, line in enumerate(lines):
-        yield Edit(f"line {number + 1} left out", _lines([*lines[:number], *lines[number + 1 :]]))
-        for what, edited in _json_edits(json.loads(line), thorough):
-            compact = json.dumps(json.loads(edited), separators=(",", ":")).encode()
-            yield Edit(f"line {number + 1}: {what}", _lines([*lines[:number], compact, *lines[number + 1 :]]))
+        yield Edit(f"line {number + 1} left out", partial(_lines, [*lines[:number], *lines[number + 1 :]]))
+        for edit in _json_edits(json.loads(line), thorough):
+            yield Edit(f"line {number + 1}: {edit.what}", partial(_with_line, lines, number, edit))
+
+
+def _with_line(lines: list[bytes], number: int, edit: Edit) -> bytes:
+    edited = json.dumps(json.loads(edit.content), separators=(",", ":")).encode()
+    return _lines([*lines[:number], edited, *lines[number + 1 :]])
 
 
 def _lines(lines: list[bytes]) -> bytes:
@@ -188,11 +205,10 @@ def table_edits(kind: str, content: bytes) -> Iterator[Edit]:
     """Yields a parquet or an arrow file with a few values of one column changed, for each column; and without its last rows."""
     table = _read_table(kind, content)
     for name in table.schema.names:
-        column = table[name].to_pandas()
-        edited = _other_column(column)
+        edited = _other_column(table[name].to_pandas())
         if edited is not None:
-            yield Edit(f"{ROWS_CHANGED} rows of {name}", with_column(kind, content, name, edited))
-    yield Edit("without the last rows", _write_table(kind, table.slice(0, table.num_rows - ROWS_CHANGED)))
+            yield Edit(f"{ROWS_CHANGED} rows of {name}", partial(with_column, kind, content, name, edited))
+    yield Edit("without the last rows", lambda: _write_table(kind, table.slice(0, table.num_rows - ROWS_CHANGED)))
 
 
 def with_column(kind: str, content: bytes, name: str, values: pd.Series) -> bytes:
@@ -246,10 +262,13 @@ def _array_edits(content: bytes) -> Iterator[Edit]:
         "half of the values": lambda values: values[: len(values) // 2],
         "no value left": lambda values: values[:0],
     }
-    for what, change in changes.items():
-        sink = io.BytesIO()
-        np.save(sink, change(array))
-        yield Edit(what, sink.getvalue())
+    yield from (Edit(what, lambda change=change: _saved(change(array))) for what, change in changes.items())
+
+
+def _saved(array: np.ndarray) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, array)
+    return sink.getvalue()
 
 
 def _without_the_last_tree(text: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
@@ -25,6 +24,7 @@ from taskclf_dagster.domain.registry.fsck_files import UNCHECKED, find_unchecked
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.stored_files import store_file
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.file_edits import edits_of
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, edit_json, model_ref, with_changes, write_tiny_bundle
 from taskclf_dagster_tests.registry_scenario import MODELS, NEXT, history_lines, judged, promoted, write_variant
 from taskclf_dagster_tests.scenario import AS_OF, DAY, learnable_home, make_home, retrain_config
@@ -120,11 +120,9 @@ def change_an_entry(path: Path) -> None:
 
 
 def change_a_label(path: Path) -> None:
-    """Another label in one row, written by the same library, with page checksums that fit."""
-    table = pq.read_table(path).to_pandas().copy()
-    table["label"] = table["label"].astype(str).astype(table["label"].dtype)
-    table.loc[0, "label"] = next(label for label in table["label"].cat.categories if label != table.loc[0, "label"])
-    table.to_parquet(path, index=False)
+    """Other labels in some rows, written by the same library, with page checksums that fit."""
+    edit = next(edit for edit in edits_of(path.name, path.read_bytes()) if edit.what.endswith("rows of label"))
+    path.write_bytes(edit.content)
 
 
 SPREAD = tuple((lambda path, share=share: flip(path, share)) for share in (0.02, 0.31, 0.77))
