@@ -179,6 +179,7 @@ DecisionFindingKind = Literal[
     "pointer_changed",
     "pointer_changed_just_now",
     "sequence_differs",
+    "as_of_ahead",
     "later_labels",
     "champion_differs",
     "registry_moved_on",

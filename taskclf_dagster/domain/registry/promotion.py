@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -35,6 +35,10 @@ from taskclf_dagster.errors import BundleError, DecisionFinding, DecisionNotVeri
 from taskclf_dagster.home import Home
 
 PROMOTION_NOTE = "retrain promotion"
+
+
+TIME_AHEAD = timedelta(days=1)
+"""The longest time by which the as-of time of a decision may be ahead of the present and of its newest labeled window."""
 
 
 Recompute = Callable[[RegistryState, PromotionDecision], list[DecisionFinding]]
@@ -102,7 +106,7 @@ def promote(
             findings = _verify(state, decision, recompute)
         before = find_promotion(state.history, decision)
         if before is None:
-            _require_promotable(state, decision, findings, approved=approved)
+            _require_promotable(state, decision, findings, at=at, approved=approved)
         elif is_promotion_made(state, decision) and state.pointer != before.new:
             _refuse(
                 decision,
@@ -191,7 +195,9 @@ def approve(
     return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id, keys=keys).pointer
 
 
-def _require_promotable(state: RegistryState, decision: PromotionDecision, findings: list[DecisionFinding], *, approved: bool) -> None:
+def _require_promotable(
+    state: RegistryState, decision: PromotionDecision, findings: list[DecisionFinding], *, at: datetime, approved: bool
+) -> None:
     """Checks before any write that the decision holds and promotes, and that what it judged is unchanged."""
     wanted = "AWAITING_APPROVAL" if approved else "PROMOTE"
     if decision.verdict != wanted or decision.options.dry_run:
@@ -202,6 +208,7 @@ def _require_promotable(state: RegistryState, decision: PromotionDecision, findi
         )
     if set(decision.required_gates) != set(REQUIRED_GATES):
         findings.append(DecisionFinding("other_gates_required", "it was made by another version of this program, which judged other gates"))
+    findings.extend(_find_impossible_time(decision, at))
     findings.extend(_find_what_moved_on(state, decision))
     if decision.challenger.model_id in state.history.blocked:
         findings.append(_blocked(decision.challenger.model_id))
@@ -211,6 +218,13 @@ def _require_promotable(state: RegistryState, decision: PromotionDecision, findi
     else:
         findings.extend(_find_changed_files(state.bundles.files(source), decision))
     _refuse(decision, findings)
+
+
+def _find_impossible_time(decision: PromotionDecision, at: datetime) -> list[DecisionFinding]:
+    """Returns a finding if the as-of time is later than both the present and the labels: with it, anchors would be too old to count."""
+    latest = max(at, decision.dataset.labels_until or at) + TIME_AHEAD
+    found = f"its as-of time {decision.as_of.isoformat()} is later than the present and than its newest labeled window"
+    return [DecisionFinding("as_of_ahead", found)] if decision.as_of > latest else []
 
 
 def _find_changed_files(files: BundleFiles, decision: PromotionDecision) -> list[DecisionFinding]:

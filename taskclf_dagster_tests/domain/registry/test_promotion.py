@@ -528,6 +528,21 @@ def test_a_decision_that_does_not_promote_changes_nothing(
     assert contents(challenger_home.root) == before
 
 
+def test_a_decision_whose_as_of_time_is_ahead_of_the_present_and_of_its_labels_is_refused(home: Home) -> None:
+    ahead = judged(home, as_of=AT + 70 * DAY, labels_until=AT - DAY)  # with it, anchors of the last weeks would no longer count
+    with refused("as_of_ahead", "later than the present"):
+        promote(home, ahead, at=AT)
+    assert read_active(home) is None
+
+
+@pytest.mark.parametrize(("as_of", "labels_until"), [(AT + 70 * DAY, AT + 70 * DAY), (AT + DAY, AT - 30 * DAY), (AT - 70 * DAY, None)])
+def test_an_as_of_time_before_the_present_or_at_the_end_of_the_labels_is_not_ahead(
+    home: Home, as_of: datetime, labels_until: datetime | None
+) -> None:
+    promote(home, judged(home, as_of=as_of, labels_until=labels_until), at=AT)
+    assert read_active(home) is not None
+
+
 def test_a_decision_that_required_fewer_gates_than_today_is_refused(challenger_home: Home) -> None:
     decision = a_decision(challenger_home)
     fewer = seal(decision.model_copy(update={"required_gates": decision.required_gates[:-1]}))
