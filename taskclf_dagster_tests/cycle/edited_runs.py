@@ -36,14 +36,16 @@ SMALL = retrain_config(
     gates={**OPEN, "min_reject_rate": 0.0, "max_reject_rate": 1.0},
     require_baseline_improvement=False,
 )
-WORSE = SMALL.with_changes(train_params={"num_boost_round": 1, "num_leaves": 2})
-"""A challenger of one split, which is worse than the champion."""
+WORSE = SMALL.with_changes(
+    train_params={"num_boost_round": 6, "num_leaves": 31, "learning_rate": 1.0}, clearly_worse_margin=1.0, anchor_tolerance=1.0
+)
+"""A challenger that learned by heart, and passes every gate but those that compare it with another model."""
 
 CASES: dict[str, tuple[RetrainConfig, str]] = {
     "promotes": (SMALL, "PROMOTE"),
     "fails a gate": (SMALL.with_changes(gates={"min_macro_f1": 0.999}), "REJECT"),
     "is worse than the champion": (WORSE, "REJECT"),
-    "is worse than an anchor": (WORSE.with_changes(regression_tolerance=1.0, clearly_worse_margin=1.0, anchor_tolerance=0.0), "REJECT"),
+    "is worse than an anchor": (WORSE.with_changes(regression_tolerance=1.0, anchor_tolerance=0.0), "REJECT"),
     "has no champion": (SMALL.with_changes(prove_reproducible=True), "PROMOTE"),
 }
 """What the challenger of a clean run is like: the configuration, and the verdict."""

@@ -57,6 +57,8 @@ def _known_edits(saved: Files, name: str, most: int, turn: int) -> Iterator[Edit
     if fnmatch(name, "artifacts/decisions/20*.json") or name == "artifacts/records/promotion_decision/latest.json":
         for edit in [*find_edits({"x.json": content}, "x.json", most, turn), Edit("every gate passes", lambda: _forged(content))]:
             yield Edit(f"{edit.what}, sealed again", lambda edit=edit: _sealed_if_valid(edit.content))
+    if fnmatch(name, "artifacts/records/*/latest.json"):  # anchors would be too old to count
+        yield from (edit for edit in edits_of(name, content) if edit.what == "as_of: another text")
     if name.endswith("windows.parquet"):
         folder = name.split("/")[2]
         for path in [path for path in saved if fnmatch(path, f"artifacts/predictions/{folder}/*.parquet") and "recent" not in path]:
