@@ -20,17 +20,17 @@ from pydantic import ValidationError
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.cycle.edited_runs import CASES, FAILED, FIRST, NOTHING, SAME, SMALL, WRONG, Result, Sweep
+from taskclf_dagster_tests.cycle.edited_runs import CASES, FAILED, FIRST, SAME, SMALL, WRONG, Result, Sweep
 from taskclf_dagster_tests.cycle.step_by_step import STEPS, Files, StepByStep, read_files
 from taskclf_dagster_tests.file_edits import Edit, dumped, edits_of, with_column
 from taskclf_dagster_tests.scenario import add_learnable_days, learnable_home
 
 EVERY_FILE = ("promotes", "fails a gate")
-"""The cases in which every file of the home is edited before every step; in the others only those that are edited `CLOSELY`."""
+"""The cases in which every file of the home is edited before every step; in the others those of `OWN_FILES`."""
 
 # --- Edits of a saved home ----------------------------------------------------------------------------------------------------------
 
-CLOSELY = (
+OWN_FILES = (
     "artifacts/records/*/latest.json",
     "artifacts/decisions/20*.json",
     "artifacts/snapshots/*",
@@ -39,7 +39,7 @@ CLOSELY = (
     "models/*.json*",
     "models/*/*",
 )
-"""Files of which more than one value is edited."""
+"""Files that a retrain writes for its own steps, or reads as the registry; in every case they are edited."""
 
 
 def find_edits(saved: Files, name: str, most: int, turn: int) -> list[Edit]:
@@ -93,13 +93,12 @@ def _labels_as_predicted(content: bytes, predictions: bytes) -> bytes:
 
 def sweep_over(sweep: Sweep, turn: int) -> list[Result]:
     """Edits the files of a home before each step but the first, from the last step on."""
-    results, most = [], 2 if sweep.case in EVERY_FILE else 1
+    results = []
     for number in range(len(STEPS) - 1, 0, -1):
         saved = sweep.saved[number]
         for name in saved:
-            closely = any(fnmatch(name, pattern) for pattern in CLOSELY)
-            if closely or sweep.case in EVERY_FILE:
-                results += [sweep.edit(number, name, edit) for edit in find_edits(saved, name, most if closely else 1, turn + number)]
+            if sweep.case in EVERY_FILE or any(fnmatch(name, pattern) for pattern in OWN_FILES):
+                results += [sweep.edit(number, name, edit) for edit in find_edits(saved, name, 1, turn + number)]
     return results
 
 
@@ -109,8 +108,10 @@ def count(results: list[Result]) -> str:
     for came, number in Counter(result.came for result in results).most_common():
         steps = Counter(result.before for result in results if result.came == came)
         lines.append(f"{number:6} {came}: {', '.join(f'{steps[step]} before {step}' for step in STEPS if steps[step])}")
-    without = {result.file for result in results} - {result.file for result in results if result.came not in (SAME, NOTHING)}
-    return "\n".join([*lines, "No edit of these was refused, skipped or changed what was promoted:", *sorted(without)])
+    if not any(result.came == SAME for result in results):
+        return "\n".join(lines)
+    without = {result.file for result in results} - {result.file for result in results if result.came != SAME}
+    return "\n".join([*lines, "No edit of these made a difference:", *sorted(without)])
 
 
 # --- Tests ------------------------------------------------------------------------------------------------------------------------
