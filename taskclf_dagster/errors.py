@@ -180,6 +180,7 @@ DecisionFindingKind = Literal[
     "pointer_changed_just_now",
     "sequence_differs",
     "as_of_ahead",
+    "history_damaged",
     "later_labels",
     "champion_differs",
     "registry_moved_on",

@@ -20,6 +20,7 @@ from taskclf_dagster.config.environment import ENVIRONMENT
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
+from taskclf_dagster_tests.dagster_internals import engines_made_once
 from taskclf_dagster_tests.retrain_scenario import LATER, LEARNED, Learned, Waiting, run_retrain, take_snapshot
 from taskclf_dagster_tests.runs import instance_in
 from taskclf_dagster_tests.scenario import AS_OF, add_learnable_days, learnable_home, retrain_config
@@ -64,6 +65,12 @@ def _machine_settings_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
 def _quiet_logs() -> None:
     for name in ("dagster", "alembic", "matplotlib"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_sqlite() -> Iterator[None]:
+    with engines_made_once():
+        yield
 
 
 @pytest.fixture(scope="session")

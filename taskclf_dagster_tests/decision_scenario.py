@@ -86,6 +86,7 @@ class Candidate:
     state: ChampionState = "ok"
     anchors: tuple[object, ...] = field(default_factory=lambda: (anchor(0.01),))
     rolled_back_as: str | None = None
+    history_damaged: bool = False
     bootstrap: bool = False
     config: RetrainConfig = field(default_factory=lambda: retrain_config(min_improvement=0.01, auto_promote=True))
 
@@ -98,6 +99,7 @@ class Candidate:
             self.comparison,  # type: ignore[arg-type]
             champion_state=self.state,
             champion_reason="named by the pointer",
+            history_damaged=self.history_damaged,
             **beside,  # type: ignore[arg-type]
             settings=self.config.comparison,
         )

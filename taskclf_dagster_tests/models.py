@@ -426,6 +426,7 @@ def gates_without_champion() -> list[RegressionGate]:
         champion_reason=NO_CHAMPION,
         anchors=[],
         rolled_back_as=None,
+        history_damaged=False,
         bootstrap=False,
         settings=retrain_config().comparison,
     ).gates

@@ -17,6 +17,7 @@ from taskclf_dagster.cli.common import (
     reason_option,
 )
 from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.promotion import approve
@@ -57,7 +58,7 @@ def approve_command(decision_id: str, home: Path | None, config: Path | None, as
     """
     taskclf_home = existing_home(home)
     if not as_judged:
-        require_present_policy(taskclf_home, decision_id, load_config(config))
+        require_present_policy(load_decision(taskclf_home, decision_id), load_config(config))
     keys = open_home_keys(taskclf_home, config, signs=True)
     pointer = approve(taskclf_home, decision_id, recompute=partial(recompute_decision, cores=cores()), at=now(), keys=keys)
     say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")

@@ -26,7 +26,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory, dagster_home: Path) -> Stage
     folder = tmp_path_factory.mktemp("grown")
     stage = Stage(learnable_home(folder, users=2, days=6), dagster_home, folder)
     definitions = build_definitions(home=HomeResource(root=str(stage.home.root)), clock=ClockResource(fixed=FIRST.isoformat()))
-    with stage.instance() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         form = {"config_path": str(stage.config("PROMOTE"))}
         assert definitions.resolve_job_def("retrain").execute_in_process(run_config=form, instance=instance).success
     assert stage.active()

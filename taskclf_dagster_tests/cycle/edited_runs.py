@@ -50,6 +50,7 @@ CASES: dict[str, tuple[RetrainConfig, str]] = {
 }
 """What the challenger of a clean run is like: the configuration, and the verdict."""
 
+HISTORY = "models/active_history.jsonl"
 INPUTS = ("models/*",)
 """Files that are input of `champion_report`, which finds the champion: until then an edit of them changes what a clean run does."""
 
@@ -193,16 +194,17 @@ class Sweep:
         files = self.saved[number]
         content = edit.content
         outcome = self.end_of(number, {**files, name: content})
-        came = self._judge(number, name, content, outcome)
+        came = self._judge(number, name, content, outcome, is_sealed="sealed" in edit.what)
         return Result(STEPS[number], name, edit.what, came, outcome.detail)
 
-    def _judge(self, number: int, name: str, content: bytes, outcome: Outcome) -> str:
+    def _judge(self, number: int, name: str, content: bytes, outcome: Outcome, *, is_sealed: bool) -> str:
         if outcome.kind == "failed":
             return FAILED
         clean = self.clean
         known = {promoted.model for promoted in clean.promoted}
         if any(promoted.model not in known for promoted in outcome.promoted) or not self._is_active_right(name, content, outcome):
-            return self._judge_by_edited_input(number, name, content, outcome)
+            may_be_input = is_sealed or name != HISTORY  # an edit of the history is noticed unless its line has a checksum that fits
+            return self._judge_by_edited_input(number, name, content, outcome) if may_be_input else WRONG
         if outcome.promoted:
             return SAME if outcome.promoted == clean.promoted else DESCRIBED
         return {"refused": REFUSED, "skipped": SKIPPED}.get(outcome.kind, NOTHING)

@@ -73,8 +73,8 @@ class Stage:
         return dg.DagsterInstance.from_config(str(self.dagster))
 
     def retrain(self, config: Path, **form: object) -> dg.ExecuteInProcessResult:
-        """The whole job."""
-        with self.instance() as instance:
+        """The whole job, on an instance in memory."""
+        with dg.DagsterInstance.ephemeral() as instance:
             return (
                 definitions_of(self.home.root)
                 .resolve_job_def("retrain")
@@ -82,8 +82,8 @@ class Stage:
             )
 
     def materialize(self, *assets: str, config: Path) -> dg.ExecuteInProcessResult:
-        """Some of the assets, as a launch from the lineage page does it."""
-        with self.instance() as instance:
+        """Some of the assets, as a launch from the lineage page does it, on an instance in memory."""
+        with dg.DagsterInstance.ephemeral() as instance:
             return materialize(self.home.root, assets, config, instance)
 
     def pointer(self) -> bytes:

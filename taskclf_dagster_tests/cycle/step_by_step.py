@@ -122,7 +122,7 @@ class StepByStep:
 
     def _apply(self, decision: PromotionDecision) -> None:
         recompute = partial(recompute_decision, cores=1)
-        apply_decision(self.home, decision, recompute=recompute, run_id=self.name, at=self.at)
+        apply_decision(self.home, decision, settings=self.config, recompute=recompute, run_id=self.name, at=self.at)
 
 
 def _unless_skipped(snapshot: DatasetSnapshot, make: Callable[[DatasetSnapshot], Record]) -> Record | None:

@@ -1,6 +1,6 @@
 """Whatever Dagster is made to do, what taskclf runs changes only by a decision to promote, whole and once.
 
-The pointer asset alone after a rejection, checks that warn, retries from failure. Every run is a real one on a real instance in SQLite.
+The pointer asset alone after a rejection, checks that warn, retries from failure. Every run is a real one on a real instance.
 """
 
 import json
@@ -131,7 +131,7 @@ def test_a_run_that_fails_before_its_decision_and_is_retried_moves_the_pointer_o
 
     monkeypatch.setitem(BETWEEN_STEPS, step, damage)
     job = reconstructable(stage)
-    with stage.instance() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         form = {"config_path": str(stage.config(verdict))}
         first = dg.execute_job(job, instance=instance, run_config=form)
         failed = {event.step_key for event in first.all_events if event.is_step_failure}

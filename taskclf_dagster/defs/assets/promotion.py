@@ -119,8 +119,16 @@ def active_pointer(
     """
     _require_unended(context)
     taskclf_home = home.open()
-    recompute, keys = partial(recompute_decision, cores=cores()), open_keys(taskclf_home, run_settings.load_config().signing, signs=True)
-    applied = apply_decision(taskclf_home, promotion_decision, recompute=recompute, run_id=context.run.run_id, at=clock.now(), keys=keys)
+    settings = run_settings.load_config()
+    applied = apply_decision(
+        taskclf_home,
+        promotion_decision,
+        settings=settings,
+        recompute=partial(recompute_decision, cores=cores()),
+        run_id=context.run.run_id,
+        at=clock.now(),
+        keys=open_keys(taskclf_home, settings.signing, signs=True),
+    )
     _log_effect(context, promotion_decision, applied)
     if applied.pointer is not None:
         record = _describe_change(promotion_decision, applied.pointer, applied.previous)

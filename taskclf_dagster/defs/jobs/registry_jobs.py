@@ -18,6 +18,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
+from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.pointer import ActivePointer
@@ -82,7 +83,7 @@ def _approve(
 ) -> None:
     taskclf_home = _begin(context, home)
     if not config.as_judged:
-        require_present_policy(taskclf_home, config.decision_id, run_settings.load_config())
+        require_present_policy(load_decision(taskclf_home, config.decision_id), run_settings.load_config())
     pointer = approve(
         taskclf_home,
         config.decision_id,

@@ -6,6 +6,7 @@ that follows from all gates is in `decision.verdict`.
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from taskclf_dagster.config.settings import ComparisonSettings
@@ -40,6 +41,7 @@ def check_regression_gates(
     champion_reason: str,
     anchors: Sequence[AnchorComparison],
     rolled_back_as: str | None,
+    history_damaged: bool,
     bootstrap: bool,
     settings: ComparisonSettings,
 ) -> RegressionResult:
@@ -51,6 +53,7 @@ def check_regression_gates(
         champion_reason: why it is in this state.
         anchors: the challenger compared with each anchor model.
         rolled_back_as: id of the blocked model with the same trees.
+        history_damaged: True if anchors and blocked models may be unknown.
         bootstrap: lets the candidate gates alone decide if the champion cannot be compared with.
         settings: thresholds and policy of the comparison.
     """
@@ -72,9 +75,14 @@ def check_regression_gates(
             "not_worse_than_anchor",
             "macro-F1 of the challenger minus that of the best anchor, higher is better",
             0.0 - settings.allowed_below_anchor,
-            partial(_anchor, anchors, settings),
+            partial(_unless_unknown, history_damaged, partial(_anchor, anchors, settings)),
         ),
-        GateRule("not_rolled_back", "1: not a model that a rollback left", 1.0, partial(_not_rolled_back, rolled_back_as)),
+        GateRule(
+            "not_rolled_back",
+            "1: not a model that a rollback left",
+            1.0,
+            partial(_unless_unknown, history_damaged, partial(_not_rolled_back, rolled_back_as)),
+        ),
     ]
     by_name = {rule.name: rule for rule in rules}
     return RegressionResult(gates=[judge_gate(by_name[name], "comparative") for name in COMPARATIVE_GATES])
@@ -162,6 +170,18 @@ def _anchor(anchors: Sequence[AnchorComparison], settings: ComparisonSettings) -
     worst = min(differences, key=lambda name: (math.isfinite(differences[name]), differences[name]))  # no number first: an ERROR
     observed, passed, detail = floor(differences[worst], 0.0 - settings.allowed_below_anchor)
     return Judged(observed, passed, f"beside {worst}: {detail}")
+
+
+def _unless_unknown(history_damaged: bool, judge: Callable[[], Judged]) -> Judged:
+    """Judges beside the models of the history; if it is damaged, a model may be missing there, so that only a failure counts."""
+    if not history_damaged:
+        return judge()
+    with suppress(NoVerdictError):
+        judged = judge()
+        if not judged.passed:
+            return judged
+    unknown = "the history is damaged, so that a model that ran may be unknown"
+    raise NoVerdictError("INCONCLUSIVE", f"{unknown}; `taskclf-dagster registry repair` notes the damage")
 
 
 def _groups(groups: Sequence[GroupSignificance], what: str, settings: ComparisonSettings) -> Judged:

@@ -96,9 +96,11 @@ class RegistryRef(Record):
         pointer_hash: SHA-256 of active.json; None without that file.
         policy_hash: SHA-256 of inference_policy.json; None without that file.
         previous_policy: the inference policy in force: its calibrators and thresholds of users belong to the champion. None without one.
+        history_damaged: True if a part of the history could not be read, so that models that ran or were rolled back may be unknown.
     """
 
     sequence: int
     pointer_hash: str | None
     policy_hash: str | None
     previous_policy: dict[str, object] | None
+    history_damaged: bool = False

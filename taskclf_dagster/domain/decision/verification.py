@@ -56,6 +56,7 @@ def judge_comparative_gates(content: DecisionContent, settings: RetrainConfig) -
         champion_reason=content.champion.reason,
         anchors=content.anchors,
         rolled_back_as=content.rolled_back_as,
+        history_damaged=content.registry.history_damaged,
         bootstrap=content.options.bootstrap,
         settings=settings.comparison,
     ).gates

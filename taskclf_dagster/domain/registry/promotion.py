@@ -267,6 +267,9 @@ def _refuse(decision: PromotionDecision, findings: list[DecisionFinding]) -> Non
 def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> list[DecisionFinding]:
     """Returns why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
     findings = []
+    if state.is_history_damaged:
+        found = f"{state.home.active_history.name} is damaged, so that anchors and rolled-back models may be unknown"
+        findings.append(DecisionFinding("history_damaged", f"{found}; `taskclf-dagster registry repair` notes the damage"))
     if not _is_made_against(decision, state):
         findings.append(
             DecisionFinding(

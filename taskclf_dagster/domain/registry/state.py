@@ -69,6 +69,11 @@ class RegistryState:
         return 0 if self.pointer is None else self.pointer.sequence or 0
 
     @property
+    def is_history_damaged(self) -> bool:
+        """True if the history lacks records: it has damage that no record acknowledges, or the pointer is of a later record."""
+        return bool(self.history.open_problems) or self.sequence > self.history.sequence
+
+    @property
     def active_model_dir(self) -> str | None:
         """The folder of the active model: that of the policy in force, else that of the pointer; None without either."""
         return self.policy.model_dir or self._pointer_dir

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
@@ -18,6 +19,7 @@ from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import Recompute, promote
 from taskclf_dagster.domain.registry.retention import LastRun, PruneItem, PrunePlan, prune, prune_locked
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
+from taskclf_dagster.domain.retraining.present_policy import require_present_policy
 from taskclf_dagster.domain.retraining.steps import remember_decision, remember_if_forgotten
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -51,7 +53,14 @@ class AppliedDecision:
 
 
 def apply_decision(
-    home: Home, decision: PromotionDecision, *, recompute: Recompute, run_id: str, at: datetime, keys: Keys = NO_KEYS
+    home: Home,
+    decision: PromotionDecision,
+    *,
+    settings: RetrainConfig,
+    recompute: Recompute,
+    run_id: str,
+    at: datetime,
+    keys: Keys = NO_KEYS,
 ) -> AppliedDecision:
     """Applies a decision. A second call for the same decision changes nothing.
 
@@ -61,6 +70,7 @@ def apply_decision(
     Args:
         home: the taskclf home.
         decision: the receipt; it is verified again.
+        settings: today's policy, by which it must promote as well.
         recompute: computes it again before a promotion; see `promote`.
         run_id: the run that applies it, for the history and the events.
         at: the time of the change.
@@ -68,6 +78,7 @@ def apply_decision(
 
     Raises:
         DecisionNotVerifiedError: the decision does not hold, or what it was made against has changed. Nothing is changed then.
+        RegistryRefusedError: by today's policy it would not promote.
         RegistryNotSignedError: see `promote`.
     """
     looked = read_registry_state(home, keys)
@@ -77,6 +88,7 @@ def apply_decision(
     remember = partial(remember_decision, home, decision, run_id=run_id, at=at)
     if not decision.moves_pointer:
         return _put_aside(home, decision, remember, at)
+    require_present_policy(decision, settings)
     return _promote(looked, decision, remember, recompute, run_id=run_id, at=at)
 
 

@@ -86,6 +86,7 @@ def make_decision(
         champion_reason=champion_report.reason,
         anchors=anchors,
         rolled_back_as=rolled_back_as,
+        history_damaged=champion_report.registry.history_damaged,
         bootstrap=options.bootstrap,
         settings=config.comparison,
     )

@@ -127,7 +127,14 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     keep, _ = exclude_leaked(own[0]["bucket_start_ts"], [scored.distance for scored in whole], max_share=config.comparison.max_leaked_share)
     fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
     judged = check_regression_gates(
-        comparison, champion_state="ok", champion_reason="", anchors=[], rolled_back_as=None, bootstrap=False, settings=config.comparison
+        comparison,
+        champion_state="ok",
+        champion_reason="",
+        anchors=[],
+        rolled_back_as=None,
+        history_damaged=False,
+        bootstrap=False,
+        settings=config.comparison,
     )
     factors = RegressionResult(gates=[gate for gate in judged.gates if gate.name not in _NOT_LOOKED_AT])
     verdict, reason = _judge(comparison, factors.gates[0], min_windows=config.comparison.min_windows)

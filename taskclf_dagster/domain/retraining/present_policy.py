@@ -1,4 +1,4 @@
-"""Judges a stored decision by today's policy, before a person approves it: thresholds may have become stricter since it was made.
+"""Judges a decision by today's policy, before it is carried out: thresholds may have become stricter since it was made.
 
 Nothing is predicted again: the observed values and the counts of the receipt are held against the settings of now. The receipt itself is
 verified by the policy that it was made with (`decision.verification`).
@@ -8,38 +8,37 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, configured_threshold, passes_threshold
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.verdict import Verdict, decide
 from taskclf_dagster.domain.decision.verification import find_unexcused, judge_comparative_gates
 from taskclf_dagster.domain.evaluation.comparison import complete_again
 from taskclf_dagster.errors import RegistryRefusedError
-from taskclf_dagster.home import Home
 
 
-def require_present_policy(home: Home, decision_id: str, settings: RetrainConfig) -> None:
-    """Checks that a decision would be promoted, or await approval, by today's policy as well.
+def require_present_policy(decision: PromotionDecision, settings: RetrainConfig) -> None:
+    """Checks that a decision would be promoted by today's policy as well, or await approval if it does so by its own.
 
-    A receipt that does not hold by its own policy passes: `approve` refuses it with the reason.
+    A receipt that does not hold by its own policy passes: `promote` refuses it with the reason.
 
     Raises:
-        DecisionNotFoundError: the decision does not exist.
-        ReceiptVersionError: its receipt is of another version.
-        RegistryRefusedError: it would be rejected or held today; the message names the keys that differ.
+        RegistryRefusedError: it would not; the message names the keys that differ.
     """
-    decision = load_decision(home, decision_id)
+    allowed = ("PROMOTE", "AWAITING_APPROVAL") if decision.verdict == "AWAITING_APPROVAL" else ("PROMOTE",)
     try:
         differing = find_differing_keys(decision, settings)
         verdict, reason = judge_by_present_policy(decision, settings)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # a policy or a count that no run ever had
         return
-    if not differing or verdict in ("PROMOTE", "AWAITING_APPROVAL"):
+    if not differing or verdict in allowed:
         return
+    waits = decision.verdict == "AWAITING_APPROVAL"
     raise RegistryRefusedError(
-        f"Approving {decision_id}",
+        f"{'Approving' if waits else 'Promoting by'} {decision.decision_id}",
         "present_policy",
         f"by today's policy the verdict is {verdict} ({reason.rstrip('.')}); since the decision changed {', '.join(differing)}",
-        "Retrain, or insist with --as-judged (in the launch form: as_judged).",
+        "Retrain, or insist with --as-judged (in the launch form: as_judged)."
+        if waits
+        else "Retrain, or launch with the config_path of the decision.",
     )
 
 

@@ -275,6 +275,7 @@ def refer_to_registry(state: RegistryState) -> RegistryRef:
         pointer_hash=state.digests.pointer,
         policy_hash=state.digests.policy,
         previous_policy=state.policy.in_force,
+        history_damaged=state.is_history_damaged,
     )
 
 

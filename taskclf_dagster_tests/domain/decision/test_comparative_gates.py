@@ -78,7 +78,8 @@ def anchored(**differences: float | None) -> list[AnchorComparison]:
 
 def judge_all(comparison: object, *, config: RetrainConfig | None = None, **given: object) -> RegressionResult:
     settings = (config or retrain_config()).comparison
-    usual = {"champion_state": "ok", "champion_reason": "named by the pointer", "anchors": [], "rolled_back_as": None, "bootstrap": False}
+    named = {"champion_state": "ok", "champion_reason": "named by the pointer"}
+    usual = {**named, "anchors": [], "rolled_back_as": None, "history_damaged": False, "bootstrap": False}
     return check_regression_gates(comparison, **{**usual, **given}, settings=settings)  # type: ignore[arg-type]
 
 
@@ -547,6 +548,28 @@ def test_trees_that_nobody_rolled_back_pass(state: str) -> None:
     assert (found.status, found.observed, found.threshold) == ("PASS", 1.0, 1.0)
 
 
+# --- A damaged history ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bootstrap", [True, False])
+@pytest.mark.parametrize(
+    ("given", "anchor", "rollback"),
+    [
+        ({"anchors": []}, "INCONCLUSIVE", "INCONCLUSIVE"),
+        ({"anchors": anchored(a=0.2)}, "INCONCLUSIVE", "INCONCLUSIVE"),
+        ({"anchors": anchored(a=-0.2)}, "FAIL", "INCONCLUSIVE"),
+        ({"anchors": anchored(a=NAN)}, "ERROR", "INCONCLUSIVE"),
+        ({"anchors": [], "rolled_back_as": OLD}, "INCONCLUSIVE", "FAIL"),
+    ],
+    ids=["no anchor", "better than the anchor", "worse than the anchor", "no number", "rolled back"],
+)
+def test_with_a_damaged_history_only_a_failure_beside_its_models_counts(
+    given: dict[str, object], anchor: str, rollback: str, bootstrap: bool
+) -> None:
+    gates = [judge(name, history_damaged=True, bootstrap=bootstrap, **given) for name in ("not_worse_than_anchor", "not_rolled_back")]
+    assert [gate.status for gate in gates] == [anchor, rollback]
+
+
 # --- Wording --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -579,6 +602,7 @@ def test_the_wording_of_the_details(snapshot: SnapshotAssertion) -> None:
         "no label with user-days": judge(KINDS["class"], grouped("class")),
         "flips": judge("negative_flips", flipping(51, 20)),
         "rolled back": judge("not_rolled_back", rolled_back_as=OLD),
+        "a damaged history": judge("not_rolled_back", history_damaged=True),
     }
     assert {name: f"{gate.status}: {gate.detail}" for name, gate in found.items()} == snapshot
 

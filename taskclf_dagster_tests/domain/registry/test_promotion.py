@@ -640,6 +640,7 @@ MEANWHILE: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] 
         "",
     ),
     "the policy written": (lambda home: write_policy(home, OLD), "pointer_changed", ""),
+    "the history damaged": (lambda home: home.active_history.write_bytes(b"garbage\n"), "history_damaged", "repair"),
     "the champion's metrics changed": (
         lambda home: edit_json(home.models / MID / METRICS, {"macro_f1": 0.5}),
         "champion_differs",
@@ -680,6 +681,16 @@ def test_what_changed_since_the_decision_stops_the_promotion(
         promote(challenger_home, decision, at=AT)
     assert untouched(challenger_home) == before
     assert read_active(challenger_home).sequence is None
+
+
+def test_a_history_that_lacks_the_record_of_the_pointer_stops_a_promotion_until_it_is_repaired(tmp_path: Path) -> None:
+    home = promoted(make_home(tmp_path), OLD, MID)
+    home.active_history.unlink()
+    with refused("history_damaged"):
+        promote(home, judged(home, NEW), at=AT + DAY)
+    repair(home, at=AT + DAY)
+    promote(home, judged(home, NEW), at=AT + DAY)
+    assert read_active(home).name == NEW
 
 
 JUST_NOW: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] = {

@@ -16,9 +16,9 @@ from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.retraining.present_policy import find_differing_keys, judge_by_present_policy, require_present_policy
-from taskclf_dagster.errors import DecisionNotFoundError, RegistryRefusedError
+from taskclf_dagster.errors import RegistryRefusedError
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import a_decision, edit_json
+from taskclf_dagster_tests.models import a_decision
 from taskclf_dagster_tests.retrain_scenario import Waiting
 from taskclf_dagster_tests.scenario import make_home, retrain_config
 
@@ -56,9 +56,9 @@ def test_a_threshold_beyond_the_stored_figure_refuses_and_one_at_it_does_not(
     home: Home, waiting: PromotionDecision, key: str, name: str, beyond: float
 ) -> None:
     observed = gate(waiting, name)
-    require_present_policy(home, waiting.decision_id, retrain_config(gates={key: observed}))
+    require_present_policy(waiting, retrain_config(gates={key: observed}))
     with pytest.raises(RegistryRefusedError) as caught:
-        require_present_policy(home, waiting.decision_id, retrain_config(gates={key: observed + beyond}))
+        require_present_policy(waiting, retrain_config(gates={key: observed + beyond}))
     assert key in str(caught.value)
     assert name in str(caught.value)
     assert "--as-judged" in str(caught.value)
@@ -67,7 +67,7 @@ def test_a_threshold_beyond_the_stored_figure_refuses_and_one_at_it_does_not(
 def test_the_same_policy_a_laxer_one_and_one_that_promotes_by_itself_ask_nothing(home: Home, waiting: PromotionDecision) -> None:
     laxer, by_itself = retrain_config(gates={"min_macro_f1": 0.1}), retrain_config(auto_promote=True)
     for config in (retrain_config(), laxer, by_itself, retrain_config(min_new_labels=7)):
-        require_present_policy(home, waiting.decision_id, config)
+        require_present_policy(waiting, config)
 
 
 def test_only_keys_that_differ_are_named_with_both_values(waiting: PromotionDecision) -> None:
@@ -89,13 +89,16 @@ def test_a_gate_that_did_not_apply_then_and_is_wanted_now_holds_the_decision(hom
     assert judge_by_present_policy(decision, retrain_config(prove_reproducible=True))[0] == "HOLD"
 
 
-def test_a_receipt_that_does_not_exist_is_refused_and_one_that_was_forged_is_left_to_the_approval(
-    home: Home, waiting: PromotionDecision
-) -> None:
-    with pytest.raises(DecisionNotFoundError):
-        require_present_policy(home, "2026-01-01_000000_00000000", retrain_config())
-    edit_json(home.decisions / f"{waiting.decision_id}.json", {"policy": {"gates": {"min_macro_f1": "much"}}})
-    require_present_policy(home, waiting.decision_id, retrain_config(gates={"min_macro_f1": 0.99}))
+def test_a_receipt_that_was_forged_is_left_to_the_promotion(waiting: PromotionDecision) -> None:
+    forged = waiting.model_copy(update={"policy": {"gates": {"min_macro_f1": "much"}}})
+    require_present_policy(forged, retrain_config(gates={"min_macro_f1": 0.99}))
+
+
+def test_a_decision_to_promote_that_would_only_wait_today_is_refused_and_names_the_key(home: Home) -> None:
+    decision = a_decision(home)
+    require_present_policy(decision, retrain_config(auto_promote=True))
+    with pytest.raises(RegistryRefusedError, match="auto_promote"):
+        require_present_policy(decision, retrain_config(auto_promote=False))
 
 
 Approvable = tuple[Home, PromotionDecision]

@@ -353,7 +353,8 @@ def test_hashes_that_cannot_be_read_are_not_taken_for_no_training_at_all(judged:
 def _ran(home: Home, *model_ids: str) -> None:
     """Promoted by the registry, one a day up to the day before AS_OF."""
     for i, model_id in enumerate(model_ids):
-        promote(home, decided(home, model_id), at=AS_OF - timedelta(days=len(model_ids) - i))
+        at = AS_OF - timedelta(days=len(model_ids) - i)
+        promote(home, decided(home, model_id, as_of=at), at=at)
 
 
 def test_a_home_without_a_history_has_no_anchors_nothing_blocked_and_no_record_behind_the_pointer(judged: Judged) -> None:
@@ -394,8 +395,9 @@ def test_the_champion_is_its_own_anchor_without_being_scored_twice(judged: Judge
 
 
 def test_models_of_long_ago_are_no_anchors(judged: Judged) -> None:
-    promote(judged.home, decided(judged.home, OLD), at=AS_OF - timedelta(days=61))
-    promote(judged.home, decided(judged.home, MID), at=AS_OF - timedelta(days=60))
+    for model_id, days in ((OLD, 61), (MID, 60)):
+        at = AS_OF - timedelta(days=days)
+        promote(judged.home, decided(judged.home, model_id, as_of=at), at=at)
     assert [anchor.model_id for anchor in judged.champion().anchors] == [MID]
 
 
