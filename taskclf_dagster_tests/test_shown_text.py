@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,15 @@ def test_an_empty_reason_is_a_usage_error(tmp_path: Path, command: list[str], re
     ids=["a path", "an id", "a command", "a reason"],
 )
 def test_an_argument_that_is_not_utf_8_is_a_usage_error_in_a_sentence(arguments: list[bytes]) -> None:
-    done = subprocess.run([sys.executable, "-m", "taskclf_dagster.cli.main", *arguments], capture_output=True, check=False)
+    result = CliRunner().invoke(main, [os.fsdecode(argument) for argument in arguments])
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
+    assert "is not UTF-8" in result.stderr
+
+
+def test_a_process_with_an_argument_that_is_not_utf_8_ends_with_a_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "taskclf_dagster.cli.main", b"list", b"--home", b"/\xff"], capture_output=True, check=False
+    )
     assert done.returncode == 2
     assert b"is not UTF-8" in done.stderr
     assert b"Traceback" not in done.stderr

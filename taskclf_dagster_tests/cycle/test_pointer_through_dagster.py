@@ -31,7 +31,7 @@ from taskclf_dagster_tests.models import contents
 # --- (a) The pointer asset alone ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verdict", ["REJECT", "HOLD", "AWAITING_APPROVAL"])
+@pytest.mark.parametrize("verdict", ["REJECT", *(pytest.param(other, marks=pytest.mark.slow) for other in ("HOLD", "AWAITING_APPROVAL"))])
 def test_the_pointer_asset_alone_after_any_verdict_but_promote_leaves_models_byte_for_byte(
     decided: Mapping[str, Stage], tmp_path: Path, verdict: str
 ) -> None:
@@ -74,7 +74,7 @@ def test_the_pointer_asset_alone_after_promote_moves_the_pointer_once(decided: M
 
 @pytest.mark.parametrize(
     ("verdict", "more"),
-    [("PROMOTE", ALARMED), ("REJECT", CALM), ("REJECT", ALARMED), ("HOLD", ALARMED)],
+    [("PROMOTE", ALARMED), ("REJECT", CALM), *(pytest.param(verdict, ALARMED, marks=pytest.mark.slow) for verdict in ("REJECT", "HOLD"))],
     ids=["PROMOTE, all warn", "REJECT, none warns", "REJECT, all warn", "HOLD, all warn"],
 )
 def test_a_check_that_warns_neither_stops_a_promotion_nor_causes_one(trained: Stage, tmp_path: Path, verdict: str, more: str) -> None:
@@ -116,7 +116,9 @@ FAILURES: dict[str, tuple[str, Callable[[Stage], Path], str]] = {
 """After which step which file is damaged, and which step fails then."""
 
 
-@pytest.mark.parametrize(("case", "verdict"), [*((case, "REJECT") for case in FAILURES), (next(iter(FAILURES)), "PROMOTE")])
+@pytest.mark.parametrize(
+    ("case", "verdict"), [*(pytest.param(case, "REJECT", marks=pytest.mark.slow) for case in FAILURES), (next(iter(FAILURES)), "PROMOTE")]
+)
 def test_a_run_that_fails_before_its_decision_and_is_retried_moves_the_pointer_only_by_a_promotion(
     grown: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, verdict: str
 ) -> None:

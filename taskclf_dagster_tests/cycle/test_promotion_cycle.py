@@ -33,6 +33,7 @@ from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.cadence import check_retrain_due
 from taskclf_dagster.errors import DecisionNotVerifiedError
@@ -643,6 +644,7 @@ def test_a_broken_champion_is_replaced_in_the_comparison_by_the_last_known_good(
     own = stage.home.active_history.read_text(encoding="utf-8")
     older = json.dumps({"at": "2026-01-10T06:00:00+00:00", "old": None, "new": pointer_to(OLD)})
     stage.home.active_history.write_text(f"{older}\n{own}", encoding="utf-8")
+    repair(stage.home, at=SECOND)  # notes that the history was edited
     _truncated_encoders(stage.champion_bundle())
     result = stage.materialize(*DECIDE, *APPLY)
     decision = stage.decision()

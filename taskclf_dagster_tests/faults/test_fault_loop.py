@@ -29,7 +29,7 @@ from taskclf_dagster_tests.faults.injection import (
     write_tree,
 )
 
-PLACES = 3
+PLACES = 2
 """Without EVERYTHING, at how many calls of an operation each fault is tried; which calls differs from fault to fault."""
 
 AT_EVERY_CALL, EVERY_THIRD = ("killed", "EIO", "ENOSPC", "EACCES"), 3

@@ -247,7 +247,7 @@ def _watching(order: str, *, report_seconds: float = 1.0) -> Iterator[subprocess
             process.kill()
 
 
-@pytest.mark.parametrize("hangs", [False, True])
+@pytest.mark.parametrize("hangs", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_an_instance_that_cannot_be_reached_keeps_nothing_alive(tmp_path: Path, hangs: bool) -> None:
     home = make_home(tmp_path)
     order = partial(_order, home=home, instance=_unreachable(tmp_path, hangs=hangs))
