@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 
-from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config
+from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
+from taskclf_dagster.domain.registry.signed_state import require_trusted
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.model_comparison import ModelComparison, compare_models
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
@@ -23,14 +24,19 @@ BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": "
 @click.command("verify")
 @click.argument("decision_id")
 @home_option
+@config_option
 @click.option("--deep", is_flag=True, help="Also predict the test windows again, from the stored snapshot and bundles.")
-def verify_command(decision_id: str, home: Path | None, deep: bool) -> None:
+def verify_command(decision_id: str, home: Path | None, config: Path | None, deep: bool) -> None:
     """Recompute the verdict of a stored receipt, offline: from its counts by block, its metrics and its policy.
 
-    With --deep the counts, metrics and gates as well, from the snapshot and the bundles. Exits with 1 if the receipt does not hold.
+    With --deep the counts, metrics and gates as well, from the snapshot and the bundles; with signing.public_key the signature is checked.
+    Exits with 1 if the receipt does not hold.
     """
     taskclf_home = existing_home(home)
+    keys = open_home_keys(taskclf_home, config, signs=False)
     decision, findings = verify_stored(taskclf_home, decision_id)
+    if keys.required:
+        require_trusted(taskclf_home, decision, keys)
     if deep and not findings:
         findings = recompute_stored(read_registry_state(taskclf_home), decision, cores=cores())
     for finding in findings:

@@ -31,6 +31,7 @@ from taskclf_dagster.errors import (
     DecisionNotFoundError,
     DecisionNotVerifiedError,
     HomeNotFoundError,
+    ReceiptNotTrustedError,
     RecordNotFoundError,
     RegistryRefusedError,
     SettingsError,
@@ -42,6 +43,7 @@ from taskclf_dagster_tests.masking import masked, table_words
 from taskclf_dagster_tests.models import MID, NEW, OLD, change_a_leaf, contents, edit_json
 from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, promoted, settled, stamps, write_variant
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home, make_home
+from taskclf_dagster_tests.signing import OWNER, STRANGER, keys_of, signed
 
 EASY = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 10}\n"
 UNKNOWN = "2020-01-01_000000_run-0000"
@@ -440,6 +442,15 @@ def test_verify_says_that_the_verdict_follows_and_from_what(story: Story) -> Non
     numbers = [str(len(REQUIRED_GATES)), str(len(story.waiting.comparison.sums.blocks)), story.waiting.decision_hash]
     _succeeds(result, "AWAITING_APPROVAL: ", *numbers)
     assert contents(story.home.root) == before
+
+
+def test_verify_checks_the_signature_of_a_receipt_if_there_is_a_public_key(tmp_path: Path) -> None:
+    home, config = make_home(tmp_path), tmp_path / "signed.yaml"
+    config.write_text(json.dumps({"signing": {"public_key": OWNER[1]}}), encoding="utf-8")
+    ours, theirs = signed(home, OLD), signed(home, NEW, keys_of(STRANGER))
+    _succeeds(_run(home, "verify", ours.decision_id, "--config", config), "verified")
+    _refuses(ReceiptNotTrustedError, home, ["verify", theirs.decision_id, "--config", config], "signing.public_key")
+    _succeeds(_run(home, "verify", theirs.decision_id), "verified")
 
 
 def test_verify_of_a_decision_without_a_champion_claims_no_comparison(story: Story) -> None:

@@ -1,6 +1,7 @@
 """An approval under a policy that became stricter: the stored numbers are judged by today's thresholds, and it is asked again."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -15,10 +16,12 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.present_policy import find_differing_keys, judge_by_present_policy, require_present_policy
 from taskclf_dagster.errors import RegistryRefusedError
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import a_decision
+from taskclf_dagster_tests.models import AT, NEW, a_decision
+from taskclf_dagster_tests.registry_scenario import find_no_difference, judged
 from taskclf_dagster_tests.retrain_scenario import Waiting
 from taskclf_dagster_tests.scenario import make_home, retrain_config
 
@@ -99,6 +102,16 @@ def test_a_decision_to_promote_that_would_only_wait_today_is_refused_and_names_t
     require_present_policy(decision, retrain_config(auto_promote=True))
     with pytest.raises(RegistryRefusedError, match="auto_promote"):
         require_present_policy(decision, retrain_config(auto_promote=False))
+
+
+def test_a_decision_of_a_laxer_policy_than_that_of_the_run_is_not_applied(home: Home) -> None:
+    apply = partial(apply_decision, home, judged(home), recompute=find_no_difference, run_id="run", at=AT)
+    with pytest.raises(RegistryRefusedError, match="auto_promote"):
+        apply(settings=retrain_config(auto_promote=False))
+    assert runs(home) is None
+    applied = apply(settings=retrain_config(auto_promote=True))
+    assert (applied.outcome, runs(home)) == ("promoted", NEW)
+    assert apply(settings=retrain_config(auto_promote=False)).outcome == "already_applied"
 
 
 Approvable = tuple[Home, PromotionDecision]
