@@ -179,6 +179,7 @@ DecisionFindingKind = Literal[
     "pointer_changed",
     "pointer_changed_just_now",
     "sequence_differs",
+    "policy_differs",
     "as_of_ahead",
     "history_damaged",
     "later_labels",
@@ -228,9 +229,9 @@ class ReceiptNotTrustedError(DecisionNotVerifiedError):
         kind: unsigned; signed with another_key; altered if the signature is not that of its content; another_home.
     """
 
-    def __init__(self, decision_id: str, kind: Literal["unsigned", "another_key", "altered", "another_home"], finding: str) -> None:
-        self.kind = kind
-        super().__init__(decision_id, [DecisionFinding(kind, finding)])
+    def __init__(self, decision_id: str, finding: DecisionFinding) -> None:
+        self.kind = finding.kind
+        super().__init__(decision_id, [finding])
 
 
 class RegistryBusyError(TaskclfDagsterError):

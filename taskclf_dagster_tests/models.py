@@ -488,7 +488,7 @@ def a_decision(
             sequence=registry.sequence,
             pointer_hash=registry.digests.pointer,
             policy_hash=registry.digests.policy,
-            previous_policy=None,
+            previous_policy=registry.policy.in_force,
         ),
         comparison=None,
         anchors=[],

@@ -10,7 +10,7 @@ from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
-from taskclf_dagster.domain.registry.signed_state import require_trusted
+from taskclf_dagster.domain.registry.signed_state import find_distrust
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.model_comparison import ModelComparison, compare_models
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
@@ -35,8 +35,8 @@ def verify_command(decision_id: str, home: Path | None, config: Path | None, dee
     taskclf_home = existing_home(home)
     keys = open_home_keys(taskclf_home, config, signs=False)
     decision, findings = verify_stored(taskclf_home, decision_id)
-    if keys.required:
-        require_trusted(taskclf_home, decision, keys)
+    distrust = find_distrust(taskclf_home, decision, keys)
+    findings += [] if distrust is None else [distrust]
     if deep and not findings:
         findings = recompute_stored(read_registry_state(taskclf_home), decision, cores=cores())
     for finding in findings:

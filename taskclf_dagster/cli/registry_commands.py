@@ -58,7 +58,7 @@ def approve_command(decision_id: str, home: Path | None, config: Path | None, as
     """
     taskclf_home = existing_home(home)
     if not as_judged:
-        require_present_policy(load_decision(taskclf_home, decision_id), load_config(config))
+        require_present_policy(load_decision(taskclf_home, decision_id), load_config(config), approved=True)
     keys = open_home_keys(taskclf_home, config, signs=True)
     pointer = approve(taskclf_home, decision_id, recompute=partial(recompute_decision, cores=cores()), at=now(), keys=keys)
     say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")

@@ -83,7 +83,7 @@ def _approve(
 ) -> None:
     taskclf_home = _begin(context, home)
     if not config.as_judged:
-        require_present_policy(load_decision(taskclf_home, config.decision_id), run_settings.load_config())
+        require_present_policy(load_decision(taskclf_home, config.decision_id), run_settings.load_config(), approved=True)
     pointer = approve(
         taskclf_home,
         config.decision_id,

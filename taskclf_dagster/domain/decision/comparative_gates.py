@@ -181,7 +181,7 @@ def _unless_unknown(history_damaged: bool, judge: Callable[[], Judged]) -> Judge
         if not judged.passed:
             return judged
     unknown = "the history is damaged, so that a model that ran may be unknown"
-    raise NoVerdictError("INCONCLUSIVE", f"{unknown}; `taskclf-dagster registry repair` notes the damage")
+    raise NoVerdictError("INCONCLUSIVE", f"{unknown}; `taskclf-dagster registry repair` notes the damage, then retrain with force")
 
 
 def _groups(groups: Sequence[GroupSignificance], what: str, settings: ComparisonSettings) -> Judged:

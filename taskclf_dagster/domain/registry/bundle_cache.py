@@ -19,7 +19,8 @@ class BundleCache:
 
     def files(self, folder: Path) -> BundleFiles:
         """Returns the files of a folder, whose bytes are read at most once."""
-        found = self._files.setdefault(folder.resolve(), read_bundle_files(folder))
+        key = folder.resolve()
+        found = self._files[key] = self._files.get(key) or read_bundle_files(folder)
         return found if found.folder == folder else found.at(folder)
 
     def keep(self, files: BundleFiles) -> None:

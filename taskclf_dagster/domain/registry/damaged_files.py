@@ -4,7 +4,9 @@ Pointer, policy, history, receipts and bundles have findings and repairs of thei
 never moved.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from itertools import chain, count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -91,14 +93,20 @@ def keep_copy(path: Path) -> Path:
     """Copies what cannot be read and is about to be replaced, and returns the copy; what is no file is renamed."""
     if not path.is_file():
         return move_aside(path)
-    aside = path.with_suffix(DAMAGED)
+    aside = _free_name(path)
     write_atomic(aside, path.read_bytes())
     return aside
 
 
+def _free_name(path: Path) -> Path:
+    """Returns the name under which what cannot be read is kept: an earlier one is not replaced."""
+    names = chain([path.with_suffix(DAMAGED)], (path.with_suffix(f"{DAMAGED}{number}") for number in count(2)))
+    return next(name for name in names if not os.path.lexists(name))
+
+
 def move_aside(path: Path) -> Path:
     """Renames what cannot be used, and returns the new path."""
-    aside = path.with_suffix(DAMAGED)
+    aside = _free_name(path)
     file_system().replace(path, aside)
     file_system().sync_folder(path.parent)
     return aside

@@ -73,14 +73,14 @@ def _find_contradictions(one: PromotionDecision, other: PromotionDecision) -> li
     if _champion_key(one) == _champion_key(other):
         if one.comparison != other.comparison:
             differing.append("comparison")
-        same_inputs = (one.anchors, one.rolled_back_as, one.options.bootstrap) == (
-            other.anchors,
-            other.rolled_back_as,
-            other.options.bootstrap,
-        )
-        if same_inputs and one.verdict != other.verdict:
+        if _verdict_inputs(one) == _verdict_inputs(other) and one.verdict != other.verdict:
             differing.append("verdict")
     return differing
+
+
+def _verdict_inputs(decision: PromotionDecision) -> tuple[object, ...]:
+    """Returns what a verdict follows from beside gates of the challenger and the comparison."""
+    return decision.anchors, decision.rolled_back_as, decision.registry.history_damaged, decision.options.bootstrap
 
 
 def _candidate_gates(decision: PromotionDecision) -> list[tuple[object, ...]]:

@@ -4,10 +4,11 @@ An event is written once its change is durable, and again if that was interrupte
 """
 
 from datetime import UTC
+from typing import NamedTuple
 
 from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import WRITTEN_THROUGH, write_event
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import UnreadableFileError
@@ -29,7 +30,7 @@ def write_events(home: Home, history: History, *, written_through: int | None = 
         history: its history.
         written_through: the cursor if it was read already.
     """
-    done = read_cursor(home, history) if written_through is None else written_through
+    done = read_cursor(home, history).written_through if written_through is None else written_through
     if history.sequence <= done:
         return
     for entry in history.moves:
@@ -39,16 +40,27 @@ def write_events(home: Home, history: History, *, written_through: int | None = 
     write_json(home.outbox / WRITTEN_THROUGH, {"sequence": last.sequence, "checksum": last.checksum})
 
 
-def read_cursor(home: Home, history: History | None = None) -> int:
-    """Returns the number of the last record whose event was written; 0 if that record is not in this history."""
+class Cursor(NamedTuple):
+    """How far the events of the history were written.
+
+    Attributes:
+        written_through: number of the last record whose event was written; 0 if that record is not in the history.
+        is_ahead: True if a record whose event was written is missing from the history.
+    """
+
+    written_through: int
+    is_ahead: bool
+
+
+def read_cursor(home: Home, history: History) -> Cursor:
+    """Reads how far the events of a history were written; a file that is missing or cannot be read says nothing."""
     try:
         cursor = read_json_object(home.outbox / WRITTEN_THROUGH)
     except UnreadableFileError:
-        return 0
+        return Cursor(0, False)
     sequence, checksum = cursor.get("sequence"), cursor.get("checksum")
-    entries = (history or read_history(home)).entries
-    known = any((entry.sequence, entry.checksum) == (sequence, checksum) for entry in entries if not entry.foreign)
-    return sequence if isinstance(sequence, int) and known else 0
+    known = any((entry.sequence, entry.checksum) == (sequence, checksum) for entry in history.entries if not entry.foreign)
+    return Cursor(sequence if isinstance(sequence, int) and known else 0, not known)
 
 
 def build_event(entry: ActiveHistoryEntry) -> Event:

@@ -30,6 +30,7 @@ from taskclf_dagster.domain.registry.signed_state import require_signed, require
 from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_digests, read_registry_state
 from taskclf_dagster.domain.storage.files import make_folders, move_folder, remove_tree, write_atomic, write_synced
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import BundleError, DecisionFinding, DecisionNotVerifiedError
 from taskclf_dagster.home import Home
@@ -223,7 +224,8 @@ def _require_promotable(
 def _find_impossible_time(decision: PromotionDecision, at: datetime) -> list[DecisionFinding]:
     """Returns a finding if the as-of time is later than both the present and the labels: with it, anchors would be too old to count."""
     latest = max(at, decision.dataset.labels_until or at) + TIME_AHEAD
-    found = f"its as-of time {decision.as_of.isoformat()} is later than the present and than its newest labeled window"
+    bound = f"more than a day later than the present and than its newest labeled window (latest: {latest.isoformat()})"
+    found = f"its as-of time {decision.as_of.isoformat()} is {bound}; launch without as_of"
     return [DecisionFinding("as_of_ahead", found)] if decision.as_of > latest else []
 
 
@@ -267,15 +269,18 @@ def _refuse(decision: PromotionDecision, findings: list[DecisionFinding]) -> Non
 def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> list[DecisionFinding]:
     """Returns why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
     findings = []
-    if state.is_history_damaged:
+    if state.is_history_damaged or state.cursor.is_ahead:
         found = f"{state.home.active_history.name} is damaged, so that anchors and rolled-back models may be unknown"
-        findings.append(DecisionFinding("history_damaged", f"{found}; `taskclf-dagster registry repair` notes the damage"))
+        fix = "`taskclf-dagster registry repair` notes the damage, then retrain with force"
+        findings.append(DecisionFinding("history_damaged", f"{found}; {fix}"))
     if not _is_made_against(decision, state):
         findings.append(
             DecisionFinding(
                 "pointer_changed", "active.json or inference_policy.json changed since the decision: it was made against another champion"
             )
         )
+    elif canonical_json(decision.registry.previous_policy) != canonical_json(state.policy.in_force):
+        findings.append(DecisionFinding("policy_differs", "the policy that it names as the one in force is not that of the registry"))
     if state.sequence != decision.registry.sequence:
         findings.append(
             DecisionFinding(

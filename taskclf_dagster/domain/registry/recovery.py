@@ -65,13 +65,14 @@ class Recovery:
         self.state = read_registry_state(self.home, self.state.keys).with_files_of(self.state)
 
 
-def recover(state: RegistryState, *, at: datetime, accept_unsigned: bool = False) -> Recovery:
+def recover(state: RegistryState, *, at: datetime, accept_unsigned: bool = False, notes_damage: bool = False) -> Recovery:
     """Brings a home into a state that keeps every promise, as far as its files allow.
 
     Args:
         state: the home as it was looked at while its registry lock is held.
         at: the time of records that are made.
         accept_unsigned: True if a person asked for the change: a present state that is not signed is adopted, with a signed record.
+        notes_damage: True if the record of damaged lines of the history is asked for. What they said, a rollback for example, is forgotten.
 
     Raises:
         RegistryNotSignedError: the present state is not signed, or nothing could be signed. Nothing is changed then.
@@ -85,7 +86,8 @@ def recover(state: RegistryState, *, at: datetime, accept_unsigned: bool = False
     _adopt_foreign(recovery, at)
     _adopt_policy(recovery, at)
     _repair_pointer(recovery, at)
-    _acknowledge_damage(recovery, at)
+    if notes_damage:
+        _acknowledge_damage(recovery, at)
     if recovery.done or recovery.state.written_through < recovery.history.sequence:
         finish(recovery.state, at=at, written_through=recovery.state.written_through)
     return recovery
@@ -311,8 +313,8 @@ def repair(home: Home, *, at: datetime, keys: Keys = NO_KEYS) -> Recovery:
     """
     with write_lock(home):
         kept = set_damaged_files_aside(home, read_history(home, keys))
-        recovery = recover(read_registry_state(home, keys), at=at, accept_unsigned=True)
+        recovery = recover(read_registry_state(home, keys), at=at, accept_unsigned=True, notes_damage=True)
         if kept:
             recovery.done = kept + recovery.done
-            finish(recovery.state, at=at, written_through=read_cursor(home, recovery.history))
+            finish(recovery.state, at=at, written_through=read_cursor(home, recovery.history).written_through)
         return recovery

@@ -11,7 +11,7 @@ from taskclf_dagster.domain.registry.history import History
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.storage.home_id import find_home_id
 from taskclf_dagster.domain.storage.signatures import Keys, SignatureProblem
-from taskclf_dagster.errors import ReceiptNotTrustedError, RegistryNotSignedError
+from taskclf_dagster.errors import DecisionFinding, ReceiptNotTrustedError, RegistryNotSignedError
 from taskclf_dagster.home import Home
 
 _ACCEPT = "Look at `taskclf-dagster history`; then go back with `taskclf-dagster rollback`, or accept it with `registry repair`"
@@ -82,20 +82,26 @@ def find_receipt_signature_problem(home_id: str | None, decision: PromotionDecis
     return keys.find_problem(decision.signature, "receipt", home_id, content_hash(decision))
 
 
+def find_distrust(home: Home, decision: PromotionDecision, keys: Keys) -> DecisionFinding | None:
+    """Returns why a receipt is not one of this home, or not signed though signatures are checked; None if it is."""
+    home_id = find_home_id(home)
+    if decision.home_id is not None and decision.home_id != home_id:
+        fix = f"if {home.home_id_file.name} was lost, write it again with that id"
+        found = f"it is a receipt of home {decision.home_id}, this home is {home_id or 'without an id'}; {fix}"
+        return DecisionFinding("another_home", found)
+    problem = find_receipt_signature_problem(home_id, decision, keys)
+    return None if problem is None else DecisionFinding(problem, SIGNATURE_PROBLEMS[problem])
+
+
 def require_trusted(home: Home, decision: PromotionDecision, keys: Keys) -> None:
     """Checks that a receipt is one of this home, and signed if signatures are checked.
 
     Raises:
         ReceiptNotTrustedError: it is not.
     """
-    home_id = find_home_id(home)
-    if decision.home_id is not None and decision.home_id != home_id:
-        fix = f"if {home.home_id_file.name} was lost, write it again with that id"
-        finding = f"it is a receipt of home {decision.home_id}, this home is {home_id or 'without an id'}; {fix}"
-        raise ReceiptNotTrustedError(decision.decision_id, "another_home", finding)
-    problem = find_receipt_signature_problem(home_id, decision, keys)
-    if problem is not None:
-        raise ReceiptNotTrustedError(decision.decision_id, problem, SIGNATURE_PROBLEMS[problem])
+    found = find_distrust(home, decision, keys)
+    if found is not None:
+        raise ReceiptNotTrustedError(decision.decision_id, found)
 
 
 SIGNATURE_PROBLEMS: dict[SignatureProblem, str] = {

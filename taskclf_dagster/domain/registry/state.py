@@ -11,8 +11,8 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
-from taskclf_dagster.domain.registry.history import Action, ActiveHistoryEntry, History, read_history
-from taskclf_dagster.domain.registry.history_events import read_cursor
+from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, Action, ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history_events import Cursor, read_cursor
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile, read_policy_file
 from taskclf_dagster.domain.registry.pointer import ActivePointer, PointerFile, read_pointer_file
 from taskclf_dagster.domain.registry.policy_check import PolicyCheck, PolicyChecker
@@ -71,7 +71,7 @@ class RegistryState:
     @property
     def is_history_damaged(self) -> bool:
         """True if the history lacks records: it has damage that no record acknowledges, or the pointer is of a later record."""
-        return bool(self.history.open_problems) or self.sequence > self.history.sequence
+        return bool(self.history.open_problems) or self.history.sequence < self.sequence <= MAX_LOST_SEQUENCE
 
     @property
     def active_model_dir(self) -> str | None:
@@ -102,9 +102,14 @@ class RegistryState:
         return (None if self.pointer is None else self.pointer.document) == (None if entry.old is None else entry.old.document)
 
     @cached_property
+    def cursor(self) -> Cursor:
+        """How far the events of the history were written."""
+        return read_cursor(self.home, self.history)
+
+    @property
     def written_through(self) -> int:
         """Number of the last history record whose event was written."""
-        return read_cursor(self.home, self.history)
+        return self.cursor.written_through
 
     def model_problem(self, model_dir: str) -> BundleProblem | None:
         """Returns why taskclf cannot run a model, or None; each bundle is verified once."""

@@ -14,7 +14,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
+from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_applied, put_aside
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import Recompute, promote
 from taskclf_dagster.domain.registry.retention import LastRun, PruneItem, PrunePlan, prune, prune_locked
@@ -88,7 +88,8 @@ def apply_decision(
     remember = partial(remember_decision, home, decision, run_id=run_id, at=at)
     if not decision.moves_pointer:
         return _put_aside(home, decision, remember, at)
-    require_present_policy(decision, settings)
+    if find_promotion(looked.history, decision) is None:  # else it was promoted, and cut off
+        require_present_policy(decision, settings)
     return _promote(looked, decision, remember, recompute, run_id=run_id, at=at)
 
 

@@ -12,32 +12,34 @@ from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.verdict import Verdict, decide
 from taskclf_dagster.domain.decision.verification import find_unexcused, judge_comparative_gates
 from taskclf_dagster.domain.evaluation.comparison import complete_again
-from taskclf_dagster.errors import RegistryRefusedError
+from taskclf_dagster.errors import DecisionFinding, RegistryRefusedError
 
 
-def require_present_policy(decision: PromotionDecision, settings: RetrainConfig) -> None:
-    """Checks that a decision would be promoted by today's policy as well, or await approval if it does so by its own.
+def require_present_policy(decision: PromotionDecision, settings: RetrainConfig, *, approved: bool = False) -> None:
+    """Checks that a decision would be promoted by today's policy as well; with an approval, that it would at least await one.
 
-    A receipt that does not hold by its own policy passes: `promote` refuses it with the reason.
+    Judged are the thresholds of the gates, the comparison and the promotion, not what shapes data and training. A receipt that does not
+    hold by its own policy, or does not ask for this, passes: `promote` refuses it with the reason.
 
     Raises:
         RegistryRefusedError: it would not; the message names the keys that differ.
     """
-    allowed = ("PROMOTE", "AWAITING_APPROVAL") if decision.verdict == "AWAITING_APPROVAL" else ("PROMOTE",)
+    wanted, allowed = ("AWAITING_APPROVAL", ("PROMOTE", "AWAITING_APPROVAL")) if approved else ("PROMOTE", ("PROMOTE",))
     try:
-        differing = find_differing_keys(decision, settings)
+        differing = find_differing_keys(decision, settings) if decision.verdict == wanted else []
+        if not differing:
+            return
         verdict, reason = judge_by_present_policy(decision, settings)
     except (ArithmeticError, LookupError, TypeError, ValueError):  # a policy or a count that no run ever had
         return
-    if not differing or verdict in allowed:
+    if verdict in allowed:
         return
-    waits = decision.verdict == "AWAITING_APPROVAL"
     raise RegistryRefusedError(
-        f"{'Approving' if waits else 'Promoting by'} {decision.decision_id}",
+        f"{'Approving' if approved else 'Promoting by'} {decision.decision_id}",
         "present_policy",
         f"by today's policy the verdict is {verdict} ({reason.rstrip('.')}); since the decision changed {', '.join(differing)}",
         "Retrain, or insist with --as-judged (in the launch form: as_judged)."
-        if waits
+        if approved
         else "Retrain, or launch with the config_path of the decision.",
     )
 
@@ -62,6 +64,9 @@ def judge_by_present_policy(decision: PromotionDecision, settings: RetrainConfig
         auto_promote=settings.promotion.auto_promote,
         required=decision.required_gates,
     )
+    then = decision.settings.evaluation.min_class_windows
+    if fewest < then:
+        missing.append(DecisionFinding("gate_not_excused", f"labels of {fewest} to {then} windows were not judged"))
     if missing and verdict in ("PROMOTE", "AWAITING_APPROVAL"):
         return "HOLD", "; ".join(map(str, missing))
     return verdict, reason

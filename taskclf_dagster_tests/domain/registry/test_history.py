@@ -14,6 +14,7 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
 from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.filesystem import use_file_system
@@ -425,11 +426,15 @@ def test_damage_after_a_repair_is_damage_again(three: Home, harm: Callable[[Home
     assert found == [("history_line_damaged", True)]
 
 
-def test_the_next_writer_of_any_kind_notes_the_damage(three: Home) -> None:
+def test_only_a_repair_notes_the_damage_which_other_changes_leave_as_it_is(three: Home) -> None:
     rewrite_line(three, 1, lambda line: b"garbage")
     rollback(three, to=None, reason="worse", at=LATER)
-    assert [action for _, action, _ in actions(three)] == ["promote", "promote", "acknowledge", "rollback"]
-    assert history_lines_behind(three, 1)[2]["acknowledges"] == [1, 2, 3]
+    prune(three, keep_versions=5, keep_rejected=5, at=LATER)
+    assert [action for _, action, _ in actions(three)] == ["promote", "promote", "rollback"]
+    assert damage(three) != []
+    repair(three, at=LATER)
+    assert [action for _, action, _ in actions(three)] == ["promote", "promote", "rollback", "acknowledge"]
+    assert history_lines_behind(three, 1)[-1]["acknowledges"] == [1, 2, 3]
     assert damage(three) == []
 
 

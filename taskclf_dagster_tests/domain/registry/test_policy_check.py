@@ -18,7 +18,6 @@ from taskclf_dagster.domain.registry.policy_check import find_document_problem
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
-from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
@@ -26,7 +25,6 @@ from taskclf_dagster_tests.models import (
     MID,
     NEW,
     OLD,
-    a_decision,
     contents,
     copy_real_home,
     edit_json,
@@ -43,6 +41,7 @@ from taskclf_dagster_tests.registry_scenario import (
     promote,
     promoted,
     read,
+    refused,
     set_active,
     settled,
 )
@@ -323,18 +322,12 @@ def test_a_rollback_restores_the_policy_that_the_model_ran_with_last(home: Home)
     assert findings(home) == []
 
 
-def test_a_rollback_never_restores_a_policy_that_was_damaged_when_its_model_was_replaced(home: Home) -> None:
+@pytest.mark.parametrize("damage", [{"reject_threshold": 2.2238}, {"reject_threshold": 0.9}, {"calibrator_store_dir": "/etc"}])
+def test_a_decision_that_names_a_damaged_policy_as_the_one_in_force_is_refused(home: Home, damage: dict[str, object]) -> None:
     promoted(home, OLD)
-    recorded = read(home.inference_policy)
-    for damage in ({"reject_threshold": 2.2238}, {"reject_threshold": 0.9}, {"calibrator_store_dir": "/etc"}):
-        edit_json(home.inference_policy, damage)
-        decision = judged(home, NEW, previous_policy=read(home.inference_policy), champion_model_dir=f"models/{OLD}")
-        write_json(home.inference_policy, recorded)
-        target = Home(home.root.parent / f"copy-{len(list(home.root.parent.iterdir()))}")
-        shutil.copytree(home.root, target.root)
-        promote(target, a_decision(target, NEW, previous_policy=decision.registry.previous_policy), at=AT + DAY)
-        rollback(target, to=None, reason="worse", at=LATER)
-        assert read(target.inference_policy) == {**recorded, "created_at": LATER.isoformat(), "source": "rollback"}
+    decision = judged(home, NEW, previous_policy={**read(home.inference_policy), **damage})
+    with refused("policy_differs"):
+        promote(home, decision, at=AT + DAY)
 
 
 def test_the_policy_of_the_original_is_valid(real_homes: Path, tmp_path: Path) -> None:

@@ -693,6 +693,30 @@ def test_a_history_that_lacks_the_record_of_the_pointer_stops_a_promotion_until_
     assert read_active(home).name == NEW
 
 
+def test_records_whose_events_were_written_and_that_the_history_lacks_stop_a_promotion(tmp_path: Path) -> None:
+    home = promoted(make_home(tmp_path), OLD, MID, NEXT)
+    rollback(home, to=None, reason="worse", at=AT + 3 * DAY)
+    set_active(home, OLD, at=AT + 4 * DAY)
+    repair(home, at=AT + 4 * DAY)
+    lines = home.active_history.read_bytes().splitlines(keepends=True)
+    home.active_history.write_bytes(b"".join(lines[:3]))  # the rollback is no longer known, and the pointer is that of taskclf
+    with refused("history_damaged"):
+        promote(home, judged(home, NEW), at=AT + 5 * DAY)
+    repair(home, at=AT + 5 * DAY)
+    promote(home, judged(home, NEW), at=AT + 5 * DAY)
+    assert read_active(home).name == NEW
+
+
+def test_a_decision_that_names_another_policy_than_the_one_in_force_is_refused(tmp_path: Path) -> None:
+    home = promoted(make_home(tmp_path), OLD)
+    honest = judged(home, NEW)
+    policy = {**(honest.registry.previous_policy or {}), "reject_threshold": 0.01}
+    edited = seal(honest.model_copy(update={"registry": honest.registry.model_copy(update={"previous_policy": policy})}))
+    with refused("policy_differs"):
+        promote(home, edited, at=AT + DAY)
+    assert promote(home, honest, at=AT + DAY).pointer.name == NEW
+
+
 JUST_NOW: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] = {
     "the pointer moved": (lambda home: set_active(home, OLD), "pointer_changed_just_now", ""),
     "the policy written": (lambda home: write_policy(home, OLD), "pointer_changed_just_now", ""),

@@ -38,7 +38,7 @@ apply = partial(apply_decision, recompute=find_no_difference)
 
 
 def applied(home: Home, decision: PromotionDecision) -> AppliedDecision:
-    return apply(home, decision, run_id="run-1", at=LATER)
+    return apply(home, decision, settings=decision.settings, run_id="run-1", at=LATER)
 
 
 def test_a_decision_that_promotes_moves_the_pointer_and_is_remembered(home: Home) -> None:
@@ -78,7 +78,7 @@ def test_any_other_decision_sets_the_challenger_aside_and_leaves_models_as_it_is
 def test_a_decision_that_was_applied_already_changes_nothing_more(home: Home, decide: Callable[[Home], PromotionDecision]) -> None:
     decision = decide(home)
     bundle, before = applied(home, decision).bundle, contents(home.root)
-    again = apply(home, decision, run_id="run-2", at=LATER + DAY)
+    again = apply(home, decision, settings=decision.settings, run_id="run-2", at=LATER + DAY)
     assert (again.outcome, again.bundle, again.pointer) == ("already_applied", bundle, None)
     assert contents(home.root) == before
 
@@ -87,7 +87,7 @@ def test_a_decision_whose_run_ended_before_it_was_remembered_is_remembered_by_th
     decision = judged(home)
     applied(home, decision)
     (home.decisions / LAST_DECIDED).unlink()
-    assert apply(home, decision, run_id="run-2", at=LATER + DAY).outcome == "already_applied"
+    assert apply(home, decision, settings=decision.settings, run_id="run-2", at=LATER + DAY).outcome == "already_applied"
     last = read_last_decided(home)
     assert last is not None
     assert (last.decision_id, last.run_id) == (decision.decision_id, "run-2")
@@ -122,14 +122,16 @@ def lost(result: AppliedDecision) -> set[tuple[str, str]]:
 
 
 def test_after_a_promotion_retention_removes_what_the_receipts_settings_no_longer_keep(full: Home) -> None:
-    result = apply(full, small(full), run_id="run-1", at=AT + 200 * DAY)
+    decision = small(full)
+    result = apply(full, decision, settings=decision.settings, run_id="run-1", at=AT + 200 * DAY)
     assert lost(result) == {("promoted", name) for name in MODELS[:4]}
     assert not (full.models / MODELS[0]).exists()
 
 
 def test_without_a_promotion_retention_leaves_promoted_models_alone(full: Home) -> None:
     before = contents(full.models)
-    result = apply(full, small(full, gates=all_gates(macro_f1="FAIL")), run_id="run-1", at=AT + 200 * DAY)
+    decision = small(full, gates=all_gates(macro_f1="FAIL"))
+    result = apply(full, decision, settings=decision.settings, run_id="run-1", at=AT + 200 * DAY)
     assert lost(result) == {("rejected", MODELS[6])}
     assert contents(full.models) == before
 
@@ -147,7 +149,7 @@ def test_a_retention_that_fails_is_reported_and_the_decision_stands(full: Home) 
     decision = small(full)
     write_variant(full.rejected_models / MODELS[7])
     with use_file_system(_KeepsRejected()):
-        result = apply(full, decision, run_id="run-1", at=AT + 200 * DAY)
+        result = apply(full, decision, settings=decision.settings, run_id="run-1", at=AT + 200 * DAY)
     assert (result.outcome, result.removed) == ("promoted", ())
     assert result.retention_problem is not None
     assert MODELS[6] in result.retention_problem

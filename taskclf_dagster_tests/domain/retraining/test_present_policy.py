@@ -59,9 +59,9 @@ def test_a_threshold_beyond_the_stored_figure_refuses_and_one_at_it_does_not(
     home: Home, waiting: PromotionDecision, key: str, name: str, beyond: float
 ) -> None:
     observed = gate(waiting, name)
-    require_present_policy(waiting, retrain_config(gates={key: observed}))
+    require_present_policy(waiting, retrain_config(gates={key: observed}), approved=True)
     with pytest.raises(RegistryRefusedError) as caught:
-        require_present_policy(waiting, retrain_config(gates={key: observed + beyond}))
+        require_present_policy(waiting, retrain_config(gates={key: observed + beyond}), approved=True)
     assert key in str(caught.value)
     assert name in str(caught.value)
     assert "--as-judged" in str(caught.value)
@@ -70,7 +70,7 @@ def test_a_threshold_beyond_the_stored_figure_refuses_and_one_at_it_does_not(
 def test_the_same_policy_a_laxer_one_and_one_that_promotes_by_itself_ask_nothing(home: Home, waiting: PromotionDecision) -> None:
     laxer, by_itself = retrain_config(gates={"min_macro_f1": 0.1}), retrain_config(auto_promote=True)
     for config in (retrain_config(), laxer, by_itself, retrain_config(min_new_labels=7)):
-        require_present_policy(waiting, config)
+        require_present_policy(waiting, config, approved=True)
 
 
 def test_only_keys_that_differ_are_named_with_both_values(waiting: PromotionDecision) -> None:
@@ -94,7 +94,7 @@ def test_a_gate_that_did_not_apply_then_and_is_wanted_now_holds_the_decision(hom
 
 def test_a_receipt_that_was_forged_is_left_to_the_promotion(waiting: PromotionDecision) -> None:
     forged = waiting.model_copy(update={"policy": {"gates": {"min_macro_f1": "much"}}})
-    require_present_policy(forged, retrain_config(gates={"min_macro_f1": 0.99}))
+    require_present_policy(forged, retrain_config(gates={"min_macro_f1": 0.99}), approved=True)
 
 
 def test_a_decision_to_promote_that_would_only_wait_today_is_refused_and_names_the_key(home: Home) -> None:
