@@ -41,7 +41,7 @@ def write_events(home: Home, history: History, *, written_through: int | None = 
 
 
 class Cursor(NamedTuple):
-    """How far the events of the history were written.
+    """The progress of writing the events of a history.
 
     Attributes:
         written_through: number of the last record whose event was written; 0 if that record is not in the history.

@@ -103,7 +103,7 @@ class RegistryState:
 
     @cached_property
     def cursor(self) -> Cursor:
-        """How far the events of the history were written."""
+        """The progress of writing the events of the history."""
         return read_cursor(self.home, self.history)
 
     @property
