@@ -22,7 +22,7 @@ from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
-from taskclf_dagster.domain.registry.health import find_policy_problem, find_usable_pointer
+from taskclf_dagster.domain.registry.health import find_history_problem, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -100,7 +100,11 @@ def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime, s
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
     registry = read_registry_state(home)
     problems = [find_usable_pointer(registry).problem, find_policy_problem(registry)]
-    return warnings + [f"{problem}; `taskclf-dagster registry repair` repairs it" for problem in problems if problem is not None]
+    warnings += [f"{problem}; `taskclf-dagster registry repair` repairs it" for problem in problems if problem is not None]
+    damaged = find_history_problem(registry)
+    if damaged is not None:
+        warnings.append(f"{damaged}: nothing is promoted; `taskclf-dagster registry repair` notes the damage, then retrain with force")
+    return warnings
 
 
 def _explain(instance: dg.DagsterInstance, run: RetrainRun) -> str:

@@ -128,6 +128,14 @@ def test_a_damaged_pointer_is_a_warning_with_the_cure(tmp_path: Path, instance: 
     assert any("registry repair" in warning for warning in warnings)
 
 
+def test_a_damaged_history_is_a_warning_that_nothing_is_promoted(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    home = home_with_champion(make_home(tmp_path))
+    whole = read_status(instance, home, config=CONFIG, now=AS_OF).warnings
+    home.active_history.write_bytes(home.active_history.read_bytes() + b"garbage\n")
+    (warning,) = [each for each in read_status(instance, home, config=CONFIG, now=AS_OF).warnings if each not in whole]
+    assert home.active_history.name in warning
+
+
 def test_a_run_that_dagster_ended_while_it_was_at_work_moves_nothing(
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

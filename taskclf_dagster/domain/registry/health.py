@@ -74,6 +74,13 @@ def find_policy_problem(state: RegistryState) -> RegistryProblem | None:
     return None if problem is None else RegistryProblem(problem.kind, f"{state.home.inference_policy.name} {problem.detail}")
 
 
+def find_history_problem(state: RegistryState) -> str | None:
+    """Returns why models that ran or were rolled back may be unknown, so that nothing is promoted; None if the history is whole."""
+    if not state.is_history_damaged and not state.cursor.is_ahead:
+        return None
+    return f"{state.home.active_history.name} is damaged, so that anchors and rolled-back models may be unknown"
+
+
 def find_history_disagreement(state: RegistryState) -> str | None:
     """Returns how active.json, inference_policy.json and the last records of the history differ, or None."""
     if state.pointer_file.error is not None:

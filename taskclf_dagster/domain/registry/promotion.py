@@ -20,6 +20,7 @@ from taskclf_dagster.domain.models.bundle_paths import find_bundle, resolve_mode
 from taskclf_dagster.domain.models.manifest import build_manifest, find_manifest_problem
 from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_promotion_made
 from taskclf_dagster.domain.registry.commit import commit
+from taskclf_dagster.domain.registry.health import find_history_problem
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
@@ -269,10 +270,10 @@ def _refuse(decision: PromotionDecision, findings: list[DecisionFinding]) -> Non
 def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> list[DecisionFinding]:
     """Returns why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
     findings = []
-    if state.is_history_damaged or state.cursor.is_ahead:
-        found = f"{state.home.active_history.name} is damaged, so that anchors and rolled-back models may be unknown"
+    damaged = find_history_problem(state)
+    if damaged is not None:
         fix = "`taskclf-dagster registry repair` notes the damage, then retrain with force"
-        findings.append(DecisionFinding("history_damaged", f"{found}; {fix}"))
+        findings.append(DecisionFinding("history_damaged", f"{damaged}; {fix}"))
     if not _is_made_against(decision, state):
         findings.append(
             DecisionFinding(
