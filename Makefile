@@ -58,8 +58,8 @@ test-all: ## Run all tests, and see how much of domain and config their own test
 test-sabotage: install ## Remove each protection of a list from a copy, and run the test that must notice (two minutes).
 	$(BIN)/python -m taskclf_dagster_tests.sabotage.run
 
-test-faults: install ## Break the registry at every file-system call, in every order, and by SIGKILL (some minutes).
-	TASKCLF_DAGSTER_ALL_FAULTS=1 $(PYTEST) taskclf_dagster_tests/faults
+test-faults: install ## Break the registry at every call, in every order, by SIGKILL and by edited files (some minutes).
+	TASKCLF_DAGSTER_ALL_FAULTS=1 $(PYTEST) taskclf_dagster_tests/faults taskclf_dagster_tests/cycle/test_edited_files.py
 
 soak: install ## Sixty simulated days: labels, drift, bad days, power cuts, rollbacks (some minutes).
 	TASKCLF_DAGSTER_SOAK=1 $(BIN)/python -m pytest -q -s taskclf_dagster_tests/soak

@@ -22,6 +22,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.cycle.edited_runs import CASES, FAILED, FIRST, SAME, SMALL, WRONG, Result, Sweep
 from taskclf_dagster_tests.cycle.step_by_step import STEPS, Files, StepByStep, read_files
+from taskclf_dagster_tests.faults.injection import EVERYTHING
 from taskclf_dagster_tests.file_edits import Edit, dumped, edits_of, with_column
 from taskclf_dagster_tests.scenario import add_learnable_days, learnable_home
 
@@ -174,8 +175,12 @@ def test_one_file_edited_before_each_step_promotes_nothing_that_a_clean_run_woul
     assert {result.before for result in results} == set(SAMPLE)
 
 
+IN_MAKE_TEST_FAULTS = pytest.mark.skipif(not EVERYTHING, reason="minutes: `make test-faults` runs it")
+QUICK = ("is worse than an anchor", "has no champion")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case if case in QUICK else pytest.param(case, marks=IN_MAKE_TEST_FAULTS) for case in CASES])
 def test_files_edited_before_each_step_promote_nothing_that_a_clean_run_would_not(
     sweeps: Callable[[str], Sweep], swept: Callable[[str], list[Result]], case: str
 ) -> None:
