@@ -4,7 +4,7 @@ Hypothesis chooses what happens. A model in memory knows which bundles are whole
 after every step the home is read, and a copy of it is repaired and checked.
 """
 
-import hashlib
+import re
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +22,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.registry import applied_decisions, recovery, rollback
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
@@ -29,6 +30,7 @@ from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.retention import find_awaiting, list_decisions, prune
 from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.errors import DecisionNotVerifiedError, RegistryRefusedError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import (
@@ -273,8 +275,12 @@ class Registry(RuleBasedStateMachine):
         name = f"2026-02-05_000000_run-{self.number:04d}"
         folder = self.home.challengers / name
         write_tree_of_template(folder)
-        trees = trees or hashlib.sha256(name.encode()).hexdigest()
-        edit_json(folder / METADATA, {"model_id": name, "tree_hash": trees})
+        trees = trees or str(self.number)
+        whole = (folder / MODEL).read_text(encoding="utf-8")  # its header states the sizes of trees: the last digits of one leaf change
+        text, changed = re.subn(r"(?m)^(leaf_value=-?\d\.\d+?)\d{4}(?=\s)", rf"\g<1>{int(trees):04d}", whole, count=1)
+        assert changed == 1
+        (folder / MODEL).write_text(text, encoding="utf-8")
+        edit_json(folder / METADATA, {"model_id": name, "tree_hash": tree_hash(text), "artifact_hash": hash_file(folder / MODEL)})
         self.made[name] = trees
         self.whole.add(name)
         return name
