@@ -53,9 +53,10 @@ test-all: ## Run all tests, and see how much of domain and config their own test
 	$(MAKE) test TESTS='$(MEASURED:%=taskclf_dagster_tests/%)' COVERAGE='$(MEASURED:%=--cov=taskclf_dagster/%) --cov-report='
 	$(MAKE) test TESTS='$(MEASURED:%=--ignore=taskclf_dagster_tests/%) taskclf_dagster_tests'
 	$(MAKE) test-rest
+	$(MAKE) test-sabotage
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERED)
 
-test-sabotage: install ## Remove each protection of a list from a copy, and run the test that must notice (two minutes).
+test-sabotage: install ## Remove each protection of a list from a copy, and run the test that must notice (three minutes).
 	$(BIN)/python -m taskclf_dagster_tests.sabotage.run
 
 test-faults: install ## Break the registry at every call, in every order, by SIGKILL and by edited files (some minutes).
