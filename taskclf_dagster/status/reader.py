@@ -20,6 +20,7 @@ from taskclf_dagster.defs.runs.retrain_runs import (
 )
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
 from taskclf_dagster.domain.registry.health import find_history_problem, find_policy_problem, find_usable_pointer
@@ -103,7 +104,7 @@ def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime, s
     warnings += [f"{problem}; `taskclf-dagster registry repair` repairs it" for problem in problems if problem is not None]
     damaged = find_history_problem(registry)
     if damaged is not None:
-        warnings.append(f"{damaged}: nothing is promoted; `taskclf-dagster registry repair` notes the damage, then retrain with force")
+        warnings.append(f"{damaged}: nothing is promoted; {REPAIR_HISTORY}")
     return warnings
 
 

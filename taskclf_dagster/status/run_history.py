@@ -73,7 +73,7 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
 
 def _written_at(home: Home, decision: PromotionDecision) -> datetime:
     """Returns the time at which a receipt was written; its as-of time may be any."""
-    return datetime.fromtimestamp(receipt_path(home, decision).stat().st_mtime, UTC)
+    return datetime.fromtimestamp(receipt_path(home, decision.decision_id).stat().st_mtime, UTC)
 
 
 def _metrics(model: ModelRef) -> dict[str, float | None]:

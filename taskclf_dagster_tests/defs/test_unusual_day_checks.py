@@ -7,9 +7,9 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-from taskclf_dagster.defs.assets.promotion import DISAGREEMENT
 from taskclf_dagster.defs.checks.data import DAYS, dataset_snapshot_file
 from taskclf_dagster.defs.display.metadata import unusual_days_check
+from taskclf_dagster.defs.display.promotion_metadata import DISAGREEMENT
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.retraining.decision_step import find_disagreeing_days, load_predictions_once

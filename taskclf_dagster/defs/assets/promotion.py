@@ -12,7 +12,14 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized, tag_run
 from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, draw_interval
 from taskclf_dagster.defs.display.metadata import unusual_days_check
-from taskclf_dagster.defs.display.promotion_metadata import COMPARATIVE_CHECKS, USER_DAYS_CHECK, decision_metadata, pointer_metadata
+from taskclf_dagster.defs.display.promotion_metadata import (
+    COMPARATIVE_CHECKS,
+    DISAGREEMENT,
+    DISAGREEMENT_CHECK,
+    USER_DAYS_CHECK,
+    decision_metadata,
+    pointer_metadata,
+)
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
@@ -30,11 +37,6 @@ from taskclf_dagster.domain.retraining.reports import ChallengerReport, Champion
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RunEndedError
 from taskclf_dagster.provenance import code_version, cores
-
-DISAGREEMENT = "no_day_disagrees_with_the_models"
-
-
-DISAGREEMENT_CHECK = "Advice: on no test day do challenger and champion both agree with far fewer labels than on every other day."
 
 
 class PointerChange(Record):

@@ -73,7 +73,9 @@ def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource)
     yield dg.AssetCheckResult(
         passed=same,
         check_name=HASH.name,
-        description=f"The contents have {digest[:16]}, the record has {dataset_snapshot.dataset_hash}.",
+        description=f"{digest[:16]} as recorded."
+        if same
+        else f"The contents have {digest[:16]}, the record has {dataset_snapshot.dataset_hash}.",
         metadata={"digest": digest},
     )
     overlaps = find_split_overlaps(rows)

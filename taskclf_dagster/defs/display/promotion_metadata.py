@@ -11,6 +11,7 @@ from taskclf_dagster.defs.display.decision_metadata import comparison_metadata
 from taskclf_dagster.defs.display.metadata import gate_table, plotted
 from taskclf_dagster.defs.display.model_metadata import comparison_table
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import receipt_path
 from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.home import Home
@@ -30,6 +31,12 @@ COMPARATIVE_CHECKS: dict[str, str] = {
 USER_DAYS_CHECK = "Advice: the comparison has enough user-days for a reliable interval."
 
 
+DISAGREEMENT = "no_day_disagrees_with_the_models"
+
+
+DISAGREEMENT_CHECK = "Advice: on no test day do challenger and champion both agree with far fewer labels than on every other day."
+
+
 def decision_metadata(
     home: Home,
     record: PromotionDecision,
@@ -45,7 +52,7 @@ def decision_metadata(
         "home": record.home,
         "decision_id": record.decision_id,
         "champion_model": "none" if record.champion.model is None else record.champion.model.model_id,
-        "record": dg.MetadataValue.path(str(home.decisions / f"{record.decision_id}.json")),
+        "record": dg.MetadataValue.path(str(receipt_path(home, record.decision_id))),
         "gates": gate_table(record.gates),
         "champion_versus_challenger": comparison_table(challenger.report, champion.report),
         **comparison_metadata(record, interval),

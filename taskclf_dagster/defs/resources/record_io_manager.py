@@ -34,7 +34,7 @@ class RecordIOManager(dg.ConfigurableIOManager):
         """Writes the record of this run, and names it as the latest; the record of a decision is its receipt, under a second name."""
         asset, taskclf_home = context.asset_key.to_python_identifier(), self.home.open()
         path = taskclf_home.records / asset / f"{context.run_id}.json"
-        receipt = receipt_path(taskclf_home, obj) if isinstance(obj, PromotionDecision) else None
+        receipt = receipt_path(taskclf_home, obj.decision_id) if isinstance(obj, PromotionDecision) else None
         if receipt is not None and receipt.exists():
             write_second_name(path, receipt)
         else:

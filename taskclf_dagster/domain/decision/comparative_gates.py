@@ -34,6 +34,10 @@ COMPARATIVE_GATES = (
 )
 
 
+REPAIR_HISTORY = "`taskclf-dagster registry repair` notes the damage, then retrain with force"
+"""The way out while the history is damaged."""
+
+
 def check_regression_gates(
     comparison: Comparison | None,
     *,
@@ -180,8 +184,7 @@ def _unless_unknown(history_damaged: bool, judge: Callable[[], Judged]) -> Judge
         judged = judge()
         if not judged.passed:
             return judged
-    unknown = "the history is damaged, so that a model that ran may be unknown"
-    raise NoVerdictError("INCONCLUSIVE", f"{unknown}; `taskclf-dagster registry repair` notes the damage, then retrain with force")
+    raise NoVerdictError("INCONCLUSIVE", f"the history is damaged, so that a model that ran may be unknown; {REPAIR_HISTORY}")
 
 
 def _groups(groups: Sequence[GroupSignificance], what: str, settings: ComparisonSettings) -> Judged:

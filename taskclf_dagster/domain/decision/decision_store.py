@@ -36,8 +36,8 @@ class ReceiptCache:
 
     def load(self, home: Home, decision_id: str) -> PromotionDecision:
         """Returns a receipt; raises as `load_decision`."""
-        path = home.decisions / f"{decision_id}.json"
-        version = None if find_name_problem(decision_id) else _version_of(path)
+        path = receipt_path(home, decision_id)
+        version = _version_of(path)
         known = self._found.get(path)
         if version is not None and known is not None and known[0] == version:
             return known[1]
@@ -63,21 +63,21 @@ class ReceiptCache:
 def _version_of(path: Path) -> _FileVersion:
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name with a null byte
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def save_decision(home: Home, decision: PromotionDecision) -> Path:
     """Writes `artifacts/decisions/<decision_id>.json` as canonical JSON, so that equal decisions are equal files."""
-    path = receipt_path(home, decision)
+    path = receipt_path(home, decision.decision_id)
     write_text(path, receipt_text(decision))
     return path
 
 
-def receipt_path(home: Home, decision: PromotionDecision) -> Path:
+def receipt_path(home: Home, decision_id: str) -> Path:
     """Returns the file of a decision's receipt."""
-    return home.decisions / f"{decision.decision_id}.json"
+    return home.decisions / f"{decision_id}.json"
 
 
 def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list[DecisionFinding]]:
@@ -89,7 +89,7 @@ def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list
     """
     decision = load_decision(home, decision_id)
     findings = verify_decision(decision)
-    path = home.decisions / f"{decision_id}.json"
+    path = receipt_path(home, decision_id)
     if path.read_bytes() != receipt_text(decision).encode():
         found = f"{path.name} is not the canonical JSON of its contents: the file was written or changed by other hands"
         findings.append(DecisionFinding("file_differs", found))
@@ -105,7 +105,7 @@ def load_decision(home: Home, decision_id: str) -> PromotionDecision:
     """
     if find_name_problem(decision_id) is not None:
         raise DecisionNotFoundError(decision_id, home.decisions)
-    path = home.decisions / f"{decision_id}.json"
+    path = receipt_path(home, decision_id)
     try:
         document = read_json_object(path)
     except UnreadableFileError as error:

@@ -33,7 +33,7 @@ def check_receipts(state: RegistryState) -> Findings:
         fix = "Nothing needs to be done if it promoted nothing; else the promotion is another finding"
         yield warning("receipt_unreadable", "P5", detail, fix)
     for decision in decisions:
-        path = receipt_path(state.home, decision)
+        path = receipt_path(state.home, decision.decision_id)
         try:
             if content_hash(decision) != decision.decision_hash:
                 detail = f"{path.name} was changed after it was written: decision_hash does not match its contents"

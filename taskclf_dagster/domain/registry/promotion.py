@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, load_decision, save_decision
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
@@ -272,8 +273,7 @@ def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> li
     findings = []
     damaged = find_history_problem(state)
     if damaged is not None:
-        fix = "`taskclf-dagster registry repair` notes the damage, then retrain with force"
-        findings.append(DecisionFinding("history_damaged", f"{damaged}; {fix}"))
+        findings.append(DecisionFinding("history_damaged", f"{damaged}; {REPAIR_HISTORY}"))
     if not _is_made_against(decision, state):
         findings.append(
             DecisionFinding(

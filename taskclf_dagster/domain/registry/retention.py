@@ -254,7 +254,7 @@ def _unneeded_data(
         elif waiting and decision.as_of >= min(waiting):
             continue  # it may be what makes a waiting decision an old one
         elif decision.decision_id not in named and (last is None or decision.decision_id != last.decision_id):
-            path = receipt_path(home, decision)
+            path = receipt_path(home, decision.decision_id)
             yield _item(home, "receipt", path, f"model {decision.challenger.model_id} is gone")
     kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
     for kind, folder in kinds:
