@@ -56,10 +56,12 @@ class Edit:
     Attributes:
         what: the place and the change.
         make: returns the content of the whole file afterwards; called when it is asked for, because most edits of a large file never are.
+        is_sealed: whether the hash that the file has of its own contents fits again.
     """
 
     what: str
     make: Callable[[], bytes] = field(repr=False)
+    is_sealed: bool = False
 
     @property
     def content(self) -> bytes:
@@ -106,7 +108,7 @@ def _json_edits(document: dict[str, Any], thorough: bool) -> Iterator[Edit]:
             yield Edit(what, lambda edit=edit: dumped(edit()))
             for key in SEALS:
                 if key in document and path != (key,):
-                    yield Edit(f"{what}, sealed again", lambda edit=edit, key=key: dumped(_sealed(edit(), key)))
+                    yield Edit(f"{what}, sealed again", lambda edit=edit, key=key: dumped(_sealed(edit(), key)), is_sealed=True)
 
 
 def _put(document: dict[str, Any], path: tuple[Any, ...], value: object) -> Any:
@@ -119,7 +121,7 @@ def _line_edits(content: bytes, thorough: bool) -> Iterator[Edit]:
     for number, line in enumerate(lines):
         yield Edit(f"line {number + 1} left out", partial(_lines, [*lines[:number], *lines[number + 1 :]]))
         for edit in _json_edits(json.loads(line), thorough):
-            yield Edit(f"line {number + 1}: {edit.what}", partial(_with_line, lines, number, edit))
+            yield Edit(f"line {number + 1}: {edit.what}", partial(_with_line, lines, number, edit), edit.is_sealed)
 
 
 def _with_line(lines: list[bytes], number: int, edit: Edit) -> bytes:

@@ -8,7 +8,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
 from fnmatch import fnmatch
 from functools import cached_property
 from typing import NamedTuple
@@ -18,11 +17,10 @@ from taskclf_dagster.domain.models.bundle_files import ENCODERS, MODEL
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.cycle.stages import SECOND
 from taskclf_dagster_tests.cycle.step_by_step import STEPS, Files, StepByStep, read_files, write_files
 from taskclf_dagster_tests.file_edits import Edit
-from taskclf_dagster_tests.scenario import AS_OF, DAY, retrain_config
-
-FIRST, SECOND = AS_OF + timedelta(hours=1), AS_OF + DAY + timedelta(hours=1)
+from taskclf_dagster_tests.scenario import retrain_config
 
 OPEN = {f"min_{name}": 0.0 for name in ("macro_f1", "weighted_f1", "class_precision", "breakidle_precision", "breakidle_recall")}
 SMALL = retrain_config(
@@ -48,7 +46,7 @@ CASES: dict[str, tuple[RetrainConfig, str]] = {
     "is worse than an anchor": (WORSE.with_changes(regression_tolerance=1.0, anchor_tolerance=0.0), "REJECT"),
     "has no champion": (SMALL.with_changes(prove_reproducible=True), "PROMOTE"),
 }
-"""What the challenger of a clean run is like: the configuration, and the verdict."""
+"""The configuration and the verdict of the clean run of each case."""
 
 HISTORY = "models/active_history.jsonl"
 INPUTS = ("models/*",)
@@ -56,7 +54,7 @@ INPUTS = ("models/*",)
 
 
 class Promoted(NamedTuple):
-    """What was promoted.
+    """One promoted bundle.
 
     Attributes:
         model: hash of everything that predictions follow from: trees, encoders and the reject threshold in force.
@@ -115,7 +113,6 @@ class Sweep:
     home: Home
     start: Files
     ended: dict[tuple[int, str], Outcome] = field(default_factory=dict)
-    steps_run: int = 0
 
     @cached_property
     def retrain(self) -> StepByStep:
@@ -153,7 +150,6 @@ class Sweep:
         return outcome
 
     def _go_on(self, step: str) -> tuple[Outcome | None, Files]:
-        self.steps_run += 1
         kind, detail = "", ""
         try:
             if not self.retrain.run(step) and step != STEPS[-1]:
@@ -194,7 +190,7 @@ class Sweep:
         files = self.saved[number]
         content = edit.content
         outcome = self.end_of(number, {**files, name: content})
-        came = self._judge(number, name, content, outcome, is_sealed="sealed" in edit.what)
+        came = self._judge(number, name, content, outcome, is_sealed=edit.is_sealed)
         return Result(STEPS[number], name, edit.what, came, outcome.detail)
 
     def _judge(self, number: int, name: str, content: bytes, outcome: Outcome, *, is_sealed: bool) -> str:

@@ -20,7 +20,8 @@ from pydantic import ValidationError
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.cycle.edited_runs import CASES, FAILED, FIRST, SAME, SMALL, WRONG, Result, Sweep
+from taskclf_dagster_tests.cycle.edited_runs import CASES, FAILED, SAME, SMALL, WRONG, Result, Sweep
+from taskclf_dagster_tests.cycle.stages import FIRST
 from taskclf_dagster_tests.cycle.step_by_step import STEPS, Files, StepByStep, read_files
 from taskclf_dagster_tests.faults.injection import EVERYTHING
 from taskclf_dagster_tests.file_edits import Edit, dumped, edits_of, with_column
@@ -57,7 +58,7 @@ def _known_edits(saved: Files, name: str, most: int, turn: int) -> Iterator[Edit
         yield Edit("every prediction is right", lambda: with_column("parquet", content, "predicted", true))
     if fnmatch(name, "artifacts/decisions/20*.json") or name == "artifacts/records/promotion_decision/latest.json":
         for edit in [*find_edits({"x.json": content}, "x.json", most, turn), Edit("every gate passes", lambda: _forged(content))]:
-            yield Edit(f"{edit.what}, sealed again", lambda edit=edit: _sealed_if_valid(edit.content))
+            yield Edit(f"{edit.what}, sealed again", lambda edit=edit: _sealed_if_valid(edit.content), is_sealed=True)
     if fnmatch(name, "artifacts/records/*/latest.json"):  # anchors would be too old to count
         yield from (edit for edit in edits_of(name, content) if edit.what == "as_of: another text")
     if name.endswith("windows.parquet"):

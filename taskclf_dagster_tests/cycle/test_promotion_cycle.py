@@ -38,6 +38,7 @@ from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.cadence import check_retrain_due
 from taskclf_dagster.errors import DecisionNotVerifiedError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.cycle.stages import FIRST, SECOND
 from taskclf_dagster_tests.damaged_bundles import Damage
 from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import OLD, contents, edit_json, point_at, pointer_to, write_policy, write_tiny_bundle
@@ -49,8 +50,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 DAYS = 6
-FIRST, SECOND = AS_OF + timedelta(hours=1), AS_OF + DAY + timedelta(hours=1)
-"""When the two retrains of this home happen."""
 
 JUDGE = ("labeled_windows", "dataset_snapshot", "challenger_model", "challenger_report")
 DECIDE = ("champion_report", "promotion_decision")

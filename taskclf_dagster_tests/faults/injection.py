@@ -75,15 +75,9 @@ def memory_folder() -> Iterator[Path]:
 @contextmanager
 def quick_parsing() -> Iterator[None]:
     """Within the block, pure functions that take most of the time remember what they found out about the same content."""
-    check_table, check_text, schema_hash = bundle_module._check_confusion_csv, bundle_module.check_model_text, FeatureSchema.schema_hash
-    tables: dict[str, Exception | None] = {}
+    check_text, schema_hash = bundle_module.check_model_text, FeatureSchema.schema_hash
     texts: dict[str, Exception | None] = {}
     hashes: dict[int, str] = {}
-
-    def remembered_table(text: str) -> None:
-        if text not in tables:
-            tables[text] = _error_of(lambda: check_table(text))
-        _raise(tables[text])
 
     def remembered_text(text: str) -> None:
         if text not in texts:
@@ -96,7 +90,6 @@ def quick_parsing() -> Iterator[None]:
         return hashes[id(schema)]
 
     with (
-        mock.patch.object(bundle_module, "_check_confusion_csv", remembered_table),
         mock.patch.object(bundle_module, "check_model_text", remembered_text),
         mock.patch.object(FeatureSchema, "schema_hash", property(remembered_hash)),
     ):
