@@ -4,7 +4,6 @@ Add a value here when every retrain should show it. Reads only; printing belongs
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -12,7 +11,7 @@ from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, DECISION_TAG, FAILED, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import list_decisions, receipt_path
+from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.home import Home
@@ -20,15 +19,13 @@ from taskclf_dagster.status.records import Retrain
 
 
 def read_retrains(instance: dg.DagsterInstance, home: Home, *, limit: int) -> list[Retrain]:
-    """Returns the newest retrains of a home, newest first: runs of this instance, and decisions that other instances made."""
+    """Returns the newest retrains of a home, newest first: runs of this instance by start, decisions of others by as-of time."""
     moves = {entry.decision_id: entry.sequence for entry in read_history(home).moves if entry.decision_id}
     decisions = {decision.decision_id: decision for decision in list_decisions(home)[0]}
     runs = list(iterate_retrains(instance, home))
     known = {run.tags.get(DECISION_TAG) for run in runs}
     dated = [(run.began, _describe_run(instance, run, decisions, moves)) for run in runs[:limit]]
-    dated += [
-        (_written_at(home, decision), _describe_decision(decision, moves)) for name, decision in decisions.items() if name not in known
-    ]
+    dated += [(decision.as_of, _describe_decision(decision, moves)) for name, decision in decisions.items() if name not in known]
     return [retrain for _, retrain in sorted(dated, key=lambda pair: pair[0], reverse=True)[:limit]]
 
 
@@ -69,11 +66,6 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
         moved=moved,
         reason=decision.reason,
     )
-
-
-def _written_at(home: Home, decision: PromotionDecision) -> datetime:
-    """Returns the time at which a receipt was written; its as-of time may be any."""
-    return datetime.fromtimestamp(receipt_path(home, decision.decision_id).stat().st_mtime, UTC)
 
 
 def _metrics(model: ModelRef) -> dict[str, float | None]:

@@ -252,8 +252,7 @@ def _add_old_data(home: Home) -> None:
         path.write_bytes(b"rows")
     (home.records / "promotion").mkdir(parents=True)
     for number in range(4):
-        (home.records / "promotion" / f"run-{number}.json").write_text(canonical_json({"run": number}))
-        os.utime(home.records / "promotion" / f"run-{number}.json", (number, number))
+        (home.records / "promotion" / f"00000{number}-run.json").write_text(canonical_json({"run": number}))
 
 
 def _unblock(home: Home) -> Call:

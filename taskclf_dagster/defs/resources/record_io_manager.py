@@ -4,6 +4,7 @@ Change here where records are stored and which run's record an asset reads. No f
 content.
 """
 
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import receipt_path
 from taskclf_dagster.domain.storage.files import write_json, write_second_name
 from taskclf_dagster.domain.storage.json_files import read_json_object
+from taskclf_dagster.domain.storage.numbered_files import name_without_number, next_numbered, sort_numbered
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
 
@@ -21,7 +23,7 @@ LATEST = "latest"
 
 
 class RecordIOManager(dg.ConfigurableIOManager):
-    """Stores the record of each asset in `artifacts/records/<asset>/<run_id>.json`.
+    """Stores the record of each asset in `artifacts/records/<asset>/<number>-<run_id>.json`; the newest has the highest number.
 
     An input is the record of the same run, else that of the run that this one retries (parent, then root), else the latest. It is read at
     most once a run: what this run made, or has read, is handed on from memory, so that all steps of a run have the same record.
@@ -33,13 +35,15 @@ class RecordIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Record) -> None:
         """Writes the record of this run, and names it as the latest; the record of a decision is its receipt, under a second name."""
         asset, taskclf_home = context.asset_key.to_python_identifier(), self.home.open()
-        path = taskclf_home.records / asset / f"{context.run_id}.json"
+        folder = taskclf_home.records / asset
+        stored = _list_records(folder)
+        path = stored.get(context.run_id) or next_numbered(folder, f"{context.run_id}.json", stored.values())
         receipt = receipt_path(taskclf_home, obj.decision_id) if isinstance(obj, PromotionDecision) else None
         if receipt is not None and receipt.exists():
             write_second_name(path, receipt)
         else:
             write_json(path, obj.model_dump(mode="json"))
-        write_second_name(path.with_stem(LATEST), path)
+        write_second_name(folder / f"{LATEST}.json", path)
         self._records[context.run_id, asset] = obj
 
     def load_input(self, context: dg.InputContext) -> Record:
@@ -56,8 +60,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
 
     def _read(self, asset: str, run: dg.DagsterRun, *, kind: Any) -> Record:
         folder = self.home.open().records / asset
-        runs = [run.run_id, run.parent_run_id, run.root_run_id, LATEST]
-        path = next((folder / f"{name}.json" for name in runs if name and (folder / f"{name}.json").exists()), None)
+        stored = _list_records(folder)
+        path = next((stored[name] for name in (run.run_id, run.parent_run_id, run.root_run_id, LATEST) if name in stored), None)
         if path is None:
             raise RecordNotFoundError(asset, folder)
         try:
@@ -65,3 +69,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
         except ValidationError as error:
             raise UnreadableFileError(path, f"it is not a {kind.__name__} of this version", f"Materialize {asset} again") from error
         return record
+
+
+def _list_records(folder: Path) -> dict[str, Path]:
+    """Returns the records of an asset by run id, and the latest by `LATEST`."""
+    return {Path(name_without_number(path)).stem: path for path in sort_numbered(folder.glob("*.json")) if not path.name.startswith(".")}

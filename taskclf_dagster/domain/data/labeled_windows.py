@@ -5,7 +5,7 @@ Joins `windows`, `label_store` and `label_projection`. They are split and exclud
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,8 @@ class LabeledWindows(Record):
         users: number of windows by user.
         label_watermark: names the content of the label store.
     """
+
+    unhashed: ClassVar[frozenset[str]] = frozenset({"path"})
 
     home: str
     demo: bool

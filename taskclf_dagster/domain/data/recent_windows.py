@@ -1,6 +1,7 @@
 """The recent windows: every window of the last days, labeled or not, as one run read it, so that each model predicts the same ones."""
 
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 import pandas as pd
 
@@ -22,6 +23,8 @@ class RecentWindows(Record):
         path: the file, relative to the home.
         digest: of its values.
     """
+
+    unhashed: ClassVar[frozenset[str]] = frozenset({"path"})
 
     schema_version: SchemaVersion
     path: InnerPath

@@ -1,4 +1,4 @@
-"""Frames that one asset hands to the next as a file: arrow IPC, named by the digest of its values, the newest few of each kind."""
+"""Frames that one asset hands to the next as files: arrow IPC, named by a number and the digest of the values; the newest few are kept."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +9,7 @@ import pyarrow as pa
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.numbered_files import name_without_number, next_numbered, sort_numbered
 from taskclf_dagster.errors import SnapshotError
 
 KEPT_FRAMES = 3
@@ -23,7 +24,7 @@ class StoredFrame(NamedTuple):
 
 
 def store_frame(folder: Path, frame: pd.DataFrame, *, kind: str) -> StoredFrame:
-    """Writes a frame under its digest; older frames of its kind are removed.
+    """Writes a frame under its digest; frames of its kind that were written before the newest few are removed.
 
     Args:
         folder: of the frames.
@@ -31,12 +32,23 @@ def store_frame(folder: Path, frame: pd.DataFrame, *, kind: str) -> StoredFrame:
         kind: a word of the file's name.
     """
     digest = frame_digest(frame)
-    path = folder / f"{digest[:16]}.{kind}.arrow"
+    name, frames = f"{digest[:16]}.{kind}.arrow", list_frames(folder, kind)
+    is_newest = bool(frames) and name_without_number(frames[-1]) == name
+    path = frames.pop() if is_newest else next_numbered(folder, name, frames)
     write_atomic(path, lambda temporary: _write(temporary, frame))
-    frames = sorted(folder.glob(f"*.{kind}.arrow"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
-    for old in frames[KEPT_FRAMES:]:
+    for old in frames[: 1 - KEPT_FRAMES]:
         file_system().remove_file(old)
     return StoredFrame(path, digest)
+
+
+def list_frames(folder: Path, kind: str = "*") -> list[Path]:
+    """Returns the frames of a kind, or of all kinds, the oldest first."""
+    return sort_numbered(path for path in folder.glob(f"*.{kind}.arrow") if not path.name.startswith("."))
+
+
+def digest_of_name(path: Path) -> str:
+    """Returns the first 16 hex digits of the digest that the name of a frame stands for."""
+    return name_without_number(path).split(".")[0]
 
 
 def load_frame(path: Path, digest: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.label_fingerprints import find_fingerprint_problems
 from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE, find_stored_problem
 from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
-from taskclf_dagster.domain.data.stored_frames import load_columns
+from taskclf_dagster.domain.data.stored_frames import digest_of_name, list_frames, load_columns
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
@@ -174,9 +174,9 @@ def check_snapshots(state: RegistryState) -> Findings:
 
 def check_labeled_windows(state: RegistryState) -> Findings:
     """Checks the frames between the first two assets, which are named by the hash of their values."""
-    for path in sorted(state.home.labeled_windows.glob("*.arrow")):
+    for path in list_frames(state.home.labeled_windows):
         try:
-            holds = frame_digest(load_columns(path, None)[0])[:16] == path.name.split(".")[0]
+            holds = frame_digest(load_columns(path, None)[0])[:16] == digest_of_name(path)
         except UNREADABLE:
             holds = False
         if not holds:

@@ -5,7 +5,7 @@ being made, and what their receipts name.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -24,6 +24,7 @@ from taskclf_dagster.domain.registry.recovery import recover, take_out
 from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import remove_tree, remove_whole
 from taskclf_dagster.domain.storage.json_files import parse_json_object, read_json_object
+from taskclf_dagster.domain.storage.numbered_files import sort_numbered
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import UnreadableFileError
@@ -109,7 +110,7 @@ def _plan(state: RegistryState, last_run: LastRun, *, keep_versions: int, keep_r
     remove = []
     if promoted:
         remove += _beyond(state, _promoted_folders(home, state.history), keep_versions, reachable, "promoted")
-    remove += _beyond(state, _rejected_folders(home, at), keep_rejected, reachable, "rejected")
+    remove += _beyond(state, _rejected_folders(home), keep_rejected, reachable, "rejected")
     going = {item.path for item in remove}
     staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
     remove += _unneeded_data(state, decisions, staying, last_run, at)
@@ -220,13 +221,11 @@ def _promoted_folders(home: Home, history: History) -> list[Path]:
     return [home.models / name for name in names if (home.models / name).is_dir()]
 
 
-def _rejected_folders(home: Home, at: datetime) -> list[Path]:
-    """Returns bundles that were never promoted, the newest first, and those of trainings that were interrupted over a day ago."""
+def _rejected_folders(home: Home) -> list[Path]:
+    """Returns bundles that were never promoted, the newest first. What an interrupted training left is an orphaned file of its process."""
     folders = (home.rejected_models, home.pending_models, home.challengers)
-    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir()]
-    old = (at - timedelta(days=1)).timestamp()
-    found = [path for path in found if not path.name.startswith(".") or path.stat().st_mtime < old]
-    return sorted(found, key=lambda path: path.name.lstrip("."), reverse=True)
+    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir() and is_model_id(path.name)]
+    return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def _bundle_folders(home: Home) -> Iterator[Path]:
@@ -265,10 +264,8 @@ def _unneeded_data(
 
 def _old_records(home: Home, keep: int) -> Iterator[PruneItem]:
     for folder in sorted(home.records.iterdir()) if home.records.is_dir() else []:
-        runs = sorted(
-            (path for path in folder.glob("*.json") if path.stem != "latest"), key=lambda path: path.stat().st_mtime, reverse=True
-        )
-        yield from (_item(home, "record", path, f"not among the newest {keep} runs") for path in runs[keep:])
+        runs = [path for path in folder.glob("*.json") if path.stem != "latest" and not path.name.startswith(".")]
+        yield from (_item(home, "record", path, f"not among the newest {keep} runs") for path in sort_numbered(runs)[::-1][keep:])
 
 
 def _item(home: Home, kind: Kind, path: Path, reason: str) -> PruneItem:

@@ -3,16 +3,16 @@
 Reads the reports that taskclf's monitoring writes (artifacts/drift_report.json, artifacts/drift/*.json).
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
-from taskclf_dagster.domain.storage.json_files import read_json_object
+from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
 MAX_REASON_LENGTH = 400
@@ -37,28 +37,46 @@ class DriftTrigger(Record):
     reason: str
 
 
+class _DriftReport(NamedTuple):
+    """A drift report: its file with SHA-256, the latest time that it states, its alerts, and all of its contents."""
+
+    path: Path
+    digest: str
+    at: datetime
+    alerts: list[Mapping[str, object]]
+    document: Mapping[str, object]
+
+    @property
+    def critical(self) -> list[Mapping[str, object]]:
+        return [alert for alert in self.alerts if alert.get("severity") == "critical"]
+
+    @property
+    def is_critical(self) -> bool:
+        return self.document.get("any_critical") is True or bool(self.critical)
+
+
 def find_drift_trigger(home: Home, *, severity: Literal["critical", "warning"], now: datetime) -> DriftTrigger | None:
     """Returns the newest drift report if it has an alert of at least this severity, else None.
 
+    The newest is the one that states the latest time, whatever the time of its file. One of the future, written while the clock was ahead,
+    counts as older than all others.
+
     Raises:
-        UnreadableFileError: the newest report cannot be read.
+        UnreadableFileError: a report cannot be read or states no time, so that it may be the newest, and no other triggers a retrain.
     """
-    newest = max(_find_reports(home), key=lambda path: (path.stat().st_mtime, path.name), default=None)
-    if newest is None:
-        return None
-    report = read_json_object(newest, max_bytes=MAX_REPORT_BYTES)
-    alerts = [alert for alert in _list(report.get("alerts")) if isinstance(alert, Mapping)]
-    critical = report.get("any_critical") is True or any(alert.get("severity") == "critical" for alert in alerts)
-    if not (critical if severity == "critical" else critical or alerts):
-        return None
-    at = min(now, _made_at(report, alerts) or datetime.fromtimestamp(newest.stat().st_mtime, UTC))
-    name = str(newest.relative_to(home.root))
-    return DriftTrigger(
-        key=hashlib.sha256(newest.read_bytes()).hexdigest()[:16],
-        path=name,
-        at=at,
-        reason=f"drift report {name} of {at:%Y-%m-%d %H:%M %Z}: {_describe(report, alerts)}"[:MAX_REASON_LENGTH],
-    )
+    reports, unreadable = _read_reports(home)
+    newest = max(reports, key=lambda report: (report.at <= now, report.at, report.path.name), default=None)
+    if newest is not None and (newest.is_critical if severity == "critical" else newest.is_critical or newest.alerts):
+        at, name = min(now, newest.at), str(newest.path.relative_to(home.root))
+        return DriftTrigger(
+            key=newest.digest[:16],
+            path=name,
+            at=at,
+            reason=f"drift report {name} of {at:%Y-%m-%d %H:%M %Z}: {_describe(newest)}"[:MAX_REASON_LENGTH],
+        )
+    if unreadable:
+        raise unreadable[0]
+    return None
 
 
 def find_drift_answer(trigger: DriftTrigger, last: LastDecided | None) -> SkipReason | None:
@@ -69,9 +87,21 @@ def find_drift_answer(trigger: DriftTrigger, last: LastDecided | None) -> SkipRe
     return SkipReason(kind="answered", message=message)
 
 
-def _find_reports(home: Home) -> list[Path]:
-    found = [home.drift_report, *(home.drift_reports.glob("*.json") if home.drift_reports.is_dir() else [])]
-    return [path for path in found if path.is_file()]
+def _read_reports(home: Home) -> tuple[list[_DriftReport], list[UnreadableFileError]]:
+    """Reads every drift report; hidden files, which file managers and editors write, are none."""
+    found = [home.drift_report, *(sorted(home.drift_reports.glob("*.json")) if home.drift_reports.is_dir() else [])]
+    reports, unreadable = list[_DriftReport](), list[UnreadableFileError]()
+    for path in (path for path in found if path.is_file() and not path.name.startswith(".")):
+        file = look_at_json(path, max_bytes=MAX_REPORT_BYTES)
+        alerts = [alert for alert in _list((file.document or {}).get("alerts")) if isinstance(alert, Mapping)]
+        at = None if file.document is None else _made_at(file.document, alerts)
+        if file.error is not None:
+            unreadable.append(file.error)
+        elif file.document is not None and at is None:
+            unreadable.append(UnreadableFileError(path, "it states no time", "Remove it, or let taskclf write it again"))
+        elif file.document is not None and file.digest is not None and at is not None:
+            reports.append(_DriftReport(path, file.digest, at, alerts, file.document))
+    return reports, unreadable
 
 
 def _made_at(report: Mapping[str, object], alerts: list[Mapping[str, object]]) -> datetime | None:
@@ -88,11 +118,10 @@ def _made_at(report: Mapping[str, object], alerts: list[Mapping[str, object]]) -
     return max(moments, default=None)
 
 
-def _describe(report: Mapping[str, object], alerts: list[Mapping[str, object]]) -> str:
-    critical = sum(alert.get("severity") == "critical" for alert in alerts)
-    triggers = sorted({str(alert.get("trigger")) for alert in alerts})
-    counted = f"{len(alerts)} alerts, {critical} critical ({', '.join(triggers)})"
-    summary = report.get("summary")
+def _describe(report: _DriftReport) -> str:
+    triggers = sorted({str(alert.get("trigger")) for alert in report.alerts})
+    counted = f"{len(report.alerts)} alerts, {len(report.critical)} critical ({', '.join(triggers)})"
+    summary = report.document.get("summary")
     return f"{counted}. {summary}" if isinstance(summary, str) and summary else counted
 
 

@@ -19,7 +19,7 @@ class Record(BaseModel):
     """Base of all immutable records: unknown keys are refused, and its hash names its contents.
 
     Attributes:
-        unhashed: fields that differ between equal runs, such as timings; the hash leaves them out.
+        unhashed: fields that differ between equal runs, such as timings; the hash leaves them out, also of a record within another one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +28,12 @@ class Record(BaseModel):
     @property
     def record_hash(self) -> str:
         """SHA-256 over the canonical JSON of the record."""
-        return json_hash(self.model_dump(mode="json", exclude=set(self.unhashed)))
+        return json_hash(self.model_dump(mode="json", exclude=self.excluded_from_hash()))
+
+    def excluded_from_hash(self) -> dict[str, Any]:
+        """Returns the fields that the hash leaves out, as pydantic's `exclude` takes them."""
+        within = {name: value.excluded_from_hash() for name, value in self if isinstance(value, Record)}
+        return {**{name: excluded for name, excluded in within.items() if excluded}, **dict.fromkeys(self.unhashed, True)}
 
 
 def canonical_json(value: object) -> str:

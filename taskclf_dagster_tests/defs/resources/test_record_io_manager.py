@@ -1,6 +1,7 @@
 """Records between assets: which run's record an asset reads, and what happens when there is none or it is damaged."""
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +68,9 @@ class Desk:
         return found
 
     def write(self, name: str, text: str) -> None:
-        path = self.home.records / "note" / f"{name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.home.records / "note"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = next(folder.glob(f"*-{name}.json"), folder / f"{name}.json")
         path.unlink(missing_ok=True)  # the latest may be another name of a run's record
         path.write_text(json.dumps({"text": text, "number": 1}), encoding="utf-8")
 
@@ -104,9 +106,18 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_a_record_is_kept_as_json_for_its_run_and_as_the_latest(desk: Desk) -> None:
     run = desk.run("note")
     folder = desk.home.records / "note"
-    assert sorted(path.name for path in folder.iterdir()) == sorted([f"{run.run_id}.json", "latest.json"])
+    assert sorted(path.name for path in folder.iterdir()) == [f"000001-{run.run_id}.json", "latest.json"]
     content = json.loads((folder / "latest.json").read_text(encoding="utf-8"))
-    assert content == json.loads((folder / f"{run.run_id}.json").read_text(encoding="utf-8")) == {"text": "made in this run", "number": 1}
+    assert content == json.loads((folder / f"000001-{run.run_id}.json").read_text(encoding="utf-8"))
+    assert content == {"text": "made in this run", "number": 1}
+
+
+def test_the_record_of_a_later_run_has_a_higher_number_whatever_the_times_of_files(desk: Desk) -> None:
+    desk.write("000007-00000000-0000-0000-0000-000000000000", "written while the clock was ahead")
+    desk.write("._000009-00000000-0000-0000-0000-000000000000", "a file manager's")
+    os.utime(desk.home.records / "note" / "000007-00000000-0000-0000-0000-000000000000.json", (2**33, 2**33))
+    run = desk.run("note")
+    assert (desk.home.records / "note" / f"000008-{run.run_id}.json").exists()
 
 
 def test_an_asset_reads_what_its_own_run_has_made(desk: Desk) -> None:
@@ -190,7 +201,7 @@ def test_a_damaged_record_is_an_error_with_file_and_fix_never_a_guess(desk: Desk
 
 def test_a_damaged_record_of_the_own_run_is_not_replaced_by_the_latest(desk: Desk) -> None:
     parent = desk.run("note")
-    (desk.home.records / "note" / f"{parent.run_id}.json").write_text("{", encoding="utf-8")
+    (desk.home.records / "note" / f"000001-{parent.run_id}.json").write_text("{", encoding="utf-8")
     assert desk.run("echo", parent=parent).status == dg.DagsterRunStatus.FAILURE
 
 
@@ -243,13 +254,13 @@ def test_a_run_retried_from_its_failure_goes_on_with_its_own_records(tmp_path: P
         assert "challenger_model" in executed
         assert not executed & {"labeled_windows", "dataset_snapshot"}
         assert instance.get_run_by_id(second.run_id).tags["taskclf/outcome"] in ("REJECT", "AWAITING_APPROVAL")
-    challenger = json.loads((home.records / "challenger_model" / f"{second.run_id}.json").read_text(encoding="utf-8"))
+    challenger = json.loads((home.records / "challenger_model" / f"000001-{second.run_id}.json").read_text(encoding="utf-8"))
     assert challenger["dataset_hash"] == snapshot
     assert challenger["model_id"].startswith("2026-02-04_000000")
     decided = json.loads((home.records / "promotion_decision" / "latest.json").read_text(encoding="utf-8"))
     assert decided["dataset"]["dataset_hash"] == snapshot
     receipt = home.decisions / f"{decided['decision_id']}.json"
-    assert receipt.samefile(home.records / "promotion_decision" / f"{second.run_id}.json")  # a decision is written once
+    assert receipt.samefile(home.records / "promotion_decision" / f"000001-{second.run_id}.json")  # a decision is written once
 
 
 def _latest_snapshot(home: Home) -> str:

@@ -1,5 +1,6 @@
 """Windows and labels of a home joined: what the record tells, what a setting changes, and the frame that later steps read."""
 
+import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -285,7 +286,7 @@ def test_a_saved_frame_is_read_back_as_it_was(tmp_path: Path) -> None:
     home = two_user_home(tmp_path)
     _, frame = label(home)
     saved = save(home)
-    assert saved.path == f"artifacts/labeled_windows/{saved.digest[:16]}.labeled.arrow"
+    assert saved.path == f"artifacts/labeled_windows/000001-{saved.digest[:16]}.labeled.arrow"
     pd.testing.assert_frame_equal(load_labeled_windows(home, saved), frame, check_categorical=False)
     keys, columns = load_stored_keys(home, saved)
     pd.testing.assert_frame_equal(keys, frame[["user_id", "bucket_start_ts"]], check_categorical=False)
@@ -301,16 +302,28 @@ def test_equal_frames_have_one_file_and_other_frames_another(tmp_path: Path) -> 
     assert len(list(home.labeled_windows.glob("*.labeled.arrow"))) == 2
 
 
-def test_only_the_newest_frames_are_kept(tmp_path: Path) -> None:
+def test_the_hash_of_the_record_names_the_windows_and_not_the_number_of_their_file(tmp_path: Path) -> None:
+    home = two_user_home(tmp_path)
+    first = save(home)
+    save(home, weak_labels="exclude")
+    again = save(home)
+    assert first.path != again.path
+    assert first.record_hash == again.record_hash
+
+
+def test_only_the_frames_that_were_written_last_are_kept_whatever_their_times(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=10))
     saved = []
     for minutes in range(1, KEPT_FRAMES + 3):
         write_labels(home, [span(at("09:00"), at("09:00") + minutes * MINUTE, "Build")])
         saved.append(save(home))
+        for path in home.labeled_windows.iterdir():
+            os.utime(path, (2**33 - minutes, 2**33 - minutes))  # in the future, and going back
     kept = {path.relative_to(home.root).as_posix() for path in home.labeled_windows.iterdir()}
     newest = saved[-KEPT_FRAMES:]
-    assert kept == {record.path for record in newest} | {record.recent.path for record in newest}
+    assert kept == {record.path for record in newest} | {newest[-1].recent.path}
+    assert newest[-1].recent.path == saved[0].recent.path  # the windows are the same
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"garbage")], ids=["gone", "garbage"])

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -131,14 +131,12 @@ def test_damaged_rejected_bundles_do_not_count_and_go(six: Home) -> None:
     assert lying(six.rejected_models) == REJECTED[2:4]
 
 
-def test_what_a_killed_training_left_goes(six: Home) -> None:
+def test_what_a_training_is_writing_stays_however_old_its_time_says_it_is(six: Home) -> None:
     half = six.challengers / f".{REJECTED[0]}.0123.tmp"
     half.mkdir(parents=True)
     (half / MODEL).write_text("tree", encoding="utf-8")
-    plan = plan_prune(six, keep_versions=9, keep_rejected=9, at=datetime.now(UTC))
-    assert half.name not in {item.name for item in plan.remove}  # perhaps a training that is still writing
-    plan = plan_prune(six, keep_versions=9, keep_rejected=9, at=datetime.now(UTC) + 2 * DAY)
-    assert half.name in {item.name for item in plan.remove}
+    os.utime(half, (0, 0))
+    assert half.name not in {item.name for item in removed(six, rejected=0).remove}
 
 
 def test_promoted_bundles_are_left_if_only_the_others_are_asked_for(six: Home) -> None:
@@ -395,14 +393,14 @@ def test_the_receipt_of_a_model_that_stays_stays(six: Home) -> None:
 
 def test_of_the_records_of_each_asset_the_newest_stay_and_so_does_the_latest(six: Home) -> None:
     folder = six.records / "challenger_report"
-    for i in range(6):
-        write_json(folder / f"run-{i}.json", {})
-        os.utime(folder / f"run-{i}.json", (1_000_000 + i, 1_000_000 + i))
+    names = ["of-0.1", "000008-z", "000009-y", "000010-x", "999999-w", "1000000-v"]
+    for i, name in enumerate(names):
+        write_json(folder / f"{name}.json", {})
+        os.utime(folder / f"{name}.json", (9_000_000 - i, 9_000_000 - i))  # the clock went back all the time
     write_json(folder / "latest.json", {})
-    os.utime(folder / "latest.json", (0, 0))
     found = removed(six, versions=2, rejected=1)
-    assert sorted(going(found, "record")) == ["run-0", "run-1", "run-2"]
-    assert sorted(path.stem for path in folder.iterdir()) == ["latest", "run-3", "run-4", "run-5"]
+    assert sorted(going(found, "record")) == ["000008-z", "000009-y", "of-0.1"]
+    assert sorted(path.stem for path in folder.iterdir()) == ["000010-x", "1000000-v", "999999-w", "latest"]
 
 
 # --- How it goes ------------------------------------------------------------------------------------------------------------------------

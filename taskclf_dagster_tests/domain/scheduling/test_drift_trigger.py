@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def write(home: Home, report: object, *, name: str | None = None, modified: datetime = MADE) -> Path:
-    """Writes a report where taskclf writes it, or below artifacts/drift."""
+    """Writes a report where taskclf writes it, or below artifacts/drift; the time of its file must not matter."""
     path = home.drift_report if name is None else home.drift_reports / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(report if isinstance(report, str) else json.dumps(report), encoding="utf-8")
@@ -73,16 +73,30 @@ def test_the_trigger_names_report_time_and_alerts(home: Home, snapshot: Snapshot
     assert found.reason == snapshot
 
 
-def test_the_newest_file_counts_wherever_it_lies(home: Home) -> None:
-    write(home, a_drift_report(MADE, critical=1))
-    write(home, a_drift_report(MADE, warnings=1), name="later.json", modified=MADE + MINUTE)
+def test_the_report_of_the_latest_time_counts_wherever_it_lies_and_whenever_its_file_was_written(home: Home) -> None:
+    write(home, a_drift_report(MADE, critical=1), modified=MADE + 9 * MINUTE)
+    write(home, a_drift_report(MADE + MINUTE, warnings=1), name="later.json", modified=MADE + 8 * MINUTE)
     assert find(home) is None
-    write(home, a_drift_report(MADE, critical=2), name="last.json", modified=MADE + 2 * MINUTE)
+    write(home, a_drift_report(MADE + 2 * MINUTE, critical=2), name="last.json", modified=MADE)
     found = find(home)
     assert found is not None
     assert found.path == "artifacts/drift/last.json"
-    write(home, a_drift_report(MADE), modified=MADE + 3 * MINUTE)
+    write(home, a_drift_report(MADE + 3 * MINUTE), modified=MADE - DAY)
     assert find(home) is None
+
+
+def test_a_report_of_the_future_is_older_than_one_of_the_present(home: Home) -> None:
+    write(home, a_drift_report(NOW + DAY), name="while_the_clock_was_ahead.json")
+    write(home, a_drift_report(MADE, critical=1))
+    found = find(home)
+    assert found is not None
+    assert found.at == MADE
+
+
+def test_a_hidden_file_is_no_report(home: Home) -> None:
+    write(home, a_drift_report(MADE, critical=1), name="._drift.json")
+    write(home, "not JSON", name=".old.json")
+    assert find(home, "warning") is None
 
 
 def test_a_folder_named_like_a_report_is_none(home: Home) -> None:
@@ -121,11 +135,10 @@ def test_times_are_utc_unless_they_say_otherwise(home: Home, written: str) -> No
     assert found.at == MADE + 30 * MINUTE
 
 
-def test_a_report_that_names_no_time_was_made_when_its_file_was_written(home: Home) -> None:
-    write(home, {"alerts": [{"severity": "critical", "timestamp": "lately"}]}, modified=MADE + 7 * MINUTE)
-    found = find(home)
-    assert found is not None
-    assert found.at == MADE + 7 * MINUTE
+def test_a_report_that_states_no_time_may_be_the_newest_or_not_and_is_an_error(home: Home) -> None:
+    write(home, {"alerts": [{"severity": "critical", "timestamp": "lately"}]})
+    with pytest.raises(UnreadableFileError, match=r"drift_report\.json"):
+        find(home)
 
 
 def test_a_report_of_the_future_was_made_now(home: Home) -> None:
@@ -143,9 +156,10 @@ def test_long_alerts_are_cut_so_that_they_fit_a_tag(home: Home) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"alerts": [], "alerts": []}'])
-def test_a_newest_report_that_cannot_be_read_is_an_error_that_names_it(home: Home, text: str) -> None:
-    write(home, a_drift_report(MADE, critical=1), name="good.json")
-    write(home, text, modified=MADE + MINUTE)
+def test_a_report_that_cannot_be_read_is_an_error_that_names_it_unless_another_asks(home: Home, text: str) -> None:
+    write(home, a_drift_report(MADE, warnings=1), name="good.json")
+    write(home, text)
+    assert find(home, "warning") is not None
     with pytest.raises(UnreadableFileError, match=r"drift_report\.json"):
         find(home)
 
@@ -160,7 +174,7 @@ def test_a_huge_report_is_not_read(home: Home) -> None:
 
 @pytest.mark.parametrize("alerts", [None, "many", {}, ["critical"], [None], [{}], [{"severity": 3}]])
 def test_alerts_of_another_shape_are_none_that_are_critical(home: Home, alerts: object) -> None:
-    write(home, {"alerts": alerts})
+    write(home, {"alerts": alerts, "timestamp": MADE.isoformat()})
     assert find(home) is None
 
 
