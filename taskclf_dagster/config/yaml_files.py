@@ -1,13 +1,15 @@
 """YAML files as nested mappings: strict reading, merging, and access by keys with dots.
 
-The meaning of the keys is in `settings`.
+Plain values have the types of the core schema of YAML 1.2 (chapter 10.3): 0200 is 200 and no octal number, and 1:30, yes, on and 2026-01-05
+are texts, which YAML 1.1 would take for 90, True, True and a date. The meaning of the keys is in `settings`.
 """
 
 import copy
-from collections import Counter
+import re
 from collections.abc import Hashable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 
@@ -36,6 +38,9 @@ class _StrictLoader(yaml.SafeLoader):
 
     Refused are a repeated key, of which YAML would silently take the last, a key that is no text, and a value that contains itself.
     """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012  # pyyaml declares it; those of YAML 1.1 are not inherited
+    bool_values: ClassVar[dict[str, bool]] = {"true": True, "false": False}
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -66,14 +71,43 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_object(node, deep=deep)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        others = [repr(key) for key in keys if not isinstance(key, str)]
-        if others:
-            raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(others)} must be a text", node.start_mark)
-        repeated = sorted(str(key) for key, times in Counter(keys).items() if times > 1)
-        if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(repeated)} is written twice", node.start_mark)
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} must be a text", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key} is written twice", key_node.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_core_int(self, node: yaml.ScalarNode) -> int:
+        """Returns an integer; without 0o or 0x before it, it is decimal."""
+        text = node.value
+        return int(text[2:], {"0o": 8, "0x": 16}[text[:2]]) if text[:2] in ("0o", "0x") else int(text)
+
+    def construct_core_float(self, node: yaml.ScalarNode) -> float:
+        """Returns a decimal number, an infinity or NaN."""
+        return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_CORE_SCHEMA = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    "float": (
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    "merge": (r"<<", ["<"]),
+}
+"""The plain forms of each type with their first characters; of YAML 1.1 only the merge key is kept. Integers come before floats."""
+
+
+for _tag, (_form, _first) in _CORE_SCHEMA.items():
+    _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_form})\Z"), _first)
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _StrictLoader.construct_core_int)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _StrictLoader.construct_core_float)
 
 
 def nest(key: str, value: object) -> dict[str, object]:

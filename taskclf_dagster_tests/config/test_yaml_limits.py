@@ -32,7 +32,7 @@ HOSTILE = {
     "digits of another base": "min_labels: 0x" + "f" * 5_000,
     "digits of a fraction": "min_improvement: 0." + "1" * 5_000,
     "one digit too many": "min_labels: " + "9" * (MAX_DIGITS + 1),
-    "a day that is none": "min_labels: 2026-13-45",
+    "a day that is none": "min_labels: !!timestamp 2026-13-45",
     "a tag that does not fit": "min_labels: !!timestamp soon",
     "an empty number": "min_labels: !!int ''",
     "no truth": "min_labels: !!bool perhaps",

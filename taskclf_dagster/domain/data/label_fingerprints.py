@@ -75,6 +75,11 @@ def find_fingerprint_problems(folder: Path) -> dict[Path, str]:
     return problems
 
 
+def is_fingerprints_file(path: Path) -> bool:
+    """Returns True if a file has the name of kept fingerprints."""
+    return path.match(_kept(path.parent, "*").name)
+
+
 def _kept(folder: Path, mark: str) -> Path:
     return folder / f"labels_{mark}.npy"
 

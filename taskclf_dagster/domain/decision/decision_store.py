@@ -1,5 +1,6 @@
 """Reads and writes decision receipts in `artifacts/decisions/`."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +16,10 @@ from taskclf_dagster.domain.storage.path_names import find_name_problem
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionFinding, DecisionNotFoundError, ReceiptVersionError, TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
+
+_RECEIPT = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_[^.]+\.json")
+"""The names that follow from `make_decision_id`."""
+
 
 _FileVersion = tuple[int, int, int] | None
 """Inode, time of the last change and size of a file; None if it does not exist."""
@@ -73,6 +78,11 @@ def save_decision(home: Home, decision: PromotionDecision) -> Path:
     path = receipt_path(home, decision.decision_id)
     write_text(path, receipt_text(decision))
     return path
+
+
+def is_receipt(path: Path) -> bool:
+    """Returns True if a file has the name of a receipt; every other file in their folder is ignored."""
+    return _RECEIPT.fullmatch(path.name) is not None
 
 
 def receipt_path(home: Home, decision_id: str) -> Path:
@@ -134,7 +144,7 @@ def list_decisions(home: Home, receipts: ReceiptCache | None = None) -> tuple[li
     receipts = receipts or ReceiptCache()
     decisions: list[PromotionDecision] = []
     unreadable: list[UnreadableReceipt] = []
-    for path in home.decisions.glob("*_*_*.json"):
+    for path in filter(is_receipt, home.decisions.glob("*.json")):
         try:
             decision = receipts.load(home, path.stem)
         except ReceiptVersionError as error:

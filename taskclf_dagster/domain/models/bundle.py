@@ -167,22 +167,23 @@ def parse_bundle(source: Path | BundleFiles) -> ModelBundle:
     if missing:
         return _invalid(files, "missing_file", f"missing {', '.join(missing)}")
     code: BundleErrorCode = "metadata"
+    name = METADATA
     try:
-        metadata = BundleMetadata.model_validate(parse_json(files.content(METADATA)))
-        code = "metrics"
-        metrics = BundleMetrics.model_validate(parse_json(files.content(METRICS)))
-        code = "confusion_matrix"
-        _check_confusion_csv(files.text(CONFUSION))
-        code = "encoders"
-        encoders = _parse_encoders(files.content(ENCODERS))
-        code = "model_text"
-        check_model_text(files.text(MODEL))
+        metadata = BundleMetadata.model_validate(parse_json(files.content(name)))
+        code, name = "metrics", METRICS
+        metrics = BundleMetrics.model_validate(parse_json(files.content(name)))
+        code, name = "confusion_matrix", CONFUSION
+        _check_confusion_csv(files.text(name))
+        code, name = "encoders", ENCODERS
+        encoders = _parse_encoders(files.content(name))
+        code, name = "model_text", MODEL
+        check_model_text(files.text(name))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "top level"
-        return _invalid(files, code, f"{error.title}: {where}: {first['msg']}")
+        return _invalid(files, code, f"{name}: {where}: {first['msg']}")
     except (OSError, ValueError, RecursionError) as error:
-        return _invalid(files, code, str(error).strip() or type(error).__name__)
+        return _invalid(files, code, f"{name}: {str(error).strip() or type(error).__name__}")
     return ModelBundle(
         model_id=files.model_id,
         path=files.folder,
@@ -270,7 +271,7 @@ def _parse_encoders(content: bytes) -> dict[str, list[str]]:
     """
     vocabularies = parse_json(content)
     if not isinstance(vocabularies, dict) or not all(_is_vocabulary(values) for values in vocabularies.values()):
-        msg = f"{ENCODERS} must be an object of lists of strings"
+        msg = "it must be an object of lists of strings"
         raise ValueError(msg)
     return vocabularies
 
@@ -287,5 +288,5 @@ def _check_confusion_csv(text: str) -> None:
         header, rows, counts = [], [], []
     labels = header[1:]
     if not labels or labels != [row[0] for row in rows] or {len(row) for row in counts} != {len(labels)}:
-        msg = f"{CONFUSION} must be a square table of counts with the labels as header and index"
+        msg = "it must be a square table of counts with the labels as header and index"
         raise ValueError(msg)

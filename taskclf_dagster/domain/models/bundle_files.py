@@ -1,7 +1,7 @@
 """The files of a bundle as bytes, each read at most once; `bundle` and `manifest` interpret them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,10 @@ MANIFEST = "MANIFEST.json"
 
 REQUIRED = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS)
 """The files of every bundle (contract, section 7)."""
+
+
+KNOWN = (*REQUIRED, TRAINING_ROWS)
+"""The files that count in every bundle. A receipt or a manifest may name more; all others are ignored."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,25 @@ class BundleFiles:
         return self.content(name).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
     def hashes(self) -> dict[str, str]:
-        """Returns the SHA-256 of every file but the manifest, by name.
+        """Returns the SHA-256 of the files that count in every bundle, by name.
 
         Raises:
             OSError: a file cannot be read.
         """
-        return {name: hashlib.sha256(self.content(name)).hexdigest() for name in self.names if name != MANIFEST}
+        return self._hashes_of(KNOWN)
+
+    def _hashes_of(self, names: Iterable[str]) -> dict[str, str]:
+        return {name: hashlib.sha256(self.content(name)).hexdigest() for name in sorted({*names}.intersection(self.names))}
 
     def find_changed(self, expected: Mapping[str, str]) -> list[str]:
-        """Returns the names of the files whose SHA-256 is not the expected one, missing and further files among them.
+        """Returns the names of the files whose SHA-256 is not the expected one.
+
+        Missing files are among them, and those that count in every bundle and were not expected.
 
         Raises:
             OSError: a file cannot be read.
         """
-        found = self.hashes()
+        found = self._hashes_of([*KNOWN, *expected])
         return sorted(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
 
     def with_contents(self, contents: Mapping[str, bytes]) -> "BundleFiles":
@@ -90,5 +99,5 @@ def read_bundle_files(folder: Path) -> BundleFiles:
 
 
 def bundle_hashes(folder: Path) -> dict[str, str]:
-    """Returns the SHA-256 of every file of a bundle but its manifest and hidden files, by name."""
+    """Returns the SHA-256 of the files of a bundle that count, by name."""
     return read_bundle_files(folder).hashes()

@@ -1,4 +1,4 @@
-"""MANIFEST.json of a promoted bundle: size and SHA-256 of every file, so that damage is seen without loading the model.
+"""MANIFEST.json of a promoted bundle: size and SHA-256 of every file that counts, so that damage is seen without loading the model.
 
 Only the registry writes one, as the last file of a bundle. `bundle` interprets the files.
 """
@@ -28,7 +28,7 @@ class Manifest(Record):
 
     Attributes:
         decision_id: the receipt that promoted it.
-        files: every file but the manifest itself, by name.
+        files: the files that count, by name.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")

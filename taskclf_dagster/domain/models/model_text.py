@@ -3,8 +3,6 @@
 import hashlib
 import re
 
-from taskclf_dagster.domain.models.bundle_files import MODEL
-
 _NOT_A_NUMBER = re.compile(r"^leaf_value=.*\b(?:nan|inf)", re.IGNORECASE | re.MULTILINE)
 
 
@@ -16,15 +14,15 @@ def check_model_text(text: str) -> None:
     """
     sizes = next((line for line in text[: text.find("Tree=0")].split("\n") if line.startswith("tree_sizes=")), None)
     if not text.startswith("tree") or sizes is None:
-        msg = f"{MODEL} is not a LightGBM text model"
+        msg = "it is not a LightGBM text model"
         raise ValueError(msg)
     begin = text.find("Tree=0")
     expected = begin + sum(int(size) for size in sizes.removeprefix("tree_sizes=").split())
     if text.find("end of trees") != expected or "\nend of parameters\n" not in text[expected:]:
-        msg = f"{MODEL} is truncated or damaged: its trees do not have the sizes its header states, or its parameters do not end"
+        msg = "it is truncated or damaged: its trees do not have the sizes its header states, or its parameters do not end"
         raise ValueError(msg)
     if _NOT_A_NUMBER.search(text, begin, expected):
-        msg = f"{MODEL} has leaves that are not numbers, so it predicts none"
+        msg = "it has leaves that are not numbers, so it predicts none"
         raise ValueError(msg)
 
 

@@ -30,12 +30,13 @@ from taskclf_dagster.domain.registry.fsck_findings import (
     unreadable,
     warning,
 )
+from taskclf_dagster.domain.registry.fsck_foreign import check_foreign_files, is_foreign_folder
 from taskclf_dagster.domain.registry.fsck_receipts import check_contradictions, check_judged_bundles, check_last_decided, check_receipts
 from taskclf_dagster.domain.registry.fsck_signatures import check_home_id, check_signatures
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
-from taskclf_dagster.domain.storage.files import TEMPORARY
+from taskclf_dagster.domain.storage.files import TEMPORARY, list_folders
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.home import Home
 
@@ -142,9 +143,7 @@ def _check_history(state: RegistryState) -> Findings:
 
 def _check_bundles(state: RegistryState) -> Findings:
     home, history = state.home, state.history
-    for folder in sorted(home.models.iterdir()) if home.models.is_dir() else []:
-        if not folder.is_dir() or folder.name.startswith("."):
-            continue
+    for folder in list_folders(home.models):
         try:
             yield from _check_bundle(state, folder)
         except UNREADABLE as error:
@@ -162,6 +161,8 @@ def _check_bundles(state: RegistryState) -> Findings:
 
 def _check_bundle(state: RegistryState, folder: Path) -> Findings:
     files = state.bundles.files(folder)
+    if is_foreign_folder(state, files):
+        return
     problem = find_manifest_problem(files)
     if problem is not None:
         fix = "Restore the bundle from a backup, or leave it to retention"
@@ -238,4 +239,5 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     check_predictions,
     check_index,
     check_events,
+    check_foreign_files,
 )

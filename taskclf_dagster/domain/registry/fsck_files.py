@@ -26,7 +26,7 @@ from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_ev
 from taskclf_dagster.domain.registry.index_cache import IndexCache, read_index_cache, summarize
 from taskclf_dagster.domain.registry.pointer import POLICY_VERSION
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
-from taskclf_dagster.domain.storage.files import hash_file_if_exists
+from taskclf_dagster.domain.storage.files import hash_file_if_exists, list_folders
 from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.path_names import find_path_problem
 from taskclf_dagster.home import Home
@@ -158,7 +158,7 @@ def check_snapshots(state: RegistryState) -> Findings:
     digests: dict[str, set[str]] = defaultdict(set)
     for decision in list_decisions(state.home, state.receipts)[0]:
         digests[Path(decision.dataset.path).name].add(decision.dataset.digest)
-    for folder in _children(state.home.snapshots):
+    for folder in list_folders(state.home.snapshots):
         problem = None
         try:
             if (folder / SNAPSHOT_FILE).exists():
@@ -221,7 +221,7 @@ def check_index(state: RegistryState) -> Findings:
 def _find_index_problems(state: RegistryState, index: IndexCache) -> list[str]:
     problems = []
     known = {entry.new.name for entry in state.history.moves if entry.new is not None} | state.history.pruned
-    bundles = {folder.name: state.bundles.parsed(folder) for folder in _children(state.home.models)}
+    bundles = {folder.name: state.bundles.parsed(folder) for folder in list_folders(state.home.models)}
     for entry in index.ranked:
         bundle = bundles.get(entry.model_id)
         if bundle is not None and find_bundle_problem(bundle) is None and summarize(bundle) != entry:
@@ -257,7 +257,3 @@ def check_events(state: RegistryState) -> Findings:
     if reported is not None and (not isinstance(decision_id, str) or state.receipts.find(home, decision_id) is None):
         detail = f"{REPORTED_DECISION} names receipt {decision_id}, which is missing or damaged"
         yield warning("event_differs", "P9", detail, "Nothing has to be done: the events of the last decision are written again")
-
-
-def _children(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.is_dir() else []

@@ -48,6 +48,7 @@ FindingCode = Literal[
     "predictions_differ",
     "index_differs",
     "event_differs",
+    "foreign_files",
     "file_unreadable",
 ]
 

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, 
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.retention import find_awaiting
 from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.domain.storage.files import list_folders
 from taskclf_dagster.domain.storage.records import json_hash
 
 _RESTORE = "Restore the receipt from a backup, or remove it"
@@ -103,8 +104,8 @@ def check_judged_bundles(state: RegistryState) -> Findings:
             yield damage("awaiting_bundle_missing", "P6", detail, "Retrain with force")
     judged = _digests_by_model(decisions)
     for folder in (home.challengers, home.pending_models, home.rejected_models):
-        for bundle in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if not bundle.is_dir() or bundle.name not in judged or (home.models / bundle.name).is_dir():
+        for bundle in list_folders(folder):
+            if bundle.name not in judged or (home.models / bundle.name).is_dir():
                 continue  # nothing was judged, or it was promoted since and this is what is left of a second copy
             try:
                 files = read_bundle_files(bundle)
@@ -128,7 +129,7 @@ def _digests_by_model(decisions: Iterable[PromotionDecision]) -> dict[str, list[
 
 def _find_changed(files: BundleFiles, judged: list[dict[str, str]]) -> list[str]:
     """Returns the files that differ from the newest receipt; none if any receipt has all of their digests."""
-    return [] if files.hashes() in judged else files.find_changed(judged[0])
+    return [] if not all(map(files.find_changed, judged)) else files.find_changed(judged[0])
 
 
 def check_last_decided(state: RegistryState) -> Findings:
@@ -171,6 +172,6 @@ def _find_receipt_problem(state: RegistryState, entry: ActiveHistoryEntry) -> st
     if entry.new is None or decision.challenger.model_id != entry.new.name:
         return f"receipt {entry.decision_id} is about {decision.challenger.model_id}"
     files = state.bundles.files(home.models / entry.new.name)
-    if files.names and find_manifest_problem(files) is None and files.hashes() != decision.challenger.files:
+    if files.names and find_manifest_problem(files) is None and files.find_changed(decision.challenger.files):
         return f"{entry.new.name} is not the bundle that receipt {entry.decision_id} judged"
     return None

@@ -20,6 +20,7 @@ from taskclf_dagster.domain.models.bundle import (
 )
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
+from taskclf_dagster.domain.storage.files import list_folders
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError
 
@@ -68,11 +69,8 @@ def list_bundles(models: Path, *, bundles: BundleCache | None = None) -> list[Mo
         models: the folder of the bundles.
         bundles: those that were read already.
     """
-    if not models.is_dir():
-        return []
     bundles = bundles or BundleCache()
-    folders = [folder for folder in sorted(models.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
-    return [_parse_within(folder, bundles) for folder in folders]
+    return [_parse_within(folder, bundles) for folder in list_folders(models)]
 
 
 def is_compatible(bundle: ModelBundle) -> bool:

@@ -22,7 +22,7 @@ from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.recovery import recover, take_out
 from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_registry_state
-from taskclf_dagster.domain.storage.files import remove_tree, remove_whole
+from taskclf_dagster.domain.storage.files import list_folders, remove_tree, remove_whole
 from taskclf_dagster.domain.storage.json_files import parse_json_object, read_json_object
 from taskclf_dagster.domain.storage.numbered_files import sort_numbered
 from taskclf_dagster.domain.storage.records import Record
@@ -224,14 +224,12 @@ def _promoted_folders(home: Home, history: History) -> list[Path]:
 def _rejected_folders(home: Home) -> list[Path]:
     """Returns bundles that were never promoted, the newest first. What an interrupted training left is an orphaned file of its process."""
     folders = (home.rejected_models, home.pending_models, home.challengers)
-    found = [path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_dir() and is_model_id(path.name)]
-    return sorted(found, key=lambda path: path.name, reverse=True)
+    return sorted((path for folder in folders for path in list_folders(folder)), key=lambda path: path.name, reverse=True)
 
 
 def _bundle_folders(home: Home) -> Iterator[Path]:
     for folder in (home.models, home.rejected_models, home.pending_models, home.challengers):
-        if folder.is_dir():
-            yield from (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        yield from list_folders(folder)
 
 
 def _unneeded_data(
@@ -257,7 +255,7 @@ def _unneeded_data(
             yield _item(home, "receipt", path, f"model {decision.challenger.model_id} is gone")
     kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
     for kind, folder in kinds:
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        for path in list_folders(folder):
             if path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
                 yield _item(home, kind, path, "no model that stays was made or judged on it")
 

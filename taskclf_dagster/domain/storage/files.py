@@ -34,6 +34,11 @@ def hash_file_if_exists(path: Path) -> str | None:
     return hash_file(path) if path.exists() else None
 
 
+def list_folders(folder: Path) -> list[Path]:
+    """Returns the folders in a folder, by name; hidden ones are temporary or of other programs. None if the folder does not exist."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.is_dir() else []
+
+
 def read_bytes_if_exists(path: Path) -> bytes | None:
     """Returns the bytes of a file; None if it does not exist."""
     return path.read_bytes() if path.exists() else None

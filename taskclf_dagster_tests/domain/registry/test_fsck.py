@@ -388,6 +388,9 @@ def test_every_code_of_a_finding_is_found_in_some_home_and_each_has_its_wording(
     home = promoted(make_home(tmp_path / "earlier"), OLD, MID, NEW)
     home.active_pointer.write_text(json.dumps(read_history(home).moves[0].new.document), encoding="utf-8")
     look(home)
+    home = promoted(make_home(tmp_path / "looked_at"), OLD)
+    (home.models / OLD / "Thumbs.db").write_bytes(b"")
+    look(home)
     elsewhere = {"home_id_differs", "receipt_not_signed", "record_not_signed", "state_not_signed"}  # test_signed_state
     assert set(found) | elsewhere == set(get_args(FindingCode))
     assert found == snapshot

@@ -620,7 +620,6 @@ MEANWHILE: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] 
         "bundle_differs",
         METADATA,
     ),
-    "a file added": (lambda home: (home.challengers / NEW / "extra.bin").write_bytes(b"x"), "bundle_differs", "extra.bin"),
     "a file removed": (lambda home: (home.challengers / NEW / "training_rows.npy").unlink(), "bundle_differs", "training_rows.npy"),
     "the bundle removed": (lambda home: shutil.rmtree(home.challengers / NEW), "bundle_missing", NEW),
     "another bundle of this name in models": (
@@ -643,11 +642,6 @@ MEANWHILE: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] 
     "the history damaged": (lambda home: home.active_history.write_bytes(b"garbage\n"), "history_damaged", "repair"),
     "the champion's metrics changed": (
         lambda home: edit_json(home.models / MID / METRICS, {"macro_f1": 0.5}),
-        "champion_differs",
-        MID,
-    ),
-    "a file more in the champion": (
-        lambda home: (home.models / MID / "notes.txt").write_text("x", encoding="utf-8"),
         "champion_differs",
         MID,
     ),
@@ -722,7 +716,6 @@ JUST_NOW: dict[str, tuple[Callable[[Home], object], DecisionFindingKind, str]] =
     "the policy written": (lambda home: write_policy(home, OLD), "pointer_changed_just_now", ""),
     "model.txt changed in models": (lambda home: change_a_leaf(home.models / NEW), "manifest_differs", MODEL),
     "the manifest changed in models": (lambda home: edit_json(home.models / NEW / MANIFEST, {"model_id": OLD}), "manifest_differs", OLD),
-    "a file more in models": (lambda home: (home.models / NEW / "extra.bin").write_bytes(b"x"), "bundle_differs", "extra.bin"),
 }
 
 
