@@ -268,6 +268,8 @@ class RunEndedError(TaskclfDagsterError):
 
 RefusalKind = Literal[
     "folder_leaves_home",
+    "not_writable",
+    "little_space",
     "change_completed_first",
     "no_other_model",
     "model_active",

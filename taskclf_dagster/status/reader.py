@@ -25,6 +25,7 @@ from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
 from taskclf_dagster.domain.registry.health import find_history_problem, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
@@ -102,6 +103,7 @@ def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime, s
     registry = read_registry_state(home)
     problems = [find_usable_pointer(registry).problem, find_policy_problem(registry)]
     warnings += [f"{problem}; `taskclf-dagster registry repair` repairs it" for problem in problems if problem is not None]
+    warnings += map(str, find_write_problems(home))
     damaged = find_history_problem(registry)
     if damaged is not None:
         warnings.append(f"{damaged}: nothing is promoted; {REPAIR_HISTORY}")

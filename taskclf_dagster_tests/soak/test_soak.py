@@ -85,7 +85,7 @@ def test_every_working_evening_launches_one_retrain_for_its_labels_and_an_idle_o
             assert evening == [], day
         elif day.number in PLAN.sparse:
             assert evening == [], day
-            assert "there is nothing to learn from: 160 windows are labelled by a person" in day.skipped["label_arrival"]
+            assert "a run would be blocked: 160 windows are labelled by a person" in day.skipped["label_arrival"]
         elif PLAN.incidents.get(day.number) not in ("a bad day",) and PLAN.incidents.get(day.number - 1) != "a bad day":
             assert len(evening) == (2 if day.number == 0 else 1), day
 

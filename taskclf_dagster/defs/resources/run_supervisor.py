@@ -23,6 +23,7 @@ from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResou
 from taskclf_dagster.defs.runs import watchdog
 from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG, HOME_TAG, MAX_RUNTIME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker, was_running
+from taskclf_dagster.domain.registry.write_problems import require_writable
 from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
 from taskclf_dagster.domain.storage.temporary_files import remove_orphaned_files
 
@@ -56,6 +57,7 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
         """Waits for the run lock, then watches the process until the run has ended.
 
         Raises:
+            RegistryRefusedError: what is trained could not be written; a dry run needs no such thing.
             RetrainBusyError: another retrain did not end in time.
         """
         run, instance = context.run, context.instance
@@ -70,6 +72,8 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
             tags[FAILURE_TAG] = ""
         instance.add_run_tags(run.run_id, tags)
         holder = RunLockHolder(run_id=run.run_id, worker=worker, since=datetime.now(UTC))
+        if not self.run_settings.dry_run:
+            require_writable(home)
         with hold_run_lock(home, holder, patience_seconds=2 * seconds, on_wait=_log(context).warning):
             for name in remove_orphaned_files(home, is_alive=was_running):
                 _log(context).info(f"removed {name}, left by a process that has ended")

@@ -36,6 +36,7 @@ from taskclf_dagster.domain.registry.fsck_signatures import check_home_id, check
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
+from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.storage.files import TEMPORARY, list_folders
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.home import Home
@@ -212,6 +213,11 @@ def _check_interrupted_writes(state: RegistryState) -> Findings:
         )
 
 
+def _check_writable(state: RegistryState) -> Findings:
+    for problem in find_write_problems(state.home):
+        yield warning("not_writable", "P2", f"{problem.path}: {problem.reason}, so nothing can be promoted", problem.fix.rstrip("."))
+
+
 def _check_readable(state: RegistryState) -> Findings:
     home = state.home
     for file in find_damaged_files(home):
@@ -227,6 +233,7 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     _check_reachable,
     _check_interrupted_writes,
     _check_readable,
+    _check_writable,
     check_receipts,
     check_contradictions,
     check_home_id,

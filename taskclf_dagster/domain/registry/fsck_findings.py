@@ -49,6 +49,7 @@ FindingCode = Literal[
     "index_differs",
     "event_differs",
     "foreign_files",
+    "not_writable",
     "file_unreadable",
 ]
 

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.scheduling.cadence import DueDate, check_model_age, check_retrain_due
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -41,7 +42,7 @@ class TriggerAssessment(Record):
         launch: if a retrain is to be launched.
         cause: the trigger; None if there is none.
         reason: the trigger's reason, and the blockers; without a trigger, why none is due and when one will be.
-        blockers: messages of the blocking checks that would end the run; empty if there are none, or no trigger.
+        blockers: messages of what would end the run without a result; empty if there is nothing, or no trigger.
         force: if the run trains although no label is new.
         changed_spans: number of spans that are new, edited or deleted since the last decided run.
         label_watermark: the label watermark that was assessed.
@@ -109,13 +110,17 @@ def describe_changed_spans(changed: int, settings: SchedulingSettings) -> str:
 
 def describe_blocked(reason: str, blockers: Sequence[str]) -> str:
     """Returns the reason of a trigger, with the blockers if there are any."""
-    return f"{reason}, but there is nothing to learn from: {'; '.join(blockers)}" if blockers else reason
+    return f"{reason}, but a run would be blocked: {'; '.join(blockers)}" if blockers else reason
 
 
 def find_blockers(home: Home, *, config: RetrainConfig, now: datetime) -> tuple[str, ...]:
-    """Returns the messages of the blocking checks that would end a run; empty if there are none, or the home is too large to assess."""
-    if _count_rows(home) > MAX_ROWS_ASSESSED:
-        return ()
+    """Returns why a run would end without a result: folders that cannot be written to, else the messages of its blocking checks.
+
+    Empty if there is nothing, or the home is too large to assess its data.
+    """
+    unwritable = tuple(str(problem) for problem in find_write_problems(home))
+    if unwritable or _count_rows(home) > MAX_ROWS_ASSESSED:
+        return unwritable
     try:
         record, frame, *_ = label_windows(home, as_of=now, settings=config.dataset)
     except TaskclfDagsterError as error:

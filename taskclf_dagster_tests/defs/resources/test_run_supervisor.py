@@ -200,6 +200,21 @@ def test_what_a_dead_process_left_is_removed_and_named_before_anything_is_made(t
     assert list(home.decisions.iterdir()) == [mine]
 
 
+def test_a_run_whose_model_could_not_be_written_ends_before_it_trains_and_a_dry_run_does_not(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    home = make_home(tmp_path)
+    write_windows(home, windows_frame(n=10))
+    (tmp_path / "disk").mkdir()
+    home.models.symlink_to(tmp_path / "disk")
+    result = _job(home).execute_in_process(instance=instance, raise_on_error=False)
+    assert not result.success
+    assert any("it is a link that leaves the home" in str(event.event_specific_data) for event in result.all_events if event.is_failure)
+    assert not home.artifacts.exists()
+    dry = _run(_job(home), instance, run_config={"dry_run": True})
+    assert instance.get_run_step_stats(dry.run_id)  # it ends at a blocking check, not before its first step
+
+
 def test_where_there_is_no_home_a_run_makes_none(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     assert _run(_job(Home(tmp_path / "nowhere")), instance).status == dg.DagsterRunStatus.FAILURE
     assert list(tmp_path.iterdir()) == []

@@ -390,6 +390,8 @@ def test_every_code_of_a_finding_is_found_in_some_home_and_each_has_its_wording(
     look(home)
     home = promoted(make_home(tmp_path / "looked_at"), OLD)
     (home.models / OLD / "Thumbs.db").write_bytes(b"")
+    home.models.rename(tmp_path / "disk")
+    home.models.symlink_to(tmp_path / "disk")
     look(home)
     elsewhere = {"home_id_differs", "receipt_not_signed", "record_not_signed", "state_not_signed"}  # test_signed_state
     assert set(found) | elsewhere == set(get_args(FindingCode))

@@ -142,6 +142,14 @@ def test_a_daily_file_that_cannot_be_read_is_a_blocker_with_the_fix(home: Home) 
     assert "skip_unreadable_days" in trigger.blockers[0]
 
 
+def test_a_folder_that_cannot_be_written_to_is_the_only_blocker(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    home.models.symlink_to(tmp_path / "disk")
+    trigger = assess_trigger(home, config=retrain_config(min_labels=500), now=NOW)
+    assert not trigger.launch
+    assert [str(home.models) in blocker for blocker in trigger.blockers] == [True]
+
+
 def test_data_that_breaks_the_contract_is_for_the_run_to_show(home: Home) -> None:
     day = (AS_OF - timedelta(days=1)).date()
     rows = windows_frame(user="user-0", start=AS_OF - timedelta(hours=15), n=60, top2_app_concentration_15m=7.0)
