@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.scheduler.instigation import InstigatorStatus
@@ -63,3 +64,24 @@ def count_planned_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int
     if run.execution_plan_snapshot_id is None:
         return None
     return len(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute)
+
+
+def report_check(instance: dg.DagsterInstance, asset: dg.AssetKey, result: dg.AssetCheckResult) -> None:
+    """Reports a check result about the latest materialization of an asset, without a run.
+
+    A result that names no materialization counts for those of earlier seconds only: the browser shows the check as not executed.
+    """
+    latest = instance.fetch_materializations(asset, limit=1).records
+    target = [
+        AssetCheckEvaluationTargetMaterializationData(storage_id=each.storage_id, run_id=each.run_id, timestamp=each.timestamp)
+        for each in latest
+    ]
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=result.check_name or "",
+        passed=result.passed,
+        description=result.description,
+        metadata={},
+        target_materialization_data=next(iter(target), None),
+    )
+    instance.report_runless_asset_event(evaluation)

@@ -222,13 +222,14 @@ def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
         "labels": dataset.get("dagster/row_count"),
         "metrics_before": _scores(decision, "champion"),
         "metrics_after": _scores(decision, "challenger"),
+        "compared_windows": decision.get("compared_windows"),
         "error": tags.get("taskclf/outcome_reason", "see the run's log") if status == "failed" else None,
         "reason": tags.get("taskclf/outcome_reason"),
     }
 
 
 def _scores(decision: Mapping[str, Any], model: str) -> dict[str, Any] | None:
-    figures = {name: decision.get(f"{model}_{name}") for name in ("macro_f1", "weighted_f1")}
+    figures = {name: decision.get(f"{model}_{name}") for name in ("macro_f1", "weighted_f1", "accuracy")}
     return figures if any(value is not None for value in figures.values()) else None
 
 

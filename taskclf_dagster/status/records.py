@@ -49,6 +49,7 @@ class Status(_View):
         last_decision: id of the last decision that is not a dry run.
         last_outcome: its verdict, or SKIP.
         last_decided: time of that decision or skip.
+        last_moved: sequence number of the history record of the pointer change that it, or its approval, made; None if it made none.
         active_model: the active model; None if there is none.
         labels_since: number of label spans added, changed or deleted since the last decided run; None if they cannot be read.
         due: True if the daily schedule would launch a retrain now.
@@ -68,6 +69,7 @@ class Status(_View):
     last_decision: str | None
     last_outcome: str | None
     last_decided: datetime | None
+    last_moved: int | None = None
     active_model: str | None
     labels_since: int | None
     due: bool
@@ -94,8 +96,9 @@ class Retrain(_View):
         new_version: its model, if the pointer changed to it.
         challenger: the model that it trained.
         labels: number of labeled windows of its dataset.
-        metrics_before: macro_f1 and weighted_f1 of the champion on the test windows [0 to 1].
-        metrics_after: the same of the challenger.
+        metrics_before: macro_f1, weighted_f1 and accuracy of the champion on the windows that neither model was trained on [0 to 1].
+        metrics_after: the same of the challenger; without a champion on all test windows, and without accuracy.
+        compared_windows: number of these windows.
         moved: sequence number of the history record of the pointer change.
         error: reason of a failure.
         reason: reason of the outcome.
@@ -114,6 +117,7 @@ class Retrain(_View):
     labels: int | None = None
     metrics_before: dict[str, float | None] | None = None
     metrics_after: dict[str, float | None] | None = None
+    compared_windows: int | None = None
     moved: int | None = None
     error: str | None = None
     reason: str | None = None

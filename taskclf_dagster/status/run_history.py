@@ -12,10 +12,12 @@ from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, DECISION_TAG, FAILED, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions
-from taskclf_dagster.domain.decision.references import ModelRef
+from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.records import Retrain
+
+_METRICS = {"macro_f1", "weighted_f1", "accuracy"}
 
 
 def read_retrains(instance: dg.DagsterInstance, home: Home, *, limit: int) -> list[Retrain]:
@@ -52,7 +54,7 @@ def _describe_run(
 
 def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | None]) -> Retrain:
     challenger, champion = decision.challenger, decision.champion.model
-    moved = moves.get(decision.decision_id)
+    moved, (before, after) = moves.get(decision.decision_id), score_fairly(decision)
     return Retrain(
         decision_id=decision.decision_id,
         status="completed",
@@ -61,12 +63,9 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
         new_version=None if moved is None else challenger.model_id,
         challenger=challenger.model_id,
         labels=sum(decision.dataset.split.values()),
-        metrics_before=None if champion is None else _metrics(champion),
-        metrics_after=_metrics(challenger),
+        metrics_before=None if before is None else before.model_dump(include=_METRICS),
+        metrics_after=after.model_dump(include=_METRICS),
+        compared_windows=after.windows,
         moved=moved,
         reason=decision.reason,
     )
-
-
-def _metrics(model: ModelRef) -> dict[str, float | None]:
-    return {"macro_f1": model.macro_f1, "weighted_f1": model.weighted_f1}

@@ -19,9 +19,10 @@ from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.checks.data import HASH, KEYS, PRIVACY, SPLITS, dataset_snapshot_file, labeled_windows_file
-from taskclf_dagster.defs.checks.promotion import AGREES, LOADS, registry_files
+from taskclf_dagster.defs.checks.promotion import REGISTRY_SPECS, registry_files
 from taskclf_dagster.defs.checks.reports import has_not_trained_on_them, is_what_taskclf_runs, scored_on_the_challengers_windows
 from taskclf_dagster.defs.display.model_metadata import advice_checks, reload_check
+from taskclf_dagster.defs.display.promotion_metadata import AGREES, LOADS
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
@@ -614,7 +615,8 @@ def _running(tmp_path: Path) -> Home:
     return home
 
 
-def _check_registry(spec: dg.AssetCheckSpec, home: Home) -> dg.AssetCheckResult:
+def _check_registry(name: str, home: Home) -> dg.AssetCheckResult:
+    spec = next(spec for spec in REGISTRY_SPECS if spec.name == name)
     return _result(spec, registry_files(HomeResource(root=str(home.root))))
 
 

@@ -22,6 +22,7 @@ from taskclf_dagster.defs.dagster_internals import (
     iterate_ticks,
     open_instance,
     read_scheduler_heartbeat,
+    report_check,
 )
 from taskclf_dagster_tests.dagster_internals import (
     DaemonHeartbeat,
@@ -142,3 +143,19 @@ def test_a_run_stores_how_many_steps_it_has(instance: dg.DagsterInstance) -> Non
     assert count_planned_steps(instance, run) == 2
     unplanned = instance.add_run(dg.DagsterRun(job_name="some", run_id="1" * 36))
     assert count_planned_steps(instance, unplanned) is None
+
+
+def test_a_check_without_a_run_is_about_the_latest_materialization(instance: dg.DagsterInstance) -> None:
+    asset = dg.AssetKey("thing")
+    report_check(instance, asset, dg.AssetCheckResult(passed=True, check_name="early"))
+    instance.report_runless_asset_event(dg.AssetMaterialization(asset))
+    report_check(instance, asset, dg.AssetCheckResult(passed=False, check_name="late", description="It is not."))
+    (latest,) = instance.fetch_materializations(asset, limit=1).records
+    found = {
+        name: instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(asset, name), limit=1)[0]
+        for name in ("early", "late")
+    }
+    evaluations = {name: record.event.dagster_event.asset_check_evaluation_data for name, record in found.items()}
+    assert evaluations["early"].target_materialization_data is None
+    assert evaluations["late"].target_materialization_data.storage_id == latest.storage_id
+    assert (evaluations["late"].passed, evaluations["late"].description) == (False, "It is not.")

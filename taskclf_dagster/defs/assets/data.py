@@ -96,11 +96,10 @@ def dataset_snapshot(
         labeled_windows,
         config=run_settings.load_config(),
         holdout_fraction=run_settings.holdout_user_fraction,
-        may_skip=not (run_settings.force or run_settings.bootstrap),
+        may_skip=not (run_settings.force or run_settings.dry_run or run_settings.bootstrap),
     )
     if record.skip_reason is not None:
         context.log.info(record.skip_reason)
         tag_run(context, {OUTCOME_TAG: SKIPPED, OUTCOME_REASON_TAG: record.skip_reason})
-        if not run_settings.dry_run:
-            remember_skip(taskclf_home, record, run_id=context.run.run_id, at=clock.now())
+        remember_skip(taskclf_home, record, run_id=context.run.run_id, at=clock.now())
     return materialized(record, metadata=snapshot_metadata(record), check_results=snapshot_checks(record))

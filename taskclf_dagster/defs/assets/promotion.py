@@ -16,9 +16,12 @@ from taskclf_dagster.defs.display.promotion_metadata import (
     COMPARATIVE_CHECKS,
     DISAGREEMENT,
     DISAGREEMENT_CHECK,
+    PROMOTED,
+    PROMOTED_CHECK,
     USER_DAYS_CHECK,
     decision_metadata,
     pointer_metadata,
+    promoted_check,
 )
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
@@ -56,6 +59,7 @@ class PointerChange(Record):
     owners=OWNERS,
     kinds={"json"},
     check_specs=[
+        dg.AssetCheckSpec(PROMOTED, asset="promotion_decision", description=PROMOTED_CHECK),
         *(dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES),
         dg.AssetCheckSpec(ENOUGH_USER_DAYS, asset="promotion_decision", description=USER_DAYS_CHECK),
         dg.AssetCheckSpec(DISAGREEMENT, asset="promotion_decision", description=DISAGREEMENT_CHECK),
@@ -95,7 +99,7 @@ def promotion_decision(
     interval = draw_interval(record)
     metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval)
     advice = unusual_days_check(DISAGREEMENT, find_disagreeing_days(challenger_report, champion_report, load))
-    return materialized(record, metadata=metadata, check_results=[*comparative_checks(record, interval), advice])
+    return materialized(record, metadata=metadata, check_results=[promoted_check(record), *comparative_checks(record, interval), advice])
 
 
 @dg.asset(
@@ -134,7 +138,8 @@ def active_pointer(
     _log_effect(context, promotion_decision, applied)
     if applied.pointer is not None:
         record = _describe_change(promotion_decision, applied.pointer, applied.previous)
-        yield materialized(record, metadata=pointer_metadata(taskclf_home, promotion_decision, applied))
+        shown = pointer_metadata(taskclf_home, applied.pointer, applied.previous, promotion_decision, promotion_decision.reason)
+        yield materialized(record, metadata=shown)
 
 
 def _require_unended(context: dg.AssetExecutionContext) -> None:

@@ -8,22 +8,20 @@ from collections.abc import Iterator
 import dagster as dg
 
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
+from taskclf_dagster.defs.display.promotion_metadata import AGREES, LOADS, registry_checks
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.shown_text import show_block
 
-LOADS = dg.AssetCheckSpec(
-    "points_to_a_valid_bundle", asset=active_pointer, description="active.json names a bundle within the home that loads."
-)
-AGREES = dg.AssetCheckSpec(
-    "agrees_with_the_history",
-    asset=active_pointer,
-    description="The pointer, the policy and the last line of the history name the same model.",
-)
+REGISTRY_SPECS = [
+    dg.AssetCheckSpec(LOADS, asset=active_pointer, description="active.json names a bundle within the home that loads."),
+    dg.AssetCheckSpec(
+        AGREES, asset=active_pointer, description="The pointer, the policy and the last line of the history name the same model."
+    ),
+]
 
 
 @dg.asset_check(asset=promotion_decision, pool="retrain", description="Computed again from the stored record, the verdict is the same.")
@@ -41,15 +39,10 @@ def verdict_follows_from_the_gates(promotion_decision: PromotionDecision, home: 
     return dg.AssetCheckResult(passed=not findings, description=show_block(description), metadata={"findings": len(findings)})
 
 
-@dg.multi_asset_check(name="registry_files", specs=[LOADS, AGREES], pool="retrain")
+@dg.multi_asset_check(name="registry_files", specs=REGISTRY_SPECS, pool="retrain")
 def registry_files(home: HomeResource) -> Iterator[dg.AssetCheckResult]:
     """Reads active.json, inference_policy.json and active_history.jsonl, loads the bundle that the pointer names, and compares them."""
-    state = read_registry_state(home.open())
-    problem = find_pointer_problem(state)
-    description = "The bundle loads." if problem is None else problem.detail
-    yield dg.AssetCheckResult(passed=problem is None, check_name=LOADS.name, description=show_block(description))
-    difference = find_history_disagreement(state)
-    yield dg.AssetCheckResult(passed=difference is None, check_name=AGREES.name, description=show_block(difference or "They agree."))
+    yield from registry_checks(read_registry_state(home.open()))
 
 
 PROMOTION_CHECKS = [verdict_follows_from_the_gates, registry_files]

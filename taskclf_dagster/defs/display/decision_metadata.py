@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, table
-from taskclf_dagster.defs.display.pictures import interval_picture
+from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, shorten_names, table
+from taskclf_dagster.defs.display.model_metadata import difference_row
+from taskclf_dagster.defs.display.pictures import interval_picture, interval_sketch
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, regression_bound
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.evaluation.block_counts import Flips
 from taskclf_dagster.domain.evaluation.comparison import Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
@@ -33,10 +35,21 @@ def summarize_comparison(comparison: Comparison | None) -> str:
     )
 
 
-def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) -> dict[str, dg.MetadataValue]:
-    """Draws the difference with its interval, under the key `interval`; empty without a comparison.
+def fair_table(decision: PromotionDecision) -> dg.MetadataValue:
+    """Returns the metrics of champion and challenger on the windows that neither was trained on, with the difference."""
+    champion, challenger = score_fairly(decision)
+    rows = [
+        difference_row(name, None if champion is None else getattr(champion, field), getattr(challenger, field))
+        for name, field in (("macro-F1", "macro_f1"), ("weighted F1", "weighted_f1"), ("accuracy", "accuracy"))
+    ]
+    rows += [difference_row(f"F1 {label}", None if champion is None else champion.f1[label], f1) for label, f1 in challenger.f1.items()]
+    return table([{f"on {challenger.windows} windows": row.pop("metric"), **row} for row in rows])
 
-    Resamples the user-days, which only this picture needs: draw it once and show it in the metadata and in the check.
+
+def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) -> dict[str, dg.MetadataValue]:
+    """Draws the difference with its interval: small, to show inline, and with the resamples; empty without a comparison.
+
+    Resamples the user-days, which only the second picture needs: draw it once and show it in the metadata and in the check.
     """
     comparison = decision.comparison
     if comparison is None:
@@ -48,7 +61,11 @@ def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) 
         seed=comparison.seed,
         replicates=replicates,
     )
-    return {"interval": interval_picture(comparison.evidence, resampled, bound=regression_bound(decision.settings.comparison))}
+    bound = regression_bound(decision.settings.comparison)
+    return {
+        "interval": interval_sketch(comparison.evidence, bound=bound),
+        "interval_with_resamples": interval_picture(comparison.evidence, resampled, bound=bound),
+    }
 
 
 def comparative_checks(decision: PromotionDecision, interval: Mapping[str, dg.MetadataValue]) -> list[dg.AssetCheckResult]:
@@ -71,7 +88,6 @@ def comparison_metadata(decision: PromotionDecision, interval: Mapping[str, dg.M
     """Returns metadata of promotion_decision about the comparison: tables, and the picture from `draw_interval`."""
     comparison = decision.comparison
     shown: dict[str, object] = {
-        "comparison": summarize_comparison(comparison),
         "protections": dg.MetadataValue.md("\n".join(f"- {line}" for line in decision.protections)),
         "anchors": anchor_table(decision),
     }
@@ -135,10 +151,11 @@ def flips_table(flips: Flips) -> dg.MetadataValue:
 
 def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
     """Returns one row for each user or label: the difference, and the p-value of being worse."""
+    short = shorten_names(group.name for group in groups)
     return table(
         [
             {
-                "name": group.name,
+                "name": short[group.name],
                 "windows": group.windows,
                 "user_days": group.user_days,
                 "difference": "-" if group.difference is None else f"{group.difference:+.4f}",
@@ -152,8 +169,11 @@ def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
 def _changes(changes: PredictionDiff | None) -> dict[str, object]:
     if changes is None:
         return {}
+    short = shorten_names([*changes.by_user, *(block.user_id for block in changes.largest_blocks)])
     users: list[dict[str, Cell]] = [
-        {"user": user, "now": label, "minutes": minutes} for user, labels in changes.by_user.items() for label, minutes in labels.items()
+        {"user": short[user], "now": label, "minutes": minutes}
+        for user, labels in changes.by_user.items()
+        for label, minutes in labels.items()
     ]
     return {
         "what_changes": changes.summary,
@@ -164,7 +184,7 @@ def _changes(changes: PredictionDiff | None) -> dict[str, object]:
         "largest_changes": table(
             [
                 {
-                    "user": block.user_id,
+                    "user": short[block.user_id],
                     "start": f"{block.start:%Y-%m-%d %H:%M}",
                     "minutes": block.minutes,
                     "before": block.champion_label,

@@ -5,6 +5,7 @@ nothing is computed that a decision depends on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise, takewhile
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,17 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.evaluation.unusual_days import UnusualDay, describe_unusual_days
 from taskclf_dagster.shown_text import show_block, show_line
+
+DECIMALS = 4
+
+
+SHORT_NAME = 8
+"""Number of characters of a user's id that are shown, if they distinguish it."""
+
+
+UPPER_BOUNDS = frozenset({"negative_flips"})
+"""Gates whose observed value must be at most the threshold."""
+
 
 Cell = str | int | float | bool | None
 
@@ -87,14 +99,14 @@ def counts_table(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
 
 
 def gate_table(gates: Sequence[RegressionGate]) -> dg.MetadataValue:
-    """Returns a table with a row for each gate: status, observed value, threshold. The check of the same name has the description."""
+    """Returns a table with a row for each gate: status, observed value, needed value. The check of the same name has the description."""
     return table(
         [
             {
                 "gate": gate.name,
                 "verdict": gate.status,
                 "observed": format_metric(gate.observed),
-                "threshold": format_threshold(gate.threshold),
+                "needed": format_needed(gate),
             }
             for gate in gates
         ]
@@ -105,7 +117,7 @@ def gate_check(gate: RegressionGate, *, more: Mapping[str, dg.MetadataValue] | N
     """Returns a gate as a check result, which fails unless the gate passes or does not apply. It never blocks: a rejection is a result."""
     metadata: dict[str, Any] = {"verdict": gate.status, "unit": gate.unit, **(more or {})}
     if gate.observed is not None:
-        metadata["observed"] = gate.observed
+        metadata["observed"] = round(gate.observed, DECIMALS)
     if isinstance(gate.threshold, float):
         metadata["threshold"] = gate.threshold
     elif gate.threshold is not None:
@@ -130,6 +142,23 @@ def unusual_days_check(name: str, days: Sequence[UnusualDay]) -> dg.AssetCheckRe
     )
 
 
+def format_needed(gate: RegressionGate) -> str:
+    """Returns the threshold of a gate with its direction; a dash if there is none."""
+    if not isinstance(gate.threshold, float):
+        return format_threshold(gate.threshold)
+    return f"{'≤' if gate.name in UPPER_BOUNDS else '≥'} {format_threshold(gate.threshold)}"
+
+
+def shorten_names(names: Iterable[str]) -> dict[str, str]:
+    """Returns a short form of each name, such as a user's id: its first characters, as many as distinguish it from the others."""
+    ordered = sorted({*names})
+    wanted = dict.fromkeys(ordered, SHORT_NAME)
+    for name, following in pairwise(ordered):  # the longest common beginning is with a neighbor
+        needed = 1 + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, following, strict=False)))
+        wanted |= {name: max(wanted[name], needed), following: needed} if needed > SHORT_NAME else {}
+    return {name: name if len(name) <= length + 1 else f"{name[:length]}…" for name, length in wanted.items()}
+
+
 def format_threshold(threshold: float | tuple[float, float] | None) -> str:
     """Returns a threshold as text: a number, a range, or a dash."""
     if threshold is None:
@@ -139,7 +168,7 @@ def format_threshold(threshold: float | tuple[float, float] | None) -> str:
 
 def plotted(**values: float | None) -> dict[str, float]:
     """Returns numbers that Dagster plots over time, without the missing ones."""
-    return {name: float(value) for name, value in values.items() if value is not None}
+    return {name: round(float(value), DECIMALS) for name, value in values.items() if value is not None}
 
 
 def format_metric(value: float | None) -> str:

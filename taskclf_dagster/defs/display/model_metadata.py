@@ -6,7 +6,7 @@ Add here what their pages show. Metrics come from `domain.evaluation`, gates fro
 import dagster as dg
 
 from taskclf_dagster.config.settings import AdviceThresholds
-from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, gate_table, plotted, table
+from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, gate_table, plotted, shorten_names, table
 from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture, importance_picture
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
@@ -94,10 +94,20 @@ def champion_report_metadata(record: ChampionReport, snapshot: DatasetSnapshot) 
         "reason": record.reason,
         "warnings": "\n".join(record.warnings) or "none",
         "windows_without_features": record.windows_without_features,
-        "windows_trained_on": record.windows_trained_on,
+        "metrics_are_on": _describe_windows(record),
         "left_out_bundles": table([{"model": r.model_id, "reason": r.reason} for r in record.excluded]),
         **report_metadata(record.report),
     }
+
+
+def _describe_windows(record: ChampionReport) -> str:
+    """Returns the windows that the champion's metrics are on: its score on some that it was trained on may not be compared."""
+    if record.report is None:
+        return "it was not evaluated"
+    trained_on = f"{record.windows_trained_on} of which it was trained on: compare with promotion_decision instead"
+    return f"all {record.report.windows} test windows" + (
+        f", {trained_on}" if record.windows_trained_on else ", none of which it was trained on"
+    )
 
 
 def report_metadata(report: EvaluationReport | None) -> dict[str, object]:
@@ -150,10 +160,11 @@ def per_class_table(report: EvaluationReport) -> dg.MetadataValue:
 
 def per_user_table(report: EvaluationReport) -> dg.MetadataValue:
     """Returns a table with a row for each user: number of windows, macro-F1, reject rate."""
+    short = shorten_names(report.per_user)
     return table(
         [
             {
-                "user": user,
+                "user": short[user],
                 "windows": score.windows,
                 "macro_f1": format_metric(score.macro_f1),
                 "reject_rate": format_metric(score.reject_rate),
@@ -164,22 +175,17 @@ def per_user_table(report: EvaluationReport) -> dg.MetadataValue:
     )
 
 
-def comparison_table(challenger: EvaluationReport | None, champion: EvaluationReport | None) -> dg.MetadataValue:
-    """Returns a table of the metrics of champion and challenger, with the difference (challenger minus champion)."""
-    names = (
-        "macro_f1",
-        "weighted_f1",
-        "accuracy",
-        "reject_rate",
-        "expected_calibration_error",
-        "multiclass_log_loss",
-        "flap_rate_smoothed",
-    )
-    rows = [_difference(name, _get(champion, name), _get(challenger, name)) for name in names]
-    for label in LABELS:
-        ours, theirs = (None if report is None else report.per_class[label].f1 for report in (challenger, champion))
-        rows.append(_difference(f"F1 {label}", theirs, ours))
-    return table(rows)
+def all_windows_table(challenger: EvaluationReport | None, champion: EvaluationReport | None) -> dg.MetadataValue:
+    """Returns a table of the metrics that both models only have on all test windows, of which the champion may have learned some."""
+    names = {
+        "reject rate": "reject_rate",
+        "calibration error": "expected_calibration_error",
+        "log loss": "multiclass_log_loss",
+        "flap rate, smoothed": "flap_rate_smoothed",
+    }
+    rows = [difference_row(name, _get(champion, field), _get(challenger, field)) for name, field in names.items()]
+    windows = 0 if challenger is None else challenger.windows
+    return table([{f"on all {windows} test windows": row.pop("metric"), **row} for row in rows])
 
 
 def advice_checks(report: EvaluationReport | None, advice: AdviceThresholds) -> list[dg.AssetCheckResult]:
@@ -238,10 +244,11 @@ def _baselines(record: ChallengerReport) -> dict[str, object]:
     }
 
 
-def _difference(name: str, champion: float | None, challenger: float | None) -> dict[str, Cell]:
+def difference_row(name: str, champion: float | None, challenger: float | None) -> dict[str, Cell]:
+    """Returns a row of a comparison: the metric of both models, and challenger minus champion."""
     delta = None if champion is None or challenger is None else challenger - champion
     return {
-        "figure": name,
+        "metric": name,
         "champion": format_metric(champion),
         "challenger": format_metric(challenger),
         "difference": "-" if delta is None else f"{delta:+.4f}",

@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 PICTURE_COLORS = 48
 
 
+def interval_sketch(evidence: SignificanceResult, *, bound: float) -> dg.MetadataValue:
+    """Draws difference, interval, zero and the bound of the regression gate as an SVG that is small enough for Dagster to show inline."""
+    if evidence.difference is None:
+        return dg.MetadataValue.text("no label is judged")
+    low, high = evidence.interval or (evidence.difference, evidence.difference)
+    reach = 1.15 * max(abs(low), abs(high), abs(bound), 0.02)
+    zero, left, right, point, limit = (round(150 + 150 * value / reach) for value in (0.0, low, high, evidence.difference, bound))
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="300" height="24" stroke="#888">'
+        f'<path d="M{zero} 2V22"/><path d="M{limit} 2V22" stroke="#b03030" stroke-dasharray="3"/>'
+        f'<path d="M{left} 12H{right}" stroke="#1f4e8c" stroke-width="4"/><circle cx="{point}" cy="12" r="5" fill="#1f4e8c"/></svg>'
+    )
+    encoded = base64.b64encode(svg.encode()).decode()
+    numbers = f"{evidence.difference:+.4f}" + ("" if evidence.interval is None else f" ({low:+.4f} to {high:+.4f})")
+    return dg.MetadataValue.md(f"![difference](data:image/svg+xml;base64,{encoded}) {numbers}")
+
+
 def interval_picture(evidence: SignificanceResult, resampled: BootstrapDistribution, *, bound: float) -> dg.MetadataValue:
     """Draws resampled differences as bars, the closed-form interval as a line, and the bound of the regression gate."""
     figure, axes = _axes_of(5.4, 2.8, left=0.04, bottom=0.19)

@@ -7,14 +7,18 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.decision_metadata import comparison_metadata
+from taskclf_dagster.defs.display.decision_metadata import comparison_metadata, fair_table, summarize_comparison
 from taskclf_dagster.defs.display.metadata import gate_table, plotted
-from taskclf_dagster.defs.display.model_metadata import comparison_table
+from taskclf_dagster.defs.display.model_metadata import all_windows_table
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import receipt_path
-from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision
+from taskclf_dagster.domain.decision.fair_scores import score_fairly
+from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
+from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import show_block
 
 COMPARATIVE_CHECKS: dict[str, str] = {
     "macro_f1_no_regression": "On the same unseen windows the challenger is not worse than the champion, as evidence_policy defines it.",
@@ -31,6 +35,18 @@ COMPARATIVE_CHECKS: dict[str, str] = {
 USER_DAYS_CHECK = "Advice: the comparison has enough user-days for a reliable interval."
 
 
+PROMOTED = "challenger_is_promoted"
+
+
+PROMOTED_CHECK = "The verdict promotes the challenger. Red on REJECT; a warning on HOLD, AWAITING_APPROVAL and a dry run; with the reason."
+
+
+LOADS = "points_to_a_valid_bundle"
+
+
+AGREES = "agrees_with_the_history"
+
+
 DISAGREEMENT = "no_day_disagrees_with_the_models"
 
 
@@ -44,39 +60,78 @@ def decision_metadata(
     champion: ChampionReport,
     interval: Mapping[str, dg.MetadataValue],
 ) -> dict[str, object]:
-    """Returns verdict, reason, gates, and the comparison of the models, with the picture from `draw_interval`."""
+    """Returns verdict, reason, the fair comparison, gates, and the comparison in detail, with the pictures from `draw_interval`."""
+    before, after = score_fairly(record)
     bounds = None if record.comparison is None else record.comparison.evidence.interval
     return {
         "verdict": record.outcome,
-        "reason": record.reason,
-        "home": record.home,
-        "decision_id": record.decision_id,
-        "champion_model": "none" if record.champion.model is None else record.champion.model.model_id,
-        "record": dg.MetadataValue.path(str(receipt_path(home, record.decision_id))),
+        "reason": dg.MetadataValue.md(record.reason),
+        "comparison": dg.MetadataValue.md(summarize_comparison(record.comparison)),
+        "champion_versus_challenger": fair_table(record),
         "gates": gate_table(record.gates),
-        "champion_versus_challenger": comparison_table(challenger.report, champion.report),
         **comparison_metadata(record, interval),
+        "other_metrics": all_windows_table(challenger.report, champion.report),
         **plotted(
-            challenger_macro_f1=record.challenger.macro_f1,
-            challenger_weighted_f1=record.challenger.weighted_f1,
-            champion_macro_f1=None if record.champion.model is None else record.champion.model.macro_f1,
-            champion_weighted_f1=None if record.champion.model is None else record.champion.model.weighted_f1,
+            challenger_macro_f1=after.macro_f1,
+            challenger_weighted_f1=after.weighted_f1,
+            challenger_accuracy=after.accuracy,
+            champion_macro_f1=None if before is None else before.macro_f1,
+            champion_weighted_f1=None if before is None else before.weighted_f1,
+            champion_accuracy=None if before is None else before.accuracy,
             macro_f1_delta=None if record.comparison is None else record.comparison.macro_f1_delta,
             interval_low=None if bounds is None else bounds[0],
             interval_high=None if bounds is None else bounds[1],
-            gates_failed=sum(gate.status == "FAIL" for gate in record.gates),
         ),
+        "compared_windows": after.windows,
+        "gates_failed": sum(gate.status == "FAIL" for gate in record.gates),
+        "challenger_model": record.challenger.model_id,
+        "champion_model": "none" if record.champion.model is None else record.champion.model.model_id,
+        "decision_id": record.decision_id,
+        "record": dg.MetadataValue.path(str(receipt_path(home, record.decision_id))),
+        "home": record.home,
     }
 
 
-def pointer_metadata(home: Home, decision: PromotionDecision, applied: AppliedDecision) -> dict[str, object]:
-    """Returns the new and the previous model, and the decision that promoted it."""
+def promoted_check(record: PromotionDecision) -> dg.AssetCheckResult:
+    """Returns the check that says at a glance if the challenger is promoted: red on REJECT, a warning while nothing was decided."""
+    return dg.AssetCheckResult(
+        check_name=PROMOTED,
+        passed=record.moves_pointer,
+        severity=dg.AssetCheckSeverity.ERROR if record.verdict == "REJECT" else dg.AssetCheckSeverity.WARN,
+        description=f"{record.outcome}: {record.reason}",
+        metadata={"verdict": record.outcome},
+    )
+
+
+def pointer_metadata(
+    home: Home, pointer: ActivePointer, previous: ActivePointer | None, decision: PromotionDecision | None, reason: str
+) -> dict[str, object]:
+    """Returns the metadata of active_pointer, whatever changed it.
+
+    Args:
+        home: the taskclf home.
+        pointer: the new pointer.
+        previous: the pointer before; None if there was none, or it is unknown.
+        decision: the decision that promoted the model; None if none did.
+        reason: of the change.
+    """
     return {
-        "home": decision.home,
-        "model_id": decision.challenger.model_id,
-        "previous": "none" if applied.previous is None else applied.previous.model_dir,
-        "decision_id": decision.decision_id,
-        "reason": decision.reason,
+        "model_id": pointer.name,
+        "reason": reason,
+        "previous": "none" if previous is None else previous.model_dir,
+        "decision_id": "none" if decision is None else decision.decision_id,
+        "record": pointer.sequence or 0,
+        **({} if decision is None else plotted(macro_f1=score_fairly(decision)[1].macro_f1)),
         "pointer": dg.MetadataValue.path(str(home.active_pointer)),
-        **plotted(macro_f1=decision.challenger.macro_f1),
+        "home": home.display_name,
     }
+
+
+def registry_checks(state: RegistryState) -> list[dg.AssetCheckResult]:
+    """Returns the checks of active_pointer about its files: the bundle loads, and the history agrees."""
+    problem, difference = find_pointer_problem(state), find_history_disagreement(state)
+    loads = "The bundle loads." if problem is None else problem.detail
+    return [
+        dg.AssetCheckResult(passed=problem is None, check_name=LOADS, description=show_block(loads)),
+        dg.AssetCheckResult(passed=difference is None, check_name=AGREES, description=show_block(difference or "They agree.")),
+    ]

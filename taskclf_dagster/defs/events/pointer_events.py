@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from taskclf_dagster.defs.display.pointer_changes import ASSET, describe_pointer, report_registry_checks
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, home_tag
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.history import read_history
@@ -15,9 +16,6 @@ from taskclf_dagster.domain.registry.pointer import ActivePointer, read_pointer_
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import show_line
-
-ASSET = dg.AssetKey("active_pointer")
-
 
 FOREIGN = "another program moved the pointer"
 
@@ -48,13 +46,9 @@ def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
         return None
     else:
         reason = show_line(move.reason or FOREIGN)
-    metadata: dict[str, str | int] = {
-        "model_id": pointer.name,
-        "record": pointer.sequence or 0,
-        "reason": reason,
-        "home": home.display_name,
-    }
+    metadata = describe_pointer(home, pointer, reason)
     instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, description=reason, metadata=metadata))
+    report_registry_checks(home, instance)
     return f"active_pointer now shows {pointer.name}: {reason}"
 
 
@@ -67,12 +61,8 @@ def _read_pointer(home: Home) -> ActivePointer | None:
 
 
 def _is_shown(pointer: ActivePointer, shown: dict[str, object]) -> bool:
-    """Returns True if a materialization is of this pointer; that of a retrain names the decision instead of the history record."""
-    if shown.get("model_id") != pointer.name:
-        return False
-    if "record" in shown:
-        return shown["record"] == (pointer.sequence or 0)
-    return shown.get("decision_id") == (pointer.reason or {}).get("decision_id")
+    """Returns True if a materialization is of this pointer."""
+    return (shown.get("model_id"), shown.get("record")) == (pointer.name, pointer.sequence or 0)
 
 
 def _find_shown(home: Home, instance: dg.DagsterInstance) -> dict[str, object]:

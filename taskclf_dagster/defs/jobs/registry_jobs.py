@@ -14,6 +14,7 @@ import psutil
 from pydantic import Field
 
 from taskclf_dagster.defs.display.metadata import Cell, table
+from taskclf_dagster.defs.display.pointer_changes import describe_pointer, report_registry_checks
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
@@ -24,7 +25,7 @@ from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
-from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
+from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune, require_only_awaiting
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.retraining.present_policy import require_present_policy
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
@@ -49,7 +50,7 @@ class RollbackParams(dg.Config):
 class ApproveParams(dg.Config):
     """The launch form of the job `approve`."""
 
-    decision_id: str = Field(description="Id of a decision that awaits approval; `taskclf-dagster history` lists them.", min_length=1)
+    decision_id: str | None = Field(None, description="Id of a decision that awaits approval. Default: the one that does.", min_length=1)
     as_judged: bool = Field(False, description="Approve although today's policy is stricter and would reject or hold it.")
 
 
@@ -82,17 +83,18 @@ def _approve(
     context: dg.OpExecutionContext, config: ApproveParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
     taskclf_home = _begin(context, home)
+    decision_id = config.decision_id or require_only_awaiting(taskclf_home)
     if not config.as_judged:
-        require_present_policy(load_decision(taskclf_home, config.decision_id), run_settings.load_config(), approved=True)
+        require_present_policy(load_decision(taskclf_home, decision_id), run_settings.load_config(), approved=True)
     pointer = approve(
         taskclf_home,
-        config.decision_id,
+        decision_id,
         recompute=partial(recompute_decision, cores=cores()),
         at=clock.now(),
         run_id=context.run.run_id,
         keys=open_keys(taskclf_home, run_settings.load_config().signing, signs=True),
     )
-    _report_move(context, taskclf_home, pointer, f"decision {config.decision_id} was approved")
+    _report_move(context, taskclf_home, pointer, f"decision {decision_id} was approved")
 
 
 @dg.op(pool=REGISTRY_POOL, name="remove_old_bundles")
@@ -212,8 +214,9 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
 def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePointer, reason: str) -> None:
     """Reports the pointer change on the asset's page, and as the run's outcome."""
     reason = show_line(reason)
-    metadata: dict[str, str | int] = {"model_id": pointer.name, "reason": reason, "record": pointer.sequence or 0}
+    metadata = describe_pointer(home, pointer, reason)
     context.log_event(dg.AssetMaterialization("active_pointer", description=reason, metadata=metadata))
+    report_registry_checks(home, context.instance)
     context.instance.add_run_tags(context.run.run_id, {MODEL_TAG: pointer.name})
     _report(context, home, f"taskclf now runs {pointer.name}: {reason}", metadata)
 
@@ -222,7 +225,7 @@ def _report(context: dg.OpExecutionContext, home: Home, summary: str, metadata: 
     """Reports the result in the log, on the output, and in the run's tags."""
     summary = show_line(summary)
     context.log.info(summary)
-    context.add_output_metadata({"result": summary, "home": home.display_name, **metadata})
+    context.add_output_metadata({"result": summary, **metadata, "home": home.display_name})
     tags = {OUTCOME_TAG: "DONE", OUTCOME_REASON_TAG: summary}
     context.instance.add_run_tags(context.run.run_id, tags)
 

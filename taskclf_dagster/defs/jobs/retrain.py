@@ -15,11 +15,24 @@ from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG, describe_failure
-from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, COMMAND_LINE, EXCLUSIVE_TAG, FAILED, FAILURE_TAG, MAX_RUNTIME_TAG, SKIPPED
+from taskclf_dagster.defs.runs.run_tags import (
+    CAUSE_TAG,
+    COMMAND_LINE,
+    EXCLUSIVE_TAG,
+    FAILED,
+    FAILURE_TAG,
+    JUDGED_RUN_TAG,
+    MAX_RUNTIME_TAG,
+    SKIPPED,
+)
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.scheduling.failure_kinds import TIMEOUT
 
 CONFIG_METADATA = "configuration"
+
+
+JUDGING_ASSETS = ("challenger_report", "champion_report", "promotion_decision", "active_pointer")
+"""The assets that follow from a dataset and a challenger."""
 
 
 class RetrainParams(dg.Config):
@@ -77,16 +90,25 @@ class RetrainResult:
     pointer_moved: bool
 
 
-def run_retrain_pipeline(definitions: dg.Definitions, params: RetrainParams, *, instance: dg.DagsterInstance) -> RetrainResult:
+def run_retrain_pipeline(
+    definitions: dg.Definitions, params: RetrainParams, *, instance: dg.DagsterInstance, judged_run: str | None = None
+) -> RetrainResult:
     """Runs the job in this process, recorded in the instance, and returns its outcome.
 
     Args:
         definitions: the project's definitions.
         params: the launch form.
         instance: the Dagster instance that records the run.
+        judged_run: the run whose challenger is judged again, with its dataset; None trains a new one.
     """
     job = definitions.resolve_job_def(RETRAIN)
-    result = job.execute_in_process(run_config=params.model_dump(), instance=instance, raise_on_error=False, tags={CAUSE_TAG: COMMAND_LINE})
+    result = job.execute_in_process(
+        run_config=params.model_dump(),
+        instance=instance,
+        raise_on_error=False,
+        tags={CAUSE_TAG: COMMAND_LINE, **({} if judged_run is None else {JUDGED_RUN_TAG: judged_run})},
+        asset_selection=None if judged_run is None else [dg.AssetKey(name) for name in JUDGING_ASSETS],
+    )
     made = {event.node_name: event for event in result.get_asset_materialization_events()}
     if not result.success:
         run = instance.get_run_by_id(result.run_id)

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import PrivateAttr, ValidationError
 
 from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.defs.runs.run_tags import JUDGED_RUN_TAG
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import receipt_path
 from taskclf_dagster.domain.storage.files import write_json, write_second_name
@@ -18,6 +19,7 @@ from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.numbered_files import name_without_number, next_numbered, sort_numbered
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
+from taskclf_dagster.home import Home
 
 LATEST = "latest"
 
@@ -25,8 +27,9 @@ LATEST = "latest"
 class RecordIOManager(dg.ConfigurableIOManager):
     """Stores the record of each asset in `artifacts/records/<asset>/<number>-<run_id>.json`; the newest has the highest number.
 
-    An input is the record of the same run, else that of the run that this one retries (parent, then root), else the latest. It is read at
-    most once a run: what this run made, or has read, is handed on from memory, so that all steps of a run have the same record.
+    An input is the record of the same run, else that of the run that this one retries (parent, then root) or whose challenger it judges
+    again, else the latest. It is read at most once a run: what this run made, or has read, is handed on from memory, so that all steps of
+    a run have the same record.
     """
 
     home: dg.ResourceDependency[HomeResource]
@@ -61,7 +64,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
     def _read(self, asset: str, run: dg.DagsterRun, *, kind: Any) -> Record:
         folder = self.home.open().records / asset
         stored = _list_records(folder)
-        path = next((stored[name] for name in (run.run_id, run.parent_run_id, run.root_run_id, LATEST) if name in stored), None)
+        runs = run.run_id, run.parent_run_id, run.root_run_id, run.tags.get(JUDGED_RUN_TAG), LATEST
+        path = next((stored[name] for name in runs if name in stored), None)
         if path is None:
             raise RecordNotFoundError(asset, folder)
         try:
@@ -71,6 +75,19 @@ class RecordIOManager(dg.ConfigurableIOManager):
         return record
 
 
+def find_last_run(home: Home, asset: str) -> str:
+    """Returns the id of the last run that made a record of an asset.
+
+    Raises:
+        RecordNotFoundError: there is none.
+    """
+    folder = home.records / asset
+    runs = [run_id for run_id in _list_records(folder) if run_id != LATEST]
+    if not runs:
+        raise RecordNotFoundError(asset, folder)
+    return runs[-1]
+
+
 def _list_records(folder: Path) -> dict[str, Path]:
-    """Returns the records of an asset by run id, and the latest by `LATEST`."""
+    """Returns the records of an asset by run id, the oldest first, and the latest by `LATEST`."""
     return {Path(name_without_number(path)).stem: path for path in sort_numbered(folder.glob("*.json")) if not path.name.startswith(".")}

@@ -47,6 +47,10 @@ RETRY_OF_TAG = "taskclf/retry_of"
 RETRY_TAG = "taskclf/retry"
 
 
+JUDGED_RUN_TAG = "taskclf/judged_run"
+"""The run whose challenger is judged again, with its dataset."""
+
+
 FAILURE_TAG = "taskclf/failure"
 """The reason for which a run was ended from outside."""
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
+from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import REPORTED_DECISION, write_event
@@ -46,7 +47,7 @@ def describe_decision(decision: PromotionDecision, *, reason: str) -> EventPaylo
         model_id=decision.challenger.model_id,
         previous_version=None if champion is None else champion.model_id,
         new_version=decision.challenger.model_id if decision.moves_pointer else None,
-        metrics=pick_metrics({"macro_f1": decision.challenger.macro_f1, "weighted_f1": decision.challenger.weighted_f1}),
+        metrics=pick_metrics(score_fairly(decision)[1].model_dump()),
         reason=reason,
     )
 

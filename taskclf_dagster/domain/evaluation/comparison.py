@@ -140,7 +140,7 @@ def complete_comparison(
     min_class_windows: int,
 ) -> Comparison:
     """Computes everything that follows from the counts; equal arguments give an equal record, wherever they were stored in between."""
-    support, f1 = _f1_by_label(sums)
+    support, f1 = f1_by_label(sums)
     judged = support >= min_class_windows
     labels = [LABELS[i] for i in np.flatnonzero(judged)]
     ours_f1, theirs_f1 = (_mean(scores, judged) for scores in f1)
@@ -197,7 +197,7 @@ def compare_with_anchor(
     """Compares macro-F1 with that of an anchor model; undecided if fewer than `min_windows` are left that neither was trained on."""
     pair, exclusion = _align(rows, challenger, anchor, max_share=settings.max_leaked_share)
     windows = exclusion.remaining
-    support, f1 = _f1_by_label(pair.sum_blocks())
+    support, f1 = f1_by_label(pair.sum_blocks())
     ours_f1, anchor_f1 = (_mean(scores, support >= min_class_windows) for scores in f1)
     difference = None if ours_f1 is None or anchor_f1 is None or windows < settings.min_windows else ours_f1 - anchor_f1
     detail = f"{windows} windows; {exclusion.summary}" if difference is None else f"{difference:+.4f} on {windows} windows"
@@ -274,7 +274,7 @@ def _align(rows: pd.DataFrame, first: ScoredWindows, second: ScoredWindows, *, m
     return pair, exclusion
 
 
-def _f1_by_label(sums: BlockSums) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def f1_by_label(sums: BlockSums) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Returns true windows of each label, shape (8,), and its F1 by both models, shape (2, 8); NaN if neither true nor predicted."""
     cells = np.array(sums.cells, dtype=np.int64).reshape(-1, 7)
     totals = np.zeros((len(LABELS), 5), dtype=np.int64)

@@ -20,7 +20,7 @@ MAX_REASON = 4000
 """Length of a reason; the rest is cut."""
 
 
-METRICS = ("macro_f1", "weighted_f1")
+METRICS = ("macro_f1", "weighted_f1", "windows")
 
 
 EventType = Literal[
@@ -71,7 +71,7 @@ class EventPayload(_Envelope):
         model_id: the model that the event is about; None if there is none, as when a run starts.
         previous_version: the model that was active before.
         new_version: the model that is active now; None if nothing changed.
-        metrics: macro_f1 and weighted_f1; None if unknown.
+        metrics: macro_f1 and weighted_f1, and the number of windows that they are on; None if unknown.
         reason: at most MAX_REASON characters.
     """
 

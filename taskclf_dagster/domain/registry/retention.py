@@ -27,7 +27,7 @@ from taskclf_dagster.domain.storage.json_files import parse_json_object, read_js
 from taskclf_dagster.domain.storage.numbered_files import sort_numbered
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.errors import RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 MEBIBYTE = 1024 * 1024
@@ -198,6 +198,21 @@ def find_awaiting(state: RegistryState, decisions: Iterable[PromotionDecision]) 
         and Digests(decision.registry.pointer_hash, decision.registry.policy_hash) == state.digests
         and find_later_decision(state.home, decision, state.receipts) is None
     ]
+
+
+def require_only_awaiting(home: Home) -> str:
+    """Returns the id of the one decision that can be approved.
+
+    Raises:
+        RegistryRefusedError: there is none, or there are several.
+    """
+    state = read_registry_state(home)
+    waiting = [decision.decision_id for decision in find_awaiting(state, list_decisions(home, state.receipts)[0])]
+    if len(waiting) == 1:
+        return waiting[0]
+    if not waiting:
+        raise RegistryRefusedError("Approving", "none_awaiting", "no decision awaits approval", "`taskclf-dagster history` lists them.")
+    raise RegistryRefusedError("Approving", "several_awaiting", f"{len(waiting)} decisions await it", f"Name one: {', '.join(waiting)}.")
 
 
 def _beyond(state: RegistryState, folders: list[Path], keep: int, reachable: dict[str, str], kind: Kind) -> list[PruneItem]:

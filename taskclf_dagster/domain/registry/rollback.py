@@ -99,6 +99,8 @@ def unblock(home: Home, model_id: str, *, reason: str, at: datetime, keys: Keys 
 def _load_for_rollback(state: RegistryState, to: str, what: str) -> LoadedModel:
     if not is_model_id(to):
         raise RegistryRefusedError(what, "no_model_id", "it is not the id of a model", "`taskclf-dagster list` shows them.")
+    if not (state.home.models / to).is_dir():
+        raise RegistryRefusedError(what, "no_such_model", f"{state.home.models} has no such model", "`taskclf-dagster list` shows them.")
     if to in state.history.blocked:
         raise RegistryRefusedError(what, "model_blocked", "an earlier rollback left it", f"`taskclf-dagster unblock {to}` allows it again.")
     try:

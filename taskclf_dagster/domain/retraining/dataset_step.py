@@ -34,5 +34,5 @@ def make_snapshot(
     frame = load_labeled_windows(home, windows)
     snapshot, rows = build_snapshot(home, windows, frame, config=config, holdout_fraction=holdout_fraction)
     if may_skip and not snapshot.blockers:
-        snapshot = snapshot.model_copy(update={"skip_reason": find_skip_reason(home, rows)})
+        snapshot = snapshot.model_copy(update={"skip_reason": find_skip_reason(home, rows, config)})
     return save_snapshot(home, snapshot, rows)

@@ -7,18 +7,24 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.label_fingerprints import forget_other_fingerprints, keep_fingerprints
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.snapshot_rows import holds_every_label_of, snapshot_folder
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
+from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
+from taskclf_dagster.domain.retraining.present_policy import find_differing_keys
 from taskclf_dagster.errors import SnapshotError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 
 
-def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
-    """Returns the reason to skip: the last decided snapshot had every labeled window with the same label. None if there is none."""
+def find_skip_reason(home: Home, rows: pd.DataFrame, config: RetrainConfig) -> str | None:
+    """Returns the reason to skip: the last decided snapshot had every labeled window with the same label. None if there is none.
+
+    If the policy changed since that decision, the reason names what judges the last challenger again.
+    """
     last = read_last_decided(home)
     if last is None or (last.rows is not None and last.rows < len(rows)):
         return None
@@ -29,7 +35,11 @@ def find_skip_reason(home: Home, rows: pd.DataFrame) -> str | None:
     if not holds_every_label_of(folder, last.dataset_hash, rows):
         return None
     seen = f"the run of {last.decided_at:%Y-%m-%d %H:%M %Z} ({last.outcome}) already saw all {len(rows)} labelled windows"
-    return f"no new labels: {seen}. Label more minutes, or launch with force to train again all the same."
+    decisions = (decision for decision in list_decisions(home)[0] if not decision.options.dry_run)
+    judged = next((decision for decision in decisions if decision.dataset.dataset_hash == last.dataset_hash), None)
+    changed = [] if judged is None else find_differing_keys(judged, config)
+    again = f" The policy changed: {', '.join(changed)}. `taskclf-dagster decide` judges the last challenger by it." if changed else ""
+    return f"no new labels: {seen}. Label more minutes, or launch with force to train again all the same.{again}"
 
 
 def remember_labels(home: Home, fingerprints: npt.NDArray[np.uint64]) -> None:

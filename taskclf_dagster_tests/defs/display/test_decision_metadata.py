@@ -236,10 +236,11 @@ def test_without_a_preview_nothing_is_said_about_changes(tmp_path: Path) -> None
 
 def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: Path) -> None:
     shown = _shown(_decision(tmp_path, _comparison(), anchors=[_anchor()], changes=_changes()))
-    assert shown["comparison"] == summarize_comparison(_comparison())
     assert shown["protections"] == dg.MetadataValue.md("- evidence\n- anchors")
     assert isinstance(shown["interval"], dg.MarkdownMetadataValue)
-    assert "data:image/png" in (shown["interval"].md_str or "")
+    assert "data:image/svg+xml" in (shown["interval"].md_str or "")
+    assert len(shown["interval"].md_str or "") < 1000  # Dagster shows longer markdown in a pop-up only
+    assert "data:image/png" in (shown["interval_with_resamples"].md_str or "")
     tables = {name for name, value in shown.items() if isinstance(value, dg.TableMetadataValue)}
     assert tables == {
         *("anchors", "what_they_learned_from", "flips", "users", "labels"),
@@ -249,8 +250,7 @@ def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: 
 
 def test_without_a_champion_the_decision_shows_that_and_no_empty_comparison(tmp_path: Path) -> None:
     shown = _shown(_decision(tmp_path, None))
-    assert set(shown) == {"comparison", "protections", "anchors"}
-    assert shown["comparison"] == summarize_comparison(None)
+    assert set(shown) == {"protections", "anchors"}
     assert shown["anchors"] == dg.MetadataValue.text("none")
 
 

@@ -117,26 +117,46 @@ def test_per_user_figures_tell_who_was_in_training(report: EvaluationReport) -> 
 
 def test_the_gate_table_shows_verdict_figure_and_threshold() -> None:
     rows = _rows(metadata.gate_table([_gate(), _gate("FAIL", 0.4, (0.05, 0.3)), _gate("INCONCLUSIVE", None, None)]))
-    assert [(row["verdict"], row["observed"], row["threshold"]) for row in rows] == [
-        ("PASS", "0.7000", "0.65"),
+    assert [(row["verdict"], row["observed"], row["needed"]) for row in rows] == [
+        ("PASS", "0.7000", "≥ 0.65"),
         ("FAIL", "0.4000", "0.05..0.3"),
         ("INCONCLUSIVE", "-", "-"),
     ]
     assert rows[0]["gate"] == "macro_f1"
 
 
-def test_champion_and_challenger_stand_beside_each_other_with_the_signed_difference() -> None:
-    rows = {row["figure"]: row for row in _rows(model_metadata.comparison_table(_report(right=0.75), _report(right=0.5)))}
-    assert rows["macro_f1"] == {"figure": "macro_f1", "champion": "0.5000", "challenger": "0.7500", "difference": "+0.2500"}
-    assert rows["F1 Meet"]["difference"] == "+0.2500"
-    assert len([name for name in rows if name.startswith("F1 ")]) == 8
+def test_what_is_only_known_on_all_test_windows_says_so_and_stands_beside_each_other() -> None:
+    rows = {row["on all 320 test windows"]: row for row in _rows(model_metadata.all_windows_table(_report(right=0.75), _report(right=0.5)))}
+    assert list(rows) == ["reject rate", "calibration error", "log loss", "flap rate, smoothed"]
+    assert rows["log loss"]["difference"].startswith("-")
 
 
 def test_without_a_champion_its_column_is_dashes(report: EvaluationReport) -> None:
-    rows = _rows(model_metadata.comparison_table(report, None))
+    rows = _rows(model_metadata.all_windows_table(report, None))
     assert {row["champion"] for row in rows} == {"-"}
     assert {row["difference"] for row in rows} == {"-"}
     assert "-" not in {row["challenger"] for row in rows}
+
+
+def test_a_figure_has_four_decimals(report: EvaluationReport) -> None:
+    assert metadata.plotted(macro_f1=2 / 3) == {"macro_f1": 0.6667}
+    assert metadata.gate_check(_gate("PASS", 2 / 3, 0.65)).metadata["observed"].value == 0.6667
+
+
+def test_long_names_are_shortened_to_what_distinguishes_them() -> None:
+    alike = ["af896801-2b6f-4d7e", "af896801-9c55-4d7e", "0123456789"]
+    assert metadata.shorten_names([*alike, "bob", "carol-ann"]) == {
+        "af896801-2b6f-4d7e": "af896801-2…",
+        "af896801-9c55-4d7e": "af896801-9…",
+        "0123456789": "01234567…",
+        "bob": "bob",
+        "carol-ann": "carol-ann",
+    }
+
+
+def test_an_upper_bound_is_shown_as_one() -> None:
+    gate = _gate("PASS", 0.004, 0.01).model_copy(update={"name": "negative_flips"})
+    assert metadata.format_needed(gate) == "≤ 0.01"
 
 
 def test_a_figure_that_is_missing_is_not_plotted_as_zero() -> None:

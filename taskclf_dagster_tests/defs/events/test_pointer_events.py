@@ -12,6 +12,7 @@ from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.events.pointer_events import _PAGE, FOREIGN, UNKNOWN, report_pointer
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, home_tag
+from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
@@ -77,7 +78,10 @@ def there_and_back(home: Home) -> None:
 def test_a_move_of_the_command_line_is_shown_by_the_next_tick_once(home: Home, instance: dg.DagsterInstance) -> None:
     rollback(home, to=None, reason="worse", at=LATER)
     words = [tick(home, instance) for _ in range(3)]
-    assert shown(instance) == [{"model_id": OLD, "record": 3, "reason": "worse", "home": str(home.root)}]
+    (row,) = shown(instance)
+    receipt = next(entry.decision_id for entry in read_history(home).moves if entry.new.name == OLD)
+    assert (row["model_id"], row["record"], row["reason"], row["home"]) == (OLD, 3, "worse", str(home.root))
+    assert (row["previous"], row["decision_id"], row["macro_f1"]) == (f"models/{MID}", receipt, 0.9)
     assert [OLD in str(said) for said in words] == [True, False, False]
 
 
@@ -86,6 +90,17 @@ def test_a_move_that_the_asset_did_not_see_is_reported_as_what_it_is_without_a_r
     (record,) = instance.fetch_materializations(POINTER, limit=10).records
     assert record.run_id == ""
     assert record.asset_materialization.description == shown(instance)[0]["reason"] != ""
+
+
+def test_the_checks_of_the_pointer_are_about_the_move_that_is_shown(home: Home, instance: dg.DagsterInstance) -> None:
+    rollback(home, to=None, reason="worse", at=LATER)
+    report_pointer(home, instance)
+    for name in ("points_to_a_valid_bundle", "agrees_with_the_history"):
+        (record,) = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(POINTER, name), limit=5)
+        evaluation = record.event.dagster_event.asset_check_evaluation_data
+        assert (evaluation.passed, record.run_id) == (True, "")
+        (latest,) = instance.fetch_materializations(POINTER, limit=1).records
+        assert evaluation.target_materialization_data.storage_id == latest.storage_id
 
 
 def test_several_moves_between_two_ticks_are_one_report_of_the_present(home: Home, instance: dg.DagsterInstance) -> None:
@@ -142,8 +157,7 @@ def test_a_report_changes_nothing_in_the_home(home: Home, instance: dg.DagsterIn
 
 
 def test_what_a_retrain_reported_is_not_repeated(home: Home, instance: dg.DagsterInstance) -> None:
-    decision = read_active(home).reason["decision_id"]
-    report_of_a_run(instance, a_run(instance, home), model_id=MID, decision_id=decision, home=str(home.root), reason="better")
+    report_of_a_run(instance, a_run(instance, home), model_id=MID, record=2, home=str(home.root), reason="better")
     assert report_pointer(home, instance) is None
     there_and_back(home)
     assert report_pointer(home, instance) is not None

@@ -139,8 +139,18 @@ def test_rollback_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_r
     result = office.launch("rollback", reason="meetings")
     (move,) = office.moves_of(result)
     shown = {name: value.value for name, value in move.metadata.items()}
-    sequence = read_history(office.home).sequence
-    assert shown == {"model_id": MID, "reason": "meetings", "record": sequence}
+    history = read_history(office.home)
+    receipt = next(entry.decision_id for entry in history.moves if entry.new.name == MID)
+    assert shown == {
+        "model_id": MID,
+        "reason": "meetings",
+        "previous": history.last_move.old.model_dir,
+        "decision_id": receipt,
+        "record": history.sequence,
+        "macro_f1": 0.9,
+        "pointer": str(office.home.active_pointer),
+        "home": str(office.home.root),
+    }
     assert move.description == "meetings"
     words, tags = office.output(result)["result"], office.tags(result)
     assert (tags["taskclf/model"], tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == (MID, "DONE", words)
@@ -188,6 +198,12 @@ def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_ru
     assert decision.decision_id in shown["reason"]
     assert decision.challenger.model_id in office.output(result)["result"]
     assert office.tags(result)["taskclf/model"] == decision.challenger.model_id
+
+
+def test_approve_needs_no_id_where_one_decision_waits(approver: Approver) -> None:
+    office, decision = approver
+    assert office.launch("approve").success
+    assert read_active(office.home).name == decision.challenger.model_id
 
 
 def test_approve_a_second_time_changes_nothing(approver: Approver) -> None:
@@ -412,7 +428,6 @@ def test_a_right_form_is_flat(jobs: dict[str, dg.JobDefinition], name: str, form
         ("rollback", {"reason": 7}),
         ("rollback", {"reason": "because", "too": OLD}),
         ("rollback", {"ops": {"roll_back": {"config": {"reason": "because"}}}}),
-        ("approve", {}),
         ("approve", {"decision_id": 7}),
         ("approve", {"decision_id": "d-1", "force": True}),
         ("prune", {"dry_run": "yes"}),

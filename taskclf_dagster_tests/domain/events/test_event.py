@@ -68,7 +68,7 @@ def test_an_event_as_json_has_these_keys_and_no_others(home: Home) -> None:
             "modelId": "model-1",
             "previousVersion": None,
             "newVersion": None,
-            "metrics": {"macro_f1": 0.5, "weighted_f1": None},
+            "metrics": {"macro_f1": 0.5, "weighted_f1": None, "windows": None},
             "reason": "because",
         },
     }
@@ -96,7 +96,7 @@ def test_what_is_no_event_is_refused(changes: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("odd", [None, "0.5", float("nan"), float("inf"), True, [0.5], 10**400])
 def test_a_figure_that_is_no_number_is_not_told(odd: object) -> None:
-    assert pick_metrics({"macro_f1": odd, "weighted_f1": 1, "f2": 0.3}) == {"macro_f1": None, "weighted_f1": 1.0}
+    assert pick_metrics({"macro_f1": odd, "weighted_f1": 1, "f2": 0.3}) == {"macro_f1": None, "weighted_f1": 1.0, "windows": None}
 
 
 def test_a_long_or_broken_reason_can_still_be_told(home: Home) -> None:
@@ -135,7 +135,7 @@ def test_an_event_of_a_decision_says_what_was_judged_and_why(home: Home) -> None
             "modelId": NEW,
             "previousVersion": None,
             "newVersion": None,
-            "metrics": {"macro_f1": 0.9, "weighted_f1": 0.9},
+            "metrics": {"macro_f1": 0.9, "weighted_f1": 0.9, "windows": 150},
             "reason": decision.reason,
         },
     }

@@ -82,7 +82,7 @@ def test_a_promotion_tells_who_ran_before_who_runs_now_and_why(two: Home) -> Non
             "modelId": NEW,
             "previousVersion": MID,
             "newVersion": NEW,
-            "metrics": {"macro_f1": metrics["macro_f1"], "weighted_f1": metrics["weighted_f1"]},
+            "metrics": {"macro_f1": metrics["macro_f1"], "weighted_f1": metrics["weighted_f1"], "windows": None},
             "reason": decision.reason,
         },
     }
