@@ -4,6 +4,7 @@ Add a new definition to its list here; define it in `defs`. `build_definitions` 
 variant instead of patching.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from taskclf_dagster.defs.jobs.retrain import build_retrain_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.record_io_manager import RecordIOManager
 from taskclf_dagster.defs.resources.run_supervisor import GRACE_SECONDS, RunSupervisor
+from taskclf_dagster.entry_paths import make_environment_absolute
 
 ASSETS = [
     labeled_windows,
@@ -90,5 +92,11 @@ def _share(resource: dg.ConfigurableResource[Any]) -> Any:
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Returns the definitions that `dagster dev` and `dg` load."""
+    """Returns the definitions that `dagster dev` and `dg` load.
+
+    Raises:
+        PathError: a path of the environment cannot be made absolute.
+        SettingsError: the configuration is not valid.
+    """
+    make_environment_absolute(os.environ)
     return build_definitions()

@@ -39,14 +39,52 @@ class TaskclfDagsterError(Exception):
     """Base of all errors raised by this package."""
 
 
-class HomeNotFoundError(TaskclfDagsterError):
-    """The taskclf home is not a folder."""
+class PathError(TaskclfDagsterError):
+    """A path that a person gave has no one meaning.
 
-    def __init__(self, home: Path) -> None:
+    Attributes:
+        kind: relative where it must be absolute; unknown_user for a `~` without a folder; no_working_directory if that was deleted.
+    """
+
+    def __init__(
+        self, source: str, path: str, kind: Literal["relative", "unknown_user", "no_working_directory"], reason: str, fix: str
+    ) -> None:
+        self.kind = kind
+        super().__init__(f"{source} is {path!r}, which cannot be used: {reason}. {fix}.")
+
+
+class HomeNotFoundError(TaskclfDagsterError):
+    """The folder is no taskclf home; nothing was written into it.
+
+    Attributes:
+        kind: missing if it is no folder; not_a_home if it holds nothing that a home has.
+    """
+
+    def __init__(self, home: Path, kind: Literal["missing", "not_a_home"] = "missing") -> None:
+        self.kind = kind
+        found = "" if kind == "missing" else ": the folder has neither data/processed nor models"
         super().__init__(
-            f"There is no taskclf home at {home}. Set TASKCLF_HOME to the folder that holds data/processed, or make a demo home with "
-            "`taskclf-dagster demo`."
+            f"There is no taskclf home at {home}{found}. Set TASKCLF_HOME to the folder that holds data/processed, or make a demo home "
+            "with `taskclf-dagster demo`."
         )
+
+
+InstanceErrorKind = Literal[
+    "missing", "not_a_folder", "path", "unwritable", "settings", "damaged", "locked", "unreachable", "not_opened", "other_home"
+]
+"""The reason why a Dagster instance cannot be used."""
+
+
+class InstanceError(TaskclfDagsterError):
+    """The Dagster instance, which keeps the history of runs, cannot be used. Models, decisions and labels are in the home and unharmed.
+
+    Attributes:
+        kind: the reason; other_home if it is that of another home.
+    """
+
+    def __init__(self, folder: Path, kind: InstanceErrorKind, reason: str, fix: str) -> None:
+        self.kind: InstanceErrorKind = kind
+        super().__init__(f"The Dagster instance {folder} cannot be used: {reason.rstrip('.')}. {fix.rstrip('.')}.")
 
 
 class NoWindowsError(TaskclfDagsterError):
@@ -91,7 +129,8 @@ class SettingsError(TaskclfDagsterError):
     def __init__(self, path: Path, invalid: list[InvalidSetting]) -> None:
         self.invalid = invalid
         lines = "\n".join(f"  - {setting}" for setting in invalid)
-        super().__init__(f"{path} is not a valid retrain configuration:\n{lines}\nEvery key is explained in configs/retrain.yaml.")
+        explained = "Every key is explained in configs/retrain.yaml, and in the file that `taskclf-dagster init` writes."
+        super().__init__(f"{path} is not a valid retrain configuration:\n{lines}\n{explained}")
 
 
 class AsOfError(TaskclfDagsterError):

@@ -1,4 +1,4 @@
-"""Paths in a taskclf home. Nothing here reads or writes the files.
+"""Paths in a taskclf home. Nothing here writes, and nothing reads more than the existence of a folder.
 
 Every path is part of the file contract with taskclf, except those that are described as ours.
 """
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from taskclf_dagster.entry_paths import HOME_VARIABLE, make_absolute
 from taskclf_dagster.errors import HomeNotFoundError
 
 DEMO_MARKER = "DEMO"
@@ -25,13 +26,17 @@ class Home:
     root: Path
 
     def require(self) -> None:
-        """Checks that the folder exists.
+        """Checks that the folder is a home: it holds `data/processed`, `models` or the marker of a demo home.
+
+        Every command calls this first, every run before its first file, and every tick before it looks for work.
 
         Raises:
-            HomeNotFoundError: it does not.
+            HomeNotFoundError: it is none.
         """
         if not self.root.is_dir():
-            raise HomeNotFoundError(self.root)
+            raise HomeNotFoundError(self.root, "missing")
+        if not (self.processed.is_dir() or self.models.is_dir() or self.is_demo):
+            raise HomeNotFoundError(self.root, "not_a_home")
 
     @property
     def is_demo(self) -> bool:
@@ -162,17 +167,26 @@ class Home:
         return self.artifacts / "outbox"
 
     @property
+    def instance(self) -> Path:
+        """Ours: the Dagster instance of this home, unless it has another."""
+        return self.root / ".dagster"
+
+    @property
     def records(self) -> Path:
         """Ours: the records that assets pass to each other, one file for each run."""
         return self.artifacts / "records"
 
 
 def default_home(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
-    """Returns the home that taskclf itself would use: TASKCLF_HOME, else `taskclf` in the platform's data folder."""
-    if environ.get("TASKCLF_HOME"):
-        return Path(environ["TASKCLF_HOME"]).expanduser().absolute()
+    """Returns the home that taskclf itself would use: TASKCLF_HOME, else `taskclf` in the platform's data folder.
+
+    Raises:
+        PathError: TASKCLF_HOME cannot be made absolute.
+    """
+    if environ.get(HOME_VARIABLE):
+        return make_absolute(environ[HOME_VARIABLE], HOME_VARIABLE)
     if platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "taskclf"
     if platform == "win32":
-        return Path(environ.get("LOCALAPPDATA", str(Path.home() / "AppData" / "Local"))) / "taskclf"
-    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "taskclf"
+        return make_absolute(environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local"), "LOCALAPPDATA") / "taskclf"
+    return make_absolute(environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share"), "XDG_DATA_HOME") / "taskclf"

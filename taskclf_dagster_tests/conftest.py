@@ -22,7 +22,7 @@ from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster_tests.dagster_internals import engines_made_once
 from taskclf_dagster_tests.retrain_scenario import LATER, LEARNED, Learned, Waiting, run_retrain, take_snapshot
-from taskclf_dagster_tests.runs import instance_in
+from taskclf_dagster_tests.runs import forget_home, instance_in
 from taskclf_dagster_tests.scenario import AS_OF, add_learnable_days, learnable_home, retrain_config
 
 REAL_HOMES = "TASKCLF_DAGSTER_REAL_HOMES"
@@ -71,6 +71,14 @@ def _quiet_logs() -> None:
 def _quick_sqlite() -> Iterator[None]:
     with engines_made_once():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _shared_instance_has_no_home(request: pytest.FixtureRequest) -> None:
+    """Lets the tests of a file share an instance although each has a home of its own."""
+    for name in {"instance", "instance_folder"} & set(request.fixturenames):
+        shared = request.getfixturevalue(name)
+        forget_home(shared if isinstance(shared, Path) else Path(shared.root_directory))
 
 
 @pytest.fixture(scope="session")

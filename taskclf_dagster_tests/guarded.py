@@ -27,6 +27,7 @@ from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.hanging import PLAN, TIMEOUT
 from taskclf_dagster_tests.models import contents
+from taskclf_dagster_tests.runs import forget_home
 from taskclf_dagster_tests.servers import PROJECT, learnable_home, until, write_config
 
 PROGRAM = "taskclf_dagster_tests.hanging"
@@ -89,7 +90,9 @@ class Site:
 
     def copy(self, folder: Path) -> "Site":
         shutil.copytree(self.folder, folder)
-        return Site(folder)
+        copy = Site(folder)
+        forget_home(copy.dagster)
+        return copy
 
     def environment(self, *, timeout_seconds: float | None = None) -> dict[str, str]:
         more = {} if timeout_seconds is None else {TIMEOUT: str(timeout_seconds)}

@@ -14,7 +14,8 @@ from typing import Any
 
 import dagster as dg
 
-from taskclf_dagster.cli import main
+from taskclf_dagster.cli import retrain_commands
+from taskclf_dagster.cli.main import main
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models
 from taskclf_dagster.defs.resources.inputs import HomeResource
@@ -93,8 +94,8 @@ def defs() -> dg.Definitions:
 
 def _main(route: str, *arguments: str) -> None:
     if route == "cli":
-        main.build_definitions = _definitions
-        main.main(arguments)
+        retrain_commands.build_definitions = _definitions
+        main(arguments)
     with dg.DagsterInstance.get() as instance:
         result = _definitions().resolve_job_def("retrain").execute_in_process(instance=instance, raise_on_error=False)
     raise SystemExit(0 if result.success else 1)

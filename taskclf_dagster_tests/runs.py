@@ -1,7 +1,7 @@
 """Small named histories of runs for the tests: runs of a home in every state, in a real instance.
 
-An instance may be shared by tests, because runs name their home and each test has its own. Runs are recorded as Dagster records them; their
-times are the machine's, so a test that needs another time moves its own `now`.
+An instance may be shared by tests, because runs name their home and each test has its own; `forget_home` comes between. Runs are
+recorded as Dagster records them; their times are the machine's, so a test that needs another time moves its own `now`.
 """
 
 import platform
@@ -19,6 +19,7 @@ import psutil
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
+from taskclf_dagster.domain.storage.instance_owner import RECORD_NAME
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.dagster_internals import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
@@ -39,6 +40,11 @@ def instance_in(folder: Path) -> Iterator[dg.DagsterInstance]:
     (folder / "dagster").mkdir()
     with dg.DagsterInstance.local_temp(str(folder / "dagster")) as instance:
         yield instance
+
+
+def forget_home(folder: Path) -> None:
+    """Makes an instance one that no home has used, as far as the record of its home says."""
+    (folder / RECORD_NAME).unlink(missing_ok=True)
 
 
 def add_run(

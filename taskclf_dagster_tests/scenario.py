@@ -56,9 +56,9 @@ def at(clock: str, *, day: int = 0) -> datetime:
 
 
 def make_home(tmp_path: Path) -> Home:
-    """An empty home below tmp_path."""
+    """A home below tmp_path without windows, labels and models."""
     home = Home(tmp_path / "home")
-    home.root.mkdir(parents=True, exist_ok=True)
+    home.processed.mkdir(parents=True, exist_ok=True)
     return home
 
 

@@ -131,7 +131,7 @@ def test_every_command_that_a_page_names_exists() -> None:
 
 
 def _is_command(words: list[str]) -> bool:
-    command = main.commands.get(words[0])
+    command = main.get_command(click.Context(main), words[0])
     if isinstance(command, click.Group) and len(words) > 1:
         return words[1] in command.commands
     return command is not None

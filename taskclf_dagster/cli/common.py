@@ -1,26 +1,35 @@
 """Options and small functions that all commands share."""
 
-import os
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-import dagster as dg
 
-from taskclf_dagster.config.loading import CONFIG_VARIABLE, PROJECT, resolve_config, resolve_signing
+from taskclf_dagster.config.loading import resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.resources.signing_keys import open_keys
-from taskclf_dagster.domain.storage.signatures import Keys
+from taskclf_dagster.entry_paths import CONFIG_VARIABLE, make_absolute
 from taskclf_dagster.home import Home, default_home
 
-home_option = click.option(
-    "--home", type=click.Path(path_type=Path), help="The taskclf home. Default: TASKCLF_HOME, else where taskclf keeps its data."
-)
+
+class _GivenPath(click.ParamType[Path]):
+    """A path that is made absolute where it is given, so that nothing later depends on the working directory."""
+
+    name = "path"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return make_absolute(str(value), "the path" if param is None else param.opts[0])
+
+
+GIVEN_PATH = _GivenPath()
+
+
+home_option = click.option("--home", type=GIVEN_PATH, help="The taskclf home. Default: TASKCLF_HOME, else where taskclf keeps its data.")
 
 
 config_option = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=GIVEN_PATH,
     help=f"A YAML file that overrides configs/retrain.yaml. Default: {CONFIG_VARIABLE}, else that file alone.",
 )
 
@@ -42,39 +51,24 @@ def existing_home(home: Path | None) -> Home:
     """Returns the given home, else the default one.
 
     Raises:
-        HomeNotFoundError: it is not a folder.
+        HomeNotFoundError: the folder is no home.
     """
-    taskclf_home = Home(home.absolute()) if home is not None else Home(default_home())
+    taskclf_home = Home(default_home() if home is None else home)
     taskclf_home.require()
     return taskclf_home
 
 
 def load_config(config: Path | None) -> RetrainConfig:
     """Returns the given configuration, else the default one."""
-    return resolve_config(_absolute(config))
+    return resolve_config(None if config is None else str(config))
 
 
-def open_home_keys(home: Home, config: Path | None, *, signs: bool) -> Keys:
-    """Returns the keys of the given configuration, else of the default one; a reader (`signs` is False) gets no private key.
-
-    Raises:
-        SigningKeyError: they cannot be used.
-    """
-    return open_keys(home, resolve_signing(_absolute(config)), signs=signs)
-
-
-def _absolute(config: Path | None) -> str | None:
-    return None if config is None else str(config.absolute())
+def shorten(path: Path) -> str:
+    """Returns a path to type in this folder: relative if it is below it, as one word of a shell."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def now() -> datetime:
     """Returns the present time."""
     return datetime.now(UTC)
-
-
-def open_instance() -> dg.DagsterInstance:
-    """Opens the instance that `dagster dev` in the project's folder uses: DAGSTER_HOME if set, else dagster.yaml there."""
-    if os.environ.get("DAGSTER_HOME"):
-        return dg.DagsterInstance.get()
-    os.chdir(PROJECT)  # its storage paths are relative to the project's folder
-    return dg.DagsterInstance.from_config(str(PROJECT))

@@ -1,24 +1,66 @@
-"""Commands on receipts and models: `verify`, `reproduce` and `compare`."""
+"""Commands on models and receipts: `list`, `verify`, `reproduce` and `compare`."""
 
 import json
 from pathlib import Path
 
 import click
 
-from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, open_home_keys
+from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config
+from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.index_cache import summarize
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.ranking import SelectionPolicy, find_best_model, should_switch_active
 from taskclf_dagster.domain.registry.signed_state import find_distrust
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.model_comparison import ModelComparison, compare_models
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
 from taskclf_dagster.domain.storage.records import canonical_json
+from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import cores
 
 BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
 """The direction in which a metric is better."""
+
+
+@click.command("list")
+@home_option
+@config_option
+@json_option
+def list_command(home: Path | None, config: Path | None, as_json: bool) -> None:
+    """List the bundles in models/, ranked by stored validation metrics, and the reason why others are excluded.
+
+    The ranking is for information: the active model is the one that the pointer names.
+    """
+    taskclf_home = existing_home(home)
+    settings = load_config(config)
+    report = find_best_model(taskclf_home.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
+    active = find_active_model(taskclf_home)
+    if as_json:
+        ranked = [{**summarize(bundle).model_dump(mode="json"), "active": bundle.model_id == active} for bundle in report.ranked]
+        say_block(json.dumps({"active": active, "ranked": ranked, "excluded": [r.model_dump() for r in report.excluded]}, indent=2))
+        return
+    say(f"{taskclf_home.display_name}: active model {active or 'none'}")
+    rows = [
+        ["*" if bundle.model_id == active else "", line.model_id, line.macro_f1, line.weighted_f1, f"{line.created_at:%Y-%m-%d %H:%M}"]
+        for bundle, line in ((bundle, summarize(bundle)) for bundle in report.ranked)
+    ]
+    say_block(make_table(rows, headers=["", "model", "macro-F1 (validation)", "weighted-F1", "created"]) if rows else "no eligible bundles")
+    for record in report.excluded:
+        say(f"left out: {record.model_id}: {record.reason}")
+    for model_id in read_history(taskclf_home).blocked:
+        say(f"blocked:  {model_id}: a rollback left it; `taskclf-dagster unblock {model_id}` allows it again")
+    running = next((bundle for bundle in report.ranked if bundle.model_id == active), None)
+    best = report.best
+    if running and best and running.metrics and best.metrics and best is not running:
+        better = should_switch_active(running.metrics, best.metrics, min_improvement=settings.comparison.min_improvement)
+        if better:
+            say(f"{best.model_id} has a higher stored score than the active model, but on other data: only a retrain can compare them.")
 
 
 @click.command("verify")
@@ -81,6 +123,16 @@ def compare_command(model_a: str, model_b: str, home: Path | None, config: Path 
     _print_comparison(result)
 
 
+def find_active_model(home: Home) -> str | None:
+    """Returns the name of the active model; None if there is none, or the pointer cannot be read, which is printed."""
+    try:
+        pointer = read_active(home)
+    except UnreadableFileError as error:
+        say(str(error), err=True)
+        return None
+    return None if pointer is None else Path(pointer.model_dir).name
+
+
 def _print_comparison(result: ModelComparison) -> None:
     say(f"A {result.first}")
     say(f"B {result.second}")
@@ -106,6 +158,3 @@ def _show(value: float | None, *, sign: bool = False) -> str:
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:+.1%}"
-
-
-EVIDENCE_COMMANDS = (verify_command, reproduce_command, compare_command)

@@ -13,9 +13,9 @@ from taskclf_dagster.cli.common import (
     json_option,
     load_config,
     now,
-    open_home_keys,
     reason_option,
 )
+from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
@@ -151,6 +151,3 @@ def _print_findings(home: Home, rows: list[list[str]], broken: set[Promise]) -> 
     for name in sorted(broken):
         say(f"{name} does not hold: {PROMISES[name]}")
     say("damaged" if broken else "every promise holds")
-
-
-REGISTRY_COMMANDS = (rollback_command, approve_command, unblock_command, prune_command, registry_group)

@@ -14,20 +14,17 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from taskclf_dagster.config.environment import EnvironmentSource
 from taskclf_dagster.config.setting_errors import describe_errors
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.shipped import find_shipped
 from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.config.sources import ConfigSource, YamlFileSource
 from taskclf_dagster.config.yaml_files import flatten
+from taskclf_dagster.entry_paths import CONFIG_VARIABLE, make_absolute
 from taskclf_dagster.errors import SettingsError
-
-CONFIG_VARIABLE = "TASKCLF_DAGSTER_CONFIG"
-
 
 _Loaded = TypeVar("_Loaded", bound=BaseSettings)
 
-PROJECT = Path(__file__).resolve().parents[2]
 
-
-DEFAULT_CONFIG_PATH = PROJECT / "configs" / "retrain.yaml"
+DEFAULT_CONFIG_PATH = find_shipped("configs/retrain.yaml")
 
 
 class _LoadedConfig(RetrainConfig, BaseSettings):
@@ -86,13 +83,14 @@ def resolve_signing(chosen: str | None, environ: Mapping[str, str] = os.environ)
 def find_config_file(chosen: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:
     """Returns the file that overrides the default: the chosen one, or else that of TASKCLF_DAGSTER_CONFIG; None if there is neither.
 
-    Relative paths start at the project folder.
+    Relative paths start at the working directory, whichever way they are given.
+
+    Raises:
+        PathError: the path cannot be made absolute.
     """
-    name = chosen or environ.get(CONFIG_VARIABLE)
-    if not name:
-        return None
-    path = Path(name).expanduser()
-    return path if path.is_absolute() else PROJECT / path
+    if chosen:
+        return make_absolute(chosen, "--config")
+    return make_absolute(environ[CONFIG_VARIABLE], CONFIG_VARIABLE) if environ.get(CONFIG_VARIABLE) else None
 
 
 def list_sources(chosen: str | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:

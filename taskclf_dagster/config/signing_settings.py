@@ -5,22 +5,26 @@ A private key that is written here by mistake is refused and never printed, so n
 """
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import AfterValidator, BaseModel, ConfigDict, field_validator, model_validator
 
 from taskclf_dagster.config.event_settings import EnvironmentName
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-def parse_public_key(text: str) -> Ed25519PublicKey:
+
+def parse_public_key(text: str) -> "Ed25519PublicKey":
     """Returns the Ed25519 public key of a PEM text.
 
     Raises:
         ValueError: it is none; the message does not repeat the text.
     """
+    from cryptography.exceptions import UnsupportedAlgorithm  # only who signs pays for these imports
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
     try:
         key = load_pem_public_key(text.encode())
     except (ValueError, UnsupportedAlgorithm):

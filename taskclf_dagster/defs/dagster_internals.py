@@ -4,14 +4,16 @@ Add a name here, with a test in `test_dagster_internals.py` of the behavior that
 a test forbids private imports elsewhere. When Dagster moves, that test file says what breaks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._utils.schedules import cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
@@ -42,13 +44,20 @@ def open_instance(text: str) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(reference)
 
 
+def open_instance_of_settings(folder: Path, settings: Mapping[str, Any]) -> dg.DagsterInstance:
+    """Opens an instance with these settings in place of those in the folder's dagster.yaml."""
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=settings))
+
+
 def iterate_ticks(cron: str, time_zone: str, *, after: datetime) -> Iterator[datetime]:
     """Returns the times of a schedule from a time on, as Dagster's daemon computes them."""
     return iter(cron_string_iterator(after.timestamp(), cron, time_zone))
 
 
 def is_schedule_stopped(instance: dg.DagsterInstance, name: str) -> bool:
-    """Returns True if a person switched the schedule off in the browser; False if it has its default status."""
+    """Returns True if a person switched the schedule off in the browser; False if it has its default status, or nothing is stored."""
+    if not instance.is_persistent:  # in memory, there is no storage for schedules
+        return False
     states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
     return any(state.instigator_name == name and state.status == InstigatorStatus.STOPPED for state in states)
 

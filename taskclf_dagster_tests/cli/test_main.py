@@ -227,10 +227,25 @@ def test_a_share_out_of_bounds_is_one_message(shell: Shell, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("command", ["retrain", "check-retrain", "list", "history", "status"])
 def test_a_home_that_does_not_exist_is_one_message_with_how_to_get_one(shell: Shell, tmp_path: Path, command: str) -> None:
-    if command != "retrain":  # which shows how its run failed
-        assert isinstance(shell.error(command, "--home", tmp_path / "nowhere"), HomeNotFoundError)
+    runs = shell.runs()
+    assert isinstance(shell.error(command, "--home", tmp_path / "nowhere"), HomeNotFoundError)
     _assert_one_message(shell(command, "--home", tmp_path / "nowhere"), "TASKCLF_HOME", str(tmp_path / "nowhere"))
     assert not (tmp_path / "nowhere").exists()
+    assert shell.runs() == runs
+
+
+@pytest.mark.parametrize("command", ["retrain", "check-retrain", "list", "history", "status", "prune"])
+def test_a_folder_that_is_no_home_is_refused_before_a_run_is_recorded_and_stays_as_it_is(
+    shell: Shell, tmp_path: Path, command: str
+) -> None:
+    folder = tmp_path / "documents"
+    (folder / "artifacts").mkdir(parents=True)
+    runs = shell.runs()
+    error = shell.error(command, "--home", folder)
+    assert isinstance(error, HomeNotFoundError)
+    assert error.kind == "not_a_home"
+    assert contents(folder) == {"artifacts": b"<folder>"}
+    assert shell.runs() == runs
 
 
 def test_without_home_the_environment_names_it(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -547,10 +562,9 @@ def test_a_demo_home_is_named_so_and_the_next_command_is_printed(shell: Shell, t
 
 def _commands(group: click.Group, *above: str) -> list[str]:
     """The names of a group's commands and of those below it, with the group's own."""
-    below = [
-        _commands(each, *above, name) if isinstance(each, click.Group) else [" ".join((*above, name))]
-        for name, each in group.commands.items()
-    ]
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    below = [_commands(each, *above, name) if isinstance(each, click.Group) else [" ".join((*above, name))] for name, each in found.items()]
     return [" ".join(above), *(name for names in below for name in names)]
 
 

@@ -8,6 +8,7 @@ import yaml
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, list_sources, load_retrain_config, resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.config.yaml_files import flatten
+from taskclf_dagster.errors import SettingsError
 from taskclf_dagster_tests.config.yaml_documents import everything_printed, get, kinds, load_error, write
 
 CONTRACT = {
@@ -92,7 +93,18 @@ def test_the_chosen_file_goes_before_that_of_the_variable_and_the_environment_be
     assert resolve_config(None, environ).scheduling.min_new_labels == 8
     assert resolve_config(str(chosen), environ).scheduling.min_new_labels == 9
     assert resolve_config(str(chosen), environ | {"RETRAIN_MIN_LABELS": "12"}).scheduling.min_new_labels == 12
-    assert resolve_config("configs/demo.yaml", {}).promotion.auto_promote  # relative to the project
+
+
+def test_a_relative_path_starts_at_the_folder_of_the_caller_whichever_way_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own.yaml").write_text("min_new_labels: 31\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert resolve_config("own.yaml", {}).scheduling.min_new_labels == 31
+    assert resolve_config(None, {"TASKCLF_DAGSTER_CONFIG": "../mine/own.yaml"}).scheduling.min_new_labels == 31
+    with pytest.raises(SettingsError):
+        resolve_config("configs/demo.yaml", {})
 
 
 def test_the_source_of_each_key_is_known(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.runs import forget_home
 from taskclf_dagster_tests.scenario import AS_OF, DAY
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -62,6 +63,7 @@ class Stage:
 
     def copy(self, folder: Path) -> "Stage":
         shutil.copytree(self.home.root, folder / "home")
+        forget_home(self.dagster)
         return Stage(Home(folder / "home"), self.dagster, folder)
 
     def config(self, verdict: str, more: str = "") -> Path:

@@ -12,6 +12,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.automation.run_requests import DISABLED
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import (
     RETRAIN,
     UNFINISHED,
@@ -96,6 +97,10 @@ def failed_runs(
 ) -> dg.RunRequest | dg.SkipReason:
     """Launches one retry at a time. Timeouts, bad data and decisions are never retried."""
     taskclf_home, now = home.open(), clock.now()
+    try:
+        require_own_instance(context.instance, taskclf_home)
+    except (TaskclfDagsterError, OSError) as error:
+        return dg.SkipReason(str(error))
     ended = end_lost_runs(context.instance, taskclf_home, now=now)
     tag_failures(context.instance, taskclf_home, now=now)
     reported = "".join(f"run {run_id} was ended: its process has ended. " for run_id in ended)

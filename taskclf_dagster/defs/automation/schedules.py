@@ -11,6 +11,7 @@ from tzlocal import get_localzone_name
 from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, describe_unfinished_retrain, find_unfinished_retrain
 from taskclf_dagster.defs.runs.run_tags import REASON_TAG, TRIGGER_TAG
 from taskclf_dagster.domain.scheduling.retry_policy import check_next_day
@@ -55,11 +56,12 @@ def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
 def evaluate_daily_retrain(
     instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, scheduled: datetime, now: datetime
 ) -> dg.RunRequest | SkipReason:
-    """Evaluates one tick of `daily_retrain`; skips if it is disabled, a retrain is unfinished, or a file cannot be read."""
+    """Evaluates one tick of `daily_retrain`; skips if it is disabled, a retrain is unfinished, or a file or the home cannot be used."""
     try:
         settings = run_settings.load_config()
         if not settings.scheduling.enabled:
             return SkipReason(kind="disabled", message=DISABLED)
+        require_own_instance(instance, home)
         unfinished = find_unfinished_retrain(instance, home)
         if unfinished is not None:
             return SkipReason(kind="running", message=describe_unfinished_retrain(unfinished))

@@ -13,6 +13,7 @@ import dagster as dg
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_run_for_trigger, request_for_trigger
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_answer, find_drift_trigger
@@ -83,20 +84,22 @@ def evaluate_label_arrival(
     instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, cursor: str | None, now: datetime
 ) -> Answer:
     """Evaluates one tick of `label_arrival`; skips if the sensors are disabled, or a file cannot be read."""
-    return _evaluate(home, run_settings, lambda config: _evaluate_labels(instance, home, config, cursor, now))
+    return _evaluate(instance, home, run_settings, lambda config: _evaluate_labels(instance, home, config, cursor, now))
 
 
 def evaluate_drift_report(instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, now: datetime) -> Answer:
     """Evaluates one tick of `drift_report`; skips if the sensors are disabled, or a file cannot be read."""
-    return _evaluate(home, run_settings, lambda config: _answer(_evaluate_drift(instance, home, config, now)))
+    return _evaluate(instance, home, run_settings, lambda config: _answer(_evaluate_drift(instance, home, config, now)))
 
 
-def _evaluate(home: Home, run_settings: RunSettingsResource, evaluate: Callable[[RetrainConfig], Answer]) -> Answer:
+def _evaluate(
+    instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, evaluate: Callable[[RetrainConfig], Answer]
+) -> Answer:
     try:
         config = run_settings.load_config()
         if not config.scheduling.enabled:
             return Answer(skip=SkipReason(kind="disabled", message=DISABLED))
-        home.require()
+        require_own_instance(instance, home)
         return evaluate(config)
     except (TaskclfDagsterError, OSError) as error:
         return Answer(skip=SkipReason(kind="error", message=str(error)))

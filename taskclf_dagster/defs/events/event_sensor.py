@@ -12,9 +12,10 @@ from taskclf_dagster.defs.events.event_sinks import build_sinks
 from taskclf_dagster.defs.events.pointer_events import report_pointer
 from taskclf_dagster.defs.events.run_events import read_cursor, write_run_events
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.events.delivery import deliver
-from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
+from taskclf_dagster.errors import TaskclfDagsterError
 
 INTERVAL_SECONDS = 30
 
@@ -31,8 +32,8 @@ def event_delivery(
     """Reports what was delivered and what waits. The cursor is the time up to which runs were read; on a new instance that is now."""
     taskclf_home, now = home.open(), clock.now()
     try:
-        taskclf_home.require()
-    except HomeNotFoundError as error:
+        require_own_instance(context.instance, taskclf_home)
+    except (TaskclfDagsterError, OSError) as error:
         return dg.SkipReason(str(error))
     messages, is_empty = [], False
     try:

@@ -17,6 +17,7 @@ from taskclf_dagster.defs.display.metadata import Cell, table
 from taskclf_dagster.defs.display.pointer_changes import describe_pointer, report_registry_checks
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.decision.decision_store import load_decision
@@ -203,11 +204,12 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
     """Tags the run with its worker process, so that it blocks nothing if that dies, and returns the home.
 
     Raises:
-        HomeNotFoundError: the home does not exist.
+        HomeNotFoundError: the folder is no home.
+        InstanceError: the instance belongs to another home.
     """
     taskclf_home = home.open()
     context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(psutil.Process())})
-    taskclf_home.require()
+    require_own_instance(context.instance, taskclf_home)
     return taskclf_home
 
 

@@ -44,7 +44,7 @@ class RetrainParams(dg.Config):
     holdout_user_fraction: float = Field(
         0.0, ge=0, lt=1, description="Share of users kept out of training, to judge unseen users [0 to 1)."
     )
-    config_path: str | None = Field(None, description="A YAML file that overrides configs/retrain.yaml.")
+    config_path: str | None = Field(None, description="Absolute path of a YAML file that overrides configs/retrain.yaml.")
     bootstrap: bool = Field(False, description="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
 
 

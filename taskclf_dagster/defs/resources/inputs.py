@@ -6,13 +6,13 @@ because a resource reads nothing when it is constructed.
 """
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from taskclf_dagster.config.loading import resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.entry_paths import require_absolute
 from taskclf_dagster.errors import AsOfError
 from taskclf_dagster.home import Home, default_home
 
@@ -23,12 +23,17 @@ class HomeResource(dg.ConfigurableResource[None]):
     """The taskclf home."""
 
     root: str | None = Field(
-        default=None, description="Folder of the taskclf home; default: TASKCLF_HOME, else where taskclf keeps its data."
+        default=None,
+        description="Absolute path of the taskclf home's folder; default: TASKCLF_HOME, else where taskclf keeps its data.",
     )
 
     def open(self) -> Home:
-        """Returns the home, even if its folder does not exist."""
-        return Home(Path(self.root).expanduser().absolute()) if self.root else Home(default_home())
+        """Returns the home, even if its folder does not exist.
+
+        Raises:
+            PathError: the path is relative.
+        """
+        return Home(require_absolute(self.root, "home.root")) if self.root else Home(default_home())
 
 
 class ClockResource(dg.ConfigurableResource[None]):
@@ -60,10 +65,11 @@ class RunSettingsResource(dg.ConfigurableResource[None]):
         """Loads the configuration of a run. A tick is not a run and loads nothing here, so that a wrong file is a skip reason.
 
         Raises:
+            PathError: config_path is relative.
             SettingsError: the configuration is not valid.
         """
         if context.run is not None:
-            self._config = resolve_config(self.config_path)
+            self._config = self.load_config()
 
     def load_config(self) -> RetrainConfig:
         """Returns the configuration of the run; outside a run reads it: configs/retrain.yaml with the overrides of config_path.
@@ -71,9 +77,12 @@ class RunSettingsResource(dg.ConfigurableResource[None]):
         Without a config_path, the file that TASKCLF_DAGSTER_CONFIG names overrides.
 
         Raises:
+            PathError: config_path is relative.
             SettingsError: the configuration is not valid.
         """
-        return self._config if self._config is not None else resolve_config(self.config_path)
+        if self._config is not None:
+            return self._config
+        return resolve_config(str(require_absolute(self.config_path, "config_path")) if self.config_path else None)
 
     def resolve_as_of(self, clock: ClockResource) -> datetime:
         """Returns the as-of time of the run; by default the present second.

@@ -21,6 +21,7 @@ from pydantic import Field
 from taskclf_dagster.defs.dagster_internals import dump_instance
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs import watchdog
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG, HOME_TAG, MAX_RUNTIME_TAG, WORKER_TAG, home_tag
 from taskclf_dagster.defs.runs.worker_processes import describe_worker, was_running
 from taskclf_dagster.domain.registry.write_problems import require_writable
@@ -57,6 +58,8 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
         """Waits for the run lock, then watches the process until the run has ended.
 
         Raises:
+            HomeNotFoundError: the folder is no home; nothing is written into it.
+            InstanceError: the instance belongs to another home.
             RegistryRefusedError: what is trained could not be written; a dry run needs no such thing.
             RetrainBusyError: another retrain did not end in time.
         """
@@ -71,6 +74,7 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
         if FAILURE_TAG in run.tags:  # copied from the run that this one re-executes
             tags[FAILURE_TAG] = ""
         instance.add_run_tags(run.run_id, tags)
+        require_own_instance(instance, home)
         holder = RunLockHolder(run_id=run.run_id, worker=worker, since=datetime.now(UTC))
         if not self.run_settings.dry_run:
             require_writable(home)

@@ -12,7 +12,8 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.defs.dagster_internals import IMPLICIT_JOB
-from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, SKIPPED, RunState, home_tag
+from taskclf_dagster.defs.runs.instance_home import find_home_tags
+from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, SKIPPED, RunState
 from taskclf_dagster.home import Home
 
 RETRAIN = "retrain"
@@ -136,12 +137,12 @@ def _iterate_runs(
 ) -> Iterator[RetrainRun]:
     since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster ignores the offset
     filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=since)
-    cursor = None
+    cursor, own = None, find_home_tags(instance, home)
     while True:
         records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
         for record in records:
             run = record.dagster_run
-            if run.tags.get(HOME_TAG, home_tag(home)) == home_tag(home):
+            if HOME_TAG not in run.tags or run.tags[HOME_TAG] in own:
                 yield RetrainRun(run, _aware(record.create_timestamp), _moment(record.start_time), _moment(record.end_time))
         if len(records) < _PAGE:
             return

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.block_counts import CHALLENGER, CHAMPION, BlockSums, PairedCounts
@@ -173,6 +172,8 @@ def _assess_precision(
 ) -> _Precision:
     if difference is None or error is None:
         return _Precision()
+    from scipy.special import stdtrit  # costs half a second; only what compares models pays for it
+
     half, power = (float(stdtrit(user_days - 1, share)) * error for share in (1 - significance / 2, POWER))
     needed = math.ceil(user_days * ((half + power) / small_difference) ** 2)
     return _Precision((difference - half, difference + half), half + power, needed)
@@ -193,6 +194,8 @@ def _assess_group(name: str, days: PairedCounts, windows: int, min_user_days: in
     difference, error = closed_form(days)
     p = None
     if difference is not None and error is not None and len(days) >= min_user_days:
+        from scipy.special import stdtr
+
         without_spread = 0.0 if difference < -margin - ROUNDING_NOISE else 1.0
         p = without_spread if error < ROUNDING_NOISE else float(stdtr(len(days) - 1, (difference + margin) / error))
     return GroupSignificance(

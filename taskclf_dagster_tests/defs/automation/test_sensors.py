@@ -25,7 +25,7 @@ from taskclf_dagster.domain.scheduling.label_arrival import read_label_store_sta
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipKind
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
-from taskclf_dagster_tests.runs import Status, add_run
+from taskclf_dagster_tests.runs import Status, add_run, forget_home
 from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, a_drift_report, learnable_home, span
 
 NOW = datetime(2026, 2, 4, 12, tzinfo=UTC)
@@ -539,6 +539,7 @@ def test_equal_labels_in_another_home_are_another_demand(office: Office, tmp_pat
     first = office.tick().request
     copy = Home(tmp_path / "copy")
     shutil.copytree(office.home.root, copy.root)
+    forget_home(Path(office.instance.root_directory))
     second = replace(office, home=copy).tick().request
     assert first.tags["taskclf/demand"] == second.tags["taskclf/demand"]
     assert first.run_key != second.run_key

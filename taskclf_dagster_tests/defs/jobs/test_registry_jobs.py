@@ -25,6 +25,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, all_gates, contents, point_at, snapshot_rows, write_tiny_bundle
 from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, judged, promoted, set_active
 from taskclf_dagster_tests.retrain_scenario import Waiting
+from taskclf_dagster_tests.runs import forget_home
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home
 
 POINTER = dg.AssetKey("active_pointer")
@@ -480,10 +481,11 @@ def test_without_a_home_every_job_fails_and_makes_none(tmp_path: Path, job: str,
 
 def test_what_a_job_says_it_did(untidy: Office, approver: Approver, snapshot: SnapshotAssertion) -> None:
     office, decision = approver
-    said = {
+    said = {"approve": office.output(office.launch("approve", decision_id=decision.decision_id))["result"]}
+    forget_home(Path(office.instance.root_directory))
+    said |= {
         "prune dry": untidy.output(untidy.launch("prune", dry_run=True))["result"],
         "prune": untidy.output(untidy.launch("prune"))["result"],
-        "approve": office.output(office.launch("approve", decision_id=decision.decision_id))["result"],
         "rollback": untidy.output(untidy.launch("rollback", reason="worse"))["result"],
         "verify_registry": untidy.output(untidy.launch("verify_registry"))["result"],
     }

@@ -14,7 +14,7 @@ from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources import inputs
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource, parse_as_of
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
-from taskclf_dagster.errors import AsOfError, SettingsError
+from taskclf_dagster.errors import AsOfError, PathError, SettingsError
 from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import cores
 from taskclf_dagster_tests.scenario import make_home
@@ -50,9 +50,12 @@ def test_a_home_below_the_tilde_is_the_users_own(monkeypatch: pytest.MonkeyPatch
     assert HomeResource(root="~/taskclf").open().root == tmp_path / "taskclf"
 
 
-def test_a_relative_home_becomes_absolute_so_that_records_name_one_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert HomeResource(root="here").open().root == tmp_path / "here"
+@pytest.mark.parametrize("given", ["here", "./here", "../other/home"])
+def test_a_relative_home_in_a_launch_form_is_refused_because_a_server_reads_it(given: str) -> None:
+    with pytest.raises(PathError) as caught:
+        HomeResource(root=given).open()
+    assert caught.value.kind == "relative"
+    assert repr(given) in str(caught.value)
 
 
 # --- Clock and as-of time -------------------------------------------------------------------------------------------------------
@@ -108,11 +111,14 @@ def test_a_config_path_wins_over_the_environment_and_that_over_the_shipped_file(
     assert given.load_config().scheduling.global_retrain_cadence_days == 7  # what the file does not say comes from configs/retrain.yaml
 
 
-def test_a_relative_config_path_is_relative_to_the_project_wherever_the_process_runs(
+def test_a_relative_config_path_in_a_launch_form_is_refused_because_a_server_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    _file(tmp_path, "own.yaml", "min_labels: 11\n")
     monkeypatch.chdir(tmp_path)
-    assert RunSettingsResource(config_path="configs/demo.yaml").load_config().promotion.auto_promote is True
+    with pytest.raises(PathError) as caught:
+        RunSettingsResource(config_path="own.yaml").load_config()
+    assert caught.value.kind == "relative"
 
 
 def test_a_config_path_to_nothing_is_an_error_that_names_the_file(tmp_path: Path) -> None:
@@ -215,7 +221,7 @@ def test_the_launch_form_chooses_home_and_file_for_every_resource_of_the_run(tmp
     assert edited.job().execute_in_process(run_config={"resources": form}).success
     assert edited.seen == [33] * 4
     assert other.retrain_lock.exists()
-    assert list(edited.home.root.iterdir()) == []
+    assert [path.name for path in edited.home.root.iterdir()] == ["data"]
 
 
 def test_a_tick_loads_nothing_beforehand_so_that_it_can_skip_with_the_reason(tmp_path: Path) -> None:

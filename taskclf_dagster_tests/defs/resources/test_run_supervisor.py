@@ -226,7 +226,7 @@ def test_what_is_no_run_is_neither_watched_nor_kept_waiting(tmp_path: Path) -> N
     with supervisor.yield_for_execution(dg.build_init_resource_context()) as found:
         assert found is supervisor
         assert psutil.Process().children() == []
-    assert list(home.root.iterdir()) == []
+    assert [path.name for path in home.root.iterdir()] == ["data"]
 
 
 # --- The watchdog's end -----------------------------------------------------------------------------------------------------------

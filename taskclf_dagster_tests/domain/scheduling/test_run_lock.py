@@ -63,7 +63,7 @@ def test_the_first_taker_does_not_wait_says_who_it_is_and_leaves_nothing_behind_
     assert _take(home, FIRST) == []
     assert _take(home, SECOND) == []
     assert read_holder(home) is None
-    assert set(contents(home.root)) - {"artifacts"} <= {"artifacts/.retrain.lock"}
+    assert set(contents(home.root)) - {"artifacts", "data", "data/processed"} <= {"artifacts/.retrain.lock"}
 
 
 def test_a_second_taker_waits_and_is_told_once_who_has_it_and_since_when(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""The command `demo`: writes a demo home."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import click
+
+from taskclf_dagster.cli.common import GIVEN_PATH, shorten
+from taskclf_dagster.cli.output import say
+from taskclf_dagster.config.shipped import find_shipped
+from taskclf_dagster.demo.generator import extend_demo_home, generate_demo_home
+from taskclf_dagster.domain.data.feature_schema import SchemaVersion
+
+
+@click.command("demo")
+@click.argument("folder", type=GIVEN_PATH, default="demo_home")
+@click.option("--end", type=click.DateTime(["%Y-%m-%d"]), help="Last day. Default: yesterday (UTC), so that the look-back finds it.")
+@click.option("--users", type=click.IntRange(min=1), default=3, show_default=True, help="Number of users.")
+@click.option("--days", type=click.IntRange(min=1), default=30, show_default=True, help="Number of days.")
+@click.option("--seed", type=int, default=7, show_default=True, help="Same seed and end: same bytes.")
+@click.option("--schema", type=click.Choice(["v1", "v2", "v3"]), default="v1", show_default=True, help="Feature schema version.")
+@click.option(
+    "--extend", type=click.IntRange(min=1), metavar="DAYS", help="Add days to the demo home that is there; ignores the other options."
+)
+def demo_command(folder: Path, end: datetime | None, users: int, days: int, seed: int, schema: str, extend: int | None) -> None:
+    """Write a demo home: generated windows and labels of invented users.
+
+    FOLDER (default: demo_home) must be new, empty or a demo home.
+    """
+    if extend is not None:
+        made = extend_demo_home(folder, days=extend)
+    else:
+        last = (datetime.now(UTC) - timedelta(days=1)).date() if end is None else end.date()
+        made = generate_demo_home(folder, end=last, users=users, days=days, seed=seed, schema=cast("SchemaVersion", schema))
+    size = f"{len(made.users)} users, {made.first_day} to {made.last_day}, {made.windows} windows, {made.spans} label spans"
+    as_of = made.last_day + timedelta(days=1)
+    say(f"DEMO home {made.root}: {size}")
+    config = find_shipped("configs/demo.yaml")
+    say(f"Retrain on it: taskclf-dagster retrain --home {shorten(folder)} --config {shorten(config)} --as-of {as_of}")

@@ -1,0 +1,110 @@
+"""The Dagster instance of a home: which one it is, and opening it.
+
+With DAGSTER_HOME that is the instance. Without it, a home has its own in `.dagster`, unless it shares that of a checkout with `dagster dev`
+there (docs/adr/0009-one-home-per-instance.md). Nothing depends on the working directory. Errors are explained in `instance_errors`.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+import yaml
+
+from taskclf_dagster.cli.instance_errors import check_folder, explain_errors
+from taskclf_dagster.cli.instance_files import SETTINGS, write_instance_settings
+from taskclf_dagster.config.shipped import CHECKOUT
+from taskclf_dagster.defs.dagster_internals import open_instance_of_settings
+from taskclf_dagster.domain.storage.instance_owner import check_owner, claim_instance, is_owned_by, read_owner
+from taskclf_dagster.entry_paths import INSTANCE_VARIABLE, make_absolute
+from taskclf_dagster.home import Home
+
+CHECKOUT_INSTANCE = ".dagster"
+"""The instance of a checkout, relative to its folder, as `dagster.yaml` there says."""
+
+
+@dataclass(frozen=True)
+class InstanceChoice:
+    """The instance of a home.
+
+    Attributes:
+        folder: where it keeps its files.
+        source: `environment` if DAGSTER_HOME names it; `home` if it is the home's own; `checkout` if `dagster dev` there uses it.
+    """
+
+    folder: Path
+    source: Literal["environment", "home", "checkout"]
+
+
+def choose_instance(home: Home, environ: Mapping[str, str] = os.environ, checkout: Path | None = CHECKOUT) -> InstanceChoice:
+    """Returns the instance of a home: that of DAGSTER_HOME; else the home's own if it exists; else the checkout's if no other home has it.
+
+    Raises:
+        PathError: DAGSTER_HOME cannot be made absolute.
+        UnreadableFileError: the record of the home of the checkout's instance is damaged.
+    """
+    if environ.get(INSTANCE_VARIABLE):
+        return InstanceChoice(make_absolute(environ[INSTANCE_VARIABLE], INSTANCE_VARIABLE), "environment")
+    own = InstanceChoice(home.instance, "home")
+    if checkout is None or (home.instance / SETTINGS).is_file():
+        return own
+    shared = checkout / CHECKOUT_INSTANCE
+    owner = read_owner(shared)
+    return InstanceChoice(shared, "checkout") if owner is None or is_owned_by(shared, owner, home) else own
+
+
+@contextmanager
+def open_instance(home: Home, *, records: bool = False, environ: Mapping[str, str] = os.environ) -> Iterator[dg.DagsterInstance]:
+    """Opens the instance of a home within the block.
+
+    Args:
+        home: the taskclf home.
+        records: True for what records runs: it makes the instance, which then belongs to the home. A reader finds an empty instance in
+            memory where there is none yet.
+        environ: the environment.
+
+    Raises:
+        InstanceError: the instance cannot be used, or belongs to another home.
+        PathError: DAGSTER_HOME cannot be made absolute.
+        UnreadableFileError: the record of the instance's home is damaged.
+    """
+    choice = choose_instance(home, environ)
+    if not records and choice.source != "environment" and not choice.folder.is_dir():
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield instance
+        return
+    if choice.source == "home":
+        write_instance_settings(choice.folder)
+    elif choice.source == "checkout":
+        choice.folder.mkdir(exist_ok=True)
+    check_folder(choice.folder)
+    if records:
+        claim_instance(choice.folder, home)
+    else:
+        check_owner(choice.folder, home)
+    with explain_errors(choice.folder) as is_open, _open(choice) as instance:
+        is_open.set()
+        yield instance
+    if records:
+        claim_instance(choice.folder, home)  # the home may have got its id by now
+
+
+def _open(choice: InstanceChoice) -> dg.DagsterInstance:
+    if choice.source != "checkout":
+        return dg.DagsterInstance.from_config(str(choice.folder))
+    checkout = choice.folder.parent
+    settings = yaml.safe_load((checkout / SETTINGS).read_text(encoding="utf-8"))
+    return open_instance_of_settings(checkout, _with_absolute_folders(settings, checkout))
+
+
+def _with_absolute_folders(settings: Any, start: Path) -> Any:
+    """Returns the settings of an instance with every relative `base_dir` made absolute; Dagster takes it from the working directory."""
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        key: str(start / value) if key == "base_dir" and isinstance(value, str) else _with_absolute_folders(value, start)
+        for key, value in settings.items()
+    }

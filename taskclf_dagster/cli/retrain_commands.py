@@ -1,0 +1,124 @@
+"""The commands `retrain` and `check-retrain`."""
+
+import logging
+from pathlib import Path
+
+import click
+import dagster as dg
+from pydantic import ValidationError
+
+from taskclf_dagster.cli.common import config_option, existing_home, home_option, load_config
+from taskclf_dagster.cli.instance import open_instance
+from taskclf_dagster.cli.model_commands import find_active_model
+from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.display.metadata import format_threshold
+from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_due
+from taskclf_dagster.domain.scheduling.triggers import assess_trigger
+from taskclf_dagster.home import Home
+
+
+@click.command("retrain")
+@home_option
+@config_option
+@click.option("--force", is_flag=True, help="Train although nothing is new since the last decided run.")
+@click.option("--dry-run", is_flag=True, help="Decide, but move nothing.")
+@click.option("--as-of", help="End of the look-back range: an ISO date or time, UTC without an offset. Default: now.")
+@click.option("--bootstrap", is_flag=True, help="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
+@click.option("--holdout-user-fraction", type=float, default=0.0, help="Share of users kept out of training, to judge unseen users.")
+def retrain_command(
+    home: Path | None, config: Path | None, force: bool, dry_run: bool, as_of: str | None, bootstrap: bool, holdout_user_fraction: float
+) -> None:
+    """Run one retrain in this process, recorded in the Dagster instance of the home.
+
+    Prints every gate and the verdict. Exits with 0 whatever the verdict, with 1 if no decision could be made.
+    """
+    params = _params(
+        force=force,
+        dry_run=dry_run,
+        as_of=as_of,
+        bootstrap=bootstrap,
+        holdout_user_fraction=holdout_user_fraction,
+        config_path=None if config is None else str(config),
+    )
+    taskclf_home = existing_home(home)
+    settings = RunSettingsResource(**params.model_dump())
+    settings.load_config()
+    settings.resolve_as_of(ClockResource())
+    definitions = build_definitions(home=HomeResource(root=str(taskclf_home.root)), loggers={"console": _progress_logger})
+    with open_instance(taskclf_home, records=True) as instance:
+        result = run_retrain_pipeline(definitions, params, instance=instance)
+    _print_result(result, taskclf_home)
+    if not result.success:
+        raise SystemExit(1)
+
+
+@click.command("check-retrain")
+@home_option
+@config_option
+def check_retrain_command(home: Path | None, config: Path | None) -> None:
+    """Report if a retrain is due, with the reason; likewise for the calibrators."""
+    taskclf_home, clock = existing_home(home), ClockResource()
+    settings = load_config(config)
+    trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
+    calibrators = check_calibrator_update_due(
+        taskclf_home, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days
+    )
+    say(f"home         {taskclf_home.display_name}")
+    say(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
+    say(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
+
+
+def _print_result(result: RetrainResult, home: Home) -> None:
+    say()
+    if result.decision is not None:
+        rows = [
+            [
+                gate.status,
+                gate.name,
+                "-" if gate.observed is None else f"{gate.observed:.4f}",
+                format_threshold(gate.threshold),
+                gate.detail,
+            ]
+            for gate in result.decision.gates
+        ]
+        say_block(make_table(rows, headers=["verdict", "gate", "observed", "threshold", "detail"], maxcolwidths=[None] * 4 + [70]))
+        say()
+    outcome = result.outcome if result.decision is None else result.decision.outcome
+    say(f"{outcome}: {result.reason}", bold=True)
+    say(f"home      {home.display_name}")
+    if result.decision is not None:
+        where = result.decision.destination(home)
+        say(f"model     {where}")
+        say(f"pointer   {'moved' if result.pointer_moved else 'unchanged'}: {find_active_model(home) or 'no active model'}")
+        say(f"decision  {home.decisions / (result.decision.decision_id + '.json')}")
+    say(f"run       {result.run_id}")
+
+
+def _params(**fields: object) -> RetrainParams:
+    try:
+        return RetrainParams.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise click.ClickException(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']} (value {first['input']!r})") from error
+
+
+class _ProgressHandler(logging.Handler):
+    """Prints the log messages of assets, without Dagster's own events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta = getattr(record, "dagster_meta", {})
+        message = str(meta.get("orig_message") or record.getMessage())
+        if not meta.get("dagster_event") and not message.startswith(("Skipping step", "Dependencies for step")):
+            say(f"{meta.get('step_key') or 'run'}: {message}")
+
+
+@dg.logger(config_schema={"log_level": str})
+def _progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
+    logger = logging.getLogger("taskclf_dagster.progress")
+    logger.setLevel(init_context.logger_config["log_level"])
+    logger.propagate = False
+    logger.handlers = [_ProgressHandler()]
+    return logger

@@ -1,0 +1,62 @@
+"""The command `status`."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now
+from taskclf_dagster.cli.instance import open_instance
+from taskclf_dagster.cli.output import make_table, say_block
+from taskclf_dagster.status.reader import read_status
+from taskclf_dagster.status.records import Progress, Status
+
+
+@click.command("status")
+@home_option
+@config_option
+@json_option
+def status_command(home: Path | None, config: Path | None, as_json: bool) -> None:
+    """Show the state of retraining: the last and the current run, what is due and why, and the next tick of the schedule.
+
+    State: idle (nothing was ever launched), queued, running, completed, skipped (no label is new) or failed.
+    """
+    taskclf_home, settings = existing_home(home), load_config(config)
+    with open_instance(taskclf_home) as instance:
+        status = read_status(instance, taskclf_home, config=settings, now=now())
+    if as_json:
+        say_block(status.model_dump_json(indent=2))
+        return
+    say_block(make_table(list(_status_rows(status)), tablefmt="plain", maxcolwidths=[None, 120]))
+
+
+def _status_rows(status: Status) -> Iterator[list[str]]:
+    yield ["home", status.home]
+    yield ["state", f"{status.state}: {status.reason}"]
+    if status.progress is not None:
+        yield ["progress", _progress_words(status.progress)]
+    yield ["last decision", _last_words(status)]
+    yield ["active model", status.active_model or "none"]
+    yield ["new labels", "unknown" if status.labels_since is None else f"{status.labels_since} spans since the last decided run"]
+    yield ["due", f"{'yes' if status.due else 'no'}: {status.due_reason}"]
+    yield ["next tick", "none: it is off" if status.next_tick is None else _when(status.next_tick)]
+    yield ["events", f"{status.events_waiting} wait for delivery"]
+    for warning in status.warnings:
+        yield ["warning", warning]
+
+
+def _last_words(status: Status) -> str:
+    if status.last_decided is None:
+        return "none yet"
+    return f"{status.last_outcome} on {_when(status.last_decided)}" + (f" ({status.last_decision})" if status.last_decision else "")
+
+
+def _progress_words(progress: Progress) -> str:
+    step = f", now {progress.step}" if progress.step else ""
+    message = f": {progress.message}" if progress.message else ""
+    return f"{progress.steps_done} of {progress.steps} steps since {_when(progress.since)}{step}{message}"
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M %Z}"
