@@ -90,10 +90,10 @@ class InstanceError(TaskclfDagsterError):
 class NoWindowsError(TaskclfDagsterError):
     """No feature partition lies in the look-back range."""
 
-    def __init__(self, folder: Path, start: str, end: str) -> None:
+    def __init__(self, folder: Path, start: str, end: str, passed_over: str = "") -> None:
         super().__init__(
             f"{folder} holds no feature partition from {start} to {end} (UTC days). Let taskclf record some days, raise "
-            "data_lookback_days, or give an earlier --as-of."
+            f"data_lookback_days, or give an earlier --as-of.{f' {passed_over}.' if passed_over else ''}"
         )
 
 

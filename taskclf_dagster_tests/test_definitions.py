@@ -34,6 +34,7 @@ BLOCKING_CHECKS = {
     "labeled_windows:schema_hash_is_known",
     "labeled_windows:values_are_in_bounds",
     "labeled_windows:windows_are_whole_minutes",
+    "labeled_windows:windows_are_of_their_day",
     "labeled_windows:labels_are_in_the_label_set",
     "labeled_windows:spans_end_after_they_start",
     "labeled_windows:keys_are_unique",
@@ -47,6 +48,7 @@ BLOCKING_CHECKS = {
 
 OTHER_CHECKS = {
     "labeled_windows:every_user_has_windows",
+    "labeled_windows:every_window_file_is_read",
     "dataset_snapshot:a_model_could_be_promoted",
     "dataset_snapshot:every_class_has_support",
     "dataset_snapshot:no_day_has_a_single_label",

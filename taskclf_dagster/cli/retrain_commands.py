@@ -59,7 +59,7 @@ def retrain_command(
 @home_option
 @config_option
 def check_retrain_command(home: Path | None, config: Path | None) -> None:
-    """Report if a retrain is due, with the reason; likewise for the calibrators."""
+    """Report if a retrain is due and why, and what is wrong with the data; likewise for the calibrators."""
     taskclf_home, clock = existing_home(home), ClockResource()
     settings = load_config(config)
     trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
@@ -69,6 +69,11 @@ def check_retrain_command(home: Path | None, config: Path | None) -> None:
     say(f"home         {taskclf_home.display_name}")
     say(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
     say(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
+    for violation in trigger.data.violations:
+        say(f"violation    {violation}")
+    if trigger.data.label_fates is not None:
+        for text in (trigger.data.label_fates.summary, *trigger.data.label_fates.causes):
+            say(f"labels       {text}")
 
 
 def _print_result(result: RetrainResult, home: Home) -> None:

@@ -19,7 +19,10 @@ from taskclf_dagster.demo.days import live_day
 from taskclf_dagster.demo.habits import DRIFT_DAYS
 from taskclf_dagster.demo.labels import PROVENANCE
 from taskclf_dagster.demo.people import Plan, invent_person
+from taskclf_dagster.domain.data.day_folders import list_days
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, ColumnType, SchemaVersion
+from taskclf_dagster.domain.data.label_store import read_label_spans
+from taskclf_dagster.domain.data.parquet_files import reading_parquet
 from taskclf_dagster.domain.storage.files import write_atomic, write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.json_files import read_json_object
@@ -123,7 +126,7 @@ def generate_demo_home(root: Path, *, end: date, users: int = 3, days: int = 30,
         raise DemoHomeError(root, f"it is not empty and has no {home.demo_marker.name} file. Name a new folder")
     marker = _Marker(seed=seed, users=users, days=days, end=end, schema=schema, drift_from=end - (DRIFT_DAYS - 1) * _DAY)
     write_json(home.demo_marker, marker.model_dump(mode="json", by_alias=True))
-    for path in [home.labels, *(path for version in SCHEMA_VERSIONS for path in home.features(version).glob("date=*/features.parquet"))]:
+    for path in [home.labels, *(path for version in SCHEMA_VERSIONS for path in list_days(home, version).values())]:
         file_system().remove_file(path)
     return _write_days(home, marker, new_days=days, spans=_SPAN_SCHEMA.empty_table())
 
@@ -136,7 +139,8 @@ def extend_demo_home(root: Path, *, days: int) -> DemoHome:
         days: number of days to add.
 
     Raises:
-        DemoHomeError: `days` is less than 1, the folder has no marker, or its generation never finished.
+        DemoHomeError: `days` is less than 1, the folder has no marker, its generation never finished, or its label store is damaged.
+        UnreadableFileError: its label store is missing or cannot be read.
     """
     if days < 1:
         raise DemoHomeError(root, f"days is {days}, but must be 1 or more")
@@ -147,12 +151,22 @@ def extend_demo_home(root: Path, *, days: int) -> DemoHome:
         raise DemoHomeError(root, f"it has no readable {home.demo_marker.name} file, so it is not known to be a demo home") from error
     if not marker.windows:
         raise DemoHomeError(root, "its generation was interrupted. Generate it again")
-    spans = pq.read_table(home.labels)
-    if spans.num_rows:  # an extension that was interrupted before it wrote the marker has left spans of the days that now come again
-        again = pc.greater_equal(spans["start_ts"].cast(_TIME), pa.scalar(datetime.combine(marker.end + _DAY, time(), UTC)))
-        spans = spans.filter(pc.invert(pc.and_(again, pc.equal(spans["provenance"], PROVENANCE))))
+    spans = _read_spans(home, datetime.combine(marker.end + _DAY, time(), UTC))
     grown = marker.model_copy(update={"days": marker.days + days, "end": marker.end + days * _DAY})
     return _write_days(home, grown, new_days=days, spans=spans)
+
+
+def _read_spans(home: Home, end: datetime) -> pa.Table:
+    """Reads the label store without generated spans from `end` on: an extension that was interrupted before its marker left them."""
+    violations = read_label_spans(home, start=end, end=end).violations
+    if violations:
+        raise DemoHomeError(home.root, f"its label store breaks the data contract: {violations[0]}. Generate it again")
+    with reading_parquet(home.labels, fix="Generate the demo home again"):
+        spans = pq.read_table(home.labels)
+    if not spans.num_rows:
+        return spans
+    again = pc.greater_equal(spans["start_ts"].cast(_TIME), pa.scalar(end))
+    return spans.filter(pc.invert(pc.and_(again, pc.equal(spans["provenance"], PROVENANCE))))
 
 
 def _write_days(home: Home, marker: _Marker, *, new_days: int, spans: pa.Table) -> DemoHome:

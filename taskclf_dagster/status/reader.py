@@ -20,18 +20,23 @@ from taskclf_dagster.defs.runs.retrain_runs import (
 )
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
 from taskclf_dagster.domain.registry.health import find_history_problem, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.registry.write_problems import find_write_problems
-from taskclf_dagster.domain.scheduling.triggers import assess_trigger
+from taskclf_dagster.domain.scheduling.triggers import TriggerAssessment, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.records import Progress, Status
 
 MAX_LOG_EVENTS = 200
+
+
+MAX_VIOLATIONS = 5
+"""Largest number of violations of the data contract that are warnings; the others are counted."""
 
 
 DAEMON_SECONDS = 180.0
@@ -43,11 +48,8 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
     unfinished = find_unfinished_retrain(instance, home)
     ended = next(iterate_retrains(instance, home, statuses=FINISHED), None)
     last, shown = read_last_decided(home), unfinished or ended
-    try:
-        trigger = assess_trigger(home, config=config, now=now)
-        due, due_reason, labels, due_at = trigger.launch, trigger.reason, trigger.changed_spans, trigger.due_at
-    except (TaskclfDagsterError, OSError) as error:
-        due, due_reason, labels, due_at = False, str(error), None, None
+    trigger, due_reason = _assess_trigger(home, config, now)
+    fates = None if trigger is None else trigger.data.label_fates
     active, stopped = read_registry_state(home).active_model_dir, is_schedule_stopped(instance, DAILY)
     return Status(
         home=home.display_name,
@@ -59,13 +61,15 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         last_outcome=None if last is None else last.outcome,
         last_decided=None if last is None else last.decided_at,
         active_model=None if active is None else active.rpartition("/")[2],
-        labels_since=labels,
-        due=due,
+        labels_since=None if trigger is None else trigger.changed_spans,
+        label_spans=None if fates is None else fates.summary,
+        spans_by_fate=None if fates is None else {str(fate): n for fate, n in fates.counts.items()},
+        due=trigger is not None and trigger.launch,
         due_reason=due_reason if config.scheduling.enabled else f"{due_reason}. Nothing is launched by itself: `enabled` is false.",
-        due_at=due_at,
+        due_at=None if trigger is None else trigger.due_at,
         next_tick=find_next_tick(config, now=now) if config.scheduling.enabled and not stopped else None,
         events_waiting=count_events(home),
-        warnings=_find_warnings(instance, home, now=now, stopped=stopped),
+        warnings=[*_find_warnings(instance, home, now=now, stopped=stopped), *_find_data_warnings(home, trigger)],
         progress=None if unfinished is None else read_progress(instance, unfinished),
     )
 
@@ -108,6 +112,35 @@ def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime, s
     if damaged is not None:
         warnings.append(f"{damaged}: nothing is promoted; {REPAIR_HISTORY}")
     return warnings
+
+
+def _assess_trigger(home: Home, config: RetrainConfig, now: datetime) -> tuple[TriggerAssessment | None, str]:
+    """Returns the assessment of the triggers and its reason; None and the error if a file cannot be read."""
+    try:
+        trigger = assess_trigger(home, config=config, now=now)
+    except (TaskclfDagsterError, OSError) as error:
+        return None, str(error)
+    return trigger, trigger.reason
+
+
+def _find_data_warnings(home: Home, trigger: TriggerAssessment | None) -> list[str]:
+    """Returns what is not read, breaks the data contract or labels nothing; a problem that is in the trigger's reason is not repeated."""
+    warnings = []
+    try:
+        passed_over = describe_passed_over(find_passed_over(home))
+    except TaskclfDagsterError as error:
+        passed_over = str(error)
+    if passed_over:
+        warnings.append(passed_over)
+    if trigger is None:
+        return warnings
+    if trigger.data.problem is not None and trigger.data.problem not in trigger.blockers:
+        warnings.append(trigger.data.problem)
+    violations = trigger.data.violations
+    warnings += violations[:MAX_VIOLATIONS]
+    if len(violations) > MAX_VIOLATIONS:
+        warnings.append(f"{len(violations) - MAX_VIOLATIONS} more violations of the data contract: a retrain lists them in its checks")
+    return warnings if trigger.data.label_fates is None else warnings + trigger.data.label_fates.causes
 
 
 def _explain(instance: dg.DagsterInstance, run: RetrainRun) -> str:

@@ -52,12 +52,14 @@ class Status(_View):
         last_moved: sequence number of the history record of the pointer change that it, or its approval, made; None if it made none.
         active_model: the active model; None if there is none.
         labels_since: number of label spans added, changed or deleted since the last decided run; None if they cannot be read.
+        label_spans: summary of the label spans by what became of them; None if the windows cannot be read, or are too many.
+        spans_by_fate: the same as numbers of spans.
         due: True if the daily schedule would launch a retrain now.
         due_reason: reason why a retrain is due, or why not and until when.
         due_at: latest time at which a retrain is due if no label arrives.
         next_tick: next tick of the daily schedule; None if it is off.
         events_waiting: number of events that not every sink has received.
-        warnings: what keeps retrains from being launched, or is damaged.
+        warnings: what keeps retrains from being launched, is damaged, not read, or labels nothing.
         progress: progress of the unfinished run; None if there is none.
     """
 
@@ -72,6 +74,8 @@ class Status(_View):
     last_moved: int | None = None
     active_model: str | None
     labels_since: int | None
+    label_spans: str | None
+    spans_by_fate: dict[str, int] | None
     due: bool
     due_reason: str
     due_at: datetime | None

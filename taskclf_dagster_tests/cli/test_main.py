@@ -491,7 +491,18 @@ def test_the_status_after_a_failed_run_tells_the_error(shell: Shell, tmp_path: P
 def test_the_status_for_people_has_a_line_for_each_question(story: Story, snapshot: SnapshotAssertion) -> None:
     lines = story.shell("status", "--home", story.home.root).stdout.splitlines()
     names = [re.split(r"  +", line)[0] for line in lines if line and not line.startswith(" ")]
-    assert names == ["home", "state", "last decision", "active model", "new labels", "due", "next tick", "events", "warning"]
+    assert names == [
+        "home",
+        "state",
+        "last decision",
+        "active model",
+        "new labels",
+        "labels",
+        "due",
+        "next tick",
+        "events",
+        *2 * ["warning"],
+    ]
     assert [
         _without_figures(line, story) for line in lines if line.startswith(("home", "last", "active", "new", "due", "next", "events"))
     ] == snapshot

@@ -72,6 +72,7 @@ DATA_CHECKS = {
     "schema_hash_is_known",
     "values_are_in_bounds",
     "windows_are_whole_minutes",
+    "windows_are_of_their_day",
     "labels_are_in_the_label_set",
     "spans_end_after_they_start",
 }
@@ -167,6 +168,11 @@ BAD: dict[str, tuple[str, Callable[[Home], object], list[str]]] = {
     "a rate is infinite": ("values_are_in_bounds", _with_windows(keys_per_min=float("inf")), [FILE, "keys_per_min", "row 0"]),
     "an hour is 24": ("values_are_in_bounds", _with_windows(hour_of_day=24), [FILE, "hour_of_day", "[0, 23]"]),
     "a window lasts two minutes": ("windows_are_whole_minutes", _ends_late, [FILE, "bucket_end_ts", "row 7", "60 s"]),
+    "a window is of another day": (
+        "windows_are_of_their_day",
+        lambda home: write_day(home, YESTERDAY, windows_frame(start=NINE - DAY, n=60)),
+        [FILE, "bucket_start_ts", "row 0", str(YESTERDAY), "60 rows"],
+    ),
     "a label is none of the eight": (
         "labels_are_in_the_label_set",
         _with_label(label="Mixed/Unknown"),
@@ -217,7 +223,7 @@ def test_good_data_is_green(tmp_path: Path) -> None:
     _with_windows()(home)
     write_labels(home, _good_spans())
     run = _run(home)
-    assert run.red & (DATA_CHECKS | {"keys_are_unique", "no_raw_columns", "every_user_has_windows"}) == set()
+    assert run.red & (DATA_CHECKS | {"keys_are_unique", "no_raw_columns", "every_user_has_windows", "every_window_file_is_read"}) == set()
     assert run.made >= {"labeled_windows", "dataset_snapshot"}
 
 
@@ -230,6 +236,20 @@ def test_a_labelled_user_without_windows_is_a_warning_that_names_them_and_the_ru
     assert (evaluation.passed, evaluation.severity) == (False, WARN)
     assert "bob" in (evaluation.description or "")
     assert _facts(evaluation) == {"users_without_windows": 1}
+    assert "dataset_snapshot" in run.made
+
+
+def test_a_file_that_is_not_read_is_a_warning_that_names_it_and_the_run_goes_on(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    _with_windows()(home)
+    write_labels(home, _good_spans())
+    write_day(home, YESTERDAY, windows_frame(start=NINE, n=60)).parent.rename(home.features("v1") / "date=2026-W06-2")
+    _with_windows()(home)
+    run = _run(home)
+    evaluation = run.checks["every_window_file_is_read"]
+    assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, WARN, False)
+    assert "date=2026-W06-2 (60 rows)" in (evaluation.description or "")
+    assert _facts(evaluation) == {"passed_over": 1, "rows": 60}
     assert "dataset_snapshot" in run.made
 
 

@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
@@ -126,6 +128,24 @@ def test_a_damaged_pointer_is_a_warning_with_the_cure(tmp_path: Path, instance: 
     home.active_pointer.write_text("{", encoding="utf-8")
     warnings = read_status(instance, home, config=CONFIG, now=AS_OF).warnings
     assert any("registry repair" in warning for warning in warnings)
+
+
+def test_what_is_not_read_and_what_labels_nothing_is_shown_with_the_cause(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    home = learnable_home(tmp_path, users=1, days=3)
+    warned = read_status(instance, home, config=CONFIG, now=AS_OF).warnings
+    spans = pq.read_table(home.labels)
+    pq.write_table(spans.set_column(spans.column_names.index("user_id"), "user_id", pa.array(["USER-0"] * len(spans))), home.labels)
+    folder = home.features("v1") / "date=2026-02-02"
+    folder.rename(folder.with_name("date=20260202"))
+    status = read_status(instance, home, config=CONFIG, now=AS_OF)
+    assert status.spans_by_fate is not None
+    assert status.spans_by_fate["no_window_of_user"] == sum(status.spans_by_fate.values()) == len(spans)
+    assert status.label_spans is not None
+    assert "48 of users without windows" in status.label_spans
+    passed_over, cause = [each for each in status.warnings if each not in warned]
+    assert "date=20260202 (160 rows)" in passed_over
+    assert "'USER-0' (48 spans)" in cause
+    assert "'USER-0' (48 spans)" in status.due_reason
 
 
 def test_a_damaged_history_is_a_warning_that_nothing_is_promoted(tmp_path: Path, instance: dg.DagsterInstance) -> None:

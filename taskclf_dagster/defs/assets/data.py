@@ -9,6 +9,7 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized, tag_run
 from taskclf_dagster.defs.display.data_metadata import (
     DATA_CHECKS,
+    WINDOW_FILES,
     labeled_windows_checks,
     labeled_windows_metadata,
     snapshot_checks,
@@ -34,6 +35,7 @@ from taskclf_dagster.domain.retraining.steps import remember_skip
         dg.AssetCheckSpec(
             "every_user_has_windows", asset="labeled_windows", description="Every user with label spans has windows in range."
         ),
+        dg.AssetCheckSpec("every_window_file_is_read", asset="labeled_windows", description=WINDOW_FILES),
     ],
 )
 def labeled_windows(

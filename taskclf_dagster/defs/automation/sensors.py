@@ -16,10 +16,11 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.scheduling.data_assessment import assess_data
 from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_answer, find_drift_trigger
 from taskclf_dagster.domain.scheduling.label_arrival import LabelStoreState, check_label_arrival, check_label_store, read_label_store_state
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
-from taskclf_dagster.domain.scheduling.triggers import describe_blocked, describe_changed_spans, find_blockers
+from taskclf_dagster.domain.scheduling.triggers import describe_blocked, describe_changed_spans
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
@@ -145,7 +146,7 @@ def _assess_blockers(state: LabelStoreState, home: Home, config: RetrainConfig, 
     today = now.astimezone(UTC).date().isoformat()
     if state.assessed_on == today:
         return state
-    return state.model_copy(update={"blockers": find_blockers(home, config=config, now=now), "assessed_on": today})
+    return state.model_copy(update={"blockers": assess_data(home, config=config, now=now).blockers, "assessed_on": today})
 
 
 def _evaluate_drift(instance: dg.DagsterInstance, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | SkipReason:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.display.metadata import class_distribution_table, column_schema, counts_table, table
 from taskclf_dagster.domain.data.contract_checks import DataCheck
+from taskclf_dagster.domain.data.day_folders import count_passed_over, describe_passed_over
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 
@@ -20,14 +21,18 @@ DATA_CHECKS: dict[DataCheck, str] = {
     "schema_hash_is_known": "Every row has the version of its folder and the hash of that version; no file mixes versions.",
     "values_are_in_bounds": "Numbers are finite and within the bounds of the contract; keys are never null.",
     "windows_are_whole_minutes": "Windows start at a whole minute (UTC) and last 60 s.",
+    "windows_are_of_their_day": "Every window starts on the UTC day that its folder names.",
     "labels_are_in_the_label_set": "Every span in range has one of the eight labels.",
     "spans_end_after_they_start": "Every span in range ends after it starts.",
 }
 """The blocking checks of labeled_windows, with what each claims."""
 
 
+WINDOW_FILES = "Nothing in features_v* that may hold windows is passed over."
+
+
 def labeled_windows_checks(record: LabeledWindows) -> list[dg.AssetCheckResult]:
-    """Returns one result for each data contract, and the warning about users without windows."""
+    """Returns one result for each data contract, and the warnings about users without windows and about what was not read."""
     missing = record.users_without_windows
     return [
         *(_data_check(name, record) for name in get_args(DataCheck)),
@@ -39,6 +44,13 @@ def labeled_windows_checks(record: LabeledWindows) -> list[dg.AssetCheckResult]:
             if missing
             else "Every labeled user has windows.",
             metadata={"users_without_windows": len(missing)},
+        ),
+        dg.AssetCheckResult(
+            check_name="every_window_file_is_read",
+            passed=not record.passed_over,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=describe_passed_over(record.passed_over) or WINDOW_FILES,
+            metadata={"passed_over": len(record.passed_over), "rows": count_passed_over(record.passed_over)},
         ),
     ]
 
@@ -82,7 +94,11 @@ def snapshot_checks(record: DatasetSnapshot) -> list[dg.AssetCheckResult]:
 
 
 def labeled_windows_metadata(record: LabeledWindows) -> dict[str, object]:
-    """Returns counts by label, user and day, and the columns."""
+    """Returns counts by label, user, day and fate of the label spans, what was not read, and the columns."""
+    fates = record.label_fates
+    passed_over: list[dict[str, str | int | None]] = [
+        {"path": found.path, "reason": found.kind, "files": found.files, "rows": found.rows} for found in record.passed_over
+    ]
     extra = {
         "label": "one of the eight labels",
         "gold": "given by a person",
@@ -107,6 +123,9 @@ def labeled_windows_metadata(record: LabeledWindows) -> dict[str, object]:
         "class_distribution": class_distribution_table(record.class_counts),
         "unlabeled": counts_table(record.unlabeled, "reason"),
         "spans_by_provenance": table([{"provenance": name, "spans": n} for name, n in record.spans_by_provenance.items()]),
+        "label_spans": "not counted: the windows could not be read" if fates is None else " ".join([f"{fates.summary}.", *fates.causes]),
+        "spans_by_fate": table([] if fates is None else [{"fate": name, "spans": n} for name, n in fates.counts.items()]),
+        "passed_over": table(passed_over),
     }
 
 

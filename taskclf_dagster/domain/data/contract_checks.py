@@ -1,9 +1,10 @@
 """Violations of the data contract in feature partitions, each with file, column, row, value, bound and fix.
 
-Pure checks on tables and frames. They are read in `windows`; label spans are checked in `label_store`.
+Pure checks on tables and frames; columns and their types are checked in `column_checks`, label spans in `label_store`.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from datetime import date
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from taskclf_dagster.domain.data.feature_schema import WINDOW_SECONDS, ColumnType, FeatureSchema, column_bounds
-from taskclf_dagster.domain.data.times import epoch_us
+from taskclf_dagster.domain.data.feature_schema import WINDOW_SECONDS, FeatureSchema, column_bounds
+from taskclf_dagster.domain.data.times import EpochTimes, epoch_us, show_epoch_us
 from taskclf_dagster.domain.storage.records import Record
 
 DataCheck = Literal[
@@ -20,19 +21,10 @@ DataCheck = Literal[
     "schema_hash_is_known",
     "values_are_in_bounds",
     "windows_are_whole_minutes",
+    "windows_are_of_their_day",
     "labels_are_in_the_label_set",
     "spans_end_after_they_start",
 ]
-
-
-_IS_TYPE: dict[ColumnType, Callable[[pa.DataType], bool]] = {
-    "str": lambda t: pa.types.is_string(t) or pa.types.is_large_string(t) or pa.types.is_null(t),
-    "int": lambda t: pa.types.is_integer(t) or pa.types.is_floating(t),
-    "float": lambda t: pa.types.is_floating(t) or pa.types.is_integer(t) or pa.types.is_null(t),
-    "bool": pa.types.is_boolean,
-    "datetime": pa.types.is_timestamp,
-    "list": lambda t: pa.types.is_list(t) or pa.types.is_large_list(t),
-}
 
 
 class ContractViolation(Record):
@@ -58,26 +50,6 @@ class ContractViolation(Record):
         return f"{self.file}{column}{row}: {self.message}"
 
 
-def has_type(found: pa.DataType, kind: ColumnType) -> bool:
-    """Returns True if an arrow type, dictionary-encoded or not, can hold a column of the contract's type."""
-    return _IS_TYPE[kind](found.value_type if pa.types.is_dictionary(found) else found)
-
-
-def find_column_violations(present: pa.Schema, schema: FeatureSchema, name: str) -> list[ContractViolation]:
-    """Finds required columns that a file lacks or has with a type that cannot hold them."""
-    violations: list[ContractViolation] = []
-    for column in schema.required_columns:
-        kind = schema.columns[column]
-        if column not in present.names:
-            message = f"is missing; schema {schema.version} needs it as {kind}. Let taskclf build the day again"
-        elif not has_type(present.field(column).type, kind):
-            message = f"has type {present.field(column).type}, but schema {schema.version} needs {kind}. Let taskclf build the day again"
-        else:
-            continue
-        violations.append(ContractViolation(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
-    return violations
-
-
 def find_version_violations(table: pa.Table, schema: FeatureSchema, name: str) -> list[ContractViolation]:
     """Finds rows without the schema version of their folder or that version's hash; the first such row is named."""
     violations: list[ContractViolation] = []
@@ -91,6 +63,29 @@ def find_version_violations(table: pa.Table, schema: FeatureSchema, name: str) -
             message = f"{mixed} {listed}, but every row must have {expected!r}. Build the day again with one schema version"
             violations.append(ContractViolation(check="schema_hash_is_known", file=name, column=column, row=row, message=message))
     return violations
+
+
+def find_absurd_times(times: Mapping[str, EpochTimes], name: str, fix: str) -> list[ContractViolation]:
+    """Finds times beyond the years 1 to 9999 in columns of a file; the first such row of each is named."""
+    violations = []
+    for column, (_, beyond) in times.items():
+        if beyond.any():
+            message = f"is beyond the years 1 to 9999 ({int(beyond.sum())} rows). {fix}"
+            row = int(np.flatnonzero(beyond)[0])
+            violations.append(ContractViolation(check="values_are_in_bounds", file=name, column=column, row=row, message=message))
+    return violations
+
+
+def find_day_violations(starts_us: npt.NDArray[np.int64], of_day: npt.NDArray[np.bool_], day: date, name: str) -> list[ContractViolation]:
+    """Finds windows that do not start on the UTC day of their folder; the first such row is named."""
+    if of_day.all():
+        return []
+    row = int(np.flatnonzero(~of_day)[0])
+    message = (
+        f"is {show_epoch_us(int(starts_us[row]))}, but must lie on {day} (UTC), the day of the folder ({int((~of_day).sum())} rows). "
+        "Let taskclf build the day again"
+    )
+    return [ContractViolation(check="windows_are_of_their_day", file=name, column="bucket_start_ts", row=row, message=message)]
 
 
 def find_null_violations(table: pa.Table, schema: FeatureSchema, name: str) -> list[ContractViolation]:

@@ -14,7 +14,7 @@ class Feasibility(Record):
         promotable: False if a required gate could not pass, whatever the model.
         judged_classes: labels with at least `min_class_windows` test windows.
         reasons: one for each obstacle; empty if promotable.
-        advice: what to label, one sentence each.
+        advice: what to label, one sentence each; at the end the label spans that label nothing, also if it is promotable.
     """
 
     promotable: bool

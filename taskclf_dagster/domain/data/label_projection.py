@@ -34,6 +34,8 @@ class Projection:
         label: index into LABELS, NO_LABEL for a window without one.
         gold: True for gold labels, False for weak ones and for windows without a label.
         span: number of the merged span that gave the label, NO_LABEL for none.
+        touching: number of spans that overlap the window, merged; weak ones count where no gold one touches it.
+        gold_touches: True for windows that a gold span touches.
         unlabeled: number of windows without a label, by reason.
         users_without_windows: users with spans but without any window in range.
     """
@@ -41,11 +43,13 @@ class Projection:
     label: npt.NDArray[np.int8]
     gold: npt.NDArray[np.bool_]
     span: npt.NDArray[np.int32]
+    touching: npt.NDArray[np.int64]
+    gold_touches: npt.NDArray[np.bool_]
     unlabeled: dict[UnlabeledReason, int]
     users_without_windows: list[str]
 
 
-class _TimeLine(NamedTuple):
+class TimeLine(NamedTuple):
     """One integer axis for all users [microseconds]: each user has a stretch of its own, so that a search never leaves the user.
 
     Attributes:
@@ -57,17 +61,41 @@ class _TimeLine(NamedTuple):
     last: int
     stride: int
 
+    def put(self, user: _Int, times: _Int) -> _Int:
+        """Returns the positions of times of users, clipped to the range."""
+        return user * self.stride + (np.clip(times, self.first, self.last) - self.first)
+
 
 @dataclass(frozen=True)
-class _Spans:
+class PlacedSpans:
+    """Spans as they apply to users: one entry for each span and user, each array of shape (entries,).
+
+    Attributes:
+        row: position of the span in the frame.
+        user: position of the user.
+        start, end: microseconds since 1970, end exclusive; that of an extend_forward span is its effective end.
+        label: index into LABELS.
+        gold: True for gold spans.
+    """
+
+    row: _Int
+    user: _Int
+    start: _Int
+    end: _Int
+    label: _Int
+    gold: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class LineSpans:
     """Spans of one tier, gold or weak, on the common time line; each array of shape (spans,), `end` exclusive."""
 
     start: _Int
     end: _Int
     label: _Int
 
-    def take(self, rows: _Int | npt.NDArray[np.bool_]) -> "_Spans":
-        return _Spans(self.start[rows], self.end[rows], self.label[rows])
+    def take(self, rows: _Int | npt.NDArray[np.bool_]) -> "LineSpans":
+        return LineSpans(self.start[rows], self.end[rows], self.label[rows])
 
 
 @dataclass(frozen=True)
@@ -96,19 +124,29 @@ def project_blocks_to_windows(windows: pd.DataFrame, spans: pd.DataFrame) -> Pro
         spans: as in `LabelReading.spans`.
     """
     users = list(windows["user_id"].cat.categories)
-    starts = epoch_us(windows["bucket_start_ts"])
     without_windows = sorted(set(spans["user_id"].dropna()) - set(users))
     if len(windows) == 0 or len(spans) == 0:
         none = np.full(len(windows), NO_LABEL)
         nothing = _TierLabels(np.zeros_like(none), none, none)
         return _join_tiers(nothing, nothing, without_windows)
 
-    first, last = int(starts.min()) - WINDOW_US, int(starts.max()) + 2 * WINDOW_US
-    line = _TimeLine(first, last, stride=last - first + WINDOW_US)
-    window_keys = windows["user_id"].cat.codes.to_numpy().astype(np.int64) * line.stride + (starts - first)
-    gold, weak = _put_on_line(spans, users, line)
-    by_gold, by_weak = (_label_windows(window_keys, _merge(tier, line.stride)) for tier in (gold, weak))
+    line = make_time_line(windows, margin=2 * WINDOW_US)
+    window_keys = put_windows(windows, line)
+    gold, weak = _put_tiers(place_spans(spans, users), line)
+    by_gold, by_weak = (_label_windows(window_keys, merge_spans(tier, line.stride)) for tier in (gold, weak))
     return _join_tiers(by_gold, by_weak, without_windows)
+
+
+def make_time_line(windows: pd.DataFrame, *, margin: int) -> TimeLine:
+    """Returns the time line of windows, at least one, with a margin [microseconds] before the first and after the last."""
+    starts = epoch_us(windows["bucket_start_ts"])
+    first, last = int(starts.min()) - margin, int(starts.max()) + margin
+    return TimeLine(first, last, stride=last - first + WINDOW_US)
+
+
+def put_windows(windows: pd.DataFrame, line: TimeLine) -> _Int:
+    """Returns the positions of the starts of windows on the time line, sorted as the windows are, shape (windows,)."""
+    return line.put(windows["user_id"].cat.codes.to_numpy().astype(np.int64), epoch_us(windows["bucket_start_ts"]))
 
 
 def _join_tiers(gold: _TierLabels, weak: _TierLabels, without_windows: list[str]) -> Projection:
@@ -122,6 +160,8 @@ def _join_tiers(gold: _TierLabels, weak: _TierLabels, without_windows: list[str]
         label=label.astype(np.int8),
         gold=~free & (label >= 0),
         span=span.astype(np.int32),
+        touching=touching,
+        gold_touches=~free,
         unlabeled={
             "not_covered": int((touching == 0).sum()),
             "partly_covered": int(((touching == 1) & (label < 0)).sum()),
@@ -131,8 +171,13 @@ def _join_tiers(gold: _TierLabels, weak: _TierLabels, without_windows: list[str]
     )
 
 
-def _put_on_line(spans: pd.DataFrame, users: list[str], line: _TimeLine) -> tuple[_Spans, _Spans]:
-    """Puts every span on the time line of each user it applies to, with its effective end, clipped to the range; gold, then weak."""
+def place_spans(spans: pd.DataFrame, users: list[str]) -> PlacedSpans:
+    """Returns each span for each user it applies to, with its effective end; spans of other users are left out.
+
+    Args:
+        spans: as in `LabelReading.spans`.
+        users: the users of the windows.
+    """
     owner = pd.Index(users).get_indexer(spans["user_id"])
     everyone = spans["user_id"].isna().to_numpy()
     rows = np.concatenate([np.flatnonzero(owner >= 0), np.repeat(np.flatnonzero(everyone), len(users))])
@@ -144,10 +189,14 @@ def _put_on_line(spans: pd.DataFrame, users: list[str], line: _TimeLine) -> tupl
     for tier, followers in ((gold, gold), (~gold, np.ones_like(gold))):
         extends = forward & tier
         end[extends] = _next_start(user[extends], start[extends], end[extends], user[followers], start[followers])
-    start, end = np.clip(start, line.first, line.last), np.clip(end, line.first, line.last)
-    base = user * line.stride - line.first
-    everything = _Spans(base + start, base + end, spans["label"].to_numpy()[rows].astype(np.int64))
-    return everything.take(gold & (end > start)), everything.take(~gold & (end > start))
+    return PlacedSpans(rows, user, start, end, spans["label"].to_numpy()[rows].astype(np.int64), gold)
+
+
+def _put_tiers(placed: PlacedSpans, line: TimeLine) -> tuple[LineSpans, LineSpans]:
+    """Puts gold and weak spans on the time line, clipped to its range; those that are empty then are left out."""
+    start, end = line.put(placed.user, placed.start), line.put(placed.user, placed.end)
+    everything = LineSpans(start, end, placed.label)
+    return everything.take(placed.gold & (end > start)), everything.take(~placed.gold & (end > start))
 
 
 def _next_start(user: _Int, start: _Int, end: _Int, other_user: _Int, other_start: _Int) -> _Int:
@@ -166,7 +215,7 @@ def _next_start(user: _Int, start: _Int, end: _Int, other_user: _Int, other_star
     return np.where(inside & (other_user[position] == user), other_start[position], end)
 
 
-def _merge(spans: _Spans, stride: int) -> _Spans:
+def merge_spans(spans: LineSpans, stride: int) -> LineSpans:
     """Joins touching or overlapping spans of one user and label; the result is sorted by start."""
     if len(spans.start) == 0:
         return spans
@@ -180,11 +229,11 @@ def _merge(spans: _Spans, stride: int) -> _Spans:
     begins[1:] = (spans.start + shift)[1:] > latest_end[:-1]
     heads = np.flatnonzero(begins)
     merged_end = np.maximum.reduceat(spans.end + shift, heads) - shift[heads]
-    merged = _Spans(spans.start[heads], merged_end, spans.label[heads])
+    merged = LineSpans(spans.start[heads], merged_end, spans.label[heads])
     return merged.take(np.argsort(merged.start, kind="stable"))
 
 
-def _label_windows(window_keys: _Int, spans: _Spans) -> _TierLabels:
+def _label_windows(window_keys: _Int, spans: LineSpans) -> _TierLabels:
     """Labels windows by their start on the time line, sorted, with spans sorted by start."""
     n = len(window_keys)
     touch_from = np.searchsorted(window_keys + WINDOW_US, spans.start, side="right")

@@ -5,7 +5,6 @@ Spans are projected onto windows in `label_projection`. The store belongs to tas
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskclf_dagster.domain.data.contract_checks import ContractViolation, DataCheck, has_type
+from taskclf_dagster.domain.data.column_checks import column_violation, find_column_problem, find_text_violations
+from taskclf_dagster.domain.data.contract_checks import ContractViolation, DataCheck, find_absurd_times
 from taskclf_dagster.domain.data.feature_schema import LABELS, ColumnType
 from taskclf_dagster.domain.data.label_fingerprints import fingerprint_spans, watermark
-from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
+from taskclf_dagster.domain.data.parquet_files import may_exist, reading_parquet
+from taskclf_dagster.domain.data.times import EpochTimes, read_epoch_times, show_epoch_us, to_epoch_us
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -32,6 +33,15 @@ _REQUIRED: dict[str, ColumnType] = {"start_ts": "datetime", "end_ts": "datetime"
 _OPTIONAL: dict[str, ColumnType] = {"user_id": "str", "confidence": "float", "extend_forward": "bool"}
 
 
+_COLUMNS = {**_REQUIRED, **_OPTIONAL}
+
+
+_TIMES = ("start_ts", "end_ts")
+
+
+_FIX = "Export the labels from taskclf again"
+
+
 @dataclass
 class LabelReading:
     """Spans of the label store.
@@ -40,11 +50,17 @@ class LabelReading:
         spans: one row per span that starts before the as-of time: start_us and end_us (microseconds since 1970, end exclusive), label
             (index into LABELS, -1 where unknown), gold (bool), provenance, user_id (null: every user), extend_forward (bool).
         violations: of the data contract by spans that touch the look-back range.
+        damaged: True if violations of the columns leave no span to read.
+        invalid: number of spans that are left out because of their values, in the look-back range or before it.
+        later: number of spans that are left out because they start at or after the as-of time.
         fingerprints: sorted 64-bit hash of every span in the file: the content of the store, whatever its layout.
     """
 
     spans: pd.DataFrame
     violations: list[ContractViolation] = field(default_factory=list)
+    damaged: bool = False
+    invalid: int = 0
+    later: int = 0
     fingerprints: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
 
 
@@ -59,15 +75,11 @@ def read_label_spans(home: Home, *, start: datetime, end: datetime) -> LabelRead
     Raises:
         UnreadableFileError: the file exists but is not readable parquet.
     """
-    table = _read_table(home.labels)
-    name = str(home.labels.relative_to(home.root))
-    if table is None or not table.column_names:
-        return LabelReading(_empty_spans())
-    violations = _find_column_violations(table, name)
-    if violations:
-        return LabelReading(_empty_spans(), violations)
-    columns = _canonical(table)
-    violations, rows = _find_span_violations(columns, name, start, end)
+    columns, violations = _read_store(home)
+    if columns is None:
+        return LabelReading(_empty_spans(), violations, damaged=bool(violations))
+    found, usable = _find_span_violations(columns, str(home.labels.relative_to(home.root)), start, end)
+    earlier = columns["start_us"].to_numpy() < to_epoch_us(end)
     spans = pd.DataFrame(
         {
             "start_us": columns["start_us"],
@@ -79,7 +91,13 @@ def read_label_spans(home: Home, *, start: datetime, end: datetime) -> LabelRead
             "extend_forward": columns["extend_forward"],
         }
     )
-    return LabelReading(spans[rows].reset_index(drop=True), violations, fingerprint_spans(columns))
+    return LabelReading(
+        spans[usable & earlier].reset_index(drop=True),
+        [*violations, *found],
+        invalid=int((earlier & ~usable).sum()),
+        later=int((~earlier).sum()),
+        fingerprints=fingerprint_spans(columns),
+    )
 
 
 def is_gold(provenance: pd.Series) -> pd.Series:
@@ -88,15 +106,13 @@ def is_gold(provenance: pd.Series) -> pd.Series:
 
 
 def read_fingerprints(home: Home) -> npt.NDArray[np.uint64]:
-    """Reads the label store and returns the sorted fingerprints of its spans; empty if there are no labels or columns are missing.
+    """Reads the label store and returns the sorted fingerprints of its spans; empty if there are no labels or its columns are damaged.
 
     Raises:
         UnreadableFileError: the file exists but is not readable parquet.
     """
-    table = _read_table(home.labels)
-    if table is None or not table.column_names or _find_column_violations(table, ""):
-        return np.empty(0, dtype=np.uint64)
-    return fingerprint_spans(_canonical(table))
+    columns, _ = _read_store(home)
+    return np.empty(0, dtype=np.uint64) if columns is None else fingerprint_spans(columns)
 
 
 def present_watermark(home: Home) -> str | None:
@@ -107,43 +123,42 @@ def present_watermark(home: Home) -> str | None:
         return None
 
 
-def _read_table(path: Path) -> pa.Table | None:
-    if not path.exists():
-        return None
-    try:
-        with pq.ParquetFile(path) as file:
-            wanted = [name for name in (*_REQUIRED, *_OPTIONAL) if name in file.schema_arrow.names]
-            return file.read(columns=wanted).replace_schema_metadata(None) if file.schema_arrow.names else pa.table({})
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UnreadableFileError(path, reason, "Restore the label store from taskclf or a backup") from error
+def _read_store(home: Home) -> tuple[pd.DataFrame | None, list[ContractViolation]]:
+    """Reads the columns of all spans; None if there are no labels, or the violations of its columns leave nothing to read."""
+    path, name = home.labels, str(home.labels.relative_to(home.root))
+    if not may_exist(path):
+        return None, []
+    with reading_parquet(path, fix="Restore the label store from taskclf or a backup"), pq.ParquetFile(path) as file:
+        present = file.schema_arrow
+        violations = _find_column_violations(present, name) if present.names else []
+        if violations or not present.names:
+            return None, violations
+        table = file.read(columns=[column for column in _COLUMNS if column in present.names]).replace_schema_metadata(None)
+        times = {column: read_epoch_times(table[column]) for column in _TIMES}
+        texts = [column for column, kind in _COLUMNS.items() if kind == "str" and column in table.column_names]
+        violations = [*find_text_violations(table, texts, name, fix=_FIX), *find_absurd_times(times, name, _FIX)]
+        return (None if violations else _canonical(table, times)), violations
 
 
-def _find_column_violations(table: pa.Table, name: str) -> list[ContractViolation]:
+def _find_column_violations(present: pa.Schema, name: str) -> list[ContractViolation]:
     violations = []
-    for column, kind in {**_REQUIRED, **_OPTIONAL}.items():
-        if column not in table.column_names:
-            if column in _OPTIONAL:
-                continue
-            message = f"is missing; a label store needs it as {kind}. Export the labels from taskclf again"
-        else:
-            found = table.schema.field(column).type
-            if has_type(found, kind) or (column in _OPTIONAL and pa.types.is_null(found)):
-                continue
-            message = f"has type {found}, but a label store needs {kind}. Export the labels from taskclf again"
-        violations.append(ContractViolation(check="columns_are_complete_and_typed", file=name, column=column, row=None, message=message))
+    for column, kind in _COLUMNS.items():
+        stored = [present.field(index).type for index in present.get_all_field_indices(column)]
+        if column in _OPTIONAL and (not stored or stored == [pa.null()]):
+            continue
+        problem = find_column_problem(present, column, kind, needs="a label store needs")
+        if problem is not None:
+            violations.append(column_violation(name, column, f"{problem}. {_FIX}"))
     return violations
 
 
-def _canonical(table: pa.Table) -> pd.DataFrame:
-    frame = table.to_pandas()
+def _canonical(table: pa.Table, times: dict[str, EpochTimes]) -> pd.DataFrame:
+    frame = table.drop_columns(list(_TIMES)).to_pandas()
     result = pd.DataFrame(index=frame.index)
-    for column in ("start", "end"):
-        moment = frame[f"{column}_ts"]
-        moment = moment.dt.tz_localize("UTC") if moment.dt.tz is None else moment
-        filled = moment.fillna(pd.Timestamp(0, tz="UTC"))
-        result[f"{column}_us"] = epoch_us(filled)
-        result[f"{column}_is_null"] = moment.isna()
+    for column in _TIMES:
+        part = column.removesuffix("_ts")
+        result[f"{part}_us"] = times[column].us
+        result[f"{part}_is_null"] = table[column].is_null().to_numpy()
     for column in ("label", "provenance", "user_id"):
         given = column in frame and frame[column].notna().any()
         result[column] = frame[column].astype("str") if given else pd.Series(None, frame.index, "str")
@@ -156,7 +171,7 @@ def _canonical(table: pa.Table) -> pd.DataFrame:
 def _find_span_violations(
     columns: pd.DataFrame, name: str, start: datetime, end: datetime
 ) -> tuple[list[ContractViolation], npt.NDArray[np.bool_]]:
-    """Finds violations of the spans that touch the range; the mask is of spans that are usable and start before its end."""
+    """Finds violations of the spans that touch the range; the mask is of spans that can be projected, whatever the range."""
     first, last = to_epoch_us(start), to_epoch_us(end)
     starts, ends = columns["start_us"].to_numpy(), columns["end_us"].to_numpy()
     timeless = (columns["start_is_null"] | columns["end_is_null"]).to_numpy()
@@ -174,8 +189,8 @@ def _find_span_violations(
             values = {
                 "label": columns["label"].iloc[row],
                 "confidence": confidence[row],
-                "start": pd.Timestamp(int(starts[row]), unit="us", tz="UTC").isoformat(),
-                "end": pd.Timestamp(int(ends[row]), unit="us", tz="UTC").isoformat(),
+                "start": show_epoch_us(int(starts[row])),
+                "end": show_epoch_us(int(ends[row])),
             }
             violations.append(ContractViolation(check=check, file=name, column=column, row=int(row), message=describe.format(**values)))
 
@@ -185,7 +200,7 @@ def _find_span_violations(
     report("spans_end_after_they_start", "end_ts", backwards, rule)
     rule = "is {confidence:g}, but must be null or in [0, 1]. Correct the span"
     report("values_are_in_bounds", "confidence", outside, rule)
-    return violations, ~null & ~unknown & ~backwards & (starts < last)
+    return violations, ~null & ~unknown & ~backwards
 
 
 def _empty_spans() -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """Labeled windows: the windows of the look-back that have a label, read from a home and stored as one content-addressed file.
 
-Joins `windows`, `label_store` and `label_projection`. They are split and excluded in `snapshot`.
+Joins `windows`, `label_store`, `label_projection` and `label_fates`. They are split and excluded in `snapshot`.
 """
 
 from datetime import datetime, timedelta
@@ -13,7 +13,9 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import DatasetSettings
 from taskclf_dagster.domain.data.contract_checks import ContractViolation
+from taskclf_dagster.domain.data.day_folders import PassedOver, find_passed_over
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
+from taskclf_dagster.domain.data.label_fates import LabelFates, count_label_fates
 from taskclf_dagster.domain.data.label_fingerprints import watermark
 from taskclf_dagster.domain.data.label_projection import Projection, project_blocks_to_windows
 from taskclf_dagster.domain.data.label_store import LabelReading, read_label_spans
@@ -40,6 +42,8 @@ class LabeledWindows(Record):
         unlabeled: number of windows without a label, by reason.
         users: number of windows by user.
         label_watermark: names the content of the label store.
+        passed_over: folders and files beside the daily files that may hold windows and are not read.
+        label_fates: the label spans by what became of them; None if windows or spans could not be read.
     """
 
     unhashed: ClassVar[frozenset[str]] = frozenset({"path"})
@@ -68,6 +72,8 @@ class LabeledWindows(Record):
     duplicates_dropped: int
     raw_columns_dropped: dict[str, int]
     violations: list[ContractViolation]
+    passed_over: tuple[PassedOver, ...] = ()
+    label_fates: LabelFates | None = None
 
 
 class LabelingResult(NamedTuple):
@@ -107,12 +113,16 @@ def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> 
     )
     labels = read_label_spans(home, start=start, end=as_of)
     spans = labels.spans if settings.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
-    frame = projection = None
+    frame = projection = fates = None
     if reading.frame is not None:
         projection = project_blocks_to_windows(reading.frame, spans)
+        left_out = {"weak_left_out": len(labels.spans) - len(spans), "not_valid": labels.invalid, "outside_look_back": labels.later}
+        fates = count_label_fates(reading.frame, spans, projection, start=start, end=as_of, left_out=left_out)
         if not reading.violations and not labels.violations:
             frame = _attach(reading.frame, projection)
-    return LabelingResult(_describe(home, as_of, start, reading, labels, projection), frame, labels.fingerprints, reading.frame)
+    record = _describe(home, as_of, start, reading, labels, projection)
+    record = record.model_copy(update={"passed_over": tuple(find_passed_over(home)), "label_fates": None if labels.damaged else fates})
+    return LabelingResult(record, frame, labels.fingerprints, reading.frame)
 
 
 def save_labeled_windows(home: Home, result: LabelingResult) -> LabeledWindows:

@@ -18,6 +18,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feasibility import Feasibility, assess_feasibility
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS, FeatureSchema, SchemaVersion
 from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_store import SYNTHETIC
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.recent_windows import RecentWindows
@@ -156,8 +157,8 @@ def build_snapshot(
         class_distribution=distribution,
         exclusions=_count_exclusions(labeled, excluded, counts),
         cuts=split.cuts,
-        blockers=find_blockers(gold, counts, config.dataset.min_labels, held_out=held_out),
-        feasibility=assess_feasibility(distribution, min_class_windows=config.evaluation.min_class_windows, held_out=held_out),
+        blockers=find_blockers(gold, counts, config.dataset.min_labels, held_out=held_out, fates=labeled.label_fates),
+        feasibility=_assess_feasibility(distribution, config, labeled, held_out=held_out),
         skip_reason=None,
         config=config,
         gold_windows=gold,
@@ -185,7 +186,18 @@ def _count_exclusions(labeled: LabeledWindows, excluded: dict[str, int], rows: d
     }
 
 
-def find_blockers(gold: int, rows: dict[str, int], min_labels: int, *, held_out: bool = False) -> list[Blocker]:
+def _assess_feasibility(
+    distribution: dict[str, dict[str, int]], config: RetrainConfig, labeled: LabeledWindows, *, held_out: bool
+) -> Feasibility:
+    """Assesses a distribution; the advice ends with the label spans that label nothing, if there are any."""
+    found = assess_feasibility(distribution, min_class_windows=config.evaluation.min_class_windows, held_out=held_out)
+    lost = "" if labeled.label_fates is None else labeled.label_fates.advice
+    return found.model_copy(update={"advice": [*found.advice, lost]}) if lost else found
+
+
+def find_blockers(
+    gold: int, rows: dict[str, int], min_labels: int, *, held_out: bool = False, fates: LabelFates | None = None
+) -> list[Blocker]:
     """Finds reasons not to train: too few gold windows, or an empty split.
 
     Args:
@@ -193,6 +205,7 @@ def find_blockers(gold: int, rows: dict[str, int], min_labels: int, *, held_out:
         rows: number of rows by split.
         min_labels: least number of gold windows.
         held_out: True if users are held out of training.
+        fates: of the label spans; the first message ends with them if a span in the look-back labels nothing.
     """
     blockers = []
     if gold < min_labels:
@@ -205,6 +218,8 @@ def find_blockers(gold: int, rows: dict[str, int], min_labels: int, *, held_out:
     if empty:
         fix = "hold out a smaller share of users" if held_out and "train" in empty else "label more minutes on more days"
         blockers.append(Blocker(kind="empty_split", message=f"the split has no {' and no '.join(empty)} windows: {fix}"))
+    if blockers and fates is not None and fates.lost:
+        blockers[0] = blockers[0].model_copy(update={"message": f"{blockers[0].message}. {fates.advice.removesuffix('.')}"})
     return blockers
 
 

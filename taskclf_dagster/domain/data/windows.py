@@ -1,7 +1,7 @@
 """Reads feature partitions of a home into one frame, and lists violations of the data contract.
 
-Violations are returned, not raised, so that the caller can show all of them at once. Only files that cannot be read raise. Columns are
-defined in `feature_schema`; label spans are read in `label_store`.
+Violations are returned, not raised, so that the caller can show all of them at once. Only files that cannot be read raise. Days are listed
+in `day_folders`, one daily file is read in `day_tables`, columns are defined in `feature_schema`; label spans are read in `label_store`.
 """
 
 from dataclasses import dataclass, field
@@ -13,18 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from taskclf_dagster.domain.data.contract_checks import (
-    ContractViolation,
-    RowLocator,
-    find_bound_violations,
-    find_column_violations,
-    find_null_violations,
-    find_time_violations,
-    find_version_violations,
-)
-from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SCHEMA_VERSIONS, SCHEMAS, WINDOW_SECONDS, FeatureSchema, SchemaVersion
+from taskclf_dagster.domain.data.contract_checks import ContractViolation, RowLocator, find_bound_violations, find_time_violations
+from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over, list_days
+from taskclf_dagster.domain.data.day_tables import DayTable, read_day
+from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, WINDOW_SECONDS, FeatureSchema, SchemaVersion
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -33,12 +26,13 @@ AUTO_COVERAGE = 0.9
 """Share of the days in range that the newest schema version must cover to be chosen by `auto` (contract, section 5)."""
 
 
-class _DayTable(NamedTuple):
-    """The rows in range of one daily file, and their row numbers in the file."""
+class _RowsInRange(NamedTuple):
+    """The rows in range of one daily file, their row numbers in the file, and if each is of the day of the folder."""
 
     name: str
     table: pa.Table
     rows: npt.NDArray[np.int64]
+    of_day: npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -55,7 +49,8 @@ class WindowReading:
         days_of_other_versions: days in range that exist only in another schema version and are left out.
         unreadable_days: days left out because of `skip_unreadable_days`.
         raw_columns_dropped: columns starting with `raw_`, which are never read, by name with the number of files.
-        duplicates_dropped: windows whose (user_id, bucket_start_ts) came again later.
+        duplicates_dropped: windows whose (user_id, bucket_start_ts) came again later; one in the folder of its day is kept rather than one
+            in that of another.
         files: paths read, relative to the home.
     """
 
@@ -68,6 +63,14 @@ class WindowReading:
     raw_columns_dropped: dict[str, int] = field(default_factory=dict)
     duplicates_dropped: int = 0
     files: list[str] = field(default_factory=list)
+
+    def add(self, day: date, found: DayTable) -> None:
+        """Adds what was found in one daily file; its rows are not in the frame yet."""
+        self.days.append(day.isoformat())
+        self.files.append(found.name)
+        self.violations.extend(found.violations)
+        for column in found.raw_columns:
+            self.raw_columns_dropped[column] = self.raw_columns_dropped.get(column, 0) + 1
 
 
 def read_windows(
@@ -93,21 +96,18 @@ def read_windows(
     """
     version, partitions, other_days = _choose_partitions(home, start, end, schema_version)
     reading = WindowReading(SCHEMAS[version], days_of_other_versions=other_days)
-    tables: list[_DayTable] = []
-    for day, path in sorted(partitions.items()):
-        name = str(path.relative_to(home.root))
+    tables: list[_RowsInRange] = []
+    for day, path in partitions.items():
         try:
-            table = _read_partition(path, name, reading)
+            found = read_day(home, path, day, reading.schema)
         except UnreadableFileError:
             if not skip_unreadable_days or (not reading.days and day == max(partitions)):  # no other day is left
                 raise
-            reading.unreadable_days.append(day)
+            reading.unreadable_days.append(day.isoformat())
             continue
-        reading.days.append(day)
-        reading.files.append(name)
-        if table is not None:
-            rows = _rows_in_range(table, start, end)
-            tables.append(_DayTable(name, table if len(rows) == len(table) else table.take(rows), rows))
+        reading.add(day, found)
+        if found.table is not None:
+            tables.append(_take_range(found, found.table, start, end))
     if tables and len(tables) == len(reading.days):
         reading.frame = _to_frame(tables, reading)
     return reading
@@ -115,16 +115,16 @@ def read_windows(
 
 def _choose_partitions(
     home: Home, start: datetime, end: datetime, schema_version: Literal["auto"] | SchemaVersion
-) -> tuple[SchemaVersion, dict[str, Path], list[str]]:
+) -> tuple[SchemaVersion, dict[date, Path], list[str]]:
     """Returns the schema version to read, its partitions in range by day, and the days that only other versions have."""
-    available = {version: _partitions(home.features(version), start, end) for version in SCHEMA_VERSIONS}
-    version = choose_schema_version({v: set(days) for v, days in available.items()}) if schema_version == "auto" else schema_version
+    available = {version: _days_in_range(home, version, start, end) for version in SCHEMA_VERSIONS}
+    days = {version: {day.isoformat() for day in found} for version, found in available.items()}
+    version = choose_schema_version(days) if schema_version == "auto" else schema_version
     if version is None or not available[version]:
         folder = home.processed if version is None else home.features(version)
-        raise NoWindowsError(folder, str(start.date()), str(end.date()))
-    partitions = available[version]
-    other_days = {day for days in available.values() for day in days} - set(partitions)
-    return version, partitions, sorted(other_days)
+        passed_over = describe_passed_over(find_passed_over(home))
+        raise NoWindowsError(folder, str(start.date()), str(end.date()), passed_over)
+    return version, available[version], sorted(set().union(*days.values()) - days[version])
 
 
 def choose_schema_version(days: dict[SchemaVersion, set[str]]) -> SchemaVersion | None:
@@ -139,76 +139,23 @@ def choose_schema_version(days: dict[SchemaVersion, set[str]]) -> SchemaVersion 
     return max(newest_first, key=lambda version: (len(days[version]), version))
 
 
-def _partitions(folder: Path, start: datetime, end: datetime) -> dict[str, Path]:
+def _days_in_range(home: Home, version: SchemaVersion, start: datetime, end: datetime) -> dict[date, Path]:
     first = start.astimezone(UTC).date()
     last = (end.astimezone(UTC) - timedelta(microseconds=1)).date()
-    days: dict[str, Path] = {}
-    for path in folder.glob("date=*/features.parquet"):
-        try:
-            day = date.fromisoformat(path.parent.name.removeprefix("date="))
-        except ValueError:
-            continue
-        if first <= day <= last:
-            days[day.isoformat()] = path
-    return days
+    return {day: path for day, path in list_days(home, version).items() if first <= day <= last}
 
 
-def _read_partition(path: Path, name: str, reading: WindowReading) -> pa.Table | None:
-    """Reads the needed columns of one daily file in canonical arrow types; None if it violates the contract."""
-    schema = reading.schema
-    strings = [column for column in schema.required_columns if schema.columns[column] == "str"]
-    try:
-        with pa.OSFile(str(path), "rb") as source:
-            metadata = pq.read_metadata(source)
-            present = metadata.schema.to_arrow_schema()
-            for column in (c for c in present.names if c.startswith("raw_")):
-                reading.raw_columns_dropped[column] = reading.raw_columns_dropped.get(column, 0) + 1
-            violations = find_column_violations(present, schema, name)
-            if violations:
-                reading.violations.extend(violations)
-                return None
-            with pq.ParquetFile(source, metadata=metadata, read_dictionary=strings) as file:
-                table = file.read(columns=list(schema.required_columns), use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        fix = "Let taskclf write the day again, or set skip_unreadable_days to use the other days"
-        raise UnreadableFileError(path, str(error).strip().split("\n")[0], fix) from error
-    violations = [*find_version_violations(table, schema, name), *find_null_violations(table, schema, name)]
-    reading.violations.extend(violations)
-    return None if violations else _canonical(table, schema)
-
-
-def _canonical(table: pa.Table, schema: FeatureSchema) -> pa.Table:
-    """Casts model inputs and keys to dictionary<string>, float64, bool and timestamp[us, UTC], and drops the row schema columns."""
-    columns: dict[str, pa.ChunkedArray] = {}
-    for column in schema.required_columns:
-        values = table[column]
-        if column in ("schema_version", "schema_hash"):
-            continue
-        match schema.columns[column]:
-            case "str":
-                values = _as_dictionary(values)
-            case "datetime":
-                zone = values.type.tz or "UTC"
-                values = values.cast(pa.timestamp("us", tz=zone), safe=False).cast(pa.timestamp("us", tz="UTC"))
-            case "int" | "float":
-                values = values.cast(pa.float64())
-            case _:
-                pass
-        columns[column] = values
-    if "user_id" not in columns:
-        columns["user_id"] = pa.chunked_array([pa.repeat(pa.scalar(DEFAULT_USER), len(table)).dictionary_encode()])
-    return pa.table(columns)
-
-
-def _rows_in_range(table: pa.Table, start: datetime, end: datetime) -> npt.NDArray[np.int64]:
+def _take_range(found: DayTable, table: pa.Table, start: datetime, end: datetime) -> _RowsInRange:
     starts = table["bucket_start_ts"].cast(pa.int64()).to_numpy()
     first, last = to_epoch_us(start), to_epoch_us(end)
-    return np.flatnonzero((starts >= first) & (starts + WINDOW_SECONDS * 1_000_000 <= last))
+    rows = np.flatnonzero((starts >= first) & (starts + WINDOW_SECONDS * 1_000_000 <= last))
+    return _RowsInRange(found.name, table if len(rows) == len(table) else table.take(rows), rows, found.of_day[rows])
 
 
-def _to_frame(tables: list[_DayTable], reading: WindowReading) -> pd.DataFrame:
+def _to_frame(tables: list[_RowsInRange], reading: WindowReading) -> pd.DataFrame:
     """Concatenates the tables, checks them and returns the frame that `WindowReading` describes; empties `tables` to save memory."""
     locator = RowLocator([(day.name, day.rows) for day in tables])
+    of_day = np.concatenate([day.of_day for day in tables])
     merged = pa.concat_tables([day.table for day in tables]).unify_dictionaries()
     tables.clear()
     frame = merged.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
@@ -219,7 +166,7 @@ def _to_frame(tables: list[_DayTable], reading: WindowReading) -> pd.DataFrame:
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.CategoricalDtype):
             frame[column] = _sorted_vocabulary(frame[column])
-    kept = _last_of_each_window(frame)
+    kept = _last_of_each_window(frame, of_day)
     reading.duplicates_dropped = len(frame) - len(kept)
     keys = ["user_id", "session_id", "bucket_start_ts"]
     frame = frame[[*keys, *(c for c in reading.schema.model_inputs if c not in keys)]]
@@ -228,23 +175,17 @@ def _to_frame(tables: list[_DayTable], reading: WindowReading) -> pd.DataFrame:
     return frame.take(kept).reset_index(drop=True)
 
 
-def _last_of_each_window(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Returns the positions of the last row of each (user_id, bucket_start_ts), in the order of this key."""
+def _last_of_each_window(frame: pd.DataFrame, of_day: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Returns the positions of the last row of each (user_id, bucket_start_ts), in the order of this key.
+
+    A row in the folder of another day is taken only if no other row has its key.
+    """
     users, starts = frame["user_id"].cat.codes.to_numpy(), epoch_us(frame["bucket_start_ts"])
-    order = np.lexsort((starts, users))
+    order = np.lexsort((of_day, starts, users))
     users, starts = users[order], starts[order]
     is_last = np.ones(len(order), dtype=bool)
     is_last[:-1] = (users[1:] != users[:-1]) | (starts[1:] != starts[:-1])
     return order[is_last]
-
-
-def _as_dictionary(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    target = pa.dictionary(pa.int32(), pa.string())
-    if values.type == target:
-        return values
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    return values.cast(pa.string()).dictionary_encode()
 
 
 def _sorted_vocabulary(values: pd.Series) -> pd.Series:

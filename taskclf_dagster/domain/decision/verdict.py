@@ -29,8 +29,8 @@ def decide(
 ) -> tuple[Verdict, str]:
     """Returns the verdict that follows from the gates, and the reason for it.
 
-    HOLD if no model could be promoted on this data; REJECT if a gate fails; HOLD if a required gate is missing, is INCONCLUSIVE or ERROR,
-    or does not apply though it always must; else PROMOTE, or AWAITING_APPROVAL without `auto_promote`.
+    HOLD if no model could be promoted on this data; REJECT if a gate fails; HOLD, with the advice of the feasibility, if a required gate is
+    missing, is INCONCLUSIVE or ERROR, or does not apply though it always must; else PROMOTE, or AWAITING_APPROVAL without `auto_promote`.
     """
     if not feasibility.promotable:
         return "HOLD", feasibility.summary
@@ -39,7 +39,7 @@ def decide(
         return "REJECT", "Failed: " + "; ".join(f"{gate.name} ({gate.detail})" for gate in failed) + "."
     held = [*_list_missing(gates, required), *_list_undecided(gates)]
     if held:
-        return "HOLD", "Not decided: " + "; ".join(held) + "."
+        return "HOLD", " ".join(["Not decided: " + "; ".join(held) + ".", *feasibility.advice])
     passed = f"All {sum(gate.status == 'PASS' for gate in gates)} gates that apply passed"
     if any(gate.overridden for gate in gates):
         passed += ", the champion was not compared with because bootstrap was given"

@@ -1,26 +1,19 @@
 """Assesses the triggers of a retrain (new labels, cadence, age of the model), and if the data suffices for one.
 
-Reads and counts only; schedule and sensors launch runs. See also `label_arrival`, `drift_trigger` and `retry_policy`.
+Reads and counts only; schedule and sensors launch runs. See also `data_assessment`, `label_arrival`, `drift_trigger` and `retry_policy`.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from taskclf_dagster.config.settings import RetrainConfig, SchedulingSettings
-from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.label_fingerprints import count_changed_spans, watermark
 from taskclf_dagster.domain.data.label_store import read_fingerprints
-from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
-from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.scheduling.cadence import DueDate, check_model_age, check_retrain_due
+from taskclf_dagster.domain.scheduling.data_assessment import DataAssessment, assess_data
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
 Cause = Literal["new_labels", "cadence", "model_age", "drift"]
@@ -31,10 +24,6 @@ SLACK = timedelta(hours=2)
 time counts as due."""
 
 
-MAX_ROWS_ASSESSED = 200_000
-"""Largest number of windows and spans that are read to predict the blocking checks of a run; above, the run itself reports them."""
-
-
 class TriggerAssessment(Record):
     """The assessment of the triggers.
 
@@ -43,6 +32,7 @@ class TriggerAssessment(Record):
         cause: the trigger; None if there is none.
         reason: the trigger's reason, and the blockers; without a trigger, why none is due and when one will be.
         blockers: messages of what would end the run without a result; empty if there is nothing, or no trigger.
+        data: the assessment of windows and labels.
         force: if the run trains although no label is new.
         changed_spans: number of spans that are new, edited or deleted since the last decided run.
         label_watermark: the label watermark that was assessed.
@@ -53,6 +43,7 @@ class TriggerAssessment(Record):
     cause: Cause | None
     reason: str
     blockers: tuple[str, ...]
+    data: DataAssessment
     force: bool
     changed_spans: int
     label_watermark: str
@@ -85,17 +76,18 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
         "cadence": cadence,
     }
     cause = next((name for name, due in due_dates.items() if due.due), None)
-    blockers: tuple[str, ...] = ()
+    data = assess_data(home, config=config, now=now, find_blockers=cause is not None)
+    blockers = data.blockers if cause is not None else ()
     if cause is None:
         reason = "; ".join(due_dates[name].reason for name in ("cadence", "new_labels", "model_age") if name in due_dates)
     else:
-        blockers = find_blockers(home, config=config, now=now)
         reason = describe_blocked(due_dates[cause].reason, blockers)
     return TriggerAssessment(
         launch=cause is not None and not blockers,
         cause=cause,
         reason=reason,
         blockers=blockers,
+        data=data,
         force=age is not None and age.due,
         changed_spans=changed,
         label_watermark=mark,
@@ -113,36 +105,6 @@ def describe_blocked(reason: str, blockers: Sequence[str]) -> str:
     return f"{reason}, but a run would be blocked: {'; '.join(blockers)}" if blockers else reason
 
 
-def find_blockers(home: Home, *, config: RetrainConfig, now: datetime) -> tuple[str, ...]:
-    """Returns why a run would end without a result: folders that cannot be written to, else the messages of its blocking checks.
-
-    Empty if there is nothing, or the home is too large to assess its data.
-    """
-    unwritable = tuple(str(problem) for problem in find_write_problems(home))
-    if unwritable or _count_rows(home) > MAX_ROWS_ASSESSED:
-        return unwritable
-    try:
-        record, frame, *_ = label_windows(home, as_of=now, settings=config.dataset)
-    except TaskclfDagsterError as error:
-        return (str(error),)
-    if frame is None:
-        return ()
-    snapshot, _ = build_snapshot(home, record, frame, config=config)
-    return tuple(blocker.message for blocker in snapshot.blockers)
-
-
 def _assess_labels(changed: int, settings: SchedulingSettings) -> DueDate:
     due = changed >= settings.min_new_labels
     return DueDate(due=due, due_at=None, kind="due" if due else "not_due", reason=describe_changed_spans(changed, settings))
-
-
-def _count_rows(home: Home) -> int:
-    """Returns the number of rows of all daily files and of the label store, from their footers; 0 for a file that cannot be read."""
-    files = [home.labels, *(path for version in SCHEMAS for path in home.features(version).glob("date=*/features.parquet"))]
-    rows = 0
-    for path in files:
-        try:
-            rows += pq.read_metadata(path).num_rows
-        except (pa.ArrowException, OSError):
-            continue
-    return rows

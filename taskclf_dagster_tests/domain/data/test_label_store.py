@@ -270,6 +270,34 @@ def test_a_column_of_another_type_is_a_violation_and_leaves_no_spans(tmp_path: P
     assert len(read_fingerprints(home)) == 0
 
 
+@pytest.mark.parametrize("column", ["end_ts", "provenance", "user_id", "extend_forward"])
+def test_a_column_that_occurs_twice_is_one_violation_that_says_so(tmp_path: Path, column: str) -> None:
+    home, table = make_home(tmp_path), labels_table([GOOD])
+    write_labels(home, table.append_column(column, table[column]))
+    reading = read(home)
+    (violation,) = reading.violations
+    assert (violation.check, violation.column) == ("columns_are_complete_and_typed", column)
+    assert "occurs 2 times" in violation.message
+    assert (len(reading.spans), reading.damaged, len(read_fingerprints(home))) == (0, True, 0)
+
+
+def test_text_that_is_not_utf8_is_a_violation_of_its_row(tmp_path: Path) -> None:
+    home, table = make_home(tmp_path), labels_table([GOOD, GOOD, GOOD])
+    names = pa.array([b"alice", None, b"al\xffce"], pa.binary()).view(pa.string())
+    write_labels(home, table.set_column(table.column_names.index("user_id"), "user_id", names))
+    (violation,) = read(home).violations
+    assert (violation.column, violation.row) == ("user_id", 2)
+    assert r"b'al\xffce'" in violation.message
+
+
+def test_spans_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    bad = {**GOOD, "label": "Coding"}
+    write_labels(home, [GOOD, bad, bad, span(at("09:00", day=40), at("10:00", day=40), "Build"), {**GOOD, "confidence": 2.0}])
+    reading = read(home)
+    assert (len(reading.spans), reading.invalid, reading.later) == (2, 2, 1)
+
+
 @pytest.mark.parametrize("content", [b"not parquet at all", b""], ids=["garbage", "empty"])
 def test_an_unreadable_store_is_an_error_that_names_file_and_fix(tmp_path: Path, content: bytes) -> None:
     home = make_home(tmp_path)

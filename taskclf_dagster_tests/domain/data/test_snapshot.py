@@ -243,6 +243,18 @@ def test_blockers_say_what_to_label(snapshot: SnapshotAssertion) -> None:
     assert [blocker.message for blocker in (*both, *held_out)] == snapshot
 
 
+@pytest.mark.parametrize(("lost", "named"), [("alice ", True), ("alice", False)])
+def test_a_block_and_the_feasibility_name_the_label_spans_that_label_nothing(tmp_path: Path, lost: str, *, named: bool) -> None:
+    home = spaced_home(tmp_path)
+    write_labels(home, [*session_spans(n=10), *({**each, "user_id": lost} for each in session_spans()[10:])])
+    record, _ = built(home)
+    fates = label_windows(home, as_of=TUESDAY, settings=record.config.dataset).record.label_fates
+    assert fates is not None
+    assert fates.lost == (10 if named else 0)
+    texts = (record.blockers[0].message, record.feasibility.summary)
+    assert [("'alice ' (10 spans)" in text, "10 of users without windows" in text) for text in texts] == [(named, named)] * 2
+
+
 def test_enough_labels_in_every_split_do_not_block() -> None:
     assert find_blockers(200, {"train": 140, "validation": 30, "test": 30}, 200) == []
 

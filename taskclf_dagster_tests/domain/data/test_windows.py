@@ -263,13 +263,33 @@ def test_of_duplicates_in_one_file_the_last_is_kept_and_the_others_counted(tmp_p
     assert reading.duplicates_dropped == 3
 
 
-def test_of_duplicates_in_two_files_the_one_of_the_later_day_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [MONDAY - DAY, TUESDAY], ids=["an earlier day", "a later day"])
+def test_a_row_in_the_folder_of_another_day_is_a_violation_and_never_wins_over_one_of_the_right_day(tmp_path: Path, other: date) -> None:
     home = make_home(tmp_path)
-    write_day(home, TUESDAY, windows_frame(n=1, keys_per_min=2.0))
-    write_day(home, MONDAY, windows_frame(n=1, keys_per_min=1.0))
-    reading = read(home)
-    assert reading.frame["keys_per_min"].tolist() == [2.0]
-    assert reading.duplicates_dropped == 1
+    write_day(home, MONDAY, windows_frame(n=3, keys_per_min=1.0))
+    write_day(home, other, windows_frame(start=at("09:01"), n=4, keys_per_min=2.0))
+    reading = read(home, at("00:00", day=-5))
+    assert reading.frame["keys_per_min"].tolist() == [1.0, 1.0, 1.0, 2.0, 2.0]
+    assert reading.duplicates_dropped == 2
+    (violation,) = reading.violations
+    assert (violation.check, violation.column, violation.row) == ("windows_are_of_their_day", "bucket_start_ts", 0)
+    assert str(other) in violation.file
+    for part in ("2026-01-05T09:01:00+00:00", f"{other} (UTC)", "4 rows"):
+        assert part in violation.message
+
+
+@pytest.mark.parametrize(("moved", "days"), [(timedelta(0), 0), (timedelta(minutes=1), 1)], ids=["the last minute", "midnight"])
+def test_a_day_ends_at_midnight_utc_whatever_the_zone_of_its_times(tmp_path: Path, moved: timedelta, days: int) -> None:
+    home = make_home(tmp_path)
+    write_day(home, MONDAY, windows_frame(start=at("23:59") + moved, n=1), tz="America/New_York")
+    assert [violation.check for violation in read(home).violations] == ["windows_are_of_their_day"] * days
+
+
+def test_rows_of_another_day_are_found_though_they_are_out_of_range(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    write_day(home, MONDAY, pd.concat([windows_frame(n=3), windows_frame(start=at("09:00", day=-400), n=2)]))
+    (violation,) = read(home).violations
+    assert (violation.check, violation.row) == ("windows_are_of_their_day", 3)
 
 
 def test_the_same_minute_of_two_users_is_no_duplicate(tmp_path: Path) -> None:

@@ -72,6 +72,16 @@ def test_one_gate_decides_when_all_others_pass(name: str, status: Status | None)
         assert name in reason
 
 
+def test_a_hold_by_a_gate_ends_with_the_advice_of_the_dataset() -> None:
+    advised = feasible().model_copy(update={"advice": ["9 label spans: 8 of users without windows."]})
+    reasons = {status: decide(all_gates(macro_f1=status), advised, auto_promote=True)[1] for status in ("INCONCLUSIVE", "FAIL", "PASS")}
+    assert {status: advised.advice[0] in reason for status, reason in reasons.items()} == {
+        "INCONCLUSIVE": True,
+        "FAIL": False,
+        "PASS": False,
+    }
+
+
 def test_any_combination_promotes_only_if_every_required_gate_passes_or_may_be_not_applicable() -> None:
     rng = np.random.default_rng(11)
     seen = dict.fromkeys(("PROMOTE", "REJECT", "HOLD"), 0)

@@ -9,7 +9,7 @@ from syrupy.assertion import SnapshotAssertion
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, LastDecided, write_last_decided
-from taskclf_dagster.domain.scheduling import triggers
+from taskclf_dagster.domain.scheduling import data_assessment
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.errors import HomeNotFoundError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -183,5 +183,5 @@ def test_a_home_too_large_to_weigh_beforehand_is_launched_and_the_run_says_what_
 ) -> None:
     picky = retrain_config(min_labels=500)
     assert not assess_trigger(home, config=picky, now=NOW).launch
-    monkeypatch.setattr(triggers, "MAX_ROWS_ASSESSED", 480 + SPANS - 1)
+    monkeypatch.setattr(data_assessment, "MAX_ROWS_ASSESSED", 480 + SPANS - 1)
     assert assess_trigger(home, config=picky, now=NOW).launch

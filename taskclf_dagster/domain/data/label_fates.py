@@ -1,0 +1,169 @@
+"""Label fates: which label spans label windows, and why the others do not.
+
+Spans are projected in `label_projection`; a shift of whole hours that would cover more is found in `label_shift`.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.label_projection import (
+    WINDOW_US,
+    PlacedSpans,
+    Projection,
+    make_time_line,
+    place_spans,
+    put_windows,
+)
+from taskclf_dagster.domain.data.label_shift import LabelShift, find_label_shifts
+from taskclf_dagster.domain.data.times import to_epoch_us
+from taskclf_dagster.domain.storage.records import Record
+
+MAX_NAMED = 5
+"""Largest number of users that are named on each side."""
+
+SpanFate = Literal[
+    "labels_windows",
+    "overlaps_another_span",
+    "no_whole_window",
+    "no_window_at_that_time",
+    "no_window_of_user",
+    "outside_look_back",
+    "not_valid",
+    "weak_left_out",
+]
+"""The fate of a span. One that applies to several users has the first of these that holds for any of them."""
+
+LOST: tuple[SpanFate, ...] = ("overlaps_another_span", "no_whole_window", "no_window_at_that_time", "no_window_of_user")
+"""The fates of spans in the look-back that label nothing."""
+
+_SHOWN: dict[SpanFate, str] = {
+    "labels_windows": "with labeled windows",
+    "no_window_of_user": "of users without windows",
+    "no_window_at_that_time": "where their user has no window",
+    "no_whole_window": "without a whole window in them",
+    "overlaps_another_span": "under other spans",
+    "outside_look_back": "outside the look-back",
+    "not_valid": "that break the data contract",
+    "weak_left_out": "weak and excluded by weak_labels",
+}
+
+
+class LabelFates(Record):
+    """The spans of a label store counted by fate, and the likely causes of those that label nothing.
+
+    Attributes:
+        spans: number of spans in the store.
+        counts: number of spans by fate; they sum to `spans`.
+        unmatched_users: the users with most spans that belong to no user of the windows, with the number of these spans.
+        window_users: users of the windows, those without any span of their own first; the first few.
+        shifts: shifts of the labels in time that would cover clearly more windows.
+    """
+
+    spans: int
+    counts: dict[SpanFate, int]
+    unmatched_users: dict[str, int]
+    window_users: tuple[str, ...]
+    shifts: tuple[LabelShift, ...]
+
+    @property
+    def lost(self) -> int:
+        """The number of spans in the look-back that label nothing."""
+        return sum(self.counts[fate] for fate in LOST)
+
+    @property
+    def summary(self) -> str:
+        """The counts as one text."""
+        counted = "1 label span" if self.spans == 1 else f"{self.spans} label spans"
+        found = [f"{self.counts[fate]} {text}" for fate, text in _SHOWN.items() if self.counts[fate]]
+        return f"{counted}: {', '.join(found)}" if found else counted
+
+    @property
+    def causes(self) -> list[str]:
+        """The likely causes of spans that label nothing, one text without a full stop for each; empty if none is known."""
+        causes = [shift.description for shift in self.shifts]
+        if self.unmatched_users:
+            named = ", ".join(f"{user!r} ({n} {'span' if n == 1 else 'spans'})" for user, n in self.unmatched_users.items())
+            theirs = ", ".join(repr(user) for user in self.window_users) or "none"
+            causes.insert(0, f"no window has the user_id of {named}; users of the windows: {theirs}. Correct user_id in the label store")
+        return causes
+
+    @property
+    def advice(self) -> str:
+        """Counts and likely causes as sentences; empty if no span is lost."""
+        return " ".join(f"{text[0].upper()}{text[1:]}." for text in [self.summary, *self.causes]) if self.lost else ""
+
+
+def count_label_fates(
+    windows: pd.DataFrame, spans: pd.DataFrame, projection: Projection, *, start: datetime, end: datetime, left_out: Mapping[str, int]
+) -> LabelFates:
+    """Counts the spans of a label store by fate.
+
+    Args:
+        windows: user_id (category) and bucket_start_ts (UTC), sorted by both.
+        spans: the spans that were projected, as in `LabelReading.spans`.
+        projection: of these spans onto these windows.
+        start: of the look-back.
+        end: of the look-back, exclusive.
+        left_out: number of spans that were not projected, by fate.
+    """
+    users = [str(user) for user in windows["user_id"].cat.categories]
+    placed = place_spans(spans, users)
+    fates = _find_fates(windows, spans, placed, projection, to_epoch_us(start))
+    counts = dict(zip(get_args(SpanFate), np.bincount(fates, minlength=len(get_args(SpanFate))).tolist(), strict=True))
+    unmatched = spans["user_id"][fates == _code("no_window_of_user")].dropna()
+    labeled = set(spans["user_id"].dropna())
+    return LabelFates(
+        spans=len(spans) + sum(left_out.values()),
+        counts={fate: n + left_out.get(fate, 0) for fate, n in counts.items()},
+        unmatched_users=_most_common(unmatched),
+        window_users=tuple(sorted(users, key=lambda user: (user in labeled, user))[:MAX_NAMED]),
+        shifts=tuple(find_label_shifts(windows, placed, start=start, end=end)) if len(windows) else (),
+    )
+
+
+def _find_fates(
+    windows: pd.DataFrame, spans: pd.DataFrame, placed: PlacedSpans, projection: Projection, first: int
+) -> npt.NDArray[np.int64]:
+    """Returns the code of the fate of each span, shape (spans,)."""
+    ends = spans["end_us"].to_numpy().copy()
+    np.maximum.at(ends, placed.row, placed.end)
+    fates = np.full(len(spans), _code("no_window_of_user"))
+    np.minimum.at(fates, placed.row, _find_entry_fates(windows, placed, projection))
+    fates[ends <= first] = _code("outside_look_back")
+    return fates
+
+
+def _find_entry_fates(windows: pd.DataFrame, placed: PlacedSpans, projection: Projection) -> npt.NDArray[np.int64]:
+    if len(windows) == 0:
+        return np.full(len(placed.row), _code("no_window_of_user"))
+    line = make_time_line(windows, margin=2 * WINDOW_US)
+    keys = put_windows(windows, line)
+    touch_from = np.searchsorted(keys + WINDOW_US, line.put(placed.user, placed.start), side="right")
+    touch_to = np.maximum(np.searchsorted(keys, line.put(placed.user, placed.end), side="left"), touch_from)
+
+    def any_of(by_gold: npt.NDArray[np.bool_], by_weak: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Returns True for each span that touches a window that is marked for spans of its tier."""
+        sums = [np.concatenate([[0], np.cumsum(marked)]) for marked in (by_gold, by_weak)]
+        return np.where(placed.gold, *(total[touch_to] > total[touch_from] for total in sums))
+
+    labeled, several = projection.label >= 0, projection.touching > 1
+    conditions = {
+        "labels_windows": any_of(labeled & projection.gold, labeled & ~projection.gold),
+        "overlaps_another_span": any_of(several, several | projection.gold_touches),
+        "no_whole_window": touch_to > touch_from,
+    }
+    return np.select(list(conditions.values()), [_code(fate) for fate in conditions], _code("no_window_at_that_time"))
+
+
+def _code(fate: str) -> int:
+    return get_args(SpanFate).index(fate)
+
+
+def _most_common(users: pd.Series) -> dict[str, int]:
+    counts = [(str(user), int(n)) for user, n in users.value_counts().items()]
+    return dict(sorted(counts, key=lambda pair: (-pair[1], pair[0]))[:MAX_NAMED])

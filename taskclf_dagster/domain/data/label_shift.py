@@ -1,0 +1,123 @@
+"""Label shift: finds labels that are whole hours off, as times of another zone are, by the windows that they would cover if moved.
+
+Spans are placed in `label_projection`; what a shift explains is counted in `label_fates`.
+"""
+
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.label_projection import (
+    WINDOW_US,
+    LineSpans,
+    PlacedSpans,
+    make_time_line,
+    merge_spans,
+    put_windows,
+)
+from taskclf_dagster.domain.data.times import to_epoch_us
+from taskclf_dagster.domain.storage.records import Record
+
+HOURS = sorted(range(-14, 15), key=lambda hours: (abs(hours), hours))
+"""The shifts that are tried, the smallest first: offsets of time zones are within 14 hours."""
+
+MIN_GAIN = 0.1
+"""Smallest share of the labeled time that a shift must cover more to be clearly better."""
+
+MIN_WINDOWS = 30
+"""Smallest number of windows that it must cover more."""
+
+MIN_CLOSED = 0.5
+"""Smallest share of the labeled time without windows that it must cover, so that labels made away from the computer are no shift."""
+
+_HOUR_US = 3_600_000_000
+_MAX_NAMED = 5
+
+
+class LabelShift(Record):
+    """One shift that would cover clearly more windows.
+
+    Attributes:
+        hours: to be added to the times of the spans.
+        users: whose spans it is about, the first few.
+        more_users: number of further users.
+        share: share of the labeled time that windows cover now [0 to 1].
+        shifted_share: the same share with the shift.
+    """
+
+    hours: int
+    users: tuple[str, ...]
+    more_users: int
+    share: float
+    shifted_share: float
+
+    @property
+    def description(self) -> str:
+        """The shift as one text without a full stop."""
+        users = ", ".join(repr(user) for user in self.users) + (f" and {self.more_users} more" if self.more_users else "")
+        unit = "hour" if abs(self.hours) == 1 else "hours"
+        return (
+            f"moved by {self.hours:+d} {unit}, the label spans of {users} would have windows for {self.shifted_share:.0%} of their time, "
+            f"instead of {self.share:.0%}: check the time zone of the labels"
+        )
+
+
+def find_label_shifts(windows: pd.DataFrame, placed: PlacedSpans, *, start: datetime, end: datetime) -> list[LabelShift]:
+    """Finds for each user the shift of whole hours with which the spans would cover clearly more windows; users with one shift are joined.
+
+    The shift with most windows wholly within spans is clearly better than none by the bounds of this module.
+
+    Args:
+        windows: user_id (category) and bucket_start_ts (UTC), sorted by both; at least one.
+        placed: the spans.
+        start: of the look-back; only labeled time in it counts.
+        end: of the look-back, exclusive.
+    """
+    users = [str(user) for user in windows["user_id"].cat.categories]
+    line = make_time_line(windows, margin=max(abs(hours) for hours in HOURS) * _HOUR_US + 2 * WINDOW_US)
+    clipped = _clip(placed, max(to_epoch_us(start), line.first), min(to_epoch_us(end), line.last))
+    base = clipped.user * line.stride - line.first
+    merged = merge_spans(LineSpans(base + clipped.start, base + clipped.end, np.zeros_like(base)), line.stride)
+    owner = merged.start // line.stride
+    labeled = np.bincount(owner, (merged.end - merged.start) / WINDOW_US, minlength=len(users)).astype(np.float64)
+    keys = put_windows(windows, line)
+    covered = np.stack([_count_covered(keys, merged, owner, hours, len(users)) for hours in HOURS])
+    return _join_users(users, covered, labeled)
+
+
+def _clip(placed: PlacedSpans, first: int, last: int) -> PlacedSpans:
+    start, end = np.clip(placed.start, first, last), np.clip(placed.end, first, last)
+    kept = end > start
+    return PlacedSpans(placed.row[kept], placed.user[kept], start[kept], end[kept], placed.label[kept], placed.gold[kept])
+
+
+def _count_covered(
+    keys: npt.NDArray[np.int64], spans: LineSpans, owner: npt.NDArray[np.int64], hours: int, n_users: int
+) -> npt.NDArray[np.float64]:
+    """Returns the number of windows of each user that lie wholly within the spans if they are shifted, shape (users,)."""
+    begin = np.searchsorted(keys, spans.start + hours * _HOUR_US, side="left")
+    stop = np.searchsorted(keys + WINDOW_US, spans.end + hours * _HOUR_US, side="right")
+    return np.bincount(owner, np.maximum(stop - begin, 0), minlength=n_users).astype(np.float64)
+
+
+def _join_users(users: list[str], covered: npt.NDArray[np.float64], labeled: npt.NDArray[np.float64]) -> list[LabelShift]:
+    """Returns one entry for each shift that is clearly better for some users, that with most labeled time first."""
+    now, best = covered[0], covered.max(axis=0)
+    gain, missing = best - now, labeled - now
+    clear = (gain >= MIN_GAIN * labeled) & (gain >= MIN_WINDOWS) & (gain >= MIN_CLOSED * missing)
+    chosen = np.where(clear, covered.argmax(axis=0), 0)
+    found = []
+    for row in sorted(set(chosen[clear]), key=lambda row: (-labeled[chosen == row].sum(), row)):
+        mine = np.flatnonzero(clear & (chosen == row))
+        found.append(
+            LabelShift(
+                hours=HOURS[row],
+                users=tuple(users[i] for i in mine[:_MAX_NAMED]),
+                more_users=max(len(mine) - _MAX_NAMED, 0),
+                share=round(float(now[mine].sum() / labeled[mine].sum()), 4),
+                shifted_share=round(float(best[mine].sum() / labeled[mine].sum()), 4),
+            )
+        )
+    return found

@@ -1,0 +1,73 @@
+"""Opens parquet files that another program wrote: whatever is wrong with one becomes one of our errors."""
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from taskclf_dagster.errors import UnreadableFileError
+
+_MAGIC = b"PAR1"
+
+
+@contextmanager
+def reading_parquet(path: Path, *, fix: str) -> Iterator[None]:
+    """Makes every error of opening and decoding a file in its block an UnreadableFileError.
+
+    Args:
+        path: the file, which must be a regular one: opening a pipe would wait for its writer.
+        fix: what repairs it, one sentence.
+
+    Raises:
+        UnreadableFileError: it is no regular file, or pyarrow refuses it.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableFileError(path, "it is not a regular file", fix)
+        yield
+    # pyarrow raises OverflowError and UnicodeDecodeError (a ValueError) for names and numbers that Python cannot hold
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise UnreadableFileError(path, reason, fix) from error
+
+
+def may_exist(path: Path) -> bool:
+    """Returns False if there is no such name; True also for a broken link or an unreachable file, which `reading_parquet` reports."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def is_folder(path: Path) -> bool:
+    """Returns True for a folder, or a link to one; False also for what cannot be reached."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def count_rows(path: Path) -> int | None:
+    """Returns the number of rows in the footer of a parquet file; None if it cannot be read."""
+    try:
+        with reading_parquet(path, fix=""):
+            return pq.read_metadata(path).num_rows
+    except UnreadableFileError:
+        return None
+
+
+def is_parquet(path: Path) -> bool:
+    """Returns True if a file begins as a parquet file does; False if it cannot be opened."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False

@@ -1,0 +1,71 @@
+"""Assesses the windows and labels of a home before a run: what breaks the data contract, what would block, and what labels nothing.
+
+Reads only; the run itself reports the same from its own reading. Triggers of a run are assessed in `triggers`.
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.day_folders import list_days
+from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
+from taskclf_dagster.domain.data.label_fates import LabelFates
+from taskclf_dagster.domain.data.labeled_windows import label_windows
+from taskclf_dagster.domain.data.parquet_files import count_rows
+from taskclf_dagster.domain.data.snapshot import build_snapshot
+from taskclf_dagster.domain.registry.write_problems import find_write_problems
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
+
+MAX_ROWS_ASSESSED = 200_000
+"""Largest number of windows of the look-back and spans that are read before a run; above, the run itself reports them."""
+
+
+class DataAssessment(Record):
+    """The assessment of the windows and labels of a home.
+
+    Attributes:
+        assessed: False if the home is too large to be read before a run; the data is not assessed then.
+        problem: the reason why nothing can be read; None if it can.
+        blockers: messages of what would end a run without a result: folders that cannot be written to, else the problem, else the
+            blocking checks; empty if there is nothing.
+        violations: of the data contract; they do not keep a run from being launched, which shows them in its checks.
+        label_fates: the label spans by what became of them; None if no windows could be read.
+    """
+
+    assessed: bool
+    problem: str | None = None
+    blockers: tuple[str, ...] = ()
+    violations: tuple[str, ...] = ()
+    label_fates: LabelFates | None = None
+
+
+def assess_data(home: Home, *, config: RetrainConfig, now: datetime, find_blockers: bool = True) -> DataAssessment:
+    """Reads windows and labels as a run at this time would, and returns what that run would find.
+
+    Args:
+        home: the taskclf home.
+        config: the configuration.
+        now: the present time, the as-of time of that run.
+        find_blockers: False to leave out the blockers, which need the split and a look at the folders.
+    """
+    unwritable = tuple(str(problem) for problem in find_write_problems(home)) if find_blockers else ()
+    try:
+        if _count_rows(home, now - timedelta(days=config.dataset.data_lookback_days), now) > MAX_ROWS_ASSESSED:
+            return DataAssessment(assessed=False, blockers=unwritable)
+        record, frame, *_ = label_windows(home, as_of=now, settings=config.dataset)
+    except TaskclfDagsterError as error:
+        return DataAssessment(assessed=True, problem=str(error), blockers=unwritable or (str(error),))
+    blockers = unwritable
+    if frame is not None and find_blockers and not unwritable:
+        snapshot, _ = build_snapshot(home, record, frame, config=config)
+        blockers = tuple(blocker.message for blocker in snapshot.blockers)
+    violations = tuple(str(violation) for violation in record.violations)
+    return DataAssessment(assessed=True, blockers=blockers, violations=violations, label_fates=record.label_fates)
+
+
+def _count_rows(home: Home, start: datetime, end: datetime) -> int:
+    """Returns the number of rows of the daily files in range and of the label store, from their footers; 0 for a file that has none."""
+    found = (list_days(home, version) for version in SCHEMA_VERSIONS)
+    days = [path for files in found for day, path in files.items() if start.astimezone(UTC).date() <= day <= end.astimezone(UTC).date()]
+    return sum(count_rows(path) or 0 for path in (home.labels, *days))
