@@ -48,6 +48,7 @@ BLOCKING_CHECKS = {
 
 OTHER_CHECKS = {
     "labeled_windows:every_user_has_windows",
+    "labeled_windows:labels_are_not_shifted_in_time",
     "labeled_windows:every_window_file_is_read",
     "dataset_snapshot:a_model_could_be_promoted",
     "dataset_snapshot:every_class_has_support",

@@ -175,6 +175,11 @@ def test_labeled_windows_shows_labels_reasons_and_provenance_as_tables(run: Run)
     assert sum(row["windows"] for row in run.table("labeled_windows", "unlabeled")) == 10
     provenance = {row["provenance"]: row["spans"] for row in run.table("labeled_windows", "spans_by_provenance")}
     assert provenance == {"manual": 2 * 6 * 16 + 1, "weak:app_id:com.apple.Notes": 1}
+    fates = {row["fate"]: row["spans"] for row in run.table("labeled_windows", "spans_by_fate") if row["spans"]}
+    assert fates == {"labels_windows": 2 * 6 * 16 + 1, "no_window_of_user": 1}
+    shown = run.shown("labeled_windows")
+    assert "'nobody' (1 span)" in str(shown["label_spans"])
+    assert shown["passed_over"] == "none"
 
 
 def test_the_columns_of_the_frame_are_described(run: Run) -> None:

@@ -223,7 +223,14 @@ def test_good_data_is_green(tmp_path: Path) -> None:
     _with_windows()(home)
     write_labels(home, _good_spans())
     run = _run(home)
-    assert run.red & (DATA_CHECKS | {"keys_are_unique", "no_raw_columns", "every_user_has_windows", "every_window_file_is_read"}) == set()
+    assert (
+        run.red
+        & (
+            DATA_CHECKS
+            | {"keys_are_unique", "no_raw_columns", "every_user_has_windows", "every_window_file_is_read", "labels_are_not_shifted_in_time"}
+        )
+        == set()
+    )
     assert run.made >= {"labeled_windows", "dataset_snapshot"}
 
 
@@ -237,6 +244,17 @@ def test_a_labelled_user_without_windows_is_a_warning_that_names_them_and_the_ru
     assert "bob" in (evaluation.description or "")
     assert _facts(evaluation) == {"users_without_windows": 1}
     assert "dataset_snapshot" in run.made
+
+
+def test_labels_of_another_time_zone_are_a_warning_that_names_hours_and_share(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    _with_windows()(home)
+    late = NINE + timedelta(hours=3)
+    write_labels(home, [span(late, late + 60 * MINUTE, "Build")])
+    evaluation = _run(home).checks["labels_are_not_shifted_in_time"]
+    assert (evaluation.passed, evaluation.severity, evaluation.blocking) == (False, WARN, False)
+    assert {"-3", "100%", "0%:"} <= set((evaluation.description or "").split())
+    assert _facts(evaluation) == {"shifts": 1, "hours": -3}
 
 
 def test_a_file_that_is_not_read_is_a_warning_that_names_it_and_the_run_goes_on(tmp_path: Path) -> None:

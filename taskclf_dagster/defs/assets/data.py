@@ -9,6 +9,7 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized, tag_run
 from taskclf_dagster.defs.display.data_metadata import (
     DATA_CHECKS,
+    NO_SHIFT,
     WINDOW_FILES,
     labeled_windows_checks,
     labeled_windows_metadata,
@@ -35,6 +36,7 @@ from taskclf_dagster.domain.retraining.steps import remember_skip
         dg.AssetCheckSpec(
             "every_user_has_windows", asset="labeled_windows", description="Every user with label spans has windows in range."
         ),
+        dg.AssetCheckSpec("labels_are_not_shifted_in_time", asset="labeled_windows", description=NO_SHIFT),
         dg.AssetCheckSpec("every_window_file_is_read", asset="labeled_windows", description=WINDOW_FILES),
     ],
 )

@@ -28,12 +28,13 @@ DATA_CHECKS: dict[DataCheck, str] = {
 """The blocking checks of labeled_windows, with what each claims."""
 
 
+NO_SHIFT = "No shift of whole hours would give clearly more of the labeled time windows."
 WINDOW_FILES = "Nothing in features_v* that may hold windows is passed over."
 
 
 def labeled_windows_checks(record: LabeledWindows) -> list[dg.AssetCheckResult]:
-    """Returns one result for each data contract, and the warnings about users without windows and about what was not read."""
-    missing = record.users_without_windows
+    """Returns one result for each data contract, and the warnings about labels without windows and about what was not read."""
+    missing, shifts = record.users_without_windows, [] if record.label_fates is None else record.label_fates.shifts
     return [
         *(_data_check(name, record) for name in get_args(DataCheck)),
         dg.AssetCheckResult(
@@ -44,6 +45,13 @@ def labeled_windows_checks(record: LabeledWindows) -> list[dg.AssetCheckResult]:
             if missing
             else "Every labeled user has windows.",
             metadata={"users_without_windows": len(missing)},
+        ),
+        dg.AssetCheckResult(
+            check_name="labels_are_not_shifted_in_time",
+            passed=not shifts,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="\n".join(shift.description for shift in shifts) or NO_SHIFT,
+            metadata={"shifts": len(shifts), **({"hours": shifts[0].hours} if shifts else {})},
         ),
         dg.AssetCheckResult(
             check_name="every_window_file_is_read",
