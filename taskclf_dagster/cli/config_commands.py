@@ -29,7 +29,7 @@ def show_command(config: Path | None, as_json: bool) -> None:
         return
     sources = list_sources(None if config is None else str(config))
     rows = [[key, json.dumps(value), sources[key]] for key, value in flatten(settings.document)]
-    say_block(make_table(rows, headers=["key", "value", "from"], disable_numparse=True, maxcolwidths=[None, 80, None]))
+    say_block(make_table(rows, headers=["key", "value", "from"], wraps=[1]))
 
 
 @config_group.command("check")

@@ -34,31 +34,28 @@ def history_command(home: Path | None, limit: int, as_json: bool) -> None:
         _print_moves(read_history(taskclf_home).moves, limit)
         say(f"{taskclf_home.display_name}: {len(retrains)} retrains")
         if retrains:
-            rows = [_history_row(retrain) for retrain in retrains]
-            say_block(make_table(rows, headers="keys", maxcolwidths=[None] * 8 + [60], disable_numparse=True))
+            headers = ["started", "verdict", "macro-F1", "why", "decision or run"]
+            say_block(make_table(map(_history_row, retrains), headers=headers, wraps=[3]))
     for receipt in list_decisions(taskclf_home)[1]:
         say(f"passed over: {receipt.problem}", err=True)
 
 
-def _history_row(retrain: Retrain) -> dict[str, object]:
-    before, after = (_score(metrics) for metrics in (retrain.metrics_before, retrain.metrics_after))
-    return {
-        "started": "-" if retrain.started is None else f"{retrain.started:%Y-%m-%d %H:%M}",
-        "status": retrain.status,
-        "verdict": retrain.outcome or "-",
-        "cause": retrain.cause or "-",
-        "previous version": retrain.previous_version or "-",
-        "challenger": (retrain.challenger or "-") + (f" (record {retrain.moved})" if retrain.moved else ""),
-        "macro-F1": f"{before} > {after}",
-        "labels": "-" if retrain.labels is None else retrain.labels,
-        "why": retrain.error or retrain.reason or "-",
-        "decision or run": retrain.decision_id or retrain.run_id,
-    }
+def _history_row(retrain: Retrain) -> list[object]:
+    return [
+        "-" if retrain.started is None else f"{retrain.started:%Y-%m-%d %H:%M}",
+        (retrain.outcome or retrain.status) + (f", record {retrain.moved}" if retrain.moved else ""),
+        _describe_scores(retrain),
+        retrain.error or retrain.reason or "-",
+        retrain.decision_id or (retrain.run_id or "-")[:8],
+    ]
 
 
-def _score(metrics: dict[str, float | None] | None) -> str:
-    value = None if metrics is None else metrics["macro_f1"]
-    return "-" if value is None else f"{value:.4f}"
+def _describe_scores(retrain: Retrain) -> str:
+    """Returns the macro-F1 of champion and challenger on the windows that were compared."""
+    before, after = (None if metrics is None else metrics["macro_f1"] for metrics in (retrain.metrics_before, retrain.metrics_after))
+    if after is None:
+        return "-"
+    return f"{'' if before is None else f'{before:.4f} to '}{after:.4f} on {retrain.compared_windows}"
 
 
 def _print_moves(moves: list[ActiveHistoryEntry], limit: int) -> None:
@@ -66,4 +63,4 @@ def _print_moves(moves: list[ActiveHistoryEntry], limit: int) -> None:
         return
     lines = [[m.sequence or "-", f"{m.at:%Y-%m-%d %H:%M}", m.action or "by taskclf", m.new.name if m.new else "-", m.reason] for m in moves]
     headers = ["record", "at", "what", "model", "why"]
-    say_block(make_table(lines[: -limit - 1 : -1], headers=headers, maxcolwidths=[None] * 4 + [70]) + "\n")
+    say_block(make_table(lines[: -limit - 1 : -1], headers=headers, wraps=[4]) + "\n")

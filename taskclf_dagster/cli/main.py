@@ -18,6 +18,7 @@ COMMANDS = {
     "check-retrain": "retrain_commands:check_retrain_command",
     "compare": "model_commands:compare_command",
     "config": "config_commands:config_group",
+    "decide": "retrain_commands:decide_command",
     "demo": "demo_command:demo_command",
     "history": "history_command:history_command",
     "init": "init_command:init_command",

@@ -143,10 +143,10 @@ def _print_comparison(result: ModelComparison) -> None:
         for pair in result.figures
     ]
     say()
-    say_block(make_table(rows, headers=["figure", "A", "B", "A - B", "relative", ""], disable_numparse=True))
+    say_block(make_table(rows, headers=["figure", "A", "B", "A - B", "relative", ""]))
     say()
     factors = [[gate.status, gate.name, gate.detail] for gate in result.factors]
-    say_block(make_table(factors, headers=["verdict", "if A were to replace B", "detail"], maxcolwidths=[None, None, 80]))
+    say_block(make_table(factors, headers=["verdict", "if A were to replace B", "detail"], wraps=[2]))
     say()
     say(f"{result.verdict.replace('FIRST', 'A').replace('SECOND', 'B')}: {result.reason.replace('The challenger', 'A')}", bold=True)
     say(f"A {'could' if result.would_replace else 'could not'} replace B by these gates.")

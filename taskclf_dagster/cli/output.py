@@ -1,12 +1,22 @@
 """Prints for all commands: every text passes through `shown_text`, so that no file and no person sends a command to the terminal."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import shutil
+from collections.abc import Iterable, Sequence
 
 import click
 from tabulate import tabulate
 
 from taskclf_dagster.shown_text import show_block, show_line
+
+FALLBACK_SIZE = (120, 24)
+"""Columns and lines of what is no terminal."""
+
+
+COLUMN_GAP = 2
+
+
+NARROWEST = 16
+"""Columns that a column with sentences has at least."""
 
 
 def say(text: object = "", *, err: bool = False, bold: bool = False) -> None:
@@ -19,16 +29,26 @@ def say_block(text: str) -> None:
     click.echo(show_block(text))
 
 
-def make_table(rows: Iterable[Sequence[object] | Mapping[str, object]], **options: Any) -> str:
-    """Returns a table as text, with the options of `tabulate`; each cell is one line before it is wrapped."""
-    return tabulate([_show_cells(row) for row in rows], **options)
+def make_table(
+    rows: Iterable[Sequence[object]], *, headers: Sequence[str] = (), wraps: Sequence[int] = (), tablefmt: str = "simple"
+) -> str:
+    """Returns a table as text, as wide as the terminal if its contents allow that.
+
+    Args:
+        rows: each cell is one line before it is wrapped.
+        headers: of the columns.
+        wraps: numbers of the columns with sentences, which are wrapped to share the width that the others leave.
+        tablefmt: as for `tabulate`.
+    """
+    cells = [[_show_cell(value) for value in row] for row in rows]
+    lengths = [max(map(len, column)) for column in zip(*([headers] if headers else []), *cells, strict=True)]
+    if not lengths:
+        return ""
+    fixed = sum(length for column, length in enumerate(lengths) if column not in wraps) + COLUMN_GAP * (len(lengths) - 1)
+    share = max(NARROWEST, (shutil.get_terminal_size(FALLBACK_SIZE).columns - fixed) // max(1, len(wraps)))
+    widths = [min(share, length) if column in wraps else None for column, length in enumerate(lengths)]
+    return tabulate(cells, headers=headers, tablefmt=tablefmt, maxcolwidths=widths, disable_numparse=True)
 
 
-def _show_cells(row: Sequence[object] | Mapping[str, object]) -> list[object] | dict[str, object]:
-    if isinstance(row, Mapping):
-        return {key: _show_cell(value) for key, value in row.items()}
-    return [_show_cell(value) for value in row]
-
-
-def _show_cell(value: object) -> object:
-    return show_line(value) if isinstance(value, str) else value
+def _show_cell(value: object) -> str:
+    return "" if value is None else show_line(str(value))

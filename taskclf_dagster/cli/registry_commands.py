@@ -22,7 +22,7 @@ from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_regist
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
-from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune
+from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune, require_only_awaiting
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.retraining.present_policy import require_present_policy
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
@@ -46,17 +46,18 @@ def rollback_command(home: Path | None, config: Path | None, to: str | None, rea
 
 
 @click.command("approve")
-@click.argument("decision_id")
+@click.argument("decision_id", required=False)
 @home_option
 @config_option
 @click.option("--as-judged", is_flag=True, help="Approve although today's policy would reject or hold it.")
-def approve_command(decision_id: str, home: Path | None, config: Path | None, as_judged: bool) -> None:
-    """Promote the challenger of a decision that awaits approval.
+def approve_command(decision_id: str | None, home: Path | None, config: Path | None, as_judged: bool) -> None:
+    """Promote the challenger of a decision that awaits approval; without DECISION_ID, of the one that does.
 
     Refused if anything the decision judged has changed since, if a decision was made on later labels, or if today's policy is stricter and
     would not promote it.
     """
     taskclf_home = existing_home(home)
+    decision_id = require_only_awaiting(taskclf_home) if decision_id is None else decision_id
     if not as_judged:
         require_present_policy(load_decision(taskclf_home, decision_id), load_config(config), approved=True)
     keys = open_home_keys(taskclf_home, config, signs=True)
@@ -90,7 +91,7 @@ def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None
     plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=now())
     rows = [[item.kind, item.path, f"{item.bytes / MEBIBYTE:.1f} MiB", item.reason] for item in plan.remove]
     if rows:
-        say_block(make_table(rows, headers=["kind", "path", "size", "why"]))
+        say_block(make_table(rows, headers=["kind", "path", "size", "why"], wraps=[3]))
     verb = "would go" if dry_run else "removed"
     say(f"{len(rows)} {verb}, {plan.bytes / MEBIBYTE:.1f} MiB")
     for model_id, reason in plan.reachable.items():
@@ -147,7 +148,7 @@ def repair_command(home: Path | None, config: Path | None) -> None:
 def _print_findings(home: Home, rows: list[list[str]], broken: set[Promise]) -> None:
     say(home.display_name)
     if rows:
-        say_block(make_table(rows, headers=["severity", "promise", "found", "what to do"], maxcolwidths=[None, None, 70, 50]))
+        say_block(make_table(rows, headers=["severity", "promise", "found", "what to do"], wraps=[2, 3]))
     for name in sorted(broken):
         say(f"{name} does not hold: {PROMISES[name]}")
     say("damaged" if broken else "every promise holds")

@@ -1,4 +1,4 @@
-"""The commands `retrain` and `check-retrain`."""
+"""The commands `retrain`, `decide` and `check-retrain`."""
 
 import logging
 from pathlib import Path
@@ -12,19 +12,21 @@ from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.model_commands import find_active_model
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.display.metadata import format_threshold
+from taskclf_dagster.defs.display.metadata import format_needed
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.record_io_manager import find_last_run
 from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.home import Home
+from taskclf_dagster.validation_text import describe_validation_error
 
 
 @click.command("retrain")
 @home_option
 @config_option
 @click.option("--force", is_flag=True, help="Train although nothing is new since the last decided run.")
-@click.option("--dry-run", is_flag=True, help="Decide, but move nothing.")
+@click.option("--dry-run", is_flag=True, help="Train and decide, also if nothing is new, but move nothing.")
 @click.option("--as-of", help="End of the look-back range: an ISO date or time, UTC without an offset. Default: now.")
 @click.option("--bootstrap", is_flag=True, help="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
 @click.option("--holdout-user-fraction", type=float, default=0.0, help="Share of users kept out of training, to judge unseen users.")
@@ -35,7 +37,8 @@ def retrain_command(
 
     Prints every gate and the verdict. Exits with 0 whatever the verdict, with 1 if no decision could be made.
     """
-    params = _params(
+    _run(
+        existing_home(home),
         force=force,
         dry_run=dry_run,
         as_of=as_of,
@@ -43,14 +46,33 @@ def retrain_command(
         holdout_user_fraction=holdout_user_fraction,
         config_path=None if config is None else str(config),
     )
+
+
+@click.command("decide")
+@home_option
+@config_option
+@click.option("--dry-run", is_flag=True, help="Decide, but move nothing.")
+@click.option("--bootstrap", is_flag=True, help="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
+def decide_command(home: Path | None, config: Path | None, dry_run: bool, bootstrap: bool) -> None:
+    """Judge the last challenger again, on its dataset and by today's configuration, without training.
+
+    For a gate or a policy that changed while no label is new. Evaluates challenger and champion again; otherwise as `retrain`.
+    """
     taskclf_home = existing_home(home)
+    judged = find_last_run(taskclf_home, "challenger_model")
+    _run(taskclf_home, judged_run=judged, dry_run=dry_run, bootstrap=bootstrap, config_path=None if config is None else str(config))
+
+
+def _run(home: Home, *, judged_run: str | None = None, **fields: object) -> None:
+    """Runs the job, or the part of it that judges, prints the outcome, and exits with 1 if no decision could be made."""
+    params = _params(**fields)
     settings = RunSettingsResource(**params.model_dump())
     settings.load_config()
     settings.resolve_as_of(ClockResource())
-    definitions = build_definitions(home=HomeResource(root=str(taskclf_home.root)), loggers={"console": _progress_logger})
-    with open_instance(taskclf_home, records=True) as instance:
-        result = run_retrain_pipeline(definitions, params, instance=instance)
-    _print_result(result, taskclf_home)
+    definitions = build_definitions(home=HomeResource(root=str(home.root)), loggers={"console": _progress_logger})
+    with open_instance(home, records=True) as instance:
+        result = run_retrain_pipeline(definitions, params, instance=instance, judged_run=judged_run)
+    _print_result(result, home)
     if not result.success:
         raise SystemExit(1)
 
@@ -84,12 +106,12 @@ def _print_result(result: RetrainResult, home: Home) -> None:
                 gate.status,
                 gate.name,
                 "-" if gate.observed is None else f"{gate.observed:.4f}",
-                format_threshold(gate.threshold),
+                format_needed(gate),
                 gate.detail,
             ]
             for gate in result.decision.gates
         ]
-        say_block(make_table(rows, headers=["verdict", "gate", "observed", "threshold", "detail"], maxcolwidths=[None] * 4 + [70]))
+        say_block(make_table(rows, headers=["verdict", "gate", "observed", "needed", "detail"], wraps=[4]))
         say()
     outcome = result.outcome if result.decision is None else result.decision.outcome
     say(f"{outcome}: {result.reason}", bold=True)
@@ -106,8 +128,7 @@ def _params(**fields: object) -> RetrainParams:
     try:
         return RetrainParams.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise click.ClickException(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']} (value {first['input']!r})") from error
+        raise click.ClickException(f"{describe_validation_error(error)} (value {error.errors()[0]['input']!r})") from error
 
 
 class _ProgressHandler(logging.Handler):

@@ -28,7 +28,7 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
     if as_json:
         say_block(status.model_dump_json(indent=2))
         return
-    say_block(make_table(list(_status_rows(status)), tablefmt="plain", maxcolwidths=[None, 120]))
+    say_block(make_table(_status_rows(status), tablefmt="plain", wraps=[1]))
 
 
 def _status_rows(status: Status) -> Iterator[list[str]]:
@@ -50,7 +50,9 @@ def _status_rows(status: Status) -> Iterator[list[str]]:
 def _last_words(status: Status) -> str:
     if status.last_decided is None:
         return "none yet"
-    return f"{status.last_outcome} on {_when(status.last_decided)}" + (f" ({status.last_decision})" if status.last_decision else "")
+    moved = "" if status.last_moved is None else f", since then the active model (record {status.last_moved})"
+    named = "" if status.last_decision is None else f" ({status.last_decision})"
+    return f"{status.last_outcome} on {_when(status.last_decided)}{named}{moved}"
 
 
 def _progress_words(progress: Progress) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from taskclf_dagster.validation_text import describe_details
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -105,7 +107,7 @@ class EventSettings(BaseModel):
 
 
 def describe_event_error(error: "ErrorDetails") -> str:
-    """Returns pydantic's message on these settings, without the value."""
+    """Returns what is wrong with one of these settings, without its value."""
     if error["type"] == "union_tag_invalid":  # its message repeats the value
         return f"type must be one of {error['ctx']['expected_tags']}"
-    return error["msg"].removeprefix("Value error, ")
+    return str(error["ctx"]["error"]) if error["type"] == "value_error" else describe_details(error)

@@ -10,6 +10,7 @@ from taskclf_dagster.config.environment import find_overrides
 from taskclf_dagster.config.event_settings import describe_event_error
 from taskclf_dagster.config.settings import GROUPS
 from taskclf_dagster.errors import InvalidSetting
+from taskclf_dagster.validation_text import describe_details
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -40,7 +41,7 @@ def _describe(key: str, error: "ErrorDetails") -> str:
         return describe_event_error(error)
     if error["type"] == "value_error":  # a rule of ours, whose message names the value
         return str(error["ctx"]["error"])
-    return f"{error['msg']} (value {value!r})"
+    return f"{describe_details(error)} (value {value!r})"
 
 
 def _key(error: "ErrorDetails") -> str:

@@ -4,6 +4,7 @@ Add a value here when an operator needs to see it now; past retrains belong to `
 `client` reads the same over GraphQL.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import dagster as dg
@@ -19,7 +20,7 @@ from taskclf_dagster.defs.runs.retrain_runs import (
     iterate_retrains,
 )
 from taskclf_dagster.defs.runs.run_failures import explain_failure
-from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
@@ -50,16 +51,19 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
     last, shown = read_last_decided(home), unfinished or ended
     trigger, due_reason = _assess_trigger(home, config, now)
     fates = None if trigger is None else trigger.data.label_fates
-    active, stopped = read_registry_state(home).active_model_dir, is_schedule_stopped(instance, DAILY)
+    registry, stopped = read_registry_state(home), is_schedule_stopped(instance, DAILY)
+    active = registry.active_model_dir
+    moves = {entry.decision_id: entry.sequence for entry in registry.history.moves if entry.decision_id}
     return Status(
         home=home.display_name,
         state="idle" if shown is None else shown.state,
-        reason="no retrain was ever launched for this home" if shown is None else _explain(instance, shown),
+        reason="no retrain was ever launched for this home" if shown is None else _explain(instance, shown, moves),
         last_run_id=None if ended is None else ended.run_id,
         last_finished=None if ended is None else ended.finished,
         last_decision=None if last is None else last.decision_id,
         last_outcome=None if last is None else last.outcome,
         last_decided=None if last is None else last.decided_at,
+        last_moved=None if last is None or last.decision_id is None else moves.get(last.decision_id),
         active_model=None if active is None else active.rpartition("/")[2],
         labels_since=None if trigger is None else trigger.changed_spans,
         label_spans=None if fates is None else fates.summary,
@@ -143,11 +147,19 @@ def _find_data_warnings(home: Home, trigger: TriggerAssessment | None) -> list[s
     return warnings if trigger.data.label_fates is None else warnings + trigger.data.label_fates.causes
 
 
-def _explain(instance: dg.DagsterInstance, run: RetrainRun) -> str:
-    """Returns the reason of a run's state."""
+def _explain(instance: dg.DagsterInstance, run: RetrainRun, moves: Mapping[str, int | None]) -> str:
+    """Returns the reason of a run's state.
+
+    Args:
+        instance: the Dagster instance.
+        run: the run.
+        moves: sequence numbers of pointer changes by the decision that made them.
+    """
     if run.state in ("queued", "running"):
         return describe_unfinished_retrain(run)
     if run.state == "failed":
         return f"run {run.run_id} failed: {explain_failure(instance, run).message}"
-    outcome = run.tags.get(OUTCOME_TAG, "completed")
+    outcome, moved = run.tags.get(OUTCOME_TAG, "completed"), moves.get(run.tags.get(DECISION_TAG, ""))
+    if outcome == "AWAITING_APPROVAL" and moved is not None:
+        return f"run {run.run_id}: {outcome}, and a person approved it since (record {moved})"
     return f"run {run.run_id}: {outcome}: {run.tags.get(OUTCOME_REASON_TAG, 'no reason was recorded')}"

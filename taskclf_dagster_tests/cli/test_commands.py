@@ -174,7 +174,7 @@ def test_a_wrong_value_keeps_nobody_from_a_rollback_or_a_repair_but_a_wrong_key_
     _succeeds(_run(registry, *COMMANDS[command], "--config", config))
 
 
-@pytest.mark.parametrize(("command", "missing"), [("rollback", "--reason"), ("unblock", "--reason"), ("approve", "DECISION_ID")])
+@pytest.mark.parametrize(("command", "missing"), [("rollback", "--reason"), ("unblock", "--reason"), ("reproduce", "MODEL_ID")])
 def test_what_must_be_given_is_asked_for(registry: Home, command: str, missing: str) -> None:
     arguments = {"rollback": ["rollback"], "unblock": ["unblock", MID], "approve": ["approve"]}[command]
     result = _run(registry, *arguments)
@@ -197,6 +197,10 @@ def test_rollback_goes_back_and_says_what_runs_now(registry: Home) -> None:
 def test_rollback_goes_to_the_model_that_was_named(registry: Home) -> None:
     _succeeds(_run(registry, "rollback", "--to", OLD, "--reason", "because"), OLD)
     assert _active(registry) == OLD
+
+
+def test_a_rollback_to_a_model_that_does_not_exist_says_so(registry: Home) -> None:
+    _refuses(RegistryRefusedError, registry, ["rollback", "--to", "nonsense", "--reason", "because"], "has no such model", "nonsense")
 
 
 def test_a_rollback_that_cannot_be_is_refused_and_nothing_changes(registry: Home) -> None:
@@ -242,6 +246,15 @@ def test_approve_promotes_what_waits_and_says_what_runs_now(story: Story) -> Non
     last = read_history(story.home).entries[-1]
     assert (last.action, last.decision_id) == ("promote", story.waiting.decision_id)
     _succeeds(_run(story.home, "registry", "fsck"))
+
+
+def test_approve_without_an_id_promotes_the_one_that_waits_and_refuses_if_none_does(story: Story) -> None:
+    result = _run(story.home, "approve", "--config", story.config)
+    _succeeds(result, f"models/{story.challenger}")
+    assert _active(story.home) == story.challenger
+    status = json.loads(_run(story.home, "status", "--json").stdout)
+    assert (status["last_outcome"], status["last_moved"]) == ("AWAITING_APPROVAL", 2)
+    _refuses(RegistryRefusedError, story.home, ["approve", "--config", story.config], "no decision awaits approval")
 
 
 def test_an_unknown_decision_is_refused_with_how_to_find_it(story: Story) -> None:

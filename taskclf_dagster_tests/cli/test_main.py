@@ -128,7 +128,7 @@ def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(sto
     macro = re.split(r"\s+", _row(result, "macro_f1").strip())
     assert macro[:2] == ["PASS", "macro_f1"]
     assert 0.65 <= float(macro[2]) <= 1
-    assert macro[3] == "0.65"
+    assert macro[3:5] == ["≥", "0.65"]
     assert _row(result, "reject_rate_bounds").split()[3] == "0.05..0.3"
     shown = [line for line in result.stdout.splitlines() if re.match(r"(PASS|FAIL|NOT_APPLICABLE|INCONCLUSIVE|ERROR)\s", line)]
     assert [line.split()[1] for line in shown] == list(REQUIRED_GATES)
@@ -166,10 +166,32 @@ def test_a_rejected_challenger_exits_with_0_and_names_the_gate_that_failed(story
     result = story.rejected
     assert result.exit_code == 0
     assert _row(result, "macro_f1").split()[0] == "FAIL"
-    assert _row(result, "macro_f1").split()[3] == "0.999"
+    assert _row(result, "macro_f1").split()[3:5] == ["≥", "0.999"]
     assert re.search(r"^REJECT: .*\bmacro_f1\b", result.stdout, re.M)
     assert str(story.home.rejected_models) in result.stdout
     assert read_active(story.home).model_id in result.stdout
+
+
+def test_decide_judges_the_last_challenger_by_todays_gates_without_training(story: Story, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(story.home.root, tmp_path / "home"))
+    own = Shell(tmp_path, tmp_path / "instance")
+    (tmp_path / "instance").mkdir()
+    before = {path.name: path.read_bytes() for path in (home.records / "challenger_model").iterdir()}
+    lax = own.config("lax", STRICT.replace("0.999", "0.0") + "auto_promote: true\nregression_tolerance: 1.0\n")
+    skipped = own("retrain", "--home", home.root, "--as-of", "2026-02-04", "--config", lax)
+    assert "min_macro_f1" in skipped.stdout
+    assert "taskclf-dagster decide" in skipped.stdout
+    decided = own("decide", "--home", home.root, "--config", lax)
+    assert decided.exit_code == 0, decided.output
+    assert _row(decided, "macro_f1").split()[0] == "PASS"
+    assert _row(story.rejected, "macro_f1").split()[2] == _row(decided, "macro_f1").split()[2]  # the same model on the same windows
+    assert {path.name: path.read_bytes() for path in (home.records / "challenger_model").iterdir()} == before
+    assert own("registry", "fsck", "--home", home.root).exit_code == 0
+
+
+def test_decide_without_a_challenger_says_so(shell: Shell, tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    _assert_one_message(shell("decide", "--home", home.root), "has never been materialized")
 
 
 def test_a_run_from_the_command_line_is_in_the_history_of_the_instance(story: Story) -> None:
@@ -380,10 +402,18 @@ def test_history_lists_every_retrain_with_verdict_models_scores_and_reason(story
     result = story.shell("history", "--home", story.home.root)
     assert result.exit_code == 0
     assert any(line.startswith(f"{story.home.root}: 3 ") for line in result.stdout.splitlines())
-    assert re.search(rf"^ +1 .* promote +{read_active(story.home).model_id} ", result.stdout, re.MULTILINE)  # what moved the pointer
+    assert re.search(rf"^1 .* promote +{read_active(story.home).model_id} ", result.stdout, re.MULTILINE)  # what moved the pointer
     assert {"PROMOTE", "SKIP", "REJECT"} <= set(re.findall(r"\b[A-Z]{4,}\b", result.stdout))
-    assert re.search(r"completed +REJECT +command line", result.stdout)
-    assert re.search(r"skipped +SKIP +command line", result.stdout)
+    assert re.search(r" REJECT +0\.\d{4} to 0\.\d{4} on \d+ ", result.stdout)  # champion and challenger on the windows compared
+    assert re.search(r" SKIP +- ", result.stdout)
+    assert re.search(r" PROMOTE, record 1 +0\.\d{4} on \d+ ", result.stdout)
+
+
+def test_tables_are_no_wider_than_the_terminal(story: Story) -> None:
+    result = CliRunner(env={"DAGSTER_HOME": str(story.shell.instance_folder), "COLUMNS": "110"}).invoke(
+        main, ["history", "--home", str(story.home.root)]
+    )
+    assert max(map(len, result.stdout.splitlines())) <= 110
 
 
 def test_history_as_json_has_versions_times_labels_and_scores_before_and_after(story: Story) -> None:
@@ -394,7 +424,9 @@ def test_history_as_json_has_versions_times_labels_and_scores_before_and_after(s
     assert (rejected["status"], rejected["outcome"], rejected["moved"]) == ("completed", "REJECT", None)
     assert (rejected["previous_version"], rejected["new_version"]) == (model, None)
     assert 0 < rejected["metrics_after"]["macro_f1"] < 0.999
-    assert rejected["metrics_before"]["weighted_f1"] == promoted["metrics_after"]["weighted_f1"]
+    assert rejected["metrics_before"]["accuracy"] > 0
+    assert promoted["metrics_after"]["accuracy"] is None  # there was nothing to compare with
+    assert 0 < rejected["compared_windows"] <= promoted["compared_windows"]
     assert "macro_f1" in rejected["reason"]
     assert promoted["labels"] == rejected["labels"] == 6 * 160
     assert (skipped["status"], skipped["outcome"], skipped["decision_id"], skipped["labels"]) == ("skipped", "SKIP", None, None)

@@ -193,8 +193,8 @@ def _groups(groups: Sequence[GroupSignificance], what: str, settings: Comparison
         raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {settings.min_user_days} labelled user-days among those compared")
     worst = min(judged.values(), key=lambda group: (math.isfinite(group.adjusted_p or 0.0), group.adjusted_p, group.difference or 0.0))
     observed, passed, _ = floor(worst.adjusted_p, settings.significance)
-    shown = f"{worst.name}: {worst.difference:+.4f}, p {observed:.3f} of being worse by more than {settings.clearly_worse_margin:g}"
-    return Judged(observed, passed, f"{shown} ({len(judged)} judged)")
+    claim = f"{'not shown to be' if passed else ''} worse by more than {settings.clearly_worse_margin:g}".strip()
+    return Judged(observed, passed, f"{worst.name}: {worst.difference:+.4f}, {claim} (adjusted p {observed:.3f}, {len(judged)} judged)")
 
 
 def _flip_bound(comparison: Comparison, settings: ComparisonSettings) -> float:

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.validation_text import describe_validation_error
 
 MAX_EVENT_BYTES = 1024 * 1024
 
@@ -69,8 +70,7 @@ def read_outbox(home: Home) -> Outbox:
             if path.exists():  # otherwise another process has just delivered it
                 damaged[path.name] = error.reason
         except ValidationError as error:
-            first = error.errors()[0]
-            damaged[path.name] = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+            damaged[path.name] = describe_validation_error(error)
         else:
             if path.stem == event.event_id:
                 events.append(event)

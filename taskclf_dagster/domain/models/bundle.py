@@ -34,6 +34,7 @@ from taskclf_dagster.domain.models.model_text import check_model_text, tree_hash
 from taskclf_dagster.domain.models.training import predict
 from taskclf_dagster.domain.storage.json_files import has_half_character, parse_json
 from taskclf_dagster.errors import BundleError, BundleErrorCode
+from taskclf_dagster.validation_text import describe_validation_error
 
 if TYPE_CHECKING:
     import lightgbm
@@ -179,9 +180,7 @@ def parse_bundle(source: Path | BundleFiles) -> ModelBundle:
         code, name = "model_text", MODEL
         check_model_text(files.text(name))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "top level"
-        return _invalid(files, code, f"{name}: {where}: {first['msg']}")
+        return _invalid(files, code, f"{name}: {describe_validation_error(error)}")
     except (OSError, ValueError, RecursionError) as error:
         return _invalid(files, code, f"{name}: {str(error).strip() or type(error).__name__}")
     return ModelBundle(

@@ -12,6 +12,7 @@ from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.storage.json_files import parse_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.validation_text import describe_validation_error
 
 MANIFEST_VERSION = 1
 
@@ -64,8 +65,7 @@ def read_manifest(files: BundleFiles) -> Manifest | None:
     try:
         return Manifest.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UnreadableFileError(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "Restore the bundle or roll back") from error
+        raise UnreadableFileError(path, describe_validation_error(error), "Restore the bundle or roll back") from error
 
 
 def find_manifest_problem(files: BundleFiles) -> BundleProblem | None:

@@ -23,6 +23,7 @@ from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.home_id import HomeId
 from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.home import Home
+from taskclf_dagster.validation_text import describe_validation_error
 
 DAMAGED = ".damaged"
 
@@ -130,5 +131,4 @@ def _find_damaged_state(home: Home) -> Iterator[tuple[Path, str]]:
             try:
                 parse(file.document)
             except ValidationError as error:
-                first = error.errors()[0]
-                yield path, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+                yield path, describe_validation_error(error)

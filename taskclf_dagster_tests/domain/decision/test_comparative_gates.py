@@ -474,7 +474,7 @@ def test_the_significance_of_users_and_labels_comes_from_the_settings(kind: str)
 def test_the_worst_of_the_judged_decides_and_is_named_with_its_figures(kind: str) -> None:
     found = judge(KINDS[kind], grouped(kind, 0.9, 0.01, None, 0.02))
     assert (found.status, found.observed) == ("FAIL", 0.01)
-    assert all(part in found.detail for part in (f"{kind}-1:", "-0.3000", "0.010", "0.05", "(3 "))
+    assert all(part in found.detail for part in (f"{kind}-1:", "-0.3000", "0.010", "0.05", "3 judged"))
 
 
 @pytest.mark.parametrize("kind", KINDS)

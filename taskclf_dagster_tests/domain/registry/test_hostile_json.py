@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from taskclf_dagster.config.loading import load_retrain_config
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions, verify_stored
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
@@ -49,7 +50,7 @@ READERS: dict[str, Callable[[Home], object]] = {
     "receipts": list_decisions,
     "prune --dry-run": lambda home: plan_prune(home, keep_versions=1, keep_rejected=1, at=NOW),
     "last decided": read_last_decided,
-    "skip": lambda home: find_skip_reason(home, snapshot_rows()),
+    "skip": lambda home: find_skip_reason(home, snapshot_rows(), load_retrain_config()),
     "check-retrain": lambda home: assess_trigger(home, config=retrain_config(), now=NOW),
     "calibrators": lambda home: check_calibrator_update_due(home, now=NOW, cadence_days=7),
     "drift": lambda home: find_drift_trigger(home, severity="warning", now=NOW),

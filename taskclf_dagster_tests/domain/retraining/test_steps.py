@@ -36,7 +36,7 @@ from taskclf_dagster_tests.scenario import (
 def _skip_reason(home: Home, *, as_of: datetime = AS_OF, config: RetrainConfig = CONFIG) -> str | None:
     labeled, frame, *_ = label_windows(home, as_of=as_of, settings=config.dataset)
     assert frame is not None
-    return find_skip_reason(home, build_snapshot(home, labeled, frame, config=config)[1])
+    return find_skip_reason(home, build_snapshot(home, labeled, frame, config=config)[1], config)
 
 
 @pytest.fixture(scope="module")
