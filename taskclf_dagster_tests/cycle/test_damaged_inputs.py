@@ -56,14 +56,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 def _copy(whole: Home, folder: Path) -> Home:
+    """A fresh copy in the same place each time, because an instance belongs to one home."""
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(whole.root, folder)
     return Home(folder)
 
 
 def _damaged(whole: Home, tmp_path: Path, columns: Columns) -> Iterator[tuple[str, str, Home, Path]]:
     """Yields name and outcome of each damage, with the home in which it was done and the file."""
-    for number, (name, (outcome, damage)) in enumerate(damages(columns).items()):
-        home = _copy(whole, tmp_path / str(number))
+    for name, (outcome, damage) in damages(columns).items():
+        home = _copy(whole, tmp_path / "home")
         path = home.labels if columns is LABELS else day_file(home, BEGIN.date())
         damage(path)
         yield name, outcome, home, path
@@ -121,7 +123,7 @@ def _ticks(instance: dg.DagsterInstance, home: Home) -> dict[str, Callable[[], o
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
     with instance_in(tmp_path_factory.mktemp("ticks")) as made:
         yield made
@@ -142,7 +144,7 @@ def test_no_tick_fails_for_damaged_data(whole: Home, tmp_path: Path, instance: d
     assert wrong == []
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def dagster_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dagster")
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
