@@ -298,6 +298,14 @@ class UnsafeFileSystemError(TaskclfDagsterError):
         )
 
 
+class LockFileError(TaskclfDagsterError):
+    """A lock file is a folder, a link or something else that cannot be locked; nothing was changed."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"The lock {path} cannot be taken: {reason}. Move it away, and try again; nothing was changed.")
+
+
 class RunEndedError(TaskclfDagsterError):
     """A run that is over for Dagster wanted to move the pointer; nothing was changed."""
 
@@ -321,6 +329,7 @@ RefusalKind = Literal[
     "bundle_unusable",
     "present_policy",
     "not_signed",
+    "history_unreadable",
 ]
 """The reason why the registry refuses a change."""
 

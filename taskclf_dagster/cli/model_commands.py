@@ -11,17 +11,15 @@ from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
+from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.index_cache import summarize
-from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.ranking import SelectionPolicy, find_best_model, should_switch_active
 from taskclf_dagster.domain.registry.signed_state import find_distrust
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.model_comparison import ModelComparison, compare_models
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
 from taskclf_dagster.domain.storage.records import canonical_json
-from taskclf_dagster.errors import UnreadableFileError
-from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import cores
 
 BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
@@ -35,17 +33,20 @@ BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": "
 def list_command(home: Path | None, config: Path | None, as_json: bool) -> None:
     """List the bundles in models/, ranked by stored validation metrics, and the reason why others are excluded.
 
-    The ranking is for information: the active model is the one that the pointer names.
+    The ranking is for information: the active model is the one that taskclf runs, wherever it is named.
     """
     taskclf_home = existing_home(home)
     settings = load_config(config)
     report = find_best_model(taskclf_home.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
-    active = find_active_model(taskclf_home)
+    found = find_active_model(read_registry_state(taskclf_home))
+    active = found.model_id
+    for detail in found.details("policy_problem", "pointer_problem", "policy_names_another_model", "fallback", "threshold_differs"):
+        say(f"warning: {detail}", err=True)
     if as_json:
         ranked = [{**summarize(bundle).model_dump(mode="json"), "active": bundle.model_id == active} for bundle in report.ranked]
         say_block(json.dumps({"active": active, "ranked": ranked, "excluded": [r.model_dump() for r in report.excluded]}, indent=2))
         return
-    say(f"{taskclf_home.display_name}: active model {active or 'none'}")
+    say(f"{taskclf_home.display_name}: active model {found.summary}")
     rows = [
         ["*" if bundle.model_id == active else "", line.model_id, line.macro_f1, line.weighted_f1, f"{line.created_at:%Y-%m-%d %H:%M}"]
         for bundle, line in ((bundle, summarize(bundle)) for bundle in report.ranked)
@@ -121,16 +122,6 @@ def compare_command(model_a: str, model_b: str, home: Path | None, config: Path 
         say_block(canonical_json(result.model_dump(mode="json")))
         return
     _print_comparison(result)
-
-
-def find_active_model(home: Home) -> str | None:
-    """Returns the name of the active model; None if there is none, or the pointer cannot be read, which is printed."""
-    try:
-        pointer = read_active(home)
-    except UnreadableFileError as error:
-        say(str(error), err=True)
-        return None
-    return None if pointer is None else Path(pointer.model_dir).name
 
 
 def _print_comparison(result: ModelComparison) -> None:

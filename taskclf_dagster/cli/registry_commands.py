@@ -18,12 +18,14 @@ from taskclf_dagster.cli.common import (
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import load_decision
+from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune, require_only_awaiting
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.present_policy import require_present_policy
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.home import Home
@@ -113,11 +115,13 @@ def fsck_command(home: Path | None, config: Path | None, as_json: bool) -> None:
     Signatures are checked if signing.public_key is set.
     """
     taskclf_home = existing_home(home)
-    findings = check_registry(taskclf_home, open_home_keys(taskclf_home, config, signs=False))
+    keys = open_home_keys(taskclf_home, config, signs=False)
+    findings = check_registry(taskclf_home, keys)
     damaged = [finding for finding in findings if finding.severity == "damage"]
     if as_json:
         say_block(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
+        say(f"active model: {find_active_model(read_registry_state(taskclf_home)).summary}")
         _print_findings(taskclf_home, [[f.severity, f.promise, f.detail, f.fix] for f in findings], {f.promise for f in damaged})
         unchecked = ", ".join(f"{kind} ({len(paths)})" for kind, paths in find_unchecked(taskclf_home).items())
         say(f"files without a digest: {unchecked or 'none'}; docs/registry.md says why that is harmless")
@@ -136,9 +140,10 @@ def repair_command(home: Path | None, config: Path | None) -> None:
     taskclf_home = existing_home(home)
     keys = open_home_keys(taskclf_home, config, signs=True)
     done = repair(taskclf_home, at=now(), keys=keys).done
-    for line in map(str, done) if done else ["nothing had to be done"]:
-        say(line)
     left = [finding for finding in check_registry(taskclf_home, keys) if finding.severity == "damage"]
+    for line in map(str, done) if done else ["nothing could be repaired" if left else "nothing had to be done"]:
+        say(line)
+    say(f"active model: {find_active_model(read_registry_state(taskclf_home)).summary}")
     for finding in left:
         say(f"still damaged: {finding.detail}. {finding.fix}", err=True)
     if left:

@@ -9,13 +9,14 @@ from pydantic import ValidationError
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, load_config
 from taskclf_dagster.cli.instance import open_instance
-from taskclf_dagster.cli.model_commands import find_active_model
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.display.metadata import format_needed
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.record_io_manager import find_last_run
+from taskclf_dagster.domain.registry.active_model import find_active_model
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.home import Home
@@ -119,7 +120,7 @@ def _print_result(result: RetrainResult, home: Home) -> None:
     if result.decision is not None:
         where = result.decision.destination(home)
         say(f"model     {where}")
-        say(f"pointer   {'moved' if result.pointer_moved else 'unchanged'}: {find_active_model(home) or 'no active model'}")
+        say(f"pointer   {'moved' if result.pointer_moved else 'unchanged'}: {find_active_model(read_registry_state(home)).summary}")
         say(f"decision  {home.decisions / (result.decision.decision_id + '.json')}")
     say(f"run       {result.run_id}")
 

@@ -37,7 +37,7 @@ def _status_rows(status: Status) -> Iterator[list[str]]:
     if status.progress is not None:
         yield ["progress", _progress_words(status.progress)]
     yield ["last decision", _last_words(status)]
-    yield ["active model", status.active_model or "none"]
+    yield ["active model", status.active_model_summary]
     yield ["new labels", "unknown" if status.labels_since is None else f"{status.labels_since} spans since the last decided run"]
     yield ["labels", status.label_spans or "not counted: no window can be read, or there are too many to read them here"]
     yield ["due", f"{'yes' if status.due else 'no'}: {status.due_reason}"]

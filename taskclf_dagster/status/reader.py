@@ -25,8 +25,10 @@ from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_p
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
+from taskclf_dagster.domain.registry.active_model import ActiveModel, find_active_model
 from taskclf_dagster.domain.registry.health import find_history_problem, find_policy_problem, find_usable_pointer
-from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.registry.repair_target import advise_repair
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.scheduling.triggers import TriggerAssessment, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -52,8 +54,8 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
     trigger, due_reason = _assess_trigger(home, config, now)
     fates = None if trigger is None else trigger.data.label_fates
     registry, stopped = read_registry_state(home), is_schedule_stopped(instance, DAILY)
-    active = registry.active_model_dir
     moves = {entry.decision_id: entry.sequence for entry in registry.history.moves if entry.decision_id}
+    active = find_active_model(registry)
     return Status(
         home=home.display_name,
         state="idle" if shown is None else shown.state,
@@ -64,7 +66,10 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         last_outcome=None if last is None else last.outcome,
         last_decided=None if last is None else last.decided_at,
         last_moved=None if last is None or last.decision_id is None else moves.get(last.decision_id),
-        active_model=None if active is None else active.rpartition("/")[2],
+        active_model=active.model_id,
+        active_model_source=active.source,
+        reject_threshold=None if active.threshold is None else active.threshold.value,
+        active_model_summary=active.summary,
         labels_since=None if trigger is None else trigger.changed_spans,
         label_spans=None if fates is None else fates.summary,
         spans_by_fate=None if fates is None else {str(fate): n for fate, n in fates.counts.items()},
@@ -73,7 +78,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         due_at=None if trigger is None else trigger.due_at,
         next_tick=find_next_tick(config, now=now) if config.scheduling.enabled and not stopped else None,
         events_waiting=count_events(home),
-        warnings=[*_find_warnings(instance, home, now=now, stopped=stopped), *_find_data_warnings(home, trigger)],
+        warnings=[*_find_warnings(instance, registry, active, now=now, stopped=stopped), *_find_data_warnings(home, trigger)],
         progress=None if unfinished is None else read_progress(instance, unfinished),
     )
 
@@ -101,17 +106,19 @@ def read_progress(instance: dg.DagsterInstance, run: RetrainRun) -> Progress:
     )
 
 
-def _find_warnings(instance: dg.DagsterInstance, home: Home, *, now: datetime, stopped: bool) -> list[str]:
+def _find_warnings(
+    instance: dg.DagsterInstance, registry: RegistryState, active: ActiveModel, *, now: datetime, stopped: bool
+) -> list[str]:
     heartbeat = read_scheduler_heartbeat(instance)
     warnings = []
     if heartbeat is None or now.timestamp() - heartbeat > DAEMON_SECONDS:
         warnings.append("no daemon is running, so nothing happens by itself: start `dagster dev`, or the deployment")
     elif stopped:
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
-    registry = read_registry_state(home)
     problems = [find_usable_pointer(registry).problem, find_policy_problem(registry)]
-    warnings += [f"{problem}; `taskclf-dagster registry repair` repairs it" for problem in problems if problem is not None]
-    warnings += map(str, find_write_problems(home))
+    warnings += [f"{problem}; {advise_repair(registry)}" for problem in problems if problem is not None]
+    warnings += active.details("policy_names_another_model", "threshold_differs")
+    warnings += map(str, find_write_problems(registry.home))
     damaged = find_history_problem(registry)
     if damaged is not None:
         warnings.append(f"{damaged}: nothing is promoted; {REPAIR_HISTORY}")

@@ -50,7 +50,10 @@ class Status(_View):
         last_outcome: its verdict, or SKIP.
         last_decided: time of that decision or skip.
         last_moved: sequence number of the history record of the pointer change that it, or its approval, made; None if it made none.
-        active_model: the active model; None if there is none.
+        active_model: the model that taskclf runs; None if there is none.
+        active_model_source: where it was found: policy, pointer, last_known_good, best_by_rank or none.
+        reject_threshold: the reject threshold that taskclf applies to it [0 to 1]; None if there is none.
+        active_model_summary: all three in a sentence.
         labels_since: number of label spans added, changed or deleted since the last decided run; None if they cannot be read.
         label_spans: summary of the label spans by what became of them; None if the windows cannot be read, or are too many.
         spans_by_fate: the same as numbers of spans.
@@ -73,6 +76,9 @@ class Status(_View):
     last_decided: datetime | None
     last_moved: int | None = None
     active_model: str | None
+    active_model_source: Literal["policy", "pointer", "last_known_good", "best_by_rank", "none"]
+    reject_threshold: float | None
+    active_model_summary: str
     labels_since: int | None
     label_spans: str | None
     spans_by_fate: dict[str, int] | None

@@ -17,7 +17,9 @@ from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, load_retrain_config
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
+from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.errors import AsOfError, HomeNotFoundError, SettingsError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.masking import masked, table_words
@@ -381,8 +383,10 @@ def test_list_changes_nothing_and_tells_a_torn_pointer(shell: Shell, bundles: Ho
     result = shell("list", "--home", bundles.root)
     assert result.exit_code == 0
     assert str(bundles.active_pointer) in result.stderr
-    assert MID not in result.stdout.splitlines()[0]
-    assert not any(line.startswith("*") for line in result.stdout.splitlines())
+    active = find_active_model(read_registry_state(bundles))
+    assert active.source == "last_known_good"
+    assert active.summary in result.stdout.splitlines()[0]
+    assert [active.model_id in line for line in result.stdout.splitlines() if line.startswith("*")] == [True]
     assert contents(bundles.root) == before
 
 

@@ -91,6 +91,7 @@ def champion_report_metadata(record: ChampionReport, snapshot: DatasetSnapshot) 
         "state": record.state,
         "source": record.source,
         "model_id": record.model_id or "none",
+        "reject_threshold": "none" if record.threshold is None else record.threshold.summary,
         "reason": record.reason,
         "warnings": "\n".join(record.warnings) or "none",
         "windows_without_features": record.windows_without_features,

@@ -17,6 +17,29 @@ ChampionState = Literal["ok", "none", "unreadable", "incompatible"]
 ChampionSource = Literal["policy", "pointer", "last_known_good", "best_by_rank", "none"]
 
 
+class AppliedThreshold(Record):
+    """The reject threshold that taskclf applies to a model, with which the model is judged.
+
+    Attributes:
+        value: the threshold [0 to 1].
+        origin: policy if inference_policy.json names the model; recorded_policy if the history has one that a repair restores; default if
+            there is neither, so that taskclf applies its own default.
+    """
+
+    value: float
+    origin: Literal["policy", "recorded_policy", "default"]
+
+    @property
+    def summary(self) -> str:
+        """The threshold and where it comes from, for a person."""
+        origins = {
+            "policy": "of the inference policy",
+            "recorded_policy": "of the recorded policy",
+            "default": "taskclf's default, because no inference policy names the model",
+        }
+        return f"{self.value:g}, {origins[self.origin]}"
+
+
 class RunOptions(Record):
     """The options that a retrain was launched with.
 
@@ -78,6 +101,7 @@ class ChampionRef(Record):
         model: the champion; None unless it was evaluated.
         model_dir: its bundle, relative to the home; None if there is none.
         warnings: what was unusual about finding it.
+        threshold: the reject threshold that it was judged with; None if there is none, or in receipts of 0.2.
     """
 
     state: ChampionState
@@ -86,6 +110,7 @@ class ChampionRef(Record):
     model: ModelRef | None
     model_dir: str | None
     warnings: list[str]
+    threshold: AppliedThreshold | None = None
 
 
 class RegistryRef(Record):

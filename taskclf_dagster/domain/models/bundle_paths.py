@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from taskclf_dagster.domain.storage.files import list_folders
 from taskclf_dagster.domain.storage.path_names import find_name_problem, find_path_problem
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
@@ -31,6 +32,16 @@ def resolve_model_dir(home: Home, model_dir: str) -> Path:
 def is_model_id(name: str) -> bool:
     """Returns True if a name can be that of a bundle's folder: no path, not hidden, not too long for a file system."""
     return find_name_problem(name) is None and not name.startswith(".")
+
+
+def list_bundle_folders(folder: Path) -> list[Path]:
+    """Returns the folders of bundles in a folder, in order of name: no hidden ones, and none with the name of a file of the registry."""
+    return [path for path in list_folders(folder) if not _is_file_name(path)]
+
+
+def _is_file_name(path: Path) -> bool:
+    """Returns True for what should be a file, or was one that a repair renamed: active.json, active_history.damaged2."""
+    return path.suffix in (".json", ".jsonl") or path.suffix.startswith(".damaged")
 
 
 def find_bundle(home: Home, model_id: str) -> Path | None:

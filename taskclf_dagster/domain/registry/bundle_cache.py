@@ -43,6 +43,10 @@ class BundleCache:
             self._problems[key] = self._find_problem(self.files(folder))
         return self._problems[key]
 
+    def note_problem(self, folder: Path, problem: BundleProblem) -> None:
+        """Stores a problem that was found by loading a bundle."""
+        self._problems[folder.resolve()] = problem
+
     def _find_problem(self, files: BundleFiles) -> BundleProblem | None:
         if MANIFEST in files.names or (files.folder / MANIFEST).exists():
             return find_manifest_problem(files) or find_bundle_problem(self.parsed(files.folder))

@@ -90,6 +90,20 @@ def set_damaged_files_aside(home: Home, history: History) -> list[RecoveryStep]:
     return done
 
 
+def set_history_aside(home: Home, history: History) -> list[RecoveryStep]:
+    """Renames a history that is no file, and returns what was done; the next record begins a new one.
+
+    Args:
+        home: the taskclf home; its registry lock is held.
+        history: as it was read.
+    """
+    if history.unreadable is None:
+        return []
+    aside = move_aside(home.active_history)
+    name = home.active_history.relative_to(home.root)
+    return [RecoveryStep("file_kept", f"kept {name}, which cannot be read ({history.unreadable}), as {aside.name}")]
+
+
 def keep_copy(path: Path) -> Path:
     """Copies what cannot be read and is about to be replaced, and returns the copy; what is no file is renamed."""
     if not path.is_file():

@@ -7,8 +7,9 @@ files. `recovery` repairs.
 from collections.abc import Callable
 from pathlib import Path
 
-from taskclf_dagster.domain.models.bundle_paths import is_model_id
+from taskclf_dagster.domain.models.bundle_paths import is_model_id, list_bundle_folders
 from taskclf_dagster.domain.models.manifest import find_manifest_problem, read_manifest
+from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.damaged_files import find_damaged_files
 from taskclf_dagster.domain.registry.fsck_files import (
     check_events,
@@ -35,16 +36,16 @@ from taskclf_dagster.domain.registry.fsck_receipts import check_contradictions, 
 from taskclf_dagster.domain.registry.fsck_signatures import check_home_id, check_signatures
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.registry.repair_target import advise_repair
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.registry.write_problems import find_write_problems
-from taskclf_dagster.domain.storage.files import TEMPORARY, list_folders
+from taskclf_dagster.domain.storage.files import TEMPORARY
+from taskclf_dagster.domain.storage.filesystem import require_lock_file
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
+from taskclf_dagster.errors import LockFileError
 from taskclf_dagster.home import Home
 
 __all__ = ["PROMISES", "FindingCode", "Promise", "RegistryFinding", "check_registry"]
-
-_NOT_AS_RECORDED = frozenset({"missing", "edited_in_place"})
-"""Problems of a policy that are no problem of its content: the history has another one."""
 
 
 def check_registry(home: Home, keys: Keys = NO_KEYS) -> list[RegistryFinding]:
@@ -75,7 +76,7 @@ def _check_pointer(state: RegistryState) -> Findings:
     if problem is None and pointer is None and history.last_move is not None:
         problem = f"{home.active_pointer.name} is missing, though the history names models"
     if problem is not None:
-        yield damage("pointer_unusable", "P1", f"{home.active_pointer.name}: {problem}", REPAIR)
+        yield damage("pointer_unusable", "P1", f"{home.active_pointer.name}: {problem}", advise_repair(state))
     yield from _check_policy(state, pointer)
     if pointer is not None and problem is None:
         yield from _check_record_of(state, pointer)
@@ -85,17 +86,21 @@ def _check_pointer(state: RegistryState) -> Findings:
 
 
 def _check_policy(state: RegistryState, pointer: ActivePointer | None) -> Findings:
-    home, policy, problem = state.home, state.policy, find_policy_problem(state)
+    name, policy, problem = state.home.inference_policy.name, state.policy, find_policy_problem(state)
     if problem is not None:
-        yield damage("policy_differs" if problem.code in _NOT_AS_RECORDED else "policy_unusable", "P1", problem.detail, REPAIR)
-    if pointer is not None and policy.status == "foreign":
-        detail = f"{home.inference_policy.name} was written by another program and is not recorded yet"
+        code: FindingCode = "policy_differs" if problem.code == "edited_in_place" else "policy_unusable"
+        yield damage(code, "P1", problem.detail, advise_repair(state))
+    if pointer is not None and policy.status in ("foreign", "removed"):
+        done = "written" if policy.status == "foreign" else "removed"
+        detail = f"{name} was {done} by another program, which is not recorded yet"
         yield warning("policy_not_recorded", "P3", detail, "The next change, or repair, records it")
-    if pointer is not None and state.policy_file.model_dir not in (None, pointer.model_dir):
-        detail = f"{home.inference_policy.name} names {state.policy_file.model_dir}, {home.active_pointer.name} names {pointer.model_dir}"
-        yield warning(
-            "policy_names_another_model", "P1", f"{detail}: taskclf runs the first", "The next promotion or rollback makes them agree"
-        )
+    active = find_active_model(state)
+    if policy.is_none and active.model_id is not None:
+        found = "is taskclf's starter template, which names no model" if state.policy_file.is_template else "does not exist"
+        fix = f"The next promotion or rollback writes one; so does `taskclf policy create --model-dir {active.model_dir}`"
+        yield warning("policy_missing", "P1", f"{name} {found}: taskclf runs {active.summary}", fix)
+    for detail in active.details("policy_names_another_model"):
+        yield warning("policy_names_another_model", "P1", detail, "The next promotion or rollback makes them agree")
 
 
 def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Findings:
@@ -121,6 +126,9 @@ def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Findings:
 
 def _check_history(state: RegistryState) -> Findings:
     home, history = state.home, state.history
+    if history.unreadable is not None:
+        fix = f"{REPAIR}: it keeps it aside and begins a new history"
+        yield damage("history_unreadable", "P3", f"{home.active_history.name} cannot be read: {history.unreadable}", fix)
     for number, problem in history.problems.items():
         if number in history.open_problems:
             yield damage(
@@ -144,7 +152,7 @@ def _check_history(state: RegistryState) -> Findings:
 
 def _check_bundles(state: RegistryState) -> Findings:
     home, history = state.home, state.history
-    for folder in list_folders(home.models):
+    for folder in list_bundle_folders(home.models):
         try:
             yield from _check_bundle(state, folder)
         except UNREADABLE as error:
@@ -226,6 +234,15 @@ def _check_readable(state: RegistryState) -> Findings:
         yield warning("file_unreadable", "P9" if file.is_event else "P6", detail, fix)
 
 
+def _check_locks(state: RegistryState) -> Findings:
+    home = state.home
+    for path in (home.registry_lock, home.retrain_lock):
+        try:
+            require_lock_file(path)
+        except LockFileError as error:
+            yield damage("lock_unusable", "P4", f"{path.relative_to(home.root)} cannot be locked: {error.reason}", "Move it away")
+
+
 _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     _check_pointer,
     _check_bundles,
@@ -234,6 +251,7 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     _check_interrupted_writes,
     _check_readable,
     _check_writable,
+    _check_locks,
     check_receipts,
     check_contradictions,
     check_home_id,

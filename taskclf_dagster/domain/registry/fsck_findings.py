@@ -15,12 +15,14 @@ FindingCode = Literal[
     "policy_unusable",
     "policy_differs",
     "policy_not_recorded",
+    "policy_missing",
     "policy_names_another_model",
     "blocked_model_active",
     "pointer_not_recorded",
     "change_interrupted",
     "pointer_of_earlier_record",
     "record_missing",
+    "history_unreadable",
     "history_line_damaged",
     "history_damage_acknowledged",
     "history_line_interrupted",
@@ -51,6 +53,7 @@ FindingCode = Literal[
     "foreign_files",
     "not_writable",
     "file_unreadable",
+    "lock_unusable",
 ]
 
 

@@ -90,7 +90,7 @@ def find_history_disagreement(state: RegistryState) -> str | None:
     pointer = None if state.pointer is None else state.pointer.model_dir
     if pointer != last:
         return f"active.json names {pointer}, the last line of the history {last}"
-    if state.policy_file.exists and state.policy_file.model_dir != pointer:
+    if state.policy_file.exists and not state.policy.is_none and state.policy_file.model_dir != pointer:
         return f"active.json names {pointer}, inference_policy.json {state.policy_file.model_dir}"
     problem = find_policy_problem(state)
     return None if problem is None else problem.detail

@@ -4,8 +4,9 @@ Other programs append lines without number or checksum; these are theirs, not da
 """
 
 import hashlib
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal, cast
@@ -63,6 +64,7 @@ class ActiveHistoryEntry(BaseModel):
         reason: reason of the change.
         policy: the inference policy since then, so that an interrupted change can be finished exactly, and a damaged policy restored;
             None if it stayed as it was.
+        policy_removed: True if another program removed the inference policy, so that there has been none since then.
         blocks: the model that a rollback left.
         run_id: the Dagster run that asked for it.
         subject: what an abort, unblock or prune is about: a sequence number, a model id, model ids.
@@ -84,6 +86,7 @@ class ActiveHistoryEntry(BaseModel):
     run_id: str | None = None
     reason: str | None = None
     policy: dict[str, object] | None = None
+    policy_removed: Literal[True] | None = None
     blocks: BlockedModel | None = None
     subject: list[str] = Field(default_factory=list)
     acknowledges: list[int] = Field(default_factory=list)
@@ -122,6 +125,7 @@ class History:
         lines: number of whole lines.
         untrusted: indexes of the entries that are not signed with a trusted key; empty if signatures are not checked. Nothing follows from
             them but that what they block stays blocked.
+        unreadable: why it is no file that could be read, for example because it is a folder; None if it is one, or does not exist.
     """
 
     entries: list[ActiveHistoryEntry]
@@ -131,6 +135,7 @@ class History:
     digest: str
     lines: int
     untrusted: frozenset[int] = frozenset()
+    unreadable: str | None = None
 
     @cached_property
     def trusted(self) -> list[ActiveHistoryEntry]:
@@ -144,8 +149,8 @@ class History:
 
     @property
     def exists(self) -> bool:
-        """True if the file is not empty."""
-        return bool(self.whole or self.torn)
+        """True if the file is not empty, or cannot be read."""
+        return bool(self.whole or self.torn) or self.unreadable is not None
 
     @cached_property
     def sequence(self) -> int:
@@ -175,6 +180,22 @@ class History:
     def policies(self) -> list[dict[str, object]]:
         """The inference policies of the changes that took effect, the newest first."""
         return [entry.policy for entry in reversed(self.moves) if entry.policy is not None and "model_dir" in entry.policy]
+
+    @cached_property
+    def policy_states(self) -> list[dict[str, object] | None]:
+        """The inference policies as they were recorded, the newest first; None for one that was removed."""
+        changes = [entry for entry in reversed(self.moves) if entry.policy_removed or "model_dir" in (entry.policy or {})]
+        return [None if entry.policy_removed else entry.policy for entry in changes]
+
+    def policies_of(self, model_dir: str | None) -> list[dict[str, object]]:
+        """Returns the policies with which a model ran, the newest first; none from before a removal of its policy."""
+        found: list[dict[str, object]] = []
+        for entry in reversed(self.moves):
+            if entry.policy_removed and entry.new is not None and entry.new.model_dir == model_dir:
+                break
+            if entry.policy is not None and "model_dir" in entry.policy and entry.policy["model_dir"] == model_dir:
+                found.append(entry.policy)
+        return found
 
     @property
     def last_move(self) -> ActiveHistoryEntry | None:
@@ -215,10 +236,13 @@ def read_history(home: Home, keys: Keys = NO_KEYS) -> History:
     """Reads the history and checks every line of ours: checksum, number, the hash of all bytes before it; with public keys its signature.
 
     A line that is no entry, or whose checksum is wrong, is a problem and is not among the entries; so is a gap in the numbers or a
-    broken chain, but such an entry stays.
+    broken chain, but such an entry stays. If what has the name of the file is no file, `unreadable` has the reason.
     """
-    content = home.active_history.read_bytes() if home.active_history.is_file() else b""
-    return parse_history(content, _find_untrusted(home, keys))
+    is_file = home.active_history.is_file()
+    history = parse_history(home.active_history.read_bytes() if is_file else b"", _find_untrusted(home, keys))
+    if is_file or not os.path.lexists(home.active_history):
+        return history
+    return replace(history, unreadable="it is a folder" if home.active_history.is_dir() else "it is no regular file")
 
 
 def _find_untrusted(home: Home, keys: Keys) -> Callable[[ActiveHistoryEntry, bytes], bool] | None:

@@ -1,7 +1,8 @@
 """Checks the inference policy: its document, what it refers to, and the policy that the history recorded.
 
 A program that writes the policy gives it a new created_at. So a valid policy with a time of its own is a foreign change, which `recovery`
-adopts, and one that keeps the time of a recorded policy was damaged or edited in place. Nothing here writes.
+adopts, and one that keeps the time of a recorded policy was damaged or edited in place. A policy that was deleted while the pointer can be
+read is a foreign change as well (`taskclf policy remove`): taskclf goes on with the pointer and its default threshold. Nothing here writes.
 """
 
 from collections.abc import Callable
@@ -36,11 +37,15 @@ PolicyField = Literal[
 """The keys of the policy (contract, section 12)."""
 
 
-PolicyProblemKind = Literal["unreadable", "missing", "edited_in_place", "model", PolicyField]
-"""A field whose value is not valid; model: its bundle cannot run; missing, edited_in_place: the history has another policy."""
+PolicyProblemKind = Literal["unreadable", "edited_in_place", "model", PolicyField]
+"""A field whose value is not valid; model: its bundle cannot run; edited_in_place: the history has another policy."""
 
 
-PolicyStatus = Literal["absent", "recorded", "foreign", "damaged"]
+PolicyStatus = Literal["absent", "removed", "recorded", "foreign", "damaged"]
+
+
+_MODEL_KINDS = frozenset({"model", "model_dir"})
+"""Problems because of which taskclf cannot run the model of a policy; with any other one it runs it nevertheless."""
 
 
 _Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -90,7 +95,8 @@ class PolicyCheck:
 
     Attributes:
         status: recorded if the file is the policy of the history; foreign if another program wrote a valid one; damaged if it is neither,
-            or was deleted; absent if it does not exist and need not.
+            of these; absent if there is none and the history has none; removed if another program removed it, which is not recorded yet.
+            The starter template of taskclf counts as no policy.
         problem: None unless taskclf must not follow the file, or cannot.
         in_force: the policy that holds: the file, or the recorded one if the file is damaged. None without either.
     """
@@ -98,6 +104,16 @@ class PolicyCheck:
     status: PolicyStatus
     problem: PolicyProblem | None
     in_force: dict[str, object] | None
+
+    @property
+    def names_no_model(self) -> bool:
+        """True if the file is a policy whose bundle cannot run."""
+        return self.problem is not None and self.problem.kind in _MODEL_KINDS
+
+    @property
+    def is_none(self) -> bool:
+        """True if there is no policy: taskclf runs what the pointer names, with its default threshold."""
+        return self.status in ("absent", "removed")
 
     @property
     def model_dir(self) -> str | None:
@@ -122,33 +138,37 @@ class PolicyChecker:
             file: models/inference_policy.json.
             is_waiting: returns True if the last recorded change was interrupted, so that the policy before it may still be in the file.
         """
-        recorded = self.history.policies
-        if not file.exists:
-            if not recorded or recorded[0]["model_dir"] != self.pointer_dir:
-                return PolicyCheck("absent", None, None)
-            return PolicyCheck("absent", None, self.find_recorded(self.pointer_dir)) if is_waiting() else self._damaged(_deleted())
+        states = self.history.policy_states
+        if not file.exists or file.is_template:
+            return self._check_without_policy(states, is_waiting)
         document = file.document
         if document is None:
             return self._damaged(PolicyProblem("unreadable", f"is damaged: {'' if file.file.error is None else file.file.error.reason}"))
-        if document in recorded[:1] or (document in recorded[1:2] and is_waiting()):
+        if document in states[:1] or (document in states[1:2] and is_waiting()):
             return PolicyCheck("recorded", self.find_problem(document), document)
-        problem = find_document_problem(document) or self._find_edit(document, recorded)
+        problem = find_document_problem(document) or self._find_edit(document, self.history.policies)
         if problem is not None:
             return self._damaged(problem)
         problem = self.find_problem(document)
         if problem is None:
             return PolicyCheck("foreign", None, document)
-        return self._damaged(problem, otherwise=document)
+        return self._damaged(problem, otherwise=None if problem.kind in _MODEL_KINDS else document)
+
+    def _check_without_policy(self, states: list[dict[str, object] | None], is_waiting: Callable[[], bool]) -> PolicyCheck:
+        """Returns the status without a policy. Beside a pointer that cannot be read nothing follows from it: both are restored together."""
+        if not states or states[0] is None or self.pointer_dir is None:
+            return PolicyCheck("absent", None, None)
+        if is_waiting():
+            return PolicyCheck("absent", None, self.find_recorded(self.pointer_dir))
+        return PolicyCheck("removed", None, None)
 
     def find_problem(self, document: dict[str, object]) -> PolicyProblem | None:
         """Returns the first problem of a policy and of what it refers to; None if taskclf can follow it."""
         return find_document_problem(document) or self._find_model_problem(document) or self._find_calibrator_problem(document)
 
     def find_recorded(self, model_dir: str | None) -> dict[str, object] | None:
-        """Returns the newest recorded policy of a model that can still be followed; None if there is none."""
-        return next(
-            (policy for policy in self.history.policies if policy.get("model_dir") == model_dir and self.find_problem(policy) is None), None
-        )
+        """Returns the newest recorded policy of a model that can still be followed; None if there is none, or it was removed since."""
+        return next((policy for policy in self.history.policies_of(model_dir) if self.find_problem(policy) is None), None)
 
     def _damaged(self, problem: PolicyProblem, *, otherwise: dict[str, object] | None = None) -> PolicyCheck:
         recorded = self.history.policies
@@ -219,7 +239,3 @@ def find_document_problem(document: dict[str, object]) -> PolicyProblem | None:
 
 def _kind(name: str) -> PolicyProblemKind:
     return cast("PolicyField", name) if name in get_args(PolicyField) else "unreadable"
-
-
-def _deleted() -> PolicyProblem:
-    return PolicyProblem("missing", "is missing, though the history recorded one")

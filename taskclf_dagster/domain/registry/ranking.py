@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
+from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS
 from taskclf_dagster.domain.models.bundle import (
     BundleMetrics,
     LoadedModel,
@@ -18,9 +18,9 @@ from taskclf_dagster.domain.models.bundle import (
     find_bundle_problem,
     load_bundle,
 )
+from taskclf_dagster.domain.models.bundle_paths import list_bundle_folders
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
-from taskclf_dagster.domain.storage.files import list_folders
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError
 
@@ -50,12 +50,16 @@ class SelectionReport(BaseModel):
 
     Attributes:
         ranked: eligible bundles of the newest schema version that has any, best first, then those of older versions.
+        policy: the rules by which they were ranked.
+        required_schema_hash: the schema hash that was asked for; else that of the best bundle, without one that of the oldest version.
     """
 
     model_config = ConfigDict(frozen=True)
 
     ranked: list[ModelBundle]
     excluded: list[ExclusionRecord]
+    policy: SelectionPolicy
+    required_schema_hash: str
 
     @property
     def best(self) -> ModelBundle | None:
@@ -70,12 +74,33 @@ def list_bundles(models: Path, *, bundles: BundleCache | None = None) -> list[Mo
         bundles: those that were read already.
     """
     bundles = bundles or BundleCache()
-    return [_parse_within(folder, bundles) for folder in list_folders(models)]
+    return [_parse_within(folder, bundles) for folder in list_bundle_folders(models)]
 
 
-def is_compatible(bundle: ModelBundle) -> bool:
-    """Returns True if a bundle is valid, its schema_hash is that of its schema version, and its labels are the eight."""
-    return find_bundle_problem(bundle) is None
+def is_compatible(bundle: ModelBundle, required_schema_hash: str | None = None, required_label_set: Collection[str] | None = None) -> bool:
+    """Returns True if a bundle is valid and of a schema and a label set.
+
+    Args:
+        bundle: the bundle.
+        required_schema_hash: the hash that its schema must have; None for that of its own schema version.
+        required_label_set: the labels that it must have; None for the eight labels.
+    """
+    return _find_incompatibility(bundle, required_schema_hash, required_label_set) is None
+
+
+def _find_incompatibility(
+    bundle: ModelBundle, required_schema_hash: str | None, required_label_set: Collection[str] | None
+) -> BundleProblem | None:
+    """Returns why a bundle is invalid or not compatible, or None."""
+    metadata, problem = bundle.metadata, find_bundle_problem(bundle)
+    if metadata is None:
+        return problem
+    if required_schema_hash not in (None, metadata.schema_hash):
+        return BundleProblem(code="schema_hash", detail="schema_hash mismatch")
+    if required_label_set is not None and sorted(metadata.label_set) != sorted(required_label_set):
+        return BundleProblem(code="label_set", detail="label_set mismatch")
+    are_labels_asked_for = required_label_set is not None and problem is not None and problem.code == "label_set"
+    return None if are_labels_asked_for else problem
 
 
 def passes_constraints(bundle: ModelBundle, policy: SelectionPolicy) -> str | None:
@@ -104,19 +129,37 @@ def score(bundle: ModelBundle) -> tuple[int, float, float, datetime]:
     return version, bundle.metrics.macro_f1, bundle.metrics.weighted_f1, bundle.metadata.created_at
 
 
-def find_best_model(models: Path, policy: SelectionPolicy | None = None, *, bundles: BundleCache | None = None) -> SelectionReport:
-    """Ranks every eligible bundle of a models folder, and gives a reason for each of the others."""
+def find_best_model(
+    models: Path,
+    policy: SelectionPolicy | None = None,
+    required_schema_hash: str | None = None,
+    required_label_set: Collection[str] | None = None,
+    *,
+    bundles: BundleCache | None = None,
+) -> SelectionReport:
+    """Ranks every eligible bundle of a models folder, and gives a reason for each of the others.
+
+    Args:
+        models: the folder of the bundles.
+        policy: the rules; by default those of a fallback.
+        required_schema_hash: the schema hash of eligible bundles; None for every known schema version, the newest first.
+        required_label_set: their labels; None for the eight labels.
+        bundles: those that were read already.
+    """
     policy = policy or SelectionPolicy()
     ranked: list[ModelBundle] = []
     excluded: list[ExclusionRecord] = []
     for bundle in list_bundles(models, bundles=bundles):
-        problem = find_bundle_problem(bundle)
+        problem = _find_incompatibility(bundle, required_schema_hash, required_label_set)
         reason = passes_constraints(bundle, policy) if problem is None else problem.reason
         if reason is None:
             ranked.append(bundle)
         else:
             excluded.append(ExclusionRecord(model_id=bundle.model_id, path=relative_path(bundle), reason=reason))
-    return SelectionReport(ranked=sorted(ranked, key=score, reverse=True), excluded=excluded)
+    ranked.sort(key=score, reverse=True)
+    best = ranked[0].metadata if ranked else None
+    required = required_schema_hash or (SCHEMAS[SCHEMA_VERSIONS[0]].schema_hash if best is None else best.schema_hash)
+    return SelectionReport(ranked=ranked, excluded=excluded, policy=policy, required_schema_hash=required)
 
 
 def find_best_loadable_model(
@@ -135,8 +178,8 @@ def find_best_loadable_model(
         except BundleError as error:
             excluded.append(ExclusionRecord(model_id=bundle.model_id, path=relative_path(bundle), reason=error.reason))
             continue
-        return model, SelectionReport(ranked=report.ranked[position:], excluded=excluded)
-    return None, SelectionReport(ranked=[], excluded=excluded)
+        return model, report.model_copy(update={"ranked": report.ranked[position:], "excluded": excluded})
+    return None, report.model_copy(update={"ranked": [], "excluded": excluded})
 
 
 def find_latest_model(models: Path) -> ModelBundle | None:

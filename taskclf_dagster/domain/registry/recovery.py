@@ -13,24 +13,21 @@ from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
-from taskclf_dagster.domain.registry.damaged_files import RecoveryStep, keep_copy, move_aside, set_damaged_files_aside
-from taskclf_dagster.domain.registry.health import (
-    find_last_known_good,
-    find_model_problem,
-    find_policy_problem,
-    find_usable_pointer,
-)
+from taskclf_dagster.domain.registry.damaged_files import RecoveryStep, keep_copy, move_aside, set_damaged_files_aside, set_history_aside
+from taskclf_dagster.domain.registry.health import find_model_problem, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.registry.history_events import read_cursor
-from taskclf_dagster.domain.registry.inference_policy import build_policy
+from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
+from taskclf_dagster.domain.registry.policy_check import PolicyCheck
+from taskclf_dagster.domain.registry.repair_target import RepairTarget, find_repair_target
 from taskclf_dagster.domain.registry.signed_state import require_signed
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import TEMPORARY, make_folders, move_folder, remove_tree
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.errors import RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 REPAIR_NOTE = "repair"
@@ -76,8 +73,13 @@ def recover(state: RegistryState, *, at: datetime, accept_unsigned: bool = False
 
     Raises:
         RegistryNotSignedError: the present state is not signed, or nothing could be signed. Nothing is changed then.
+        RegistryRefusedError: the history cannot be read, so that no record could be appended.
     """
     require_signed(state, accept_unsigned=accept_unsigned)
+    if state.history.unreadable is not None:
+        reason = f"{state.home.active_history} cannot be read: {state.history.unreadable}"
+        fix = "`taskclf-dagster registry repair` keeps it aside and begins a new history."
+        raise RegistryRefusedError("Changing the registry", "history_unreadable", reason, fix)
     settle(state.home)
     recovery = Recovery(state)
     _mend_tail(recovery)
@@ -85,7 +87,7 @@ def recover(state: RegistryState, *, at: datetime, accept_unsigned: bool = False
     _finish_interrupted(recovery, at)
     _adopt_foreign(recovery, at)
     _adopt_policy(recovery, at)
-    _repair_pointer(recovery, at)
+    _repair_files(recovery, at)
     if notes_damage:
         _acknowledge_damage(recovery, at)
     if recovery.done or recovery.state.written_through < recovery.history.sequence:
@@ -196,8 +198,9 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
         reason += ", and no record of it is signed"
     old = None if last is None else (last.old if last.new == pointer else last.new)
     policy = recovery.state.policy
-    written = policy.in_force if policy.status == "foreign" else None
-    entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason, policy=written)
+    if policy.status == "removed":
+        reason += f"; {_describe_policy_change(recovery.state)}"
+    entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason).model_copy(update=_policy_of_adoption(policy))
     if lost:
         jump = {"sequence": (pointer.sequence or 0) + 1, "acknowledges": [recovery.history.lines + 1]}
         entry = entry.model_copy(update=jump)
@@ -205,34 +208,54 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
 
 
 def _adopt_policy(recovery: Recovery, at: datetime) -> None:
-    """Records a foreign change of the inference policy: a valid one that no record has. Without a pointer there is nothing to record."""
+    """Records a foreign change of the inference policy: a valid one that no record has, or its removal.
+
+    Without a pointer there is nothing to record.
+    """
     policy, usable = recovery.state.policy, find_usable_pointer(recovery.state)
-    if policy.status != "foreign" or usable.pointer is None or usable.problem is not None:
+    if policy.status not in ("foreign", "removed") or usable.pointer is None or usable.problem is not None:
         return
-    source = (policy.in_force or {}).get("source")
-    reason = f"another program wrote {recovery.home.inference_policy.name}" + (f" (source {source})" if isinstance(source, str) else "")
     pointer = usable.pointer
-    _record(recovery, ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="adopt", reason=reason, policy=policy.in_force))
+    entry = ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="adopt", reason=_describe_policy_change(recovery.state))
+    _record(recovery, entry.model_copy(update=_policy_of_adoption(policy)))
 
 
-def _repair_pointer(recovery: Recovery, at: datetime) -> None:
-    """Restores the last known good model if the one that pointer or policy names cannot run, and the recorded policy if it was damaged."""
-    usable, policy_problem = find_usable_pointer(recovery.state), find_policy_problem(recovery.state)
-    problem = None if usable.problem is None else usable.problem.detail
-    if problem is None and usable.pointer is None:
-        if recovery.history.last_move is not None:
-            problem = f"{recovery.home.active_pointer.name} is missing"
-        elif policy_problem is not None:
-            _set_policy_aside(recovery, at, policy_problem.detail)
-    if problem is None and (policy_problem is None or usable.pointer is None):
+def _policy_of_adoption(policy: PolicyCheck) -> dict[str, object]:
+    """Returns the fields of a record that adopts a foreign policy, or its removal; empty if the policy is the recorded one."""
+    if policy.status == "removed":
+        return {"policy_removed": True}
+    return {"policy": policy.in_force} if policy.status == "foreign" else {}
+
+
+def _describe_policy_change(state: RegistryState) -> str:
+    """Returns what another program did to the policy, for the history."""
+    name, policy = state.home.inference_policy.name, state.policy
+    if policy.status == "foreign":
+        source = (policy.in_force or {}).get("source")
+        return f"another program wrote {name}" + (f" (source {source})" if isinstance(source, str) else "")
+    done = "put taskclf's starter template in place of" if state.policy_file.is_template else "removed"
+    before = next((recorded for recorded in state.history.policy_states if recorded is not None), {})
+    lost = f"which named {before.get('model_dir')} with a reject threshold of {before.get('reject_threshold')}"
+    return f"another program {done} {name}, {lost}; without it taskclf applies {DEFAULT_REJECT_THRESHOLD:g}"
+
+
+def _repair_files(recovery: Recovery, at: datetime) -> None:
+    """Writes the active model into pointer and policy if one of them is damaged, missing, or names a model that cannot run."""
+    state, usable, policy_problem = recovery.state, find_usable_pointer(recovery.state), find_policy_problem(recovery.state)
+    problem = None if usable.problem is None else f"{state.home.active_pointer.name}: {usable.problem.detail}"
+    if usable.pointer is None and problem is None and state.history.last_move is not None:
+        problem = f"{state.home.active_pointer.name} is missing"
+    if problem is None and policy_problem is None:
         return
-    good = usable.pointer if problem is None else find_last_known_good(recovery.state)
-    if good is None:
+    target = find_repair_target(state)
+    if target is None:
+        if policy_problem is not None and usable.pointer is None and problem is None:
+            _set_policy_aside(recovery, at, policy_problem.detail)
         return  # there is nothing to go back to
     _keep_unreadable(recovery)
-    reason = problem or (None if policy_problem is None else policy_problem.detail)
-    _record(recovery, _describe_repair(recovery.state, usable.pointer, good, at=at, reason=reason))
-    recovery.repaired = problem is not None
+    reason = "; ".join(part for part in (problem, None if policy_problem is None else policy_problem.detail) if part is not None)
+    _record(recovery, _describe_repair(state, usable.pointer, target, at=at, reason=reason))
+    recovery.repaired = problem is not None or usable.pointer is None
     recovery.policy_mended = policy_problem is not None
 
 
@@ -247,29 +270,35 @@ def _keep_unreadable(recovery: Recovery) -> None:
 
 
 def _describe_repair(
-    state: RegistryState, old: ActivePointer | None, good: ActivePointer, *, at: datetime, reason: str | None
+    state: RegistryState, old: ActivePointer | None, target: RepairTarget, *, at: datetime, reason: str
 ) -> ActiveHistoryEntry:
     """Returns the history record of restoring a model; its subject is the hash of the pointer file that is replaced."""
-    model, damaged = state.load(good.model_dir), state.pointer_file.digest
-    sequence, decision_id = state.history.sequence + 1, _decision_of(good)
-    new = make_pointer(good.name, at=at, sequence=sequence, metrics=metrics_of(model), note=REPAIR_NOTE, decision_id=decision_id)
+    model, damaged = state.load(target.model_dir), state.pointer_file.digest
+    name, sequence = Path(target.model_dir).name, state.history.sequence + 1
+    before = next((pointer for pointer in state.history.known_models if pointer.model_dir == target.model_dir), old)
+    decision_id = None if before is None or before.model_dir != target.model_dir else _decision_of(before)
+    new = make_pointer(name, at=at, sequence=sequence, metrics=metrics_of(model), note=REPAIR_NOTE, decision_id=decision_id)
     return ActiveHistoryEntry(
         at=at,
         old=old,
-        new=new.model_copy(update={"model_dir": good.model_dir}),
+        new=new.model_copy(update={"model_dir": target.model_dir}),
         action="repair",
-        reason=reason,
+        reason=f"{reason}; restored {name}, {target.reason}",
         subject=[] if damaged is None else [damaged],
-        policy=_policy_for_repair(state, model, good.model_dir, at),
+        policy=_policy_for_repair(state, model, target, at),
     )
 
 
-def _policy_for_repair(state: RegistryState, model: LoadedModel, model_dir: str, at: datetime) -> dict[str, object] | None:
-    """Returns the policy of a restored model; None if the file is that already, else the recorded one, else a new one."""
+def _policy_for_repair(state: RegistryState, model: LoadedModel, target: RepairTarget, at: datetime) -> dict[str, object] | None:
+    """Returns the policy of a restored model: None if the file is that already, else the recorded one, else one that changes nothing."""
     policy = state.policy
-    if policy.problem is None and policy.model_dir == model_dir:
+    if policy.problem is None and policy.model_dir == target.model_dir:
         return policy.in_force if policy.status == "foreign" else None
-    return state.policy_checker.find_recorded(model_dir) or build_policy(model, at=at, source=REPAIR_NOTE)
+    recorded = state.policy_checker.find_recorded(target.model_dir)
+    if recorded is not None:
+        return recorded
+    made = build_policy(model, at=at, source=REPAIR_NOTE, reject_threshold=target.threshold)
+    return {**made, "model_dir": target.model_dir}
 
 
 def _set_policy_aside(recovery: Recovery, at: datetime, problem: str) -> None:
@@ -312,7 +341,8 @@ def repair(home: Home, *, at: datetime, keys: Keys = NO_KEYS) -> Recovery:
     is not signed is accepted, with a signed record.
     """
     with write_lock(home):
-        kept = set_damaged_files_aside(home, read_history(home, keys))
+        kept = set_history_aside(home, read_history(home, keys))
+        kept += set_damaged_files_aside(home, read_history(home, keys))
         recovery = recover(read_registry_state(home, keys), at=at, accept_unsigned=True, notes_damage=True)
         if kept:
             recovery.done = kept + recovery.done

@@ -50,6 +50,8 @@ def find_unsigned(state: RegistryState) -> UnsignedState | None:
         return UnsignedState("pointer", f"{home.active_pointer.name} names {state.pointer.name}, which no signed record made active")
     if state.policy.status == "foreign":
         return UnsignedState("policy", f"{home.inference_policy.name} is that of no signed record")
+    if state.policy.status == "removed":
+        return UnsignedState("policy", f"{home.inference_policy.name} was removed, which is in no signed record")
     return None
 
 

@@ -70,7 +70,9 @@ class RegistryState:
 
     @property
     def is_history_damaged(self) -> bool:
-        """True if the history lacks records: it has damage that no record acknowledges, or the pointer is of a later record."""
+        """True if the history lacks records: it cannot be read, has damage that no record acknowledges, or the pointer is later."""
+        if self.history.unreadable is not None:
+            return True
         return bool(self.history.open_problems) or self.history.sequence < self.sequence <= MAX_LOST_SEQUENCE
 
     @property
@@ -118,6 +120,18 @@ class RegistryState:
         except BundleError as error:
             return problem_of(error)
 
+    def note_problem(self, model_dir: str, problem: BundleProblem) -> None:
+        """Keeps a problem that only loading a bundle showed, so that `model_problem` returns it."""
+        self.bundles.note_problem(resolve_model_dir(self.home, model_dir), problem)
+
+    def reject_threshold_of(self, model_dir: str) -> float:
+        """Returns the reject threshold that a bundle states [0 to 1].
+
+        Raises:
+            BundleError: the bundle is invalid.
+        """
+        return self.bundles.parsed(resolve_model_dir(self.home, model_dir)).require().reject_threshold
+
     def load(self, model_dir: str) -> LoadedModel:
         """Loads a model.
 
@@ -128,7 +142,8 @@ class RegistryState:
 
     def is_same_as(self, other: "RegistryState") -> bool:
         """Returns True if pointer, policy and history are byte for byte those of another state."""
-        return (self.digests, self.history.digest, self.history.torn) == (other.digests, other.history.digest, other.history.torn)
+        ours, theirs = self.history, other.history
+        return (self.digests, ours.digest, ours.torn, ours.unreadable) == (other.digests, theirs.digest, theirs.torn, theirs.unreadable)
 
     def with_files_of(self, other: "RegistryState") -> "RegistryState":
         """Returns the state with the bundles and receipts that were read for another one."""

@@ -233,4 +233,5 @@ def _refer_to_champion(report: ChampionReport) -> ChampionRef:
         model=None if report.report is None else _refer_to_model(report.report.model_id, report),
         model_dir=report.model_dir,
         warnings=report.warnings,
+        threshold=report.threshold,
     )

@@ -77,17 +77,24 @@ def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores
         The differences, among them what is no longer there to compute with; empty if everything is the same.
     """
     then = decision.champion
-    champion = Champion(then.state, then.source, None, then.model_dir, then.reason)
+    champion = Champion(then.state, then.source, None, then.model_dir, then.reason, threshold=then.threshold)
     if then.model is not None:
         try:
             model = load_bundle(state.bundles.files(require_bundle(state.home, then.model.model_id)))
         except BundleError as error:
             return [DecisionFinding("champion_unusable", f"champion {then.model.model_id} cannot be loaded: {error.reason}")]
-        threshold = reject_threshold_in_force(decision.registry.previous_policy, model)
-        named = then.source in ("policy", "pointer")
-        champion = replace(champion, model=replace(model, reject_threshold=threshold) if named else model)
+        champion = replace(champion, model=replace(model, reject_threshold=_threshold_then(decision, model)))
     anchors = [(anchor.model_id, anchor.ran_at) for anchor in decision.anchors]
     return _recompute(state, decision, _Opponents(champion, anchors, None), cores)
+
+
+def _threshold_then(decision: PromotionDecision, model: LoadedModel) -> float:
+    """Returns the reject threshold that the champion of a receipt was judged with; receipts of 0.2 do not state it."""
+    then = decision.champion
+    if then.threshold is not None:
+        return then.threshold.value
+    named = then.source in ("policy", "pointer")
+    return reject_threshold_in_force(decision.registry.previous_policy, model) if named else model.reject_threshold
 
 
 def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Opponents, cores: int) -> list[DecisionFinding]:
@@ -164,6 +171,7 @@ def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model
     return [
         *_differ("the champion's folder", then.model_dir, champion.model_dir),
         *_differ("the champion's source", then.source, champion.source),
+        *([] if then.threshold is None else _differ("the champion's reject threshold", then.threshold, champion.threshold)),
         *([] if then.model is None else _differ("the champion's files", then.model.files, files)),
         *_differ("the anchors", anchors, opponents.anchors),
         *_differ("the blocked model with the same trees", decision.rolled_back_as, rolled_back_as),

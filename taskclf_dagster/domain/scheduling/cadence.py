@@ -6,6 +6,7 @@ from typing import Literal
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
+from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
@@ -92,11 +93,11 @@ def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int)
 
 def _find_created_at(home: Home) -> datetime | None:
     """Returns the creation time of the active model; None if there is no active model, or its metadata is not usable."""
-    model_dir = read_registry_state(home).active_model_dir
-    if model_dir is None:
+    active = find_active_model(read_registry_state(home))
+    if active.model_id is None or active.model_dir is None:
         return None
     try:
-        metadata = parse_bundle(resolve_model_dir(home, model_dir)).metadata
+        metadata = parse_bundle(resolve_model_dir(home, active.model_dir)).metadata
     except BundleError:
         return None
     return None if metadata is None else metadata.created_at

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from taskclf_dagster.domain.storage.folder_lock import lock_folder
-from taskclf_dagster.errors import RegistryBusyError, UnsafeFileSystemError
+from taskclf_dagster.errors import LockFileError, RegistryBusyError, UnsafeFileSystemError
 
 if sys.platform == "darwin":
     import fcntl
@@ -121,7 +121,9 @@ class FileSystem:
         Raises:
             RegistryBusyError: another writer holds it for too long.
             UnsafeFileSystemError: the file system has no locks, or locks that exclude nobody.
+            LockFileError: the lock file is a folder, a link or something else that is no file.
         """
+        require_lock_file(path)
         timeout = LOCK_TIMEOUT_SECONDS if timeout is None else timeout
         try:
             lock = FileLock(path, timeout=timeout, thread_local=False, fallback_to_soft=False)
@@ -138,6 +140,18 @@ class FileSystem:
                 yield
         finally:
             lock.release()
+
+
+def require_lock_file(path: Path) -> None:
+    """Checks that a lock file is a file, or does not exist yet.
+
+    Raises:
+        LockFileError: it is something else.
+    """
+    if not os.path.lexists(path) or (path.is_file() and not path.is_symlink()):
+        return
+    kind = "a link" if path.is_symlink() else "a folder" if path.is_dir() else "no regular file"
+    raise LockFileError(path, f"it is {kind}, and must be a file")
 
 
 _exclusive: set[tuple[Path, int, int]] = set()

@@ -13,7 +13,15 @@ from taskclf_dagster.domain.decision.decision_store import (
     save_decision,
     verify_stored,
 )
-from taskclf_dagster.domain.decision.references import ChampionRef, ChampionState, DatasetRef, ModelRef, RegistryRef, RunOptions
+from taskclf_dagster.domain.decision.references import (
+    AppliedThreshold,
+    ChampionRef,
+    ChampionState,
+    DatasetRef,
+    ModelRef,
+    RegistryRef,
+    RunOptions,
+)
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.home import Home
@@ -81,6 +89,7 @@ CHANGES: dict[str, object] = {
     "champion.model": None,
     "champion.model_dir": None,
     "champion.warnings": [],
+    "champion.threshold": AppliedThreshold(value=0.42, origin="policy"),
     "registry.sequence": 4,
     "registry.pointer_hash": None,
     "registry.policy_hash": None,

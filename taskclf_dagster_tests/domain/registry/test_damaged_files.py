@@ -1,6 +1,9 @@
 """Files that cannot be read are reported by name, and a repair keeps them aside and writes again what follows from other files."""
 
+import re
+import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,12 +13,18 @@ from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import read_outbox
 from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.health import find_history_problem
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
+from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.ranking import list_bundles
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
+from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
+from taskclf_dagster.errors import DecisionNotVerifiedError, LockFileError, RegistryRefusedError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.hostile import nested
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, edit_json
@@ -183,3 +192,50 @@ def test_a_receipt_that_names_what_is_not_its_own_is_listed_as_damaged_and_reten
     prune(three, keep_versions=1, keep_rejected=1, at=LATER)
     assert victim.exists()
     assert {receipt.name for receipt in three.decisions.iterdir()} == before
+
+
+def test_a_history_that_is_a_folder_is_a_finding_stops_every_writer_but_a_repair_and_is_kept_aside_by_it(three: Home) -> None:
+    decision = judged(three, NEXT)
+    three.active_history.unlink()
+    (three.active_history / "in it").mkdir(parents=True)
+    assert ("P3", "history_unreadable") in damage(three)
+    assert find_history_problem(read_registry_state(three)) is not None
+    pointer = three.active_pointer.read_bytes()
+    with pytest.raises(DecisionNotVerifiedError):
+        promote(three, decision, at=LATER)
+    with pytest.raises(RegistryRefusedError) as refused:
+        rollback(three, to=OLD, reason="worse", at=LATER)
+    assert (refused.value.kind, three.active_pointer.read_bytes()) == ("history_unreadable", pointer)
+    done = repair(three, at=LATER).done
+    assert [step.kind for step in done][:1] == ["file_kept"]
+    assert (three.models / "active_history.damaged" / "in it").is_dir()
+    assert three.active_history.is_file()
+    assert damage(three) == []
+    assert {bundle.model_id for bundle in list_bundles(three.models)} == {OLD, MID, NEW}
+    active = read_active(three)
+    assert active is not None
+    assert active.name == NEW
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "a folder": Path.mkdir,
+    "a folder with files": lambda path: (path / "x").mkdir(parents=True),
+    "a link": lambda path: path.symlink_to(path.with_name("elsewhere")),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_a_lock_that_is_no_file_is_a_finding_and_an_error_that_names_it(three: Home, kind: str) -> None:
+    for lock, take in {three.registry_lock: write_lock, three.retrain_lock: _run_lock}.items():
+        lock.unlink(missing_ok=True)
+        NO_FILES[kind](lock)
+        with pytest.raises(LockFileError, match=re.escape(str(lock))), take(three):
+            pytest.fail("no lock can be held")
+        assert ("P4", "lock_unusable") in damage(three)
+        lock.unlink() if lock.is_symlink() else shutil.rmtree(lock)
+        with take(three):
+            assert lock.is_file()
+
+
+def _run_lock(home: Home) -> AbstractContextManager[None]:
+    return hold_run_lock(home, RunLockHolder(run_id="a run", worker="a host", since=LATER), patience_seconds=0)

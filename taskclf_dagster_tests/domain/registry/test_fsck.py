@@ -17,6 +17,7 @@ from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.fsck import PROMISES, FindingCode, check_registry
 from taskclf_dagster.domain.registry.history import append_active_history, read_history
+from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune
 from taskclf_dagster.domain.registry.rollback import rollback
@@ -79,7 +80,7 @@ HEALTHY: dict[str, Callable[[Home], object]] = {
     "a folder of models": lambda home: home.models.mkdir(),
     "one promotion": lambda home: promoted(home, OLD),
     "three promotions": lambda home: promoted(home, OLD, MID, NEW),
-    "a home that taskclf used before": settled,
+    "a home that taskclf used before, with a policy": lambda home: [write_policy(settled(home), MID), repair(home, at=LATER)],
     "a rollback": lambda home: rollback(promoted(home, OLD, MID), to=None, reason="worse", at=LATER),
     "bundles that another program put there": lambda home: write_tiny_bundle(promoted(home, OLD).models / "foreign"),
     "bundles that retention removed": lambda home: prune(
@@ -100,7 +101,8 @@ def test_a_healthy_home_has_no_findings(home: Home, name: str) -> None:
 def test_a_home_of_taskclf_that_the_registry_never_touched_is_only_not_recorded_yet(home: Home) -> None:
     home_with_champion(home)
     home.active_history.unlink()
-    assert [(finding.severity, finding.promise) for finding in check_registry(home)] == [("warning", "P3")]
+    found = [(finding.severity, finding.code) for finding in check_registry(home)]
+    assert found == [("warning", "policy_missing"), ("warning", "pointer_not_recorded")]
 
 
 def test_the_originals_home_has_no_damage(real_homes: Path, tmp_path: Path) -> None:
@@ -203,7 +205,16 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, FindingCode, str]] =
         "policy_differs",
         "0.31",
     ),
-    "the policy gone": (lambda home: home.inference_policy.unlink(), "damage", "P1", "policy_differs", "inference_policy.json"),
+    "the policy removed": (lambda home: home.inference_policy.unlink(), "warning", "P3", "policy_not_recorded", "removed"),
+    "no policy": (lambda home: home.inference_policy.unlink(), "warning", "P1", "policy_missing", f"{DEFAULT_REJECT_THRESHOLD:g}"),
+    "a history that is a folder": (
+        lambda home: [home.active_history.unlink(), home.active_history.mkdir()],
+        "damage",
+        "P3",
+        "history_unreadable",
+        "folder",
+    ),
+    "a lock that is a folder": (lambda home: home.retrain_lock.mkdir(), "damage", "P4", "lock_unusable", ".retrain.lock"),
     "a foreign policy not recorded": (
         lambda home: edit_json(home.inference_policy, {"reject_threshold": 0.31, "created_at": LATER.isoformat()}),
         "warning",
@@ -399,8 +410,8 @@ def test_every_code_of_a_finding_is_found_in_some_home_and_each_has_its_wording(
 
 
 def test_every_promise_that_a_check_can_see_is_checked(three: Home) -> None:
-    # P4 and P8 are about what writers and readers do, not about what lies on disk.
-    assert {promise for _, _, promise, *_ in BROKEN.values()} == set(PROMISES) - {"P4", "P8"}
+    # P8 is about what readers do, not about what lies on disk.
+    assert {promise for _, _, promise, *_ in BROKEN.values()} == set(PROMISES) - {"P8"}
 
 
 def test_damage_comes_before_warnings(three: Home) -> None:

@@ -13,6 +13,7 @@ import pytest
 from taskclf_dagster.domain.models.bundle import find_bundle_problem, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, METRICS, MODEL
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, require_bundle, resolve_model_dir
+from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.applied_decisions import is_applied
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.commit import write_active_atomic
@@ -317,19 +318,23 @@ def test_a_damaged_policy_gives_way_to_the_pointer_with_a_warning(champion_home:
     assert "inference_policy.json" in warning
 
 
-def test_a_policy_whose_model_is_broken_falls_back_to_the_history(champion_home: Home) -> None:
-    write_tiny_bundle(champion_home.models / NEW)
-    (champion_home.models / NEW / MODEL).unlink()
-    write_policy(champion_home, NEW)
+@pytest.mark.parametrize("broken", [True, False], ids=["a broken bundle", "no bundle"])
+def test_a_policy_whose_model_cannot_run_gives_way_to_the_pointer_with_the_threshold_that_taskclf_applies_then(
+    champion_home: Home, *, broken: bool
+) -> None:
+    if broken:
+        (write_tiny_bundle(champion_home.models / NEW) / MODEL).unlink()
+    write_policy(champion_home, NEW, reject_threshold=0.31)
     found = resolve_active_model(read_registry_state(champion_home))
-    assert (found.state, found.source, found.model_dir) == ("ok", "last_known_good", f"models/{MID}")
-    assert any(MODEL in warning for warning in found.warnings)
+    assert (found.state, found.source, found.model_dir) == ("ok", "pointer", f"models/{MID}")
+    assert found.model.reject_threshold == DEFAULT_REJECT_THRESHOLD
+    assert found.threshold.origin == "default"
+    assert any("what the policy names" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize("code", ONE_EACH)
-def test_a_broken_champion_without_history_is_told_apart_and_no_other_bundle_takes_its_place(home: Home, code: BundleErrorCode) -> None:
+def test_a_broken_champion_that_no_other_bundle_can_replace_is_told_apart(home: Home, code: BundleErrorCode) -> None:
     ONE_EACH[code](write_tiny_bundle(home.models / MID))
-    write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.99})
     point_at(home, MID)
     found = resolve_active_model(read_registry_state(home))
     problem = find_bundle_problem(parse_bundle(home.models / MID))
@@ -386,12 +391,38 @@ def test_a_broken_pointer_gives_way_to_the_last_of_the_history(champion_home: Ho
     assert any("active.json" in warning for warning in found.warnings)
 
 
-@pytest.mark.parametrize("text", BROKEN_POINTERS.values(), ids=BROKEN_POINTERS.keys())
-def test_a_broken_pointer_without_history_is_unreadable_and_never_the_best_by_rank(home: Home, text: str) -> None:
-    write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.99})
-    home.active_pointer.write_text(text, encoding="utf-8")
+NAMES_NOTHING: dict[str, Callable[[Home], object]] = {
+    **{
+        f"pointer {name}": lambda home, text=text: home.active_pointer.write_text(text, encoding="utf-8")
+        for name, text in BROKEN_POINTERS.items()
+    },
+    "pointer dangling": lambda home: point_at(home, NEW),
+    "policy dangling": lambda home: write_policy(home, NEW),
+    "both dangling": lambda home: [point_at(home, NEW), write_policy(home, NEXT)],
+    "pointer leaves the home": lambda home: point_at(home, NEW, model_dir="../elsewhere"),
+}
+"""Ways in which neither policy nor pointer name a model that can run."""
+
+
+@pytest.mark.parametrize("name", NAMES_NOTHING)
+def test_where_nothing_of_ours_ever_ran_the_best_by_rank_takes_the_place_of_what_cannot_run_as_in_taskclf(home: Home, name: str) -> None:
+    write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.9})
+    write_tiny_bundle(home.models / MID, metrics={"macro_f1": 0.7})
+    NAMES_NOTHING[name](home)
     found = resolve_active_model(read_registry_state(home))
-    assert (found.state, found.source, found.model) == ("unreadable", "pointer", None)
+    assert (found.state, found.source, found.model_dir) == ("ok", "best_by_rank", f"models/{OLD}")
+    assert found.model.reject_threshold == DEFAULT_REJECT_THRESHOLD
+    assert any("best bundle by rank is used instead" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("name", NAMES_NOTHING)
+def test_where_models_of_ours_ran_another_bundle_never_takes_their_place(home: Home, name: str) -> None:
+    promoted(home, OLD)
+    (home.models / OLD / MODEL).unlink()
+    write_tiny_bundle(home.models / MID, metrics={"macro_f1": 0.9})
+    NAMES_NOTHING[name](home)
+    found = resolve_active_model(read_registry_state(home))
+    assert (found.state, found.model) == ("unreadable", None)
 
 
 def test_the_history_is_searched_from_its_end_for_one_that_loads(champion_home: Home) -> None:
@@ -405,12 +436,12 @@ def test_the_history_is_searched_from_its_end_for_one_that_loads(champion_home: 
     assert any(f"models/{MID}" in warning for warning in found.warnings)
 
 
-def test_a_history_of_which_nothing_loads_leaves_the_champion_unreadable(champion_home: Home) -> None:
+def test_a_history_of_taskclf_of_which_nothing_loads_gives_way_to_the_best_by_rank(champion_home: Home) -> None:
     write_tiny_bundle(champion_home.models / NEW, metrics={"macro_f1": 0.99})
     for name in (OLD, MID):
         (champion_home.models / name / MODEL).unlink()
     found = resolve_active_model(read_registry_state(champion_home))
-    assert (found.state, found.model) == ("unreadable", None)
+    assert (found.state, found.source, found.model_dir) == ("ok", "best_by_rank", f"models/{NEW}")
 
 
 def test_without_a_pointer_the_history_tells(champion_home: Home) -> None:
@@ -428,7 +459,8 @@ def test_without_pointer_and_history_the_best_by_rank_is_taken_with_reasons_for_
     found = resolve_active_model(read_registry_state(home))
     assert (found.state, found.source, found.model_dir) == ("ok", "best_by_rank", f"models/{MID}")
     assert {record.model_id for record in found.excluded} == {"broken", "synthetic"}
-    assert len(found.warnings) == 2
+    active = find_active_model(read_registry_state(home))
+    assert [warning.kind for warning in active.warnings] == ["bundle_left_out", "bundle_left_out", "threshold_differs"]
 
 
 def test_bundles_of_which_none_is_eligible_are_no_champion(home: Home) -> None:

@@ -13,11 +13,12 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_policy_problem
 from taskclf_dagster.domain.registry.history import read_history
-from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
+from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, read_policy
 from taskclf_dagster.domain.registry.policy_check import find_document_problem
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
@@ -213,17 +214,63 @@ def test_a_policy_of_a_bundle_whose_metadata_names_other_labels_is_not_followed(
     assert kind_of_problem(three) == "model"
 
 
-def test_a_deleted_policy_is_found_and_the_recorded_one_is_used_and_restored(three: Home) -> None:
+def test_a_removed_policy_is_a_foreign_change_the_champion_is_judged_as_taskclf_runs_it_and_the_history_keeps_what_it_was(
+    three: Home,
+) -> None:
+    document = read(three.inference_policy)
+    three.inference_policy.unlink()  # as `taskclf policy remove`
+    champion = resolve_active_model(read_registry_state(three))
+    assert (champion.source, champion.model_dir, used_threshold(three)) == ("pointer", f"models/{NEW}", DEFAULT_REJECT_THRESHOLD)
+    assert (kind_of_problem(three), codes(three)) == (None, {"policy_not_recorded", "policy_missing"})
+    repair(three, at=LATER)
+    assert not three.inference_policy.exists()
+    record = history_lines(three)[-1]
+    assert (record["action"], record["new"]["model_id"], record["policy_removed"], "policy" in record) == ("adopt", NEW, True, False)
+    assert str(document["reject_threshold"]) in record["reason"]
+    assert (codes(three), used_threshold(three), repair(three, at=LATER).done) == ({"policy_missing"}, DEFAULT_REJECT_THRESHOLD, [])
+
+
+def test_a_removed_policy_that_comes_back_is_adopted_again_and_a_damaged_one_is_not_replaced_by_it(three: Home) -> None:
     document = read(three.inference_policy)
     three.inference_policy.unlink()
-    champion = resolve_active_model(read_registry_state(three))
-    assert (champion.source, champion.model_dir, used_threshold(three)) == ("policy", f"models/{NEW}", document["reject_threshold"])
-    assert champion.warnings
-    assert (kind_of_problem(three), codes(three)) == ("missing", {"policy_differs"})
-    assert find_history_disagreement(read_registry_state(three)) is not None
     repair(three, at=LATER)
-    assert read(three.inference_policy) == document
-    assert (actions(three)[3:], findings(three)) == ([(4, "repair", NEW)], [])
+    three.inference_policy.write_text("{", encoding="utf-8")
+    assert used_threshold(three) == DEFAULT_REJECT_THRESHOLD
+    repair(three, at=LATER)
+    assert read(three.inference_policy)["reject_threshold"] == DEFAULT_REJECT_THRESHOLD
+    write_json(three.inference_policy, document)
+    assert codes(three) == {"policy_not_recorded"}
+    repair(three, at=LATER)
+    assert (used_threshold(three), codes(three)) == (document["reject_threshold"], set())
+
+
+def test_a_policy_that_is_deleted_with_the_pointer_is_restored_with_it(three: Home) -> None:
+    document = read(three.inference_policy)
+    three.inference_policy.unlink()
+    three.active_pointer.unlink()
+    assert used_threshold(three) == document["reject_threshold"]
+    repair(three, at=LATER)
+    assert (read(three.inference_policy), codes(three)) == (document, set())
+
+
+def test_a_promotion_over_a_removed_policy_records_the_removal_first_and_writes_a_policy(three: Home) -> None:
+    three.inference_policy.unlink()
+    promote(three, judged(three, NEXT, champion_model_dir=f"models/{NEW}"), at=LATER)
+    assert [action for _, action, _ in actions(three)[3:]] == ["adopt", "promote"]
+    assert (read(three.inference_policy)["model_dir"], findings(three)) == (f"models/{NEXT}", [])
+
+
+@pytest.mark.parametrize("model_dir", ["models/<run_id>", "models/<model_id>"])
+def test_the_starter_template_of_taskclf_is_no_policy_and_no_damage(home: Home, model_dir: str) -> None:
+    settled(home)
+    template = {"model_schema_hash": "<schema_hash>", "model_label_set": ["<label>"], "source": "starter-template", "_help": {"notes": []}}
+    write_policy(home, MID, model_dir=model_dir, calibrator_store_dir=None, **template)
+    content = home.inference_policy.read_bytes()
+    champion = resolve_active_model(read_registry_state(home))
+    assert (champion.source, champion.model_dir, used_threshold(home)) == ("pointer", f"models/{MID}", DEFAULT_REJECT_THRESHOLD)
+    assert (codes(home), kind_of_problem(home)) == ({"policy_missing"}, None)
+    assert find_history_disagreement(read_registry_state(home)) is None
+    assert (repair(home, at=LATER).done, home.inference_policy.read_bytes()) == ([], content)
 
 
 def test_without_policy_and_record_the_champion_has_the_default_threshold_of_taskclf(home: Home) -> None:
@@ -267,7 +314,8 @@ def test_a_policy_that_was_deleted_with_a_change_of_the_pointer_is_not_restored_
     repair(three, at=LATER)
     assert not three.inference_policy.exists()
     assert resolve_active_model(read_registry_state(three)).model_dir == f"models/{OLD}"
-    assert findings(three) == []
+    assert (actions(three)[4:], history_lines(three)[-1]["policy_removed"]) == ([(4, "adopt", OLD)], True)
+    assert codes(three) == {"policy_missing"}
 
 
 def test_a_promotion_over_a_damaged_policy_restores_it_first_and_holds(three: Home) -> None:
@@ -377,7 +425,8 @@ class _DiesAt(FileSystem):
 
 
 HARM: dict[str, Callable[[Home], object]] = {
-    "deleted": lambda home: home.inference_policy.unlink(),
+    "edited": lambda home: edit_json(home.inference_policy, {"reject_threshold": 0.4321}),
+    "removed": lambda home: home.inference_policy.unlink(),
     "foreign": lambda home: write_policy(home, NEW),
 }
 
@@ -389,18 +438,19 @@ def test_a_repair_or_an_adoption_that_is_killed_at_any_change_is_finished_by_the
             home = promoted(make_home(tmp_path / f"{name} {number}"), OLD, NEW)
             recorded = read(home.inference_policy)
             harm(home)
-            wanted = read(home.inference_policy) if name == "foreign" else recorded
+            wanted = {"edited": recorded, "removed": None, "foreign": read_policy(home)}[name]
             try:
                 with use_file_system(_DiesAt(number)):
                     repair(home, at=LATER)
                 break
             except _Killed:
                 killed += 1
-            allowed = {None, "missing", "edited_in_place"} if name != "foreign" else {None}
-            if kind_of_problem(home) not in allowed or used_threshold(home) != wanted["reject_threshold"]:
+            allowed = {None, "edited_in_place"} if name == "edited" else {None}
+            threshold = DEFAULT_REJECT_THRESHOLD if wanted is None else wanted["reject_threshold"]
+            if kind_of_problem(home) not in allowed or used_threshold(home) != threshold:
                 wrong.append((name, number, "in between"))
             repair(home, at=LATER + DAY)
-            if read(home.inference_policy) != wanted or findings(home):
+            if read_policy(home) != wanted or codes(home) - {"policy_missing"}:
                 wrong.append((name, number, "afterwards"))
     assert wrong == []
     assert killed > 10

@@ -12,10 +12,12 @@ from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, MODEL
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.applied_decisions import is_applied
 from taskclf_dagster.domain.registry.champion import resolve_active_model
+from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_last_known_good
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.registry.repair_target import NOTHING_TO_RESTORE
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.home import Home
@@ -165,6 +167,15 @@ def test_a_repair_never_goes_to_a_model_that_was_rolled_back(three: Home) -> Non
     assert read_active(three).name == MID
 
 
+def test_a_repair_never_goes_to_a_blocked_model_that_a_policy_names(three: Home) -> None:
+    rollback(three, to=OLD, reason="worse", at=AT + 5 * DAY)  # NEW is blocked
+    write_policy(three, NEW)
+    three.active_pointer.write_text("{", encoding="utf-8")
+    assert resolve_active_model(read_registry_state(three)).model_dir == f"models/{NEW}"  # which another program made so
+    repair(three, at=LATER)
+    assert (read_active(three).name, read(three.inference_policy)["model_dir"]) == (OLD, f"models/{OLD}")
+
+
 def test_a_repair_never_goes_out_of_the_home(home: Home, tmp_path: Path) -> None:
     home_with_champion(home)
     set_traps(home, tmp_path / "outside")
@@ -215,6 +226,53 @@ def test_a_pointer_that_is_damaged_a_second_time_gets_a_second_record(three: Hom
         repair(three, at=LATER + i * DAY)
     assert actions(three)[3:] == [(4, "repair", NEW), (5, "repair", NEW)]
     assert findings(three) == []
+
+
+# --- Where nothing of ours ever ran ---------------------------------------------------------------------------------------------------
+
+
+DANGLING: dict[str, tuple[Callable[[Home], object], str, str]] = {
+    "pointer": (lambda home: point_at(home, NEW), OLD, "best_by_rank"),
+    "pointer damaged": (lambda home: home.active_pointer.write_text("{", encoding="utf-8"), OLD, "best_by_rank"),
+    "policy and pointer": (lambda home: [point_at(home, NEW), write_policy(home, NEXT)], OLD, "best_by_rank"),
+    "policy without a pointer": (lambda home: write_policy(home, NEW), OLD, "best_by_rank"),
+    "policy beside a pointer": (lambda home: [point_at(home, MID), write_policy(home, NEW)], MID, "pointer"),
+    "pointer beside a policy": (lambda home: [point_at(home, NEW), write_policy(home, MID, calibrator_store_dir=None)], MID, "policy"),
+}
+"""What names no model, the model that taskclf runs then, and where it is found."""
+
+
+@pytest.mark.parametrize("name", DANGLING)
+def test_a_repair_writes_what_taskclf_runs_with_the_threshold_that_it_applies(home: Home, name: str) -> None:
+    write_tiny_bundle(home.models / OLD, metrics={"macro_f1": 0.9})
+    write_tiny_bundle(home.models / MID, metrics={"macro_f1": 0.7})
+    harm, model_id, source = DANGLING[name]
+    harm(home)
+    before = resolve_active_model(read_registry_state(home))
+    assert (before.source, before.model_dir, damage(home) != []) == (source, f"models/{model_id}", True)
+    recovery = repair(home, at=LATER)
+    assert [(step.kind, model_id in step.detail) for step in recovery.done][-1] == ("record_written", True)
+    after = resolve_active_model(read_registry_state(home))
+    assert (after.source, after.model_dir, after.model.reject_threshold) == ("policy", before.model_dir, before.model.reject_threshold)
+    assert (read_active(home).name, actions(home)[-1][1:]) == (model_id, ("repair", model_id))
+    assert (damage(home), find_history_disagreement(read_registry_state(home)), repair(home, at=LATER).done) == ([], None, [])
+
+
+def test_a_repair_that_finds_no_model_that_can_run_does_nothing_and_the_advice_is_another_one(home: Home) -> None:
+    point_at(home, NEW)
+    before = contents(home.models)
+    assert repair(home, at=LATER).done == []
+    assert {name: content for name, content in contents(home.models).items() if name in before} == before
+    (finding,) = [finding for finding in check_registry(home) if finding.code == "pointer_unusable"]
+    assert finding.fix == f"{NOTHING_TO_RESTORE}."
+
+
+def test_a_decision_against_the_best_by_rank_is_promoted_over_the_repair(home: Home) -> None:
+    write_tiny_bundle(home.models / OLD)
+    point_at(home, MID)
+    decision = judged(home, NEW, champion_model_dir=f"models/{OLD}")
+    promote(home, decision, at=LATER)
+    assert actions(home) == [(1, "repair", OLD), (2, "promote", NEW)]
 
 
 # --- A change was cut off -------------------------------------------------------------------------------------------------------------

@@ -116,8 +116,13 @@ def test_a_record_that_somebody_else_made_is_not_followed_until_a_person_decides
 
 @pytest.mark.parametrize(
     ("kind", "change"),
-    [("pointer", lambda home: set_active(home, OLD)), ("policy", edit_policy), ("damage", lambda home: drop_line(home, 2))],
-    ids=["a pointer", "a policy", "a record taken out"],
+    [
+        ("pointer", lambda home: set_active(home, OLD)),
+        ("policy", edit_policy),
+        ("policy", lambda home: home.inference_policy.unlink()),
+        ("damage", lambda home: drop_line(home, 2)),
+    ],
+    ids=["a pointer", "a policy", "a removed policy", "a record taken out"],
 )
 def test_a_change_that_is_not_signed_counts_after_a_repair_only(tmp_path: Path, kind: str, change: Callable[[Home], None]) -> None:
     home = signed_home(make_home(tmp_path), OLD, MID, NEW)

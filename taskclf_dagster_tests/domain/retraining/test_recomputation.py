@@ -13,9 +13,11 @@ from pydantic import ValidationError
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.decision.references import AppliedThreshold
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows, save_scored_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision, recompute_stored
@@ -33,6 +35,8 @@ from taskclf_dagster_tests.retrain_scenario import (
     train_challenger,
 )
 from taskclf_dagster_tests.scenario import DAY, windows_frame, write_windows
+
+DEFAULT = AppliedThreshold(value=0.55, origin="default")
 
 
 @pytest.fixture
@@ -55,6 +59,14 @@ def test_a_true_decision_is_the_same_when_it_is_computed_again(learned: Learned)
     assert differences(home, second) == []
     state = read_registry_state(home)
     assert [recompute_stored(state, decision, cores=1) for decision in (first, second)] == [[], []]
+
+
+def test_a_receipt_states_the_reject_threshold_that_taskclf_applied_to_the_champion(learned: Learned) -> None:
+    home, first, second = learned
+    policy = read_policy(home)
+    assert first.champion.threshold is None
+    assert policy is not None
+    assert second.champion.threshold == AppliedThreshold(value=policy["reject_threshold"], origin="policy")
 
 
 def test_each_model_predicts_the_test_windows_once(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,6 +119,7 @@ FORGERIES: dict[str, Callable[[PromotionDecision], dict[str, object]]] = {
     "macro_f1 of the champion": lambda d: _model(d, macro_f1=0.01),
     "the files of the champion": lambda d: _model(d, files={"model.txt": "0" * 64}),
     "a count of a block": _sums,
+    "the reject threshold of the champion": lambda d: {"champion": d.champion.model_copy(update={"threshold": DEFAULT})},
     "no anchors": lambda d: {"anchors": []},
     "an anchor that is worse": lambda d: {"anchors": [d.anchors[0].model_copy(update={"anchor_macro_f1": 0.1})]},
     "a blocked model": lambda d: {"rolled_back_as": "2026-01-01_000000_run-0001"},
