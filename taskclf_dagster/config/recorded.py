@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.config.yaml_files import keep_known_keys, merge_mappings, read_mapping
+from taskclf_dagster.config.yaml_files import keep_known_keys, read_mapping
 
 
 def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
@@ -17,7 +17,7 @@ def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
     Raises:
         pydantic.ValidationError: a value is out of bounds.
     """
-    return RetrainConfig.model_validate(merge_mappings(_shipped(), keep_known_keys(recorded, _shipped())))
+    return RetrainConfig.model_validate(keep_known_keys(recorded, shipped()))
 
 
 RecordedConfig = Annotated[
@@ -29,5 +29,6 @@ RecordedConfig = Annotated[
 
 
 @cache
-def _shipped() -> dict[str, object]:
+def shipped() -> dict[str, object]:
+    """Returns the content of the default file, read once."""
     return read_mapping(DEFAULT_CONFIG_PATH)

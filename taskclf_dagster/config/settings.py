@@ -1,7 +1,8 @@
 """The settings of a retrain as frozen models, one for each concern, with bounds on every field.
 
-The values come from `configs/retrain.yaml` and its overrides (`loading`); there are no defaults and no thresholds here. What a single
-run may change (force, dry_run, as_of, ...) is not a setting; see `defs/resources`.
+The values come from `configs/retrain.yaml` and its overrides (`loading`); there are no defaults and no thresholds here. A configuration
+that is made in code, such as `RetrainConfig()`, takes what it is not given from that file (`recorded.shipped`). What a single run may
+change (force, dry_run, as_of, ...) is not a setting; see `defs/resources`.
 """
 
 from collections.abc import Mapping
@@ -35,13 +36,19 @@ class _Settings(BaseModel):
 
 
 class TrainParams(_Settings):
-    """Parameters of LightGBM."""
+    """Parameters of LightGBM; what is not given has the shipped value."""
 
     num_boost_round: Annotated[int, Field(ge=1, le=10_000)]
     num_leaves: Annotated[int, Field(ge=2, le=4096)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
     class_weight: Literal["balanced", "none"]
     num_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, value: object) -> object:
+        shipped = _shipped().get("train_params")
+        return {**shipped, **value} if isinstance(value, dict) and isinstance(shipped, dict) else value
 
 
 class RejectThresholdSettings(_Settings):
@@ -182,7 +189,8 @@ class RetentionSettings(_Settings):
 class RetrainConfig(_Settings):
     """Everything that `configs/retrain.yaml` holds, grouped by concern; each key is explained there.
 
-    The YAML keys are flat: `RetrainConfig.model_validate` takes a mapping of them, and `document` returns one.
+    The YAML keys are flat: `RetrainConfig(...)` and `RetrainConfig.model_validate` take them, what is not given has the shipped value, and
+    `document` returns all of them. The keys that taskclf's own configuration has can be read without their group, as there.
     """
 
     scheduling: SchedulingSettings
@@ -201,6 +209,7 @@ class RetrainConfig(_Settings):
         """Puts each flat key into its group; an unknown key stays at the top, where it is refused."""
         if not isinstance(value, dict):
             return value
+        value = merge_mappings(_shipped(), value)
         grouped: dict[str, object] = {}
         groups: dict[str, dict[object, object]] = {name: {} for name in GROUPS}
         for key, item in value.items():
@@ -221,6 +230,38 @@ class RetrainConfig(_Settings):
         """The part of the document that shapes a model or a decision: all but the keys of OPERATIONAL."""
         return {key: value for key, value in self.document.items() if key not in OPERATIONAL}
 
+    @property
+    def global_retrain_cadence_days(self) -> int:
+        return self.scheduling.global_retrain_cadence_days
+
+    @property
+    def calibrator_update_cadence_days(self) -> int:
+        return self.scheduling.calibrator_update_cadence_days
+
+    @property
+    def data_lookback_days(self) -> int:
+        return self.dataset.data_lookback_days
+
+    @property
+    def regression_tolerance(self) -> float:
+        return self.comparison.regression_tolerance
+
+    @property
+    def require_baseline_improvement(self) -> bool:
+        return self.evaluation.require_baseline_improvement
+
+    @property
+    def auto_promote(self) -> bool:
+        return self.promotion.auto_promote
+
+    @property
+    def min_improvement(self) -> float:
+        return self.comparison.min_improvement
+
+    @property
+    def train_params(self) -> TrainParams:
+        return self.training.train_params
+
     def with_changes(self, **changes: object) -> "RetrainConfig":
         """Returns a validated copy with other values of some flat keys; a mapping replaces only the keys that it has.
 
@@ -239,6 +280,13 @@ GROUP_OF: Mapping[object, str] = {
     for key in field.annotation.model_fields
 }
 """The group of each flat key."""
+
+
+def _shipped() -> dict[str, object]:
+    """Returns the content of `configs/retrain.yaml`."""
+    from taskclf_dagster.config.recorded import shipped  # which imports this module
+
+    return shipped()
 
 
 def _flatten_groups(grouped: Mapping[str, object]) -> dict[str, object]:

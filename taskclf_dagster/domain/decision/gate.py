@@ -45,6 +45,11 @@ class RegressionGate(Record):
     overridden: bool = False
 
     @property
+    def passed(self) -> bool:
+        """True if the gate was judged and passed; one that does not apply did not pass, and prevents nothing (`RegressionResult`)."""
+        return self.status == "PASS"
+
+    @property
     def numbers(self) -> tuple[object, ...]:
         """Status, observed value, threshold and override: all that is not a sentence."""
         return self.status, self.observed, self.threshold, self.overridden

@@ -116,6 +116,16 @@ class ModelBundle(BaseModel):
     artifact_hash: str | None = None
 
     @property
+    def valid(self) -> bool:
+        """True if every required file exists and can be read; it may still be of another schema or label set."""
+        return self.metadata is not None
+
+    @property
+    def created_at(self) -> datetime | None:
+        """The time at which the model was made; None if the bundle is invalid."""
+        return None if self.metadata is None else self.metadata.created_at
+
+    @property
     def has_named_model(self) -> bool:
         """True if model.txt is the one that metadata.json names, or it names none."""
         return self.require().artifact_hash in (None, self.artifact_hash)

@@ -170,7 +170,7 @@ def _read_recipe(files: BundleFiles) -> _Recipe:
         raise BundleError(folder, "recipe", f"snapshot_path of {METADATA} is no path within the home: {problem}")
     try:
         return _Recipe(
-            params=TrainParams.model_validate(config["train_params"]),
+            params=_read_params(config["train_params"]),
             reject=RejectThresholdSettings.model_validate(config["reject_threshold"]),
             snapshot_path=snapshot,
             dataset_digest=digest,
@@ -178,3 +178,15 @@ def _read_recipe(files: BundleFiles) -> _Recipe:
         )
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise BundleError(folder, "recipe", f"{METADATA} does not say how it was trained: {str(error).splitlines()[0]}") from error
+
+
+def _read_params(recorded: object) -> TrainParams:
+    """Returns the parameters that a model was trained with; one that is not recorded is not taken from today's configuration.
+
+    Raises:
+        ValueError: a parameter is missing or not valid.
+    """
+    missing = sorted(TrainParams.model_fields.keys() - (recorded.keys() if isinstance(recorded, dict) else set()))
+    if missing:
+        raise ValueError(f"train_params lacks {', '.join(missing)}")
+    return TrainParams.model_validate(recorded)

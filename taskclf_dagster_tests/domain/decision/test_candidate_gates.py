@@ -109,6 +109,7 @@ def test_a_good_model_passes_every_gate_that_applies() -> None:
         "seen_user_f1": "NOT_APPLICABLE",
         "unseen_user_f1": "NOT_APPLICABLE",
     }
+    assert {each.name for each in result.gates if not each.passed} == {"seen_user_f1", "unseen_user_f1"}
     assert result.all_passed
 
 

@@ -1,6 +1,7 @@
 """Ranking: which bundle is best when neither pointer nor history tells, and why the others are left out."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ from taskclf_dagster_tests.models import (
 from taskclf_dagster_tests.scenario import make_home
 
 V3 = {"schema_version": "v3", "schema_hash": "7f29b4b8795e"}
+V1_HASH = "4077fe0dba70"
 V2 = {"schema_version": "v2", "schema_hash": "a15f4751a947"}
 
 
@@ -344,3 +346,42 @@ def test_the_originals_index_is_read(real_homes: Path) -> None:
     found = read_index_cache(Home(real_homes / "original-home"))
     assert isinstance(found, IndexCache)
     assert found.best_model_id == "2026-11-20_214705_run-9706"
+
+
+# --- As taskclf has them ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_names_its_rules_and_the_schema_hash_that_it_was_asked_for_or_that_of_the_best(home: Home) -> None:
+    add(home, "v1", 0.9)
+    assert find_best_model(home.models).required_schema_hash == V1_HASH
+    write_tiny_bundle(home.models / "v3", version="v3")
+    policy = SelectionPolicy(min_improvement=0.1)
+    report = find_best_model(home.models, policy)
+    assert (report.best.model_id, report.required_schema_hash, report.policy) == ("v3", V3["schema_hash"], policy)
+    asked = find_best_model(home.models, None, V1_HASH)
+    assert ([bundle.model_id for bundle in asked.ranked], asked.required_schema_hash) == (["v1"], V1_HASH)
+    assert [(record.model_id, record.reason) for record in asked.excluded] == [("v3", "incompatible: schema_hash mismatch")]
+    none = find_best_model(home.models, required_schema_hash="0123456789ab")
+    assert (none.best, len(none.excluded), none.required_schema_hash) == (None, 2, "0123456789ab")
+    other = find_best_model(home.models, required_label_set=frozenset({"Build", "Debug"}))
+    assert (other.best, {record.reason for record in other.excluded}) == (None, {"incompatible: label_set mismatch"})
+
+
+def test_compatible_is_what_has_the_schema_and_the_labels_that_are_asked_for(home: Home) -> None:
+    bundle = parse_bundle(add(home, "v1"))
+    labels = bundle.require().label_set
+    assert [is_compatible(bundle, *asked) for asked in ((), (V1_HASH,), (V1_HASH, frozenset(labels)), (None, labels[::-1]))] == [True] * 4
+    assert [is_compatible(bundle, *asked) for asked in ((V3["schema_hash"],), (V1_HASH, labels[1:]), (None, [*labels, "x"]))] == [False] * 3
+    fewer = parse_bundle(add(home, "fewer", label_set=labels[:2]))
+    assert [is_compatible(fewer), is_compatible(fewer, None, labels[:2])] == [False, True]
+    broken = parse_bundle(home.models / "nothing")
+    assert [is_compatible(broken), is_compatible(broken, V1_HASH, labels)] == [False, False]
+
+
+def test_a_bundle_says_if_it_is_valid_and_when_it_was_made(home: Home) -> None:
+    bundle = parse_bundle(add(home, "v1", created_at="2026-01-10T06:00:00"))
+    assert (bundle.valid, bundle.created_at) == (True, datetime(2026, 1, 10, 6, tzinfo=UTC))
+    assert parse_bundle(add(home, "labels", label_set=["Build"])).valid
+    (home.models / "v1" / MODEL).unlink()
+    broken = parse_bundle(home.models / "v1")
+    assert (broken.valid, broken.created_at) == (False, None)
