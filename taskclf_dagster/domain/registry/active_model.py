@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from taskclf_dagster.domain.decision.references import AppliedThreshold, ChampionSource, ChampionState
-from taskclf_dagster.domain.registry.health import find_history_problem
 from taskclf_dagster.domain.registry.history import MOVES
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, names_model
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
@@ -168,7 +167,7 @@ def _find_by_rank(state: RegistryState, failures: list[_Failure], warnings: list
             model_dir = f"{state.home.models.name}/{best.bundle.model_id}"
             reason = "the best by stored validation score, because neither policy, pointer nor history names a model that can run"
             return _found(state, "best_by_rank", model_dir, failures, reason, warnings, excluded)
-    warnings = [*_file_warnings(state, failures, instead="nothing"), *warnings]
+    warnings = [*_file_warnings(state, failures, instead=None), *warnings]
     if failures:
         first = failures[0]
         return ActiveModel(first.state, first.source, first.model_dir, first.reason, None, warnings, excluded)
@@ -179,9 +178,9 @@ def _find_by_rank(state: RegistryState, failures: list[_Failure], warnings: list
 
 
 def has_own_history(state: RegistryState) -> bool:
-    """Returns True if the history has a change of ours, or lost records that may be such changes."""
+    """Returns True if the history has a change of ours, or a damaged line that may be one."""
     own = any(entry.action in MOVES and not entry.foreign for entry in state.history.entries)
-    return own or find_history_problem(state) is not None
+    return own or bool(state.history.open_problems)
 
 
 def _find_newest_signed(state: RegistryState, unsigned: UnsignedState) -> ActiveModel:
@@ -211,14 +210,15 @@ def _found(
     return ActiveModel("ok", source, model_dir, reason, threshold, found, excluded or [])
 
 
-def _file_warnings(state: RegistryState, failures: list[_Failure], *, instead: str) -> list[ActiveModelWarning]:
-    """Returns a warning for each way in which policy and pointer are damaged, or disagree."""
+def _file_warnings(state: RegistryState, failures: list[_Failure], *, instead: str | None) -> list[ActiveModelWarning]:
+    """Returns a warning for each way in which policy and pointer are damaged, or disagree; `instead` is what is used in their place."""
     policy, pointer, warnings = state.policy, state.pointer, []
     policy_name, pointer_name = state.home.inference_policy.name, state.home.active_pointer.name
     failed = {failure.source for failure in failures}
     if policy.problem is not None and "policy" not in failed:
         used = "the recorded policy" if policy.in_force is not None and policy.status == "damaged" else instead
-        warnings.append(ActiveModelWarning("policy_problem", f"{policy_name} {policy.problem.detail}; {used} is used instead"))
+        detail = f"{policy_name} {policy.problem.detail}"
+        warnings.append(ActiveModelWarning("policy_problem", detail if used is None else f"{detail}; {used} is used instead"))
     if "policy" not in failed and policy.model_dir is not None and pointer is not None and policy.model_dir != pointer.model_dir:
         detail = f"{policy_name} names {policy.model_dir}, {pointer_name} names {pointer.model_dir}: taskclf runs the first"
         warnings.append(ActiveModelWarning("policy_names_another_model", detail))
@@ -226,8 +226,8 @@ def _file_warnings(state: RegistryState, failures: list[_Failure], *, instead: s
         detail = f"{state.pointer_file.error} taskclf runs what the policy names"
         warnings.append(ActiveModelWarning("pointer_problem", detail))
     for failure in failures:
-        detail = f"what the {failure.source} names cannot be used ({failure.reason}): {instead} is used instead"
-        warnings.append(ActiveModelWarning("fallback", detail))
+        detail = f"what the {failure.source} names cannot be used ({failure.reason})"
+        warnings.append(ActiveModelWarning("fallback", detail if instead is None else f"{detail}: {instead} is used instead"))
     return warnings
 
 

@@ -76,7 +76,7 @@ def _check_pointer(state: RegistryState) -> Findings:
     if problem is None and pointer is None and history.last_move is not None:
         problem = f"{home.active_pointer.name} is missing, though the history names models"
     if problem is not None:
-        yield damage("pointer_unusable", "P1", f"{home.active_pointer.name}: {problem}", advise_repair(state))
+        yield damage("pointer_unusable", "P1", problem, advise_repair(state))
     yield from _check_policy(state, pointer)
     if pointer is not None and problem is None:
         yield from _check_record_of(state, pointer)

@@ -63,9 +63,13 @@ def find_pointer_problem(state: RegistryState) -> RegistryProblem | None:
 
 def find_usable_pointer(state: RegistryState) -> UsablePointer:
     """Returns the pointer and why it cannot be used: it is damaged, or the bundle that it names is."""
+    name, pointer = state.home.active_pointer.name, state.pointer
     if state.pointer_file.error is not None:
-        return UsablePointer(None, RegistryProblem("unreadable", f"it cannot be read: {state.pointer_file.error.reason}"))
-    return UsablePointer(state.pointer, None if state.pointer is None else find_model_problem(state, state.pointer.model_dir))
+        return UsablePointer(None, RegistryProblem("unreadable", f"{name} cannot be read: {state.pointer_file.error.reason}"))
+    problem = None if pointer is None else find_model_problem(state, pointer.model_dir)
+    if pointer is None or problem is None:
+        return UsablePointer(pointer, None)
+    return UsablePointer(pointer, RegistryProblem(problem.code, f"{name} names {pointer.model_dir}: {problem.detail}"))
 
 
 def find_policy_problem(state: RegistryState) -> RegistryProblem | None:

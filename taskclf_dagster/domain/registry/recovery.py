@@ -87,9 +87,9 @@ def recover(state: RegistryState, *, at: datetime, accept_unsigned: bool = False
     _finish_interrupted(recovery, at)
     _adopt_foreign(recovery, at)
     _adopt_policy(recovery, at)
-    _repair_files(recovery, at)
     if notes_damage:
         _acknowledge_damage(recovery, at)
+    _repair_files(recovery, at)
     if recovery.done or recovery.state.written_through < recovery.history.sequence:
         finish(recovery.state, at=at, written_through=recovery.state.written_through)
     return recovery
@@ -190,7 +190,7 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
     pointer = usable.pointer
     if pointer is None or usable.problem is not None or (last is not None and last.new == pointer and not last.foreign):
         return
-    lost = pointer.sequence is not None and recovery.history.sequence < pointer.sequence <= MAX_LOST_SEQUENCE
+    lost = _jump_over_lost_records(recovery.state) != {}
     reason = f"the history lost the records up to {pointer.sequence}" if lost else "another program set the pointer"
     if pointer.sequence is not None and not lost:
         reason = f"the pointer is that of record {pointer.sequence}; what the history says after it did not stay"
@@ -201,10 +201,14 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
     if policy.status == "removed":
         reason += f"; {_describe_policy_change(recovery.state)}"
     entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason).model_copy(update=_policy_of_adoption(policy))
-    if lost:
-        jump = {"sequence": (pointer.sequence or 0) + 1, "acknowledges": [recovery.history.lines + 1]}
-        entry = entry.model_copy(update=jump)
-    _record(recovery, entry)
+    _record(recovery, entry.model_copy(update=_jump_over_lost_records(recovery.state)))
+
+
+def _jump_over_lost_records(state: RegistryState) -> dict[str, object]:
+    """Returns the number of the next record if the history lost those up to the pointer's, and the gap as noted; else empty."""
+    if state.pointer is None or not state.history.sequence < state.sequence <= MAX_LOST_SEQUENCE:
+        return {}
+    return {"sequence": state.sequence + 1, "acknowledges": [state.history.lines + 1]}
 
 
 def _adopt_policy(recovery: Recovery, at: datetime) -> None:
@@ -242,7 +246,7 @@ def _describe_policy_change(state: RegistryState) -> str:
 def _repair_files(recovery: Recovery, at: datetime) -> None:
     """Writes the active model into pointer and policy if one of them is damaged, missing, or names a model that cannot run."""
     state, usable, policy_problem = recovery.state, find_usable_pointer(recovery.state), find_policy_problem(recovery.state)
-    problem = None if usable.problem is None else f"{state.home.active_pointer.name}: {usable.problem.detail}"
+    problem = None if usable.problem is None else usable.problem.detail
     if usable.pointer is None and problem is None and state.history.last_move is not None:
         problem = f"{state.home.active_pointer.name} is missing"
     if problem is None and policy_problem is None:
@@ -274,7 +278,8 @@ def _describe_repair(
 ) -> ActiveHistoryEntry:
     """Returns the history record of restoring a model; its subject is the hash of the pointer file that is replaced."""
     model, damaged = state.load(target.model_dir), state.pointer_file.digest
-    name, sequence = Path(target.model_dir).name, state.history.sequence + 1
+    jump = _jump_over_lost_records(state)
+    name, sequence = Path(target.model_dir).name, (state.sequence if jump else state.history.sequence) + 1
     before = next((pointer for pointer in state.history.known_models if pointer.model_dir == target.model_dir), old)
     decision_id = None if before is None or before.model_dir != target.model_dir else _decision_of(before)
     new = make_pointer(name, at=at, sequence=sequence, metrics=metrics_of(model), note=REPAIR_NOTE, decision_id=decision_id)
@@ -286,7 +291,7 @@ def _describe_repair(
         reason=f"{reason}; restored {name}, {target.reason}",
         subject=[] if damaged is None else [damaged],
         policy=_policy_for_repair(state, model, target, at),
-    )
+    ).model_copy(update=jump)
 
 
 def _policy_for_repair(state: RegistryState, model: LoadedModel, target: RepairTarget, at: datetime) -> dict[str, object] | None:

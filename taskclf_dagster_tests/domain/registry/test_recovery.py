@@ -48,6 +48,7 @@ from taskclf_dagster_tests.registry_scenario import (
     promote,
     promoted,
     read,
+    refused,
     set_active,
     set_traps,
     settled,
@@ -256,6 +257,29 @@ def test_a_repair_writes_what_taskclf_runs_with_the_threshold_that_it_applies(ho
     assert (after.source, after.model_dir, after.model.reject_threshold) == ("policy", before.model_dir, before.model.reject_threshold)
     assert (read_active(home).name, actions(home)[-1][1:]) == (model_id, ("repair", model_id))
     assert (damage(home), find_history_disagreement(read_registry_state(home)), repair(home, at=LATER).done) == ([], None, [])
+
+
+HISTORIES_LOST: dict[str, Callable[[Home], object]] = {
+    "deleted": lambda home: home.active_history.unlink(),
+    "a folder": lambda home: [home.active_history.unlink(), home.active_history.mkdir()],
+    "garbage": lambda home: home.active_history.write_bytes(b"garbage\n"),
+}
+
+
+@pytest.mark.parametrize("name", HISTORIES_LOST)
+def test_a_home_that_lost_its_history_and_its_model_is_repaired_by_rank_and_goes_on(home: Home, name: str) -> None:
+    promoted(home, OLD, MID)
+    shutil.rmtree(home.models / MID)
+    home.inference_policy.unlink()
+    HISTORIES_LOST[name](home)
+    decision = judged(home, NEW, champion_model_dir=f"models/{OLD}")
+    with refused("history_damaged"):
+        promote(home, decision, at=LATER)
+    repair(home, at=LATER)
+    assert (read_active(home).name, damage(home), repair(home, at=LATER).done) == (OLD, [], [])
+    assert read_active(home).sequence == read_history(home).sequence > 2
+    promote(home, judged(home, NEXT, champion_model_dir=f"models/{OLD}"), at=LATER + DAY)
+    assert read_active(home).name == NEXT
 
 
 def test_a_repair_that_finds_no_model_that_can_run_does_nothing_and_the_advice_is_another_one(home: Home) -> None:
