@@ -11,6 +11,7 @@ from taskclf_dagster.domain.data.label_fingerprints import is_fingerprints_file
 from taskclf_dagster.domain.decision.decision_store import is_receipt
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED
 from taskclf_dagster.domain.models.bundle_files import KNOWN, MANIFEST, BundleFiles
+from taskclf_dagster.domain.models.bundle_paths import list_bundle_folders
 from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.damaged_files import DAMAGED
 from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, warning
@@ -45,7 +46,7 @@ def _find_foreign(state: RegistryState) -> Iterator[Path]:
         if not is_receipt(path) and path.name != LAST_DECIDED and not is_fingerprints_file(path):
             yield path
     for folder in (home.models, home.pending_models, home.rejected_models, home.challengers):
-        for bundle in list_folders(folder):
+        for bundle in list_bundle_folders(folder):
             yield from _find_in_bundle(state, bundle)
     folders = [home.outbox, home.drift_reports, home.labeled_windows, *list_folders(home.records), *list_folders(home.snapshots)]
     yield from (path for folder in folders for path in _files_in(folder) if path.name.startswith("."))
