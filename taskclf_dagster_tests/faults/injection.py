@@ -300,6 +300,12 @@ def _adopt_a_foreign_policy(home: Home) -> Call:
     return lambda home: recovery.repair(home, at=LATER)
 
 
+def _adopt_a_removed_policy(home: Home) -> Call:
+    run_models(home, ONE, TWO)
+    home.inference_policy.unlink()
+    return lambda home: recovery.repair(home, at=LATER)
+
+
 OPERATIONS: dict[str, Callable[[Home], Call]] = {
     "promote": _promote,
     "promote on first start": _promote_on_first_start,
@@ -317,6 +323,7 @@ OPERATIONS: dict[str, Callable[[Home], Call]] = {
     "repair after another program": _repair_after_another_program,
     "repair an edited policy": _repair_an_edited_policy,
     "adopt a foreign policy": _adopt_a_foreign_policy,
+    "adopt a removed policy": _adopt_a_removed_policy,
 }
 """Operations by name; each builds its home and gives the call to make."""
 

@@ -52,6 +52,7 @@ CALLS = {
     "repair after another program": 15,
     "repair an edited policy": 20,
     "adopt a foreign policy": 10,
+    "adopt a removed policy": 10,
 }
 """The least number of calls of each operation: with fewer, the loop would not reach what it is for."""
 

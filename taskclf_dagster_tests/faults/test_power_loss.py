@@ -62,6 +62,7 @@ STATES = {
     "repair after another program": 10,
     "repair an edited policy": 10,
     "adopt a foreign policy": 5,
+    "adopt a removed policy": 5,
 }
 """The least number of states that one power loss may leave: with fewer, the recording would not hold what it is for."""
 
