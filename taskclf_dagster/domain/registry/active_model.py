@@ -108,6 +108,7 @@ def find_active_model(state: RegistryState) -> ActiveModel:
         problem = state.model_problem(model_dir)
         if problem is None:
             return _found(state, source, model_dir, failures, f"named by the {source}")
+        problem = state.content_problem(model_dir) or problem
         failures.append(_Failure(source, model_dir, problem.reason, "incompatible" if problem.kind == "incompatible" else "unreadable"))
     if state.pointer_file.error is not None:
         failures.append(_Failure("pointer", None, str(state.pointer_file.error)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from taskclf_dagster.domain.decision.decision_store import ReceiptCache
-from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
+from taskclf_dagster.domain.models.bundle import LoadedModel, find_bundle_problem, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
@@ -117,6 +117,13 @@ class RegistryState:
         """Returns why taskclf cannot run a model, or None; each bundle is verified once."""
         try:
             return self.bundles.problem(resolve_model_dir(self.home, model_dir))
+        except BundleError as error:
+            return problem_of(error)
+
+    def content_problem(self, model_dir: str) -> BundleProblem | None:
+        """Returns why a bundle is invalid or incompatible by its content, whatever its manifest says; None if it is neither."""
+        try:
+            return find_bundle_problem(self.bundles.parsed(resolve_model_dir(self.home, model_dir)))
         except BundleError as error:
             return problem_of(error)
 
