@@ -17,10 +17,10 @@ from taskclf_dagster.domain.registry.damaged_files import RecoveryStep, keep_cop
 from taskclf_dagster.domain.registry.health import find_model_problem, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.registry.history_events import read_cursor
-from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, build_policy
+from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
-from taskclf_dagster.domain.registry.policy_check import PolicyCheck
+from taskclf_dagster.domain.registry.policy_adoption import describe_policy_change, policy_of_adoption
 from taskclf_dagster.domain.registry.repair_target import RepairTarget, find_repair_target
 from taskclf_dagster.domain.registry.signed_state import require_signed
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
@@ -199,8 +199,8 @@ def _adopt_foreign(recovery: Recovery, at: datetime) -> None:
     old = None if last is None else (last.old if last.new == pointer else last.new)
     policy = recovery.state.policy
     if policy.status == "removed":
-        reason += f"; {_describe_policy_change(recovery.state)}"
-    entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason).model_copy(update=_policy_of_adoption(policy))
+        reason += f"; {describe_policy_change(recovery.state)}"
+    entry = ActiveHistoryEntry(at=at, old=old, new=pointer, action="adopt", reason=reason).model_copy(update=policy_of_adoption(policy))
     _record(recovery, entry.model_copy(update=_jump_over_lost_records(recovery.state)))
 
 
@@ -220,27 +220,8 @@ def _adopt_policy(recovery: Recovery, at: datetime) -> None:
     if policy.status not in ("foreign", "removed") or usable.pointer is None or usable.problem is not None:
         return
     pointer = usable.pointer
-    entry = ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="adopt", reason=_describe_policy_change(recovery.state))
-    _record(recovery, entry.model_copy(update=_policy_of_adoption(policy)))
-
-
-def _policy_of_adoption(policy: PolicyCheck) -> dict[str, object]:
-    """Returns the fields of a record that adopts a foreign policy, or its removal; empty if the policy is the recorded one."""
-    if policy.status == "removed":
-        return {"policy_removed": True}
-    return {"policy": policy.in_force} if policy.status == "foreign" else {}
-
-
-def _describe_policy_change(state: RegistryState) -> str:
-    """Returns what another program did to the policy, for the history."""
-    name, policy = state.home.inference_policy.name, state.policy
-    if policy.status == "foreign":
-        source = (policy.in_force or {}).get("source")
-        return f"another program wrote {name}" + (f" (source {source})" if isinstance(source, str) else "")
-    done = "put taskclf's starter template in place of" if state.policy_file.is_template else "removed"
-    before = next((recorded for recorded in state.history.policy_states if recorded is not None), {})
-    lost = f"which named {before.get('model_dir')} with a reject threshold of {before.get('reject_threshold')}"
-    return f"another program {done} {name}, {lost}; without it taskclf applies {DEFAULT_REJECT_THRESHOLD:g}"
+    entry = ActiveHistoryEntry(at=at, old=pointer, new=pointer, action="adopt", reason=describe_policy_change(recovery.state))
+    _record(recovery, entry.model_copy(update=policy_of_adoption(policy)))
 
 
 def _repair_files(recovery: Recovery, at: datetime) -> None:
