@@ -186,7 +186,7 @@ def test_the_jobs_and_materialize_all_run_in_one_process(defs: dg.Definitions, n
 
 def test_a_retrain_says_that_it_excludes_others_and_when_dagster_ends_it(defs: dg.Definitions) -> None:
     tags = defs.resolve_job_def("retrain").tags
-    assert tags["taskclf/exclusive"] == "retrain"
+    assert tags[".dagster/taskclf_exclusive"] == "retrain"
     assert int(tags["dagster/max_runtime"]) == 3 * 30 * 60 + 300  # waiting for another and its own time, then five minutes
 
 

@@ -42,7 +42,7 @@ MOVES = 20
 """Number of pointer changes that are searched for the latest one of a home."""
 
 
-_HOME_TAG, _CAUSE_TAG = "taskclf/home", "taskclf/cause"
+_HOME_TAG, _CAUSE_TAG = ".dagster/taskclf_home", "taskclf/cause"
 
 
 _WHOLE_GRAPH = {"labeled_windows", "promotion_decision"}
@@ -62,7 +62,7 @@ class RetrainClient:
         auth: user and password, where a login stands in front.
         location: name of the code location in the workspace.
         home: restricts answers to this home, if an instance serves several; None is all. The absolute path without links, as in the
-            runs' tag `taskclf/home`. Schedule, sensors and `trigger` set that tag at once, any other run gets it when it starts:
+            runs' tag `.dagster/taskclf_home`. Schedule, sensors and `trigger` set that tag at once, any other run gets it when it starts:
             until then it is found with None only.
 
     Every method raises ApiError if the server cannot be reached, refuses, or answers with an error.
@@ -196,11 +196,8 @@ def _messages(value: object) -> Iterator[str]:
 
 
 def _is_about(move: Mapping[str, Any], home: str) -> bool:
-    """Returns True if a pointer change is of a home, by its metadata (in which a demo home has its display name), else by its run."""
-    named = _metadata([move]).get("home")
-    if named is None:
-        return _tags(move["runOrError"]).get(_HOME_TAG) == home
-    return named in (home, f"DEMO home {home}")
+    """Returns True if a pointer change is of a home, by its metadata, in which a demo home has its display name."""
+    return _metadata([move]).get("home") in (home, f"DEMO home {home}")
 
 
 def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,7 +215,7 @@ def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
         "finished": _moment(run["endTime"]),
         "previous_version": decision.get("champion_model") if decision.get("champion_model") != "none" else None,
         "new_version": moved,
-        "challenger": tags.get("taskclf/model"),
+        "challenger": decision.get("challenger_model"),
         "labels": dataset.get("dagster/row_count"),
         "metrics_before": _scores(decision, "champion"),
         "metrics_after": _scores(decision, "challenger"),

@@ -174,7 +174,7 @@ def test_a_wrong_value_keeps_nobody_from_a_rollback_or_a_repair_but_a_wrong_key_
     _succeeds(_run(registry, *COMMANDS[command], "--config", config))
 
 
-@pytest.mark.parametrize(("command", "missing"), [("rollback", "--reason"), ("unblock", "--reason"), ("reproduce", "MODEL_ID")])
+@pytest.mark.parametrize(("command", "missing"), [("rollback", "--reason"), ("unblock", "--reason")])
 def test_what_must_be_given_is_asked_for(registry: Home, command: str, missing: str) -> None:
     arguments = {"rollback": ["rollback"], "unblock": ["unblock", MID], "approve": ["approve"]}[command]
     result = _run(registry, *arguments)

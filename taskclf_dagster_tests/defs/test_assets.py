@@ -150,7 +150,7 @@ def test_every_asset_is_materialized_once_by_a_run_that_promotes(run: Run) -> No
     assert run.result.success
     assert sorted(event.asset_key.to_user_string() for event in run.result.get_asset_materialization_events()) == sorted(ASSETS)
     assert run.tags["taskclf/outcome"] == "PROMOTE"
-    assert run.tags["taskclf/model"] == run.record("challenger_model")["model_id"]
+    assert run.tags[".dagster/taskclf_model"] == run.record("challenger_model")["model_id"]
 
 
 @pytest.mark.parametrize("asset", ASSETS)

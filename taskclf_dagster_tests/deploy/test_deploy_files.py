@@ -44,7 +44,7 @@ def test_one_retrain_at_a_time_is_said_by_pool_and_by_tag() -> None:
     for path in (PROJECT / "dagster.yaml", DEPLOY / "dagster.yaml"):
         concurrency = _instance(path)["concurrency"]
         assert concurrency["pools"] == {"granularity": "run", "default_limit": 1}
-        assert concurrency["runs"]["tag_concurrency_limits"] == [{"key": "taskclf/exclusive", "value": "retrain", "limit": 1}]
+        assert concurrency["runs"]["tag_concurrency_limits"] == [{"key": ".dagster/taskclf_exclusive", "value": "retrain", "limit": 1}]
 
 
 def test_every_variable_is_in_the_example_and_in_the_readme_and_no_other() -> None:

@@ -135,7 +135,7 @@ def test_a_model_that_was_rolled_back_never_runs_again(life: Life) -> None:
 
 
 def test_no_retrain_is_launched_on_data_that_was_decided_on(life: Life) -> None:
-    launched = [(run.tags.get("taskclf/demand"), run.tags.get("taskclf/retry")) for run in life.simulation.runs()]
+    launched = [(run.tags.get(".dagster/taskclf_demand"), run.tags.get(".dagster/taskclf_retry")) for run in life.simulation.runs()]
     demands = [demand for demand, retry in launched if demand not in (None, "daily_retrain") and retry is None]
     assert len(set(demands)) == len(demands)
 

@@ -1,6 +1,8 @@
 """The tags that runs carry, and the fixed values of some: home, cause, outcome, trigger, retry, worker process.
 
-Add a tag here before a run gets it. `status.client` repeats the names as text, because it imports nothing of this package but errors.
+Add a tag here before a run gets it. Dagster's pages and GraphQL hide tags that begin with `.dagster/`; runs can be selected by them all the
+same. At most five others say what a person wants to know. `status.client` repeats the names as text, because it imports nothing of this
+package but errors.
 """
 
 from typing import Literal
@@ -8,7 +10,7 @@ from typing import Literal
 from taskclf_dagster.domain.scheduling.triggers import Cause
 from taskclf_dagster.home import Home
 
-HOME_TAG = "taskclf/home"
+HOME_TAG = ".dagster/taskclf_home"
 
 
 CAUSE_TAG = "taskclf/cause"
@@ -18,7 +20,7 @@ REASON_TAG = "taskclf/reason"
 """The reason of the launch, for people."""
 
 
-EXCLUSIVE_TAG = "taskclf/exclusive"
+EXCLUSIVE_TAG = ".dagster/taskclf_exclusive"
 """The run queue admits one run with this tag at a time (dagster.yaml)."""
 
 
@@ -28,26 +30,26 @@ OUTCOME_TAG = "taskclf/outcome"
 OUTCOME_REASON_TAG = "taskclf/outcome_reason"
 
 
-MODEL_TAG = "taskclf/model"
+MODEL_TAG = ".dagster/taskclf_model"
 
 
 DECISION_TAG = "taskclf/decision"
 
 
-TRIGGER_TAG = "taskclf/demand"
+TRIGGER_TAG = ".dagster/taskclf_demand"
 """The trigger that a run was launched for: the content of a label store, a drift report, or the daily schedule."""
 
 
-ATTEMPT_TAG = "taskclf/attempt"
+ATTEMPT_TAG = ".dagster/taskclf_attempt"
 
 
-RETRY_OF_TAG = "taskclf/retry_of"
+RETRY_OF_TAG = ".dagster/taskclf_retry_of"
 
 
-RETRY_TAG = "taskclf/retry"
+RETRY_TAG = ".dagster/taskclf_retry"
 
 
-JUDGED_RUN_TAG = "taskclf/judged_run"
+JUDGED_RUN_TAG = ".dagster/taskclf_judged_run"
 """The run whose challenger is judged again, with its dataset."""
 
 
@@ -55,7 +57,7 @@ FAILURE_TAG = "taskclf/failure"
 """The reason for which a run was ended from outside."""
 
 
-WORKER_TAG = "taskclf/worker"
+WORKER_TAG = ".dagster/taskclf_worker"
 """Host, number and start of the worker process, which distinguish a slow run from a dead one."""
 
 

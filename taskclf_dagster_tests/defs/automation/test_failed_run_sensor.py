@@ -154,7 +154,7 @@ def test_a_lost_run_is_tried_again(instance: dg.DagsterInstance, home: Home) -> 
     end_lost_runs(instance, home, now=_now())
     request = _retry(instance, home)
     assert isinstance(request, dg.RunRequest)
-    assert request.tags["taskclf/retry_of"] == run.run_id
+    assert request.tags[".dagster/taskclf_retry_of"] == run.run_id
 
 
 # --- Retries --------------------------------------------------------------------------------------------------------------------------
@@ -177,21 +177,21 @@ def test_a_passing_failure_is_tried_again_after_1_5_and_25_minutes_and_three_tim
         request = _retry(instance, home, after=minutes * MINUTE + SECOND)
         assert isinstance(request, dg.RunRequest)
         assert request.run_key == f"retry-{first.run_id}-{number}"
-        assert (request.tags["taskclf/retry_of"], request.tags["taskclf/retry"]) == (first.run_id, str(number))
+        assert (request.tags[".dagster/taskclf_retry_of"], request.tags[".dagster/taskclf_retry"]) == (first.run_id, str(number))
         failed = _fail_again(instance, home, request)
     assert _refused(instance, home, after=timedelta(hours=2)).kind == "exhausted"
 
 
 def test_a_retry_keeps_form_cause_reason_and_demand(instance: dg.DagsterInstance, home: Home) -> None:
-    carried = {"taskclf/cause": "drift", "taskclf/reason": "because", "taskclf/demand": "drift-1", "taskclf/attempt": "2"}
+    carried = {"taskclf/cause": "drift", "taskclf/reason": "because", ".dagster/taskclf_demand": "drift-1", ".dagster/taskclf_attempt": "2"}
     form = {"force": True, "as_of": "2026-02-04"}
     add_run(instance, home, Status.FAILURE, tags={**carried, **work_of_the_dead()}, run_config=form, failed_with=KILLED)
     request = _retry(instance, home)
     assert isinstance(request, dg.RunRequest)
     assert (request.job_name, request.run_config) == ("retrain", form)
     assert request.tags.items() >= carried.items()
-    assert request.tags["taskclf/home"] == str(home.root)
-    assert "taskclf/worker" not in request.tags
+    assert request.tags[".dagster/taskclf_home"] == str(home.root)
+    assert ".dagster/taskclf_worker" not in request.tags
 
 
 @pytest.mark.parametrize("told", [{}, {"force": True}, {"dry_run": True, "config_path": "/strict.yaml", "as_of": "2026-02-04"}])
@@ -233,7 +233,7 @@ def test_a_later_run_that_decided_nothing_does_not_make_a_retry_needless(
     add_run(instance, home, status, run_config=form, failed_with=words)
     request = _retry(instance, home)
     assert isinstance(request, dg.RunRequest)
-    assert request.tags["taskclf/retry_of"] == killed.run_id
+    assert request.tags[".dagster/taskclf_retry_of"] == killed.run_id
 
 
 def test_a_failure_that_was_tried_again_is_not_tried_again_twice(instance: dg.DagsterInstance, home: Home) -> None:
@@ -256,7 +256,7 @@ def test_what_failed_last_counts_and_not_what_was_asked_for_last(instance: dg.Da
     instance.report_run_failed(waited, message=KILLED)
     request = _retry(instance, home)
     assert isinstance(request, dg.RunRequest)
-    assert request.tags["taskclf/retry_of"] == waited.run_id
+    assert request.tags[".dagster/taskclf_retry_of"] == waited.run_id
 
 
 def test_a_decision_that_came_from_elsewhere_makes_a_retry_needless(instance: dg.DagsterInstance, home: Home) -> None:
@@ -330,7 +330,7 @@ def test_every_reason_names_the_run_and_what_becomes_of_it(
         (Status.FAILURE, {}, {}, ""),
         (Status.FAILURE, {}, {}, "Exceeded maximum runtime of 5700 seconds."),
         (Status.FAILURE, {"taskclf/cause": "command line"}, {}, "Execution was interrupted unexpectedly."),
-        (Status.FAILURE, {"taskclf/retry": "3"}, {}, KILLED),
+        (Status.FAILURE, {".dagster/taskclf_retry": "3"}, {}, KILLED),
     ):
         home = next(homes)
         add_run(instance, home, status, tags=tags, run_config=config, failed_with=message)
@@ -500,7 +500,7 @@ def test_a_tick_ends_a_lost_run_says_so_and_the_one_after_a_minute_tries_it_agai
     assert masked(words) == snapshot
     request = _tick(instance, home)
     assert isinstance(request, dg.RunRequest)
-    assert (request.run_config, request.tags["taskclf/retry"]) == ({"force": True}, "1")
+    assert (request.run_config, request.tags[".dagster/taskclf_retry"]) == ({"force": True}, "1")
 
 
 def test_where_enabled_is_false_lost_runs_are_ended_and_nothing_is_tried_again(

@@ -149,7 +149,7 @@ def test_a_home_without_any_decision_is_due(office: Office) -> None:
 def test_the_run_says_for_which_home_it_is_and_why(office: Office) -> None:
     request = office.tick()
     assert isinstance(request, dg.RunRequest)
-    assert request.tags["taskclf/home"] == str(office.home.root)
+    assert request.tags[".dagster/taskclf_home"] == str(office.home.root)
     assert request.tags["taskclf/reason"].startswith("96 ")
 
 

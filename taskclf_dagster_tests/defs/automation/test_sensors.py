@@ -158,8 +158,8 @@ def test_five_new_spans_launch_one_run_that_says_why_and_is_keyed_by_the_content
     tick = office.tick()
     watch = read_label_store_state(tick.cursor)
     assert watch is not None
-    tags = {"taskclf/home": str(office.home.root), "taskclf/cause": "new_labels"}
-    tags |= {"taskclf/demand": f"labels-{watch.watermark}", "taskclf/attempt": "1"}
+    tags = {".dagster/taskclf_home": str(office.home.root), "taskclf/cause": "new_labels"}
+    tags |= {".dagster/taskclf_demand": f"labels-{watch.watermark}", ".dagster/taskclf_attempt": "1"}
     assert tick.request.tags.items() >= tags.items()
     assert re.fullmatch(rf"labels-{watch.watermark}-[0-9a-f]{{8}}-1", tick.request.run_key)
     assert (tick.request.job_name, tick.request.run_config) == ("retrain", {})
@@ -279,7 +279,8 @@ def test_a_failed_run_is_tried_again_a_day_later_under_another_key_until_it_was_
     office.record(first.request, Status.FAILURE)
     assert office.tick(cursor=first.cursor, now=NOW + DAY - MINUTE).kind == "next_day"
     second = office.tick(cursor=first.cursor, now=NOW + DAY)
-    assert (second.request.tags["taskclf/demand"], second.request.tags["taskclf/attempt"]) == (first.request.tags["taskclf/demand"], "2")
+    assert second.request.tags[".dagster/taskclf_demand"] == first.request.tags[".dagster/taskclf_demand"]
+    assert second.request.tags[".dagster/taskclf_attempt"] == "2"
     assert second.request.run_key != first.request.run_key
     office.record(second.request, Status.FAILURE, at=NOW + DAY)
     assert office.tick(cursor=first.cursor, now=NOW + 20 * DAY).kind == "attempts_exhausted"
@@ -292,15 +293,15 @@ def test_further_labels_after_a_failed_run_are_a_new_demand(office: Office) -> N
     first = office.tick()
     office.record(first.request, Status.FAILURE)
     _store(office.home, _spans(office.home) + _new_spans(6)[5:])
-    assert office.tick(cursor=first.cursor).request.tags["taskclf/attempt"] == "1"
+    assert office.tick(cursor=first.cursor).request.tags[".dagster/taskclf_attempt"] == "1"
 
 
 def test_the_retries_of_a_passing_failure_are_no_attempts_of_their_own(office: Office) -> None:
     _label(office, 5)
     first = office.tick()
     run = office.record(first.request, Status.FAILURE)
-    office.record(first.request, Status.FAILURE, **{"taskclf/retry_of": run.run_id, "taskclf/retry": "1"})
-    assert office.tick(cursor=first.cursor, now=NOW + DAY).request.tags["taskclf/attempt"] == "2"
+    office.record(first.request, Status.FAILURE, **{".dagster/taskclf_retry_of": run.run_id, ".dagster/taskclf_retry": "1"})
+    assert office.tick(cursor=first.cursor, now=NOW + DAY).request.tags[".dagster/taskclf_attempt"] == "2"
 
 
 def test_a_run_that_was_canceled_is_tried_again_a_day_later_and_its_key_was_used(office: Office) -> None:
@@ -323,7 +324,7 @@ def test_labels_that_changed_and_changed_back_are_asked_for_under_a_key_that_was
     _decide(office.home, at=NOW)
     _label(office, 5)
     third = office.tick()
-    assert third.request.tags["taskclf/demand"] == first.request.tags["taskclf/demand"]
+    assert third.request.tags[".dagster/taskclf_demand"] == first.request.tags[".dagster/taskclf_demand"]
     assert len({tick.request.run_key for tick in (first, second, third)}) == 3
 
 
@@ -445,7 +446,7 @@ def test_a_critical_report_launches_one_forced_run_that_says_why(office: Office)
     assert request.run_config == {"force": True}
     assert request.tags["taskclf/cause"] == "drift"
     assert "artifacts/drift_report.json" in request.tags["taskclf/reason"]
-    assert re.fullmatch(rf"{request.tags['taskclf/demand']}-[0-9a-f]{{8}}-1", request.run_key)
+    assert re.fullmatch(rf"{request.tags['.dagster/taskclf_demand']}-[0-9a-f]{{8}}-1", request.run_key)
 
 
 @pytest.mark.parametrize(
@@ -470,7 +471,7 @@ def test_a_retry_that_succeeds_answers_the_report_that_the_failed_run_was_for(of
     _report(office)
     request = office.drift().request
     failed = office.record(request, Status.FAILURE)
-    retry = office.record(request, Status.SUCCESS, **{"taskclf/retry_of": failed.run_id, "taskclf/retry": "1"})
+    retry = office.record(request, Status.SUCCESS, **{".dagster/taskclf_retry_of": failed.run_id, ".dagster/taskclf_retry": "1"})
     tick = office.drift(NOW + 2 * DAY)
     assert tick.kind == "answered"
     assert retry.run_id in tick.skip
@@ -490,7 +491,7 @@ def test_the_same_report_written_again_is_the_same_and_another_is_another(office
     _report(office)
     assert office.drift().kind == "answered"
     _report(office, critical=2)
-    assert office.drift().request.tags["taskclf/demand"] != request.tags["taskclf/demand"]
+    assert office.drift().request.tags[".dagster/taskclf_demand"] != request.tags[".dagster/taskclf_demand"]
 
 
 def test_a_report_older_than_the_last_challenger_asks_for_nothing(office: Office) -> None:
@@ -521,7 +522,7 @@ def test_a_failed_run_for_a_report_is_tried_again_a_day_later_and_not_for_ever(o
     office.record(office.drift().request, Status.FAILURE)
     assert office.drift().kind == "next_day"
     second = office.drift(NOW + DAY).request
-    assert (second.tags["taskclf/attempt"], second.run_config) == ("2", {"force": True})
+    assert (second.tags[".dagster/taskclf_attempt"], second.run_config) == ("2", {"force": True})
     office.record(second, Status.FAILURE, at=NOW + DAY)
     assert office.drift(NOW + 30 * DAY).kind == "attempts_exhausted"
 
@@ -541,7 +542,7 @@ def test_equal_labels_in_another_home_are_another_demand(office: Office, tmp_pat
     shutil.copytree(office.home.root, copy.root)
     forget_home(Path(office.instance.root_directory))
     second = replace(office, home=copy).tick().request
-    assert first.tags["taskclf/demand"] == second.tags["taskclf/demand"]
+    assert first.tags[".dagster/taskclf_demand"] == second.tags[".dagster/taskclf_demand"]
     assert first.run_key != second.run_key
 
 

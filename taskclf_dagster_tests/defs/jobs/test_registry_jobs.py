@@ -154,7 +154,7 @@ def test_rollback_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_r
     }
     assert move.description == "meetings"
     words, tags = office.output(result)["result"], office.tags(result)
-    assert (tags["taskclf/model"], tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == (MID, "DONE", words)
+    assert (tags[".dagster/taskclf_model"], tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == (MID, "DONE", words)
 
 
 def test_rollback_a_second_time_goes_back_further_never_to_what_was_left(office: Office) -> None:
@@ -172,7 +172,7 @@ def test_a_rollback_that_is_refused_is_a_red_run_and_changes_nothing(office: Off
     assert _error(result)[-1] == snapshot
     assert contents(office.home.root) == before
     assert office.moves_of(result) == []
-    assert "taskclf/model" not in office.tags(result)
+    assert ".dagster/taskclf_model" not in office.tags(result)
 
 
 # --- approve ------------------------------------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_ru
     assert (shown["model_id"], shown["record"]) == (decision.challenger.model_id, read_history(office.home).sequence)
     assert decision.decision_id in shown["reason"]
     assert decision.challenger.model_id in office.output(result)["result"]
-    assert office.tags(result)["taskclf/model"] == decision.challenger.model_id
+    assert office.tags(result)[".dagster/taskclf_model"] == decision.challenger.model_id
 
 
 def test_approve_needs_no_id_where_one_decision_waits(approver: Approver) -> None:
@@ -333,7 +333,7 @@ def test_what_came_of_a_job_is_among_the_tags_of_its_run_and_in_its_log(untidy: 
     result = untidy.launch("prune")
     words, tags = untidy.output(result)["result"], untidy.tags(result)
     assert (tags["taskclf/outcome"], tags["taskclf/outcome_reason"]) == ("DONE", words)
-    assert tags["taskclf/home"] == str(untidy.home.root)
+    assert tags[".dagster/taskclf_home"] == str(untidy.home.root)
     logged = [entry.user_message for entry in untidy.instance.all_logs(result.run_id)]
     assert words in logged
 

@@ -134,23 +134,23 @@ def test_settings_that_are_wrong_end_a_run_in_words_and_keep_no_place(tmp_path: 
 def test_a_run_says_which_home_and_which_process_it_is_about(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     home = make_home(tmp_path)
     run = _run(_job(home), instance)
-    assert run.tags["taskclf/home"] == str(home.root)
-    assert run.tags["taskclf/worker"] == describe_worker(psutil.Process())
+    assert run.tags[".dagster/taskclf_home"] == str(home.root)
+    assert run.tags[".dagster/taskclf_worker"] == describe_worker(psutil.Process())
 
 
 def test_a_home_that_the_launch_form_names_is_the_one_whose_place_is_taken(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     usual, other = make_home(tmp_path / "usual"), make_home(tmp_path / "other")
     form = {"resources": {"home": {"config": {"root": str(other.root)}}}}
     run = _run(_job(usual, "__ASSET_JOB"), instance, run_config=form)
-    assert run.tags["taskclf/home"] == str(other.root)
+    assert run.tags[".dagster/taskclf_home"] == str(other.root)
     assert (other.retrain_lock.exists(), usual.retrain_lock.exists()) == (True, False)
 
 
 def test_a_run_that_executes_another_again_does_not_take_over_how_that_was_ended(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     job = _job(make_home(tmp_path))
-    run = _run(job, instance, tags={"taskclf/failure": "timeout", "taskclf/worker": "elsewhere:1:1.00"})
+    run = _run(job, instance, tags={"taskclf/failure": "timeout", ".dagster/taskclf_worker": "elsewhere:1:1.00"})
     assert run.tags["taskclf/failure"] == ""
-    assert run.tags["taskclf/worker"] == describe_worker(psutil.Process())
+    assert run.tags[".dagster/taskclf_worker"] == describe_worker(psutil.Process())
 
 
 # --- One at a time ----------------------------------------------------------------------------------------------------------------

@@ -107,9 +107,9 @@ def test_runs_come_newest_first_over_any_number_of_pages(instance: dg.DagsterIns
 
 def test_runs_are_chosen_by_status_and_tags(instance: dg.DagsterInstance, home: Home) -> None:
     add_run(instance, home, Status.SUCCESS)
-    failed = add_run(instance, home, Status.FAILURE, tags={"taskclf/demand": "labels-1"})
-    other = add_run(instance, home, Status.SUCCESS, tags={"taskclf/demand": "labels-1"})
-    assert _ids(instance, home, tags={"taskclf/demand": "labels-1"}) == [other.run_id, failed.run_id]
+    failed = add_run(instance, home, Status.FAILURE, tags={".dagster/taskclf_demand": "labels-1"})
+    other = add_run(instance, home, Status.SUCCESS, tags={".dagster/taskclf_demand": "labels-1"})
+    assert _ids(instance, home, tags={".dagster/taskclf_demand": "labels-1"}) == [other.run_id, failed.run_id]
     assert _ids(instance, home, statuses=(Status.FAILURE,)) == [failed.run_id]
 
 
