@@ -15,6 +15,7 @@ from taskclf_dagster.domain.storage.json_files import MAX_INNER_DEPTH, JsonFile,
 from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.validation_text import describe_validation_error
 
 POLICY_VERSION = 1
 
@@ -89,10 +90,8 @@ def parse_pointer_file(file: JsonFile) -> PointerFile:
     try:
         return PointerFile(file.digest, ActivePointer.model_validate(file.document), None)
     except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
         fix = "Run `taskclf-dagster registry repair`, promote a model, or restore the file"
-        return PointerFile(file.digest, None, UnreadableFileError(file.path, reason, fix))
+        return PointerFile(file.digest, None, UnreadableFileError(file.path, describe_validation_error(error), fix))
 
 
 def read_pointer_file(home: Home) -> PointerFile:

@@ -20,6 +20,7 @@ from taskclf_dagster.domain.registry.inference_policy import PolicyFile
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.validation_text import describe_validation_error
 
 PolicyField = Literal[
     "policy_version",
@@ -233,7 +234,7 @@ def find_document_problem(document: dict[str, object]) -> PolicyProblem | None:
         name, value = str(first["loc"][0]), document.get(str(first["loc"][0]))
         if first["type"] == "missing":
             return PolicyProblem(_kind(name), f"names no {name}")
-        return PolicyProblem(_kind(name), f"is not valid: {'.'.join(str(part) for part in first['loc'])} is {value!r}: {first['msg']}")
+        return PolicyProblem(_kind(name), f"is not valid: {describe_validation_error(error)} (value {value!r})")
     return None
 
 

@@ -273,7 +273,7 @@ def _back_and(home: Home) -> None:
 
 REFUSALS: dict[str, tuple[Callable[[Home], object], str, RefusalKind]] = {
     "the current model": (lambda home: None, NEW, "model_active"),
-    "a model that is not there": (lambda home: None, NEXT, "bundle_unusable"),
+    "a model that is not there": (lambda home: None, NEXT, "no_such_model"),
     "a blocked model": (_back_and, NEW, "model_blocked"),
     "a model without model.txt": (lambda home: (home.models / OLD / MODEL).unlink(), OLD, "bundle_unusable"),
     "a model with another leaf": (lambda home: change_a_leaf(home.models / OLD), OLD, "bundle_unusable"),
@@ -536,11 +536,7 @@ SINCE: dict[str, tuple[Callable[[Home, PromotionDecision], object], DecisionFind
     "another model promoted": (lambda home, decision: promote(home, judged(home, NEXT), at=AT + 5 * DAY), "sequence_differs", "3"),
     "rolled back": (lambda home, decision: rollback(home, to=None, reason="x", at=AT + 5 * DAY), "pointer_changed", ""),
     "the policy changed": (lambda home, decision: write_policy(home, MID), "pointer_changed", ""),
-    "a file more in the champion": (
-        lambda home, decision: (home.models / MID / "notes.txt").write_text("x", encoding="utf-8"),
-        "champion_differs",
-        MID,
-    ),
+    "the champion changed": (lambda home, decision: change_a_leaf(home.models / MID), "champion_differs", MID),
     "the challenger changed": (lambda home, decision: change_a_leaf(home.pending_models / NEW), "bundle_differs", MODEL),
     "the challenger gone": (lambda home, decision: shutil.rmtree(home.pending_models / NEW), "bundle_missing", NEW),
     "later labels decided": (
