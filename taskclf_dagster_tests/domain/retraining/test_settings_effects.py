@@ -53,6 +53,7 @@ from taskclf_dagster_tests.scenario import (
     DAY,
     LEARNABLE_DAY_WINDOWS,
     MINUTE,
+    a_drift_report,
     day_file,
     learnable_home,
     make_home,
@@ -261,7 +262,7 @@ def _forced_at_the_age_of(days: int) -> Callable[[World, RetrainConfig], object]
 def _asks_for_a_retrain(world: World, config: RetrainConfig) -> object:
     """A drift report that only warns."""
     severity = config.scheduling.drift_trigger
-    write_json(world.bench.drift_report, {"alerts": [{"trigger": "feature_ks", "severity": "warning"}], "any_critical": False})
+    write_json(world.bench.drift_report, a_drift_report(NOON - timedelta(hours=1), warnings=1))
     return severity != "never" and find_drift_trigger(world.bench, severity=severity, now=NOON) is not None
 
 
