@@ -210,6 +210,9 @@ def test_too_few_labels_exit_with_1_and_say_what_to_label(shell: Shell, tmp_path
     result = shell("retrain", "--home", home.root, "--as-of", "2026-02-04")
     assert result.exit_code == 1
     _assert_one_message(result, "FAILED: ", "dataset_snapshot: enough_labels", "140", "min_labels")
+    tags = shell.runs()[0].tags  # what the API tells of a failed run
+    assert tags["taskclf/outcome"] == "FAILED"
+    assert "140" in tags["taskclf/outcome_reason"]
 
 
 def test_a_torn_file_exits_with_1_and_names_file_and_fix(shell: Shell, tmp_path: Path) -> None:

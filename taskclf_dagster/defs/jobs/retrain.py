@@ -23,6 +23,8 @@ from taskclf_dagster.defs.runs.run_tags import (
     FAILURE_TAG,
     JUDGED_RUN_TAG,
     MAX_RUNTIME_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
     SKIPPED,
 )
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -114,6 +116,7 @@ def run_retrain_pipeline(
         run = instance.get_run_by_id(result.run_id)
         timed_out = run is not None and run.tags.get(FAILURE_TAG) == TIMEOUT
         reason = TOOK_TOO_LONG if timed_out else describe_failure(result.all_events)
+        instance.add_run_tags(result.run_id, {OUTCOME_TAG: FAILED, OUTCOME_REASON_TAG: reason})
         return RetrainResult(result.run_id, False, FAILED, reason, None, False)
     if "promotion_decision" not in made:
         snapshot = result.output_for_node("dataset_snapshot")
