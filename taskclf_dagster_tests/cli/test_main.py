@@ -16,6 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, load_retrain_config
 from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.pointer import read_active
@@ -183,6 +184,11 @@ def test_decide_judges_the_last_challenger_by_todays_gates_without_training(stor
     skipped = own("retrain", "--home", home.root, "--as-of", "2026-02-04", "--config", lax)
     assert "min_macro_f1" in skipped.stdout
     assert "taskclf-dagster decide" in skipped.stdout
+    held = own("decide", "--home", home.root, "--config", own.config("held", SMALL.replace("min_windows: 50", "min_windows: 100000")))
+    assert re.search(r"^HOLD: ", held.stdout, re.M)
+    last = read_last_decided(home)
+    assert last is not None
+    assert (last.outcome, len(list(home.pending_models.iterdir()))) == ("HOLD", 1)
     decided = own("decide", "--home", home.root, "--config", lax)
     assert decided.exit_code == 0, decided.output
     assert _row(decided, "macro_f1").split()[0] == "PASS"

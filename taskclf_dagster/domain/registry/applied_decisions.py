@@ -28,17 +28,25 @@ def put_aside(home: Home, decision: PromotionDecision) -> Path:
         raise DecisionNotVerifiedError(decision.decision_id, findings)
     with write_lock(home):
         settle(home)
-        built, target = home.challengers / decision.challenger.model_id, decision.destination(home)
-        if built.is_dir():  # else it lies there already, or was promoted since
-            move_folder(built, target)
-        return find_bundle(home, decision.challenger.model_id) or target
+        found, target = find_bundle(home, decision.challenger.model_id), decision.destination(home)
+        if found is not None and _is_to_be_moved(home, found, decision):
+            move_folder(found, target)
+            return target
+        return found or target
 
 
 def is_applied(state: RegistryState, decision: PromotionDecision) -> bool:
     """Returns True if nothing is left to do for a decision: it moved the pointer, or its challenger was moved."""
     if not decision.moves_pointer:
-        return not (state.home.challengers / decision.challenger.model_id).is_dir()
+        found = find_bundle(state.home, decision.challenger.model_id)
+        return found is None or not _is_to_be_moved(state.home, found, decision)
     return is_promotion_made(state, decision)
+
+
+def _is_to_be_moved(home: Home, found: Path, decision: PromotionDecision) -> bool:
+    """Returns True if a bundle does not lie where a decision belongs; one that was promoted stays, and a dry run moves only a new one."""
+    folders = (home.challengers,) if decision.options.dry_run else (home.challengers, home.pending_models, home.rejected_models)
+    return found.parent in folders and found != decision.destination(home)
 
 
 def is_promotion_made(state: RegistryState, decision: PromotionDecision) -> bool:

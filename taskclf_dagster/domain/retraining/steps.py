@@ -100,7 +100,7 @@ def _write_events(
 
 
 def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
-    """Records a decision of a run that ended before it was recorded, unless a later one was."""
+    """Records a decision of a run that ended before it was recorded, or that judged a challenger again, unless a later one was recorded."""
     last = read_last_decided(home)
-    if last is None or last.as_of < decision.as_of:
+    if last is None or (last.as_of <= decision.as_of and last.decision_id != decision.decision_id):
         remember_decision(home, decision, run_id=run_id, at=at)

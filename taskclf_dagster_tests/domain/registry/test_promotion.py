@@ -863,6 +863,20 @@ def test_a_decision_is_applied_as_long_as_its_pointer_stands_or_something_follow
 
 
 @pytest.mark.parametrize("options", [{"gates": all_gates(macro_f1="FAIL")}, {"dry_run": True}], ids=["REJECT", "dry run"])
+def test_a_decision_made_again_moves_the_bundle_to_where_it_belongs_and_a_dry_run_leaves_it(challenger_home: Home) -> None:
+    home = challenger_home
+    rejected = judged(home, NEW, gates=all_gates(macro_f1="FAIL"))
+    put_aside(home, rejected)
+    held, waits = judged(home, NEW, gates=all_gates(macro_f1="ERROR")), judged(home, NEW, auto_promote=False)
+    assert not is_applied(read_registry_state(home), held)
+    assert put_aside(home, held) == home.pending_models / NEW
+    assert is_applied(read_registry_state(home), waits)  # it lies there already
+    dry = judged(home, NEW, gates=all_gates(macro_f1="FAIL"), dry_run=True)
+    assert is_applied(read_registry_state(home), dry)
+    assert put_aside(home, dry) == home.pending_models / NEW
+    assert put_aside(home, rejected) == home.rejected_models / NEW
+
+
 def test_a_decision_that_moves_nothing_is_applied_once_its_bundle_is_put_aside(challenger_home: Home, options: dict[str, object]) -> None:
     decision = a_decision(challenger_home, **options)
     assert not is_applied(read_registry_state(challenger_home), decision)
