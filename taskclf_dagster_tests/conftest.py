@@ -5,6 +5,7 @@ import os
 # Before numpy and LightGBM are imported: the workers of pytest-xdist share the cores, and threads of their own only make them wait.
 for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_threads, "1")
+os.environ["COLUMNS"] = "120"  # tables are as wide as the terminal
 
 import logging
 import shutil

@@ -226,7 +226,8 @@ def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scores(decision: Mapping[str, Any], model: str) -> dict[str, Any] | None:
-    figures = {name: decision.get(f"{model}_{name}") for name in ("macro_f1", "weighted_f1", "accuracy")}
+    names = {"macro_f1": "macro_f1", "weighted_f1": "weighted", "accuracy": "accuracy"}
+    figures = {name: decision.get(f"{shown}_{model}") for name, shown in names.items()}
     return figures if any(value is not None for value in figures.values()) else None
 
 

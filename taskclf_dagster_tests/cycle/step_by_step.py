@@ -88,7 +88,7 @@ class StepByStep:
         return RecordIOManager(home=HomeResource(root=str(self.home.root)))
 
     def _read(self, asset: str) -> Any:
-        run = SimpleNamespace(run_id=f"{self.name}-alone", parent_run_id=None, root_run_id=None)
+        run = SimpleNamespace(run_id=f"{self.name}-alone", parent_run_id=None, root_run_id=None, tags={})
         return self._records._read(asset, run, kind=RECORDS[asset])  # type: ignore[arg-type]
 
     @property

@@ -520,10 +520,6 @@ def _exchange_file(stage: Stage) -> None:
     edit_json(stage.home.challengers / stage.decision().challenger.model_id / "metadata.json", {"reject_threshold": 0.01})
 
 
-def _add_file(stage: Stage) -> None:
-    (stage.home.challengers / stage.decision().challenger.model_id / "extra.bin").write_bytes(b"x")
-
-
 def _remove_bundle(stage: Stage) -> None:
     shutil.rmtree(stage.home.challengers / stage.decision().challenger.model_id)
 
@@ -532,7 +528,6 @@ OUTDATED: dict[str, tuple[Callable[[Stage], None], str]] = {
     "the pointer moved": (_move_pointer, "active.json"),
     "the policy changed": (_tune_threshold, "inference_policy.json"),
     "a file of the bundle changed": (_exchange_file, "metadata.json"),
-    "a file came into the bundle": (_add_file, "extra.bin"),
     "the bundle is gone": (_remove_bundle, "{challenger}"),
 }
 """A change of the home since the decision, and the file or bundle that the refusal names."""

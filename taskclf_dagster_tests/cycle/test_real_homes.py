@@ -256,8 +256,8 @@ def test_a_person_sees_the_comparison_that_could_not_be_made(run: str, request: 
     shown = found.result.asset_materializations_for_node("promotion_decision")[0].metadata
     assert found.decision.comparison is not None
     assert found.decision.comparison.exclusion.summary in str(shown["comparison"].value)
-    certificates = {row.data["model"]: row.data for row in shown["what_they_learned_from"].records}
-    assert (certificates[ACTIVE]["known by"], certificates[ACTIVE]["trained on"]) == ("training dates", found.snapshot.rows["test"])
+    certificates = {row.data["model"]: row.data for row in shown["learned_from"].records}
+    assert (certificates[ACTIVE]["by"], certificates[ACTIVE]["learned"]) == ("training dates", found.snapshot.rows["test"])
 
 
 def test_a_person_may_approve_what_a_bootstrap_left_to_them_and_taskclf_runs_it(bootstrapped: Run, tmp_path: Path) -> None:

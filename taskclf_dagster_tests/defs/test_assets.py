@@ -242,7 +242,7 @@ def test_a_report_shows_its_most_frequent_confusions_or_none(run: Run) -> None:
 
 
 def test_challenger_report_shows_every_gate_and_both_baselines(run: Run) -> None:
-    gates = {row["gate"]: row for row in run.table("challenger_report", "gates")}
+    gates = {row["gate"].replace(" ", "_"): row for row in run.table("challenger_report", "gates")}
     assert list(gates) == list(CANDIDATE_GATES)
     assert gates["reproducible"]["verdict"] == "PASS"
     assert gates["macro_f1"]["verdict"] == "PASS"
@@ -262,13 +262,13 @@ def test_champion_report_shows_which_model_it_is_and_why(run: Run) -> None:
 def test_promotion_decision_shows_verdict_reason_gates_and_both_models_beside_each_other(run: Run) -> None:
     shown = run.shown("promotion_decision")
     assert (shown["verdict"], shown["gates_failed"]) == ("PROMOTE", 0)
-    assert list(shown)[:5] == ["verdict", "reason", "comparison", "champion_versus_challenger", "gates"]
+    assert list(shown)[:5] == ["verdict", "reason", "comparison", "fair_comparison", "gates"]
     assert shown["reason"] == run.record("promotion_decision")["reason"]
-    assert shown["macro_f1_delta"] == pytest.approx(shown["challenger_macro_f1"] - shown["champion_macro_f1"])
+    assert shown["macro_f1_delta"] == pytest.approx(shown["macro_f1_challenger"] - shown["macro_f1_champion"])
     assert run.record("promotion_decision")["comparison"]["evidence"]["summary"] in str(shown["comparison"])
-    assert [row["gate"] for row in run.table("promotion_decision", "gates")] == list(REQUIRED_GATES)
+    assert [row["gate"].replace(" ", "_") for row in run.table("promotion_decision", "gates")] == list(REQUIRED_GATES)
     comparison = run.record("promotion_decision")["comparison"]
-    rows = {row[f"on {comparison['windows']} windows"]: row for row in run.table("promotion_decision", "champion_versus_challenger")}
+    rows = {row[f"on {comparison['windows']} windows"]: row for row in run.table("promotion_decision", "fair_comparison")}
     assert rows["macro-F1"]["champion"] == f"{comparison['champion_macro_f1']:.4f}"
     assert shown["compared_windows"] == comparison["windows"]
     assert Path(str(shown["record"])).name == f"{shown['decision_id']}.json"
@@ -277,11 +277,11 @@ def test_promotion_decision_shows_verdict_reason_gates_and_both_models_beside_ea
 def test_promotion_decision_shows_the_evidence_as_numbers_tables_and_a_picture(run: Run) -> None:
     shown = run.shown("promotion_decision")
     comparison = run.record("promotion_decision")["comparison"]
-    assert [shown["interval_low"], shown["interval_high"]] == pytest.approx(comparison["evidence"]["interval"], abs=5e-5)
-    assert shown["interval_low"] < shown["macro_f1_delta"] < shown["interval_high"]
+    assert [shown["lower_bound"], shown["upper_bound"]] == pytest.approx(comparison["evidence"]["interval"], abs=5e-5)
+    assert shown["lower_bound"] < shown["macro_f1_delta"] < shown["upper_bound"]
     flips = run.table("promotion_decision", "flips")
     assert {row["label"]: row["became right"] for row in flips} == comparison["flips"]["positive"]
-    assert [row["model"] for row in run.table("promotion_decision", "what_they_learned_from")] == [
+    assert [row["model"] for row in run.table("promotion_decision", "learned_from")] == [
         run.shown("active_pointer")["model_id"],
         MID,
     ]
@@ -327,7 +327,7 @@ def test_active_pointer_shows_what_runs_now_and_what_ran_before(run: Run) -> Non
         ("challenger_model", {"feature_importance_picture"}),
         ("challenger_report", {"confusion_matrix", "calibration"}),
         ("champion_report", {"confusion_matrix", "calibration"}),
-        ("promotion_decision", {"interval_with_resamples"}),
+        ("promotion_decision", {"resamples"}),
     ],
 )
 def test_pictures_are_small_images_in_markdown(run: Run, asset: str, names: set[str]) -> None:

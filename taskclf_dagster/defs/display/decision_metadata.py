@@ -64,7 +64,7 @@ def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) 
     bound = regression_bound(decision.settings.comparison)
     return {
         "interval": interval_sketch(comparison.evidence, bound=bound),
-        "interval_with_resamples": interval_picture(comparison.evidence, resampled, bound=bound),
+        "resamples": interval_picture(comparison.evidence, resampled, bound=bound),
     }
 
 
@@ -94,7 +94,7 @@ def comparison_metadata(decision: PromotionDecision, interval: Mapping[str, dg.M
     if comparison is not None:
         shown |= {
             **interval,
-            "what_they_learned_from": leakage_table(comparison),
+            "learned_from": leakage_table(comparison),
             "flips": flips_table(comparison.flips),
             "users": group_table(comparison.evidence.by_user),
             "labels": group_table(comparison.evidence.by_label),
@@ -107,10 +107,10 @@ def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
     return table(
         [
             {
-                "anchor": anchor.model_id,
+                "model": anchor.model_id,
                 "ran": f"{anchor.ran_at:%Y-%m-%d}",
                 "challenger": format_metric(anchor.challenger_macro_f1),
-                "anchor macro-F1": format_metric(anchor.anchor_macro_f1),
+                "anchor F1": format_metric(anchor.anchor_macro_f1),
                 "detail": anchor.detail,
             }
             for anchor in decision.anchors
@@ -119,15 +119,15 @@ def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
 
 
 def leakage_table(comparison: Comparison) -> dg.MetadataValue:
-    """Returns one row for each model: the test windows that it was trained on."""
+    """Returns one row for each model: how it is known what it learned from, test windows that it learned or that are near, its last day."""
     return table(
         [
             {
                 "model": report.model_id,
-                "known by": report.basis.replace("_", " "),
-                "trained on": report.trained_on,
-                "within an hour": report.neighbors,
-                "trained until": f"{report.trained_until:%Y-%m-%d}",
+                "by": report.basis.replace("_", " "),
+                "learned": report.trained_on,
+                "near": report.neighbors,
+                "until": f"{report.trained_until:%Y-%m-%d}",
             }
             for report in comparison.exclusion.leakage
         ]

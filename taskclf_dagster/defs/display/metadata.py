@@ -99,11 +99,14 @@ def counts_table(counts: Mapping[str, int], name: str) -> dg.MetadataValue:
 
 
 def gate_table(gates: Sequence[RegressionGate]) -> dg.MetadataValue:
-    """Returns a table with a row for each gate: status, observed value, needed value. The check of the same name has the description."""
+    """Returns a table with a row for each gate: status, observed value, needed value. The check of the same name has the description.
+
+    Names have spaces, so that they wrap and the table fits Dagster's page.
+    """
     return table(
         [
             {
-                "gate": gate.name,
+                "gate": gate.name.replace("_", " "),
                 "verdict": gate.status,
                 "observed": format_metric(gate.observed),
                 "needed": format_needed(gate),

@@ -171,13 +171,13 @@ def test_anchors_are_shown_with_when_they_ran_and_both_figures(tmp_path: Path) -
     unscored = _anchor(MID, challenger_macro_f1=None, anchor_macro_f1=None, difference=None, detail="12 windows; too few")
     first, second = _rows(anchor_table(_decision(tmp_path, _comparison(), anchors=[_anchor(), unscored])))
     assert first == {
-        "anchor": OLD,
+        "model": OLD,
         "ran": "2026-01-28",
         "challenger": "0.8123",
-        "anchor macro-F1": "0.8000",
+        "anchor F1": "0.8000",
         "detail": "+0.0123 on 400 windows",
     }
-    assert (second["anchor"], second["challenger"], second["anchor macro-F1"]) == (MID, "-", "-")
+    assert (second["model"], second["challenger"], second["anchor F1"]) == (MID, "-", "-")
     assert second["detail"] == "12 windows; too few"
 
 
@@ -188,8 +188,8 @@ def test_what_each_model_learned_from_is_shown_with_how_that_is_known() -> None:
     )
     exclusion = comparison.exclusion.model_copy(update={"leakage": [comparison.exclusion.leakage[0], by_dates]})
     ours, theirs = _rows(leakage_table(comparison.model_copy(update={"exclusion": exclusion})))
-    assert (ours["model"], ours["known by"], ours["trained on"], ours["within an hour"]) == (NEW, "row hashes", 0, 0)
-    assert theirs == {"model": MID, "known by": "training dates", "trained on": 30, "within an hour": 7, "trained until": "2026-02-03"}
+    assert (ours["model"], ours["by"], ours["learned"], ours["near"]) == (NEW, "row hashes", 0, 0)
+    assert theirs == {"model": MID, "by": "training dates", "learned": 30, "near": 7, "until": "2026-02-03"}
 
 
 @pytest.mark.parametrize("empty", [lambda d: anchor_table(d), lambda _: group_table([])], ids=["anchors", "groups"])
@@ -240,10 +240,10 @@ def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: 
     assert isinstance(shown["interval"], dg.MarkdownMetadataValue)
     assert "data:image/svg+xml" in (shown["interval"].md_str or "")
     assert len(shown["interval"].md_str or "") < 1000  # Dagster shows longer markdown in a pop-up only
-    assert "data:image/png" in (shown["interval_with_resamples"].md_str or "")
+    assert "data:image/png" in (shown["resamples"].md_str or "")
     tables = {name for name, value in shown.items() if isinstance(value, dg.TableMetadataValue)}
     assert tables == {
-        *("anchors", "what_they_learned_from", "flips", "users", "labels"),
+        *("anchors", "learned_from", "flips", "users", "labels"),
         *("relabelled_minutes", "relabelled_by_user", "largest_changes"),
     }
 

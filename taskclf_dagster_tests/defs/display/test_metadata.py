@@ -122,7 +122,7 @@ def test_the_gate_table_shows_verdict_figure_and_threshold() -> None:
         ("FAIL", "0.4000", "0.05..0.3"),
         ("INCONCLUSIVE", "-", "-"),
     ]
-    assert rows[0]["gate"] == "macro_f1"
+    assert rows[0]["gate"] == "macro f1"
 
 
 def test_what_is_only_known_on_all_test_windows_says_so_and_stands_beside_each_other() -> None:

@@ -13,10 +13,10 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 from syrupy.assertion import SnapshotAssertion
 
-from taskclf_dagster.config.loading import PROJECT
 from taskclf_dagster.domain.events.webhook import Webhook, decode_secret, sign
 from taskclf_dagster.errors import EventRefusedError, SinkSettingsError, SinkUnavailableError
 from taskclf_dagster_tests.receivers import NOON, Receiver, an_event, free_port, http_receiver
+from taskclf_dagster_tests.servers import PROJECT
 
 PRIVATE = "hooks/T0-nobody-knows"
 KEY = bytes(range(24))

@@ -117,7 +117,16 @@ def test_the_first_promotion_writes_these_files_and_no_others(home: Home) -> Non
         f"artifacts/decisions/{decision.decision_id}.json",
         event,
         "artifacts/outbox/written_through.json",
-        *("models", f"models/{NEW}", "artifacts", "artifacts/challengers", "artifacts/decisions", "artifacts/outbox"),
+        *(
+            "data",
+            "data/processed",
+            "models",
+            f"models/{NEW}",
+            "artifacts",
+            "artifacts/challengers",
+            "artifacts/decisions",
+            "artifacts/outbox",
+        ),
     }
     assert {name: written[name] for name in bundle} == bundle
     assert findings(home) == []
