@@ -117,16 +117,8 @@ def test_the_first_promotion_writes_these_files_and_no_others(home: Home) -> Non
         f"artifacts/decisions/{decision.decision_id}.json",
         event,
         "artifacts/outbox/written_through.json",
-        *(
-            "data",
-            "data/processed",
-            "models",
-            f"models/{NEW}",
-            "artifacts",
-            "artifacts/challengers",
-            "artifacts/decisions",
-            "artifacts/outbox",
-        ),
+        *("data", "data/processed", "models", f"models/{NEW}"),
+        *("artifacts", "artifacts/challengers", "artifacts/decisions", "artifacts/outbox"),
     }
     assert {name: written[name] for name in bundle} == bundle
     assert findings(home) == []
@@ -872,6 +864,13 @@ def test_a_decision_is_applied_as_long_as_its_pointer_stands_or_something_follow
 
 
 @pytest.mark.parametrize("options", [{"gates": all_gates(macro_f1="FAIL")}, {"dry_run": True}], ids=["REJECT", "dry run"])
+def test_a_decision_that_moves_nothing_is_applied_once_its_bundle_is_put_aside(challenger_home: Home, options: dict[str, object]) -> None:
+    decision = a_decision(challenger_home, **options)
+    assert not is_applied(read_registry_state(challenger_home), decision)
+    put_aside(challenger_home, decision)
+    assert is_applied(read_registry_state(challenger_home), decision)
+
+
 def test_a_decision_made_again_moves_the_bundle_to_where_it_belongs_and_a_dry_run_leaves_it(challenger_home: Home) -> None:
     home = challenger_home
     rejected = judged(home, NEW, gates=all_gates(macro_f1="FAIL"))
@@ -884,13 +883,6 @@ def test_a_decision_made_again_moves_the_bundle_to_where_it_belongs_and_a_dry_ru
     assert is_applied(read_registry_state(home), dry)
     assert put_aside(home, dry) == home.pending_models / NEW
     assert put_aside(home, rejected) == home.rejected_models / NEW
-
-
-def test_a_decision_that_moves_nothing_is_applied_once_its_bundle_is_put_aside(challenger_home: Home, options: dict[str, object]) -> None:
-    decision = a_decision(challenger_home, **options)
-    assert not is_applied(read_registry_state(challenger_home), decision)
-    put_aside(challenger_home, decision)
-    assert is_applied(read_registry_state(challenger_home), decision)
 
 
 def attempt_promotion(home: Home, decision: PromotionDecision) -> str:
