@@ -109,8 +109,8 @@ def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
             {
                 "model": anchor.model_id,
                 "ran": f"{anchor.ran_at:%Y-%m-%d}",
-                "challenger": format_metric(anchor.challenger_macro_f1),
-                "anchor F1": format_metric(anchor.anchor_macro_f1),
+                "new": format_metric(anchor.challenger_macro_f1),
+                "anchor": format_metric(anchor.anchor_macro_f1),
                 "detail": anchor.detail,
             }
             for anchor in decision.anchors
@@ -157,8 +157,8 @@ def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
             {
                 "name": short[group.name],
                 "windows": group.windows,
-                "user_days": group.user_days,
-                "difference": "-" if group.difference is None else f"{group.difference:+.4f}",
+                "days": group.user_days,
+                "change": "-" if group.difference is None else f"{group.difference:+.4f}",
                 "adjusted p": format_metric(group.adjusted_p),
             }
             for group in groups
@@ -187,8 +187,7 @@ def _changes(changes: PredictionDiff | None) -> dict[str, object]:
                     "user": short[block.user_id],
                     "start": f"{block.start:%Y-%m-%d %H:%M}",
                     "minutes": block.minutes,
-                    "before": block.champion_label,
-                    "now": block.challenger_label,
+                    "change": f"{block.champion_label} to {block.challenger_label}",
                 }
                 for block in changes.largest_blocks
             ]

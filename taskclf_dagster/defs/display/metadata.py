@@ -107,7 +107,7 @@ def gate_table(gates: Sequence[RegressionGate]) -> dg.MetadataValue:
         [
             {
                 "gate": gate.name.replace("_", " "),
-                "verdict": gate.status,
+                "verdict": "n/a" if gate.status == "NOT_APPLICABLE" else gate.status,
                 "observed": format_metric(gate.observed),
                 "needed": format_needed(gate),
             }

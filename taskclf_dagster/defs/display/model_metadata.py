@@ -252,7 +252,7 @@ def difference_row(name: str, champion: float | None, challenger: float | None) 
         "metric": name,
         "champion": format_metric(champion),
         "challenger": format_metric(challenger),
-        "difference": "-" if delta is None else f"{delta:+.4f}",
+        "change": "-" if delta is None else f"{delta:+.4f}",
     }
 
 

@@ -150,8 +150,8 @@ def test_users_are_shown_with_their_difference_and_how_sure_it_is_that_they_got_
     comparison = beside_champion(rows, named(rows, wrong=some(rows, 0.6, among=of_bob)), named(rows, wrong=some(rows, 0.2, among=~of_bob)))
     users = {row["name"]: row for row in _rows(group_table(comparison.evidence.by_user))}
     found = {group.name: group for group in comparison.evidence.by_user}
-    assert (users["ann"]["windows"], users["ann"]["user_days"], users["ann"]["difference"]) == (240, 6, "+0.2000")
-    assert users["bob"]["difference"] == "-0.6000"
+    assert (users["ann"]["windows"], users["ann"]["days"], users["ann"]["change"]) == (240, 6, "+0.2000")
+    assert users["bob"]["change"] == "-0.6000"
     assert users["bob"]["adjusted p"] == f"{found['bob'].adjusted_p:.4f}" == "0.0000"
     assert users["ann"]["adjusted p"] == f"{found['ann'].adjusted_p:.4f}"
 
@@ -164,7 +164,7 @@ def test_a_group_with_too_few_days_or_without_true_windows_shows_dashes_not_zero
     assert "Meet" not in {row["name"] for row in shown}
     assert {row["adjusted p"] for row in shown} == {"-"}
     silent = by_label.by_user[0].model_copy(update={"difference": None})
-    assert _rows(group_table([silent]))[0]["difference"] == "-"
+    assert _rows(group_table([silent]))[0]["change"] == "-"
 
 
 def test_anchors_are_shown_with_when_they_ran_and_both_figures(tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ def test_anchors_are_shown_with_when_they_ran_and_both_figures(tmp_path: Path) -
     assert first == {
         "model": OLD,
         "ran": "2026-01-28",
-        "challenger": "0.8123",
-        "anchor F1": "0.8000",
+        "new": "0.8123",
+        "anchor": "0.8000",
         "detail": "+0.0123 on 400 windows",
     }
-    assert (second["model"], second["challenger"], second["anchor F1"]) == (MID, "-", "-")
+    assert (second["model"], second["new"], second["anchor"]) == (MID, "-", "-")
     assert second["detail"] == "12 windows; too few"
 
 
@@ -215,7 +215,7 @@ def test_what_would_change_is_shown_by_label_by_user_and_by_block(tmp_path: Path
     ]
     largest = _rows(shown["largest_changes"])
     assert [row["minutes"] for row in largest] == [10, 10, 5, 5]
-    assert largest[0] == {"user": "ann", "start": "2026-02-03 01:00", "minutes": 10, "before": "Build", "now": "Write"}
+    assert largest[0] == {"user": "ann", "start": "2026-02-03 01:00", "minutes": 10, "change": "Build to Write"}
 
 
 def test_where_nothing_changes_the_tables_say_none(tmp_path: Path) -> None:

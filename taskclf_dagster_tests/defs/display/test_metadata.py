@@ -128,13 +128,13 @@ def test_the_gate_table_shows_verdict_figure_and_threshold() -> None:
 def test_what_is_only_known_on_all_test_windows_says_so_and_stands_beside_each_other() -> None:
     rows = {row["on all 320 test windows"]: row for row in _rows(model_metadata.all_windows_table(_report(right=0.75), _report(right=0.5)))}
     assert list(rows) == ["reject rate", "calibration error", "log loss", "flap rate, smoothed"]
-    assert rows["log loss"]["difference"].startswith("-")
+    assert rows["log loss"]["change"].startswith("-")
 
 
 def test_without_a_champion_its_column_is_dashes(report: EvaluationReport) -> None:
     rows = _rows(model_metadata.all_windows_table(report, None))
     assert {row["champion"] for row in rows} == {"-"}
-    assert {row["difference"] for row in rows} == {"-"}
+    assert {row["change"] for row in rows} == {"-"}
     assert "-" not in {row["challenger"] for row in rows}
 
 
