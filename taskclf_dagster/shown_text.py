@@ -27,3 +27,8 @@ def show_block(text: str) -> str:
 
 def _escape(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with its noun: `1 minute`, `2 minutes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

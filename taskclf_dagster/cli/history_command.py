@@ -10,6 +10,7 @@ from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, read_history
+from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.records import Retrain
 from taskclf_dagster.status.run_history import read_retrains
 
@@ -32,7 +33,7 @@ def history_command(home: Path | None, limit: int, as_json: bool) -> None:
         say_block(json.dumps([retrain.model_dump(mode="json") for retrain in retrains], indent=2))
     else:
         _print_moves(read_history(taskclf_home).moves, limit)
-        say(f"{taskclf_home.display_name}: {len(retrains)} retrains")
+        say(f"{taskclf_home.display_name}: {counted(len(retrains), 'retrain')}")
         if retrains:
             headers = ["started", "verdict", "macro-F1", "why", "decision or run"]
             say_block(make_table(map(_history_row, retrains), headers=headers, wraps=[3]))

@@ -89,14 +89,14 @@ def check_retrain_command(home: Path | None, config: Path | None) -> None:
     calibrators = check_calibrator_update_due(
         taskclf_home, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days
     )
-    say(f"home         {taskclf_home.display_name}")
-    say(f"retrain      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
-    say(f"calibrators  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
+    say(f"home             {taskclf_home.display_name}")
+    say(f"retrain due      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
+    say(f"calibrators due  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
     for violation in trigger.data.violations:
-        say(f"violation    {violation}")
+        say(f"violation        {violation}")
     if trigger.data.label_fates is not None:
         for text in (trigger.data.label_fates.summary, *trigger.data.label_fates.causes):
-            say(f"labels       {text}")
+            say(f"labels           {text}")
 
 
 def _print_result(result: RetrainResult, home: Home) -> None:

@@ -307,7 +307,7 @@ def test_check_retrain_says_that_it_is_due_and_why_and_launches_nothing(shell: S
     result = shell("check-retrain", "--home", home.root)
     assert result.exit_code == 0
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
-    assert re.match(r"retrain\s+yes: 6 ", line)
+    assert re.match(r"retrain due\s+yes: 6 ", line)
     assert contents(home.root) == before
 
 
@@ -315,7 +315,7 @@ def test_check_retrain_says_why_it_is_not_due_and_until_when(story: Story) -> No
     result = story.shell("check-retrain", "--home", story.home.root)
     assert result.exit_code == 0
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
-    assert re.match(r"retrain\s+no: .*\d{4}-\d\d-\d\d \d\d:\d\d UTC", line)
+    assert re.match(r"retrain due\s+no: .*\d{4}-\d\d-\d\d \d\d:\d\d UTC", line)
 
 
 def test_check_retrain_names_what_is_missing_where_there_is_nothing_to_learn_from(shell: Shell, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_check_retrain_names_what_is_missing_where_there_is_nothing_to_learn_fro
     result = shell("check-retrain", "--home", _recent_home(tmp_path).root, "--config", config)
     assert result.exit_code == 0
     (line,) = [line for line in result.stdout.splitlines() if line.startswith("retrain")]
-    assert re.match(r"retrain\s+no: .*\b300\b.*\bmin_labels\b.*\b1000\b.*\b700\b", line)
+    assert re.match(r"retrain due\s+no: .*\b300\b.*\bmin_labels\b.*\b1000\b.*\b700\b", line)
 
 
 def _calibrators(result: Result) -> str:
@@ -332,14 +332,14 @@ def _calibrators(result: Result) -> str:
 
 def test_check_retrain_tells_whether_the_calibrators_are_due_by_the_cadence_of_the_settings(shell: Shell, tmp_path: Path) -> None:
     home = _recent_home(tmp_path)
-    assert _calibrators(shell("check-retrain", "--home", home.root)).split()[1] == "yes:"
+    assert _calibrators(shell("check-retrain", "--home", home.root)).split()[2] == "yes:"
     home.calibrator_store.parent.mkdir(parents=True)
     fitted = datetime.now(UTC) - 10 * DAY
     home.calibrator_store.write_text(json.dumps({"created_at": fitted.isoformat()}), encoding="utf-8")
-    assert _calibrators(shell("check-retrain", "--home", home.root)).split()[1] == "yes:"
+    assert _calibrators(shell("check-retrain", "--home", home.root)).split()[2] == "yes:"
     monthly = shell.config("monthly", "calibrator_update_cadence_days: 30\n")
     found = _calibrators(shell("check-retrain", "--home", home.root, "--config", monthly))
-    assert found.split()[1] == "no:"
+    assert found.split()[2] == "no:"
 
 
 # --- list ---------------------------------------------------------------------------------------------------------------------------

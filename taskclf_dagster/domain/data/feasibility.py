@@ -5,6 +5,7 @@ It uses class counts only.
 
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE, LABELS
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.shown_text import counted
 
 
 class Feasibility(Record):
@@ -47,7 +48,9 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], *, min_class_win
         reasons.append(
             f"{BREAK_IDLE} has {test[BREAK_IDLE]} test windows ({total} in all) and must be judged on at least {min_class_windows}"
         )
-        advice.append(f"Label at least {missing} more minutes of {BREAK_IDLE} on the most recent days, and some on earlier days.")
+        advice.append(
+            f"Label at least {counted(missing, 'more minute')} of {BREAK_IDLE} on the most recent days, and some on earlier days."
+        )
     for label in judged:
         if train[label] == 0:
             reasons.append(f"{label} is judged on {test[label]} test windows, but has none to learn from")

@@ -38,6 +38,7 @@ from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.errors import SnapshotError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 LABEL_SCHEMA_VERSION = "v1"
 
@@ -210,8 +211,8 @@ def find_blockers(
     blockers = []
     if gold < min_labels:
         message = (
-            f"{gold} windows are labelled by a person, but min_labels is {min_labels}: label at least {min_labels - gold} more minutes "
-            "of the look-back range"
+            f"{gold} windows are labelled by a person, but min_labels is {min_labels}: "
+            f"label at least {counted(min_labels - gold, 'more minute')} of the look-back range"
         )
         blockers.append(Blocker(kind="too_few_labels", message=message))
     empty = [name for name in ("train", "validation", "test") if rows[name] == 0]

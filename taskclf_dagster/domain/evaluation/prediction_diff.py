@@ -24,6 +24,7 @@ from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.stored_files import StoredFile, read_stored_file, store_file, to_parquet
 from taskclf_dagster.errors import NoWindowsError, SnapshotError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 LARGEST_BLOCKS = 10
 
@@ -291,11 +292,11 @@ def _largest_blocks(names: list[str], users: _Int, minute: _Int, old: _Int, new:
 
 def _describe(windows: int, relabelled: int, unscored: int, by_label: list[RelabelledPair], start: datetime, end: datetime) -> str:
     span = f"From {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
-    rest = f"; {unscored} more minutes have features for one of the models only" if unscored else ""
+    rest = f"; {counted(unscored, 'more minute')} with features for one of the models only" if unscored else ""
     if not windows:
         return f"{span} the two models have no minute in common{rest}."
     if not relabelled:
-        return f"{span} the challenger says the same as the champion in all {windows} minutes{rest}."
+        return f"{span} the challenger says the same as the champion in all {counted(windows, 'minute')}{rest}."
     most, share = by_label[0], relabelled / windows
     pair = f"{most.champion_label} to {most.challenger_label}, {most.minutes}"
-    return f"{span} the challenger would relabel {relabelled} of {windows} minutes ({share:.1%}), most often from {pair}{rest}."
+    return f"{span} the challenger would relabel {relabelled} of {counted(windows, 'minute')} ({share:.1%}), most often from {pair}{rest}."

@@ -16,6 +16,7 @@ from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.scheduling.triggers import describe_changed_spans
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 
 class LabelStoreState(Record):
@@ -90,7 +91,7 @@ def check_label_arrival(state: LabelStoreState, *, settings: SchedulingSettings,
     if now < quiet_at:
         message += (
             f", last changed at {state.changed_at:%Y-%m-%d %H:%M:%S %Z}: waiting until no label has changed for "
-            f"{settings.label_quiet_minutes} minutes (label_quiet_minutes), at the earliest {quiet_at:%H:%M:%S %Z}"
+            f"{counted(settings.label_quiet_minutes, 'minute')} (label_quiet_minutes), at the earliest {quiet_at:%H:%M:%S %Z}"
         )
         return SkipReason(kind="labeling", message=message)
     return None

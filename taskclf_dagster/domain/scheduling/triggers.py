@@ -15,6 +15,7 @@ from taskclf_dagster.domain.scheduling.cadence import DueDate, check_model_age, 
 from taskclf_dagster.domain.scheduling.data_assessment import DataAssessment, assess_data
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 Cause = Literal["new_labels", "cadence", "model_age", "drift"]
 
@@ -97,7 +98,9 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
 
 def describe_changed_spans(changed: int, settings: SchedulingSettings) -> str:
     """Returns a message with the number of changed label spans and the number that triggers a retrain."""
-    return f"{changed} label spans are new, changed or deleted since the last decided run (min_new_labels is {settings.min_new_labels})"
+    return (
+        f"{counted(changed, 'label span')} new, changed or deleted since the last decided run (min_new_labels is {settings.min_new_labels})"
+    )
 
 
 def describe_blocked(reason: str, blockers: Sequence[str]) -> str:
