@@ -16,10 +16,12 @@ import yaml
 
 from taskclf_dagster.cli.instance_errors import check_folder, explain_errors
 from taskclf_dagster.cli.instance_files import SETTINGS, write_instance_settings
+from taskclf_dagster.cli.output import say
 from taskclf_dagster.config.shipped import CHECKOUT
 from taskclf_dagster.defs.dagster_internals import open_instance_of_settings
 from taskclf_dagster.domain.storage.instance_owner import check_owner, claim_instance, is_owned_by, read_owner
 from taskclf_dagster.entry_paths import INSTANCE_VARIABLE, make_absolute
+from taskclf_dagster.errors import InstanceError
 from taskclf_dagster.home import Home
 
 CHECKOUT_INSTANCE = ".dagster"
@@ -63,11 +65,11 @@ def open_instance(home: Home, *, records: bool = False, environ: Mapping[str, st
     Args:
         home: the taskclf home.
         records: True for what records runs: it makes the instance, which then belongs to the home. A reader finds an empty instance in
-            memory where there is none yet.
+            memory where there is none yet, and, with a warning, where it belongs to another home: the home is shown all the same.
         environ: the environment.
 
     Raises:
-        InstanceError: the instance cannot be used, or belongs to another home.
+        InstanceError: the instance cannot be used, or is to record runs and belongs to another home.
         PathError: DAGSTER_HOME cannot be made absolute.
         UnreadableFileError: the record of the instance's home is damaged.
     """
@@ -83,13 +85,27 @@ def open_instance(home: Home, *, records: bool = False, environ: Mapping[str, st
     check_folder(choice.folder)
     if records:
         claim_instance(choice.folder, home)
-    else:
-        check_owner(choice.folder, home)
+    elif not _may_read(choice.folder, home):
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield instance
+        return
     with explain_errors(choice.folder) as is_open, _open(choice) as instance:
         is_open.set()
         yield instance
     if records:
         claim_instance(choice.folder, home)  # the home may have got its id by now
+
+
+def _may_read(folder: Path, home: Home) -> bool:
+    """Returns True unless an instance belongs to another home, of which this warns."""
+    try:
+        check_owner(folder, home)
+    except InstanceError as error:
+        if error.kind != "other_home":
+            raise
+        say(f"warning: no run is shown. {error}", err=True)
+        return False
+    return True
 
 
 def _open(choice: InstanceChoice) -> dg.DagsterInstance:

@@ -16,9 +16,11 @@ from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.record_io_manager import find_last_run
 from taskclf_dagster.domain.registry.active_model import find_active_model
+from taskclf_dagster.domain.registry.retention import read_last_run
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_due
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
+from taskclf_dagster.errors import RegistryRefusedError
 from taskclf_dagster.home import Home
 from taskclf_dagster.validation_text import describe_validation_error
 
@@ -60,7 +62,11 @@ def decide_command(home: Path | None, config: Path | None, dry_run: bool, bootst
     For a gate or a policy that changed while no label is new. Evaluates challenger and champion again; otherwise as `retrain`.
     """
     taskclf_home = existing_home(home)
-    judged = find_last_run(taskclf_home, "challenger_model")
+    judged, challenger = find_last_run(taskclf_home, "challenger_model"), read_last_run(taskclf_home).model_id
+    if challenger is not None and challenger == find_active_model(read_registry_state(taskclf_home)).model_id:
+        raise RegistryRefusedError(
+            f"Judging {challenger}", "model_active", "it is the active model", "Label more, or launch `taskclf-dagster retrain --force`."
+        )
     _run(taskclf_home, judged_run=judged, dry_run=dry_run, bootstrap=bootstrap, config_path=None if config is None else str(config))
 
 

@@ -99,9 +99,8 @@ _CORE_SCHEMA = {
         r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
         list("-+.0123456789"),
     ),
-    "merge": (r"<<", ["<"]),
 }
-"""The plain forms of each type with their first characters; of YAML 1.1 only the merge key is kept. Integers come before floats."""
+"""The plain forms of each type with their first characters. Integers come before floats."""
 
 
 for _tag, (_form, _first) in _CORE_SCHEMA.items():

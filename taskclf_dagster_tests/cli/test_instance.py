@@ -123,19 +123,27 @@ def test_a_reader_leaves_no_instance_where_there_is_none(tmp_path: Path) -> None
 
 # --- Another home ---------------------------------------------------------------------------------------------------------------------
 
-OPENERS = [("status",), ("history",), ("retrain",)]
 
-
-@pytest.mark.parametrize("command", OPENERS)
-def test_the_instance_of_another_home_is_refused_by_every_command_that_opens_it(tmp_path: Path, used: Path, command: tuple[str]) -> None:
+def test_the_instance_of_another_home_records_no_run_of_this_one(tmp_path: Path, used: Path) -> None:
     folder = tmp_path / "instance"
     shutil.copytree(used, folder)
     first, second = make_home(tmp_path / "a"), make_home(tmp_path / "b")
     claim_instance(folder, first)
     before = contents(second.root)
-    error = _error(folder, *command, "--home", second.root)
-    assert error.kind == "other_home"
+    assert _error(folder, "retrain", "--home", second.root).kind == "other_home"
     assert contents(second.root) == before
+
+
+@pytest.mark.parametrize("command", ["status", "history"])
+def test_beside_the_instance_of_another_home_a_reader_shows_what_is_in_the_home_and_warns(tmp_path: Path, used: Path, command: str) -> None:
+    folder = tmp_path / "instance"
+    shutil.copytree(used, folder)
+    first, second = make_home(tmp_path / "a"), make_home(tmp_path / "b")
+    claim_instance(folder, first)
+    result = _run(folder, command, "--home", second.root)
+    assert result.exit_code == 0
+    assert str(second.root) in result.stdout
+    assert str(first.root) in result.stderr
 
 
 def test_a_reader_does_not_make_an_instance_its_own(tmp_path: Path, used: Path) -> None:

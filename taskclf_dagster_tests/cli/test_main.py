@@ -16,6 +16,7 @@ from syrupy.assertion import SnapshotAssertion
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, load_retrain_config
 from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.registry.active_model import find_active_model
@@ -195,6 +196,13 @@ def test_decide_judges_the_last_challenger_by_todays_gates_without_training(stor
     assert _row(story.rejected, "macro_f1").split()[2] == _row(decided, "macro_f1").split()[2]  # the same model on the same windows
     assert {path.name: path.read_bytes() for path in (home.records / "challenger_model").iterdir()} == before
     assert own("registry", "fsck", "--home", home.root).exit_code == 0
+
+
+def test_decide_after_a_promotion_is_refused_because_the_challenger_is_the_active_model(story: Story, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(story.home.root, tmp_path / "home"))
+    promoted = next(decision for decision in list_decisions(home)[0] if decision.verdict == "PROMOTE")
+    edit_json(home.records / "challenger_model" / "latest.json", {"model_id": promoted.challenger.model_id})
+    _assert_one_message(Shell(tmp_path, tmp_path / "instance")("decide", "--home", home.root), "it is the active model")
 
 
 def test_decide_without_a_challenger_says_so(shell: Shell, tmp_path: Path) -> None:

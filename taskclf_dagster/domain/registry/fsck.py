@@ -91,7 +91,7 @@ def _check_policy(state: RegistryState, pointer: ActivePointer | None) -> Findin
         code: FindingCode = "policy_differs" if problem.code == "edited_in_place" else "policy_unusable"
         yield damage(code, "P1", problem.detail, advise_repair(state))
     if pointer is not None and policy.status in ("foreign", "removed"):
-        done = "written" if policy.status == "foreign" else "removed"
+        done = "written" if policy.status == "foreign" or state.policy_file.is_template else "removed"
         detail = f"{name} was {done} by another program, which is not recorded yet"
         yield warning("policy_not_recorded", "P3", detail, "The next change, or repair, records it")
     active = find_active_model(state)
