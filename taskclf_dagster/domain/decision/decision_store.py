@@ -17,7 +17,7 @@ from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionFinding, DecisionNotFoundError, ReceiptVersionError, TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 
-_RECEIPT = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_[^.]+\.json")
+_RECEIPT = re.compile(r"\d{4}-\d\d-\d\d_\d{6}_[\w-]+\.json")
 """The names that follow from `make_decision_id`."""
 
 

@@ -22,6 +22,9 @@ from taskclf_dagster_tests.scenario import DAY, make_home
 LEFT = ("Thumbs.db", "desktop.ini", ".DS_Store", "._metadata.json", "metrics (1).json", "model.txt~", "metadata.json.sync-conflict")
 
 
+COPIES = ("._{}.json", "Copy of {}.json", "{} (1).json", "{} - Copy.json", "{} (2).txt")
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """A home with three promoted models and one that awaits approval, all of which a file manager has looked at."""
@@ -32,8 +35,8 @@ def home(tmp_path: Path) -> Home:
     for folder in (home.models, home.decisions, *home.models.glob("2026-*"), home.pending_models / NEXT):
         for name in LEFT:
             (folder / name).write_bytes(b"")
-    for name in (f"._{decision.decision_id}.json", f"Copy of {decision.decision_id}.json", f"{decision.decision_id} (2).txt"):
-        (home.decisions / name).write_bytes(receipt)
+    for name in COPIES:
+        (home.decisions / name.format(decision.decision_id)).write_bytes(receipt)
     (home.models / "@eaDir").mkdir()
     (home.models / "@eaDir" / "model.txt@SynoEAStream").write_bytes(b"x")
     return home
@@ -52,7 +55,7 @@ def test_they_are_one_finding_that_is_no_damage(home: Home) -> None:
 def test_they_are_counted_and_the_first_are_named(home: Home) -> None:
     (finding,) = check_registry(home)
     bundles_and_folders = 3 + 1 + 2
-    assert f"and {len(LEFT) * bundles_and_folders + 3 + 1 - 5} more" in finding.detail
+    assert f"and {len(LEFT) * bundles_and_folders + len(COPIES) + 1 - 5} more" in finding.detail
 
 
 def test_a_model_beside_them_loads_runs_is_rolled_back_to_and_is_promoted(home: Home) -> None:
