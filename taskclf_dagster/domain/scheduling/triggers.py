@@ -98,9 +98,8 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
 
 def describe_changed_spans(changed: int, settings: SchedulingSettings) -> str:
     """Returns a message with the number of changed label spans and the number that triggers a retrain."""
-    return (
-        f"{counted(changed, 'label span')} new, changed or deleted since the last decided run (min_new_labels is {settings.min_new_labels})"
-    )
+    found = f"{counted(changed, 'label span')} {'is' if changed == 1 else 'are'} new, changed or deleted since the last decided run"
+    return f"{found} (min_new_labels is {settings.min_new_labels})"
 
 
 def describe_blocked(reason: str, blockers: Sequence[str]) -> str:
