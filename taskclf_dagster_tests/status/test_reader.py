@@ -23,6 +23,7 @@ from taskclf_dagster.status.records import Status
 from taskclf_dagster.status.run_history import read_retrains
 from taskclf_dagster_tests.dagster_internals import DaemonHeartbeat
 from taskclf_dagster_tests.models import home_with_champion
+from taskclf_dagster_tests.runs import instance_in
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home, retrain_config
 
 CONFIG = retrain_config(schedule={"timezone": "UTC"})
@@ -36,9 +37,7 @@ train_params: {num_boost_round: 15}
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    folder = tmp_path / "dagster"
-    folder.mkdir()
-    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+    with instance_in(tmp_path) as instance:
         yield instance
 
 

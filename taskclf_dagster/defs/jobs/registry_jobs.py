@@ -26,10 +26,11 @@ from taskclf_dagster.domain.registry.fsck_files import find_unchecked
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
-from taskclf_dagster.domain.registry.retention import MEBIBYTE, plan_prune, prune, require_only_awaiting
+from taskclf_dagster.domain.registry.retention import plan_prune, prune, require_only_awaiting
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.retraining.present_policy import require_present_policy
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
+from taskclf_dagster.domain.storage.files import MEBIBYTE
 from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import cores
 from taskclf_dagster.shown_text import show_line

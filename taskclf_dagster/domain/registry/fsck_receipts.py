@@ -129,7 +129,8 @@ def _digests_by_model(decisions: Iterable[PromotionDecision]) -> dict[str, list[
 
 def _find_changed(files: BundleFiles, judged: list[dict[str, str]]) -> list[str]:
     """Returns the files that differ from the newest receipt; none if any receipt has all of their digests."""
-    return [] if not all(map(files.find_changed, judged)) else files.find_changed(judged[0])
+    changed = [files.find_changed(digests) for digests in judged]
+    return changed[0] if all(changed) else []
 
 
 def check_last_decided(state: RegistryState) -> Findings:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from taskclf_dagster.domain.registry.active_model import SOURCE_NAMES
 from taskclf_dagster.domain.registry.champion import resolve_active_model
+from taskclf_dagster.domain.registry.fsck_findings import REPAIR
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
 from taskclf_dagster.domain.registry.state import RegistryState
@@ -39,8 +40,7 @@ def find_repair_target(state: RegistryState) -> RepairTarget | None:
 
 def advise_repair(state: RegistryState) -> str:
     """Returns what to do about damage of pointer or policy, without full stop: a repair, if it can restore a model."""
-    repairs = "`taskclf-dagster registry repair` repairs it"
     if find_repair_target(state) is not None:
-        return repairs
+        return REPAIR
     set_aside = find_policy_problem(state) is not None and find_usable_pointer(state).pointer is None and state.history.last_move is None
-    return f"{repairs}: it keeps the file aside" if set_aside and state.pointer_file.error is None else NOTHING_TO_RESTORE
+    return f"{REPAIR}: it keeps the file aside" if set_aside and state.pointer_file.error is None else NOTHING_TO_RESTORE

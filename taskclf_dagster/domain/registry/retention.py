@@ -30,9 +30,6 @@ from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import RegistryRefusedError, UnreadableFileError
 from taskclf_dagster.home import Home
 
-MEBIBYTE = 1024 * 1024
-
-
 IN_THE_MAKING_SECONDS = 3600
 """A snapshot as young as this may belong to a run whose record is not written yet."""
 

@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from taskclf_dagster.domain.storage.files import list_folders
+from taskclf_dagster.domain.storage.files import MEBIBYTE, list_folders
 from taskclf_dagster.errors import RefusalKind, RegistryRefusedError
 from taskclf_dagster.home import Home
-
-MEBIBYTE = 1024 * 1024
-
 
 SMALLEST_NEED = 64 * MEBIBYTE
 """Free space [bytes] that a retrain needs at least: snapshot, challenger and its copy in models/."""

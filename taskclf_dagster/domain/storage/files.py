@@ -17,6 +17,9 @@ from pathlib import Path
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import UnsafeFileSystemError
 
+MEBIBYTE = 1024 * 1024
+
+
 TEMPORARY = ".tmp"
 
 
@@ -35,7 +38,7 @@ def hash_file_if_exists(path: Path) -> str | None:
 
 
 def list_folders(folder: Path) -> list[Path]:
-    """Returns the folders in a folder, by name; hidden ones are temporary or of other programs. None if the folder does not exist."""
+    """Returns the folders in a folder, by name; hidden ones are temporary or of other programs. Empty if it does not exist."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")) if folder.is_dir() else []
 
 

@@ -19,6 +19,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.status.reader import read_status
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD, point_at, write_policy, write_tiny_bundle
 from taskclf_dagster_tests.registry_scenario import promoted, set_active
+from taskclf_dagster_tests.runs import instance_in
 from taskclf_dagster_tests.scenario import make_home, retrain_config
 
 HOMES: dict[str, tuple[Callable[[Home], object], str | None, str]] = {
@@ -35,9 +36,7 @@ HOMES: dict[str, tuple[Callable[[Home], object], str | None, str]] = {
 
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    folder = tmp_path / "dagster"
-    folder.mkdir()
-    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+    with instance_in(tmp_path) as instance:
         yield instance
 
 
