@@ -3,6 +3,7 @@
 Commands print records; nothing is decided here.
 """
 
+import gc
 import os
 
 import click
@@ -34,6 +35,9 @@ COMMANDS = {
 }
 """Module and function of each command, below `taskclf_dagster.cli`; importing some of them takes seconds."""
 
+GC_OBJECTS = 100_000
+"""Number of new objects after which Python looks for unused ones; at its 700, that takes a fifth of a short command, all in imports."""
+
 
 class _Group(LazyGroup):
     """Shows the package's own errors as one message instead of a traceback, without what a terminal would obey."""
@@ -45,6 +49,7 @@ class _Group(LazyGroup):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> object:
+        gc.set_threshold(GC_OBJECTS)
         try:
             make_environment_absolute(os.environ)
             return super().invoke(ctx)

@@ -5,7 +5,9 @@ a test forbids private imports elsewhere. When Dagster moves, that test file say
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorStatus
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.schedules import cron_string_iterator
 from dagster_shared.error import SerializableErrorInfo
 
@@ -33,6 +37,10 @@ IMPLICIT_JOB = "__ASSET_JOB"
 SCHEDULER_DAEMON = "SCHEDULER"
 
 
+MODULE, LOCATION, REPOSITORY = "taskclf_dagster.definitions", "taskclf_dagster", "__repository__"
+"""The module of the definitions, the name of their code location in workspace.yaml, and of the repository that Dagster makes of them."""
+
+
 def dump_instance(instance: dg.DagsterInstance) -> str | None:
     """Returns a text from which another process can open the same instance; None if the instance lives in memory only."""
     return dg.serialize_value(instance.get_ref()) if instance.is_persistent else None
@@ -47,6 +55,22 @@ def open_instance(text: str) -> dg.DagsterInstance:
 def open_instance_of_settings(folder: Path, settings: Mapping[str, Any]) -> dg.DagsterInstance:
     """Opens an instance with these settings in place of those in the folder's dagster.yaml."""
     return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder), overrides=settings))
+
+
+@contextmanager
+def runs_of_the_code_location(instance: dg.DagsterInstance, job: str) -> Iterator[None]:
+    """Makes runs that begin within the block belong to the code location of workspace.yaml, as runs that Dagster launches do.
+
+    The timeline, which is the first page in the browser, shows no others, and only these can be executed again there.
+    """
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name=MODULE), location_name=LOCATION)
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), job)
+    create = instance.create_run_for_job
+    vars(instance)["create_run_for_job"] = partial(create, remote_job_origin=origin)
+    try:
+        yield
+    finally:
+        del vars(instance)["create_run_for_job"]
 
 
 def iterate_ticks(cron: str, time_zone: str, *, after: datetime) -> Iterator[datetime]:

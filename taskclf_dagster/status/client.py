@@ -42,7 +42,7 @@ MOVES = 20
 """Number of pointer changes that are searched for the latest one of a home."""
 
 
-_HOME_TAG, _CAUSE_TAG = ".dagster/taskclf_home", "taskclf/cause"
+_HOME_TAG, _CAUSE_TAG, _REASON_TAG = ".dagster/taskclf_home", "taskclf/cause", "taskclf/reason"
 
 
 _WHOLE_GRAPH = {"labeled_windows", "promotion_decision"}
@@ -82,7 +82,8 @@ class RetrainClient:
         Returns:
             state (idle, queued, running, completed, skipped, failed), reason, run (under way, else the last; None where there is none),
             progress (how many steps of a run under way have ended), active_model and its freshness (HEALTHY, WARNING, DEGRADED, UNKNOWN),
-            next_tick of the daily schedule (None when it is off), and the latest results of the schedule and the label sensor: due, labels.
+            next_tick of the daily schedule (None when it is off), due (if it would launch a retrain now, and why), and labels, the latest
+            result of the label sensor. A server that was started with --read-only evaluates no schedule: due is the latest tick's result.
             active_model is of the latest materialization of `active_pointer`, with a home of the latest one of that home among the newest
             20 (else None); a pointer change outside Dagster is shown within half a minute, if the daemon runs. freshness is that of the
             asset, whatever the home; schedule and sensor are those of the code location.
@@ -103,7 +104,7 @@ class RetrainClient:
             "active_model": self._find_model(model.get("assetMaterializations", [])),
             "freshness": (model.get("freshnessStatusInfo") or {}).get("freshnessStatus"),
             "next_tick": _moment(ticks[0]["timestamp"]) if ticks and on else None,
-            "due": _last_words(data["schedule"]["scheduleState"]),
+            "due": self._find_due(schedule) or _last_words(data["schedule"]["scheduleState"]),
             "labels": _last_words(data["labels"]["sensorState"]),
         }
 
@@ -163,6 +164,17 @@ class RetrainClient:
         if not isinstance(content.get("data"), dict):
             raise ApiError(self._url, f"it answered {answer.status_code} {answer.reason}", refused=answer.status_code in (401, 403))
         return dict(content["data"])
+
+    def _find_due(self, schedule: Mapping[str, str]) -> str | None:
+        """Returns what the schedule would do now; None if the server refuses to evaluate it."""
+        try:
+            answer = self._ask("due", schedule=schedule, now=datetime.now(UTC).timestamp())["scheduleDryRun"]["evaluationResult"]
+        except ApiError as error:
+            if not error.refused:
+                raise
+            return None
+        launched = [_tags(run).get(_REASON_TAG) for run in answer["runRequests"] or []]
+        return f"yes: {launched[0]}" if launched else f"no: {answer['skipReason']}"
 
     def _find_model(self, moves: list[dict[str, Any]]) -> str | None:
         """Returns the model of the latest of these materializations that is of the home."""

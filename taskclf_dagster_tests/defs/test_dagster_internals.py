@@ -10,6 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from taskclf_dagster import errors
 from taskclf_dagster.defs import dagster_internals
@@ -23,6 +24,7 @@ from taskclf_dagster.defs.dagster_internals import (
     open_instance,
     read_scheduler_heartbeat,
     report_check,
+    runs_of_the_code_location,
 )
 from taskclf_dagster_tests.dagster_internals import (
     DaemonHeartbeat,
@@ -103,6 +105,22 @@ def test_another_process_opens_the_instance_of_a_text(instance: dg.DagsterInstan
         assert again.get_runs_count() == instance.get_runs_count() > 0
     answer = subprocess.run([sys.executable, "-c", OPEN, text], capture_output=True, text=True, check=True)
     assert int(answer.stdout) == instance.get_runs_count()
+
+
+def test_a_run_that_begins_here_belongs_to_the_code_location_of_the_workspace(instance: dg.DagsterInstance) -> None:
+    (loaded,) = yaml.safe_load((PACKAGE.parent / "workspace.yaml").read_text(encoding="utf-8"))["load_from"]
+    job = dg.Definitions(assets=[leaf]).resolve_implicit_global_asset_job_def()
+    with runs_of_the_code_location(instance, job.name):
+        inside = job.execute_in_process(instance=instance).dagster_run
+    outside = job.execute_in_process(instance=instance).dagster_run
+    assert outside.remote_job_origin is None
+    assert inside.remote_job_origin.job_name == job.name
+    repository = inside.remote_job_origin.repository_origin
+    assert repository.repository_name == dg.Definitions(assets=[leaf]).get_repository_def().name
+    location = repository.code_location_origin
+    assert (location.location_name, location.loadable_target_origin.module_name) == tuple(
+        loaded["python_module"][key] for key in ("location_name", "module_name")
+    )
 
 
 def test_an_instance_in_memory_has_no_text() -> None:

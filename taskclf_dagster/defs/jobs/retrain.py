@@ -10,7 +10,7 @@ from pydantic import Field
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import GROUP
-from taskclf_dagster.defs.dagster_internals import AssetJob
+from taskclf_dagster.defs.dagster_internals import AssetJob, runs_of_the_code_location
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
@@ -104,13 +104,14 @@ def run_retrain_pipeline(
         judged_run: the run whose challenger is judged again, with its dataset; None trains a new one.
     """
     job = definitions.resolve_job_def(RETRAIN)
-    result = job.execute_in_process(
-        run_config=params.model_dump(),
-        instance=instance,
-        raise_on_error=False,
-        tags={CAUSE_TAG: COMMAND_LINE, **({} if judged_run is None else {JUDGED_RUN_TAG: judged_run})},
-        asset_selection=None if judged_run is None else [dg.AssetKey(name) for name in JUDGING_ASSETS],
-    )
+    with runs_of_the_code_location(instance, RETRAIN):
+        result = job.execute_in_process(
+            run_config=params.model_dump(),
+            instance=instance,
+            raise_on_error=False,
+            tags={CAUSE_TAG: COMMAND_LINE, **({} if judged_run is None else {JUDGED_RUN_TAG: judged_run})},
+            asset_selection=None if judged_run is None else [dg.AssetKey(name) for name in JUDGING_ASSETS],
+        )
     made = {event.node_name: event for event in result.get_asset_materialization_events()}
     if not result.success:
         run = instance.get_run_by_id(result.run_id)
