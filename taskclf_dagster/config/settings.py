@@ -129,6 +129,7 @@ class DatasetSettings(_Settings):
     """Range of days, schema and labels of a dataset."""
 
     data_lookback_days: Days
+    training_lookback_days: Days
     schema_version: Literal["auto", "v1", "v2", "v3"]
     skip_unreadable_days: bool
     weak_labels: Literal["train_only", "exclude"]

@@ -35,11 +35,12 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], *, min_class_win
     """Compares a class distribution with the needs of every gate.
 
     Args:
-        distribution: number of windows by split (train, validation, test) and label.
+        distribution: number of windows by split (older, train, validation, test) and label.
         min_class_windows: least number of true test windows with which a label is judged.
         held_out: True if users are held out of training.
     """
-    train, test = distribution["train"], distribution["test"]
+    test = distribution["test"]
+    learned = count_learned(distribution)
     judged = [label for label in LABELS if test[label] >= min_class_windows]
     reasons, advice = [], []
     if BREAK_IDLE not in judged:
@@ -52,13 +53,18 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], *, min_class_win
             f"Label at least {counted(missing, 'more minute')} of {BREAK_IDLE} on the most recent days, and some on earlier days."
         )
     for label in judged:
-        if train[label] == 0:
+        if learned[label] == 0:
             reasons.append(f"{label} is judged on {test[label]} test windows, but has none to learn from")
             advice.append(f"Label {label} on earlier days, too.")
     if len(judged) == 0:
         reasons.append(f"no label has {min_class_windows} test windows")
         advice.append("Label more minutes on the most recent days.")
-    if held_out and not any(train.values()):
+    if held_out and not any(learned.values()):
         reasons.append("every user is held out")
         advice.append("Hold out a smaller share of users.")
     return Feasibility(promotable=not reasons, judged_classes=judged, reasons=reasons, advice=advice)
+
+
+def count_learned(distribution: dict[str, dict[str, int]]) -> dict[str, int]:
+    """Returns the number of windows by label that a model learns from before it is judged on the validation split."""
+    return {label: distribution["older"][label] + distribution["train"][label] for label in LABELS}

@@ -36,6 +36,8 @@ class LabeledWindows(Record):
         path: the frame, relative to the home; None if the data contract is violated or the frame is not stored.
         digest: of the frame.
         recent: the windows of the last days; None if the frame is not stored.
+        range_start: start of the look-back, from which windows are read.
+        split_from: start of the range that is split and judged; windows before it only teach.
         windows: number of windows read, labeled or not, without duplicates.
         gold, weak: number of windows with a gold or a weak label.
         class_counts: number of labeled windows by tier (gold, weak) and label.
@@ -52,6 +54,7 @@ class LabeledWindows(Record):
     demo: bool
     as_of: datetime
     range_start: datetime
+    split_from: datetime
     schema_version: SchemaVersion
     schema_hash: str
     path: InnerPath | None
@@ -99,7 +102,7 @@ def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> 
     Args:
         home: the taskclf home.
         as_of: the end of the look-back.
-        settings: length of the look-back, schema version, use of weak labels, handling of unreadable days.
+        settings: lengths of both look-backs, schema version, use of weak labels, handling of unreadable days.
 
     Raises:
         HomeNotFoundError: there is no such home.
@@ -107,9 +110,15 @@ def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> 
         UnreadableFileError: a file cannot be read.
     """
     home.require()
-    start = as_of - timedelta(days=settings.data_lookback_days)
+    split_from = as_of - timedelta(days=settings.data_lookback_days)
+    start = min(split_from, as_of - timedelta(days=settings.training_lookback_days))
     reading = read_windows(
-        home, start=start, end=as_of, schema_version=settings.schema_version, skip_unreadable_days=settings.skip_unreadable_days
+        home,
+        start=start,
+        end=as_of,
+        schema_version=settings.schema_version,
+        skip_unreadable_days=settings.skip_unreadable_days,
+        chosen_from=split_from,
     )
     labels = read_label_spans(home, start=start, end=as_of)
     spans = labels.spans if settings.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
@@ -120,7 +129,7 @@ def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> 
         fates = count_label_fates(reading.frame, spans, projection, start=start, end=as_of, left_out=left_out)
         if not reading.violations and not labels.violations:
             frame = _attach(reading.frame, projection)
-    record = _describe(home, as_of, start, reading, labels, projection)
+    record = _describe(home, as_of, (start, split_from), reading, labels, projection)
     record = record.model_copy(update={"passed_over": tuple(find_passed_over(home)), "label_fates": None if labels.damaged else fates})
     return LabelingResult(record, frame, labels.fingerprints, reading.frame)
 
@@ -191,7 +200,7 @@ def _session_seconds(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
 def _describe(
     home: Home,
     as_of: datetime,
-    start: datetime,
+    starts: tuple[datetime, datetime],
     reading: WindowReading,
     labels: LabelReading,
     projection: Projection | None,
@@ -202,7 +211,8 @@ def _describe(
         home=home.display_name,
         demo=home.is_demo,
         as_of=as_of,
-        range_start=start,
+        range_start=starts[0],
+        split_from=starts[1],
         schema_version=reading.schema.version,
         schema_hash=SCHEMAS[reading.schema.version].schema_hash,
         path=None,

@@ -71,13 +71,13 @@ class DatasetSnapshot(Record):
         windows_sha256: of the bytes of windows.parquet, which every later step compares; empty before the snapshot is stored.
         users: number of rows by user.
         rows: number of rows by split.
-        class_distribution: number of gold and weak rows by split (train, validation, test) and label.
+        class_distribution: number of gold and weak rows by split (older, train, validation, test) and label.
         exclusions: number of labeled windows that did not enter, and of rows kept out of training and judging, by reason.
         blockers: reasons not to train on it; empty if there are none.
         feasibility: the check that a model could be promoted on this dataset.
         skip_reason: set if the last decided run already saw all of this; no later step runs then.
         config: the configuration; its policy is recorded.
-        gold_windows: number of rows with a gold label.
+        gold_windows: number of rows with a gold label that are not older.
         recent: the windows of the last days, labeled or not, on which the predictions of both models are compared.
     """
 
@@ -129,14 +129,14 @@ def build_snapshot(
     """
     schema = SCHEMAS[labeled.schema_version]
     rows, excluded = _exclude(frame, schema)
-    split = split_by_time(rows, holdout_fraction=holdout_fraction)
+    split = split_by_time(rows, split_from=labeled.split_from, holdout_fraction=holdout_fraction)
     parts = pd.Series(pd.Categorical.from_codes(split.codes, categories=list(SPLITS)), name="split")
     rows = pd.concat([rows.drop(columns=_HELPERS), parts], axis=1)
     counts = count_splits(rows)
     distribution = count_classes(rows)
     digest = frame_digest(rows)
     starts = rows["bucket_start_ts"]
-    gold, held_out = int(rows["gold"].sum()), bool(split.holdout_users)
+    gold, held_out = int((rows["gold"] & (rows["split"] != "older")).sum()), bool(split.holdout_users)
     record = DatasetSnapshot(
         dataset_hash=digest[:16],
         dataset_digest=digest,

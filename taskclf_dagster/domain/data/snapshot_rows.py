@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import frame_digest, hash_row_labels
-from taskclf_dagster.domain.data.split import SPLITS
+from taskclf_dagster.domain.data.split import SPLITS, TIMED_SPLITS
 from taskclf_dagster.domain.storage.stored_files import to_parquet
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
@@ -156,10 +156,10 @@ def _split_codes(rows: pd.DataFrame) -> np.ndarray:
 
 
 def count_classes(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """Returns the number of rows by split (train, validation, test) and label."""
+    """Returns the number of rows by split (older, train, validation, test) and label."""
     split, label = _split_codes(rows), label_codes(rows)
     table = np.bincount(split * len(LABELS) + label, minlength=len(SPLITS) * len(LABELS)).reshape(len(SPLITS), len(LABELS))
-    return {name: dict(zip(LABELS, table[i].tolist(), strict=True)) for i, name in enumerate(SPLITS[:3])}
+    return {name: dict(zip(LABELS, table[SPLITS.index(name)].tolist(), strict=True)) for name in TIMED_SPLITS}
 
 
 def rows_to_parquet(rows: pd.DataFrame) -> bytes:

@@ -13,16 +13,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import FEATURE_LOOKBACK_SECONDS
-from taskclf_dagster.domain.data.times import epoch_us
+from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.domain.storage.records import Record
 
-SPLITS = ("train", "validation", "test", "embargo", "weak_after_cut")
-"""Values of the split column. The last two are kept out of training and judging: rows on which the features of later parts look back,
-and weak rows later than their user's training part."""
+SPLITS = ("train", "validation", "test", "embargo", "weak_after_cut", "older")
+"""Values of the split column. Two are kept out of training and judging: embargo, rows on which the features of later parts look back, and
+weak_after_cut, weak rows later than their user's training part. Rows before the range that is split are older: they only teach."""
 
 
-TRAIN, VALIDATION, TEST, EMBARGO, WEAK_AFTER_CUT = range(len(SPLITS))
+TRAIN, VALIDATION, TEST, EMBARGO, WEAK_AFTER_CUT, OLDER = range(len(SPLITS))
 """Codes of the splits: positions in SPLITS."""
+
+
+TIMED_SPLITS = ("older", "train", "validation", "test")
+"""The splits that learn or judge, in the order of a user's time."""
 
 
 TRAIN_PERCENT, TRAIN_AND_VALIDATION_PERCENT = 70, 85
@@ -70,15 +74,17 @@ def choose_holdout_users(users: list[str], fraction: float) -> list[str]:
     return sorted(ordered[: max(1, int(len(users) * fraction))])
 
 
-def split_by_time(rows: pd.DataFrame, *, holdout_fraction: float = 0.0) -> Split:
+def split_by_time(rows: pd.DataFrame, *, split_from: datetime | None = None, holdout_fraction: float = 0.0) -> Split:
     """Assigns every row to a split.
 
     A user's gold rows are cut at 70 % and 85 %, each cut moved by at most 5 % of them to the nearest session boundary that no span
     crosses, else to the nearest span boundary, else left. The 15 minutes before a cut are dropped from the earlier part, because the
-    features of the later rows look back on them. Weak rows stay only in the training part. All gold rows of held-out users are test.
+    features of the later rows look back on them. Weak rows stay only in the training part. All gold rows of held-out users are test. Rows
+    before `split_from` are older, and no part of this; those of held-out users are kept out.
 
     Args:
         rows: user_id, session_id (category), bucket_start_ts (UTC), gold (bool), span (int), sorted by user and time.
+        split_from: start of the range that is split; None splits every row.
         holdout_fraction: share of users held out [0 to 1].
     """
     users = rows["user_id"].cat.codes.to_numpy()
@@ -86,6 +92,7 @@ def split_by_time(rows: pd.DataFrame, *, holdout_fraction: float = 0.0) -> Split
     starts = epoch_us(rows["bucket_start_ts"])
     sessions = rows["session_id"].cat.codes.to_numpy()
     spans, gold = rows["span"].to_numpy(), rows["gold"].to_numpy()
+    older = np.zeros(len(rows), dtype=bool) if split_from is None else starts < to_epoch_us(split_from)
     present = np.unique(users)
     held_out = choose_holdout_users([names[user] for user in present], holdout_fraction)
     codes = np.full(len(rows), TRAIN, dtype=np.int8)
@@ -94,14 +101,16 @@ def split_by_time(rows: pd.DataFrame, *, holdout_fraction: float = 0.0) -> Split
     ends = np.searchsorted(users, present, side="right")
     for user, begin, end in zip(present, begins, ends, strict=True):
         own = np.arange(begin, end)
-        own_gold = own[gold[own]]
+        own_gold = own[gold[own] & ~older[own]]
         if names[user] in held_out:
             codes[own] = WEAK_AFTER_CUT
             codes[own_gold] = TEST
-        elif len(own_gold):
+            continue
+        if len(own_gold):
             made = _cut_user(names[user], starts[own_gold], sessions[own_gold], spans[own_gold])
             cuts.extend(made)
             codes[own] = _assign(starts[own], gold[own], starts[own_gold], [cut.row for cut in made])
+        codes[own[older[own] & (codes[own] == TRAIN)]] = OLDER
     return Split(codes, cuts, held_out)
 
 
@@ -115,7 +124,7 @@ def find_split_overlaps(rows: pd.DataFrame) -> list[str]:
     ranges = timed.groupby(["user", "split"], observed=True)["at"].agg(["min", "max"])
     overlaps = []
     for user, mine in ranges.groupby(level="user", observed=True):
-        present = [part for part in SPLITS[: TEST + 1] if (user, part) in mine.index]
+        present = [part for part in TIMED_SPLITS if (user, part) in mine.index]
         for i, earlier in enumerate(present):
             for later in present[i + 1 :]:
                 gap = int(mine.loc[(user, later), "min"]) - int(mine.loc[(user, earlier), "max"])

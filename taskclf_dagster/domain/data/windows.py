@@ -80,6 +80,7 @@ def read_windows(
     end: datetime,
     schema_version: Literal["auto"] | SchemaVersion,
     skip_unreadable_days: bool,
+    chosen_from: datetime | None = None,
 ) -> WindowReading:
     """Reads the windows that start at or after `start` and end at or before `end`.
 
@@ -87,14 +88,18 @@ def read_windows(
         home: the taskclf home.
         start: inclusive, with a time zone.
         end: exclusive, with a time zone.
-        schema_version: the version to read, or auto for the newest that covers 90 % of the days in range.
+        schema_version: the version to read, or auto for the newest that covers 90 % of the days from `chosen_from` on.
         skip_unreadable_days: leave out daily files that cannot be read instead of raising.
+        chosen_from: a day of the version must lie at or after this time; None for `start`.
 
     Raises:
-        NoWindowsError: no partition of the version lies in range.
+        NoWindowsError: no partition of the version lies between `chosen_from` and `end`.
         UnreadableFileError: a daily file is truncated or not parquet, and `skip_unreadable_days` is off or no day is left.
     """
-    version, partitions, other_days = _choose_partitions(home, start, end, schema_version)
+    version = _choose_version(home, chosen_from or start, end, schema_version)
+    available = {each: _days_in_range(home, each, start, end) for each in SCHEMA_VERSIONS}
+    partitions = available.pop(version)
+    other_days = sorted({day.isoformat() for days in available.values() for day in days.keys() - partitions.keys()})
     reading = WindowReading(SCHEMAS[version], days_of_other_versions=other_days)
     tables: list[_RowsInRange] = []
     for day, path in partitions.items():
@@ -113,18 +118,19 @@ def read_windows(
     return reading
 
 
-def _choose_partitions(
-    home: Home, start: datetime, end: datetime, schema_version: Literal["auto"] | SchemaVersion
-) -> tuple[SchemaVersion, dict[date, Path], list[str]]:
-    """Returns the schema version to read, its partitions in range by day, and the days that only other versions have."""
-    available = {version: _days_in_range(home, version, start, end) for version in SCHEMA_VERSIONS}
-    days = {version: {day.isoformat() for day in found} for version, found in available.items()}
+def _choose_version(home: Home, start: datetime, end: datetime, schema_version: Literal["auto"] | SchemaVersion) -> SchemaVersion:
+    """Returns the schema version to read.
+
+    Raises:
+        NoWindowsError: it has no partition in range.
+    """
+    days = {version: {day.isoformat() for day in _days_in_range(home, version, start, end)} for version in SCHEMA_VERSIONS}
     version = choose_schema_version(days) if schema_version == "auto" else schema_version
-    if version is None or not available[version]:
+    if version is None or not days[version]:
         folder = home.processed if version is None else home.features(version)
         passed_over = describe_passed_over(find_passed_over(home))
         raise NoWindowsError(folder, str(start.date()), str(end.date()), passed_over)
-    return version, available[version], sorted(set().union(*days.values()) - days[version])
+    return version
 
 
 def choose_schema_version(days: dict[SchemaVersion, set[str]]) -> SchemaVersion | None:
