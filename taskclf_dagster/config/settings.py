@@ -28,6 +28,9 @@ OPERATIONAL = frozenset(
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
+Penalty = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
 Days = Annotated[int, Field(ge=1, le=3650)]
 
 
@@ -39,10 +42,31 @@ class TrainParams(_Settings):
     """Parameters of LightGBM; what is not given has the shipped value."""
 
     num_boost_round: Annotated[int, Field(ge=1, le=10_000)]
-    num_leaves: Annotated[int, Field(ge=2, le=4096)]
     learning_rate: Annotated[float, Field(gt=0, le=1)]
+    num_leaves: Annotated[int, Field(ge=2, le=4096)]
+    max_depth: Annotated[int, Field(ge=-1, le=64)]
+    min_data_in_leaf: Annotated[int, Field(ge=0, le=1_000_000)]
+    min_gain_to_split: Penalty
+    feature_fraction: Annotated[float, Field(gt=0, le=1)]
+    lambda_l1: Penalty
+    lambda_l2: Penalty
+    path_smooth: Penalty
+    max_bin: Annotated[int, Field(ge=2, le=65_535)]
+    cat_smooth: Penalty
+    cat_l2: Penalty
     class_weight: Literal["balanced", "none"]
+    constant_inputs: list[str]
     num_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+
+    @field_validator("constant_inputs")
+    @classmethod
+    def _inputs_are_known(cls, value: list[str]) -> list[str]:
+        known = {name for schema in SCHEMAS.values() for name in schema.model_inputs}
+        unknown = sorted(set(value) - known)
+        if unknown:
+            msg = f"{', '.join(unknown)} is no input of a model; every input is: {', '.join(sorted(known))}"
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="before")
     @classmethod
@@ -140,6 +164,7 @@ class TrainingSettings(_Settings):
     """Training of the challenger, and the proof that it can be repeated."""
 
     train_params: TrainParams
+    refit: bool
     reject_threshold: RejectThresholdSettings
     prove_reproducible: Literal["auto"] | bool
 

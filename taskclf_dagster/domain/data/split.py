@@ -35,6 +35,11 @@ TRAIN_PERCENT, TRAIN_AND_VALIDATION_PERCENT = 70, 85
 SLACK_PERCENT = 5
 
 
+NEIGHBORHOOD_MINUTES = 60
+"""Windows within this time of a window that a model learned from are not independent of it: a stretch of work lasts longer than the 15
+minutes that features look back."""
+
+
 EMBARGO_US = FEATURE_LOOKBACK_SECONDS * 1_000_000
 
 

@@ -15,13 +15,11 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, WINDOW_SECONDS
 from taskclf_dagster.domain.data.hashing import hash_row_keys, parse_hashes
+from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.domain.models.bundle import BundleMetadata, ModelBundle
 from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS, BundleFiles, read_bundle_files
 from taskclf_dagster.domain.storage.records import Record
-
-NEIGHBORHOOD_MINUTES = 60
-
 
 LeakageBasis = Literal["row_hashes", "training_dates"]
 

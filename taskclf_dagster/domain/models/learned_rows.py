@@ -1,0 +1,68 @@
+"""The rows of a snapshot that a model learns from: those of the first fit, those of the refit, and those between that judge the first fit.
+
+How rows are split is decided in `data.split`, how a model is fitted in `training`.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.snapshot_rows import StoredRows
+from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
+from taskclf_dagster.domain.data.times import epoch_us
+
+Part = Literal["first_fit", "validation", "refit"]
+"""first_fit: the older and the training rows. validation: the rows that the first fit is judged on. refit: both, without validation rows
+that lie within an hour of the test rows of their user, so that no test row is a neighbor of a row that was learned from."""
+
+
+SPLITS_OF: dict[Part, tuple[str, ...]] = {
+    "first_fit": ("older", "train"),
+    "validation": ("validation",),
+    "refit": ("older", "train", "validation"),
+}
+
+
+def learned_part(*, refit: bool) -> Part:
+    """Returns the part whose rows the model of a bundle has learned from."""
+    return "refit" if refit else "first_fit"
+
+
+def load_part(stored: StoredRows, part: Part, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Returns the rows of a part of a stored snapshot, in key order, numbered from 0.
+
+    Args:
+        stored: the snapshot.
+        part: the part.
+        columns: the columns wanted; None is all.
+
+    Raises:
+        SnapshotError: the file is not readable parquet.
+    """
+    wanted = None if columns is None else list(dict.fromkeys((*columns, "split")))
+    rows = stored.load(columns=wanted, splits=SPLITS_OF[part])
+    if part != "refit":
+        return rows
+    keys = stored.load(columns=["user_id", "bucket_start_ts", "split"], splits=(*SPLITS_OF[part], "test"))
+    kept = is_in_part(keys, part)[(keys["split"] != "test").to_numpy()]
+    return rows if kept.all() else rows[kept].reset_index(drop=True)
+
+
+def is_in_part(rows: pd.DataFrame, part: Part) -> npt.NDArray[np.bool_]:
+    """Returns True for each row of a part, shape (rows,).
+
+    Args:
+        rows: user_id (category), bucket_start_ts (UTC) and split (category) of every row of a snapshot.
+        part: the part.
+    """
+    chosen = rows["split"].isin(SPLITS_OF[part]).to_numpy()
+    if part != "refit":
+        return chosen
+    starts, users = epoch_us(rows["bucket_start_ts"]), rows["user_id"].cat.codes.to_numpy()
+    is_test = (rows["split"] == "test").to_numpy()
+    first = np.full(len(rows["user_id"].cat.categories) + 1, np.iinfo(np.int64).max)  # the last is of a user of null, code -1
+    np.minimum.at(first, users[is_test], starts[is_test])
+    return chosen & (starts < first[users] - NEIGHBORHOOD_MINUTES * 60_000_000)
