@@ -12,7 +12,7 @@ from pathlib import Path
 
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import find_later_decision, load_decision, save_decision
+from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement, load_decision, save_decision
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
@@ -245,6 +245,19 @@ def _blocked(model_id: str) -> DecisionFinding:
     return DecisionFinding("model_blocked", describe_block(model_id))
 
 
+def _judged_again(decision: PromotionDecision, later: PromotionDecision) -> DecisionFinding:
+    ways_out = {
+        "AWAITING_APPROVAL": f"approve {later.decision_id}",
+        "PROMOTE": "it needs no approval",
+    }
+    way_out = ways_out.get(later.verdict, "`taskclf-dagster decide` judges the last challenger once more, by today's configuration")
+    detail = (
+        f"its challenger {decision.challenger.model_id} was judged again: decision {later.decision_id}, {later.outcome}, "
+        f"took the place of {decision.decision_id}; {way_out}"
+    )
+    return DecisionFinding("judged_again", detail)
+
+
 def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datetime) -> RegistryState:
     """Recovers, and checks that the decision is still the newest: recovery may have completed an earlier change.
 
@@ -291,6 +304,9 @@ def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> li
     later = find_later_decision(state.home, decision, state.receipts)
     if later is not None:
         findings.append(DecisionFinding("later_labels", f"decision {later.decision_id} was made on later labels"))
+    again = find_later_judgement(state.home, decision, state.receipts)
+    if again is not None:
+        findings.append(_judged_again(decision, again))
     if decision.champion.model is not None:
         try:
             files = state.bundles.files(resolve_model_dir(state.home, decision.champion.model_dir or "")).hashes()
