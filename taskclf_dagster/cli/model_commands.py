@@ -40,7 +40,8 @@ def list_command(home: Path | None, config: Path | None, as_json: bool) -> None:
     report = find_best_model(taskclf_home.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
     found = find_active_model(read_registry_state(taskclf_home))
     active = found.model_id
-    for detail in found.details("policy_problem", "pointer_problem", "policy_names_another_model", "fallback", "threshold_differs"):
+    kinds = ("policy_problem", "pointer_problem", "policy_names_another_model", "fallback", "threshold_differs", "repair_restores")
+    for detail in found.details(*kinds):
         say(f"warning: {detail}", err=True)
     if as_json:
         ranked = [{**summarize(bundle).model_dump(mode="json"), "active": bundle.model_id == active} for bundle in report.ranked]

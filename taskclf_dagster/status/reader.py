@@ -117,7 +117,7 @@ def _find_warnings(
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
     problems = [find_usable_pointer(registry).problem, find_policy_problem(registry)]
     warnings += [f"{problem}; {advise_repair(registry)}" for problem in problems if problem is not None]
-    warnings += active.details("policy_names_another_model", "threshold_differs")
+    warnings += active.details("policy_names_another_model", "threshold_differs", "repair_restores")
     warnings += map(str, find_write_problems(registry.home))
     damaged = find_history_problem(registry)
     if damaged is not None:

@@ -45,8 +45,8 @@ PolicyProblemKind = Literal["unreadable", "edited_in_place", "model", PolicyFiel
 PolicyStatus = Literal["absent", "removed", "recorded", "foreign", "damaged"]
 
 
-_MODEL_KINDS = frozenset({"model", "model_dir"})
-"""Problems because of which taskclf cannot run the model of a policy; with any other one it runs it nevertheless."""
+_NO_MODEL_KINDS = frozenset({"unreadable", "model", "model_dir"})
+"""Problems because of which taskclf goes on without the policy; with any other one it runs its model nevertheless."""
 
 
 _Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -108,8 +108,13 @@ class PolicyCheck:
 
     @property
     def names_no_model(self) -> bool:
-        """True if the file is a policy whose bundle cannot run."""
-        return self.problem is not None and self.problem.kind in _MODEL_KINDS
+        """True if the file is there and names no bundle that can run."""
+        return self.problem is not None and self.problem.kind in _NO_MODEL_KINDS
+
+    @property
+    def applied(self) -> dict[str, object] | None:
+        """The policy in force; None if the file names no bundle that can run, because taskclf knows no recorded policy."""
+        return None if self.names_no_model else self.in_force
 
     @property
     def is_none(self) -> bool:
@@ -153,7 +158,7 @@ class PolicyChecker:
         problem = self.find_problem(document)
         if problem is None:
             return PolicyCheck("foreign", None, document)
-        return self._damaged(problem, otherwise=None if problem.kind in _MODEL_KINDS else document)
+        return self._damaged(problem, otherwise=None if problem.kind in _NO_MODEL_KINDS else document)
 
     def _check_without_policy(self, states: list[dict[str, object] | None], is_waiting: Callable[[], bool]) -> PolicyCheck:
         """Returns the status without a policy. Beside a pointer that cannot be read nothing follows from it: both are restored together."""

@@ -118,7 +118,7 @@ def test_a_flipped_bit_in_any_byte_of_the_policy_is_found_and_never_used(three: 
         state = read_registry_state(three)
         if find_policy_problem(state) is None and state.policy.status != "foreign":
             unseen.append(position)
-        if used_threshold(three) != threshold:
+        if used_threshold(three) != (DEFAULT_REJECT_THRESHOLD if state.policy.names_no_model else threshold):
             used.append(position)
     assert (unseen, used) == ([], [])
 
@@ -158,7 +158,8 @@ def test_every_field_with_a_value_that_it_must_not_have_is_found_by_its_kind_and
         edit_json(three.inference_policy, {"created_at": LATER.isoformat(), **changes})  # as another program would write it
         champion = resolve_active_model(read_registry_state(three))
         found = kind_of_problem(three), champion.source, champion.model_dir, used_threshold(three), bool(champion.warnings)
-        if found != (kind, "policy", f"models/{NEW}", threshold, True) or "policy_unusable" not in codes(three):
+        expected = ("pointer", DEFAULT_REJECT_THRESHOLD) if kind in ("model", "model_dir") else ("policy", threshold)
+        if found != (kind, expected[0], f"models/{NEW}", expected[1], True) or "policy_unusable" not in codes(three):
             wrong[name] = found
         three.inference_policy.write_bytes(recorded)
     assert wrong == {}
