@@ -14,6 +14,7 @@ from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRE
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
 from taskclf_dagster.domain.registry.signed_state import UnsignedState, find_unsigned
 from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.shown_text import rounded
 
 WarningKind = Literal[
     "policy_problem",
@@ -240,7 +241,8 @@ def _repair_warnings(state: RegistryState, model_dir: str) -> list[ActiveModelWa
     recorded = state.policy_checker.find_recorded(model_dir) if state.policy.names_no_model else None
     if recorded is None:
         return []
-    detail = f"a repair would restore the recorded policy of {Path(model_dir).name}, with reject threshold {_threshold_of(recorded):.4g}"
+    threshold = rounded(_threshold_of(recorded))
+    detail = f"a repair would restore the recorded policy of {Path(model_dir).name}, with reject threshold {threshold}"
     return [ActiveModelWarning("repair_restores", detail)]
 
 
@@ -269,6 +271,6 @@ def _threshold_warnings(state: RegistryState, model_dir: str, threshold: Applied
         warnings.append(ActiveModelWarning("not_calibrated", detail))
     own = state.reject_threshold_of(model_dir)
     if threshold.value != own:
-        detail = f"the reject threshold is {threshold.summary}; the bundle says {own:g}"
+        detail = f"the reject threshold is {threshold.summary}; the bundle says {rounded(own)}"
         warnings.append(ActiveModelWarning("threshold_differs", detail))
     return warnings

@@ -20,6 +20,7 @@ from taskclf_dagster.domain.registry.inference_policy import PolicyFile
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import rounded_pair
 from taskclf_dagster.validation_text import describe_validation_error
 
 PolicyField = Literal[
@@ -190,7 +191,8 @@ class PolicyChecker:
         if same is None:
             return None
         changed = sorted(key for key in {*document, *same} if document.get(key) != same.get(key))
-        values = "; ".join(f"{key} is {document.get(key)!r}, recorded is {same.get(key)!r}" for key in changed)
+        pairs = {key: rounded_pair(document.get(key), same.get(key)) for key in changed}
+        values = "; ".join(f"{key} is {found}, recorded is {before}" for key, (found, before) in pairs.items())
         return PolicyProblem("edited_in_place", f"was changed after it was written: {values}")
 
     def _find_model_problem(self, document: dict[str, object]) -> PolicyProblem | None:

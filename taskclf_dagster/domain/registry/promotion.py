@@ -13,7 +13,7 @@ from pathlib import Path
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement, load_decision, save_decision
-from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
+from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES, describe_approval
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, BundleFiles, read_bundle_files
@@ -167,7 +167,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
             action="promote",
             decision_id=decision.decision_id,
             run_id=run_id,
-            reason=f"approved by a person. {decision.reason}" if approved else decision.reason,
+            reason=describe_approval(decision.reason) if approved else decision.reason,
             home_id=decision.home_id,  # of this home: the receipt was compared with it
             policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
         )

@@ -99,7 +99,9 @@ def test_without_a_policy_that_it_can_follow_taskclf_applies_its_default_and_wha
     status = read_status(instance, home, config=retrain_config(), now=AT)
     assert (status.reject_threshold, "taskclf's default" in status.active_model_summary) == (DEFAULT_REJECT_THRESHOLD, True)
     restored = read_history(home).policies[0]
-    assert f"a repair would restore the recorded policy of {NEW}, with reject threshold {restored['reject_threshold']:.4g}" in status.warnings
+    assert (
+        f"a repair would restore the recorded policy of {NEW}, with reject threshold {restored['reject_threshold']:.4g}" in status.warnings
+    )
     repair(home, at=AT)
     assert read_policy(home) == restored
     assert find_active_model(read_registry_state(home)).threshold == AppliedThreshold(value=restored["reject_threshold"], origin="policy")

@@ -227,7 +227,8 @@ def test_a_removed_policy_is_a_foreign_change_the_champion_is_judged_as_taskclf_
     assert not three.inference_policy.exists()
     record = history_lines(three)[-1]
     assert (record["action"], record["new"]["model_id"], record["policy_removed"], "policy" in record) == ("adopt", NEW, True, False)
-    assert str(document["reject_threshold"]) in record["reason"]
+    assert f"{document['reject_threshold']:.4g}" in record["reason"]
+    assert read_registry_state(three).history.policies[0] == document
     assert (codes(three), used_threshold(three), repair(three, at=LATER).done) == ({"policy_missing"}, DEFAULT_REJECT_THRESHOLD, [])
 
 
