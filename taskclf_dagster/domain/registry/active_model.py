@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from taskclf_dagster.domain.decision.references import AppliedThreshold, ChampionSource, ChampionState
-from taskclf_dagster.domain.registry.history import MOVES
+from taskclf_dagster.domain.registry.history_record import MOVES
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, names_model
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
 from taskclf_dagster.domain.registry.signed_state import UnsignedState, find_unsigned

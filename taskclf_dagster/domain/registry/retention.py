@@ -17,7 +17,8 @@ from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.commit import commit
 from taskclf_dagster.domain.registry.health import find_last_known_good
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
+from taskclf_dagster.domain.registry.history import History
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.recovery import recover, take_out
