@@ -28,6 +28,7 @@ from taskclf_dagster.domain.registry.champion import Champion, resolve_active_mo
 from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.errors import BundleError, DecisionFinding, SnapshotError
+from taskclf_dagster.shown_text import rounded_pair
 
 NOT_RECOMPUTED = frozenset({"reproducible"})
 """Gates that only training again could judge; `taskclf-dagster reproduce` does."""
@@ -255,10 +256,10 @@ def _numbers(anchor: AnchorComparison) -> tuple[object, ...]:
 
 def _differ(name: str, recorded: object, found: object) -> list[DecisionFinding]:
     """Returns a finding if a value of the receipt is not the one that was computed again."""
-    differing = f"{name}: the receipt has {_short(recorded)}, computed again it is {_short(found)}"
+    then, now = rounded_pair(recorded, found) if isinstance(recorded, float) and isinstance(found, float) else (str(recorded), str(found))
+    differing = f"{name}: the receipt has {_short(then)}, computed again it is {_short(now)}"
     return [] if recorded == found else [DecisionFinding("value_differs", differing)]
 
 
-def _short(value: object) -> str:
-    text = str(value)
+def _short(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
