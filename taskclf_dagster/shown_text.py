@@ -29,6 +29,18 @@ def _escape(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 
 
-def counted(number: int, noun: str) -> str:
-    """Returns a number with its noun: `1 minute`, `2 minutes`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: float, noun: str) -> str:
+    """Returns a number with its noun: `1 minute`, `2 minutes`, `0.5 minutes`."""
+    shown = f"{number:g}" if isinstance(number, float) else str(number)
+    return f"{shown} {noun}" if number == 1 else f"{shown} {noun}s"
+
+
+def rounded(value: object) -> str:
+    """Returns a value for a person: a float with four significant digits, anything else as Python writes it."""
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+
+
+def rounded_pair(one: object, other: object) -> tuple[str, str]:
+    """Returns two values that differ, rounded; with every digit if they would look the same."""
+    shown = rounded(one), rounded(other)
+    return shown if shown[0] != shown[1] else (repr(one), repr(other))

@@ -27,6 +27,7 @@ from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, configured_threshold
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, check_regression_gates
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal
+from taskclf_dagster.domain.decision.decision_store import find_replaced
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
 from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RegistryRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import decide
@@ -499,7 +500,8 @@ def a_decision(
         prediction_diff=None,
         protections=[],
     )
-    return seal(with_changes(content, **changes))
+    content = with_changes(content, **changes)
+    return seal(content if content.replaces else content.model_copy(update={"replaces": find_replaced(home, content)}))
 
 
 def model_ref(model_id: str, files: dict[str, str], **changes: object) -> ModelRef:

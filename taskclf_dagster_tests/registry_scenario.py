@@ -24,7 +24,8 @@ from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.registry import promotion
 from taskclf_dagster.domain.registry.fsck import check_registry
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
+from taskclf_dagster.domain.registry.history import append_active_history, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.pointer import make_pointer, metrics_of, read_active
 from taskclf_dagster.domain.registry.recovery import repair

@@ -10,7 +10,7 @@ import click
 from taskclf_dagster import errors
 from taskclf_dagster.cli.main import main
 
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(errors.__file__).parents[1]
 PROJECT = PACKAGE.parent
 PAGES = sorted(path for path in (*PROJECT.glob("*.md"), *(PROJECT / "docs").rglob("*.md"), *(PROJECT / "deploy").glob("*.md")))
 ROOTS = sorted(path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file())

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from taskclf_dagster import errors
 
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(errors.__file__).parents[1]
 PROJECT = PACKAGE.parent
 LOCK = PROJECT / "requirements.lock"
 

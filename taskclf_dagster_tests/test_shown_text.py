@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.defs.display.metadata import make_result_showable, make_showable, table
-from taskclf_dagster.shown_text import show_block, show_line
+from taskclf_dagster.shown_text import counted, rounded, rounded_pair, show_block, show_line
 from taskclf_dagster_tests.models import AT, MID, NEW, edit_json
 from taskclf_dagster_tests.registry_scenario import promoted, set_active
 from taskclf_dagster_tests.scenario import DAY, make_home
@@ -98,6 +98,13 @@ def test_a_usage_error_shows_what_was_typed_without_obeying_it() -> None:
     result = CliRunner().invoke(main, ["\x1b[31mlist"])
     assert result.exit_code == 2
     assert "\x1b" not in result.output
+
+
+def test_a_number_has_its_noun_and_four_digits_unless_two_values_would_look_the_same() -> None:
+    assert [counted(number, "minute") for number in (0, 1, 1.0, 1.5)] == ["0 minutes", "1 minute", "1 minute", "1.5 minutes"]
+    assert (rounded(0.27606143212345), rounded("v1")) == ("0.2761", "'v1'")
+    assert rounded_pair(0.27606143212345, 0.6) == ("0.2761", "0.6")
+    assert rounded_pair(0.27606143212345, 0.2760614) == ("0.27606143212345", "0.2760614")
 
 
 def test_commands_print_through_one_module() -> None:

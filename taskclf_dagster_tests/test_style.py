@@ -7,7 +7,7 @@ from pathlib import Path
 
 from taskclf_dagster import errors
 
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(errors.__file__).parents[1]
 
 OPENINGS = re.compile(r"(What|Whether|Why|How|When|Which|Where|That)\b")
 

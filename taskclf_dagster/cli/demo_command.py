@@ -11,6 +11,7 @@ from taskclf_dagster.cli.output import say
 from taskclf_dagster.config.shipped import find_shipped
 from taskclf_dagster.demo.generator import extend_demo_home, generate_demo_home
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion
+from taskclf_dagster.shown_text import counted
 
 
 @click.command("demo")
@@ -33,7 +34,10 @@ def demo_command(folder: Path, end: datetime | None, users: int, days: int, seed
     else:
         last = (datetime.now(UTC) - timedelta(days=1)).date() if end is None else end.date()
         made = generate_demo_home(folder, end=last, users=users, days=days, seed=seed, schema=cast("SchemaVersion", schema))
-    size = f"{len(made.users)} users, {made.first_day} to {made.last_day}, {made.windows} windows, {made.spans} label spans"
+    size = (
+        f"{counted(len(made.users), 'user')}, {made.first_day} to {made.last_day}, "
+        f"{counted(made.windows, 'window')}, {counted(made.spans, 'label span')}"
+    )
     as_of = made.last_day + timedelta(days=1)
     say(f"DEMO home {made.root}: {size}")
     config = find_shipped("configs/demo.yaml")

@@ -9,7 +9,8 @@ from taskclf_dagster.cli.common import existing_home, home_option, json_option
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import list_decisions
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, read_history
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.records import Retrain
 from taskclf_dagster.status.run_history import read_retrains

@@ -9,9 +9,9 @@ from taskclf_dagster.cli.common import config_option, existing_home, home_option
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import verify_stored
-from taskclf_dagster.domain.models.bundle_paths import require_bundle
+from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
-from taskclf_dagster.domain.registry.active_model import find_active_model
+from taskclf_dagster.domain.registry.active_model import WarningKind, find_active_model
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.index_cache import summarize
 from taskclf_dagster.domain.registry.ranking import SelectionPolicy, find_best_model, should_switch_active
@@ -21,9 +21,21 @@ from taskclf_dagster.domain.retraining.model_comparison import ModelComparison, 
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.provenance import cores
+from taskclf_dagster.shown_text import counted
 
 BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": ""}
 """The direction in which a metric is better."""
+
+
+SHOWN_WARNINGS: tuple[WarningKind, ...] = (
+    "policy_problem",
+    "pointer_problem",
+    "policy_names_another_model",
+    "fallback",
+    "threshold_differs",
+    "repair_restores",
+)
+"""Warnings about the active model that `list` prints."""
 
 
 @click.command("list")
@@ -40,7 +52,7 @@ def list_command(home: Path | None, config: Path | None, as_json: bool) -> None:
     report = find_best_model(taskclf_home.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
     found = find_active_model(read_registry_state(taskclf_home))
     active = found.model_id
-    for detail in found.details("policy_problem", "pointer_problem", "policy_names_another_model", "fallback", "threshold_differs"):
+    for detail in found.details(*SHOWN_WARNINGS):
         say(f"warning: {detail}", err=True)
     if as_json:
         ranked = [{**summarize(bundle).model_dump(mode="json"), "active": bundle.model_id == active} for bundle in report.ranked]
@@ -87,10 +99,10 @@ def verify_command(decision_id: str, home: Path | None, config: Path | None, dee
     if findings:
         raise SystemExit(1)
     say(f"{decision.outcome}: {decision.reason}")
-    comparison = "" if decision.comparison is None else f", the comparison from {len(decision.comparison.sums.blocks)} blocks"
+    comparison = "" if decision.comparison is None else f", the comparison from {counted(len(decision.comparison.sums.blocks), 'block')}"
     if deep:
         say("computed again from the snapshot and the bundles: the counts, the metrics and the gates are the same")
-    say(f"verified: {len(decision.gates)} gates and the verdict follow{comparison}; sha256 {decision.decision_hash}")
+    say(f"verified: {counted(len(decision.gates), 'gate')} and the verdict follow{comparison}; sha256 {decision.decision_hash}")
 
 
 @click.command("reproduce")
@@ -100,7 +112,7 @@ def verify_command(decision_id: str, home: Path | None, config: Path | None, dee
 def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
     """Train a model again from its stored snapshot, and compare trees and predictions. Exits with 1 if they differ."""
     taskclf_home = existing_home(home)
-    result = reproduce(taskclf_home, require_bundle(taskclf_home, model_id), on_progress=lambda line: say(line, err=True))
+    result = reproduce(taskclf_home, require_named_bundle(taskclf_home, model_id), on_progress=lambda line: say(line, err=True))
     say_block(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.summary}")
     if not as_json:
         say(f"trees        {result.tree_hash}")
@@ -127,7 +139,7 @@ def compare_command(model_a: str, model_b: str, home: Path | None, config: Path 
 def _print_comparison(result: ModelComparison) -> None:
     say(f"A {result.first}")
     say(f"B {result.second}")
-    say(f"on {result.windows} windows of snapshot {result.dataset_hash}")
+    say(f"on {counted(result.windows, 'window')} of snapshot {result.dataset_hash}")
     say(result.comparison.exclusion.summary)
     rows = [
         [pair.name, _show(pair.first), _show(pair.second), _show(pair.absolute, sign=True), _percent(pair.relative), BETTER[pair.better]]

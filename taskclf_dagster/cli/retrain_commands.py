@@ -63,6 +63,13 @@ def decide_command(home: Path | None, config: Path | None, dry_run: bool, bootst
     """
     taskclf_home = existing_home(home)
     judged, challenger = find_last_run(taskclf_home, "challenger_model"), read_last_run(taskclf_home).model_id
+    if judged is None:
+        raise RegistryRefusedError(
+            "Judging the last challenger",
+            "no_challenger",
+            f"none was trained in {taskclf_home.display_name} yet",
+            "Train one with `taskclf-dagster retrain`.",
+        )
     if challenger is not None and challenger == find_active_model(read_registry_state(taskclf_home)).model_id:
         raise RegistryRefusedError(
             f"Judging {challenger}", "model_active", "it is the active model", "Label more, or launch `taskclf-dagster retrain --force`."

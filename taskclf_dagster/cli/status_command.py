@@ -9,6 +9,7 @@ import click
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say_block
+from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.reader import read_status
 from taskclf_dagster.status.records import Progress, Status
 
@@ -38,11 +39,11 @@ def _status_rows(status: Status) -> Iterator[list[str]]:
         yield ["progress", _progress_words(status.progress)]
     yield ["last decision", _last_words(status)]
     yield ["active model", status.active_model_summary]
-    yield ["new labels", "unknown" if status.labels_since is None else f"{status.labels_since} spans since the last decided run"]
+    yield ["new labels", "unknown" if status.labels_since is None else f"{counted(status.labels_since, 'span')} since the last decided run"]
     yield ["labels", status.label_spans or "not counted: no window can be read, or there are too many to read them here"]
     yield ["due", f"{'yes' if status.due else 'no'}: {status.due_reason}"]
     yield ["next tick", "none: it is off" if status.next_tick is None else _when(status.next_tick)]
-    yield ["events", f"{status.events_waiting} wait for delivery"]
+    yield ["events", f"{status.events_waiting} {'waits' if status.events_waiting == 1 else 'wait'} for delivery"]
     for warning in status.warnings:
         yield ["warning", warning]
 
@@ -58,7 +59,7 @@ def _last_words(status: Status) -> str:
 def _progress_words(progress: Progress) -> str:
     step = f", now {progress.step}" if progress.step else ""
     message = f": {progress.message}" if progress.message else ""
-    return f"{progress.steps_done} of {progress.steps} steps since {_when(progress.since)}{step}{message}"
+    return f"{progress.steps_done} of {counted(progress.steps, 'step')} since {_when(progress.since)}{step}{message}"
 
 
 def _when(moment: datetime) -> str:

@@ -23,7 +23,7 @@ from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
-from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
 from taskclf_dagster.domain.registry.active_model import ActiveModel, find_active_model
 from taskclf_dagster.domain.registry.health import find_history_problem, find_policy_problem, find_usable_pointer
@@ -33,6 +33,7 @@ from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.scheduling.triggers import TriggerAssessment, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.records import Progress, Status
 
 MAX_LOG_EVENTS = 200
@@ -59,7 +60,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
     return Status(
         home=home.display_name,
         state="idle" if shown is None else shown.state,
-        reason="no retrain was ever launched for this home" if shown is None else _explain(instance, shown, moves),
+        reason=_explain_idle(last) if shown is None else _explain(instance, shown, moves),
         last_run_id=None if ended is None else ended.run_id,
         last_finished=None if ended is None else ended.finished,
         last_decision=None if last is None else last.decision_id,
@@ -117,7 +118,7 @@ def _find_warnings(
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
     problems = [find_usable_pointer(registry).problem, find_policy_problem(registry)]
     warnings += [f"{problem}; {advise_repair(registry)}" for problem in problems if problem is not None]
-    warnings += active.details("policy_names_another_model", "threshold_differs")
+    warnings += active.details("policy_names_another_model", "threshold_differs", "repair_restores")
     warnings += map(str, find_write_problems(registry.home))
     damaged = find_history_problem(registry)
     if damaged is not None:
@@ -150,8 +151,17 @@ def _find_data_warnings(home: Home, trigger: TriggerAssessment | None) -> list[s
     violations = trigger.data.violations
     warnings += violations[:MAX_VIOLATIONS]
     if len(violations) > MAX_VIOLATIONS:
-        warnings.append(f"{len(violations) - MAX_VIOLATIONS} more violations of the data contract: a retrain lists them in its checks")
+        warnings.append(
+            f"{counted(len(violations) - MAX_VIOLATIONS, 'more violation')} of the data contract: a retrain lists them in its checks"
+        )
     return warnings if trigger.data.label_fates is None else warnings + trigger.data.label_fates.causes
+
+
+def _explain_idle(last: LastDecided | None) -> str:
+    """Returns the reason of the state of an instance that has no run of the home."""
+    if last is None:
+        return "no retrain was ever launched for this home"
+    return f"this Dagster instance has no retrain of this home; the last one decided on {last.decided_at:%Y-%m-%d %H:%M %Z}"
 
 
 def _explain(instance: dg.DagsterInstance, run: RetrainRun, moves: Mapping[str, int | None]) -> str:

@@ -13,6 +13,7 @@ from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, DECISION_TAG,
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
+from taskclf_dagster.domain.decision.verdict import describe_approval
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.records import Retrain
@@ -47,7 +48,7 @@ def _describe_run(
             "started": run.began,
             "finished": run.finished,
             "error": explain_failure(instance, run).message if failed else None,
-            "reason": run.tags.get(OUTCOME_REASON_TAG),
+            "reason": retrain.reason if retrain.moved is not None else run.tags.get(OUTCOME_REASON_TAG),
         }
     )
 
@@ -55,6 +56,7 @@ def _describe_run(
 def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | None]) -> Retrain:
     challenger, champion = decision.challenger, decision.champion.model
     moved, (before, after) = moves.get(decision.decision_id), score_fairly(decision)
+    is_approved = moved is not None and decision.verdict == "AWAITING_APPROVAL"
     return Retrain(
         decision_id=decision.decision_id,
         status="completed",
@@ -67,5 +69,5 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
         metrics_after=after.model_dump(include=_METRICS),
         compared_windows=after.windows,
         moved=moved,
-        reason=decision.reason,
+        reason=describe_approval(decision.reason) if is_approved else decision.reason,
     )

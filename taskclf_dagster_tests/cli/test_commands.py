@@ -254,6 +254,11 @@ def test_approve_without_an_id_promotes_the_one_that_waits_and_refuses_if_none_d
     assert _active(story.home) == story.challenger
     status = json.loads(_run(story.home, "status", "--json").stdout)
     assert (status["last_outcome"], status["last_moved"]) == ("AWAITING_APPROVAL", 2)
+    assert status["reason"].startswith("this Dagster instance has no retrain of this home; the last one decided on 2026-")
+    approved = json.loads(_run(story.home, "history", "--json").stdout)[0]
+    assert (approved["decision_id"], approved["moved"]) == (story.waiting.decision_id, 2)
+    assert approved["reason"].startswith("approved by a person. ")
+    assert "has to approve" not in _run(story.home, "history").stdout
     _refuses(RegistryRefusedError, story.home, ["approve", "--config", story.config], "no decision awaits approval")
 
 

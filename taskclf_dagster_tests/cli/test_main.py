@@ -181,6 +181,7 @@ def test_decide_judges_the_last_challenger_by_todays_gates_without_training(stor
     own = Shell(tmp_path, tmp_path / "instance")
     (tmp_path / "instance").mkdir()
     before = {path.name: path.read_bytes() for path in (home.records / "challenger_model").iterdir()}
+    trained_at = read_last_decided(home).trained_at
     lax = own.config("lax", STRICT.replace("0.999", "0.0") + "auto_promote: true\nregression_tolerance: 1.0\n")
     skipped = own("retrain", "--home", home.root, "--as-of", "2026-02-04", "--config", lax)
     assert "min_macro_f1" in skipped.stdout
@@ -190,12 +191,28 @@ def test_decide_judges_the_last_challenger_by_todays_gates_without_training(stor
     last = read_last_decided(home)
     assert last is not None
     assert (last.outcome, len(list(home.pending_models.iterdir()))) == ("HOLD", 1)
+    assert (last.trained_at, last.decided_at > trained_at) == (trained_at, True)
     decided = own("decide", "--home", home.root, "--config", lax)
     assert decided.exit_code == 0, decided.output
     assert _row(decided, "macro_f1").split()[0] == "PASS"
     assert _row(story.rejected, "macro_f1").split()[2] == _row(decided, "macro_f1").split()[2]  # the same model on the same windows
     assert {path.name: path.read_bytes() for path in (home.records / "challenger_model").iterdir()} == before
     assert own("registry", "fsck", "--home", home.root).exit_code == 0
+
+
+def test_decide_about_the_challenger_of_a_dry_run_records_when_that_was_trained(story: Story, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(story.home.root, tmp_path / "home"))
+    own = Shell(tmp_path, tmp_path / "instance")
+    (tmp_path / "instance").mkdir()
+    config = own.config("strict", STRICT)
+    begin = datetime.now(UTC)
+    own("retrain", "--home", home.root, "--as-of", "2026-02-04", "--dry-run", "--config", config)
+    end = datetime.now(UTC)
+    assert own("decide", "--home", home.root, "--config", config).exit_code == 0
+    last = read_last_decided(home)
+    assert last is not None
+    assert last.trained_at is not None
+    assert begin < last.trained_at < end < last.decided_at
 
 
 def test_decide_after_a_promotion_is_refused_because_the_challenger_is_the_active_model(story: Story, tmp_path: Path) -> None:
@@ -207,7 +224,7 @@ def test_decide_after_a_promotion_is_refused_because_the_challenger_is_the_activ
 
 def test_decide_without_a_challenger_says_so(shell: Shell, tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    _assert_one_message(shell("decide", "--home", home.root), "has never been materialized")
+    _assert_one_message(shell("decide", "--home", home.root), "none was trained")
 
 
 def test_a_run_from_the_command_line_is_in_the_history_of_the_instance(story: Story) -> None:

@@ -36,7 +36,7 @@ from taskclf_dagster_tests.dagster_internals import (
     ScheduleInstigatorData,
 )
 
-PACKAGE = Path(errors.__file__).parent
+PACKAGE = Path(errors.__file__).parents[1]
 TESTS = Path(__file__).parents[1]
 PRIVATE = ("dagster._", "dagster_shared", "dagster_graphql._", "dagster_webserver")
 OPEN = "import sys; from taskclf_dagster.defs.dagster_internals import open_instance; print(open_instance(sys.argv[1]).get_runs_count())"

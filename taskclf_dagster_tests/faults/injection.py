@@ -29,7 +29,8 @@ from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry import applied_decisions, fsck, recovery, rollback
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_model_problem, find_policy_problem, find_usable_pointer
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history import History, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, read_active
 from taskclf_dagster.domain.registry.retention import find_reachable, list_decisions, prune, read_last_run

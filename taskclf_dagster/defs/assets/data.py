@@ -23,6 +23,7 @@ from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.retraining.dataset_step import make_labeled_windows, make_snapshot
 from taskclf_dagster.domain.retraining.steps import remember_skip
+from taskclf_dagster.shown_text import counted
 
 
 @dg.asset(
@@ -54,7 +55,7 @@ def labeled_windows(
     """
     as_of, settings = run_settings.resolve_as_of(clock), run_settings.load_config().dataset
     record = make_labeled_windows(home.open(), as_of=as_of, settings=settings)
-    context.log.info(f"{record.gold + record.weak} of {record.windows} windows of {record.home} are labeled")
+    context.log.info(f"labeled: {record.gold + record.weak} of {counted(record.windows, 'window')} of {record.home}")
     return materialized(record, metadata=labeled_windows_metadata(record), check_results=labeled_windows_checks(record))
 
 

@@ -5,6 +5,7 @@ changes to `domain.registry`, what the pages show to `defs.display.promotion_met
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
@@ -26,10 +27,11 @@ from taskclf_dagster.defs.display.promotion_metadata import (
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
-from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, JUDGED_RUN_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.pointer import ActivePointer
@@ -39,6 +41,7 @@ from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RunEndedError
+from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import code_version, cores
 
 
@@ -133,6 +136,7 @@ def active_pointer(
         recompute=partial(recompute_decision, cores=cores()),
         run_id=context.run.run_id,
         at=clock.now(),
+        trained_at=_find_training_time(context, taskclf_home),
         keys=open_keys(taskclf_home, settings.signing, signs=True),
     )
     _log_effect(context, promotion_decision, applied)
@@ -140,6 +144,17 @@ def active_pointer(
         record = _describe_change(promotion_decision, applied.pointer, applied.previous)
         shown = pointer_metadata(taskclf_home, applied.pointer, applied.previous, promotion_decision, promotion_decision.reason)
         yield materialized(record, metadata=shown)
+
+
+def _find_training_time(context: dg.AssetExecutionContext, home: Home) -> datetime | None:
+    """Returns the time at which the challenger that this run judges again was trained; None if this run trained it, or nobody knows."""
+    judged_run = context.run.tags.get(JUDGED_RUN_TAG)
+    if judged_run is None:
+        return None
+    events = context.instance.get_records_for_run(judged_run, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION).records
+    trained = [event.timestamp for event in events if event.asset_key == dg.AssetKey("challenger_model")]
+    last = read_last_decided(home)
+    return datetime.fromtimestamp(trained[-1], UTC) if trained else None if last is None else last.trained_at
 
 
 def _require_unended(context: dg.AssetExecutionContext) -> None:

@@ -44,6 +44,7 @@ from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT, Kind
 from taskclf_dagster.domain.scheduling.retry_policy import retry_due_at
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 SECONDS = 30
 
@@ -177,7 +178,7 @@ def _find_retry_of(
         return NoRetry("retried", f"{what}; retried as run {again.run_id}", failure.kind)
     due_at = retry_due_at(at, retries=retries)
     if due_at is None:
-        return NoRetry("exhausted", f"{what}; retried {retries} times, the most allowed", failure.kind)
+        return NoRetry("exhausted", f"{what}; retried {counted(retries, 'time')}, the most allowed", failure.kind)
     if now < due_at:
         return NoRetry("not_yet", f"{what}; retried at {due_at:%Y-%m-%d %H:%M:%S %Z}", failure.kind)
     unfinished = find_unfinished_retrain(instance, home)

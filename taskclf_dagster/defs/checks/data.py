@@ -17,6 +17,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import find_split_overlaps
 from taskclf_dagster.domain.evaluation.unusual_days import find_days_of_one_label
+from taskclf_dagster.shown_text import counted
 
 KEYS = dg.AssetCheckSpec(
     "keys_are_unique", asset=labeled_windows, blocking=True, description="Every (user_id, bucket_start_ts) occurs once."
@@ -51,7 +52,9 @@ def labeled_windows_file(labeled_windows: LabeledWindows, home: HomeResource) ->
     yield dg.AssetCheckResult(
         passed=repeated == 0,
         check_name=KEYS.name,
-        description=f"{repeated} windows repeat the key of another." if repeated else f"{len(keys)} keys, each once.",
+        description=f"{counted(repeated, 'window')} with the key of another window."
+        if repeated
+        else f"{counted(len(keys), 'key')}, each once.",
         metadata={"repeated": repeated, "dropped_on_reading": labeled_windows.duplicates_dropped},
     )
     raw = [column for column in columns if column.startswith("raw_")]
@@ -82,7 +85,8 @@ def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource)
     yield dg.AssetCheckResult(
         passed=not overlaps,
         check_name=SPLITS.name,
-        description="\n".join(overlaps[:20]) or f"{len(dataset_snapshot.users)} users, each split 15 minutes or more before the next.",
+        description="\n".join(overlaps[:20])
+        or f"{counted(len(dataset_snapshot.users), 'user')}, each split 15 minutes or more before the next.",
         metadata={"overlaps": len(overlaps)},
     )
     yield unusual_days_check(DAYS.name, find_days_of_one_label(rows))

@@ -7,7 +7,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.reports import champion_report
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
-from taskclf_dagster.shown_text import show_block
+from taskclf_dagster.shown_text import counted, show_block
 
 WARN = dg.AssetCheckSeverity.WARN
 
@@ -27,9 +27,9 @@ def scored_on_the_challengers_windows(champion_report: ChampionReport, challenge
         return dg.AssetCheckResult(passed=False, description="One of the two could not be evaluated: " + show_block(champion_report.reason))
     missing = champion_report.windows_without_features
     description = (
-        f"Both are evaluated on {theirs.windows} windows."
+        f"Both are evaluated on {counted(theirs.windows, 'window')}."
         if not missing
-        else f"{missing} windows lack the champion's features and are excluded for both."
+        else f"Without the champion's features, and so excluded for both: {counted(missing, 'window')}."
     )
     metadata = {"windows": theirs.windows, "left_out": missing}
     severity = WARN if missing else dg.AssetCheckSeverity.ERROR  # windows left out for both are unusual, not unfair

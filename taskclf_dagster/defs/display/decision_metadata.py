@@ -19,6 +19,7 @@ from taskclf_dagster.domain.evaluation.comparison import Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
 from taskclf_dagster.domain.evaluation.resampling import REPLICATES, bootstrap_distribution
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
+from taskclf_dagster.shown_text import counted
 
 ENOUGH_USER_DAYS = "enough_user_days"
 
@@ -28,9 +29,10 @@ def summarize_comparison(comparison: Comparison | None) -> str:
     if comparison is None:
         return "There was nothing to compare with."
     if comparison.macro_f1_delta is None:
-        return f"{comparison.windows} windows are left to compare on, too few of any label. {comparison.exclusion.summary}"
+        return f"Left to compare on: {counted(comparison.windows, 'window')}, too few of any label. {comparison.exclusion.summary}"
     return (
-        f"On {comparison.windows} windows that neither learned from the challenger scores macro-F1 {comparison.challenger_macro_f1:.4f}, "
+        f"On {counted(comparison.windows, 'window')} that neither learned from the challenger scores macro-F1 "
+        f"{comparison.challenger_macro_f1:.4f}, "
         f"the champion {comparison.champion_macro_f1:.4f}. {comparison.evidence.summary}"
     )
 
@@ -43,7 +45,7 @@ def fair_table(decision: PromotionDecision) -> dg.MetadataValue:
         for name, field in (("macro-F1", "macro_f1"), ("weighted F1", "weighted_f1"), ("accuracy", "accuracy"))
     ]
     rows += [difference_row(f"F1 {label}", None if champion is None else champion.f1[label], f1) for label, f1 in challenger.f1.items()]
-    return table([{f"on {challenger.windows} windows": row.pop("metric"), **row} for row in rows])
+    return table([{f"on {counted(challenger.windows, 'window')}": row.pop("metric"), **row} for row in rows])
 
 
 def draw_interval(decision: PromotionDecision, *, replicates: int = REPLICATES) -> dict[str, dg.MetadataValue]:

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
+from taskclf_dagster.domain.decision.comparative_gates import is_strict
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.evaluation.unusual_days import UnusualDay, describe_unusual_days
 from taskclf_dagster.shown_text import show_block, show_line
@@ -149,7 +150,8 @@ def format_needed(gate: RegressionGate) -> str:
     """Returns the threshold of a gate with its direction; a dash if there is none."""
     if not isinstance(gate.threshold, float):
         return format_threshold(gate.threshold)
-    return f"{'≤' if gate.name in UPPER_BOUNDS else '≥'} {format_threshold(gate.threshold)}"
+    direction = "≤" if gate.name in UPPER_BOUNDS else ">" if is_strict(gate) else "≥"
+    return f"{direction} {format_threshold(gate.threshold)}"
 
 
 def shorten_names(names: Iterable[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.resampling import BootstrapDistribution
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult
+from taskclf_dagster.shown_text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +58,9 @@ def interval_picture(evidence: SignificanceResult, resampled: BootstrapDistribut
     axes.tick_params(labelsize=7)
     axes.set_xlabel("macro-F1 of the challenger minus that of the champion", fontsize=8)
     axes.legend(fontsize=7, frameon=False)
-    axes.set_title(f"{evidence.windows} windows, {evidence.user_days} user-days, {evidence.users} users", fontsize=8)
+    axes.set_title(
+        f"{counted(evidence.windows, 'window')}, {counted(evidence.user_days, 'user-day')}, {counted(evidence.users, 'user')}", fontsize=8
+    )
     return _picture(figure, "difference with interval")
 
 

@@ -33,7 +33,7 @@ from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.storage.files import MEBIBYTE
 from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import cores
-from taskclf_dagster.shown_text import show_line
+from taskclf_dagster.shown_text import counted, show_line
 
 REGISTRY_POOL = "registry"
 
@@ -130,7 +130,7 @@ def _verify(
     if damage:
         summary = show_line("; ".join(f"{finding.promise}: {finding.detail}. {finding.fix}" for finding in damage))
         raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {summary}", metadata=metadata, allow_retries=False)
-    _report(context, taskclf_home, f"every promise holds, {len(findings)} warnings", metadata)
+    _report(context, taskclf_home, f"every promise holds, {counted(len(findings), 'warning')}", metadata)
 
 
 @dg.config_mapping

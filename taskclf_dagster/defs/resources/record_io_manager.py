@@ -75,17 +75,10 @@ class RecordIOManager(dg.ConfigurableIOManager):
         return record
 
 
-def find_last_run(home: Home, asset: str) -> str:
-    """Returns the id of the last run that made a record of an asset.
-
-    Raises:
-        RecordNotFoundError: there is none.
-    """
-    folder = home.records / asset
-    runs = [run_id for run_id in _list_records(folder) if run_id != LATEST]
-    if not runs:
-        raise RecordNotFoundError(asset, folder)
-    return runs[-1]
+def find_last_run(home: Home, asset: str) -> str | None:
+    """Returns the id of the last run that made a record of an asset; None if there is none."""
+    runs = [run_id for run_id in _list_records(home.records / asset) if run_id != LATEST]
+    return runs[-1] if runs else None
 
 
 def _list_records(folder: Path) -> dict[str, Path]:

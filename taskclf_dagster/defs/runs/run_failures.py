@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from taskclf_dagster import errors
 from taskclf_dagster.defs.dagster_internals import ErrorInfo
 from taskclf_dagster.defs.runs.retrain_runs import RetrainRun
 from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG
 from taskclf_dagster.domain.scheduling.failure_kinds import KILLED, TIMEOUT, Kind, classify_failure
-from taskclf_dagster.errors import TaskclfDagsterError
 
-OWN_ERRORS = f"{TaskclfDagsterError.__module__}."
+OWN_ERRORS = f"{errors.__name__}."
 
 
 REASON_EVENTS = frozenset(

@@ -17,6 +17,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from taskclf_dagster.shown_text import counted
+
 DONE = "done"
 
 
@@ -81,7 +83,11 @@ def _end(process: int, how: signal.Signals, seconds: float) -> str | None:
 def _finish(order: Order, ending: str | None, *, timed_out: bool, is_tagged: bool = False) -> None:
     """Removes orphaned files and reports the run as failed, unless it ended by itself and in time."""
     minutes = order["timeout_seconds"] / 60
-    message = f"ended by the watchdog: it ran longer than {minutes:g} minutes (timeout_minutes)" if timed_out else "its process has ended"
+    message = (
+        f"ended by the watchdog: it ran longer than {counted(minutes, 'minute')} (timeout_minutes)"
+        if timed_out
+        else "its process has ended"
+    )
     if ending != DONE:
         if timed_out:
             print(f"run {order['run_id']} was {message}", file=sys.stderr)  # noqa: T201  # a terminal would only show "Killed"

@@ -15,6 +15,7 @@ import pyarrow as pa
 from taskclf_dagster.domain.data.feature_schema import WINDOW_SECONDS, FeatureSchema, column_bounds
 from taskclf_dagster.domain.data.times import EpochTimes, epoch_us, show_epoch_us
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.shown_text import counted
 
 DataCheck = Literal[
     "columns_are_complete_and_typed",
@@ -59,7 +60,7 @@ def find_version_violations(table: pa.Table, schema: FeatureSchema, name: str) -
         if wrong:
             row = next(i for i, value in enumerate(table[column].to_pylist()) if value != expected)
             mixed = "mixes" if len(found) > 1 else "has"
-            listed = ", ".join(f"{value!r} ({count} rows)" for value, count in sorted(found.items()))
+            listed = ", ".join(f"{value!r} ({counted(count, 'row')})" for value, count in sorted(found.items()))
             message = f"{mixed} {listed}, but every row must have {expected!r}. Build the day again with one schema version"
             violations.append(ContractViolation(check="schema_hash_is_known", file=name, column=column, row=row, message=message))
     return violations
@@ -70,7 +71,7 @@ def find_absurd_times(times: Mapping[str, EpochTimes], name: str, fix: str) -> l
     violations = []
     for column, (_, beyond) in times.items():
         if beyond.any():
-            message = f"is beyond the years 1 to 9999 ({int(beyond.sum())} rows). {fix}"
+            message = f"is beyond the years 1 to 9999 ({counted(int(beyond.sum()), 'row')}). {fix}"
             row = int(np.flatnonzero(beyond)[0])
             violations.append(ContractViolation(check="values_are_in_bounds", file=name, column=column, row=row, message=message))
     return violations
@@ -82,7 +83,8 @@ def find_day_violations(starts_us: npt.NDArray[np.int64], of_day: npt.NDArray[np
         return []
     row = int(np.flatnonzero(~of_day)[0])
     message = (
-        f"is {show_epoch_us(int(starts_us[row]))}, but must lie on {day} (UTC), the day of the folder ({int((~of_day).sum())} rows). "
+        f"is {show_epoch_us(int(starts_us[row]))}, but must lie on {day} (UTC), the day of the folder "
+        f"({counted(int((~of_day).sum()), 'row')}). "
         "Let taskclf build the day again"
     )
     return [ContractViolation(check="windows_are_of_their_day", file=name, column="bucket_start_ts", row=row, message=message)]
@@ -95,7 +97,7 @@ def find_null_violations(table: pa.Table, schema: FeatureSchema, name: str) -> l
     for column in schema.required_columns:
         if table[column].null_count and (column in keys or schema.columns[column] in ("int", "bool")):
             row = int(np.flatnonzero(table[column].is_null().to_numpy())[0])
-            message = f"is null in {table[column].null_count} rows, but must not be. Let taskclf build the day again"
+            message = f"is null in {counted(table[column].null_count, 'row')}, but must not be. Let taskclf build the day again"
             violations.append(ContractViolation(check="values_are_in_bounds", file=name, column=column, row=row, message=message))
     return violations
 
@@ -139,9 +141,8 @@ def find_time_violations(frame: pd.DataFrame, locator: RowLocator) -> list[Contr
         ("bucket_end_ts", ends - starts != minute, "must lie 60 s after bucket_start_ts"),
     ):
         for rows in locator.locate(bad):
-            message = (
-                f"is {frame[column].iloc[rows.position].isoformat()}, but {rule} ({rows.n_rows} rows). Let taskclf build the day again"
-            )
+            found = frame[column].iloc[rows.position].isoformat()
+            message = f"is {found}, but {rule} ({counted(rows.n_rows, 'row')}). Let taskclf build the day again"
             violations.append(
                 ContractViolation(check="windows_are_whole_minutes", file=rows.file, column=column, row=rows.first_row, message=message)
             )
@@ -165,7 +166,7 @@ def find_bound_violations(frame: pd.DataFrame, schema: FeatureSchema, locator: R
             bad |= values != np.round(values)
             rule = f"must be a whole number in [{low:g}, {high:g}]"
         for rows in locator.locate(bad):
-            message = f"is {values[rows.position]:g}, but {rule} ({rows.n_rows} rows). Let taskclf build the day again"
+            message = f"is {values[rows.position]:g}, but {rule} ({counted(rows.n_rows, 'row')}). Let taskclf build the day again"
             violations.append(
                 ContractViolation(check="values_are_in_bounds", file=rows.file, column=column, row=rows.first_row, message=message)
             )

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.data.parquet_files import count_rows, is_folder, is_
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 WINDOWS_OF_DAY = "features.parquet"
 
@@ -87,11 +88,14 @@ def describe_passed_over(found: Sequence[PassedOver]) -> str:
     """Returns a message that counts and names what was passed over; empty if that is nothing."""
     if not found:
         return ""
-    named = ", ".join(f"{entry.path} ({'rows unknown' if entry.rows is None else f'{entry.rows} rows'})" for entry in found[:MAX_NAMED])
+    named = ", ".join(
+        f"{entry.path} ({'rows unknown' if entry.rows is None else counted(entry.rows, 'row')})" for entry in found[:MAX_NAMED]
+    )
     more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    counted = "1 folder or file" if len(found) == 1 else f"{len(found)} folders or files"
+    entries, are = ("1 folder or file", "is") if len(found) == 1 else (f"{len(found)} folders or files", "are")
     return (
-        f"{counted} in data/processed that may hold windows, {count_passed_over(found)} rows, are not read: {named}{more}. Only "
+        f"{entries} in data/processed that may hold windows, {counted(count_passed_over(found), 'row')}, {are} not read: "
+        f"{named}{more}. Only "
         f"date=YYYY-MM-DD/{WINDOWS_OF_DAY} is read: let taskclf write the day again, or move what is not needed out of the folder"
     )
 

@@ -47,17 +47,18 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], *, min_class_win
         missing = min_class_windows - test[BREAK_IDLE]
         total = sum(split[BREAK_IDLE] for split in distribution.values())
         reasons.append(
-            f"{BREAK_IDLE} has {test[BREAK_IDLE]} test windows ({total} in all) and must be judged on at least {min_class_windows}"
+            f"{BREAK_IDLE} has {counted(test[BREAK_IDLE], 'test window')} ({total} in all) and must be judged on at least "
+            f"{min_class_windows}"
         )
         advice.append(
             f"Label at least {counted(missing, 'more minute')} of {BREAK_IDLE} on the most recent days, and some on earlier days."
         )
     for label in judged:
         if learned[label] == 0:
-            reasons.append(f"{label} is judged on {test[label]} test windows, but has none to learn from")
+            reasons.append(f"{label} is judged on {counted(test[label], 'test window')}, but has none to learn from")
             advice.append(f"Label {label} on earlier days, too.")
     if len(judged) == 0:
-        reasons.append(f"no label has {min_class_windows} test windows")
+        reasons.append(f"no label has {counted(min_class_windows, 'test window')}")
         advice.append("Label more minutes on the most recent days.")
     if held_out and not any(learned.values()):
         reasons.append("every user is held out")

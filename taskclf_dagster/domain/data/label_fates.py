@@ -22,6 +22,7 @@ from taskclf_dagster.domain.data.label_projection import (
 from taskclf_dagster.domain.data.label_shift import LabelShift, find_label_shifts
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.shown_text import counted
 
 MAX_NAMED = 5
 """Largest number of users that are named on each side."""
@@ -78,16 +79,16 @@ class LabelFates(Record):
     @property
     def summary(self) -> str:
         """The counts as one text."""
-        counted = "1 label span" if self.spans == 1 else f"{self.spans} label spans"
+        spans = counted(self.spans, "label span")
         found = [f"{self.counts[fate]} {text}" for fate, text in _SHOWN.items() if self.counts[fate]]
-        return f"{counted}: {', '.join(found)}" if found else counted
+        return f"{spans}: {', '.join(found)}" if found else spans
 
     @property
     def causes(self) -> list[str]:
         """The likely causes of spans that label nothing, one text without a full stop for each; empty if none is known."""
         causes = [shift.description for shift in self.shifts]
         if self.unmatched_users:
-            named = ", ".join(f"{user!r} ({n} {'span' if n == 1 else 'spans'})" for user, n in self.unmatched_users.items())
+            named = ", ".join(f"{user!r} ({counted(n, 'span')})" for user, n in self.unmatched_users.items())
             theirs = ", ".join(repr(user) for user in self.window_users) or "none"
             causes.insert(0, f"no window has the user_id of {named}; users of the windows: {theirs}. Correct user_id in the label store")
         return causes

@@ -110,6 +110,11 @@ class DatasetSnapshot(Record):
     gold_windows: int
     recent: RecentWindows | None
 
+    @property
+    def learning_rows(self) -> int:
+        """The number of rows that the first fit learns from."""
+        return self.rows["older"] + self.rows["train"]
+
 
 def build_snapshot(
     home: Home, labeled: LabeledWindows, frame: pd.DataFrame, *, config: RetrainConfig, holdout_fraction: float = 0.0

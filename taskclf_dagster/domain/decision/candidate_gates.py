@@ -26,6 +26,7 @@ from taskclf_dagster.domain.evaluation.baselines import BaselineScore
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.errors import DecisionFinding
+from taskclf_dagster.shown_text import counted, rounded_pair
 
 CANDIDATE_GATES = (
     "loads_and_predicts",
@@ -143,10 +144,12 @@ def find_contradictions(gates: Sequence[RegressionGate], settings: EvaluationSet
         if gate.observed is None or gate.threshold is None:
             findings.append(DecisionFinding("gate_without_numbers", f"gate {gate.name} is {gate.status} without a figure and a threshold"))
         elif expected is not None and gate.threshold != expected:
-            found = f"gate {gate.name} was judged against {gate.threshold}, the settings say {expected}"
+            then, now = rounded_pair(gate.threshold, expected)
+            found = f"gate {gate.name} was judged against {then}, the settings say {now}"
             findings.append(DecisionFinding("gate_threshold_differs", found))
         elif (gate.status == "PASS") != passes_threshold(gate.name, gate.observed, gate.threshold):
-            found = f"gate {gate.name} is {gate.status}, which does not follow from {gate.observed} and {gate.threshold}"
+            observed, threshold = rounded_pair(gate.observed, gate.threshold)
+            found = f"gate {gate.name} is {gate.status}, which does not follow from {observed} and {threshold}"
             findings.append(DecisionFinding("gate_does_not_follow", found))
     return findings
 
@@ -222,11 +225,11 @@ def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> Judge
     if score is None:
         raise NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
     if score.windows < fewest or score.model is None or score.baseline is None:
-        reason = f"the baseline names a judged label on {score.windows} windows only, and {fewest} are needed"
+        reason = f"the baseline names a judged label on {counted(score.windows, 'window')} only, and {fewest} are needed"
         raise NoVerdictError("NOT_APPLICABLE" if score.windows < fewest else "INCONCLUSIVE", reason)
     if not math.isfinite(score.baseline):
         msg = f"the baseline's figure is {score.baseline}"
         raise ValueError(msg)
     passed = score.model > score.baseline
-    detail = f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({score.windows} windows)"
+    detail = f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({counted(score.windows, 'window')})"
     return Judged(score.model, passed, detail)

@@ -15,6 +15,7 @@ from taskclf_dagster.domain.decision.gate import (
     GateRule,
     Judged,
     NoVerdictError,
+    RegressionGate,
     RegressionResult,
     floor,
     judge_gate,
@@ -22,6 +23,7 @@ from taskclf_dagster.domain.decision.gate import (
 from taskclf_dagster.domain.decision.references import ChampionState
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
+from taskclf_dagster.shown_text import counted
 
 COMPARATIVE_GATES = (
     "macro_f1_no_regression",
@@ -36,6 +38,10 @@ COMPARATIVE_GATES = (
 
 REPAIR_HISTORY = "`taskclf-dagster registry repair` notes the damage, then retrain with force"
 """The way out while the history is damaged."""
+
+
+_LOWER_END = "lower end of the interval of challenger minus champion in macro-F1, higher is better"
+"""The unit of the regression gate if the evidence policy judges the interval, which must lie above the bound."""
 
 
 def check_regression_gates(
@@ -95,8 +101,9 @@ def check_regression_gates(
 def _list_difference_rules(compared: Callable[[], Comparison], settings: ComparisonSettings) -> list[GateRule]:
     """Returns the gates on all windows of the comparison."""
     unit = "macro-F1 of the challenger minus that of the champion, higher is better"
+    judged_unit, bound = unit if settings.evidence_policy == "point" else _LOWER_END, regression_bound(settings)
     return [
-        GateRule("macro_f1_no_regression", unit, regression_bound(settings), lambda: _no_regression(compared(), settings)),
+        GateRule("macro_f1_no_regression", judged_unit, bound, lambda: _no_regression(compared(), settings)),
         GateRule("min_improvement", unit, settings.min_improvement, lambda: _improvement(compared, settings)),
         GateRule(
             "negative_flips",
@@ -126,12 +133,17 @@ def _find_what_is_missing(comparison: Comparison | None, state: ChampionState, r
     if comparison.windows < settings.min_windows:
         until = max(report.trained_until for report in comparison.exclusion.leakage)
         lacking = settings.min_windows - comparison.windows
-        newer = f"about {lacking} labelled test windows newer than {until:%Y-%m-%d %H:%M} UTC are needed"
-        return f"only {comparison.windows} windows are left to compare on, and min_windows is {settings.min_windows}: {newer}"
+        newer = f"it takes about {counted(lacking, 'more labelled test window')}, newer than {until:%Y-%m-%d %H:%M} UTC"
+        return f"only {counted(comparison.windows, 'window')} left to compare on, and min_windows is {settings.min_windows}: {newer}"
     if comparison.macro_f1_delta is None:
         lost = f"{comparison.left_out + comparison.exclusion.excluded} left out"
         return f"no label has enough of the {comparison.windows} windows that both models scored ({lost})"
     return None
+
+
+def is_strict(gate: RegressionGate) -> bool:
+    """Returns True if the figure must exceed the threshold of the gate; False if it may equal it."""
+    return gate.name.startswith("beats_") or gate.unit == _LOWER_END
 
 
 def regression_bound(settings: ComparisonSettings) -> float:
@@ -169,7 +181,7 @@ def _improvement(compared: Callable[[], Comparison], settings: ComparisonSetting
 def _anchor(anchors: Sequence[AnchorComparison], settings: ComparisonSettings) -> Judged:
     differences = {anchor.model_id: anchor.difference for anchor in anchors if anchor.difference is not None}
     if not differences:
-        found = f"none of the {len(anchors)} models that ran lately can be compared with" if anchors else "no model ran lately"
+        found = f"none of {counted(len(anchors), 'model')} that ran lately can be compared with" if anchors else "no model ran lately"
         raise NoVerdictError("NOT_APPLICABLE", found)
     worst = min(differences, key=lambda name: (math.isfinite(differences[name]), differences[name]))  # no number first: an ERROR
     observed, passed, detail = floor(differences[worst], 0.0 - settings.allowed_below_anchor)
@@ -190,7 +202,7 @@ def _unless_unknown(history_damaged: bool, judge: Callable[[], Judged]) -> Judge
 def _groups(groups: Sequence[GroupSignificance], what: str, settings: ComparisonSettings) -> Judged:
     judged = {group.name: group for group in groups if group.judged and group.adjusted_p is not None}
     if not judged:
-        raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {settings.min_user_days} labelled user-days among those compared")
+        raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {counted(settings.min_user_days, 'labelled user-day')} among those compared")
     worst = min(judged.values(), key=lambda group: (math.isfinite(group.adjusted_p or 0.0), group.adjusted_p, group.difference or 0.0))
     observed, passed, _ = floor(worst.adjusted_p, settings.significance)
     claim = f"{'not shown to be' if passed else ''} worse by more than {settings.clearly_worse_margin:g}".strip()

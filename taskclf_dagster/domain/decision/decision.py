@@ -47,6 +47,7 @@ class DecisionContent(Record):
         protections: a summary of what protected this decision; for display.
         home: the folder of the home then; for display.
         home_id: the id of the home, to which the receipt is bound; None in receipts that are older than ids.
+        replaces: ids of the earlier decisions about the same challenger, which this one takes the place of.
     """
 
     receipt_version: Literal[2]
@@ -70,6 +71,7 @@ class DecisionContent(Record):
     prediction_diff: PredictionDiff | None
     protections: list[str]
     home_id: FileName | None = None
+    replaces: tuple[FileName, ...] = ()
 
     @property
     def settings(self) -> RetrainConfig:

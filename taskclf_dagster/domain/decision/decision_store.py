@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from pydantic import ValidationError
 
 from taskclf_dagster.domain.data.label_store import present_watermark
-from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, PromotionDecision
+from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.storage.files import write_text
 from taskclf_dagster.domain.storage.json_files import read_json_object
@@ -137,6 +137,8 @@ def read_decision(home: Home, decision_id: str) -> PromotionDecision | None:
 def list_decisions(home: Home, receipts: ReceiptCache | None = None) -> tuple[list[PromotionDecision], list[UnreadableReceipt]]:
     """Returns every decision of a home, the newest as-of time first, and the files that cannot be read.
 
+    Of several about one challenger the last judgement comes first.
+
     Args:
         home: the taskclf home.
         receipts: those that were read already.
@@ -156,7 +158,8 @@ def list_decisions(home: Home, receipts: ReceiptCache | None = None) -> tuple[li
                 decisions.append(decision)
             else:  # every command finds a receipt by its id
                 unreadable.append(UnreadableReceipt(path, "damaged", f"{path} is the record of decision {decision.decision_id}"))
-    return sorted(decisions, key=lambda decision: (decision.as_of, decision.decision_id), reverse=True), unreadable
+    newest_first = sorted(decisions, key=lambda each: (each.as_of, len(each.replaces), each.decision_id), reverse=True)
+    return newest_first, unreadable
 
 
 def find_later_decision(home: Home, decision: PromotionDecision, receipts: ReceiptCache | None = None) -> PromotionDecision | None:
@@ -173,6 +176,37 @@ def find_later_decision(home: Home, decision: PromotionDecision, receipts: Recei
     others = [other for other in list_decisions(home, receipts)[0] if not other.options.dry_run and other.dataset.label_watermark != mark]
     present = present_watermark(home) if others else None
     return next((other for other in others if _labels_seen(other, present) > _labels_seen(decision, present)), None)
+
+
+def find_later_judgement(home: Home, decision: PromotionDecision, receipts: ReceiptCache | None = None) -> PromotionDecision | None:
+    """Returns the decision that judged the same challenger again, dry runs aside; None if this one is the last about it.
+
+    Args:
+        home: the taskclf home.
+        decision: the decision.
+        receipts: those that were read already.
+    """
+    judged = _list_judgements(home, decision.challenger.model_id, receipts)
+    return next((other for other in judged if other.decision_id not in (decision.decision_id, *decision.replaces)), None)
+
+
+def find_replaced(home: Home, content: DecisionContent) -> tuple[str, ...]:
+    """Returns the ids of the decisions that a new one about the same challenger replaces.
+
+    A decision that is made once more, and says the same as the last one, is that one: it replaces what that one did. A dry run replaces
+    nothing.
+    """
+    if content.options.dry_run:
+        return ()
+    judged = _list_judgements(home, content.challenger.model_id)
+    if judged and seal(content.model_copy(update={"replaces": judged[0].replaces})).decision_id == judged[0].decision_id:
+        return judged[0].replaces
+    return tuple(sorted(decision.decision_id for decision in judged))
+
+
+def _list_judgements(home: Home, model_id: str, receipts: ReceiptCache | None = None) -> list[PromotionDecision]:
+    """Returns the decisions about a challenger, dry runs aside, the last one first."""
+    return [each for each in list_decisions(home, receipts)[0] if each.challenger.model_id == model_id and not each.options.dry_run]
 
 
 def _labels_seen(decision: PromotionDecision, present: str | None) -> tuple[bool, datetime, int]:

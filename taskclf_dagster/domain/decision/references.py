@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 from taskclf_dagster.domain.data.feasibility import Feasibility
 from taskclf_dagster.domain.storage.path_names import FileName, InnerPath
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.shown_text import rounded
 
 ChampionState = Literal["ok", "none", "unreadable", "incompatible"]
 
@@ -37,7 +38,7 @@ class AppliedThreshold(Record):
             "recorded_policy": "of the recorded policy",
             "default": "taskclf's default, because no inference policy names the model",
         }
-        return f"{self.value:g}, {origins[self.origin]}"
+        return f"{rounded(self.value)}, {origins[self.origin]}"
 
 
 class RunOptions(Record):

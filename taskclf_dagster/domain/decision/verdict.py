@@ -24,6 +24,9 @@ MAY_NOT_APPLY = frozenset(
 """Gates that have nothing to judge in some situations; every other one must pass."""
 
 
+_ASK = "; auto_promote is off, so a person has to approve"
+
+
 def decide(
     gates: Sequence[RegressionGate], feasibility: Feasibility, *, auto_promote: bool, required: Sequence[str] = REQUIRED_GATES
 ) -> tuple[Verdict, str]:
@@ -45,7 +48,12 @@ def decide(
         passed += ", the champion was not compared with because bootstrap was given"
     if auto_promote:
         return "PROMOTE", f"{passed}."
-    return "AWAITING_APPROVAL", f"{passed}; auto_promote is off, so a person has to approve."
+    return "AWAITING_APPROVAL", f"{passed}{_ASK}."
+
+
+def describe_approval(reason: str) -> str:
+    """Returns the reason of a decision that a person has approved, from that of its verdict."""
+    return f"approved by a person. {reason.replace(_ASK, '')}"
 
 
 def _list_missing(gates: Sequence[RegressionGate], required: Sequence[str]) -> list[str]:

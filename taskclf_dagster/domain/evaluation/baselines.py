@@ -115,18 +115,18 @@ def compare_with_baseline(predictions: Predictions, baseline: _Int, judged_label
 
 
 def compare_with_baselines(
-    train_rows: pd.DataFrame, rows: pd.DataFrame, predictions: Predictions, judged_labels: list[str]
+    learned: pd.DataFrame, rows: pd.DataFrame, predictions: Predictions, judged_labels: list[str]
 ) -> tuple[BaselineScore, BaselineScore]:
     """Returns the comparison with the rule baseline, and that with the lookup baseline.
 
     Args:
-        train_rows: app_id, app_category and label of the training windows.
+        learned: app_id, app_category and label of the windows that the model learned from.
         rows: the test windows, in the order of the predictions.
         predictions: of the model on the test windows.
         judged_labels: labels that count.
     """
     rule = compare_with_baseline(predictions, predict_baseline(rows), judged_labels)
-    return rule, compare_with_baseline(predictions, fit_lookup(train_rows).predict(rows), judged_labels)
+    return rule, compare_with_baseline(predictions, fit_lookup(learned).predict(rows), judged_labels)
 
 
 def _most_common(values: pd.Series, labels: _Int) -> dict[str, int]:

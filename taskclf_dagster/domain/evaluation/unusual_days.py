@@ -14,6 +14,7 @@ from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.scored_windows import StoredPredictions
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.shown_text import counted
 
 MIN_WINDOWS = {"one_label": 60, "disagreement": 30}
 """Windows of a user-day below which it is neither judged nor compared with."""
@@ -86,7 +87,8 @@ def describe_unusual_days(days: Sequence[UnusualDay]) -> str:
         if day.agreement is None or day.bound is None:
             lines.append(f"{where}: all {day.windows} labeled windows have one label. Check the labels of this day.")
         else:
-            figures = f"at best {day.agreement:.0%} of {day.windows} windows, at least {day.bound:.0%} were expected from the other days"
+            share = f"{day.agreement:.0%} of {counted(day.windows, 'window')}"
+            figures = f"at best {share}, at least {day.bound:.0%} were expected from the other days"
             lines.append(f"{where}: no model agrees with the labels ({figures}). Check the labels of this day.")
     return "\n".join(lines)
 

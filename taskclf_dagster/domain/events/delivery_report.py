@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from taskclf_dagster.shown_text import counted
+
 NOTHING_WAITS = "no events wait"
 
 
@@ -25,12 +27,12 @@ class SinkReport:
 
     @property
     def summary(self) -> list[str]:
-        found = [f"{_events(self.delivered)} delivered to {self.name}"] if self.delivered else []
+        found = [f"{counted(self.delivered, 'event')} delivered to {self.name}"] if self.delivered else []
         when = "at the next tick" if self.retry_at is None else f"at {self.retry_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
         verb = "waits" if self.waiting == 1 else "wait"
         if self.waiting:
             problem = f"{self.problem}, " if self.problem else ""
-            found.append(f"{self.name}: {problem}{_events(self.waiting)} {verb}, retried {when}")
+            found.append(f"{self.name}: {problem}{counted(self.waiting, 'event')} {verb}, retried {when}")
         elif self.problem:
             found.append(f"{self.name}: {self.problem}")
         return found
@@ -64,12 +66,10 @@ class DeliveryReport:
     def summary(self) -> str:
         found = [line for sink in self.sinks for line in sink.summary]
         if self.kept is not None:
-            found.append(f"events.sinks is empty: {_events(self.kept)} kept in the outbox")
+            found.append(f"events.sinks is empty: {counted(self.kept, 'event')} kept in the outbox")
         if self.dropped:
-            found.append(f"the oldest {_events(self.dropped)} removed, because at most {self.keep_at_most} are kept without a sink")
+            found.append(
+                f"the oldest {counted(self.dropped, 'event')} removed, because at most {self.keep_at_most} are kept without a sink"
+            )
         found += [f"artifacts/outbox/{name} is damaged and was skipped ({reason})" for name, reason in self.damaged.items()]
         return "; ".join(found) or NOTHING_WAITS
-
-
-def _events(number: int) -> str:
-    return "1 event" if number == 1 else f"{number} events"

@@ -64,6 +64,7 @@ class BundleMetadata(_Foreign):
     artifact_hash: str | None = None
     tree_hash: str | None = None
     holdout_users: list[str] = []
+    refit: bool = False
 
     @field_validator("created_at")
     @classmethod

@@ -11,6 +11,10 @@ MAX_SHOWN = 80
 """Characters of a model_dir in a message."""
 
 
+MAX_NAMED = 10
+"""Bundles that a message names."""
+
+
 def resolve_model_dir(home: Home, model_dir: str) -> Path:
     """Returns the folder that a pointer names.
 
@@ -48,8 +52,11 @@ def find_bundle(home: Home, model_id: str) -> Path | None:
     """Returns the folder of a bundle among promoted, pending, rejected and undecided ones, or None."""
     if not is_model_id(model_id):
         return None
-    folders = (home.models, home.challengers, home.pending_models, home.rejected_models)
-    return next((folder / model_id for folder in folders if (folder / model_id).is_dir()), None)
+    return next((folder / model_id for folder in _folders(home) if (folder / model_id).is_dir()), None)
+
+
+def _folders(home: Home) -> tuple[Path, ...]:
+    return home.models, home.challengers, home.pending_models, home.rejected_models
 
 
 def require_bundle(home: Home, model_id: str) -> Path:
@@ -62,3 +69,22 @@ def require_bundle(home: Home, model_id: str) -> Path:
     if folder is None:
         raise BundleError(home.challengers / model_id, "not_found", "there is no such bundle in models/ or in artifacts/")
     return folder
+
+
+def require_named_bundle(home: Home, model_id: str) -> Path:
+    """Returns the folder of a bundle that a person named, as `find_bundle` does.
+
+    Raises:
+        BundleError: the bundle does not exist; the message names those that do.
+    """
+    folder = find_bundle(home, model_id)
+    if folder is None:
+        raise BundleError(Path(model_id), "not_found", f"no bundle in models/ or artifacts/ has this id; {_describe_bundles(home)}")
+    return folder
+
+
+def _describe_bundles(home: Home) -> str:
+    """Returns the ids of the newest bundles of a home."""
+    names = sorted({path.name for folder in _folders(home) for path in list_bundle_folders(folder)}, reverse=True)
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return f"there are {', '.join(names[:MAX_NAMED])}{more}" if names else "there is none at all"

@@ -33,7 +33,7 @@ from taskclf_dagster.errors import UnreadableFileError
 def write_bundle(
     folder: Path,
     model: TrainedModel,
-    train_rows: pd.DataFrame,
+    learned: pd.DataFrame,
     *,
     metadata: Mapping[str, object],
 ) -> BundleFiles:
@@ -42,7 +42,7 @@ def write_bundle(
     Args:
         folder: `<somewhere>/<model_id>`.
         model: the trained model.
-        train_rows: user_id and bucket_start_ts of the training rows, for their hashes and dates.
+        learned: user_id and bucket_start_ts of the rows that the model learned from, for their hashes and dates.
         metadata: keys of metadata.json that do not follow from the model; they override none that do.
 
     Returns:
@@ -53,7 +53,7 @@ def write_bundle(
     """
     text = model.booster.model_to_string()
     counts = confusion_counts(model.validation_true, model.validation_probabilities.argmax(axis=1))
-    document = _describe(folder.name, model, text, train_rows)
+    document = _describe(folder.name, model, text, learned)
     texts = {
         MODEL: text,
         ENCODERS: json_text(model.encoders),
@@ -61,7 +61,7 @@ def write_bundle(
         CONFUSION: pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS)).to_csv(),
         METADATA: json_text({**document, **{key: value for key, value in metadata.items() if key not in document}}),
     }
-    contents = {TRAINING_ROWS: _sorted_keys(train_rows), **{name: content.encode() for name, content in texts.items()}}
+    contents = {TRAINING_ROWS: _sorted_keys(learned), **{name: content.encode() for name, content in texts.items()}}
     staging = temporary_path(folder)
     make_folders(staging)
     try:
@@ -75,9 +75,9 @@ def write_bundle(
     return BundleFiles(folder, ()).with_contents(contents)
 
 
-def _describe(model_id: str, model: TrainedModel, text: str, train_rows: pd.DataFrame) -> dict[str, object]:
+def _describe(model_id: str, model: TrainedModel, text: str, learned: pd.DataFrame) -> dict[str, object]:
     """Returns the keys of metadata.json that follow from the model itself."""
-    days = train_rows["bucket_start_ts"].agg(["min", "max"])
+    days = learned["bucket_start_ts"].agg(["min", "max"])
     return {
         "schema_version": model.schema.version,
         "schema_hash": model.schema.schema_hash,
@@ -91,6 +91,7 @@ def _describe(model_id: str, model: TrainedModel, text: str, train_rows: pd.Data
         "model_id": model_id,
         "artifact_hash": hashlib.sha256(text.encode()).hexdigest(),
         "tree_hash": tree_hash(text),
+        "first_tree_hash": model.first_tree_hash,
         "training_rows_file": TRAINING_ROWS,
         "reject_threshold_choice": model.reject.model_dump(),
     }
@@ -121,7 +122,7 @@ def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int6
 
 
 def _validation_metrics(matrix: npt.NDArray[np.int64]) -> dict[str, object]:
-    """Returns the content of metrics.json, from the confusion matrix of the validation split; an undefined F1 is 0, as in taskclf."""
+    """Returns the content of metrics.json, from the confusion matrix of the validation split and the first fit; an undefined F1 is 0, as in taskclf."""
     # From the counts that the file holds as well. The tests compare F1 with sklearn.metrics.f1_score.
     support, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     f1 = np.divide(2 * correct, support + predicted, out=np.zeros(len(LABELS)), where=support + predicted > 0)
@@ -133,8 +134,8 @@ def _validation_metrics(matrix: npt.NDArray[np.int64]) -> dict[str, object]:
     }
 
 
-def _sorted_keys(train_rows: pd.DataFrame) -> bytes:
-    """Returns the content of training_rows.npy: the sorted hashes of the keys of the training rows."""
+def _sorted_keys(learned: pd.DataFrame) -> bytes:
+    """Returns the content of training_rows.npy: the sorted hashes of the keys of the rows that a model learned from."""
     file = io.BytesIO()
-    np.save(file, np.sort(hash_row_keys(train_rows)))
+    np.save(file, np.sort(hash_row_keys(learned)))
     return file.getvalue()

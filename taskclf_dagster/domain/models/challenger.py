@@ -20,9 +20,9 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, pars
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
+from taskclf_dagster.domain.models.learned_rows import learned_part, load_part
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
-from taskclf_dagster.domain.models.reproducibility import PROBE_ROWS
-from taskclf_dagster.domain.models.training import TrainedModel, resolve_num_threads, train_challenger
+from taskclf_dagster.domain.models.training import PROBE_ROWS, Param, TrainedModel, resolve_num_threads, train_challenger
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, sorted_json
 from taskclf_dagster.errors import DataContractError
@@ -39,7 +39,7 @@ class ChallengerModel(Record):
         probe_digest: SHA-256 of the probabilities of the first validation windows, before the bundle was written.
         reject: the reject threshold and how it was tuned.
         macro_f1, weighted_f1: on the validation split, without rejecting, as in metrics.json [0 to 1, higher is better].
-        training_windows: number of training rows.
+        training_windows: number of rows that the model of the bundle has learned from.
         params: parameters of LightGBM and of the preparation of the rows.
         feature_importance: total gain of each model input, as a share of all gain [0 to 1], largest first.
         timings: seconds by step.
@@ -59,7 +59,7 @@ class ChallengerModel(Record):
     macro_f1: float
     weighted_f1: float
     training_windows: int
-    params: dict[str, float | int | str | bool]
+    params: dict[str, Param]
     feature_importance: dict[str, float]
     timings: dict[str, float]
 
@@ -96,20 +96,19 @@ def build_challenger(
     stored = open_snapshot(home, snapshot)
     begin = stopwatch()
     model = train_challenger(
-        lambda split: stored.load(splits=(split,)),
+        lambda part: load_part(stored, part),
         SCHEMAS[snapshot.schema_version],
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest=snapshot.dataset_digest,
-        num_threads=resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.rows["train"], cores=cores),
+        num_threads=resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.learning_rows, cores=cores),
         on_progress=on_progress,
     )
     timings = {"training_and_threshold": round(stopwatch() - begin, 3)}
-    train_rows = stored.load(columns=["user_id", "bucket_start_ts", "gold", "split"], splits=("train",))
+    learned = load_part(stored, learned_part(refit=config.training.refit), columns=["user_id", "bucket_start_ts", "gold"])
     metadata: dict[str, object] = {
         "dataset_hash": snapshot.dataset_hash,
         "dataset_digest": snapshot.dataset_digest,
-        "data_provenance": _provenance(snapshot, train_rows),
+        "data_provenance": _provenance(snapshot, learned),
         "created_at": snapshot.as_of.astimezone(UTC).isoformat(),
         "git_commit": code_version,
         "snapshot_path": snapshot.path,
@@ -117,33 +116,40 @@ def build_challenger(
         "class_distribution": snapshot.class_distribution,
         "user_count": len(snapshot.users),
         "holdout_users": snapshot.holdout_users,
+        "refit": config.training.refit,
         "config": config.policy,
         "library_versions": dict(library_versions),
         "timings_seconds": timings,
     }
-    files = _write_under_free_id(home, snapshot, model, train_rows, metadata, config.policy)
-    return _describe_challenger(home, snapshot, model, files, timings)
+    files = _write_under_free_id(home, snapshot, model, learned, metadata, config.policy)
+    return _describe_challenger(home, snapshot, model, files, training_windows=len(learned), timings=timings)
 
 
 def _write_under_free_id(
     home: Home,
     snapshot: DatasetSnapshot,
     model: TrainedModel,
-    train_rows: pd.DataFrame,
+    learned: pd.DataFrame,
     metadata: Mapping[str, object],
     policy: Mapping[str, object],
 ) -> BundleFiles:
     while True:
         model_id = next_model_id(home, snapshot.as_of, snapshot.dataset_digest, policy)
         try:
-            return write_bundle(home.challengers / model_id, model, train_rows, metadata=metadata)
+            return write_bundle(home.challengers / model_id, model, learned, metadata=metadata)
         except FileExistsError:
             if not (home.challengers / model_id).is_dir():
                 raise  # else another retrain has taken the name in the meantime
 
 
 def _describe_challenger(
-    home: Home, snapshot: DatasetSnapshot, model: TrainedModel, files: BundleFiles, timings: dict[str, float]
+    home: Home,
+    snapshot: DatasetSnapshot,
+    model: TrainedModel,
+    files: BundleFiles,
+    *,
+    training_windows: int,
+    timings: dict[str, float],
 ) -> ChallengerModel:
     """Returns the record of a written bundle, whose files are parsed as by a reader.
 
@@ -163,11 +169,11 @@ def _describe_challenger(
         schema_version=snapshot.schema_version,
         artifact_hash=written.metadata.artifact_hash or "",
         tree_hash=written.metadata.tree_hash or "",
-        probe_digest=probabilities_digest(model.validation_probabilities[:PROBE_ROWS]),
+        probe_digest=probabilities_digest(model.probe_probabilities),
         reject=model.reject,
         macro_f1=written.metrics.macro_f1,
         weighted_f1=written.metrics.weighted_f1,
-        training_windows=snapshot.rows["train"],
+        training_windows=training_windows,
         params=model.params,
         feature_importance={model.schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},
         timings=timings,

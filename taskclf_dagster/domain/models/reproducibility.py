@@ -12,23 +12,20 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from taskclf_dagster.config.settings import RejectThresholdSettings, TrainParams
+from taskclf_dagster.config.settings import TrainingSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.hashing import probabilities_digest
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
+from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
-from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
+from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, train_challenger
 from taskclf_dagster.domain.storage.json_files import parse_json_object
 from taskclf_dagster.domain.storage.path_names import find_path_problem
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
-
-PROBE_ROWS = 256
-"""Number of validation windows whose predictions are compared bit by bit."""
-
 
 PROVE_BELOW_WINDOWS = 200_000
 """`prove_reproducible: auto` trains again below this number of labeled windows."""
@@ -38,7 +35,7 @@ class Reproduction(Record):
     """The comparison of a model with one that was trained again from the same snapshot and settings.
 
     Attributes:
-        same: True if trees, probe predictions and reject threshold are equal.
+        same: True if the trees of both fits, probe predictions and reject threshold are equal.
         tree_hash, reproduced_tree_hash: SHA-256 of the tree section of model.txt, on disk and trained again.
         probe_digest, reproduced_probe_digest: SHA-256 of the probabilities of the first validation windows.
         summary: the comparison in one sentence.
@@ -60,13 +57,14 @@ class _Recipe:
 
     Attributes:
         snapshot_path: the snapshot folder, relative to the home.
+        first_tree_hash: of the trees of the first fit.
     """
 
-    params: TrainParams
-    reject: RejectThresholdSettings
+    settings: TrainingSettings
     snapshot_path: str
     dataset_digest: str
     num_threads: int
+    first_tree_hash: str
 
 
 def is_proof_wanted(prove_reproducible: Literal["auto"] | bool, *, windows: int) -> bool:
@@ -99,16 +97,15 @@ def reproduce(
     folder = snapshot_folder(home, recipe.snapshot_path)
     stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.path.parent != folder else stored)
     again = train_challenger(
-        lambda split: stored.load(splits=(split,)),
+        lambda part: load_part(stored, part),
         SCHEMAS[loaded.schema.version],
-        params=recipe.params,
-        reject=recipe.reject,
+        settings=recipe.settings,
         dataset_digest=recipe.dataset_digest,
         num_threads=recipe.num_threads,
         on_progress=on_progress,
     )
     rows = stored.load(splits=("validation",)).head(PROBE_ROWS)
-    return _compare(loaded, again, rows, recipe.dataset_digest)
+    return _compare(loaded, again, rows, recipe)
 
 
 def _open_verified(folder: Path, dataset_digest: str, known: StoredRows | None) -> StoredRows:
@@ -128,12 +125,13 @@ def _open_verified(folder: Path, dataset_digest: str, known: StoredRows | None) 
     return stored
 
 
-def _compare(loaded: LoadedModel, again: TrainedModel, probe_rows: pd.DataFrame, dataset_digest: str) -> Reproduction:
+def _compare(loaded: LoadedModel, again: TrainedModel, probe_rows: pd.DataFrame, recipe: _Recipe) -> Reproduction:
     reproduced_trees = tree_hash(again.booster.model_to_string())
     probe = probabilities_digest(loaded.predict_rows(probe_rows, num_threads=1))
-    reproduced_probe = probabilities_digest(again.validation_probabilities[:PROBE_ROWS])
+    reproduced_probe = probabilities_digest(again.probe_probabilities)
     equal = {
         "trees": loaded.tree_hash == reproduced_trees,
+        "trees of the first fit": recipe.first_tree_hash == again.first_tree_hash,
         "predictions": probe == reproduced_probe,
         "threshold": bool(np.isclose(loaded.reject_threshold, again.reject.value, rtol=0, atol=0)),
     }
@@ -141,13 +139,13 @@ def _compare(loaded: LoadedModel, again: TrainedModel, probe_rows: pd.DataFrame,
     result = f"{' and '.join(differing)} differ" if differing else "the same trees, predictions and threshold"
     return Reproduction(
         model_id=loaded.files.model_id,
-        dataset_hash=dataset_digest[:16],
+        dataset_hash=recipe.dataset_digest[:16],
         same=not differing,
         tree_hash=loaded.tree_hash,
         reproduced_tree_hash=reproduced_trees,
         probe_digest=probe,
         reproduced_probe_digest=reproduced_probe,
-        summary=f"trained again from snapshot {dataset_digest[:16]}: {result}",
+        summary=f"trained again from snapshot {recipe.dataset_digest[:16]}: {result}",
     )
 
 
@@ -170,11 +168,16 @@ def _read_recipe(files: BundleFiles) -> _Recipe:
         raise BundleError(folder, "recipe", f"snapshot_path of {METADATA} is no path within the home: {problem}")
     try:
         return _Recipe(
-            params=_read_params(config["train_params"]),
-            reject=RejectThresholdSettings.model_validate(config["reject_threshold"]),
+            settings=TrainingSettings(
+                train_params=_read_params(config["train_params"]),
+                refit=config["refit"],
+                reject_threshold=config["reject_threshold"],
+                prove_reproducible=False,
+            ),
             snapshot_path=snapshot,
             dataset_digest=digest,
             num_threads=int(params["num_threads"]),
+            first_tree_hash=str(metadata["first_tree_hash"]),
         )
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise BundleError(folder, "recipe", f"{METADATA} does not say how it was trained: {str(error).splitlines()[0]}") from error

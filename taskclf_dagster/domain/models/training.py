@@ -1,6 +1,6 @@
-"""Trains a challenger: LightGBM on the training split, then a reject threshold on the validation split (contract, section 6).
+"""Trains a challenger: LightGBM, a reject threshold from the validation rows, and LightGBM again on all of these rows (contract, section 6).
 
-Deterministic: equal rows and settings give equal trees, independent of the number of threads. The result is written in `bundle_writer`.
+Which rows each fit learns from is in `learned_rows`. Deterministic: equal rows and settings give equal trees, independent of the number of threads. The result is written in `bundle_writer`.
 """
 
 from collections.abc import Callable
@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from taskclf_dagster.config.settings import RejectThresholdSettings, TrainParams
+from taskclf_dagster.config.settings import TrainingSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.models.encoding import encode_inputs, fit_encoders, mask_categories
+from taskclf_dagster.domain.models.learned_rows import Part
+from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold
 
 if TYPE_CHECKING:
@@ -30,8 +32,15 @@ UNKNOWN_CATEGORY_MASK_RATE = 0.05
 PROGRESS_ROUNDS = 10
 
 
+PROBE_ROWS = 256
+"""Number of validation windows whose predictions are compared bit by bit."""
+
+
 SINGLE_THREAD_ROWS = 50_000
 """Below this many training rows `auto` uses one thread: LightGBM's threads then wait for each other more than they work."""
+
+
+Param = float | int | str | bool | list[str]
 
 
 @dataclass(frozen=True)
@@ -39,81 +48,126 @@ class TrainedModel:
     """A trained challenger in memory.
 
     Attributes:
+        booster: the model: the refit, or the first fit without one.
+        encoders: its vocabularies.
+        first_tree_hash: SHA-256 of the trees of the first fit.
+        reject: the reject threshold, from the first fit.
         validation_true: class index of each validation row.
-        validation_probabilities: shape (n_validation, 8), columns in the order of LABELS.
+        validation_probabilities: of the first fit, which has not seen these rows; shape (n_validation, 8), columns in the order of LABELS.
+        probe_probabilities: of the model for the first PROBE_ROWS validation rows, shape (at most PROBE_ROWS, 8).
         params: parameters of LightGBM and of the preparation of the rows.
     """
 
     booster: "lightgbm.Booster"
     schema: FeatureSchema
     encoders: dict[str, list[str]]
+    first_tree_hash: str
     reject: RejectThreshold
     validation_true: npt.NDArray[np.int64]
     validation_probabilities: npt.NDArray[np.float64]
-    params: dict[str, float | int | str | bool]
+    probe_probabilities: npt.NDArray[np.float64]
+    params: dict[str, Param]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One fitted LightGBM model with its vocabularies."""
+
+    booster: "lightgbm.Booster"
+    schema: FeatureSchema
+    encoders: dict[str, list[str]]
+
+    def predict(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
+        """Returns class probabilities of shape (n_rows, 8); see `predict`."""
+        return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
 
 
 def train_challenger(
-    load_rows: Callable[[str], pd.DataFrame],
+    load_rows: Callable[[Part], pd.DataFrame],
     schema: FeatureSchema,
     *,
-    params: TrainParams,
-    reject: RejectThresholdSettings,
+    settings: TrainingSettings,
     dataset_digest: str,
     num_threads: int,
     on_progress: Callable[[str], None],
 ) -> TrainedModel:
-    """Trains on the training split and tunes the reject threshold on the validation split.
+    """Fits a model, tunes its reject threshold on the validation rows, and, with `refit`, fits it again on those rows as well.
 
     Args:
-        load_rows: returns the rows of a split ("train" or "validation") as `build_snapshot` describes them; called once for each, so that
-            only one of them is in memory at a time.
+        load_rows: returns the rows of a part as `build_snapshot` describes them; called once for each, so that only one of them is in
+            memory at a time.
         schema: the schema version of the rows.
-        params: boosting rounds, leaves, learning rate, class weight.
-        reject: the allowed range of validation reject rates.
+        settings: parameters of LightGBM, the refit, and the allowed range of validation reject rates.
         dataset_digest: seeds are derived from it.
         num_threads: of LightGBM; the trees do not depend on it.
         on_progress: called with a line of text every 10 rounds.
     """
-    import lightgbm  # costs two seconds; only what trains or predicts pays for it
+    params, seed = settings.train_params, int(dataset_digest[:7], 16)
 
-    seed = int(dataset_digest[:7], 16)
-    lightgbm_params = _lightgbm_params(params, seed=seed, num_threads=num_threads)
-    data, encoders = _training_data(load_rows("train"), schema, params=params, seed=seed)
+    def fit(part: Part) -> Fit:
+        return fit_model(load_rows(part), schema, params=params, seed=seed, num_threads=num_threads, on_progress=on_progress)
 
-    def progress(env: "lightgbm.callback.CallbackEnv") -> None:
-        done = env.iteration + 1
-        if done % PROGRESS_ROUNDS == 0 or done == params.num_boost_round:
-            on_progress(f"trained {done} of {params.num_boost_round} rounds")
-
-    booster = lightgbm.train(lightgbm_params, data, num_boost_round=params.num_boost_round, callbacks=[progress])
-    del data
+    first = fit("first_fit")
     validation = load_rows("validation")
-    probabilities = predict(booster, encode_inputs(validation, schema, encoders), num_threads=num_threads)
-    true = label_codes(validation).astype(np.int64)
+    probabilities = first.predict(validation, num_threads=num_threads)
+    true, probed = label_codes(validation).astype(np.int64), validation.head(PROBE_ROWS)
+    del validation
+    final = fit("refit") if settings.refit else first
     return TrainedModel(
-        booster=booster,
+        booster=final.booster,
         schema=schema,
-        encoders=encoders,
-        reject=tune_reject_threshold(probabilities, true, reject),
+        encoders=final.encoders,
+        first_tree_hash=tree_hash(first.booster.model_to_string()),
+        reject=tune_reject_threshold(probabilities, true, settings.reject_threshold),
         validation_true=true,
         validation_probabilities=probabilities,
+        probe_probabilities=final.predict(probed, num_threads=num_threads),
         params={
-            **lightgbm_params,
+            **_lightgbm_params(params, seed=seed, num_threads=num_threads),
             "num_boost_round": params.num_boost_round,
             "class_weight_method": params.class_weight,
+            "constant_inputs": list(params.constant_inputs),
+            "refit": settings.refit,
             "unknown_category_freq_threshold": UNKNOWN_CATEGORY_FREQ_THRESHOLD,
             "unknown_category_mask_rate": UNKNOWN_CATEGORY_MASK_RATE,
         },
     )
 
 
-def _lightgbm_params(params: TrainParams, *, seed: int, num_threads: int) -> dict[str, float | int | str | bool]:
+def fit_model(
+    rows: pd.DataFrame,
+    schema: FeatureSchema,
+    *,
+    params: TrainParams,
+    seed: int,
+    num_threads: int,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Fit:
+    """Fits LightGBM on rows with their labels, as `build_snapshot` describes them; the arguments are those of `train_challenger`."""
+    import lightgbm  # costs two seconds; only what trains or predicts pays for it
+
+    data, encoders = _training_data(rows, schema, params=params, seed=seed)
+    del rows
+
+    def progress(env: "lightgbm.callback.CallbackEnv") -> None:
+        done = env.iteration + 1
+        if done % PROGRESS_ROUNDS == 0 or done == params.num_boost_round:
+            on_progress(f"trained {done} of {params.num_boost_round} rounds")
+
+    booster = lightgbm.train(
+        _lightgbm_params(params, seed=seed, num_threads=num_threads),
+        data,
+        num_boost_round=params.num_boost_round,
+        callbacks=[progress],
+    )
+    return Fit(booster, schema, encoders)
+
+
+def _lightgbm_params(params: TrainParams, *, seed: int, num_threads: int) -> dict[str, Param]:
     return {
         "objective": "multiclass",
         "metric": "multi_logloss",
-        "num_leaves": params.num_leaves,
-        "learning_rate": params.learning_rate,
+        **params.model_dump(exclude={"num_boost_round", "class_weight", "constant_inputs", "num_threads"}),
         "verbose": -1,
         "num_class": len(LABELS),
         "deterministic": True,
@@ -156,6 +210,7 @@ def _training_data(
 
     encoders = fit_encoders(rows, schema, min_count=UNKNOWN_CATEGORY_FREQ_THRESHOLD)
     matrix = encode_inputs(rows, schema, encoders)
+    matrix[:, [schema.model_inputs.index(name) for name in params.constant_inputs]] = 0.0  # no tree splits a constant
     mask_categories(matrix, schema, encoders, rate=UNKNOWN_CATEGORY_MASK_RATE, seed=seed)
     labels = label_codes(rows).astype(np.int64)
     data = lightgbm.Dataset(

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from taskclf_dagster.domain.decision.references import AppliedThreshold, ChampionSource, ChampionState
-from taskclf_dagster.domain.registry.history import MOVES
+from taskclf_dagster.domain.registry.history_record import MOVES
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, names_model
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
 from taskclf_dagster.domain.registry.signed_state import UnsignedState, find_unsigned
 from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.shown_text import rounded
 
 WarningKind = Literal[
     "policy_problem",
@@ -21,6 +22,7 @@ WarningKind = Literal[
     "policy_names_another_model",
     "fallback",
     "threshold_differs",
+    "repair_restores",
     "not_calibrated",
     "history_damaged",
     "bundle_left_out",
@@ -131,7 +133,7 @@ def find_trusted_model(state: RegistryState) -> ActiveModel:
 def _find_named(state: RegistryState) -> dict[Literal["policy", "pointer"], str]:
     """Returns what policy and pointer name, in taskclf's order, also what cannot run."""
     named: dict[Literal["policy", "pointer"], str] = {}
-    policy = state.policy.model_dir or (state.policy_file.model_dir if state.policy.names_no_model else None)
+    policy = state.policy_file.model_dir if state.policy.names_no_model else state.policy.model_dir
     if policy is not None:
         named["policy"] = policy
     if state.pointer is not None:
@@ -208,6 +210,8 @@ def _found(
     threshold = _find_threshold(state, model_dir, is_in_force=source != "last_known_good")
     instead = SOURCE_NAMES[source] if source in ("last_known_good", "best_by_rank") else f"what the {source} names"
     found = [*_file_warnings(state, failures, instead=instead), *(warnings or []), *_threshold_warnings(state, model_dir, threshold)]
+    if source == "pointer":
+        found.extend(_repair_warnings(state, model_dir))
     return ActiveModel("ok", source, model_dir, reason, threshold, found, excluded or [])
 
 
@@ -217,10 +221,10 @@ def _file_warnings(state: RegistryState, failures: list[_Failure], *, instead: s
     policy_name, pointer_name = state.home.inference_policy.name, state.home.active_pointer.name
     failed = {failure.source for failure in failures}
     if policy.problem is not None and "policy" not in failed:
-        used = "the recorded policy" if policy.in_force is not None and policy.status == "damaged" else instead
+        used = "the recorded policy" if policy.applied is not None and policy.status == "damaged" else instead
         detail = f"{policy_name} {policy.problem.detail}"
         warnings.append(ActiveModelWarning("policy_problem", detail if used is None else f"{detail}; {used} is used instead"))
-    if "policy" not in failed and policy.model_dir is not None and pointer is not None and policy.model_dir != pointer.model_dir:
+    if policy.applied is not None and pointer is not None and policy.model_dir != pointer.model_dir:
         detail = f"{policy_name} names {policy.model_dir}, {pointer_name} names {pointer.model_dir}: taskclf runs the first"
         warnings.append(ActiveModelWarning("policy_names_another_model", detail))
     if state.pointer_file.error is not None and "pointer" not in failed:
@@ -232,9 +236,19 @@ def _file_warnings(state: RegistryState, failures: list[_Failure], *, instead: s
     return warnings
 
 
+def _repair_warnings(state: RegistryState, model_dir: str) -> list[ActiveModelWarning]:
+    """Returns a warning if a repair would give the model its recorded policy back, which taskclf does not know."""
+    recorded = state.policy_checker.find_recorded(model_dir) if state.policy.names_no_model else None
+    if recorded is None:
+        return []
+    threshold = rounded(_threshold_of(recorded))
+    detail = f"a repair would restore the recorded policy of {Path(model_dir).name}, with reject threshold {threshold}"
+    return [ActiveModelWarning("repair_restores", detail)]
+
+
 def _find_threshold(state: RegistryState, model_dir: str, *, is_in_force: bool) -> AppliedThreshold:
     """Returns the threshold that taskclf applies to a model, or will once a repair restored the model with its recorded policy."""
-    name, policy = Path(model_dir).name, state.policy.in_force
+    name, policy = Path(model_dir).name, state.policy.applied
     if policy is not None and is_in_force and names_model(policy, name):
         origin: Literal["policy", "recorded_policy"] = "policy" if policy == state.policy_file.document else "recorded_policy"
         return AppliedThreshold(value=_threshold_of(policy), origin=origin)
@@ -251,12 +265,12 @@ def _threshold_of(policy: dict[str, object]) -> float:
 
 
 def _threshold_warnings(state: RegistryState, model_dir: str, threshold: AppliedThreshold) -> list[ActiveModelWarning]:
-    warnings, policy = [], state.policy.in_force
+    warnings, policy = [], state.policy.applied
     if policy is not None and names_model(policy, Path(model_dir).name) and policy.get("calibration_method") is not None:
         detail = "taskclf calibrates this model's probabilities; the comparison uses them as they are"
         warnings.append(ActiveModelWarning("not_calibrated", detail))
     own = state.reject_threshold_of(model_dir)
     if threshold.value != own:
-        detail = f"the reject threshold is {threshold.summary}; the bundle says {own:g}"
+        detail = f"the reject threshold is {threshold.summary}; the bundle says {rounded(own)}"
         warnings.append(ActiveModelWarning("threshold_differs", detail))
     return warnings

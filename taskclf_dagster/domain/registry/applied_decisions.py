@@ -5,7 +5,8 @@ from pathlib import Path
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
+from taskclf_dagster.domain.registry.history import History
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.recovery import settle
 from taskclf_dagster.domain.registry.state import RegistryState

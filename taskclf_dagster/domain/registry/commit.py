@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, cut_history
+from taskclf_dagster.domain.registry.history import append_active_history, cut_history
 from taskclf_dagster.domain.registry.history_events import write_events
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.index_cache import write_index_cache
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile
 from taskclf_dagster.domain.registry.pointer import ActivePointer, parse_pointer_file, read_active

@@ -87,14 +87,14 @@ def _check_pointer(state: RegistryState) -> Findings:
 
 def _check_policy(state: RegistryState, pointer: ActivePointer | None) -> Findings:
     name, policy, problem = state.home.inference_policy.name, state.policy, find_policy_problem(state)
+    active = find_active_model(state)
     if problem is not None:
         code: FindingCode = "policy_differs" if problem.code == "edited_in_place" else "policy_unusable"
-        yield damage(code, "P1", problem.detail, advise_repair(state))
+        yield damage(code, "P1", problem.detail, "; ".join([advise_repair(state), *active.details("repair_restores")]))
     if pointer is not None and policy.status in ("foreign", "removed"):
         done = "written" if policy.status == "foreign" or state.policy_file.is_template else "removed"
         detail = f"{name} was {done} by another program, which is not recorded yet"
         yield warning("policy_not_recorded", "P3", detail, "The next change, or repair, records it")
-    active = find_active_model(state)
     if policy.is_none and active.model_id is not None:
         found = "is taskclf's starter template, which names no model" if state.policy_file.is_template else "does not exist"
         fix = f"The next promotion or rollback writes one; so does `taskclf policy create --model-dir {active.model_dir}`"

@@ -11,7 +11,7 @@ from taskclf_dagster.domain.models.bundle_files import MODEL, BundleFiles, read_
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, damage, unreadable, warning
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.retention import find_awaiting
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.storage.files import list_folders

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
 from taskclf_dagster.domain.events.outbox import WRITTEN_THROUGH, write_event
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
+from taskclf_dagster.domain.registry.history import History
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import UnreadableFileError

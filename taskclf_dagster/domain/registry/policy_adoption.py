@@ -3,6 +3,7 @@
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
 from taskclf_dagster.domain.registry.policy_check import PolicyCheck
 from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.shown_text import rounded
 
 
 def policy_of_adoption(policy: PolicyCheck) -> dict[str, object]:
@@ -20,5 +21,5 @@ def describe_policy_change(state: RegistryState) -> str:
         return f"another program wrote {name}" + (f" (source {source})" if isinstance(source, str) else "")
     done = "put taskclf's starter template in place of" if state.policy_file.is_template else "removed"
     before = next((recorded for recorded in state.history.policy_states if recorded is not None), {})
-    lost = f"which named {before.get('model_dir')} with a reject threshold of {before.get('reject_threshold')}"
+    lost = f"which named {before.get('model_dir')} with a reject threshold of {rounded(before.get('reject_threshold'))}"
     return f"another program {done} {name}, {lost}; without it taskclf applies {DEFAULT_REJECT_THRESHOLD:g}"

@@ -20,6 +20,7 @@ from taskclf_dagster.domain.registry.inference_policy import PolicyFile
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import rounded_pair
 from taskclf_dagster.validation_text import describe_validation_error
 
 PolicyField = Literal[
@@ -45,8 +46,8 @@ PolicyProblemKind = Literal["unreadable", "edited_in_place", "model", PolicyFiel
 PolicyStatus = Literal["absent", "removed", "recorded", "foreign", "damaged"]
 
 
-_MODEL_KINDS = frozenset({"model", "model_dir"})
-"""Problems because of which taskclf cannot run the model of a policy; with any other one it runs it nevertheless."""
+_NO_MODEL_KINDS = frozenset({"unreadable", "model", "model_dir"})
+"""Problems because of which taskclf goes on without the policy; with any other one it runs its model nevertheless."""
 
 
 _Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -108,8 +109,13 @@ class PolicyCheck:
 
     @property
     def names_no_model(self) -> bool:
-        """True if the file is a policy whose bundle cannot run."""
-        return self.problem is not None and self.problem.kind in _MODEL_KINDS
+        """True if the file is there and names no bundle that can run."""
+        return self.problem is not None and self.problem.kind in _NO_MODEL_KINDS
+
+    @property
+    def applied(self) -> dict[str, object] | None:
+        """The policy in force; None if the file names no bundle that can run, because taskclf knows no recorded policy."""
+        return None if self.names_no_model else self.in_force
 
     @property
     def is_none(self) -> bool:
@@ -153,7 +159,7 @@ class PolicyChecker:
         problem = self.find_problem(document)
         if problem is None:
             return PolicyCheck("foreign", None, document)
-        return self._damaged(problem, otherwise=None if problem.kind in _MODEL_KINDS else document)
+        return self._damaged(problem, otherwise=None if problem.kind in _NO_MODEL_KINDS else document)
 
     def _check_without_policy(self, states: list[dict[str, object] | None], is_waiting: Callable[[], bool]) -> PolicyCheck:
         """Returns the status without a policy. Beside a pointer that cannot be read nothing follows from it: both are restored together."""
@@ -185,7 +191,8 @@ class PolicyChecker:
         if same is None:
             return None
         changed = sorted(key for key in {*document, *same} if document.get(key) != same.get(key))
-        values = "; ".join(f"{key} is {document.get(key)!r}, recorded is {same.get(key)!r}" for key in changed)
+        pairs = {key: rounded_pair(document.get(key), same.get(key)) for key in changed}
+        values = "; ".join(f"{key} is {found}, recorded is {before}" for key, (found, before) in pairs.items())
         return PolicyProblem("edited_in_place", f"was changed after it was written: {values}")
 
     def _find_model_problem(self, document: dict[str, object]) -> PolicyProblem | None:

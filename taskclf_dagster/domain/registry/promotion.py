@@ -7,41 +7,43 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
-from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import find_later_decision, load_decision, save_decision
-from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
+from taskclf_dagster.domain.decision.decision_store import load_decision, save_decision
+from taskclf_dagster.domain.decision.verdict import describe_approval
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, BundleFiles, read_bundle_files
-from taskclf_dagster.domain.models.bundle_paths import find_bundle, resolve_model_dir
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.manifest import build_manifest, find_manifest_problem
 from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_promotion_made
 from taskclf_dagster.domain.registry.commit import commit
-from taskclf_dagster.domain.registry.health import find_history_problem
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history import History, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
+from taskclf_dagster.domain.registry.promotion_checks import (
+    blocked_model,
+    find_changed_files,
+    find_what_moved_on,
+    is_made_against,
+    missing_bundle,
+    refuse,
+    require_promotable,
+)
 from taskclf_dagster.domain.registry.recovery import recover, take_out
-from taskclf_dagster.domain.registry.rollback import describe_block
 from taskclf_dagster.domain.registry.signed_state import require_signed, require_trusted
-from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_digests, read_registry_state
+from taskclf_dagster.domain.registry.state import RegistryState, read_digests, read_registry_state
 from taskclf_dagster.domain.storage.files import make_folders, move_folder, remove_tree, write_atomic, write_synced
 from taskclf_dagster.domain.storage.filesystem import file_system
-from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import BundleError, DecisionFinding, DecisionNotVerifiedError
 from taskclf_dagster.home import Home
 
 PROMOTION_NOTE = "retrain promotion"
-
-
-TIME_AHEAD = timedelta(days=1)
-"""The longest time by which the as-of time of a decision may be ahead of the present and of its newest labeled window."""
 
 
 Recompute = Callable[[RegistryState, PromotionDecision], list[DecisionFinding]]
@@ -109,12 +111,12 @@ def promote(
             findings = _verify(state, decision, recompute)
         before = find_promotion(state.history, decision)
         if before is None:
-            _require_promotable(state, decision, findings, at=at, approved=approved)
+            require_promotable(state, decision, findings, at=at, approved=approved)
         elif is_promotion_made(state, decision) and state.pointer != before.new:
-            _refuse(
+            refuse(
                 decision,
                 [
-                    *_find_what_moved_on(state, decision),
+                    *find_what_moved_on(state, decision),
                     DecisionFinding("promoted_before", f"it was promoted as record {before.sequence} already"),
                 ],
             )
@@ -136,7 +138,7 @@ def promote(
 def _verify(state: RegistryState, decision: PromotionDecision, recompute: Recompute) -> list[DecisionFinding]:
     """Verifies a decision against itself, then computes it again unless it was promoted already or made against another registry."""
     findings = verify_decision(decision)
-    if findings or find_promotion(state.history, decision) is not None or not _is_made_against(decision, state):
+    if findings or find_promotion(state.history, decision) is not None or not is_made_against(decision, state):
         return findings
     return recompute(state, decision)
 
@@ -146,7 +148,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     home, model_id = state.home, decision.challenger.model_id
     source, target = find_bundle(home, model_id), home.models / model_id
     if source is None:
-        raise DecisionNotVerifiedError(decision.decision_id, [_missing(model_id)])
+        raise DecisionNotVerifiedError(decision.decision_id, [missing_bundle(model_id)])
     try:
         judged = state.bundles.files(source)
         model = _load_judged_bundle(judged, decision, state.history)
@@ -167,7 +169,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
             action="promote",
             decision_id=decision.decision_id,
             run_id=run_id,
-            reason=f"approved by a person. {decision.reason}" if approved else decision.reason,
+            reason=describe_approval(decision.reason) if approved else decision.reason,
             home_id=decision.home_id,  # of this home: the receipt was compared with it
             policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
         )
@@ -198,53 +200,6 @@ def approve(
     return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id, keys=keys).pointer
 
 
-def _require_promotable(
-    state: RegistryState, decision: PromotionDecision, findings: list[DecisionFinding], *, at: datetime, approved: bool
-) -> None:
-    """Checks before any write that the decision holds and promotes, and that what it judged is unchanged."""
-    wanted = "AWAITING_APPROVAL" if approved else "PROMOTE"
-    if decision.verdict != wanted or decision.options.dry_run:
-        findings.append(
-            DecisionFinding("awaits_no_approval", f"it does not await approval: {decision.outcome}")
-            if approved
-            else DecisionFinding("moves_nothing", f"the verdict is {decision.outcome}, which moves nothing")
-        )
-    if set(decision.required_gates) != set(REQUIRED_GATES):
-        findings.append(DecisionFinding("other_gates_required", "it was made by another version of this program, which judged other gates"))
-    findings.extend(_find_impossible_time(decision, at))
-    findings.extend(_find_what_moved_on(state, decision))
-    if decision.challenger.model_id in state.history.blocked:
-        findings.append(_blocked(decision.challenger.model_id))
-    source = find_bundle(state.home, decision.challenger.model_id)
-    if source is None:
-        findings.append(_missing(decision.challenger.model_id))
-    else:
-        findings.extend(_find_changed_files(state.bundles.files(source), decision))
-    _refuse(decision, findings)
-
-
-def _find_impossible_time(decision: PromotionDecision, at: datetime) -> list[DecisionFinding]:
-    """Returns a finding if the as-of time is later than both the present and the labels: with it, anchors would be too old to count."""
-    latest = max(at, decision.dataset.labels_until or at) + TIME_AHEAD
-    bound = f"more than a day later than the present and than its newest labeled window (latest: {latest.isoformat()})"
-    found = f"its as-of time {decision.as_of.isoformat()} is {bound}; launch without as_of"
-    return [DecisionFinding("as_of_ahead", found)] if decision.as_of > latest else []
-
-
-def _find_changed_files(files: BundleFiles, decision: PromotionDecision) -> list[DecisionFinding]:
-    changed = files.find_changed(decision.challenger.files)
-    detail = f"bundle {decision.challenger.model_id} is not the one that was judged: {', '.join(changed)} changed"
-    return [DecisionFinding("bundle_differs", detail)] if changed else []
-
-
-def _missing(model_id: str) -> DecisionFinding:
-    return DecisionFinding("bundle_missing", f"bundle {model_id} is missing")
-
-
-def _blocked(model_id: str) -> DecisionFinding:
-    return DecisionFinding("model_blocked", describe_block(model_id))
-
-
 def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datetime) -> RegistryState:
     """Recovers, and checks that the decision is still the newest: recovery may have completed an earlier change.
 
@@ -252,66 +207,22 @@ def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datet
     """
     recovery = recover(state, at=at)
     now = recovery.state
-    if find_promotion(now.history, decision) is None and not _is_made_against(decision, now):
+    if find_promotion(now.history, decision) is None and not is_made_against(decision, now):
         mended = recovery.repaired or recovery.policy_mended
         if not mended or now.pointer is None or now.pointer.model_dir != decision.champion.model_dir:
-            _refuse(decision, [DecisionFinding("registry_moved_on", f"the registry moved on: {'; '.join(map(str, recovery.done))}")])
+            refuse(decision, [DecisionFinding("registry_moved_on", f"the registry moved on: {'; '.join(map(str, recovery.done))}")])
     return now
-
-
-def _is_made_against(decision: PromotionDecision, state: RegistryState) -> bool:
-    return state.digests == Digests(decision.registry.pointer_hash, decision.registry.policy_hash)
-
-
-def _refuse(decision: PromotionDecision, findings: list[DecisionFinding]) -> None:
-    if findings:
-        raise DecisionNotVerifiedError(decision.decision_id, findings)
-
-
-def _find_what_moved_on(state: RegistryState, decision: PromotionDecision) -> list[DecisionFinding]:
-    """Returns why the decision is no longer the newest: pointer, policy, champion or labels are not those it was made against."""
-    findings = []
-    damaged = find_history_problem(state)
-    if damaged is not None:
-        findings.append(DecisionFinding("history_damaged", f"{damaged}; {REPAIR_HISTORY}"))
-    if not _is_made_against(decision, state):
-        findings.append(
-            DecisionFinding(
-                "pointer_changed", "active.json or inference_policy.json changed since the decision: it was made against another champion"
-            )
-        )
-    elif canonical_json(decision.registry.previous_policy) != canonical_json(state.policy.in_force):
-        findings.append(DecisionFinding("policy_differs", "the policy that it names as the one in force is not that of the registry"))
-    if state.sequence != decision.registry.sequence:
-        findings.append(
-            DecisionFinding(
-                "sequence_differs", f"the registry is at record {state.sequence}, the decision was made at {decision.registry.sequence}"
-            )
-        )
-    later = find_later_decision(state.home, decision, state.receipts)
-    if later is not None:
-        findings.append(DecisionFinding("later_labels", f"decision {later.decision_id} was made on later labels"))
-    if decision.champion.model is not None:
-        try:
-            files = state.bundles.files(resolve_model_dir(state.home, decision.champion.model_dir or "")).hashes()
-        except (BundleError, OSError):
-            files = {}
-        if not files or files != decision.champion.model.files:
-            findings.append(
-                DecisionFinding("champion_differs", f"champion {decision.champion.model.model_id} is not the bundle that was compared with")
-            )
-    return findings
 
 
 def _load_judged_bundle(files: BundleFiles, decision: PromotionDecision, history: History) -> LoadedModel:
     """Loads the bundle that will be put into models/, if it is the one that was judged and its trees are not blocked."""
-    _refuse(decision, _find_changed_files(files, decision))
+    refuse(decision, find_changed_files(files, decision))
     try:
         model = load_bundle(files)
     except BundleError as error:
         raise DecisionNotVerifiedError(decision.decision_id, [DecisionFinding("bundle_unusable", str(error))]) from error
     same = [blocked.model_id for blocked in history.blocked.values() if blocked.tree_hash == model.tree_hash]
-    _refuse(decision, [_blocked(name) for name in same])
+    refuse(decision, [blocked_model(name) for name in same])
     return model
 
 
@@ -341,12 +252,12 @@ def _require_unmoved(state: RegistryState, decision: PromotionDecision, target: 
     """Checks a last time before the change: models/ has the judged bundle, its manifest holds, pointer and policy are as before."""
     files = read_bundle_files(target)
     problem = find_manifest_problem(files)
-    findings = _find_changed_files(files, decision) if problem is None else [DecisionFinding("manifest_differs", problem.detail)]
+    findings = find_changed_files(files, decision) if problem is None else [DecisionFinding("manifest_differs", problem.detail)]
     if read_digests(state.home) != state.digests:
         findings.append(
             DecisionFinding("pointer_changed_just_now", "another program changed active.json or inference_policy.json just now")
         )
-    _refuse(decision, findings)
+    refuse(decision, findings)
     state.bundles.keep(files)
 
 

@@ -15,8 +15,9 @@ from taskclf_dagster.domain.models.manifest import read_manifest
 from taskclf_dagster.domain.registry.commit import apply, commit, finish
 from taskclf_dagster.domain.registry.damaged_files import RecoveryStep, keep_copy, move_aside, set_damaged_files_aside, set_history_aside
 from taskclf_dagster.domain.registry.health import find_model_problem, find_policy_problem, find_usable_pointer
-from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, ActiveHistoryEntry, History, cut_history, is_whole_line, read_history
+from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, History, cut_history, is_whole_line, read_history
 from taskclf_dagster.domain.registry.history_events import read_cursor
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import find_later_decision, list_decisions, receipt_path
+from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement, list_decisions, receipt_path
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.models.bundle_files import METADATA
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.commit import commit
 from taskclf_dagster.domain.registry.health import find_last_known_good
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
+from taskclf_dagster.domain.registry.history import History
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.recovery import recover, take_out
@@ -186,7 +187,10 @@ def find_reachable(state: RegistryState, decisions: Iterable[PromotionDecision],
 
 
 def find_awaiting(state: RegistryState, decisions: Iterable[PromotionDecision]) -> list[PromotionDecision]:
-    """Returns the decisions that can still be approved: pointer and policy are as they were, and no decision is about later labels."""
+    """Returns the decisions that can still be approved.
+
+    Pointer and policy are as they were, no decision is about later labels, and none judged the same challenger again.
+    """
     return [
         decision
         for decision in decisions
@@ -194,6 +198,7 @@ def find_awaiting(state: RegistryState, decisions: Iterable[PromotionDecision]) 
         and not decision.options.dry_run
         and Digests(decision.registry.pointer_hash, decision.registry.policy_hash) == state.digests
         and find_later_decision(state.home, decision, state.receipts) is None
+        and find_later_judgement(state.home, decision, state.receipts) is None
     ]
 
 

@@ -12,7 +12,7 @@ from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.commit import commit
 from taskclf_dagster.domain.registry.health import find_last_known_good, is_cut_off
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, BlockedModel
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, BlockedModel
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of

@@ -11,8 +11,9 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, find_bundle_proble
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
-from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, Action, ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history import MAX_LOST_SEQUENCE, History, read_history
 from taskclf_dagster.domain.registry.history_events import Cursor, read_cursor
+from taskclf_dagster.domain.registry.history_record import Action, ActiveHistoryEntry
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile, read_policy_file
 from taskclf_dagster.domain.registry.pointer import ActivePointer, PointerFile, read_pointer_file
 from taskclf_dagster.domain.registry.policy_check import PolicyCheck, PolicyChecker

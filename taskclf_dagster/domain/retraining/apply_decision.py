@@ -60,6 +60,7 @@ def apply_decision(
     recompute: Recompute,
     run_id: str,
     at: datetime,
+    trained_at: datetime | None = None,
     keys: Keys = NO_KEYS,
 ) -> AppliedDecision:
     """Applies a decision. A second call for the same decision changes nothing.
@@ -74,6 +75,7 @@ def apply_decision(
         recompute: computes it again before a promotion; see `promote`.
         run_id: the run that applies it, for the history and the events.
         at: the time of the change.
+        trained_at: see `remember_decision`.
         keys: see `promote`.
 
     Raises:
@@ -83,9 +85,9 @@ def apply_decision(
     """
     looked = read_registry_state(home, keys)
     if is_applied(looked, decision):
-        remember_if_forgotten(home, decision, run_id=run_id, at=at)
+        remember_if_forgotten(home, decision, run_id=run_id, at=at, trained_at=trained_at)
         return AppliedDecision("already_applied", find_bundle(home, decision.challenger.model_id))
-    remember = partial(remember_decision, home, decision, run_id=run_id, at=at)
+    remember = partial(remember_decision, home, decision, run_id=run_id, at=at, trained_at=trained_at)
     if not decision.moves_pointer:
         return _put_aside(home, decision, remember, at)
     if find_promotion(looked.history, decision) is None:  # else it was promoted, and cut off

@@ -7,7 +7,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal, sign_decision
-from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.decision.decision_store import find_replaced, save_decision
 from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES, decide
 from taskclf_dagster.domain.evaluation.comparison import (
@@ -92,32 +92,30 @@ def make_decision(
     )
     gates = [*challenger_report.gates.gates, *comparative.gates]
     verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.promotion.auto_promote)
-    decision = seal(
-        DecisionContent(
-            receipt_version=RECEIPT_VERSION,
-            verdict=verdict,
-            reason=reason,
-            as_of=snapshot.as_of,
-            home=snapshot.home,
-            demo=snapshot.demo,
-            code_version=code_version,
-            options=options,
-            dataset=_refer_to_dataset(snapshot),
-            challenger=_refer_to_model(challenger.model_id, challenger_report),
-            champion=_refer_to_champion(champion_report),
-            registry=champion_report.registry,
-            comparison=comparison,
-            anchors=anchors,
-            rolled_back_as=rolled_back_as,
-            gates=gates,
-            required_gates=list(REQUIRED_GATES),
-            policy=config.policy,
-            prediction_diff=_diff_predictions(home, snapshot, challenger_report, champion_report),
-            protections=_list_protections(config, challenger_report, comparison, anchors, options),
-            home_id=ensure_home_id(home),
-        )
+    content = DecisionContent(
+        receipt_version=RECEIPT_VERSION,
+        verdict=verdict,
+        reason=reason,
+        as_of=snapshot.as_of,
+        home=snapshot.home,
+        demo=snapshot.demo,
+        code_version=code_version,
+        options=options,
+        dataset=_refer_to_dataset(snapshot),
+        challenger=_refer_to_model(challenger.model_id, challenger_report),
+        champion=_refer_to_champion(champion_report),
+        registry=champion_report.registry,
+        comparison=comparison,
+        anchors=anchors,
+        rolled_back_as=rolled_back_as,
+        gates=gates,
+        required_gates=list(REQUIRED_GATES),
+        policy=config.policy,
+        prediction_diff=_diff_predictions(home, snapshot, challenger_report, champion_report),
+        protections=_list_protections(config, challenger_report, comparison, anchors, options),
+        home_id=ensure_home_id(home),
     )
-    decision = sign_decision(decision, keys)
+    decision = sign_decision(seal(content.model_copy(update={"replaces": find_replaced(home, content)})), keys)
     save_decision(home, decision)
     return decision
 

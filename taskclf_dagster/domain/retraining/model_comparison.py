@@ -20,7 +20,7 @@ from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.scored_windows import add_training_distance
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
 from taskclf_dagster.domain.models.bundle import load_bundle
-from taskclf_dagster.domain.models.bundle_paths import require_bundle
+from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
@@ -104,7 +104,7 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
         SnapshotError: the snapshot cannot be read.
     """
     snapshot = read_current_snapshot(home)
-    models = [load_bundle(require_bundle(home, name)) for name in (first, second)]
+    models = [load_bundle(require_named_bundle(home, name)) for name in (first, second)]
     rows = open_snapshot(home, snapshot).load(splits=("test",))
     own = [rows_for(model, home, rows, schema_version=snapshot.schema_version, users=list(snapshot.users))[0] for model in models]
     keys = [hash_row_keys(frame) for frame in own]

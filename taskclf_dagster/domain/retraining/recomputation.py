@@ -22,12 +22,14 @@ from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, compa
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
+from taskclf_dagster.domain.models.learned_rows import is_in_part, learned_part
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
 from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.errors import BundleError, DecisionFinding, SnapshotError
+from taskclf_dagster.shown_text import rounded_pair
 
 NOT_RECOMPUTED = frozenset({"reproducible"})
 """Gates that only training again could judge; `taskclf-dagster reproduce` does."""
@@ -125,7 +127,8 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
         ours = test.evaluate(state.home, model)
     except BundleError as error:
         return [*findings, DecisionFinding("challenger_unusable", f"the challenger cannot be evaluated: {error.reason}")]
-    findings += _compare_candidate(decision, rows, test, ours)
+    learned = rows[is_in_part(rows, learned_part(refit=model.bundle.require().refit))].reset_index(drop=True)
+    findings += _compare_candidate(decision, learned, test, ours)
     theirs, champion_state = _evaluate_champion(state, opponents.champion, test)
     findings += _differ("the state of the champion", decision.champion.state, champion_state)
     findings += _compare_champion(decision, test, ours, theirs)
@@ -178,10 +181,9 @@ def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model
     ]
 
 
-def _compare_candidate(decision: PromotionDecision, rows: pd.DataFrame, test: EvaluationSet, ours: Evaluation) -> list[DecisionFinding]:
+def _compare_candidate(decision: PromotionDecision, learned: pd.DataFrame, test: EvaluationSet, ours: Evaluation) -> list[DecisionFinding]:
     """Compares the metrics of the challenger and the candidate gates."""
-    train_rows = rows[rows["split"] == "train"].reset_index(drop=True)
-    rule, lookup = compare_with_baselines(train_rows, test.rows, ours.scored.predictions, ours.report.judged_labels)
+    rule, lookup = compare_with_baselines(learned, test.rows, ours.scored.predictions, ours.report.judged_labels)
     gates = check_candidate_gates(
         ours.report, failure=None, rule=rule, lookup=lookup, reproduction=None, settings=decision.settings.evaluation
     ).gates
@@ -255,10 +257,10 @@ def _numbers(anchor: AnchorComparison) -> tuple[object, ...]:
 
 def _differ(name: str, recorded: object, found: object) -> list[DecisionFinding]:
     """Returns a finding if a value of the receipt is not the one that was computed again."""
-    differing = f"{name}: the receipt has {_short(recorded)}, computed again it is {_short(found)}"
+    then, now = rounded_pair(recorded, found) if isinstance(recorded, float) and isinstance(found, float) else (str(recorded), str(found))
+    differing = f"{name}: the receipt has {_short(then)}, computed again it is {_short(now)}"
     return [] if recorded == found else [DecisionFinding("value_differs", differing)]
 
 
-def _short(value: object) -> str:
-    text = str(value)
+def _short(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."

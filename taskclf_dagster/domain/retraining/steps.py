@@ -55,8 +55,17 @@ def remember_skip(home: Home, snapshot: DatasetSnapshot, *, run_id: str, at: dat
         _remember(home, last.model_copy(update={**update, "label_watermark": snapshot.label_watermark}))
 
 
-def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> LastDecided | None:
+def remember_decision(
+    home: Home, decision: PromotionDecision, *, run_id: str, at: datetime, trained_at: datetime | None = None
+) -> LastDecided | None:
     """Records a decision that is in effect as the last decided run, and writes its events; a dry run does neither.
+
+    Args:
+        home: the taskclf home.
+        decision: the decision.
+        run_id: the run that decided.
+        at: the time of the decision.
+        trained_at: the time at which an earlier run trained the challenger; None if this run did.
 
     Returns:
         The record; None for a dry run.
@@ -72,7 +81,7 @@ def remember_decision(home: Home, decision: PromotionDecision, *, run_id: str, a
         dataset_hash=decision.dataset.dataset_hash,
         snapshot_path=decision.dataset.path,
         label_watermark=decision.dataset.label_watermark,
-        trained_at=at,
+        trained_at=trained_at or at,
         rows=sum(decision.dataset.split.values()),
     )
     _remember(home, last, decision)
@@ -99,8 +108,8 @@ def _write_events(
     return None
 
 
-def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime) -> None:
+def remember_if_forgotten(home: Home, decision: PromotionDecision, *, run_id: str, at: datetime, trained_at: datetime | None) -> None:
     """Records a decision of a run that ended before it was recorded, or that judged a challenger again, unless a later one was recorded."""
     last = read_last_decided(home)
     if last is None or (last.as_of <= decision.as_of and last.decision_id != decision.decision_id):
-        remember_decision(home, decision, run_id=run_id, at=at)
+        remember_decision(home, decision, run_id=run_id, at=at, trained_at=trained_at)

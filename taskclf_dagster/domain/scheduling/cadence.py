@@ -12,6 +12,7 @@ from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 DueKind = Literal["never_done", "clock_set_back", "due", "not_due"]
 
@@ -73,7 +74,9 @@ def check_model_age(
     age = f"{(now - created) / timedelta(days=1):.1f} days ago" if created <= now else f"in the future ({created:%Y-%m-%d %H:%M %Z})"
     reason = f"the active model {state}: it was trained {age}, max_days_since_training is {max_days}"
     if tried is not None and due_at > old_at:
-        reason += f"; another challenger was trained {(now - tried) / timedelta(days=1):.1f} days ago, cadence is {cadence_days} days"
+        reason += (
+            f"; another challenger was trained {(now - tried) / timedelta(days=1):.1f} days ago, cadence is {counted(cadence_days, 'day')}"
+        )
     kind: DueKind = "clock_set_back" if created > now else "due" if due else "not_due"
     return DueDate(due=due, due_at=due_at, kind=kind, reason=reason)
 
@@ -113,5 +116,5 @@ def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, ne
     age = (now - since) / timedelta(days=1)
     due = now + slack >= due_at
     state = "is due" if due else f"is not due before {due_at:%Y-%m-%d %H:%M %Z}"
-    reason = f"{what} {state}: the last one was {age:.1f} days ago, cadence is {cadence_days} days"
+    reason = f"{what} {state}: the last one was {age:.1f} days ago, cadence is {counted(cadence_days, 'day')}"
     return DueDate(due=due, due_at=due_at, kind="due" if due else "not_due", reason=reason)

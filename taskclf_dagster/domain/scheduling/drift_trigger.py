@@ -14,6 +14,7 @@ from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 MAX_REASON_LENGTH = 400
 
@@ -120,9 +121,9 @@ def _made_at(report: Mapping[str, object], alerts: list[Mapping[str, object]]) -
 
 def _describe(report: _DriftReport) -> str:
     triggers = sorted({str(alert.get("trigger")) for alert in report.alerts})
-    counted = f"{len(report.alerts)} alerts, {len(report.critical)} critical ({', '.join(triggers)})"
+    alerts = f"{counted(len(report.alerts), 'alert')}, {len(report.critical)} critical ({', '.join(triggers)})"
     summary = report.document.get("summary")
-    return f"{counted}. {summary}" if isinstance(summary, str) and summary else counted
+    return f"{alerts}. {summary}" if isinstance(summary, str) and summary else alerts
 
 
 def _list(value: object) -> list[object]:

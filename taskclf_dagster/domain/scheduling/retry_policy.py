@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
+from taskclf_dagster.shown_text import counted
 
 RETRY_AFTER = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=25))
 """Delays of the first, second and third retry after a transient failure."""
@@ -27,7 +28,7 @@ def check_attempts(failed: Sequence[datetime], *, now: datetime, max_attempts: i
         return None
     last = min(max(failed), now)
     if len(failed) >= max_attempts:
-        message = f"{len(failed)} runs for it failed (max_attempts is {max_attempts}), the last on {last:%Y-%m-%d %H:%M %Z}"
+        message = f"{counted(len(failed), 'run')} for it failed (max_attempts is {max_attempts}), the last on {last:%Y-%m-%d %H:%M %Z}"
         return SkipReason(kind="attempts_exhausted", message=message)
     if now < last + NEXT_DAY:
         message = f"run {len(failed)} of {max_attempts} for it failed on {last:%Y-%m-%d %H:%M %Z}"

@@ -7,8 +7,10 @@ import pytest
 
 from taskclf_dagster.defs.display import metadata, model_metadata
 from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate
+from taskclf_dagster_tests.scenario import retrain_config
 
 
 def _gate(status: Status = "PASS", observed: float | None = 0.7, threshold: float | tuple[float, float] | None = 0.65) -> RegressionGate:
@@ -157,6 +159,20 @@ def test_long_names_are_shortened_to_what_distinguishes_them() -> None:
 def test_an_upper_bound_is_shown_as_one() -> None:
     gate = _gate("PASS", 0.004, 0.01).model_copy(update={"name": "negative_flips"})
     assert metadata.format_needed(gate) == "≤ 0.01"
+
+
+@pytest.mark.parametrize("name", ["beats_rule_baseline", "beats_lookup_baseline"])
+def test_a_bound_that_must_be_exceeded_is_shown_as_one(name: str) -> None:
+    gate = _gate("PASS", 0.7, 0.65)
+    assert metadata.format_needed(gate.model_copy(update={"name": name})) == "> 0.65"
+
+
+@pytest.mark.parametrize(("evidence_policy", "direction"), [("point", "≥"), ("hold", ">"), ("superior", ">")])
+def test_the_bound_of_no_regression_must_be_exceeded_if_the_interval_is_judged(evidence_policy: str, direction: str) -> None:
+    settings = retrain_config(evidence_policy=evidence_policy).comparison
+    no_champion = {"champion_state": "none", "champion_reason": "", "anchors": [], "rolled_back_as": None}
+    result = check_regression_gates(None, **no_champion, history_damaged=False, bootstrap=False, settings=settings)
+    assert metadata.format_needed(next(gate for gate in result.gates if gate.name == "macro_f1_no_regression"))[0] == direction
 
 
 def test_a_figure_that_is_missing_is_not_plotted_as_zero() -> None:

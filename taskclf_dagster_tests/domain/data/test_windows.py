@@ -441,15 +441,15 @@ BAD_DAYS: dict[str, tuple[Change, str, str, int | None, tuple[str, ...]]] = {
     ),
     "two schema versions in one file": (
         put("schema_version", "v3", row=3),
-        "schema_hash_is_known", "schema_version", 3, ("mixes 'v1' (4 rows), 'v3' (1 rows)", "every row must have 'v1'"),
+        "schema_hash_is_known", "schema_version", 3, ("mixes 'v1' (4 rows), 'v3' (1 row)", "every row must have 'v1'"),
     ),
     "a row without a schema hash": (
         put("schema_hash", None),
-        "schema_hash_is_known", "schema_hash", 2, ("mixes", "'None' (1 rows)", "'4077fe0dba70'"),
+        "schema_hash_is_known", "schema_hash", 2, ("mixes", "'None' (1 row)", "'4077fe0dba70'"),
     ),
     "a negative count": (
         put("app_change_count", -1),
-        "values_are_in_bounds", "app_change_count", 2, ("is -1", "whole number in [0, inf]", "(1 rows)"),
+        "values_are_in_bounds", "app_change_count", 2, ("is -1", "whole number in [0, inf]", "(1 row)"),
     ),
     "a negative rate": (
         put("keys_per_min", -0.25),
@@ -479,18 +479,18 @@ BAD_DAYS: dict[str, tuple[Change, str, str, int | None, tuple[str, ...]]] = {
     ),
     "a null integer": (
         put("day_of_week", None),
-        "values_are_in_bounds", "day_of_week", 2, ("is null in 1 rows", "must not be"),
+        "values_are_in_bounds", "day_of_week", 2, ("is null in 1 row", "must not be"),
     ),
     "one NaN in an integer column": (
         lambda rows: _replace(rows, "title_repeat_count_session", pa.array(np.array([1, 1, np.nan, 1, 1]))),
-        "values_are_in_bounds", "title_repeat_count_session", 2, ("nan", "whole number", "(1 rows)"),
+        "values_are_in_bounds", "title_repeat_count_session", 2, ("nan", "whole number", "(1 row)"),
     ),
-    "a null flag": (put("is_browser", None), "values_are_in_bounds", "is_browser", 2, ("is null in 1 rows",)),
-    "a window of nobody": (put("user_id", None), "values_are_in_bounds", "user_id", 2, ("is null in 1 rows",)),
-    "a window of no session": (put("session_id", None), "values_are_in_bounds", "session_id", 2, ("is null in 1 rows",)),
+    "a null flag": (put("is_browser", None), "values_are_in_bounds", "is_browser", 2, ("is null in 1 row",)),
+    "a window of nobody": (put("user_id", None), "values_are_in_bounds", "user_id", 2, ("is null in 1 row",)),
+    "a window of no session": (put("session_id", None), "values_are_in_bounds", "session_id", 2, ("is null in 1 row",)),
     "a window that is not on the minute": (
         lambda rows: shift("bucket_end_ts", timedelta(seconds=20))(shift("bucket_start_ts", timedelta(seconds=20))(rows)),
-        "windows_are_whole_minutes", "bucket_start_ts", 2, ("2026-01-05T09:02:20+00:00", "whole minute (UTC)", "(1 rows)"),
+        "windows_are_whole_minutes", "bucket_start_ts", 2, ("2026-01-05T09:02:20+00:00", "whole minute (UTC)", "(1 row)"),
     ),
     "a window of two minutes": (
         shift("bucket_end_ts", MINUTE),
@@ -594,7 +594,7 @@ def test_every_file_with_a_bad_value_has_its_own_violation_with_its_own_row(tmp_
 def test_values_at_the_bound_beside_a_bad_one_are_not_counted_with_it(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_day(home, MONDAY, windows_frame(n=5, hour_of_day=[23, 0, 24, 23, 0], backspace_ratio=[0.0, 1.0, 0.0, 1.5, 1.0]))
-    assert {(violation.column, violation.row, "(1 rows)" in violation.message) for violation in read(home).violations} == {
+    assert {(violation.column, violation.row, "(1 row)" in violation.message) for violation in read(home).violations} == {
         ("hour_of_day", 2, True),
         ("backspace_ratio", 3, True),
     }

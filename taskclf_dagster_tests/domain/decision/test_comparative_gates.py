@@ -14,7 +14,8 @@ from taskclf_dagster.domain.evaluation.block_counts import Flips
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
 from taskclf_dagster.domain.registry.anchors import find_anchors
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History
+from taskclf_dagster.domain.registry.history import History
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster_tests.decision_scenario import Raising

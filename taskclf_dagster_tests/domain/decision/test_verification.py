@@ -103,6 +103,7 @@ CHANGES: dict[str, object] = {
     "policy": retrain_config(auto_promote=True, min_improvement=0.02).policy,
     "prediction_diff": None,
     "protections": [],
+    "replaces": ("2026-02-04_000000_00000000",),
 }
 
 PARTS = {"options": RunOptions, "dataset": DatasetRef, "challenger": ModelRef, "champion": ChampionRef, "registry": RegistryRef}

@@ -9,24 +9,36 @@ import pytest
 from click.testing import CliRunner
 
 from taskclf_dagster.cli.main import main
+from taskclf_dagster.domain.decision.references import AppliedThreshold
 from taskclf_dagster.domain.models.bundle_files import MODEL
 from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
-from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, read_policy
+from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.reader import read_status
-from taskclf_dagster_tests.models import AT, MID, NEW, OLD, point_at, write_policy, write_tiny_bundle
+from taskclf_dagster_tests.models import AT, MID, NEW, OLD, edit_json, point_at, write_policy, write_tiny_bundle
 from taskclf_dagster_tests.registry_scenario import promoted, set_active
 from taskclf_dagster_tests.runs import instance_in
 from taskclf_dagster_tests.scenario import make_home, retrain_config
+
+DANGLING = {"model_dir": "models/2026-01-10_060000_run-9999", "created_at": "2026-02-09T06:00:00+00:00"}
+"""A policy that another program wrote, of a model that was removed."""
 
 HOMES: dict[str, tuple[Callable[[Home], object], str | None, str]] = {
     "as promoted": (lambda home: promoted(home, OLD, NEW), NEW, "policy"),
     "policy and pointer apart": (lambda home: [promoted(home, OLD, NEW), set_active(home, OLD)], NEW, "policy"),
     "policy removed": (lambda home: [promoted(home, OLD, NEW), home.inference_policy.unlink()], NEW, "pointer"),
     "policy dangling": (lambda home: [write_tiny_bundle(home.models / OLD), point_at(home, OLD), write_policy(home, NEW)], OLD, "pointer"),
+    "policy dangling, with a history": (
+        lambda home: [promoted(home, OLD, NEW), edit_json(home.inference_policy, DANGLING)],
+        NEW,
+        "pointer",
+    ),
+    "policy unreadable": (lambda home: [promoted(home, OLD, NEW), home.inference_policy.write_text("{")], NEW, "pointer"),
     "pointer dangling": (lambda home: [write_tiny_bundle(home.models / MID), point_at(home, NEW)], MID, "best_by_rank"),
     "model damaged": (lambda home: [promoted(home, OLD, NEW), (home.models / NEW / MODEL).unlink()], OLD, "last_known_good"),
     "nothing": (lambda home: None, None, "none"),
@@ -76,6 +88,23 @@ def test_a_model_without_a_policy_is_shown_with_the_threshold_that_taskclf_appli
     assert [warning.kind for warning in active.warnings] == ["threshold_differs"]
     assert active.details("threshold_differs")[0] in read_status(instance, home, config=retrain_config(), now=AT).warnings
     assert {finding.code for finding in check_registry(home)} >= {"policy_missing"}
+
+
+@pytest.mark.parametrize("name", ["policy dangling, with a history", "policy unreadable"])
+def test_without_a_policy_that_it_can_follow_taskclf_applies_its_default_and_what_a_repair_restores_is_a_warning(
+    tmp_path: Path, instance: dg.DagsterInstance, name: str
+) -> None:
+    home = make_home(tmp_path)
+    HOMES[name][0](home)
+    status = read_status(instance, home, config=retrain_config(), now=AT)
+    assert (status.reject_threshold, "taskclf's default" in status.active_model_summary) == (DEFAULT_REJECT_THRESHOLD, True)
+    restored = read_history(home).policies[0]
+    assert (
+        f"a repair would restore the recorded policy of {NEW}, with reject threshold {restored['reject_threshold']:.4g}" in status.warnings
+    )
+    repair(home, at=AT)
+    assert read_policy(home) == restored
+    assert find_active_model(read_registry_state(home)).threshold == AppliedThreshold(value=restored["reject_threshold"], origin="policy")
 
 
 def test_a_threshold_is_never_that_of_a_policy_of_another_model(tmp_path: Path) -> None:

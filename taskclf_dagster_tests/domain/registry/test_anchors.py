@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from taskclf_dagster.domain.registry.anchors import ANCHOR_DAYS, ANCHOR_MODELS, find_anchors
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, History, read_history
+from taskclf_dagster.domain.registry.history import History, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.rollback import rollback, unblock

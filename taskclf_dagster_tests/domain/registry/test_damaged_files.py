@@ -14,7 +14,8 @@ from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import read_outbox
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.health import find_history_problem
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
+from taskclf_dagster.domain.registry.history import append_active_history, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
 from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import read_active

@@ -11,7 +11,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, cut_history, is_whole_line, read_history
+from taskclf_dagster.domain.registry.history import append_active_history, cut_history, is_whole_line, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer, read_active
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import prune

@@ -26,7 +26,8 @@ from taskclf_dagster.domain.registry.health import (
     find_usable_pointer,
     is_cut_off,
 )
-from taskclf_dagster.domain.registry.history import ActiveHistoryEntry, append_active_history, read_history
+from taskclf_dagster.domain.registry.history import append_active_history, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.index_cache import read_index_cache
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, read_policy
 from taskclf_dagster.domain.registry.pointer import (

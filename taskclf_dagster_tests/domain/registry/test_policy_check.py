@@ -118,7 +118,7 @@ def test_a_flipped_bit_in_any_byte_of_the_policy_is_found_and_never_used(three: 
         state = read_registry_state(three)
         if find_policy_problem(state) is None and state.policy.status != "foreign":
             unseen.append(position)
-        if used_threshold(three) != threshold:
+        if used_threshold(three) != (DEFAULT_REJECT_THRESHOLD if state.policy.names_no_model else threshold):
             used.append(position)
     assert (unseen, used) == ([], [])
 
@@ -158,7 +158,8 @@ def test_every_field_with_a_value_that_it_must_not_have_is_found_by_its_kind_and
         edit_json(three.inference_policy, {"created_at": LATER.isoformat(), **changes})  # as another program would write it
         champion = resolve_active_model(read_registry_state(three))
         found = kind_of_problem(three), champion.source, champion.model_dir, used_threshold(three), bool(champion.warnings)
-        if found != (kind, "policy", f"models/{NEW}", threshold, True) or "policy_unusable" not in codes(three):
+        expected = ("pointer", DEFAULT_REJECT_THRESHOLD) if kind in ("model", "model_dir") else ("policy", threshold)
+        if found != (kind, expected[0], f"models/{NEW}", expected[1], True) or "policy_unusable" not in codes(three):
             wrong[name] = found
         three.inference_policy.write_bytes(recorded)
     assert wrong == {}
@@ -226,7 +227,8 @@ def test_a_removed_policy_is_a_foreign_change_the_champion_is_judged_as_taskclf_
     assert not three.inference_policy.exists()
     record = history_lines(three)[-1]
     assert (record["action"], record["new"]["model_id"], record["policy_removed"], "policy" in record) == ("adopt", NEW, True, False)
-    assert str(document["reject_threshold"]) in record["reason"]
+    assert f"{document['reject_threshold']:.4g}" in record["reason"]
+    assert read_registry_state(three).history.policies[0] == document
     assert (codes(three), used_threshold(three), repair(three, at=LATER).done) == ({"policy_missing"}, DEFAULT_REJECT_THRESHOLD, [])
 
 

@@ -600,7 +600,7 @@ def test_a_models_folder_that_is_a_link_out_of_the_home_is_not_written_to(challe
 
 def test_a_refusal_tells_everything_that_does_not_hold_at_once(challenger_home: Home, snapshot: SnapshotAssertion) -> None:
     decision = a_decision(challenger_home, dry_run=True, sequence=7).model_copy(update={"reason": "because"})
-    save_decision(challenger_home, a_decision(challenger_home, as_of=AS_OF + DAY, label_watermark="1" * 16))
+    save_decision(challenger_home, a_decision(challenger_home, NEXT, as_of=AS_OF + DAY, label_watermark="1" * 16))
     shutil.rmtree(challenger_home.challengers / NEW)
     point_at(challenger_home, OLD)
     with pytest.raises(DecisionNotVerifiedError, match=decision.decision_id) as caught:
@@ -752,12 +752,14 @@ def test_the_same_decision_is_not_refused_where_nothing_changed(challenger_home:
 
 
 UNIMPORTANT: dict[str, Callable[[Home], object]] = {
-    "a later decision on the same labels": lambda home: save_decision(home, a_decision(home, as_of=AS_OF + DAY)),
+    "a later decision on the same labels": lambda home: save_decision(home, a_decision(home, NEXT, as_of=AS_OF + DAY)),
     "a dry run on later labels": lambda home: save_decision(
         home, a_decision(home, as_of=AS_OF + DAY, label_watermark="1" * 16, dry_run=True)
     ),
-    "an earlier decision on other labels": lambda home: save_decision(home, a_decision(home, as_of=AS_OF - DAY, label_watermark="1" * 16)),
-    "a decision of the same time on other labels": lambda home: save_decision(home, a_decision(home, label_watermark="1" * 16)),
+    "an earlier decision on other labels": lambda home: save_decision(
+        home, a_decision(home, NEXT, as_of=AS_OF - DAY, label_watermark="1" * 16)
+    ),
+    "a decision of the same time on other labels": lambda home: save_decision(home, a_decision(home, NEXT, label_watermark="1" * 16)),
     "a damaged receipt": lambda home: [home.decisions.mkdir(), (home.decisions / "2026-02-09_000000_0.json").write_text("{")],
     "another challenger": lambda home: write_variant(home.challengers / NEXT),
     "an event delivered": lambda home: [path.unlink() for path in home.outbox.glob("0*.json")],

@@ -23,10 +23,18 @@ from taskclf_dagster.domain.registry.health import find_history_disagreement
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.recovery import repair
+from taskclf_dagster.domain.registry.retention import require_only_awaiting
 from taskclf_dagster.domain.registry.rollback import rollback, unblock
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.errors import DecisionFindingKind, DecisionNotFoundError, RefusalKind, RegistryRefusedError, TaskclfDagsterError
+from taskclf_dagster.errors import (
+    DecisionFindingKind,
+    DecisionNotFoundError,
+    DecisionNotVerifiedError,
+    RefusalKind,
+    RegistryRefusedError,
+    TaskclfDagsterError,
+)
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import (
@@ -562,8 +570,37 @@ def test_what_changed_since_it_began_to_wait_stops_the_approval(
 
 def test_a_later_decision_on_the_same_labels_does_not_stop_an_approval(two: Home) -> None:
     decision = waiting(two)
-    save_decision(two, a_decision(two, as_of=AS_OF + DAY, auto_promote=False))
+    save_decision(two, a_decision(two, NEXT, as_of=AS_OF + DAY, auto_promote=False))
     assert approve(two, decision.decision_id, at=LATER).name == NEW
+
+
+JUDGED_AGAIN: dict[str, tuple[dict[str, object], str]] = {
+    "REJECT": ({"gates": all_gates(macro_f1="FAIL")}, "taskclf-dagster decide"),
+    "HOLD": ({"gates": all_gates(macro_f1="ERROR")}, "taskclf-dagster decide"),
+    "PROMOTE": ({"auto_promote": True}, "needs no approval"),
+    "AWAITING_APPROVAL": ({"code_version": "7654321"}, "approve 2026-02-04"),
+}
+
+
+@pytest.mark.parametrize("verdict", JUDGED_AGAIN)
+def test_a_decision_cannot_be_approved_once_its_challenger_was_judged_again(two: Home, verdict: str) -> None:
+    changes, way_out = JUDGED_AGAIN[verdict]
+    decision = waiting(two)
+    later = waiting(two, **changes)
+    before = untouched(two)
+    with pytest.raises(DecisionNotVerifiedError) as caught:
+        approve(two, decision.decision_id, at=LATER)
+    (finding,) = caught.value.findings
+    assert finding.kind == "judged_again"
+    assert all(name in finding.detail for name in (decision.decision_id, later.decision_id, verdict, way_out))
+    assert untouched(two) == before
+
+
+def test_the_last_of_several_judgements_of_a_challenger_can_be_approved(two: Home) -> None:
+    waiting(two)
+    last = waiting(two, code_version="7654321")
+    assert require_only_awaiting(two) == last.decision_id
+    assert approve(two, last.decision_id, at=LATER).name == NEW
 
 
 def test_a_challenger_that_waits_is_blocked_if_its_trees_were_rolled_back_meanwhile(two: Home) -> None:

@@ -77,6 +77,16 @@ def test_the_record_names_by_hash_what_was_judged_and_how(home: Home) -> None:
     assert (decision.champion.model_dir, decision.champion.reason) == (f"models/{MID}", "no model was ever promoted")
 
 
+def test_a_decision_names_those_about_the_same_challenger_that_it_replaces_and_made_again_it_is_the_same(home: Home) -> None:
+    first = Decide(home).make()
+    rejected = Decide(home, figures={"macro_f1": 0.1}).make()
+    assert (first.verdict, first.replaces, rejected.replaces) == ("PROMOTE", (), (first.decision_id,))
+    assert Decide(home, dry_run=True).make().replaces == ()
+    last = Decide(home).make()
+    assert last.replaces == tuple(sorted([first.decision_id, rejected.decision_id]))
+    assert Decide(home).make() == last
+
+
 def test_the_seed_of_the_record_is_that_of_dataset_champion_challenger_and_policy(home: Home) -> None:
     decision = Decide(home, state="ok").make()
     assert decision.comparison is not None

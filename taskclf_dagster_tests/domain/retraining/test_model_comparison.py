@@ -245,6 +245,8 @@ def test_an_unknown_model_is_told_by_its_name(arena: Arena, name: str) -> None:
     with pytest.raises(BundleError) as caught:
         arena.compare(arena.good, name)
     assert (caught.value.code, name in str(caught.value)) == ("not_found", True)
+    assert arena.good in caught.value.reason
+    assert ". " not in caught.value.reason
 
 
 def test_a_home_without_a_snapshot_is_told_what_to_materialize(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@
 import errno
 import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
-from taskclf_dagster import errors
 from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT, Kind, classify_failure
 from taskclf_dagster.errors import (
     BundleError,
@@ -22,7 +22,7 @@ from taskclf_dagster.errors import (
 )
 from taskclf_dagster_tests.scenario import MONDAY
 
-PATH = errors.Path("/home/ann/labels.parquet")
+PATH = Path("/home/ann/labels.parquet")
 NO_SPACE = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/home/ann/x")
 
 
