@@ -105,12 +105,11 @@ def rows_of(split: str, version: SchemaVersion = "v1") -> pd.DataFrame:
 @cache
 def tiny_model(version: SchemaVersion = "v1") -> TrainedModel:
     """Three rounds of four leaves, in memory."""
-    config = retrain_config(train_params={"num_boost_round": 3, "num_leaves": 4})
+    config = retrain_config(train_params={"num_boost_round": 3, "num_leaves": 4}, refit=False)
     return train_challenger(
-        lambda split: rows_of(split, version),
+        lambda part: rows_of("train" if part == "first_fit" else part, version),
         SCHEMAS[version],
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

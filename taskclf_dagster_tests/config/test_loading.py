@@ -7,6 +7,7 @@ import yaml
 
 from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, list_sources, load_retrain_config, resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.shipped import find_shipped
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.errors import SettingsError
 from taskclf_dagster_tests.config.yaml_documents import everything_printed, get, kinds, load_error, write
@@ -14,7 +15,8 @@ from taskclf_dagster_tests.config.yaml_documents import everything_printed, get,
 CONTRACT = {
     "global_retrain_cadence_days": 7, "calibrator_update_cadence_days": 7, "data_lookback_days": 30, "min_labels": 200,
     "regression_tolerance": 0.02, "min_improvement": 0.0, "require_baseline_improvement": True, "auto_promote": False,
-    "train_params.num_boost_round": 100, "train_params.num_leaves": 31, "train_params.learning_rate": 0.1,
+    "train_params.num_boost_round": 100, "train_params.num_leaves": 7, "train_params.learning_rate": 0.1,
+    "training_lookback_days": 365, "refit": True,
     "evidence_policy": "point", "significance": 0.05, "min_user_days": 5, "min_windows": 300, "max_leaked_share": 0.30,
     "clearly_worse_margin": 0.05, "max_negative_flips": 0.05, "max_flip_excess": 0.01, "anchor_tolerance": None,
     "prove_reproducible": "auto", "keep_versions": 10, "keep_rejected": 10,
@@ -82,7 +84,15 @@ def test_the_file_of_the_original_tool_loads_as_it_is(tmp_path: Path) -> None:
     config = load_retrain_config(path)
     for key, value in flatten(yaml.safe_load(path.read_text(encoding="utf-8"))):
         assert get(config, key) == value
-    assert config.training.train_params.num_leaves == 31
+    assert config.training.train_params.num_leaves == load_retrain_config().training.train_params.num_leaves
+
+
+def test_the_shipped_settings_of_the_original_tool_train_as_it_does() -> None:
+    config = load_retrain_config(find_shipped("configs/original.yaml"))
+    params = config.training.train_params
+    assert (params.num_leaves, params.feature_fraction, params.num_boost_round, params.learning_rate) == (31, 1.0, 100, 0.1)
+    assert (config.training.refit, config.dataset.training_lookback_days) == (False, config.dataset.data_lookback_days)
+    assert config.policy.keys() == load_retrain_config().policy.keys()
 
 
 def test_the_chosen_file_goes_before_that_of_the_variable_and_the_environment_before_both(tmp_path: Path) -> None:

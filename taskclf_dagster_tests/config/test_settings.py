@@ -14,6 +14,8 @@ from taskclf_dagster_tests.scenario import retrain_config
 from taskclf_dagster_tests.signing import EARLIER, OWNER
 
 SHARE = (0.0, 1.0, -0.001, 1.001)
+
+PENALTY = (0.0, 1e6, -0.001, 1_000_001.0)
 NUMBERS: dict[str, tuple[float, float, float, float]] = {
     # key: smallest and largest value that is allowed, and values just outside
     "global_retrain_cadence_days": (1, 365, 0, 366),
@@ -24,10 +26,21 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "max_attempts": (1, 100, 0, 101),
     "timeout_minutes": (1, 1440, 0, 1441),
     "data_lookback_days": (1, 3650, 0, 3651),
+    "training_lookback_days": (1, 3650, 0, 3651),
     "min_labels": (1, 1_000_000, 0, 1_000_001),
     "train_params.num_boost_round": (1, 10_000, 0, 10_001),
     "train_params.num_leaves": (2, 4096, 1, 4097),
     "train_params.learning_rate": (1e-9, 1.0, 0.0, 1.001),
+    "train_params.max_depth": (-1, 64, -2, 65),
+    "train_params.min_data_in_leaf": (0, 1_000_000, -1, 1_000_001),
+    "train_params.min_gain_to_split": PENALTY,
+    "train_params.feature_fraction": (1e-9, 1.0, 0.0, 1.001),
+    "train_params.lambda_l1": PENALTY,
+    "train_params.lambda_l2": PENALTY,
+    "train_params.path_smooth": PENALTY,
+    "train_params.max_bin": (2, 65_535, 1, 65_536),
+    "train_params.cat_smooth": PENALTY,
+    "train_params.cat_l2": PENALTY,
     "train_params.num_threads": (1, 1024, 0, 1025),
     "reject_threshold.min_reject_rate": (0.0, 0.25, -0.001, 1.001),  # max_reject_rate is 0.25
     "reject_threshold.max_reject_rate": (0.08, 1.0, -0.001, 1.001),  # min_reject_rate is 0.08
@@ -67,6 +80,8 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "skip_unreadable_days": (True, False),
     "weak_labels": ("train_only", "exclude"),
     "train_params.class_weight": ("balanced", "none"),
+    "train_params.constant_inputs": ([], ["hour_of_day", "day_of_week", "session_length_so_far"]),
+    "refit": (True, False),
     "train_params.num_threads": ("auto", 4),
     "require_baseline_improvement": (True, False),
     "evidence_policy": ("point", "hold", "superior"),

@@ -21,6 +21,7 @@ from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.baselines import compare_with_baseline, fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.metrics import evaluate
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.learned_rows import is_in_part
 from taskclf_dagster.domain.models.training import predict, train_challenger
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import retrain_config
@@ -188,17 +189,15 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
     labeled = label_windows(home, as_of=as_of, settings=config.dataset)
     assert labeled.frame is not None
     snapshot, rows = build_snapshot(home, save_labeled_windows(home, labeled), labeled.frame, config=config)
-    parts = {name: rows[rows["split"] == name].reset_index(drop=True) for name in ("train", "validation", "test")}
     model = train_challenger(
-        lambda split: parts[split],
+        lambda part: rows[is_in_part(rows, part)].reset_index(drop=True),
         SCHEMAS["v1"],
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest=snapshot.dataset_digest,
         num_threads=1,
         on_progress=lambda line: None,
     )
-    test = parts["test"]
+    test = rows[rows["split"] == "test"].reset_index(drop=True)
     report, predictions = evaluate(
         test,
         label_codes(test).astype(np.int64),
@@ -209,7 +208,7 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
         min_class_windows=config.evaluation.min_class_windows,
         unseen_users=[],
     )
-    lookup = compare_with_baseline(predictions, fit_lookup(parts["train"]).predict(test), report.judged_labels)
+    lookup = compare_with_baseline(predictions, fit_lookup(rows[is_in_part(rows, "refit")]).predict(test), report.judged_labels)
     rules = compare_with_baseline(predictions, predict_baseline(test), report.judged_labels)
     break_idle = report.per_class[BREAK_IDLE]
     assert report.macro_f1 is not None

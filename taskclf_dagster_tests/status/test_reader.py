@@ -57,7 +57,7 @@ def test_while_a_model_is_trained_the_status_tells_the_step_and_what_it_said_las
     build, seen = model_assets.build_challenger, list[Status]()
 
     def look_and_build(*args: object, **kwargs: object) -> object:
-        kwargs["on_progress"]("trained 50 of 100 rounds")
+        kwargs["on_progress"]("refit: 50 of 100 rounds")
         seen.append(read_status(instance, home, config=CONFIG, now=AS_OF))
         return build(*args, **kwargs)
 
@@ -68,7 +68,7 @@ def test_while_a_model_is_trained_the_status_tells_the_step_and_what_it_said_las
     assert result.run_id in status.reason
     progress = status.progress
     assert progress is not None
-    assert (progress.run_id, progress.step, progress.message) == (result.run_id, "challenger_model", "trained 50 of 100 rounds")
+    assert (progress.run_id, progress.step, progress.message) == (result.run_id, "challenger_model", "refit: 50 of 100 rounds")
     assert 2 <= progress.steps_done < progress.steps
     after = read_status(instance, home, config=CONFIG, now=AS_OF)
     assert (after.state, after.progress, after.last_run_id, after.last_outcome) == ("completed", None, result.run_id, "HOLD")

@@ -10,8 +10,10 @@ import dagster as dg
 from taskclf_dagster.defs.display.metadata import class_distribution_table, column_schema, counts_table, table
 from taskclf_dagster.domain.data.contract_checks import DataCheck
 from taskclf_dagster.domain.data.day_folders import count_passed_over, describe_passed_over
+from taskclf_dagster.domain.data.feasibility import count_learned
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.data.split import SPLITS
 
 MAX_VIOLATIONS_SHOWN = 20
 
@@ -68,8 +70,8 @@ def snapshot_checks(record: DatasetSnapshot) -> list[dg.AssetCheckResult]:
     gold = record.gold_windows
     few = [blocker.message for blocker in record.blockers if blocker.kind == "too_few_labels"]
     empty = [blocker.message for blocker in record.blockers if blocker.kind == "empty_split"]
-    train, judged = record.class_distribution["train"], record.feasibility.judged_classes
-    unsupported = [label for label in train if not train[label] or label not in judged]
+    learned, judged = count_learned(record.class_distribution), record.feasibility.judged_classes
+    unsupported = [label for label in learned if not learned[label] or label not in judged]
     return [
         dg.AssetCheckResult(
             check_name="enough_labels",
@@ -139,7 +141,7 @@ def labeled_windows_metadata(record: LabeledWindows) -> dict[str, object]:
 
 def snapshot_metadata(record: DatasetSnapshot) -> dict[str, object]:
     """Returns counts by split and label, the times of the split, and the columns."""
-    extra = {"label": "one of the eight labels", "gold": "given by a person", "split": "train, validation, test, embargo, weak_after_cut"}
+    extra = {"label": "one of the eight labels", "gold": "given by a person", "split": ", ".join(SPLITS)}
     cuts: list[dict[str, str | int]] = [
         {"user": cut.user_id, "part": cut.part, "at": str(cut.at), "boundary": cut.boundary, "moved by rows": cut.row - cut.target_row}
         for cut in record.cuts
@@ -151,6 +153,7 @@ def snapshot_metadata(record: DatasetSnapshot) -> dict[str, object]:
         "dagster/row_count": sum(record.rows.values()),
         "dagster/column_schema": column_schema(record.schema_version, extra),
         "outcome": record.skip_reason or record.feasibility.summary,
+        "older_windows": record.rows["older"],
         "train_windows": record.rows["train"],
         "validation_windows": record.rows["validation"],
         "test_windows": record.rows["test"],

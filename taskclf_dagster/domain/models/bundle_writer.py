@@ -122,7 +122,7 @@ def confusion_counts(true: npt.NDArray[np.int64], predicted: npt.NDArray[np.int6
 
 
 def _validation_metrics(matrix: npt.NDArray[np.int64]) -> dict[str, object]:
-    """Returns the content of metrics.json, from the confusion matrix of the validation split and the first fit; an undefined F1 is 0, as in taskclf."""
+    """Returns the content of metrics.json, from the confusion matrix of the first fit on the validation split; an undefined F1 is 0."""
     # From the counts that the file holds as well. The tests compare F1 with sklearn.metrics.f1_score.
     support, predicted, correct = matrix.sum(axis=1), matrix.sum(axis=0), matrix.diagonal()
     f1 = np.divide(2 * correct, support + predicted, out=np.zeros(len(LABELS)), where=support + predicted > 0)

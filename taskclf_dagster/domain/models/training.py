@@ -1,6 +1,7 @@
-"""Trains a challenger: LightGBM, a reject threshold from the validation rows, and LightGBM again on all of these rows (contract, section 6).
+"""Trains a challenger: LightGBM, its reject threshold on the validation rows, then LightGBM on these as well (contract, section 6).
 
-Which rows each fit learns from is in `learned_rows`. Deterministic: equal rows and settings give equal trees, independent of the number of threads. The result is written in `bundle_writer`.
+Which rows each fit learns from is in `learned_rows`. Deterministic: equal rows and settings give equal trees, independent of the number of
+threads. The result is written in `bundle_writer`.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,10 @@ UNKNOWN_CATEGORY_MASK_RATE = 0.05
 
 
 PROGRESS_ROUNDS = 10
+
+
+NAMES: dict[Part, str] = {"first_fit": "first fit", "refit": "refit"}
+"""The fits in messages."""
 
 
 PROBE_ROWS = 256
@@ -105,7 +110,10 @@ def train_challenger(
     params, seed = settings.train_params, int(dataset_digest[:7], 16)
 
     def fit(part: Part) -> Fit:
-        return fit_model(load_rows(part), schema, params=params, seed=seed, num_threads=num_threads, on_progress=on_progress)
+        def tell(done: int) -> None:
+            on_progress(f"{NAMES[part]}: {done} of {params.num_boost_round} rounds")
+
+        return fit_model(load_rows(part), schema, params=params, seed=seed, num_threads=num_threads, on_progress=tell)
 
     first = fit("first_fit")
     validation = load_rows("validation")
@@ -141,9 +149,18 @@ def fit_model(
     params: TrainParams,
     seed: int,
     num_threads: int,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Fit:
-    """Fits LightGBM on rows with their labels, as `build_snapshot` describes them; the arguments are those of `train_challenger`."""
+    """Fits LightGBM on rows with their labels, as `build_snapshot` describes them.
+
+    Args:
+        rows: the rows to learn from.
+        schema: their schema version.
+        params: parameters of LightGBM and of the preparation of the rows.
+        seed: every random choice follows from it.
+        num_threads: of LightGBM; the trees do not depend on it.
+        on_progress: called with the number of rounds done, every 10 rounds and at the end.
+    """
     import lightgbm  # costs two seconds; only what trains or predicts pays for it
 
     data, encoders = _training_data(rows, schema, params=params, seed=seed)
@@ -152,7 +169,7 @@ def fit_model(
     def progress(env: "lightgbm.callback.CallbackEnv") -> None:
         done = env.iteration + 1
         if done % PROGRESS_ROUNDS == 0 or done == params.num_boost_round:
-            on_progress(f"trained {done} of {params.num_boost_round} rounds")
+            on_progress(done)
 
     booster = lightgbm.train(
         _lightgbm_params(params, seed=seed, num_threads=num_threads),

@@ -9,7 +9,8 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 
 def counts(train: int = 100, validation: int = 30, test: int = 30, **by_split: dict[str, int]) -> dict[str, dict[str, int]]:
     """A distribution with the same count for every label, some of them replaced: `counts(test_counts={"Meet": 0})`."""
-    table = {"train": dict.fromkeys(LABELS, train), "validation": dict.fromkeys(LABELS, validation), "test": dict.fromkeys(LABELS, test)}
+    parts = {"older": 0, "train": train, "validation": validation, "test": test}
+    table = {part: dict.fromkeys(LABELS, number) for part, number in parts.items()}
     for name, values in by_split.items():
         table[name.removesuffix("_counts")] |= values
     return table
@@ -56,6 +57,10 @@ def test_a_label_that_is_judged_but_was_never_taught_is_named() -> None:
     assert not found.promotable
     (reason,), (advice,) = found.reasons, found.advice
     assert ("Meet" in reason, "31" in reason, "Meet" in advice) == (True, True, True)
+
+
+def test_older_windows_are_enough_to_learn_from() -> None:
+    assert assess_feasibility(counts(train_counts={"Meet": 0}, older_counts={"Meet": 1}), min_class_windows=30, held_out=False).promotable
 
 
 def test_one_window_to_learn_from_is_enough_to_try() -> None:

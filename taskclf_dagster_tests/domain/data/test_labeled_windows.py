@@ -80,7 +80,7 @@ def test_the_record_counts_windows_by_label_tier_reason_user_and_provenance(tmp_
     assert record.users_without_windows == ["zoe"]
     assert record.spans_by_provenance == {"manual": 2, "manual:calendar": 1, "weak:app_id:com.apple.Notes": 1}
     assert (record.schema_version, record.schema_hash) == ("v1", "4077fe0dba70")
-    assert (record.as_of, record.range_start) == (TOMORROW, TOMORROW - 30 * DAY)
+    assert (record.as_of, record.range_start, record.split_from) == (TOMORROW, TOMORROW - 365 * DAY, TOMORROW - 30 * DAY)
     assert (record.violations, record.days, record.path, record.digest) == ([], ["2026-01-05"], None, None)
 
 
@@ -155,9 +155,9 @@ def test_the_look_back_is_exactly_as_many_days_of_24_hours_as_configured(tmp_pat
     home = make_home(tmp_path)
     write_windows(home, windows_frame(start=at("00:00"), n=4 * 1440))
     for days in (1, 2):
-        record, _ = label(home, at("06:30", day=3), data_lookback_days=days)
+        record, _ = label(home, at("06:30", day=3), data_lookback_days=days, training_lookback_days=1)
         assert record.windows == days * 1440
-        assert record.range_start == at("06:30", day=3 - days)
+        assert record.range_start == record.split_from == at("06:30", day=3 - days)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_leap_day_and_the_turn_of_a_year_are_days_of_the_look_back(
     for noon in [before, *noons]:
         write_day(home, noon.date(), windows_frame(start=noon - hour, n=120))
     write_labels(home, [span(before - hour, as_of, "Build")])
-    record, frame = label(home, as_of, data_lookback_days=days)
+    record, frame = label(home, as_of, data_lookback_days=days, training_lookback_days=days)
     assert record.range_start == first
     assert record.days == within
     assert frame is not None
@@ -192,8 +192,22 @@ def test_a_leap_day_and_the_turn_of_a_year_are_days_of_the_look_back(
 def test_a_look_back_of_another_length_takes_other_windows(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     write_windows(home, *[windows_frame(start=at("09:00", day=day), n=1) for day in range(10)])
-    assert label(home, at("00:00", day=10), data_lookback_days=7)[0].days[0] == "2026-01-08"
-    assert label(home, at("00:00", day=10), data_lookback_days=8)[0].days[0] == "2026-01-07"
+    for days, first in ((7, "2026-01-08"), (8, "2026-01-07")):
+        assert label(home, at("00:00", day=10), data_lookback_days=days, training_lookback_days=7)[0].days[0] == first
+        assert label(home, at("00:00", day=10), data_lookback_days=7, training_lookback_days=days)[0].days[0] == first
+
+
+def test_only_days_that_are_judged_choose_the_schema_version_and_older_days_of_another_one_do_not_teach(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    for day in range(9):
+        write_day(home, MONDAY + day * DAY, windows_frame(start=at("09:00", day=day), n=1))
+    write_day(home, MONDAY + 9 * DAY, windows_frame(start=at("09:00", day=9), n=1, version="v3"), version="v3")
+    as_of = at("00:00", day=10)
+    assert label(home, as_of)[0].schema_version == "v1"
+    record, _ = label(home, as_of, data_lookback_days=1)
+    assert (record.schema_version, record.days, len(record.days_of_other_versions)) == ("v3", ["2026-01-14"], 9)
+    with pytest.raises(NoWindowsError):
+        label(home, as_of, data_lookback_days=1, schema_version="v1")
 
 
 def test_weak_labels_are_left_out_if_that_is_configured(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_rows_of_a_snapshot_are_keys_inputs_label_tier_and_split(tmp_path: P
     inputs = [name for name in SCHEMAS["v1"].model_inputs if name != "user_id"]
     assert rows.columns.tolist() == ["user_id", "session_id", "bucket_start_ts", *inputs, "label", "gold", "split"]
     # 60 rows: 42 and 51; sessions end every three rows, and both targets are multiples of three.
-    assert record.rows == {"train": 42, "validation": 9, "test": 9, "embargo": 0, "weak_after_cut": 0}
+    assert record.rows == {"train": 42, "validation": 9, "test": 9, "embargo": 0, "weak_after_cut": 0, "older": 0}
     assert rows["split"].value_counts(sort=False).to_dict() == record.rows
     assert tuple(rows["split"].cat.categories) == SPLITS
     assert [cut.boundary for cut in record.cuts] == ["session", "session"]
@@ -124,7 +124,7 @@ def test_the_class_distribution_counts_gold_and_weak_rows_by_split_and_label(tmp
     assert {name: n for name, n in record.class_distribution["train"].items() if n} == {"Build": 21, "Debug": 21, "Write": 5}
     assert {name: n for name, n in record.class_distribution["validation"].items() if n} == {"Build": 6, "Debug": 3}
     assert {name: n for name, n in record.class_distribution["test"].items() if n} == {"Build": 3, "Debug": 6}
-    assert set(record.class_distribution) == {"train", "validation", "test"}
+    assert set(record.class_distribution) == {"older", "train", "validation", "test"}
     assert tuple(record.class_distribution["train"]) == LABELS
 
 
@@ -452,7 +452,8 @@ def test_a_snapshot_holds_its_own_labels(tmp_path: Path) -> None:
 
 def test_windows_that_only_left_the_look_back_and_a_moved_split_are_nothing_new(tmp_path: Path) -> None:
     home, record, rows = _saved(tmp_path)
-    _, later = built(home, as_of=at("11:30", day=1), data_lookback_days=1)  # without the five sessions before Monday 11:30
+    # without the five sessions before Monday 11:30
+    _, later = built(home, as_of=at("11:30", day=1), data_lookback_days=1, training_lookback_days=1)
     assert len(later) == len(rows) - 15
     assert later["split"].tolist() != rows["split"].tolist()[15:]
     assert holds_every_label_of(home.root / record.path, record.dataset_hash, later)

@@ -1,13 +1,13 @@
 """The split by time: where the cuts are, worked out by hand on small users, and what is kept out on both sides of them."""
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from taskclf_dagster.domain.data.split import SPLITS, Split, choose_holdout_users, split_by_time
+from taskclf_dagster.domain.data.split import SPLITS, Split, choose_holdout_users, find_split_overlaps, split_by_time
 from taskclf_dagster_tests.scenario import MINUTE, at
 
 FAR = 20
@@ -50,9 +50,9 @@ def user_rows(
     )
 
 
-def split(*users: pd.DataFrame, holdout_fraction: float = 0.0) -> Split:
-    rows = pd.concat(users, ignore_index=True)
-    return split_by_time(rows.astype({"user_id": "category", "session_id": "category"}), holdout_fraction=holdout_fraction)
+def split(*users: pd.DataFrame, split_from: datetime | None = None, holdout_fraction: float = 0.0) -> Split:
+    rows = pd.concat(users, ignore_index=True).astype({"user_id": "category", "session_id": "category"})
+    return split_by_time(rows, split_from=split_from, holdout_fraction=holdout_fraction)
 
 
 def parts(result: Split) -> list[str]:
@@ -371,3 +371,52 @@ def test_parts_never_overlap_in_time_within_a_user_and_every_gold_row_is_counted
                 assert kept[later].min() - kept[earlier].max() > 15 * MINUTE
     assert set(rows[~rows["gold"]]["split"]) <= {"train", "embargo", "weak_after_cut"}
     assert set(rows[rows["gold"]]["split"]) <= {"train", "validation", "test", "embargo"}
+
+
+# --- Rows before the range that is split ----------------------------------------------------------------------------------------------
+
+
+def test_older_rows_move_no_cut_and_only_teach() -> None:
+    # 30 rows every 20 minutes, of which ten lie before the range: the other twenty are cut at 14 and 17, one row as slack.
+    spans = [*range(30)]
+    alone, both = split(user_rows(20, spans=spans[:20])), split(user_rows(30, spans=spans), split_from=at("00:00") + 10 * FAR * MINUTE)
+    assert runs(alone) == [("train", 14), ("validation", 3), ("test", 3)]
+    assert runs(both) == [("older", 10), *runs(alone)]
+    assert [(cut.row, cut.target_row) for cut in both.cuts] == [(cut.row, cut.target_row) for cut in alone.cuts]
+
+
+def test_a_row_at_the_start_of_the_range_is_in_it() -> None:
+    start = at("00:00") + 10 * FAR * MINUTE
+    assert parts(split(user_rows(30), split_from=start))[10] == "train"
+    assert parts(split(user_rows(30), split_from=start + timedelta(microseconds=1)))[10] == "older"
+
+
+def test_older_weak_rows_teach_and_older_rows_on_which_a_judged_one_looks_back_do_not() -> None:
+    gold = [False, True, True, True]
+    result = split(user_rows(4, minutes=[0, 100, 190, 200], gold=gold), split_from=at("00:00") + 200 * MINUTE)
+    # the only row of the range is the first of the validation part, whose cut is at row 0 of 1
+    assert parts(result) == ["older", "older", "embargo", "test"]
+
+
+def test_a_user_with_older_rows_only_teaches() -> None:
+    result = split(user_rows(5), user_rows(40, user="bob", every=300), split_from=at("00:00") + 100 * MINUTE)
+    assert parts(result)[:5] == ["older"] * 5
+    assert {cut.user_id for cut in result.cuts} == {"bob"}
+
+
+def test_older_rows_of_a_held_out_user_neither_teach_nor_judge() -> None:
+    result = split(user_rows(4), split_from=at("00:00") + 2 * FAR * MINUTE, holdout_fraction=0.5)
+    assert parts(result) == ["weak_after_cut", "weak_after_cut", "test", "test"]
+
+
+def test_older_rows_that_reach_into_another_split_are_found() -> None:
+    rows = pd.DataFrame(
+        {
+            "user_id": pd.Categorical(["alice"] * 2),
+            "split": pd.Categorical(["older", "test"], categories=SPLITS),
+            "bucket_start_ts": pd.DatetimeIndex([at("09:00"), at("09:15")]).as_unit("us"),
+        }
+    )
+    assert find_split_overlaps(rows) == ["user alice: older reaches within 15 minutes of test"]
+    rows["bucket_start_ts"] += pd.to_timedelta([0, 1], unit="min")
+    assert find_split_overlaps(rows) == []

@@ -28,6 +28,7 @@ from taskclf_dagster.domain.evaluation.prediction_diff import (
 )
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
+from taskclf_dagster.domain.models.learned_rows import Part
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
 from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.stored_files import StoredFile
@@ -233,17 +234,16 @@ def test_300_000_windows_are_summarized_in_a_second() -> None:
 
 @cache
 def _model_of_shuffled_labels() -> TrainedModel:
-    config = retrain_config(train_params={"num_boost_round": 3, "num_leaves": 4})
+    config = retrain_config(train_params={"num_boost_round": 3, "num_leaves": 4}, refit=False)
 
-    def shuffled(split: str) -> pd.DataFrame:
-        rows = rows_of(split)
+    def shuffled(part: Part) -> pd.DataFrame:
+        rows = rows_of("train" if part == "first_fit" else part)
         return rows.assign(label=rows["label"].array.take(np.random.default_rng(2).permutation(len(rows))))
 
     return train_challenger(
         shuffled,
         SCHEMAS["v1"],
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

@@ -16,11 +16,12 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.hashing import hash_row_keys, probabilities_digest
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, open_snapshot, save_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows, read_snapshot_rows
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import bundle_hashes
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger, next_model_id, probe
+from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.errors import DataContractError, SnapshotError
 from taskclf_dagster.home import Home
@@ -123,21 +124,23 @@ def test_the_hashes_are_those_of_the_files(shared: Shared) -> None:
     assert _metadata(home, challenger)["tree_hash"] == challenger.tree_hash == tree_hash(text)
 
 
-def test_the_training_dates_are_those_of_the_training_rows_alone(shared: Shared) -> None:
+def test_the_training_dates_are_those_of_the_rows_that_the_refit_learned_from(shared: Shared) -> None:
     home, snapshot, challenger = shared
-    days = read_snapshot_rows(home.root / snapshot.path, splits=("train",))["bucket_start_ts"].dt.date
+    days = load_part(open_snapshot(home, snapshot), "refit")["bucket_start_ts"].dt.date
     metadata = _metadata(home, challenger)
     assert (metadata["train_date_from"], metadata["train_date_to"]) == (str(days.min()), str(days.max()))
-    assert metadata["train_date_to"] < str(AS_OF.date() - timedelta(days=1))  # the test days are not among them
 
 
-def test_the_bundle_carries_the_hashes_of_its_training_rows_and_of_no_other(shared: Shared) -> None:
-    home, snapshot, challenger = shared
+@pytest.mark.parametrize(("refit", "splits"), [(True, ["train", "validation"]), (False, ["train"])])
+def test_the_bundle_carries_the_hashes_of_the_rows_that_it_learned_from_and_of_no_other(home: Home, refit: bool, splits: list[str]) -> None:
+    snapshot = _snapshot(home)
+    challenger = _build(home, snapshot, CONFIG.with_changes(refit=refit))
     stored = np.load(home.root / challenger.path / "training_rows.npy")
     rows = read_snapshot_rows(home.root / snapshot.path)
-    train = rows["split"] == "train"
-    assert set(stored.tolist()) == set(hash_row_keys(rows[train].reset_index(drop=True)).tolist())
-    assert not np.isin(hash_row_keys(rows[~train].reset_index(drop=True)), stored).any()
+    learned = rows["split"].isin(splits)
+    assert challenger.training_windows == learned.sum() == len(stored)
+    assert set(stored.tolist()) == set(hash_row_keys(rows[learned].reset_index(drop=True)).tolist())
+    assert not np.isin(hash_row_keys(rows[~learned].reset_index(drop=True)), stored).any()
 
 
 def test_the_figures_of_the_record_are_those_of_metrics_json(shared: Shared) -> None:
@@ -164,7 +167,8 @@ def test_held_out_users_are_named_in_the_bundle_and_did_not_teach(home: Home) ->
 def test_a_line_is_heard_every_ten_rounds_and_at_the_end(home: Home) -> None:
     heard: list[str] = []
     _build(home, _snapshot(home), retrain_config(train_params={"num_boost_round": 12, "num_leaves": 4}), heard=heard)
-    assert heard == ["trained 10 of 12 rounds", "trained 12 of 12 rounds"]
+    lines = ["10 of 12 rounds", "12 of 12 rounds"]
+    assert heard == [f"{fit}: {line}" for fit in ("first fit", "refit") for line in lines]
 
 
 def test_synthetic_spans_that_may_teach_make_the_bundle_mixed_and_left_out_ones_do_not(home: Home) -> None:

@@ -11,13 +11,13 @@ from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
-from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, open_snapshot, save_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.models.training import train_challenger
@@ -116,7 +116,7 @@ def test_the_settings_of_the_bundle_count_and_not_those_of_today(made: Made) -> 
 def test_progress_is_told(made: Made) -> None:
     heard: list[str] = []
     reproduce(made[0], folder_of(made), on_progress=heard.append)
-    assert heard == ["trained 3 of 3 rounds"]
+    assert heard == ["first fit: 3 of 3 rounds", "refit: 3 of 3 rounds"]
 
 
 # --- Not the same -------------------------------------------------------------------------------------------------------------------
@@ -158,21 +158,18 @@ def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
     home, snapshot, challenger = made
     config = retrain_config(train_params=FAST)
 
-    def rows(split: str) -> object:
-        return read_snapshot_rows(home.root / snapshot.path, splits=(split,))
-
+    stored = open_snapshot(home, snapshot)
     model = train_challenger(
-        rows,  # type: ignore[arg-type]
+        lambda part: load_part(stored, part),
         SCHEMAS["v1"],
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest="0" * 64,
         num_threads=1,
         on_progress=lambda _: None,
     )
     metadata = read_json_object(folder_of(made) / METADATA)
     folder = home.challengers / "2026-02-04_000000_run-seed"
-    write_bundle(folder, model, read_snapshot_rows(home.root / snapshot.path, splits=("train",)), metadata=metadata)
+    write_bundle(folder, model, load_part(stored, "refit"), metadata=metadata)
     assert model.params["seed"] != challenger.params["seed"]
     found = reproduce(home, folder)
     assert not found.same

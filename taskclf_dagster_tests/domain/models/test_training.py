@@ -1,24 +1,28 @@
 """Training: the same trees from the same data, a reject threshold worked out by hand, and settings that each change something."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from taskclf_dagster.config.settings import RejectThresholdSettings
+from taskclf_dagster.config.settings import ClockInput, RejectThresholdSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, label_codes
 from taskclf_dagster.domain.models.encoding import UNKNOWN, encode_inputs
+from taskclf_dagster.domain.models.learned_rows import Part, is_in_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold
 from taskclf_dagster.domain.models.training import (
+    PROBE_ROWS,
     SINGLE_THREAD_ROWS,
     TrainedModel,
     class_weights,
+    fit_model,
     predict,
     resolve_num_threads,
     train_challenger,
@@ -45,18 +49,39 @@ def train(
     digest: str = DIGEST,
     threads: int = 1,
     on_progress: Callable[[str], None] = lambda _: None,
+    refit: bool = False,
     **params: object,
 ) -> TrainedModel:
-    config = retrain_config(train_params={"num_boost_round": 5, **params})
+    config = retrain_config(train_params={"num_boost_round": 5, **params}, refit=refit)
     return train_challenger(
-        lambda split: rows[rows["split"] == split],
+        lambda part: rows[is_in_part(rows, part)],
         V1,
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest=digest,
         num_threads=threads,
         on_progress=on_progress,
     )
+
+
+PARAMS = retrain_config(train_params={"num_boost_round": 5}).training.train_params
+
+CHANGED = {
+    "learning_rate": 0.3,
+    "num_leaves": 4,
+    "max_depth": 2,
+    "min_data_in_leaf": 40,
+    "min_gain_to_split": 20.0,
+    "feature_fraction": 1.0,
+    "lambda_l1": 5.0,
+    "lambda_l2": 5.0,
+    "path_smooth": 5.0,
+    "max_bin": 8,
+    "cat_smooth": 1_000.0,
+    "cat_l2": 0.0,
+    "class_weight": "none",
+    "constant_inputs": ["hour_of_day"],
+}
+"""Another value of every parameter that shapes the trees, but of the number of rounds."""
 
 
 def trees(model: TrainedModel) -> str:
@@ -67,15 +92,16 @@ def trees(model: TrainedModel) -> str:
 
 
 def test_the_same_data_gives_the_same_trees_threshold_and_predictions(rows: pd.DataFrame) -> None:
-    first, second = train(rows), train(rows.copy(deep=True))
+    first, second = train(rows, refit=True), train(rows.copy(deep=True), refit=True)
     assert trees(first) == trees(second)
+    assert first.first_tree_hash == second.first_tree_hash
     assert first.reject == second.reject
     assert first.encoders == second.encoders
     assert np.array_equal(first.validation_probabilities, second.validation_probabilities)
 
 
 def test_the_number_of_threads_does_not_change_the_trees(rows: pd.DataFrame) -> None:
-    one, two = train(rows, threads=1), train(rows, threads=2)
+    one, two = train(rows, threads=1, refit=True), train(rows, threads=2, refit=True)
     assert trees(one) == trees(two)
     assert (one.params["num_threads"], two.params["num_threads"]) == (1, 2)
 
@@ -97,12 +123,52 @@ def test_every_seed_comes_from_the_dataset(rows: pd.DataFrame) -> None:
     assert trees(other) != trees(train(rows))
 
 
-def test_validation_and_test_rows_do_not_change_the_trees(rows: pd.DataFrame) -> None:
+@pytest.mark.parametrize(("refit", "learned"), [(False, ["train"]), (True, ["train", "validation"])])
+def test_rows_that_a_fit_does_not_learn_from_do_not_change_its_trees(rows: pd.DataFrame, refit: bool, learned: list[str]) -> None:
     other = rows.copy(deep=True)
-    outside = other["split"] != "train"
+    outside = ~other["split"].isin(learned)
     other.loc[outside, "keys_per_min"] = 1_000.0
     other.loc[outside, "label"] = "Meet"
-    assert trees(train(other)) == trees(train(rows))
+    assert trees(train(other, refit=refit)) == trees(train(rows, refit=refit))
+    assert train(other, refit=True).first_tree_hash == trees(train(rows))
+
+
+# --- The refit ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_refit_learns_from_the_validation_rows_and_its_threshold_and_figures_are_those_of_the_first_fit(rows: pd.DataFrame) -> None:
+    first, again = train(rows), train(rows, refit=True)
+    assert trees(again) != trees(first) == first.first_tree_hash == again.first_tree_hash
+    assert again.reject == first.reject
+    assert np.array_equal(again.validation_probabilities, first.validation_probabilities)
+    learned = fit_model(rows[is_in_part(rows, "refit")], V1, params=PARAMS, seed=0x0123456, num_threads=1)
+    assert trees(again) == tree_hash(learned.booster.model_to_string())
+    assert again.encoders == learned.encoders
+    validation = rows[rows["split"] == "validation"]
+    assert np.array_equal(again.probe_probabilities, learned.predict(validation.head(PROBE_ROWS), num_threads=1))
+
+
+def test_what_is_said_of_a_model_without_a_refit_is_of_its_only_fit(rows: pd.DataFrame) -> None:
+    model = train(rows)
+    assert np.array_equal(model.probe_probabilities, model.validation_probabilities[:PROBE_ROWS])
+
+
+# --- Constant inputs ----------------------------------------------------------------------------------------------------------------
+
+
+def test_no_tree_splits_an_input_that_is_constant_in_training_so_its_real_value_changes_nothing(rows: pd.DataFrame) -> None:
+    clock = list(get_args(ClockInput))
+    free, model = train(rows, num_boost_round=20), train(rows, num_boost_round=20, constant_inputs=clock, refit=True)
+    assert set(free.booster.trees_to_dataframe()["split_feature"]) & set(clock)
+    assert not set(model.booster.trees_to_dataframe()["split_feature"]) & set(clock)
+    assert model.booster.feature_name() == list(V1.model_inputs)
+    before, changed = (encode_inputs(rows, V1, model.encoders) for _ in range(2))
+    changed[:, [V1.model_inputs.index(name) for name in clock]] = 23.0
+    assert np.array_equal(*(predict(model.booster, matrix, num_threads=1) for matrix in (before, changed)))
+
+
+def test_the_inputs_that_may_be_constant_are_inputs_of_every_schema_version() -> None:
+    assert all(set(get_args(ClockInput)) <= set(schema.model_inputs) for schema in SCHEMAS.values())
 
 
 # --- What training does -----------------------------------------------------------------------------------------------------------
@@ -119,37 +185,37 @@ def test_a_model_learns_what_can_be_learnt(rows: pd.DataFrame) -> None:
     assert right[breaks].all()
 
 
-def test_each_split_is_loaded_once_and_the_test_split_never(rows: pd.DataFrame) -> None:
+@pytest.mark.parametrize(("refit", "parts"), [(True, ["first_fit", "validation", "refit"]), (False, ["first_fit", "validation"])])
+def test_each_part_is_loaded_once(rows: pd.DataFrame, refit: bool, parts: list[str]) -> None:
     loaded = []
 
-    def load(split: str) -> pd.DataFrame:
-        loaded.append(split)
-        return rows[rows["split"] == split]
+    def load(part: Part) -> pd.DataFrame:
+        loaded.append(part)
+        return rows[is_in_part(rows, part)]
 
-    config = retrain_config(train_params={"num_boost_round": 2})
+    config = retrain_config(train_params={"num_boost_round": 2}, refit=refit)
     train_challenger(
         load,
         V1,
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,
     )
-    assert loaded == ["train", "validation"]
+    assert loaded == parts
 
 
 @pytest.mark.parametrize(
     ("rounds", "lines"),
     [
-        (9, ["trained 9 of 9 rounds"]),
-        (10, ["trained 10 of 10 rounds"]),
-        (25, ["trained 10 of 25 rounds", "trained 20 of 25 rounds", "trained 25 of 25 rounds"]),
+        (9, ["first fit: 9 of 9 rounds", "refit: 9 of 9 rounds"]),
+        (10, ["first fit: 10 of 10 rounds", "refit: 10 of 10 rounds"]),
+        (15, ["first fit: 10 of 15 rounds", "first fit: 15 of 15 rounds", "refit: 10 of 15 rounds", "refit: 15 of 15 rounds"]),
     ],
 )
 def test_progress_is_told_every_ten_rounds_and_at_the_end(rows: pd.DataFrame, rounds: int, lines: list[str]) -> None:
     told: list[str] = []
-    train(rows, num_boost_round=rounds, on_progress=told.append)
+    train(rows, num_boost_round=rounds, on_progress=told.append, refit=True)
     assert told == lines
 
 
@@ -163,8 +229,18 @@ def test_the_parameters_tell_everything_that_was_done(rows: pd.DataFrame) -> Non
     assert train(rows).params == {
         "objective": "multiclass",
         "metric": "multi_logloss",
-        "num_leaves": 31,
         "learning_rate": 0.1,
+        "num_leaves": 7,
+        "max_depth": -1,
+        "min_data_in_leaf": 20,
+        "min_gain_to_split": 0.0,
+        "feature_fraction": 0.5,
+        "lambda_l1": 0.0,
+        "lambda_l2": 0.0,
+        "path_smooth": 0.0,
+        "max_bin": 255,
+        "cat_smooth": 10.0,
+        "cat_l2": 10.0,
         "verbose": -1,
         "num_class": 8,
         "deterministic": True,
@@ -173,6 +249,8 @@ def test_the_parameters_tell_everything_that_was_done(rows: pd.DataFrame) -> Non
         "num_threads": 1,
         "num_boost_round": 5,
         "class_weight_method": "balanced",
+        "constant_inputs": [],
+        "refit": False,
         "unknown_category_freq_threshold": 5,
         "unknown_category_mask_rate": 0.05,
     }
@@ -217,11 +295,15 @@ def test_the_number_of_rounds_is_the_number_of_trees_by_eight(rows: pd.DataFrame
     assert train(rows, num_boost_round=4).booster.num_trees() == 32
 
 
-@pytest.mark.parametrize(("key", "value"), [("num_leaves", 4), ("learning_rate", 0.3), ("class_weight", "none")])
+@pytest.mark.parametrize(("key", "value"), CHANGED.items())
 def test_a_training_parameter_changes_the_trees(rows: pd.DataFrame, key: str, value: object) -> None:
     # With one class left thinner than the others, weights matter.
     uneven = rows.drop(index=rows.index[(rows["label"] == "Build") & (rows.index % 3 > 0)])
-    assert trees(train(uneven, **{key: value})) != trees(train(uneven))
+    assert trees(train(uneven, num_boost_round=20, **{key: value})) != trees(train(uneven, num_boost_round=20))
+
+
+def test_every_training_parameter_is_among_those_that_are_changed_here() -> None:
+    assert set(TrainParams.model_fields) == {*CHANGED, "num_boost_round", "num_threads"}
 
 
 def test_the_number_of_leaves_is_a_limit(rows: pd.DataFrame) -> None:
@@ -398,10 +480,9 @@ def test_a_reject_rate_exactly_at_both_ends_of_the_range_is_in_it(rate: float, r
 def test_the_range_of_the_settings_reaches_the_trained_model(rows: pd.DataFrame) -> None:
     config = retrain_config(train_params={"num_boost_round": 5}, reject_threshold={"min_reject_rate": 0.5, "max_reject_rate": 0.6})
     model = train_challenger(
-        lambda split: rows[rows["split"] == split],
+        lambda part: rows[is_in_part(rows, part)],
         V1,
-        params=config.training.train_params,
-        reject=config.training.reject_threshold,
+        settings=config.training,
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,
