@@ -16,7 +16,12 @@ from taskclf_dagster.domain.data.times import epoch_us
 
 Part = Literal["first_fit", "validation", "refit"]
 """first_fit: the older and the training rows. validation: the rows that the first fit is judged on. refit: both, without validation rows
-that lie within an hour of the test rows of their user, so that no test row is a neighbor of a row that was learned from."""
+within an hour of a user's first test row if more than MAX_NEIGHBORS of the user's test rows lie within an hour of them."""
+
+
+MAX_NEIGHBORS = 0.1
+"""Rows on both sides of a cut are alike: those before it teach or those after it are compared, but not both. Test rows within an hour of a
+row that was learned from are left out of comparisons. Of a user with few test rows these would be too many, so the rows before give way."""
 
 
 SPLITS_OF: dict[Part, tuple[str, ...]] = {
@@ -24,6 +29,10 @@ SPLITS_OF: dict[Part, tuple[str, ...]] = {
     "validation": ("validation",),
     "refit": ("older", "train", "validation"),
 }
+
+
+NEVER = 2**60
+"""A minute after every other."""
 
 
 def learned_part(*, refit: bool) -> Part:
@@ -61,8 +70,13 @@ def is_in_part(rows: pd.DataFrame, part: Part) -> npt.NDArray[np.bool_]:
     chosen = rows["split"].isin(SPLITS_OF[part]).to_numpy()
     if part != "refit":
         return chosen
-    starts, users = epoch_us(rows["bucket_start_ts"]), rows["user_id"].cat.codes.to_numpy()
-    is_test = (rows["split"] == "test").to_numpy()
-    first = np.full(len(rows["user_id"].cat.categories) + 1, np.iinfo(np.int64).max)  # the last is of a user of null, code -1
-    np.minimum.at(first, users[is_test], starts[is_test])
-    return chosen & (starts < first[users] - NEIGHBORHOOD_MINUTES * 60_000_000)
+    users = rows["user_id"].cat.codes.to_numpy() + 1  # 0 is no user
+    minutes, is_test = epoch_us(rows["bucket_start_ts"]) // 60_000_000, (rows["split"] == "test").to_numpy()
+    number = len(rows["user_id"].cat.categories) + 1
+    learned_until, test_from = np.full(number, -NEVER), np.full(number, NEVER)
+    np.maximum.at(learned_until, users[chosen], minutes[chosen])
+    np.minimum.at(test_from, users[is_test], minutes[is_test])
+    is_near = is_test & (minutes - learned_until[users] <= NEIGHBORHOOD_MINUTES)
+    near, tested = (np.bincount(users[mask], minlength=number) for mask in (is_near, is_test))
+    gives_way = near > MAX_NEIGHBORS * tested
+    return chosen & ~(gives_way[users] & (test_from[users] - minutes <= NEIGHBORHOOD_MINUTES))

@@ -41,16 +41,21 @@ ALICE = rows(
     ("part", "minutes"),
     [("first_fit", [0, 100]), ("validation", [200, 339, 340]), ("refit", [0, 100, 200, 339])],
 )
-def test_a_refit_learns_from_validation_rows_more_than_an_hour_before_the_first_test_row(part: Part, minutes: list[int]) -> None:
-    chosen = ALICE[is_in_part(ALICE, part)]
+def test_a_refit_learns_from_validation_rows_more_than_an_hour_before_a_short_test_part(part: Part, minutes: list[int]) -> None:
+    chosen = ALICE[is_in_part(ALICE, part)]  # one of two test rows lies within an hour of the last validation row
     assert ((chosen["bucket_start_ts"] - at("00:00")) / MINUTE).tolist() == minutes
 
 
-def test_the_hour_is_that_of_each_user_and_a_user_without_test_rows_loses_none() -> None:
-    two = rows(
-        ("alice", "validation", 0), ("alice", "test", 60), ("bob", "validation", 50), ("bob", "test", 111), ("carol", "validation", 55)
-    )
-    assert is_in_part(two, "refit").tolist() == [False, False, True, False, True]
+@pytest.mark.parametrize(("near", "far", "kept"), [(1, 9, True), (2, 17, False), (2, 18, True), (0, 1, True), (1, 0, False)])
+def test_validation_rows_near_the_test_part_teach_if_at_most_a_tenth_of_it_is_near_them(near: int, far: int, kept: bool) -> None:
+    near_rows, far_rows = ([("alice", "test", start + i) for i in range(n)] for start, n in ((55, near), (61, far)))
+    assert is_in_part(rows(("alice", "validation", 0), *near_rows, *far_rows), "refit").tolist()[0] is kept
+
+
+def test_each_user_has_his_own_hour_and_one_without_test_rows_loses_none() -> None:
+    bob = [("bob", "test", 111 + i) for i in range(2)]
+    two = rows(("alice", "validation", 0), ("alice", "test", 60), ("bob", "validation", 50), *bob, ("carol", "validation", 55))
+    assert is_in_part(two, "refit").tolist() == [False, False, True, False, False, True]
 
 
 @pytest.mark.parametrize("part", ["first_fit", "validation", "refit"])
