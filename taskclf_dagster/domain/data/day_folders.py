@@ -17,6 +17,7 @@ from taskclf_dagster.domain.data.parquet_files import count_rows, is_folder, is_
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import reason_of
 
 WINDOWS_OF_DAY = "features.parquet"
 
@@ -154,4 +155,4 @@ def _list_folder(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UnreadableFileError(folder, error.strerror or str(error), _FIX) from error
+        raise UnreadableFileError(folder, reason_of(error), _FIX) from error

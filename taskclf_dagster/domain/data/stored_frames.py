@@ -11,6 +11,7 @@ from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.numbered_files import name_without_number, next_numbered, sort_numbered
 from taskclf_dagster.errors import SnapshotError
+from taskclf_dagster.shown_text import reason_of
 
 KEPT_FRAMES = 3
 """Number of frames of one kind that are kept; a snapshot holds its own copy."""
@@ -76,7 +77,7 @@ def load_columns(path: Path, columns: list[str] | None) -> tuple[pd.DataFrame, l
             table = table if columns is None else table.select(columns)
             return table.replace_schema_metadata(None).to_pandas(split_blocks=True, self_destruct=True, use_threads=False), names
     except (pa.ArrowException, OSError, KeyError, MemoryError) as error:  # a damaged size field asks for absurd memory
-        raise SnapshotError(path, str(error)) from error
+        raise SnapshotError(path, reason_of(error)) from error
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
