@@ -23,6 +23,7 @@ from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
+from taskclf_dagster.domain.registry.fsck_findings import summarize_findings
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
@@ -130,7 +131,7 @@ def _verify(
     if damage:
         summary = show_line("; ".join(f"{finding.promise}: {finding.detail}. {finding.fix}" for finding in damage))
         raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {summary}", metadata=metadata, allow_retries=False)
-    _report(context, taskclf_home, f"every promise holds, {len(findings)} warnings", metadata)
+    _report(context, taskclf_home, f"{summarize_findings(findings)}, {len(findings)} warnings", metadata)
 
 
 @dg.config_mapping

@@ -223,6 +223,8 @@ def _check_interrupted_writes(state: RegistryState) -> Findings:
 
 def _check_writable(state: RegistryState) -> Findings:
     for problem in find_write_problems(state.home):
+        if problem.kind == "lock_unusable":
+            continue  # damage, of _check_locks
         yield warning("not_writable", "P2", f"{problem.path}: {problem.reason}, so nothing can be promoted", problem.fix.rstrip("."))
 
 

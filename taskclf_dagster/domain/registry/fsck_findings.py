@@ -1,6 +1,6 @@
 """The findings of fsck: the promises, the codes, and the record of one finding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -97,6 +97,15 @@ class RegistryFinding(Record):
 
 
 Findings = Iterator[RegistryFinding]
+
+
+def summarize_findings(findings: Sequence[RegistryFinding]) -> str:
+    """Returns the result of a check in a few words; a home that cannot be written to keeps its promises by doing nothing."""
+    if any(finding.severity == "damage" for finding in findings):
+        return "damaged"
+    if any(finding.code == "not_writable" for finding in findings):
+        return "no promise is broken, but nothing can be promoted"
+    return "every promise holds"
 
 
 def damage(code: FindingCode, promise: Promise, detail: str, fix: str) -> RegistryFinding:
