@@ -1,5 +1,6 @@
 """Frames that one asset hands to the next as files: arrow IPC, named by a number and the digest of the values; the newest few are kept."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,9 @@ from taskclf_dagster.shown_text import reason_of
 
 KEPT_FRAMES = 3
 """Number of frames of one kind that are kept; a snapshot holds its own copy."""
+
+
+_NAME_OF_0_2 = re.compile(r"[0-9a-f]{16}\.arrow")
 
 
 class StoredFrame(NamedTuple):
@@ -43,8 +47,9 @@ def store_frame(folder: Path, frame: pd.DataFrame, *, kind: str) -> StoredFrame:
 
 
 def list_frames(folder: Path, kind: str = "*") -> list[Path]:
-    """Returns the frames of a kind, or of all kinds, the oldest first."""
-    return sort_numbered(path for path in folder.glob(f"*.{kind}.arrow") if not path.name.startswith("."))
+    """Returns the frames of a kind, or of all kinds, the oldest first; those of versions up to 0.2, without kind, belong to every kind."""
+    frames = (path for path in folder.glob("*.arrow") if not path.name.startswith("."))
+    return sort_numbered(path for path in frames if path.match(f"*.{kind}.arrow") or _NAME_OF_0_2.fullmatch(path.name))
 
 
 def digest_of_name(path: Path) -> str:
