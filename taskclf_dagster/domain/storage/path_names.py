@@ -5,6 +5,7 @@ but through a link.
 """
 
 import os
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated
 
@@ -34,6 +35,11 @@ def find_path_problem(path: str) -> str | None:
     if Path(path).is_absolute() or PureWindowsPath(path).anchor or ".." in PureWindowsPath(path).parts:
         return "it leaves the folder that it is relative to"
     return next((f"of one part, {words}" for part in Path(path).parts if (words := _find_text_problem(part, MAX_NAME_BYTES))), None)
+
+
+def is_short_hash(name: str) -> bool:
+    """Returns True for 16 hex digits, by which snapshots, their predictions and label fingerprints are named."""
+    return re.fullmatch("[0-9a-f]{16}", name) is not None
 
 
 def is_within(path: Path, folder: Path) -> bool:
