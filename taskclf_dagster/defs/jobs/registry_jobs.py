@@ -5,12 +5,12 @@ the asset `active_pointer`. They do not wait for a retrain: the registry lock se
 meanwhile is refused.
 """
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import dagster as dg
-import psutil
 from pydantic import Field
 
 from taskclf_dagster.defs.display.metadata import Cell, table
@@ -210,7 +210,7 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
         InstanceError: the instance belongs to another home.
     """
     taskclf_home = home.open()
-    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(psutil.Process())})
+    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(os.getpid())})
     require_own_instance(context.instance, taskclf_home)
     return taskclf_home
 
