@@ -467,6 +467,14 @@ def test_a_report_is_answered_once_also_when_its_run_found_nothing_better(office
     assert run.run_id in tick.skip
 
 
+def test_a_report_of_the_future_triggers_one_run_and_not_another_for_each_tick(office: Office) -> None:
+    _report(office, made=NOW + 300 * DAY)
+    request = office.drift().request
+    assert "in the future" in request.tags["taskclf/reason"]
+    office.record(request, Status.SUCCESS)
+    assert [office.drift(NOW + days * DAY).kind for days in (0, 1, 299)] == ["answered"] * 3
+
+
 def test_a_retry_that_succeeds_answers_the_report_that_the_failed_run_was_for(office: Office) -> None:
     _report(office)
     request = office.drift().request
