@@ -105,6 +105,10 @@ class UnreadableFileError(TaskclfDagsterError):
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 
+class LabelColumnsError(UnreadableFileError):
+    """The label store can be read, but not the columns of its spans."""
+
+
 @dataclass(frozen=True)
 class InvalidSetting:
     """One reason why a configuration cannot be used.

@@ -348,13 +348,19 @@ def test_labels_that_could_not_be_learned_from_are_weighed_again_the_next_day_an
     assert len(office.tick(cursor=cursor, now=NOW + timedelta(hours=12)).requests) == 1
 
 
-@pytest.mark.parametrize("damage", ["torn", "a folder"])
+@pytest.mark.parametrize("damage", ["torn", "a folder", "a column"])
 def test_an_unreadable_label_store_skips_with_file_and_fix_and_forgets_nothing(office: Office, damage: str) -> None:
     _label(office, 5)
     cursor = office.tick().cursor
     before = office.home.labels.read_bytes()
+    table = pq.read_table(office.home.labels).drop_columns(["label"])
     office.home.labels.unlink()
-    office.home.labels.mkdir() if damage == "a folder" else office.home.labels.write_bytes(b"PAR1 torn")
+    if damage == "a folder":
+        office.home.labels.mkdir()
+    elif damage == "a column":
+        pq.write_table(table, office.home.labels)
+    else:
+        office.home.labels.write_bytes(b"PAR1 torn")
     tick = office.tick(cursor=cursor)
     assert list(tick.requests) == []
     assert tick.kind == "error"
