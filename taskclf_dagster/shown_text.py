@@ -25,6 +25,12 @@ def show_block(text: str) -> str:
     return _IN_A_BLOCK.sub(_escape, text)
 
 
+def reason_of(error: Exception) -> str:
+    """Returns the reason of an error as one line, without the number and the path that an OSError puts around it."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return text.strip().split("\n")[0] or type(error).__name__
+
+
 def _escape(match: re.Match[str]) -> str:
     return f"\\u{ord(match[0]):04x}"
 

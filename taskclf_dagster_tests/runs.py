@@ -4,6 +4,7 @@ An instance may be shared by tests, because runs name their home and each test h
 recorded as Dagster records them; their times are the machine's, so a test that needs another time moves its own `now`.
 """
 
+import os
 import platform
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
-import psutil
 
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, WORKER_TAG, home_tag
@@ -108,12 +108,12 @@ def status_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Status:
 def work_of_the_dead() -> dict[str, str]:
     """The tag of a run whose process has ended."""
     with subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE) as process:
-        return {WORKER_TAG: describe_worker(psutil.Process(process.pid))}
+        return {WORKER_TAG: describe_worker(process.pid)}
 
 
 def work_of_the_living() -> dict[str, str]:
     """The tag of a run of this very process."""
-    return {WORKER_TAG: describe_worker(psutil.Process())}
+    return {WORKER_TAG: describe_worker(os.getpid())}
 
 
 def work_elsewhere() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """No file and no person sends a command to a terminal, or writes a line that looks like ours, through what we show."""
 
 import ast
+import errno
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.defs.display.metadata import make_result_showable, make_showable, table
-from taskclf_dagster.shown_text import counted, rounded, rounded_pair, show_block, show_line
+from taskclf_dagster.shown_text import counted, reason_of, rounded, rounded_pair, show_block, show_line
 from taskclf_dagster_tests.models import AT, MID, NEW, edit_json
 from taskclf_dagster_tests.registry_scenario import promoted, set_active
 from taskclf_dagster_tests.scenario import DAY, make_home
@@ -28,6 +29,15 @@ def test_every_control_character_is_escaped_and_letters_stay() -> None:
     assert show_line("Zürich 東京 é → 👩‍💻") == "Zürich 東京 é → 👩‍💻"
     assert show_line("a\nb\tc") == "a\\u000ab\\u0009c"
     assert show_block("a\nb\tc") == "a\nb\tc"
+
+
+def test_the_reason_of_an_error_has_neither_its_number_nor_its_path(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    with pytest.raises(OSError, match="circle") as caught:
+        (tmp_path / "circle").read_bytes()
+    assert reason_of(caught.value) == os.strerror(errno.ELOOP)
+    assert reason_of(ValueError("one\ntwo")) == "one"
+    assert reason_of(MemoryError()) == "MemoryError"
 
 
 def test_escaped_json_is_the_same_json() -> None:

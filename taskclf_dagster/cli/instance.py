@@ -4,7 +4,9 @@ With DAGSTER_HOME that is the instance. Without it, a home has its own in `.dags
 there (docs/adr/0009-one-home-per-instance.md). Nothing depends on the working directory. Errors are explained in `instance_errors`.
 """
 
+import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,6 +91,8 @@ def open_instance(home: Home, *, records: bool = False, environ: Mapping[str, st
         with dg.DagsterInstance.ephemeral() as instance:
             yield instance
         return
+    if choice.source == "environment" and not (choice.folder / SETTINGS).exists():
+        say(f"warning: {_describe_missing_settings(choice.folder, home)}", err=True)
     with explain_errors(choice.folder) as is_open, _open(choice) as instance:
         is_open.set()
         yield instance
@@ -108,9 +112,32 @@ def _may_read(folder: Path, home: Home) -> bool:
     return True
 
 
+def _describe_missing_settings(folder: Path, home: Home) -> str:
+    return (
+        f"the Dagster instance {folder}, which {INSTANCE_VARIABLE} names, has no {SETTINGS}, so Dagster's defaults hold:"
+        f" run `taskclf-dagster init --home {shlex.quote(str(home.root))}` and copy its {SETTINGS} there, or unset {INSTANCE_VARIABLE}"
+    )
+
+
+@contextmanager
+def _without_warning_of_dagster() -> Iterator[None]:
+    """Keeps back Dagster's own words about a missing dagster.yaml, which `open_instance` says with a way out."""
+    logger = logging.getLogger("dagster")
+
+    def keep(record: logging.LogRecord) -> bool:
+        return "No dagster instance configuration file" not in record.getMessage()
+
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+
+
 def _open(choice: InstanceChoice) -> dg.DagsterInstance:
     if choice.source != "checkout":
-        return dg.DagsterInstance.from_config(str(choice.folder))
+        with _without_warning_of_dagster():
+            return dg.DagsterInstance.from_config(str(choice.folder))
     checkout = choice.folder.parent
     settings = yaml.safe_load((checkout / SETTINGS).read_text(encoding="utf-8"))
     return open_instance_of_settings(checkout, _with_absolute_folders(settings, checkout))

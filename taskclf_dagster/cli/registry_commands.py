@@ -19,8 +19,9 @@ from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.active_model import find_active_model
-from taskclf_dagster.domain.registry.fsck import PROMISES, Promise, check_registry
+from taskclf_dagster.domain.registry.fsck import PROMISES, RegistryFinding, check_registry
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
+from taskclf_dagster.domain.registry.fsck_findings import summarize_findings
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import plan_prune, prune, require_only_awaiting
@@ -123,7 +124,7 @@ def fsck_command(home: Path | None, config: Path | None, as_json: bool) -> None:
         say_block(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
         say(f"active model: {find_active_model(read_registry_state(taskclf_home)).summary}")
-        _print_findings(taskclf_home, [[f.severity, f.promise, f.detail, f.fix] for f in findings], {f.promise for f in damaged})
+        _print_findings(taskclf_home, findings)
         unchecked = ", ".join(f"{kind} ({len(paths)})" for kind, paths in find_unchecked(taskclf_home).items())
         say(f"files without a digest: {unchecked or 'none'}; docs/registry.md says why that is harmless")
     if damaged:
@@ -151,10 +152,11 @@ def repair_command(home: Path | None, config: Path | None) -> None:
         raise SystemExit(1)
 
 
-def _print_findings(home: Home, rows: list[list[str]], broken: set[Promise]) -> None:
+def _print_findings(home: Home, findings: list[RegistryFinding]) -> None:
     say(home.display_name)
+    rows = [[finding.severity, finding.promise, finding.detail, finding.fix] for finding in findings]
     if rows:
         say_block(make_table(rows, headers=["severity", "promise", "found", "what to do"], wraps=[2, 3]))
-    for name in sorted(broken):
+    for name in sorted({finding.promise for finding in findings if finding.severity == "damage"}):
         say(f"{name} does not hold: {PROMISES[name]}")
-    say("damaged" if broken else "every promise holds")
+    say(summarize_findings(findings))

@@ -22,6 +22,7 @@ from taskclf_dagster.domain.scheduling.cadence import check_calibrator_update_du
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.errors import RegistryRefusedError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 from taskclf_dagster.validation_text import describe_validation_error
 
 
@@ -105,7 +106,8 @@ def check_retrain_command(home: Path | None, config: Path | None) -> None:
     say(f"home             {taskclf_home.display_name}")
     say(f"retrain due      {'yes' if trigger.launch else 'no'}: {trigger.reason}")
     say(f"calibrators due  {'yes' if calibrators.due else 'no'}: {calibrators.reason}")
-    for violation in trigger.data.violations:
+    say(f"new labels       {'unknown' if trigger.changed_spans is None else counted(trigger.changed_spans, 'span')}")
+    for violation in (violation for violation in trigger.data.violations if violation not in trigger.blockers):
         say(f"violation        {violation}")
     if trigger.data.label_fates is not None:
         for text in (trigger.data.label_fates.summary, *trigger.data.label_fates.causes):

@@ -40,7 +40,7 @@ def _status_rows(status: Status) -> Iterator[list[str]]:
     yield ["last decision", _last_words(status)]
     yield ["active model", status.active_model_summary]
     yield ["new labels", "unknown" if status.labels_since is None else f"{counted(status.labels_since, 'span')} since the last decided run"]
-    yield ["labels", status.label_spans or "not counted: no window can be read, or there are too many to read them here"]
+    yield ["labels", status.label_spans or "not counted: windows or labels cannot be read, or there are too many to read them here"]
     yield ["due", f"{'yes' if status.due else 'no'}: {status.due_reason}"]
     yield ["next tick", "none: it is off" if status.next_tick is None else _when(status.next_tick)]
     yield ["events", f"{status.events_waiting} {'waits' if status.events_waiting == 1 else 'wait'} for delivery"]

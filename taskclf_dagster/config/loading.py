@@ -107,6 +107,6 @@ def list_sources(chosen: str | None, environ: Mapping[str, str] = os.environ) ->
 def _open_sources(path: Path | None, environ: Mapping[str, str]) -> tuple[ConfigSource, ...]:
     """Returns the sources, highest precedence first; the default file is the last."""
     sources: list[ConfigSource] = [EnvironmentSource(_LoadedConfig, environ)]
-    if path is not None and path.resolve() != DEFAULT_CONFIG_PATH:
+    if path is not None and os.path.realpath(path) != str(DEFAULT_CONFIG_PATH):
         sources.append(YamlFileSource(_LoadedConfig, path))
     return (*sources, YamlFileSource(_LoadedConfig, DEFAULT_CONFIG_PATH, name=DEFAULT_CONFIG_PATH.name))

@@ -14,6 +14,7 @@ from typing import ClassVar
 import yaml
 
 from taskclf_dagster.errors import InvalidSetting, SettingsError
+from taskclf_dagster.shown_text import reason_of
 
 MAX_BYTES = 256 * 1024
 
@@ -68,7 +69,11 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         if node.tag in _NUMBERS and len(node.value) > MAX_DIGITS:
             raise yaml.constructor.ConstructorError(None, None, f"a number has more than {MAX_DIGITS} digits", node.start_mark)
-        return super().construct_object(node, deep=deep)
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # its text may quote a secret
+            problem = f"a value is none of the type {node.tag.rpartition(':')[2]} that its tag names"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
         seen: set[str] = set()
@@ -127,10 +132,13 @@ def read_mapping(path: Path) -> dict[str, object]:
     except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a secret
         where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
         raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error.problem}{where}")]) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        reason = "it does not exist" if isinstance(error, FileNotFoundError) else reason_of(error)
+        raise SettingsError(path, [InvalidSetting("", "file", reason)]) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error}")]) from error
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # its text may quote a secret
-        message = f"cannot be read as YAML: a value is not of the type that its form or tag says ({type(error).__name__})"
+    except (ArithmeticError, ValueError) as error:  # of a character's number; its text may quote a secret
+        message = f"cannot be read as YAML: a character is written by a number that is none ({type(error).__name__})"
         raise SettingsError(path, [InvalidSetting("", "yaml", message)]) from None
     if content is None:
         return {}

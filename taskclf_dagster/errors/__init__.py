@@ -11,6 +11,7 @@ from taskclf_dagster.errors.base import TaskclfDagsterError
 from taskclf_dagster.errors.bundles import INCOMPATIBLE_CODES, BundleError, BundleErrorCode, BundleErrorKind
 from taskclf_dagster.errors.data import (
     DataContractError,
+    LabelColumnsError,
     NoWindowsError,
     RecordNotFoundError,
     RecordsDoNotMatchError,
@@ -56,6 +57,7 @@ __all__ = [
     "InstanceError",
     "InstanceErrorKind",
     "InvalidSetting",
+    "LabelColumnsError",
     "LockFileError",
     "NoWindowsError",
     "PathError",

@@ -23,6 +23,10 @@ class UnreadableFileError(TaskclfDagsterError):
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 
+class LabelColumnsError(UnreadableFileError):
+    """The label store can be read, but not the columns of its spans."""
+
+
 class DataContractError(TaskclfDagsterError):
     """A later step was asked to work on input that its blocking checks had refused."""
 

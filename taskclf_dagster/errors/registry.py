@@ -48,6 +48,8 @@ class RunEndedError(TaskclfDagsterError):
 
 RefusalKind = Literal[
     "folder_leaves_home",
+    "other_file_system",
+    "lock_unusable",
     "not_writable",
     "little_space",
     "change_completed_first",

@@ -13,7 +13,8 @@ class InvalidSetting:
 
     Attributes:
         key: the key, inner keys with dots; "" for the whole file.
-        kind: pydantic's type of the error, such as `int_type` or `extra_forbidden`; for the whole file `yaml` or `mapping`.
+        kind: pydantic's type of the error, such as `int_type` or `extra_forbidden`; for the whole file `file` (unreadable), `yaml` or
+            `mapping`.
         message: the rule, and the value unless it may be a secret.
     """
 
@@ -26,10 +27,14 @@ class InvalidSetting:
 
 
 class SettingsError(TaskclfDagsterError):
-    """A configuration has an unknown key, a wrong type or a value out of bounds; all of them are listed."""
+    """A configuration cannot be read, or has an unknown key, a wrong type or a value out of bounds; all of them are listed."""
 
     def __init__(self, path: Path, invalid: list[InvalidSetting]) -> None:
         self.invalid = invalid
+        if [setting.kind for setting in invalid] == ["file"]:
+            fix = "Correct its path, or make one with `taskclf-dagster init`"
+            super().__init__(f"The configuration file {path} cannot be read: {invalid[0].message}. {fix}.")
+            return
         lines = "\n".join(f"  - {setting}" for setting in invalid)
         explained = "Every key is explained in configs/retrain.yaml, and in the file that `taskclf-dagster init` writes."
         super().__init__(f"{path} is not a valid retrain configuration:\n{lines}\n{explained}")

@@ -148,7 +148,7 @@ def _find_data_warnings(home: Home, trigger: TriggerAssessment | None) -> list[s
         return warnings
     if trigger.data.problem is not None and trigger.data.problem not in trigger.blockers:
         warnings.append(trigger.data.problem)
-    violations = trigger.data.violations
+    violations = [violation for violation in trigger.data.violations if violation not in trigger.blockers]
     warnings += violations[:MAX_VIOLATIONS]
     if len(violations) > MAX_VIOLATIONS:
         warnings.append(

@@ -370,6 +370,15 @@ def test_fsck_of_a_healthy_home_exits_with_0_and_changes_nothing(registry: Home)
     assert json.loads(_run(registry, "registry", "fsck", "--json").stdout) == []
 
 
+def test_fsck_of_a_home_that_cannot_be_written_to_does_not_end_as_if_all_were_well(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home")
+    (tmp_path / "disk").mkdir()
+    home.models.symlink_to(tmp_path / "disk")
+    last = _run(home, "registry", "fsck").stdout.splitlines()[-2]
+    assert "nothing can be promoted" in last
+    assert "every promise holds" not in last
+
+
 def test_fsck_of_a_home_without_models_has_nothing_to_say(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     before = contents(home.root)

@@ -4,6 +4,8 @@ import os
 import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -254,6 +256,18 @@ def test_a_file_in_the_place_of_a_folder_is_one_sentence(tmp_path: Path) -> None
     (folder / "dagster.yaml").write_text(YAML, encoding="utf-8")
     (folder / "history").touch()
     assert _error(folder, "status", "--home", make_home(tmp_path).root).kind == "not_opened"
+
+
+def test_an_instance_without_settings_is_one_sentence_with_a_way_out_instead_of_dagsters_own(tmp_path: Path) -> None:
+    home, folder = make_home(tmp_path / "home"), tmp_path / "instance"
+    folder.mkdir()
+    environ = {**os.environ, "DAGSTER_HOME": str(folder)}
+    command = [sys.executable, "-m", "taskclf_dagster.cli.main", "status", "--home", str(home.root)]
+    shown = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stderr.splitlines()  # our own module
+    assert len(shown) == 1, shown
+    assert [part for part in (str(folder), "dagster.yaml", "taskclf-dagster init") if part not in shown[0]] == []
+    (folder / "dagster.yaml").touch()
+    assert subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stderr == ""  # our own module
 
 
 # --- init -----------------------------------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ HOSTILE = {
     "a tag that does not fit": "min_labels: !!timestamp soon",
     "an empty number": "min_labels: !!int ''",
     "no truth": "min_labels: !!bool perhaps",
+    "a number of no character": 'min_labels: "\\UFFFFFFFF"',
     "python": "min_labels: !!python/object/apply:os.system [ls]",
     "not utf-8": b"a: \xff\xfe".decode("latin-1") + "\x00",
 }
@@ -49,6 +50,13 @@ def test_hostile_yaml_is_refused_in_one_sentence_and_in_little_time(tmp_path: Pa
     error = load_error(path)
     assert time.process_time() - began < 5
     assert kinds(error) == [("", "yaml")]
+
+
+@pytest.mark.parametrize("value", ["!!bool yes", "!!int x", "!!float [1]", "!!timestamp soon"])
+def test_a_value_that_is_not_of_its_tag_is_named_by_its_line(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"min_labels: 50\n\nauto_promote: {value}\n", encoding="utf-8")
+    assert "in line 3" in str(load_error(path))
 
 
 def test_what_was_refused_is_not_quoted(tmp_path: Path) -> None:

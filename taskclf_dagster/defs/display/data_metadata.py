@@ -30,7 +30,7 @@ DATA_CHECKS: dict[DataCheck, str] = {
 """The blocking checks of labeled_windows, with what each claims."""
 
 
-NO_SHIFT = "No shift of whole hours would give clearly more of the labeled time windows."
+NO_SHIFT = "No shift by the offset of a time zone would give clearly more of the labeled time windows."
 WINDOW_FILES = "Nothing in features_v* that may hold windows is passed over."
 
 

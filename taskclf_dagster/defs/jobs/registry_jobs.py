@@ -5,12 +5,12 @@ the asset `active_pointer`. They do not wait for a retrain: the registry lock se
 meanwhile is refused.
 """
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import dagster as dg
-import psutil
 from pydantic import Field
 
 from taskclf_dagster.defs.display.metadata import Cell, table
@@ -23,6 +23,7 @@ from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.fsck_files import find_unchecked
+from taskclf_dagster.domain.registry.fsck_findings import summarize_findings
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.promotion import approve
 from taskclf_dagster.domain.registry.recovery import repair
@@ -130,7 +131,7 @@ def _verify(
     if damage:
         summary = show_line("; ".join(f"{finding.promise}: {finding.detail}. {finding.fix}" for finding in damage))
         raise dg.Failure(f"the registry of {taskclf_home.display_name} is damaged: {summary}", metadata=metadata, allow_retries=False)
-    _report(context, taskclf_home, f"every promise holds, {counted(len(findings), 'warning')}", metadata)
+    _report(context, taskclf_home, f"{summarize_findings(findings)}, {counted(len(findings), 'warning')}", metadata)
 
 
 @dg.config_mapping
@@ -209,7 +210,7 @@ def _begin(context: dg.OpExecutionContext, home: HomeResource) -> Home:
         InstanceError: the instance belongs to another home.
     """
     taskclf_home = home.open()
-    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(psutil.Process())})
+    context.instance.add_run_tags(context.run.run_id, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(os.getpid())})
     require_own_instance(context.instance, taskclf_home)
     return taskclf_home
 

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-import psutil
 from pydantic import Field
 
 from taskclf_dagster.defs.dagster_internals import dump_instance
@@ -23,7 +22,7 @@ from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResou
 from taskclf_dagster.defs.runs import watchdog
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG, HOME_TAG, MAX_RUNTIME_TAG, WORKER_TAG, home_tag
-from taskclf_dagster.defs.runs.worker_processes import describe_worker, was_running
+from taskclf_dagster.defs.runs.worker_processes import describe_worker, is_running
 from taskclf_dagster.domain.registry.write_problems import require_writable
 from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
 from taskclf_dagster.domain.storage.temporary_files import remove_orphaned_files
@@ -69,7 +68,7 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
             return
         home = self.home.open()
         seconds = self.timeout_seconds or 60.0 * self.run_settings.load_config().scheduling.timeout_minutes
-        worker = describe_worker(psutil.Process())
+        worker = describe_worker(os.getpid())
         tags = {HOME_TAG: home_tag(home), WORKER_TAG: worker, MAX_RUNTIME_TAG: str(max_runtime(seconds))}
         if FAILURE_TAG in run.tags:  # copied from the run that this one re-executes
             tags[FAILURE_TAG] = ""
@@ -79,7 +78,7 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
         if not self.run_settings.dry_run:
             require_writable(home)
         with hold_run_lock(home, holder, patience_seconds=2 * seconds, on_wait=_log(context).warning):
-            for name in remove_orphaned_files(home, is_alive=was_running):
+            for name in remove_orphaned_files(home, is_alive=is_running):
                 _log(context).info(f"removed {name}, left by a process that has ended")
             with _watched(instance, run, home_root=home.root, timeout_seconds=seconds, grace_seconds=self.grace_seconds):
                 yield self

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from taskclf_dagster.config.signing_settings import SigningSettings
+from taskclf_dagster.domain.storage.path_names import is_within
 from taskclf_dagster.domain.storage.signatures import Keys, load_keys
 from taskclf_dagster.errors import SigningKeyError
 from taskclf_dagster.home import Home
@@ -39,7 +40,7 @@ def _read_private_key(home: Home, settings: SigningSettings, environ: Mapping[st
     if settings.private_key_file is None:
         return None, ""
     path = Path(settings.private_key_file).expanduser()
-    if path.resolve().is_relative_to(home.root.resolve()):
+    if is_within(path, home.root):
         fix = "Move it outside: whoever can read the home could sign with it"
         raise SigningKeyError("inside_home", f"signing.private_key_file {path} is in the home {home.root}", fix)
     try:

@@ -100,12 +100,12 @@ def _finish(order: Order, ending: str | None, *, timed_out: bool, is_tagged: boo
 
 def _remove_files(order: Order, *, is_dead: bool) -> None:
     """Removes files that an ended process was writing; the watched process may still be listed as a zombie."""
-    from taskclf_dagster.defs.runs.worker_processes import was_running
+    from taskclf_dagster.defs.runs.worker_processes import is_running
     from taskclf_dagster.domain.storage.temporary_files import remove_orphaned_files
     from taskclf_dagster.home import Home
 
     dead = order["process"] if is_dead else None
-    remove_orphaned_files(Home(Path(order["home"])), is_alive=lambda number, at: number != dead and was_running(number, at))
+    remove_orphaned_files(Home(Path(order["home"])), is_alive=lambda number, mark: number != dead and is_running(number, mark))
 
 
 def _fork(work: Callable[..., None], order: Order, *arguments: object) -> int | None:

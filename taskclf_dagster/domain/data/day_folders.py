@@ -17,7 +17,7 @@ from taskclf_dagster.domain.data.parquet_files import count_rows, is_folder, is_
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster.shown_text import counted
+from taskclf_dagster.shown_text import counted, reason_of
 
 WINDOWS_OF_DAY = "features.parquet"
 
@@ -64,7 +64,7 @@ def list_days(home: Home, version: SchemaVersion) -> dict[date, Path]:
 
 
 def find_passed_over(home: Home) -> list[PassedOver]:
-    """Returns the folders and files in `features_v*/` that may hold windows and are not read, sorted by path.
+    """Returns the folders and files in `features_v*/`, in letters of any case, that may hold windows and are not read, sorted by path.
 
     Hidden files, and temporary files of taskclf (`*.tmp`), are none of them.
 
@@ -74,7 +74,7 @@ def find_passed_over(home: Home) -> list[PassedOver]:
     known = [home.features(version) for version in SCHEMA_VERSIONS]
     found = [entry for folder in known for entry in _find_in_version(home, folder)]
     for folder in _list_folder(home.processed):
-        if folder.name.startswith("features_v") and folder not in known:
+        if folder.name.lower().startswith("features_v") and not any(_is_read_as(folder, name) for name in known):
             found += _describe(home, folder, "another_version")
     return sorted(found, key=lambda entry: entry.path)
 
@@ -107,8 +107,13 @@ def _find_in_version(home: Home, folder: Path) -> Iterator[PassedOver]:
         elif not os.access(entry, os.R_OK | os.X_OK):
             yield _unreadable(home, entry)
         else:
-            others = (other for other in _list_folder(entry) if other.name != WINDOWS_OF_DAY)
+            others = (other for other in _list_folder(entry) if not _is_read_as(other, entry / WINDOWS_OF_DAY))
             yield from (found for other in others for found in _describe(home, other, "another_file"))
+
+
+def _is_read_as(path: Path, name: Path) -> bool:
+    """Returns True if a path is that name, also in other letters where the disk does not distinguish them."""
+    return path == name or (path.name.lower() == name.name.lower() and name.exists() and path.exists() and path.samefile(name))
 
 
 def _day_of(folder: Path) -> date | None:
@@ -158,4 +163,4 @@ def _list_folder(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise UnreadableFileError(folder, error.strerror or str(error), _FIX) from error
+        raise UnreadableFileError(folder, reason_of(error), _FIX) from error

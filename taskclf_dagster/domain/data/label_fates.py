@@ -1,6 +1,6 @@
 """Label fates: which label spans label windows, and why the others do not.
 
-Spans are projected in `label_projection`; a shift of whole hours that would cover more is found in `label_shift`.
+Spans are projected in `label_projection`; a shift that would cover more is found in `label_shift`.
 """
 
 from collections.abc import Mapping

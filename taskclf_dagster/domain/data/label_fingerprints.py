@@ -13,6 +13,7 @@ import pandas as pd
 from taskclf_dagster.domain.data.hashing import hash_strings, mix64, read_hashes
 from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.path_names import is_short_hash
 
 
 def fingerprint_spans(columns: pd.DataFrame) -> npt.NDArray[np.uint64]:
@@ -47,7 +48,7 @@ def keep_fingerprints(folder: Path, fingerprints: npt.NDArray[np.uint64]) -> str
 
 def forget_other_fingerprints(folder: Path, mark: str) -> None:
     """Removes the fingerprints of every other watermark, once a decided run has seen this one."""
-    for other in folder.glob(_kept(folder, "*").name):
+    for other in filter(is_fingerprints_file, folder.glob("*.npy")):
         if other != _kept(folder, mark):
             file_system().remove_file(other)
 
@@ -66,7 +67,7 @@ def count_changed_spans(folder: Path, mark: str | None, fingerprints: npt.NDArra
 def find_fingerprint_problems(folder: Path) -> dict[Path, str]:
     """Returns what is wrong with the kept fingerprints, by file: each is named by the watermark of its content."""
     problems = {}
-    for path in sorted(folder.glob(_kept(folder, "*").name)):
+    for path in sorted(filter(is_fingerprints_file, folder.glob("*.npy"))):
         fingerprints = read_hashes(path)
         if fingerprints is None:
             problems[path] = "it is not an array of fingerprints"
@@ -76,8 +77,9 @@ def find_fingerprint_problems(folder: Path) -> dict[Path, str]:
 
 
 def is_fingerprints_file(path: Path) -> bool:
-    """Returns True if a file has the name of kept fingerprints."""
-    return path.match(_kept(path.parent, "*").name)
+    """Returns True if a file has the name of kept fingerprints; copies by file managers have another."""
+    mark = path.name.removeprefix("labels_").removesuffix(".npy")
+    return is_short_hash(mark) and path == _kept(path.parent, mark)
 
 
 def _kept(folder: Path, mark: str) -> Path:

@@ -1,4 +1,4 @@
-"""Label shift: finds labels that are whole hours off, as times of another zone are, by the windows that they would cover if moved.
+"""Label shift: finds labels that are off by the offset of a time zone, by the windows that they would cover if moved.
 
 Spans are placed in `label_projection`; what a shift explains is counted in `label_fates`.
 """
@@ -20,8 +20,12 @@ from taskclf_dagster.domain.data.label_projection import (
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.storage.records import Record
 
-HOURS = sorted(range(-14, 15), key=lambda hours: (abs(hours), hours))
-"""The shifts that are tried, the smallest first: offsets of time zones are within 14 hours."""
+_PARTS_OF_HOURS = (3.5, 4.5, 5.5, 5.75, 6.5, 8.75, 9.5, 10.5, 12.75)
+"""Offsets of time zones that are no whole hours, as of India (5:30) and Nepal (5:45)."""
+
+HOURS = [float(hours) for hours in sorted(range(-14, 15), key=lambda hours: (abs(hours), hours))]
+HOURS += [sign * hours for hours in _PARTS_OF_HOURS for sign in (-1, 1)]
+"""The shifts that are tried. Of two that cover the same, the earlier one is chosen: whole hours before parts, the smallest first."""
 
 MIN_GAIN = 0.1
 """Smallest share of the labeled time that a shift must cover more to be clearly better."""
@@ -32,7 +36,6 @@ MIN_WINDOWS = 30
 MIN_CLOSED = 0.5
 """Smallest share of the labeled time without windows that it must cover, so that labels made away from the computer are no shift."""
 
-_HOUR_US = 3_600_000_000
 _MAX_NAMED = 5
 
 
@@ -47,7 +50,7 @@ class LabelShift(Record):
         shifted_share: the same share with the shift.
     """
 
-    hours: int
+    hours: float
     users: tuple[str, ...]
     more_users: int
     share: float
@@ -57,15 +60,17 @@ class LabelShift(Record):
     def description(self) -> str:
         """The shift as one text without a full stop."""
         users = ", ".join(repr(user) for user in self.users) + (f" and {self.more_users} more" if self.more_users else "")
+        whole, minutes = divmod(round(abs(self.hours) * 60), 60)
+        shown = f"{'-' if self.hours < 0 else '+'}{whole}" + (f":{minutes:02}" if minutes else "")
         unit = "hour" if abs(self.hours) == 1 else "hours"
         return (
-            f"moved by {self.hours:+d} {unit}, the label spans of {users} would have windows for {self.shifted_share:.0%} of their time, "
+            f"moved by {shown} {unit}, the label spans of {users} would have windows for {self.shifted_share:.0%} of their time, "
             f"instead of {self.share:.0%}: check the time zone of the labels"
         )
 
 
 def find_label_shifts(windows: pd.DataFrame, placed: PlacedSpans, *, start: datetime, end: datetime) -> list[LabelShift]:
-    """Finds for each user the shift of whole hours with which the spans would cover clearly more windows; users with one shift are joined.
+    """Finds for each user the shift with which the spans would cover clearly more windows; users with one shift are joined.
 
     The shift with most windows wholly within spans is clearly better than none by the bounds of this module.
 
@@ -76,7 +81,7 @@ def find_label_shifts(windows: pd.DataFrame, placed: PlacedSpans, *, start: date
         end: of the look-back, exclusive.
     """
     users = [str(user) for user in windows["user_id"].cat.categories]
-    line = make_time_line(windows, margin=max(abs(hours) for hours in HOURS) * _HOUR_US + 2 * WINDOW_US)
+    line = make_time_line(windows, margin=_to_us(max(map(abs, HOURS))) + 2 * WINDOW_US)
     clipped = _clip(placed, max(to_epoch_us(start), line.first), min(to_epoch_us(end), line.last))
     base = clipped.user * line.stride - line.first
     merged = merge_spans(LineSpans(base + clipped.start, base + clipped.end, np.zeros_like(base)), line.stride)
@@ -94,12 +99,16 @@ def _clip(placed: PlacedSpans, first: int, last: int) -> PlacedSpans:
 
 
 def _count_covered(
-    keys: npt.NDArray[np.int64], spans: LineSpans, owner: npt.NDArray[np.int64], hours: int, n_users: int
+    keys: npt.NDArray[np.int64], spans: LineSpans, owner: npt.NDArray[np.int64], hours: float, n_users: int
 ) -> npt.NDArray[np.float64]:
     """Returns the number of windows of each user that lie wholly within the spans if they are shifted, shape (users,)."""
-    begin = np.searchsorted(keys, spans.start + hours * _HOUR_US, side="left")
-    stop = np.searchsorted(keys + WINDOW_US, spans.end + hours * _HOUR_US, side="right")
+    begin = np.searchsorted(keys, spans.start + _to_us(hours), side="left")
+    stop = np.searchsorted(keys + WINDOW_US, spans.end + _to_us(hours), side="right")
     return np.bincount(owner, np.maximum(stop - begin, 0), minlength=n_users).astype(np.float64)
+
+
+def _to_us(hours: float) -> int:
+    return round(hours * 3_600_000_000)
 
 
 def _join_users(users: list[str], covered: npt.NDArray[np.float64], labeled: npt.NDArray[np.float64]) -> list[LabelShift]:

@@ -18,7 +18,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, ColumnType
 from taskclf_dagster.domain.data.label_fingerprints import fingerprint_spans, watermark
 from taskclf_dagster.domain.data.parquet_files import may_exist, reading_parquet
 from taskclf_dagster.domain.data.times import EpochTimes, read_epoch_times, show_epoch_us, to_epoch_us
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.errors import LabelColumnsError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 WEAK_PREFIX = "weak:"
@@ -106,12 +106,15 @@ def is_gold(provenance: pd.Series) -> pd.Series:
 
 
 def read_fingerprints(home: Home) -> npt.NDArray[np.uint64]:
-    """Reads the label store and returns the sorted fingerprints of its spans; empty if there are no labels or its columns are damaged.
+    """Reads the label store and returns the sorted fingerprints of its spans; empty if there are no labels.
 
     Raises:
+        LabelColumnsError: the columns of its spans are damaged.
         UnreadableFileError: the file exists but is not readable parquet.
     """
-    columns, _ = _read_store(home)
+    columns, violations = _read_store(home)
+    for violation in violations:
+        raise LabelColumnsError(home.labels, f"its column {violation.column} {violation.message.removesuffix(_FIX)}".rstrip(), _FIX)
     return np.empty(0, dtype=np.uint64) if columns is None else fingerprint_spans(columns)
 
 

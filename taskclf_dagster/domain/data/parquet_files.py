@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.shown_text import reason_of
 
 _MAGIC = b"PAR1"
 
@@ -30,8 +31,7 @@ def reading_parquet(path: Path, *, fix: str) -> Iterator[None]:
         yield
     # pyarrow raises OverflowError and UnicodeDecodeError (a ValueError) for names and numbers that Python cannot hold
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise UnreadableFileError(path, reason, fix) from error
+        raise UnreadableFileError(path, reason_of(error), fix) from error
 
 
 def may_exist(path: Path) -> bool:

@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import frame_digest, hash_row_labels
 from taskclf_dagster.domain.data.split import SPLITS, TIMED_SPLITS
+from taskclf_dagster.domain.storage.path_names import is_within
 from taskclf_dagster.domain.storage.stored_files import to_parquet
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import reason_of
 
 WINDOWS_FILE = "windows.parquet"
 
@@ -36,7 +38,7 @@ def snapshot_folder(home: Home, path: str) -> Path:
     """
     folder = home.root / path
     try:
-        inside = folder.resolve().is_relative_to(home.snapshots.resolve())
+        inside = is_within(folder, home.snapshots)
     except (OSError, ValueError) as error:  # too long, or not a path at all
         raise SnapshotError(home.snapshots, str(error)) from error
     if not inside:
@@ -118,7 +120,7 @@ def _decode_rows(source: Path | pa.BufferReader, path: Path, columns: Sequence[s
 
 
 def _snapshot_error(path: Path, error: Exception) -> SnapshotError:
-    return SnapshotError(path, str(error).strip().split("\n")[0])
+    return SnapshotError(path, reason_of(error))
 
 
 def holds_every_label_of(folder: Path, dataset_hash: str, rows: pd.DataFrame) -> bool:

@@ -1,5 +1,6 @@
 """Frames that one asset hands to the next as files: arrow IPC, named by a number and the digest of the values; the newest few are kept."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,9 +12,13 @@ from taskclf_dagster.domain.storage.files import write_atomic
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.numbered_files import name_without_number, next_numbered, sort_numbered
 from taskclf_dagster.errors import SnapshotError
+from taskclf_dagster.shown_text import reason_of
 
 KEPT_FRAMES = 3
 """Number of frames of one kind that are kept; a snapshot holds its own copy."""
+
+
+_NAME_OF_0_2 = re.compile(r"[0-9a-f]{16}\.arrow")
 
 
 class StoredFrame(NamedTuple):
@@ -42,8 +47,9 @@ def store_frame(folder: Path, frame: pd.DataFrame, *, kind: str) -> StoredFrame:
 
 
 def list_frames(folder: Path, kind: str = "*") -> list[Path]:
-    """Returns the frames of a kind, or of all kinds, the oldest first."""
-    return sort_numbered(path for path in folder.glob(f"*.{kind}.arrow") if not path.name.startswith("."))
+    """Returns the frames of a kind, or of all kinds, the oldest first; those of versions up to 0.2, without kind, belong to every kind."""
+    frames = (path for path in folder.glob("*.arrow") if not path.name.startswith("."))
+    return sort_numbered(path for path in frames if path.match(f"*.{kind}.arrow") or _NAME_OF_0_2.fullmatch(path.name))
 
 
 def digest_of_name(path: Path) -> str:
@@ -76,7 +82,7 @@ def load_columns(path: Path, columns: list[str] | None) -> tuple[pd.DataFrame, l
             table = table if columns is None else table.select(columns)
             return table.replace_schema_metadata(None).to_pandas(split_blocks=True, self_destruct=True, use_threads=False), names
     except (pa.ArrowException, OSError, KeyError, MemoryError) as error:  # a damaged size field asks for absurd memory
-        raise SnapshotError(path, str(error)) from error
+        raise SnapshotError(path, reason_of(error)) from error
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:

@@ -25,6 +25,7 @@ from taskclf_dagster.domain.models.bundle_files import (
     MODEL,
     REQUIRED,
     BundleFiles,
+    has_bundle_files,
     read_bundle_files,
 )
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
@@ -176,6 +177,8 @@ def parse_bundle(source: Path | BundleFiles) -> ModelBundle:
     """
     files = source if isinstance(source, BundleFiles) else read_bundle_files(source)
     missing = [name for name in REQUIRED if name not in files.names]
+    if missing and files.folder.is_dir() and not has_bundle_files(files):
+        return _invalid(files, "missing_file", "it is no model: no file of a bundle is in the folder")
     if missing:
         return _invalid(files, "missing_file", f"missing {', '.join(missing)}")
     code: BundleErrorCode = "metadata"

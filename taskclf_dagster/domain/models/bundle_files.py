@@ -98,6 +98,11 @@ def read_bundle_files(folder: Path) -> BundleFiles:
     return BundleFiles(folder, names)
 
 
+def has_bundle_files(files: BundleFiles) -> bool:
+    """Returns True if a folder has at least one file of a bundle; a folder of a person or of another program has none."""
+    return not {*files.names}.isdisjoint((*KNOWN, MANIFEST))
+
+
 def bundle_hashes(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of the files of a bundle that count, by name."""
     return read_bundle_files(folder).hashes()

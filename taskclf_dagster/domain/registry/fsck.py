@@ -31,7 +31,7 @@ from taskclf_dagster.domain.registry.fsck_findings import (
     unreadable,
     warning,
 )
-from taskclf_dagster.domain.registry.fsck_foreign import check_foreign_files, is_foreign_folder
+from taskclf_dagster.domain.registry.fsck_foreign import check_copies, check_foreign_files, find_copies, is_foreign_folder
 from taskclf_dagster.domain.registry.fsck_receipts import check_contradictions, check_judged_bundles, check_last_decided, check_receipts
 from taskclf_dagster.domain.registry.fsck_signatures import check_home_id, check_signatures
 from taskclf_dagster.domain.registry.health import find_last_known_good, find_policy_problem, find_usable_pointer
@@ -152,7 +152,8 @@ def _check_history(state: RegistryState) -> Findings:
 
 def _check_bundles(state: RegistryState) -> Findings:
     home, history = state.home, state.history
-    for folder in list_bundle_folders(home.models):
+    copies = find_copies(state)
+    for folder in (folder for folder in list_bundle_folders(home.models) if folder.name not in copies):
         try:
             yield from _check_bundle(state, folder)
         except UNREADABLE as error:
@@ -223,6 +224,8 @@ def _check_interrupted_writes(state: RegistryState) -> Findings:
 
 def _check_writable(state: RegistryState) -> Findings:
     for problem in find_write_problems(state.home):
+        if problem.kind == "lock_unusable":
+            continue  # damage, of _check_locks
         yield warning("not_writable", "P2", f"{problem.path}: {problem.reason}, so nothing can be promoted", problem.fix.rstrip("."))
 
 
@@ -264,5 +267,6 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     check_predictions,
     check_index,
     check_events,
+    check_copies,
     check_foreign_files,
 )

@@ -22,13 +22,14 @@ from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, WR
 from taskclf_dagster.domain.models.bundle import find_bundle_problem
 from taskclf_dagster.domain.models.bundle_files import MANIFEST
 from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, damage, unreadable, warning
+from taskclf_dagster.domain.registry.fsck_foreign import find_copies
 from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_event
 from taskclf_dagster.domain.registry.index_cache import IndexCache, read_index_cache, summarize
 from taskclf_dagster.domain.registry.pointer import POLICY_VERSION
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file_if_exists, list_folders
 from taskclf_dagster.domain.storage.json_files import look_at_json
-from taskclf_dagster.domain.storage.path_names import find_path_problem
+from taskclf_dagster.domain.storage.path_names import find_path_problem, is_short_hash
 from taskclf_dagster.home import Home
 
 _EVENT_OF_RECORD = re.compile(r"\d{8,}-[0-9a-f]{12}")
@@ -158,7 +159,7 @@ def check_snapshots(state: RegistryState) -> Findings:
     digests: dict[str, set[str]] = defaultdict(set)
     for decision in list_decisions(state.home, state.receipts)[0]:
         digests[Path(decision.dataset.path).name].add(decision.dataset.digest)
-    for folder in list_folders(state.home.snapshots):
+    for folder in (folder for folder in list_folders(state.home.snapshots) if is_short_hash(folder.name)):
         problem = None
         try:
             if (folder / SNAPSHOT_FILE).exists():
@@ -236,7 +237,7 @@ def _find_index_problems(state: RegistryState, index: IndexCache) -> list[str]:
         problems.append(f"its policy_version is {index.policy_version}")
     named = {entry.model_id for entry in index.ranked} | {entry.model_id for entry in index.excluded}
     problems.extend(f"it names {name}, which does not exist and never ran" for name in sorted(named - bundles.keys() - known))
-    ours = {name for name, bundle in bundles.items() if (bundle.path / MANIFEST).exists()}
+    ours = {name for name, bundle in bundles.items() if (bundle.path / MANIFEST).exists()} - find_copies(state).keys()
     problems.extend(f"it does not name {name}" for name in sorted(ours - named))
     return problems
 

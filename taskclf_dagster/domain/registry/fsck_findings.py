@@ -1,6 +1,6 @@
 """The findings of fsck: the promises, the codes, and the record of one finding."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +28,7 @@ FindingCode = Literal[
     "history_line_interrupted",
     "bundle_differs_from_manifest",
     "bundle_invalid",
+    "bundle_copied",
     "bundle_missing",
     "promotion_without_receipt",
     "receipt_unreadable",
@@ -97,6 +98,15 @@ class RegistryFinding(Record):
 
 
 Findings = Iterator[RegistryFinding]
+
+
+def summarize_findings(findings: Sequence[RegistryFinding]) -> str:
+    """Returns the result of a check in a few words; a home that cannot be written to keeps its promises by doing nothing."""
+    if any(finding.severity == "damage" for finding in findings):
+        return "damaged"
+    if any(finding.code == "not_writable" for finding in findings):
+        return "no promise is broken, but nothing can be promoted"
+    return "every promise holds"
 
 
 def damage(code: FindingCode, promise: Promise, detail: str, fix: str) -> RegistryFinding:

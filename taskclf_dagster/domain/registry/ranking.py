@@ -21,6 +21,7 @@ from taskclf_dagster.domain.models.bundle import (
 from taskclf_dagster.domain.models.bundle_paths import list_bundle_folders
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
+from taskclf_dagster.domain.storage.path_names import is_within
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError
 
@@ -195,7 +196,7 @@ def should_switch_active(active: BundleMetrics | None, candidate: BundleMetrics,
 
 def _parse_within(folder: Path, bundles: BundleCache) -> ModelBundle:
     """Parses a bundle as `parse_bundle` does; a link that leaves the models folder is an invalid one."""
-    if not folder.resolve().is_relative_to(folder.parent.resolve()):
+    if not is_within(folder, folder.parent):
         return ModelBundle(model_id=folder.name, path=folder, problem=BundleProblem(code="location", detail="it is outside the home"))
     return bundles.parsed(folder)
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement, list_decisions, receipt_path
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
-from taskclf_dagster.domain.models.bundle_files import METADATA
+from taskclf_dagster.domain.models.bundle_files import METADATA, has_bundle_files, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.commit import commit
@@ -26,6 +26,7 @@ from taskclf_dagster.domain.registry.state import Digests, RegistryState, read_r
 from taskclf_dagster.domain.storage.files import list_folders, remove_tree, remove_whole
 from taskclf_dagster.domain.storage.json_files import parse_json_object, read_json_object
 from taskclf_dagster.domain.storage.numbered_files import sort_numbered
+from taskclf_dagster.domain.storage.path_names import is_short_hash
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import RegistryRefusedError, UnreadableFileError
@@ -239,9 +240,13 @@ def _promoted_folders(home: Home, history: History) -> list[Path]:
 
 
 def _rejected_folders(home: Home) -> list[Path]:
-    """Returns bundles that were never promoted, the newest first. What an interrupted training left is an orphaned file of its process."""
+    """Returns bundles that were never promoted, the newest first.
+
+    What an interrupted training left is an orphaned file of its process, and a folder without any file of a bundle belongs to a person.
+    """
     folders = (home.rejected_models, home.pending_models, home.challengers)
-    return sorted((path for folder in folders for path in list_folders(folder)), key=lambda path: path.name, reverse=True)
+    found = (path for folder in folders for path in list_folders(folder) if has_bundle_files(read_bundle_files(path)))
+    return sorted(found, key=lambda path: path.name, reverse=True)
 
 
 def _bundle_folders(home: Home) -> Iterator[Path]:
@@ -273,12 +278,12 @@ def _unneeded_data(
     kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
     for kind, folder in kinds:
         for path in list_folders(folder):
-            if path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
+            if is_short_hash(path.name) and path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
                 yield _item(home, kind, path, "no model that stays was made or judged on it")
 
 
 def _old_records(home: Home, keep: int) -> Iterator[PruneItem]:
-    for folder in sorted(home.records.iterdir()) if home.records.is_dir() else []:
+    for folder in list_folders(home.records):
         runs = [path for path in folder.glob("*.json") if path.stem != "latest" and not path.name.startswith(".")]
         yield from (_item(home, "record", path, f"not among the newest {keep} runs") for path in sort_numbered(runs)[::-1][keep:])
 

@@ -16,9 +16,14 @@ from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 
 MAX_ROWS_ASSESSED = 200_000
 """Largest number of windows of the look-back and spans that are read before a run; above, the run itself reports them."""
+
+
+MAX_BLOCKERS = 3
+"""Largest number of violations that are blockers; the others are counted."""
 
 
 class DataAssessment(Record):
@@ -27,9 +32,9 @@ class DataAssessment(Record):
     Attributes:
         assessed: False if the home is too large to be read before a run; the data is not assessed then.
         problem: the reason why nothing can be read; None if it can.
-        blockers: messages of what would end a run without a result: folders that cannot be written to, else the problem, else the
-            blocking checks; empty if there is nothing.
-        violations: of the data contract; they do not keep a run from being launched, which shows them in its checks.
+        blockers: messages of what would end a run without a result: folders that cannot be written to, else the problem, else the first
+            violations, else the blocking checks; empty if there is nothing.
+        violations: of the data contract.
         label_fates: the label spans by what became of them; None if no windows could be read.
     """
 
@@ -56,12 +61,20 @@ def assess_data(home: Home, *, config: RetrainConfig, now: datetime, find_blocke
         record, frame, *_ = label_windows(home, as_of=now, settings=config.dataset)
     except TaskclfDagsterError as error:
         return DataAssessment(assessed=True, problem=str(error), blockers=unwritable or (str(error),))
+    violations = tuple(str(violation) for violation in record.violations)
     blockers = unwritable
-    if frame is not None and find_blockers and not unwritable:
+    if find_blockers and not unwritable and violations:
+        blockers = _shorten(violations)
+    elif frame is not None and find_blockers and not unwritable:
         snapshot, _ = build_snapshot(home, record, frame, config=config)
         blockers = tuple(blocker.message for blocker in snapshot.blockers)
-    violations = tuple(str(violation) for violation in record.violations)
     return DataAssessment(assessed=True, blockers=blockers, violations=violations, label_fates=record.label_fates)
+
+
+def _shorten(violations: tuple[str, ...]) -> tuple[str, ...]:
+    further = len(violations) - MAX_BLOCKERS
+    more = (f"and {counted(further, 'further violation')} of the data contract",) if further > 0 else ()
+    return (*violations[:MAX_BLOCKERS], *more)
 
 
 def _count_rows(home: Home, start: datetime, end: datetime) -> int:

@@ -28,7 +28,7 @@ class DriftTrigger(Record):
     Attributes:
         key: 16 hex digits of the hash of its content.
         path: the file, relative to the home.
-        at: its time.
+        at: the time that it states, which may be in the future.
         reason: a summary of its alerts.
     """
 
@@ -60,7 +60,8 @@ def find_drift_trigger(home: Home, *, severity: Literal["critical", "warning"], 
     """Returns the newest drift report if it has an alert of at least this severity, else None.
 
     The newest is the one that states the latest time, whatever the time of its file. One of the future, written while the clock was ahead,
-    counts as older than all others.
+    counts as older than all others. If it is the only one, it triggers one retrain: that run answers it, as no challenger was trained after
+    its time.
 
     Raises:
         UnreadableFileError: a report cannot be read or states no time, so that it may be the newest, and no other triggers a retrain.
@@ -68,13 +69,10 @@ def find_drift_trigger(home: Home, *, severity: Literal["critical", "warning"], 
     reports, unreadable = _read_reports(home)
     newest = max(reports, key=lambda report: (report.at <= now, report.at, report.path.name), default=None)
     if newest is not None and (newest.is_critical if severity == "critical" else newest.is_critical or newest.alerts):
-        at, name = min(now, newest.at), str(newest.path.relative_to(home.root))
-        return DriftTrigger(
-            key=newest.digest[:16],
-            path=name,
-            at=at,
-            reason=f"drift report {name} of {at:%Y-%m-%d %H:%M %Z}: {_describe(newest)}"[:MAX_REASON_LENGTH],
-        )
+        name = str(newest.path.relative_to(home.root))
+        ahead = "" if newest.at <= now else f", which is in the future (it is {now:%Y-%m-%d %H:%M %Z})"
+        reason = f"drift report {name} of {newest.at:%Y-%m-%d %H:%M %Z}{ahead}: {_describe(newest)}"
+        return DriftTrigger(key=newest.digest[:16], path=name, at=newest.at, reason=reason[:MAX_REASON_LENGTH])
     if unreadable:
         raise unreadable[0]
     return None

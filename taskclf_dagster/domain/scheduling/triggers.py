@@ -5,15 +5,16 @@ Reads and counts only; schedule and sensors launch runs. See also `data_assessme
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from taskclf_dagster.config.settings import RetrainConfig, SchedulingSettings
 from taskclf_dagster.domain.data.label_fingerprints import count_changed_spans, watermark
 from taskclf_dagster.domain.data.label_store import read_fingerprints
-from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.scheduling.cadence import DueDate, check_model_age, check_retrain_due
 from taskclf_dagster.domain.scheduling.data_assessment import DataAssessment, assess_data
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import LabelColumnsError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
@@ -35,8 +36,8 @@ class TriggerAssessment(Record):
         blockers: messages of what would end the run without a result; empty if there is nothing, or no trigger.
         data: the assessment of windows and labels.
         force: if the run trains although no label is new.
-        changed_spans: number of spans that are new, edited or deleted since the last decided run.
-        label_watermark: the label watermark that was assessed.
+        changed_spans: number of spans that are new, edited or deleted since the last decided run; None if their columns are damaged.
+        label_watermark: the label watermark that was assessed; None likewise.
         due_at: latest time at which a retrain is due without new labels; None if that is now or unknown.
     """
 
@@ -46,8 +47,8 @@ class TriggerAssessment(Record):
     blockers: tuple[str, ...]
     data: DataAssessment
     force: bool
-    changed_spans: int
-    label_watermark: str
+    changed_spans: int | None
+    label_watermark: str | None
     due_at: datetime | None
 
 
@@ -65,14 +66,12 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
     """
     home.require()
     last = read_last_decided(home)
-    fingerprints = read_fingerprints(home)
-    mark = watermark(fingerprints)
-    changed = count_changed_spans(home.decisions, last.label_watermark if last else None, fingerprints)
+    labels = _assess_labels(home, last, config.scheduling)
     days = config.scheduling.global_retrain_cadence_days
     cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
     age = check_model_age(home, last, now=now, max_days=config.scheduling.max_days_since_training, cadence_days=days, slack=SLACK)
     due_dates: dict[Cause, DueDate] = {
-        "new_labels": _assess_labels(changed, config.scheduling),
+        "new_labels": labels.due_date,
         **({} if age is None else {"model_age": age}),
         "cadence": cadence,
     }
@@ -90,8 +89,8 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
         blockers=blockers,
         data=data,
         force=age is not None and age.due,
-        changed_spans=changed,
-        label_watermark=mark,
+        changed_spans=labels.changed_spans,
+        label_watermark=labels.watermark,
         due_at=min((due.due_at for due in due_dates.values() if due.due_at is not None), default=None),
     )
 
@@ -107,6 +106,20 @@ def describe_blocked(reason: str, blockers: Sequence[str]) -> str:
     return f"{reason}, but a run would be blocked: {'; '.join(blockers)}" if blockers else reason
 
 
-def _assess_labels(changed: int, settings: SchedulingSettings) -> DueDate:
+class _NewLabels(NamedTuple):
+    """New labels as a trigger: watermark of the store, changed spans (None for both if the columns are damaged), and if they are enough."""
+
+    watermark: str | None
+    changed_spans: int | None
+    due_date: DueDate
+
+
+def _assess_labels(home: Home, last: LastDecided | None, settings: SchedulingSettings) -> _NewLabels:
+    try:
+        fingerprints = read_fingerprints(home)
+    except LabelColumnsError as error:
+        return _NewLabels(None, None, DueDate(due=False, due_at=None, kind="not_due", reason=f"new labels are unknown: {error}"))
+    changed = count_changed_spans(home.decisions, last.label_watermark if last else None, fingerprints)
     due = changed >= settings.min_new_labels
-    return DueDate(due=due, due_at=None, kind="due" if due else "not_due", reason=describe_changed_spans(changed, settings))
+    due_date = DueDate(due=due, due_at=None, kind="due" if due else "not_due", reason=describe_changed_spans(changed, settings))
+    return _NewLabels(watermark(fingerprints), changed, due_date)

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.process_start import MARK_DIGITS, mark_of_this_process
 from taskclf_dagster.errors import UnsafeFileSystemError
 
 MEBIBYTE = 1024 * 1024
@@ -83,8 +84,9 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """Returns a temporary name in the folder of `path`, unique to the call. It contains the process id, for `temporary_files`."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex}{TEMPORARY}")
+    """Returns a temporary name in the folder of `path`, unique to the call, with number and mark of the process for `temporary_files`."""
+    process = os.getpid()
+    return path.with_name(f".{path.name}.{process}-{mark_of_this_process(process)}{uuid.uuid4().hex[MARK_DIGITS:]}{TEMPORARY}")
 
 
 def write_second_name(path: Path, target: Path) -> None:

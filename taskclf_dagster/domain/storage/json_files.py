@@ -16,6 +16,7 @@ from typing import cast
 from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.shown_text import reason_of
 
 MAX_JSON_BYTES = 256 * 1024 * 1024
 
@@ -141,7 +142,7 @@ def look_at_json(path: Path, *, max_bytes: int = MAX_JSON_BYTES, max_depth: int 
     except (FileNotFoundError, NotADirectoryError):
         return JsonFile(path, None, None, None)
     except (OSError, ValueError) as error:  # a name that is too long, or with a null byte
-        return JsonFile(path, "unreadable", None, UnreadableFileError(path, str(error), _RESTORE))
+        return JsonFile(path, "unreadable", None, UnreadableFileError(path, reason_of(error), _RESTORE))
     return json_file(path, content, max_depth=max_depth)
 
 

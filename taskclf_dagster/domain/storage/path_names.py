@@ -4,6 +4,8 @@ A text that passes can be joined to a folder: every call that opens the result g
 but through a link.
 """
 
+import os
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated
 
@@ -33,6 +35,21 @@ def find_path_problem(path: str) -> str | None:
     if Path(path).is_absolute() or PureWindowsPath(path).anchor or ".." in PureWindowsPath(path).parts:
         return "it leaves the folder that it is relative to"
     return next((f"of one part, {words}" for part in Path(path).parts if (words := _find_text_problem(part, MAX_NAME_BYTES))), None)
+
+
+def is_short_hash(name: str) -> bool:
+    """Returns True for 16 hex digits, by which snapshots, their predictions and label fingerprints are named."""
+    return re.fullmatch("[0-9a-f]{16}", name) is not None
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Returns True if a path leads into a folder once every link is followed; a circle of links stays where it is.
+
+    Raises:
+        ValueError: it has a null byte.
+        OSError: it is too long.
+    """
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _find_text_problem(text: str, max_bytes: int) -> str | None:

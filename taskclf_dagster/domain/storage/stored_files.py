@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.storage.files import write_atomic
-from taskclf_dagster.domain.storage.path_names import InnerPath
+from taskclf_dagster.domain.storage.path_names import InnerPath, is_within
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.shown_text import reason_of
 
 
 class StoredFile(Record):
@@ -46,11 +47,11 @@ def read_stored_file(root: Path, stored: StoredFile) -> bytes:
     """
     path, fix = root / stored.path, "Materialize the asset that made it again"
     try:
-        if not path.resolve().is_relative_to(root.resolve()):
+        if not is_within(path, root):
             raise UnreadableFileError(path, "it is not within the home", fix)
         content = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise UnreadableFileError(path, str(error), fix) from error
+        raise UnreadableFileError(path, reason_of(error), fix) from error
     if hashlib.sha256(content).hexdigest() != stored.sha256:
         raise UnreadableFileError(path, "it does not have the hash of its record: it was changed after it was written", fix)
     return content

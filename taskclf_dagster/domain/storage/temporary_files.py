@@ -1,7 +1,7 @@
 """Finds and removes orphaned files: temporary files below artifacts/ of processes that have ended.
 
-The process id is in their name. Every write ends with a rename, so an orphaned file was never visible under its final name. Interrupted
-changes of models/ belong to `registry.recovery`.
+Number and mark of the process are in their name, and no time is compared, because clocks are set. Every write ends with a rename, so an
+orphaned file was never visible under its final name. Interrupted changes of models/ belong to `registry.recovery`.
 """
 
 import os
@@ -11,32 +11,33 @@ from contextlib import suppress
 from pathlib import Path
 
 from taskclf_dagster.domain.storage.files import TEMPORARY, remove_tree
+from taskclf_dagster.domain.storage.process_start import MARK_DIGITS
 from taskclf_dagster.home import Home
 
-_NAME = re.compile(rf"^\..+\.(\d+)-[0-9a-f]{{32}}{re.escape(TEMPORARY)}$")
+_NAME = re.compile(rf"^\..+\.(\d+)-([0-9a-f]{{32}}){re.escape(TEMPORARY)}$")
 
 
-def remove_orphaned_files(home: Home, *, is_alive: Callable[[int, float], bool]) -> list[str]:
+def remove_orphaned_files(home: Home, *, is_alive: Callable[[int, str], bool]) -> list[str]:
     """Removes the temporary files and folders of processes that have ended. Those that cannot be removed are kept.
 
     Args:
         home: the taskclf home.
-        is_alive: returns True if the process with this id is running and already was at this time [s since 1970].
+        is_alive: returns True if the process with this id is running and has this mark.
 
     Returns:
         The removed paths, relative to the home.
     """
     removed = []
-    for path, process in find_temporary_files(home):
+    for path, process, mark in find_temporary_files(home):
         with suppress(OSError):
-            if not is_alive(process, path.lstat().st_mtime):
+            if os.path.lexists(path) and not is_alive(process, mark):
                 remove_tree(path)
                 removed.append(str(path.relative_to(home.root)))
     return removed
 
 
-def find_temporary_files(home: Home) -> Iterator[tuple[Path, int]]:
-    """Yields each temporary file and folder below artifacts/ with the id of the process that created it.
+def find_temporary_files(home: Home) -> Iterator[tuple[Path, int, str]]:
+    """Yields each temporary file and folder below artifacts/ with id and mark of the process that created it.
 
     Other processes may add and remove files meanwhile. Temporary folders and links are not entered.
     """
@@ -46,6 +47,6 @@ def find_temporary_files(home: Home) -> Iterator[tuple[Path, int]]:
         for name in sorted([*folders, *files]):
             match = _NAME.match(name)
             if match is not None:
-                yield parent / name, int(match[1])
+                yield parent / name, int(match[1]), match[2][:MARK_DIGITS]
         within = (path for path in map(parent.joinpath, folders) if parent != home.artifacts or path in searched)
         folders[:] = sorted(path.name for path in within if not _NAME.match(path.name))

@@ -348,13 +348,19 @@ def test_labels_that_could_not_be_learned_from_are_weighed_again_the_next_day_an
     assert len(office.tick(cursor=cursor, now=NOW + timedelta(hours=12)).requests) == 1
 
 
-@pytest.mark.parametrize("damage", ["torn", "a folder"])
+@pytest.mark.parametrize("damage", ["torn", "a folder", "a column"])
 def test_an_unreadable_label_store_skips_with_file_and_fix_and_forgets_nothing(office: Office, damage: str) -> None:
     _label(office, 5)
     cursor = office.tick().cursor
     before = office.home.labels.read_bytes()
+    table = pq.read_table(office.home.labels).drop_columns(["label"])
     office.home.labels.unlink()
-    office.home.labels.mkdir() if damage == "a folder" else office.home.labels.write_bytes(b"PAR1 torn")
+    if damage == "a folder":
+        office.home.labels.mkdir()
+    elif damage == "a column":
+        pq.write_table(table, office.home.labels)
+    else:
+        office.home.labels.write_bytes(b"PAR1 torn")
     tick = office.tick(cursor=cursor)
     assert list(tick.requests) == []
     assert tick.kind == "error"
@@ -465,6 +471,14 @@ def test_a_report_is_answered_once_also_when_its_run_found_nothing_better(office
     tick = office.drift(NOW + 300 * DAY)
     assert tick.kind == "answered"
     assert run.run_id in tick.skip
+
+
+def test_a_report_of_the_future_triggers_one_run_and_not_another_for_each_tick(office: Office) -> None:
+    _report(office, made=NOW + 300 * DAY)
+    request = office.drift().request
+    assert "in the future" in request.tags["taskclf/reason"]
+    office.record(request, Status.SUCCESS)
+    assert [office.drift(NOW + days * DAY).kind for days in (0, 1, 299)] == ["answered"] * 3
 
 
 def test_a_retry_that_succeeds_answers_the_report_that_the_failed_run_was_for(office: Office) -> None:

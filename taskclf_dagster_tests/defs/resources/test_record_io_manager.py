@@ -227,8 +227,9 @@ def test_a_run_retried_from_its_failure_goes_on_with_its_own_records(tmp_path: P
     config = tmp_path / "fast.yaml"
     config.write_text("min_class_windows: 10\ntrain_params: {num_boost_round: 3, num_leaves: 4}\n", encoding="utf-8")
     monkeypatch.setattr(_Job, "home", str(home.root))
-    home.artifacts.mkdir()
-    home.challengers.write_text("a file where the folder of challengers must be", encoding="utf-8")
+    obstacle = home.records / "challenger_model"
+    home.records.mkdir(parents=True)
+    obstacle.write_text("a file where the folder of this record must be", encoding="utf-8")
     job = dg.reconstructable(retrain_job)
     form = {"as_of": AS_OF.isoformat(), "config_path": str(config)}
     with dg.DagsterInstance.ephemeral() as instance:
@@ -236,7 +237,7 @@ def test_a_run_retried_from_its_failure_goes_on_with_its_own_records(tmp_path: P
         failed = {event.step_key for event in first.all_events if event.is_step_failure}
         assert (first.success, failed) == (False, {"challenger_model"})
         snapshot = _latest_snapshot(home)
-        home.challengers.unlink()
+        obstacle.unlink()
 
         add_learnable_days(home, users=1)
         later = retrain_job().execute_in_process(

@@ -135,7 +135,7 @@ def test_a_run_says_which_home_and_which_process_it_is_about(tmp_path: Path, ins
     home = make_home(tmp_path)
     run = _run(_job(home), instance)
     assert run.tags[".dagster/taskclf_home"] == str(home.root)
-    assert run.tags[".dagster/taskclf_worker"] == describe_worker(psutil.Process())
+    assert run.tags[".dagster/taskclf_worker"] == describe_worker(os.getpid())
 
 
 def test_a_home_that_the_launch_form_names_is_the_one_whose_place_is_taken(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -150,7 +150,7 @@ def test_a_run_that_executes_another_again_does_not_take_over_how_that_was_ended
     job = _job(make_home(tmp_path))
     run = _run(job, instance, tags={"taskclf/failure": "timeout", ".dagster/taskclf_worker": "elsewhere:1:1.00"})
     assert run.tags["taskclf/failure"] == ""
-    assert run.tags[".dagster/taskclf_worker"] == describe_worker(psutil.Process())
+    assert run.tags[".dagster/taskclf_worker"] == describe_worker(os.getpid())
 
 
 # --- One at a time ----------------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_a_run_has_the_place_while_it_lasts_and_gives_it_back(tmp_path: Path, in
 
     result = dg.materialize([look], resources={"supervisor": RunSupervisor(**_resources(home))}, instance=instance)
     assert seen[0] is not None
-    assert (seen[0].run_id, seen[0].worker) == (result.run_id, describe_worker(psutil.Process()))
+    assert (seen[0].run_id, seen[0].worker) == (result.run_id, describe_worker(os.getpid()))
     assert read_holder(home) is None
 
 

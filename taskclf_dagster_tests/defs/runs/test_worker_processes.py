@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
 
-from taskclf_dagster.defs.runs.worker_processes import describe_worker, has_worker_ended, was_running
-
-HOUR = 3600.0
+from taskclf_dagster.defs.runs.worker_processes import describe_worker, has_worker_ended, is_running
+from taskclf_dagster.domain.storage.process_start import find_mark, find_start
 
 
 @contextmanager
@@ -22,38 +22,52 @@ def _process() -> Iterator[subprocess.Popen]:
         yield process
 
 
-def _moved(worker: str, seconds: float) -> str:
-    name, _, started = worker.rpartition(":")
-    return f"{name}:{float(started) + seconds:.2f}"
-
-
 def test_a_process_is_there_until_it_ends_and_gone_although_nobody_has_buried_it() -> None:
     with _process() as process:
-        worker = describe_worker(psutil.Process(process.pid))
+        worker, mark = describe_worker(process.pid), find_mark(process.pid)
+        assert mark is not None
         assert not has_worker_ended(worker)
-        assert was_running(process.pid, time.time())
+        assert is_running(process.pid, mark)
         process.kill()
         while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
         assert has_worker_ended(worker)
-        assert not was_running(process.pid, time.time())
+        assert not is_running(process.pid, mark)
     assert has_worker_ended(worker)
-    assert not was_running(process.pid, time.time())
+    assert not is_running(process.pid, mark)
 
 
 def test_a_process_with_the_number_of_one_that_is_gone_is_another() -> None:
-    worker = describe_worker(psutil.Process())
-    assert has_worker_ended(_moved(worker, -HOUR))
-    assert has_worker_ended(_moved(worker, HOUR))
-    started = psutil.Process().create_time()
-    assert was_running(os.getpid(), started + HOUR)
-    assert not was_running(os.getpid(), started - HOUR)
+    with _process() as process:
+        others, mark = describe_worker(process.pid).rpartition(":")[2], find_mark(process.pid)
+        assert mark is not None
+    mine = describe_worker(os.getpid())
+    assert has_worker_ended(f"{mine.rpartition(':')[0]}:{others}")
+    assert not has_worker_ended(mine)
+    assert not is_running(os.getpid(), mark)
 
 
-@pytest.mark.parametrize("seconds", [-20.0, 0.01, 20.0])
-def test_a_clock_that_is_set_while_a_process_runs_does_not_make_it_another(seconds: float) -> None:
-    assert not has_worker_ended(_moved(describe_worker(psutil.Process()), seconds))
-    assert was_running(os.getpid(), psutil.Process().create_time() + seconds)
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system stores the start of a process and no clock moves it")
+def test_the_start_of_a_process_does_not_come_from_the_clock() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    with Path("/proc/uptime").open(encoding="utf-8") as file:
+        uptime = float(file.read().split()[0])
+    with _process() as process:
+        start = find_start(process.pid)
+        assert start is not None
+        assert -1 < int(start) / ticks - uptime < 60  # counted from the start of the machine
+
+
+def test_where_there_is_no_list_of_ticks_the_start_is_what_the_system_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with _process() as process:
+        assert find_start(process.pid) == f"{psutil.Process(process.pid).create_time():.2f}"
+        assert find_start(process.pid) != find_start(os.getpid())
+        process.kill()
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert find_start(process.pid) is None
+    assert find_start(process.pid) is None
 
 
 @pytest.mark.parametrize("host", ["elsewhere", "a:host:with:colons", ""])

@@ -82,6 +82,21 @@ def test_what_may_hold_windows_is_counted_and_named(
     assert list(list_days(home, "v1")) == [MONDAY]
 
 
+@pytest.mark.parametrize("name", ["Features_v1", "FEATURES_V2", "features_V3"])
+def test_a_folder_of_windows_in_other_letters_is_named(home: Home, name: str) -> None:
+    home.features("v1").rename(home.processed / name)
+    (entry,) = find_passed_over(home)
+    assert (entry.path, entry.kind, entry.rows) == (f"data/processed/{name}", "another_version", 5)
+    with pytest.raises(NoWindowsError, match=name):
+        read_windows(home, start=at("00:00"), end=at("00:00") + DAY, schema_version="auto", skip_unreadable_days=False)
+
+
+def test_a_name_in_other_letters_of_what_is_read_is_not_named(home: Home) -> None:
+    (home.processed / "Features_v1").symlink_to(home.features("v1"))  # as a disk that does not distinguish letters lists it
+    day_file(home, MONDAY).with_name("Features.parquet").hardlink_to(day_file(home, MONDAY))
+    assert find_passed_over(home) == []
+
+
 def test_days_below_a_folder_of_a_user_are_one_entry_with_all_of_their_rows(home: Home) -> None:
     for day in (5, 6, 7):
         _write(home, f"user_id=a/date=2026-01-0{day}/features.parquet")

@@ -1,4 +1,4 @@
-"""Label fates: what becomes of each span, and the causes that are named: users that match nobody, and labels that are whole hours off."""
+"""Label fates: what becomes of each span, and the causes that are named: users that match nobody, and labels that are hours off."""
 
 import time
 from datetime import timedelta
@@ -11,6 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.label_fates import LabelFates, count_label_fates
 from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows
+from taskclf_dagster.domain.data.label_shift import HOURS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import (
@@ -138,12 +139,26 @@ def moved(spans: list[dict[str, object]], by: timedelta, users: tuple[str, ...] 
     ]
 
 
-@pytest.mark.parametrize("hours", [hours for hours in range(-14, 15) if hours])
-def test_labels_that_are_whole_hours_off_are_found_with_their_shift(hours: int) -> None:
+@pytest.mark.parametrize("hours", [hours for hours in HOURS if hours])
+def test_labels_that_are_the_offset_of_a_time_zone_off_are_found_with_their_shift(hours: int) -> None:
     windows, spans = office()
     (shift,) = fates_of(*moved(spans, hours * HOUR), windows=windows).shifts
     assert (shift.hours, shift.users, shift.shifted_share) == (-hours, ("user-0",), 1.0)
     assert shift.share < 0.8
+
+
+@pytest.mark.parametrize(("hours", "text"), [(5.5, "+5:30 hours"), (-5.75, "-5:45 hours"), (3, "+3 hours"), (-1, "-1 hour,")])
+def test_a_shift_is_described_in_hours_and_minutes(hours: float, text: str) -> None:
+    windows, spans = office()
+    (shift,) = fates_of(*moved(spans, -hours * HOUR), windows=windows).shifts
+    assert f"moved by {text}" in shift.description
+
+
+def test_whole_hours_are_preferred_to_a_part_that_covers_the_same() -> None:
+    windows, _ = office()
+    spans = [span(at("20:00", day=day), at("20:45", day=day), "Build", user="user-0") for day in range(5)]  # 4, 6 or 6.5 hours late
+    (shift,) = fates_of(*spans, windows=windows).shifts
+    assert shift.hours == -4
 
 
 def test_the_shares_of_a_shift_are_those_of_the_labeled_time() -> None:

@@ -340,6 +340,21 @@ def test_only_the_frames_that_were_written_last_are_kept_whatever_their_times(tm
     assert newest[-1].recent.path == saved[0].recent.path  # the windows are the same
 
 
+def test_frames_of_0_2_count_as_older_than_all_others_and_are_removed_in_the_end(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    write_day(home, MONDAY, windows_frame(n=10))
+    home.labeled_windows.mkdir(parents=True)
+    for digit in range(KEPT_FRAMES):
+        (home.labeled_windows / f"{digit:016x}.arrow").touch()
+    (home.labeled_windows / "mine.arrow").touch()
+    for minutes in range(1, KEPT_FRAMES + 1):
+        write_labels(home, [span(at("09:00"), at("09:00") + minutes * MINUTE, "Build")])
+        save(home)
+    names = {path.name for path in home.labeled_windows.iterdir()}
+    assert "mine.arrow" in names
+    assert len(names) == 1 + KEPT_FRAMES + 1  # the last of each kind, and none of 0.2
+
+
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"garbage")], ids=["gone", "garbage"])
 def test_a_frame_that_cannot_be_read_is_an_error_that_names_the_file(tmp_path: Path, damage: object) -> None:
     home = two_user_home(tmp_path)

@@ -173,9 +173,9 @@ def _change_waiting(home: Home) -> None:
 
 
 def _change_predictions(home: Home) -> None:
-    stored = store_file(home.root, home.predictions / "0" / "a.parquet", b"predictions")
+    stored = store_file(home.root, home.predictions / f"{0:016}" / "a.parquet", b"predictions")
     write_json(home.records / "challenger_report" / "latest.json", {"report": {"predictions": stored.model_dump()}})
-    (home.predictions / "0" / "a.parquet").write_bytes(b"others")
+    (home.predictions / f"{0:016}" / "a.parquet").write_bytes(b"others")
 
 
 def _write(path: Path) -> None:
@@ -328,14 +328,14 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, FindingCode, str]] =
     "a bundle changed that awaits approval": (_change_waiting, "damage", "P10", "bundle_differs_from_receipt", MODEL),
     "a last decided run without its receipt": (_decide_without_receipt, "warning", "P10", "last_decided_differs", "lost"),
     "label fingerprints damaged": (
-        lambda home: _write(home.decisions / "labels_0.npy"),
+        lambda home: _write(home.decisions / f"labels_{0:016}.npy"),
         "damage",
         "P10",
         "labels_differ",
-        "labels_0.npy",
+        "labels_0",
     ),
     "a snapshot damaged": (
-        lambda home: [_write(home.snapshots / "0" / name) for name in ("windows.parquet", "snapshot.json")],
+        lambda home: [_write(home.snapshots / f"{0:016}" / name) for name in ("windows.parquet", "snapshot.json")],
         "damage",
         "P10",
         "snapshot_differs",
@@ -401,6 +401,7 @@ def test_every_code_of_a_finding_is_found_in_some_home_and_each_has_its_wording(
     look(home)
     home = promoted(make_home(tmp_path / "looked_at"), OLD)
     (home.models / OLD / "Thumbs.db").write_bytes(b"")
+    shutil.copytree(home.models / OLD, home.models / f"{OLD} - Copy")
     home.models.rename(tmp_path / "disk")
     home.models.symlink_to(tmp_path / "disk")
     look(home)

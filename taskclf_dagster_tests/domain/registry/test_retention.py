@@ -333,16 +333,17 @@ def keep_data_of(home: Home, dataset: str) -> None:
 
 
 def test_snapshots_and_predictions_stay_as_long_as_a_model_that_was_made_or_judged_on_them(six: Home) -> None:
-    for dataset in ("made", "judged", "last", "gone"):
-        keep_data_of(six, f"{dataset:0<16}")
-    edit_json(write_variant(six.rejected_models / REJECTED[3]) / METADATA, {"dataset_hash": f"{'made':0<16}"})
+    made, judged_on, last, gone = datasets = [digit * 16 for digit in "abcd"]
+    for dataset in datasets:
+        keep_data_of(six, dataset)
+    edit_json(write_variant(six.rejected_models / REJECTED[3]) / METADATA, {"dataset_hash": made})
     write_variant(six.rejected_models / REJECTED[4])
-    save_decision(six, a_decision(six, REJECTED[4], gates=all_gates(macro_f1="FAIL"), dataset_hash=f"{'judged':0<16}"))
-    save_decision(six, a_decision(six, REJECTED[0], gates=all_gates(macro_f1="FAIL"), dataset_hash=f"{'gone':0<16}"))
-    write_json(six.records / "dataset_snapshot" / "latest.json", {"dataset_hash": f"{'last':0<16}"})
+    save_decision(six, a_decision(six, REJECTED[4], gates=all_gates(macro_f1="FAIL"), dataset_hash=judged_on))
+    save_decision(six, a_decision(six, REJECTED[0], gates=all_gates(macro_f1="FAIL"), dataset_hash=gone))
+    write_json(six.records / "dataset_snapshot" / "latest.json", {"dataset_hash": last})
     found = removed(six, versions=9, rejected=2)
-    assert (going(found, "snapshot"), going(found, "predictions")) == ([f"{'gone':0<16}"], [f"{'gone':0<16}"])
-    assert lying(six.snapshots) == lying(six.predictions) == sorted(f"{dataset:0<16}" for dataset in ("made", "judged", "last"))
+    assert (going(found, "snapshot"), going(found, "predictions")) == ([gone], [gone])
+    assert lying(six.snapshots) == lying(six.predictions) == [made, judged_on, last]
 
 
 def last_decided(home: Home, decision: PromotionDecision) -> None:

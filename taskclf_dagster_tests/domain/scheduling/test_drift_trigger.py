@@ -141,11 +141,14 @@ def test_a_report_that_states_no_time_may_be_the_newest_or_not_and_is_an_error(h
         find(home)
 
 
-def test_a_report_of_the_future_was_made_now(home: Home) -> None:
+def test_a_report_of_the_future_says_so_and_a_challenger_of_before_its_time_does_not_answer_it(home: Home) -> None:
     write(home, a_drift_report(MADE + 300 * DAY, critical=1))
     found = find(home)
     assert found is not None
-    assert found.at == NOW
+    assert found.at == MADE + 300 * DAY
+    assert f"artifacts/drift_report.json of {found.at:%Y-%m-%d %H:%M} UTC, which is in the future" in found.reason
+    assert find_drift_answer(found, decided(trained=NOW)) is None
+    assert find_drift_answer(found, decided(trained=MADE + 301 * DAY)) is not None
 
 
 def test_long_alerts_are_cut_so_that_they_fit_a_tag(home: Home) -> None:

@@ -150,11 +150,20 @@ def test_a_folder_that_cannot_be_written_to_is_the_only_blocker(home: Home, tmp_
     assert [str(home.models) in blocker for blocker in trigger.blockers] == [True]
 
 
-def test_data_that_breaks_the_contract_is_for_the_run_to_show(home: Home) -> None:
+def test_data_that_breaks_the_contract_blocks_with_the_first_violations(home: Home) -> None:
     day = (AS_OF - timedelta(days=1)).date()
     rows = windows_frame(user="user-0", start=AS_OF - timedelta(hours=15), n=60, top2_app_concentration_15m=7.0)
     write_day(home, day, rows)
-    assert assess_trigger(home, config=CONFIG, now=NOW).launch
+    trigger = assess_trigger(home, config=CONFIG, now=NOW)
+    assert (trigger.cause, trigger.launch, trigger.changed_spans) == ("new_labels", False, SPANS)
+    assert trigger.blockers == trigger.data.violations
+    assert "top2_app_concentration_15m" in trigger.reason
+    labels = [{**span(AS_OF - timedelta(hours=15), AS_OF, "Build"), "label": f"wrong {n}"} for n in range(data_assessment.MAX_BLOCKERS + 2)]
+    write_labels(home, labels)
+    trigger = assess_trigger(home, config=CONFIG, now=NOW)
+    assert len(trigger.data.violations) == data_assessment.MAX_BLOCKERS + 3
+    assert trigger.blockers[:-1] == trigger.data.violations[: data_assessment.MAX_BLOCKERS]
+    assert "3 further violations" in trigger.blockers[-1]
 
 
 def test_looking_writes_nothing(home: Home) -> None:
@@ -171,11 +180,16 @@ def test_without_a_home_or_with_a_torn_label_store_there_is_an_error_not_a_verdi
         assess_trigger(home, config=CONFIG, now=NOW)
 
 
-def test_a_label_store_whose_columns_are_wrong_does_not_stop_the_look(home: Home) -> None:
+def test_with_damaged_columns_of_labels_their_number_is_unknown_and_a_run_would_be_blocked(home: Home) -> None:
+    _decided(home, days_ago=1)
     write_labels(home, labels_table([span(NOW, NOW, "Build")], without=["label"]))
     trigger = assess_trigger(home, config=CONFIG, now=NOW)
-    assert trigger.changed_spans == 0
-    assert trigger.launch  # by cadence, so that the run shows what is wrong
+    assert (trigger.changed_spans, trigger.cause) == (None, None)
+    assert "new labels are unknown" in trigger.reason
+    (home.decisions / LAST_DECIDED).unlink()
+    trigger = assess_trigger(home, config=CONFIG, now=NOW)
+    assert (trigger.changed_spans, trigger.label_watermark, trigger.cause, trigger.launch) == (None, None, "cadence", False)
+    assert "label" in trigger.blockers[0]
 
 
 def test_a_home_too_large_to_weigh_beforehand_is_launched_and_the_run_says_what_it_finds(

@@ -34,5 +34,8 @@ def test_a_file_outside_of_the_home_is_never_read(tmp_path: Path) -> None:
     outside.write_bytes(b"rows")
     with pytest.raises(UnreadableFileError):
         read_stored_file(home, StoredFile(path="link/outside.bin", sha256=hash_file(outside)))
+    (home / "circle").symlink_to(home / "circle")
+    with pytest.raises(UnreadableFileError):
+        read_stored_file(home, StoredFile(path="circle", sha256=hash_file(outside)))
     with pytest.raises(ValidationError):
         StoredFile(path="../outside.bin", sha256=hash_file(outside))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from taskclf_dagster.domain.storage.files import temporary_path, write_atomic
+from taskclf_dagster.domain.storage.process_start import find_mark
 from taskclf_dagster.domain.storage.temporary_files import find_temporary_files, remove_orphaned_files
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
@@ -51,9 +52,9 @@ def _leave(home: Home, place: str, *, folder: bool = False) -> Path:
 def _sweep(home: Home, *, alive: bool) -> list[str]:
     asked: set[int] = set()
 
-    def is_alive(process: int, at: float) -> bool:
+    def is_alive(process: int, mark: str) -> bool:
         asked.add(process)
-        assert at > 1_700_000_000
+        assert mark == find_mark(process)
         return alive
 
     removed = remove_orphaned_files(home, is_alive=is_alive)
@@ -79,7 +80,7 @@ def _find_while_writing(home: Home, place: str) -> list[int]:
 
     def write(path: Path) -> None:
         path.touch()
-        found.extend(process for _, process in find_temporary_files(home))
+        found.extend(process for _, process, _ in find_temporary_files(home))
 
     write_atomic(home.artifacts / place, write)
     return found
@@ -127,7 +128,7 @@ def test_what_disappears_or_appears_meanwhile_does_no_harm(tmp_path: Path) -> No
     home = make_home(tmp_path)
     first, second = sorted(_leave(home, f"challengers/{i}", folder=True) for i in range(2))
 
-    def is_alive(process: int, at: float) -> bool:
+    def is_alive(process: int, mark: str) -> bool:
         if second.exists():
             (second / "model.txt").unlink()
             for path in second.iterdir():
