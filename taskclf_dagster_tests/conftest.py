@@ -22,7 +22,7 @@ from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster_tests.dagster_internals import engines_made_once
-from taskclf_dagster_tests.retrain_scenario import LATER, LEARNED, Learned, Waiting, run_retrain, take_snapshot
+from taskclf_dagster_tests.retrain_scenario import LATER, LEARNED, QUICK, Learned, Waiting, run_retrain, take_snapshot
 from taskclf_dagster_tests.runs import forget_home, instance_in
 from taskclf_dagster_tests.scenario import AS_OF, add_learnable_days, learnable_home, retrain_config
 
@@ -104,7 +104,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Learned:
 @pytest.fixture(scope="session")
 def waiting_home(tmp_path_factory: pytest.TempPathFactory) -> Waiting:
     """Not to be written into."""
-    home, config = learnable_home(tmp_path_factory.mktemp("waiting"), days=10), retrain_config(train_params={"num_boost_round": 20})
+    home, config = learnable_home(tmp_path_factory.mktemp("waiting"), days=10), retrain_config(train_params=QUICK)
     decision = run_retrain(home, take_snapshot(home, config)[0], config)
     assert decision.verdict == "AWAITING_APPROVAL"
     put_aside(home, decision)

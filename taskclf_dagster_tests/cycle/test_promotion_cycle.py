@@ -135,7 +135,9 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("cycle")
     config = folder / "config.yaml"
     small = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
-    text = f"auto_promote: true\n{small}data_lookback_days: 20\ntrain_params: {{num_boost_round: 15}}\n"
+    text = (
+        f"auto_promote: true\n{small}data_lookback_days: 20\ntrain_params: {{num_boost_round: 15, num_leaves: 31, feature_fraction: 1.0}}\n"
+    )
     config.write_text(text, encoding="utf-8")
     return Stage(learnable_home(folder, days=DAYS), config)
 
@@ -182,7 +184,7 @@ def rejected(grown: Stage, tmp_path_factory: pytest.TempPathFactory) -> tuple[St
     """A retrain on labels that somebody has shuffled on all days but the newest; and models/ as it was before."""
     stage = grown.copy(tmp_path_factory.mktemp("rejected")).with_config(
         "gates: {min_macro_f1: 0.0, min_weighted_f1: 0.0, min_class_precision: 0.0, min_breakidle_precision: 0.0,"
-        " min_breakidle_recall: 0.0, min_reject_rate: 0.0, max_reject_rate: 1.0}\nrequire_baseline_improvement: false\n"
+        " min_breakidle_recall: 0.0, min_reject_rate: 0.0, max_reject_rate: 1.0}\nrequire_baseline_improvement: false\nrefit: false\n"
     )
     _shuffle_old_labels(stage.home)
     before = contents(stage.home.models)
@@ -271,12 +273,12 @@ def test_the_bundle_records_everything_needed_to_repeat_its_training(first: tupl
     assert len(metadata["artifact_hash"]) == len(metadata["tree_hash"]) == len(metadata["dataset_digest"]) == 64
     assert metadata["label_schema_version"] == "v1"
     assert metadata["user_count"] == 2
-    assert set(metadata["class_distribution"]) == {"train", "validation", "test"}
+    assert set(metadata["class_distribution"]) == {"older", "train", "validation", "test"}
     assert metadata["params"]["num_boost_round"] == metadata["config"]["train_params"]["num_boost_round"] == 15
     assert metadata["params"]["seed"] == int(metadata["dataset_digest"][:7], 16)
     assert metadata["library_versions"]["lightgbm"]
     assert (stage.home.root / metadata["snapshot_path"] / "windows.parquet").is_file()
-    assert metadata["train_date_to"] < "2026-02-03"  # the last training day, not the last day
+    assert metadata["refit"] is True
 
 
 def test_the_decision_is_on_disk_with_every_gate_and_holds_when_checked_again(first: tuple[Stage, RetrainResult]) -> None:
@@ -305,7 +307,10 @@ def test_what_was_promoted_is_byte_for_byte_what_was_judged(first: tuple[Stage, 
 
 def test_the_look_back_counts_hours_not_days_and_ends_at_the_as_of_time(raw: Stage, tmp_path: Path) -> None:
     stage = raw.copy(tmp_path).with_config("")
-    stage.config.write_text(stage.config.read_text(encoding="utf-8").replace("lookback_days: 20", "lookback_days: 2"), encoding="utf-8")
+    stage.config.write_text(
+        stage.config.read_text(encoding="utf-8").replace("lookback_days: 20", "lookback_days: 2\ntraining_lookback_days: 1"),
+        encoding="utf-8",
+    )
     noon = AS_OF - timedelta(hours=12)
     stage.materialize("labeled_windows", as_of=noon.isoformat())
     read = stage.record("labeled_windows")

@@ -25,8 +25,8 @@ from taskclf_dagster_tests.registry_scenario import stamps
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home, make_home, retrain_config, write_labels
 
 USERS, DAYS, LATER = 3, 8, 3
-CONFIG = retrain_config(min_class_windows=10, min_windows=50, train_params={"num_boost_round": 15}, max_leaked_share=1.0)
-TINY = retrain_config(min_class_windows=10, train_params={"num_boost_round": 3, "num_leaves": 4})
+CONFIG = retrain_config(min_class_windows=10, min_windows=50, train_params={"num_boost_round": 15}, refit=False, max_leaked_share=1.0)
+TINY = retrain_config(min_class_windows=10, train_params={"num_boost_round": 3, "num_leaves": 4}, refit=False)
 SIDES = [("models", "rejected_models"), ("challengers", "pending_models"), ("pending_models", "models")]
 
 

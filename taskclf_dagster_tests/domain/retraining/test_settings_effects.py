@@ -151,8 +151,8 @@ def _old_registry(folder: Path) -> Home:
     return home
 
 
-def _labeled(home: Home, config: RetrainConfig) -> LabeledWindows:
-    return label_windows(home, as_of=AS_OF, settings=config.dataset).record
+def _labeled(home: Home, config: RetrainConfig, **changes: object) -> LabeledWindows:
+    return label_windows(home, as_of=AS_OF, settings=config.with_changes(**changes).dataset).record
 
 
 def _unreadable_days(world: World, config: RetrainConfig) -> object:
@@ -286,7 +286,8 @@ EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     "label_quiet_minutes": (30, False, 20, True, _arrived(quiet_minutes=25)),
     "max_days_since_training": (41, False, 40, True, _forced_at_the_age_of(40)),
     "drift_trigger": ("critical", False, "warning", True, _asks_for_a_retrain),
-    "data_lookback_days": (30, 60, 9, 30, lambda world, config: _labeled(world.aging, config).gold),
+    "data_lookback_days": (30, 0, 9, 60, lambda world, config: take_snapshot(world.aging, config)[0].rows["older"]),
+    "training_lookback_days": (365, 60, 9, 30, lambda world, config: _labeled(world.aging, config, data_lookback_days=5).gold),
     "schema_version": ("v1", 60, "v3", 0, lambda world, config: _labeled(world.aging, config).gold),
     "skip_unreadable_days": (False, "error", True, ["2026-02-02"], _unreadable_days),
     "weak_labels": ("train_only", 60, "exclude", 0, lambda world, config: _labeled(world.aging, config).weak),
@@ -327,6 +328,18 @@ DIFFERENT: dict[str, tuple[object, object, Outcome]] = {
     "train_params.num_leaves": (4, 5, lambda world, config: _trained(world, config).tree_hash),
     "train_params.learning_rate": (0.1, 0.2, lambda world, config: _trained(world, config).tree_hash),
     "train_params.class_weight": ("balanced", "none", lambda world, config: _trained(world, config).tree_hash),
+    "train_params.max_depth": (-1, 1, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.min_data_in_leaf": (20, 200, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.min_gain_to_split": (0.0, 1_000.0, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.feature_fraction": (0.5, 1.0, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.lambda_l1": (0.0, 10.0, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.lambda_l2": (0.0, 10.0, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.path_smooth": (0.0, 10.0, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.max_bin": (255, 4, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.cat_smooth": (10.0, 1_000.0, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.cat_l2": (10.0, 1_000.0, lambda world, config: _trained(world, config).tree_hash),
+    "train_params.constant_inputs": ([], ["hour_of_day"], lambda world, config: _trained(world, config).tree_hash),
+    "refit": (True, False, lambda world, config: _trained(world, config).tree_hash),
     "reject_threshold.min_reject_rate": (0.01, 0.2, _rejects),
     "reject_threshold.max_reject_rate": (0.08, 0.25, _rejects),
 }
