@@ -5,7 +5,7 @@ Reads only; the run itself reports the same from its own reading. Triggers of a 
 
 from datetime import UTC, datetime, timedelta
 
-from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.settings import DatasetSettings, RetrainConfig
 from taskclf_dagster.domain.data.day_folders import list_days
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
 from taskclf_dagster.domain.data.label_fates import LabelFates
@@ -19,7 +19,8 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
 MAX_ROWS_ASSESSED = 200_000
-"""Largest number of windows of the look-back and spans that are read before a run; above, the run itself reports them."""
+"""Largest number of windows and spans that are read before a run. Above, days older than the look-back are left out, and if the look-back
+alone has more, nothing is read: the run itself reports on all of them."""
 
 
 MAX_BLOCKERS = 3
@@ -56,9 +57,10 @@ def assess_data(home: Home, *, config: RetrainConfig, now: datetime, find_blocke
     """
     unwritable = tuple(str(problem) for problem in find_write_problems(home)) if find_blockers else ()
     try:
-        if _count_rows(home, now - timedelta(days=config.dataset.data_lookback_days), now) > MAX_ROWS_ASSESSED:
+        settings = _choose_range(home, config.dataset, now)
+        if settings is None:
             return DataAssessment(assessed=False, blockers=unwritable)
-        record, frame, *_ = label_windows(home, as_of=now, settings=config.dataset)
+        record, frame, *_ = label_windows(home, as_of=now, settings=settings)
     except TaskclfDagsterError as error:
         return DataAssessment(assessed=True, problem=str(error), blockers=unwritable or (str(error),))
     violations = tuple(str(violation) for violation in record.violations)
@@ -75,6 +77,16 @@ def _shorten(violations: tuple[str, ...]) -> tuple[str, ...]:
     further = len(violations) - MAX_BLOCKERS
     more = (f"and {counted(further, 'further violation')} of the data contract",) if further > 0 else ()
     return (*violations[:MAX_BLOCKERS], *more)
+
+
+def _choose_range(home: Home, settings: DatasetSettings, now: datetime) -> DatasetSettings | None:
+    """Returns the settings, or without older days, so that at most MAX_ROWS_ASSESSED rows are read; None if there is no such range."""
+    look_back_only = settings.model_copy(update={"training_lookback_days": settings.data_lookback_days})
+    for ranged in (settings, look_back_only):
+        days = max(ranged.data_lookback_days, ranged.training_lookback_days)
+        if _count_rows(home, now - timedelta(days=days), now) <= MAX_ROWS_ASSESSED:
+            return ranged
+    return None
 
 
 def _count_rows(home: Home, start: datetime, end: datetime) -> int:

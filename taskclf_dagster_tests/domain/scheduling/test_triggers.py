@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
@@ -17,6 +18,7 @@ from taskclf_dagster_tests.models import MID, contents, point_at, write_tiny_bun
 from taskclf_dagster_tests.scenario import (
     AS_OF,
     DAY,
+    MINUTE,
     day_file,
     labels_table,
     learnable_home,
@@ -25,6 +27,7 @@ from taskclf_dagster_tests.scenario import (
     windows_frame,
     write_day,
     write_labels,
+    write_windows,
 )
 
 NOW = datetime(2026, 2, 4, 12, tzinfo=UTC)
@@ -199,3 +202,15 @@ def test_a_home_too_large_to_weigh_beforehand_is_launched_and_the_run_says_what_
     assert not assess_trigger(home, config=picky, now=NOW).launch
     monkeypatch.setattr(data_assessment, "MAX_ROWS_ASSESSED", 480 + SPANS - 1)
     assert assess_trigger(home, config=picky, now=NOW).launch
+
+
+def test_older_days_are_left_out_beforehand_if_the_home_is_too_large_with_them(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_windows(home, windows_frame(start=NOW - 40 * DAY, n=60))
+    write_labels(home, [*pq.read_table(home.labels).to_pylist(), span(NOW - 40 * DAY, NOW - 40 * DAY + 60 * MINUTE, "Build")])
+    read = []
+    for most in (480 + 60 + SPANS + 1, 480 + 60 + SPANS):
+        monkeypatch.setattr(data_assessment, "MAX_ROWS_ASSESSED", most)
+        found = data_assessment.assess_data(home, config=CONFIG, now=NOW)
+        assert found.label_fates is not None
+        read.append((found.assessed, found.label_fates.counts["labels_windows"]))
+    assert read == [(True, SPANS + 1), (True, SPANS)]
