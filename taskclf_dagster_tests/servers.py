@@ -20,7 +20,7 @@ import dagster as dg
 import psutil
 import yaml
 
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import DAY, add_learnable_days, make_home
 

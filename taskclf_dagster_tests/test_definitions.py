@@ -10,7 +10,7 @@ import tzlocal
 import yaml
 
 from taskclf_dagster import definitions
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.registry_jobs import ApproveParams, PruneParams, RollbackParams, VerifyParams
 from taskclf_dagster.defs.jobs.retrain import RetrainParams

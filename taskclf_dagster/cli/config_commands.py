@@ -9,7 +9,8 @@ import click
 from taskclf_dagster.cli.common import config_option, json_option, load_config
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.config.environment import find_overrides
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, find_config_file, list_sources
+from taskclf_dagster.config.loading import find_config_file, list_sources
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.config.yaml_files import flatten
 
 

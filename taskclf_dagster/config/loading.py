@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from taskclf_dagster.config.environment import EnvironmentSource
 from taskclf_dagster.config.setting_errors import describe_errors
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.config.shipped import find_shipped
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.config.sources import ConfigSource, YamlFileSource
 from taskclf_dagster.config.yaml_files import flatten
@@ -22,9 +22,6 @@ from taskclf_dagster.entry_paths import CONFIG_VARIABLE, make_absolute
 from taskclf_dagster.errors import SettingsError
 
 _Loaded = TypeVar("_Loaded", bound=BaseSettings)
-
-
-DEFAULT_CONFIG_PATH = find_shipped("configs/retrain.yaml")
 
 
 class _LoadedConfig(RetrainConfig, BaseSettings):

@@ -1,14 +1,13 @@
 """Settings in a record: only the keys that shape a model or a decision, completed when they are read back."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer
 
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.config.yaml_files import keep_known_keys, read_mapping
+from taskclf_dagster.config.shipped import read_shipped_config
+from taskclf_dagster.config.yaml_files import keep_known_keys
 
 
 def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
@@ -17,7 +16,7 @@ def complete_config(recorded: Mapping[str, object]) -> RetrainConfig:
     Raises:
         pydantic.ValidationError: a value is out of bounds.
     """
-    return RetrainConfig.model_validate(keep_known_keys(recorded, shipped()))
+    return RetrainConfig.model_validate(keep_known_keys(recorded, read_shipped_config()))
 
 
 RecordedConfig = Annotated[
@@ -26,9 +25,3 @@ RecordedConfig = Annotated[
     PlainSerializer(lambda config: config.policy),
 ]
 """A RetrainConfig that is written as its policy, and completed when it is read back."""
-
-
-@cache
-def shipped() -> dict[str, object]:
-    """Returns the content of the default file, read once."""
-    return read_mapping(DEFAULT_CONFIG_PATH)

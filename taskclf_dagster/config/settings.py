@@ -1,7 +1,7 @@
 """The settings of a retrain as frozen models, one for each concern, with bounds on every field.
 
 The values come from `configs/retrain.yaml` and its overrides (`loading`); there are no defaults and no thresholds here. A configuration
-that is made in code, such as `RetrainConfig()`, takes what it is not given from that file (`recorded.shipped`). What a single run may
+that is made in code, such as `RetrainConfig()`, takes what it is not given from that file (`shipped`). What a single run may
 change (force, dry_run, as_of, ...) is not a setting; see `defs/resources`.
 """
 
@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from taskclf_dagster.config.cron import check_cron
 from taskclf_dagster.config.event_settings import EventSettings
+from taskclf_dagster.config.shipped import read_shipped_config
 from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.config.yaml_files import merge_mappings
 
@@ -65,7 +66,7 @@ class TrainParams(_Settings):
     @model_validator(mode="before")
     @classmethod
     def _complete(cls, value: object) -> object:
-        shipped = _shipped().get("train_params")
+        shipped = read_shipped_config().get("train_params")
         return {**shipped, **value} if isinstance(value, dict) and isinstance(shipped, dict) else value
 
 
@@ -229,7 +230,7 @@ class RetrainConfig(_Settings):
         """Puts each flat key into its group; an unknown key stays at the top, where it is refused."""
         if not isinstance(value, dict):
             return value
-        value = merge_mappings(_shipped(), value)
+        value = merge_mappings(read_shipped_config(), value)
         grouped: dict[str, object] = {}
         groups: dict[str, dict[object, object]] = {name: {} for name in GROUPS}
         for key, item in value.items():
@@ -300,13 +301,6 @@ GROUP_OF: Mapping[object, str] = {
     for key in field.annotation.model_fields
 }
 """The group of each flat key."""
-
-
-def _shipped() -> dict[str, object]:
-    """Returns the content of `configs/retrain.yaml`."""
-    from taskclf_dagster.config.recorded import shipped  # which imports this module
-
-    return shipped()
 
 
 def _flatten_groups(grouped: Mapping[str, object]) -> dict[str, object]:

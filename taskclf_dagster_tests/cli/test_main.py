@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.cli.main import main
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, load_retrain_config
+from taskclf_dagster.config.loading import load_retrain_config
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided

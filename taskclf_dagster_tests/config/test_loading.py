@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH, list_sources, load_retrain_config, resolve_config
+from taskclf_dagster.config.loading import list_sources, load_retrain_config, resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.config.shipped import find_shipped
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH, find_shipped
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.errors import SettingsError
 from taskclf_dagster_tests.config.yaml_documents import everything_printed, get, kinds, load_error, write

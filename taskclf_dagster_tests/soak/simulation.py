@@ -19,7 +19,7 @@ import psutil
 import pyarrow.parquet as pq
 import time_machine
 
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets import models as model_assets
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.models.challenger import ChallengerModel

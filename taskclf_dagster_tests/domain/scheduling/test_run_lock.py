@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskclf_dagster.config.loading import DEFAULT_CONFIG_PATH
+from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock, read_holder
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.errors import RetrainBusyError, TaskclfDagsterError, UnsafeFileSystemError
