@@ -136,9 +136,9 @@ def label_lost() -> Comparison:
 
 
 def others_wrong() -> Comparison:
-    """As good as the champion in all, with 6 % of other windows wrong."""
+    """Less than the tolerance below the champion, with 5.5 % of other windows wrong where the champion has 4 %."""
     rows = duel_rows()
-    return beside_champion(rows, named(rows, wrong=some(rows, 0.06)), named(rows, wrong=some(rows, 0.06, after=0.5)))
+    return beside_champion(rows, named(rows, wrong=some(rows, 0.055)), named(rows, wrong=some(rows, 0.04, after=0.5)))
 
 
 SHIPPED = retrain_config(auto_promote=True)

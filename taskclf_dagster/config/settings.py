@@ -163,7 +163,7 @@ class ComparisonSettings(_Settings):
     min_windows: Annotated[int, Field(ge=1, le=1_000_000)]
     max_leaked_share: Share
     clearly_worse_margin: Share
-    max_negative_flips: Share
+    max_negative_flips: Share | None
     max_flip_excess: Share
     anchor_tolerance: Share | None
 

@@ -210,15 +210,15 @@ def _groups(groups: Sequence[GroupSignificance], what: str, settings: Comparison
 
 
 def _flip_bound(comparison: Comparison, settings: ComparisonSettings) -> float:
-    return min(settings.max_negative_flips, comparison.flips.positive_share + settings.max_flip_excess)
+    relative = comparison.flips.positive_share + settings.max_flip_excess
+    return relative if settings.max_negative_flips is None else min(settings.max_negative_flips, relative)
 
 
 def _flips(comparison: Comparison, settings: ComparisonSettings) -> Judged:
     negative, positive = comparison.flips.negative_share, comparison.flips.positive_share
     passed = negative <= _flip_bound(comparison, settings) + ROUNDING_NOISE
     shown = f"{negative:.2%} became wrong, {positive:.2%} became right"
-    allowed = f"{settings.max_negative_flips:.0%}, and {settings.max_flip_excess:.0%} more than became right"
-    return Judged(negative, passed, f"{shown}; allowed are {allowed}")
+    return Judged(negative, passed, f"{shown}; at most {_flip_bound(comparison, settings):.2%} may become wrong")
 
 
 def _not_rolled_back(rolled_back_as: str | None) -> Judged:
