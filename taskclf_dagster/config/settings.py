@@ -144,10 +144,11 @@ class TrainingSettings(_Settings):
 
 
 class EvaluationSettings(_Settings):
-    """Candidate gates: a model judged on its own."""
+    """Candidate gates: a model judged on its own, or beside a champion that misses a floor."""
 
     min_class_windows: Annotated[int, Field(ge=1, le=100_000)]
     gates: GateThresholds
+    floor_policy: Literal["strict", "improve"]
     require_baseline_improvement: bool
     advice: AdviceThresholds
 

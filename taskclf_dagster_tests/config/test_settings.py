@@ -69,6 +69,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "train_params.class_weight": ("balanced", "none"),
     "train_params.num_threads": ("auto", 4),
     "require_baseline_improvement": (True, False),
+    "floor_policy": ("strict", "improve"),
     "evidence_policy": ("point", "hold", "superior"),
     "anchor_tolerance": (None, 0.03),
     "max_negative_flips": (None, 0.05),

@@ -194,9 +194,9 @@ def _lowest_precision(report: EvaluationReport, threshold: float) -> Judged:
     undefined = sorted(set(judged) - set(defined))
     if defined:
         label = min(defined, key=lambda name: (not math.isnan(defined[name]), defined[name]))  # NaN first, so that it is seen
-        observed, passed, detail = floor(defined[label], threshold)
-        if not passed or not undefined:
-            return Judged(observed, passed, f"{label}: {detail}")
+        judged_lowest = floor(defined[label], threshold)
+        if not judged_lowest.passed or not undefined:
+            return judged_lowest._replace(detail=f"{label}: {judged_lowest.detail}")
     if undefined:
         raise NoVerdictError("INCONCLUSIVE", f"{', '.join(undefined)} never predicted, so the precision is undefined")
     raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")

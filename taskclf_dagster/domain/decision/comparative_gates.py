@@ -184,8 +184,8 @@ def _anchor(anchors: Sequence[AnchorComparison], settings: ComparisonSettings) -
         found = f"none of {counted(len(anchors), 'model')} that ran lately can be compared with" if anchors else "no model ran lately"
         raise NoVerdictError("NOT_APPLICABLE", found)
     worst = min(differences, key=lambda name: (math.isfinite(differences[name]), differences[name]))  # no number first: an ERROR
-    observed, passed, detail = floor(differences[worst], 0.0 - settings.allowed_below_anchor)
-    return Judged(observed, passed, f"beside {worst}: {detail}")
+    judged = floor(differences[worst], 0.0 - settings.allowed_below_anchor)
+    return judged._replace(detail=f"beside {worst}: {judged.detail}")
 
 
 def _unless_unknown(history_damaged: bool, judge: Callable[[], Judged]) -> Judged:
@@ -204,9 +204,10 @@ def _groups(groups: Sequence[GroupSignificance], what: str, settings: Comparison
     if not judged:
         raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {counted(settings.min_user_days, 'labelled user-day')} among those compared")
     worst = min(judged.values(), key=lambda group: (math.isfinite(group.adjusted_p or 0.0), group.adjusted_p, group.difference or 0.0))
-    observed, passed, _ = floor(worst.adjusted_p, settings.significance)
-    claim = f"{'not shown to be' if passed else ''} worse by more than {settings.clearly_worse_margin:g}".strip()
-    return Judged(observed, passed, f"{worst.name}: {worst.difference:+.4f}, {claim} (adjusted p {observed:.3f}, {len(judged)} judged)")
+    found = floor(worst.adjusted_p, settings.significance)
+    claim = f"{'not shown to be' if found.passed else ''} worse by more than {settings.clearly_worse_margin:g}".strip()
+    said = f"{worst.name}: {worst.difference:+.4f}, {claim} (adjusted p {found.observed:.3f}, {len(judged)} judged)"
+    return found._replace(detail=said)
 
 
 def _flip_bound(comparison: Comparison, settings: ComparisonSettings) -> float:

@@ -24,6 +24,18 @@ ROUNDING_NOISE = 1e-12
 """Metrics are compared unrounded; this only absorbs binary representation, so that 0.72 - 0.70 is not above 0.02."""
 
 
+class BesideChampion(Record):
+    """The metric of a gate by both models on the same windows, which neither was trained on.
+
+    Attributes:
+        windows: number of these windows.
+    """
+
+    windows: int
+    challenger: float
+    champion: float
+
+
 class RegressionGate(Record):
     """The verdict of one gate.
 
@@ -33,6 +45,7 @@ class RegressionGate(Record):
         unit: what observed and threshold are measured in, and which direction is better.
         detail: the reason in one sentence.
         overridden: the gate could not be judged, and does not apply because a person gave `bootstrap`.
+        beside: of a floor that the challenger misses, both models' metric by which it was judged again (`decision.floors`); else None.
     """
 
     name: str
@@ -43,6 +56,7 @@ class RegressionGate(Record):
     unit: str
     detail: str
     overridden: bool = False
+    beside: BesideChampion | None = None
 
     @property
     def passed(self) -> bool:
@@ -51,8 +65,8 @@ class RegressionGate(Record):
 
     @property
     def numbers(self) -> tuple[object, ...]:
-        """Status, observed value, threshold and override: all that is not a sentence."""
-        return self.status, self.observed, self.threshold, self.overridden
+        """Status, observed value, threshold, override and the champion's metric: all that is not a sentence."""
+        return self.status, self.observed, self.threshold, self.overridden, self.beside
 
 
 class RegressionResult(Record):
@@ -77,11 +91,12 @@ class NoVerdictError(TaskclfDagsterError):
 
 
 class Judged(NamedTuple):
-    """The metric that a gate judged, whether it passes, and the reason."""
+    """The metric that a gate judged, whether it passes, the reason, and both models' metric if the champion's was looked at."""
 
     observed: float
     passed: bool
     detail: str
+    beside: BesideChampion | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,9 @@ def judge_gate(rule: GateRule, kind: Kind) -> RegressionGate:
     """Judges one gate; one that raises, or finds no number, is an ERROR and prevents a promotion."""
     threshold: Threshold = None
 
-    def gate(status: Status, observed: float | None, detail: str, *, overridden: bool = False) -> RegressionGate:
+    def gate(
+        status: Status, observed: float | None, detail: str, *, overridden: bool = False, beside: BesideChampion | None = None
+    ) -> RegressionGate:
         return RegressionGate(
             name=rule.name,
             kind=kind,
@@ -114,6 +131,7 @@ def judge_gate(rule: GateRule, kind: Kind) -> RegressionGate:
             unit=rule.unit,
             detail=detail,
             overridden=overridden,
+            beside=beside,
         )
 
     try:
@@ -121,7 +139,7 @@ def judge_gate(rule: GateRule, kind: Kind) -> RegressionGate:
         judged = rule.judge()
         if not math.isfinite(judged.observed):
             return gate("ERROR", None, f"the figure is {judged.observed}, which is not a number")
-        return gate("PASS" if judged.passed else "FAIL", judged.observed, judged.detail)
+        return gate("PASS" if judged.passed else "FAIL", judged.observed, judged.detail, beside=judged.beside)
     except NoVerdictError as error:
         return gate(error.status, None, str(error), overridden=error.overridden)
     except Exception as error:  # a gate that raises must prevent a promotion, whatever it raised

@@ -8,6 +8,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal, sign_decision
 from taskclf_dagster.domain.decision.decision_store import find_replaced, save_decision
+from taskclf_dagster.domain.decision.floors import judge_floors
 from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES, decide
 from taskclf_dagster.domain.evaluation.comparison import (
@@ -90,7 +91,9 @@ def make_decision(
         bootstrap=options.bootstrap,
         settings=config.comparison,
     )
-    gates = [*challenger_report.gates.gates, *comparative.gates]
+    sums = None if comparison is None else comparison.sums
+    candidate = judge_floors(challenger_report.gates.gates, sums, held_out=snapshot.holdout_users, config=config)
+    gates = [*candidate, *comparative.gates]
     verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.promotion.auto_promote)
     content = DecisionContent(
         receipt_version=RECEIPT_VERSION,
@@ -193,6 +196,8 @@ def _list_protections(
         "trained again and compared" if challenger.reproduction is not None else "not trained again",
         "promotes by itself" if config.promotion.auto_promote else "a person has to approve",
     ]
+    if config.evaluation.floor_policy == "improve":
+        lines.append("floors: where the champion misses one, too, the challenger may not be below the champion")
     if not config.evaluation.require_baseline_improvement:
         lines.append("OFF: baselines need not be beaten")
     if options.bootstrap:
@@ -209,6 +214,7 @@ def _refer_to_dataset(snapshot: DatasetSnapshot) -> DatasetRef:
         label_watermark=snapshot.label_watermark,
         labels_until=None if snapshot.time_range is None else snapshot.time_range[1],
         feasibility=snapshot.feasibility,
+        holdout_users=tuple(snapshot.holdout_users),
     )
 
 
