@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.shown_text import show_relation
 
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "ERROR", "NOT_APPLICABLE"]
 
@@ -155,4 +156,4 @@ def floor(observed: float | None, threshold: float) -> Judged:
     if observed is None:
         raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
     passed = observed >= threshold - ROUNDING_NOISE
-    return Judged(observed, passed, f"{observed:.4f} {'>=' if passed else '<'} {threshold:g}")
+    return Judged(observed, passed, show_relation(observed, ">=" if passed else "<", threshold))

@@ -9,6 +9,7 @@ from taskclf_dagster.domain.decision.comparative_gates import check_regression_g
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal, sign_decision
 from taskclf_dagster.domain.decision.decision_store import find_replaced, save_decision
 from taskclf_dagster.domain.decision.floors import judge_floors
+from taskclf_dagster.domain.decision.gate import RegressionResult
 from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES, decide
 from taskclf_dagster.domain.evaluation.comparison import (
@@ -23,6 +24,7 @@ from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, di
 from taskclf_dagster.domain.evaluation.scored_windows import StoredPredictions, load_scored_windows
 from taskclf_dagster.domain.evaluation.unusual_days import UnusualDay, find_days_of_disagreement
 from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.retraining.label_advice import advise_on_windows
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.home_id import ensure_home_id
 from taskclf_dagster.domain.storage.records import json_hash
@@ -81,6 +83,8 @@ def make_decision(
     load = load or load_predictions_once(home)
     comparison, anchors = _compare(load, snapshot, challenger_report, champion_report, config)
     rolled_back_as = next((name for name, trees in champion_report.blocked.items() if trees == challenger.tree_hash), None)
+    sums = None if comparison is None else comparison.sums
+    candidate = judge_floors(challenger_report.gates.gates, sums, held_out=snapshot.holdout_users, config=config)
     comparative = check_regression_gates(
         comparison,
         champion_state=champion_report.state,
@@ -90,9 +94,9 @@ def make_decision(
         history_damaged=champion_report.registry.history_damaged,
         bootstrap=options.bootstrap,
         settings=config.comparison,
+        more_windows=advise_on_windows(home, snapshot, comparison, config),
+        bootstrap_helps=RegressionResult(gates=candidate).all_passed,
     )
-    sums = None if comparison is None else comparison.sums
-    candidate = judge_floors(challenger_report.gates.gates, sums, held_out=snapshot.holdout_users, config=config)
     gates = [*candidate, *comparative.gates]
     verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.promotion.auto_promote)
     content = DecisionContent(
