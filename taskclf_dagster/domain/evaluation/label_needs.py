@@ -1,4 +1,4 @@
-"""How many more labelled minutes give a comparison enough windows: the split itself, run on the labels of a home and on more of them.
+"""The labelled minutes that give a comparison enough windows, found by running the split on the labels of a home and on more of them.
 
 Only some of the labels become test windows, and only those that no model was trained on are compared, so that the number that lacks is not
 the number to label. What is not known, the sessions to come, is taken to be like those of the last days.

@@ -1,4 +1,4 @@
-"""What would give a comparison enough windows: more labels, or a longer look-back; both found by running the split on the home."""
+"""Advice on a comparison with too few windows: more labels, or a longer look-back; both are found by running the split on the home."""
 
 from datetime import timedelta
 
