@@ -37,6 +37,7 @@ def labels(rows: pd.DataFrame, *, learned: object = False, held_out: tuple[str, 
 def test_windows_compared_are_the_test_split_without_what_the_champion_learned() -> None:
     rows = some_days(10)
     assert labels(rows).count() == pytest.approx(0.15 * len(rows), rel=0.35)  # a cut moves by 5 % of the rows at most
+    assert labels(rows, learned=np.arange(len(rows)) >= len(rows) - 5).count() == labels(rows).count() - 5
     assert labels(rows, learned=True).count() == 0
     assert labels(some_days(10, users=2), held_out=("user-1",)).count() == labels(rows).count() + len(rows)
 
