@@ -4,7 +4,11 @@ Characters that a terminal obeys or that reorder what is read (C0 and C1 control
 direction; line separators; half characters) are shown as JSON writes them: `\u001b`. Whatever prints text passes it through here.
 """
 
+import operator
 import re
+
+_RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
 
 _HIDDEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
 
@@ -50,3 +54,17 @@ def rounded_pair(one: object, other: object) -> tuple[str, str]:
     """Returns two values that differ, rounded; with every digit if they would look the same."""
     shown = rounded(one), rounded(other)
     return shown if shown[0] != shown[1] else (repr(one), repr(other))
+
+
+def show_relation(one: float, sign: str, other: float) -> str:
+    """Returns `0.6400 < 0.65`: two numbers with the sign between them, rounded; with every digit if the rounded ones contradict the sign.
+
+    Args:
+        one: a number.
+        sign: <, <=, > or >=, which holds.
+        other: what the number is compared with.
+    """
+    holds, shown = _RELATIONS[sign], (f"{one:.4f}", f"{other:.4g}")
+    if holds(one, other) and not holds(float(shown[0]), float(shown[1])):
+        shown = repr(one), repr(other)
+    return f"{shown[0]} {sign} {shown[1]}"

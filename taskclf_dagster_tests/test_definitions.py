@@ -72,6 +72,7 @@ OTHER_CHECKS = {
     "champion_report:has_not_trained_on_them",
     "champion_report:is_what_taskclf_runs",
     "promotion_decision:challenger_is_promoted",
+    "promotion_decision:no_floor_is_missed",
     "promotion_decision:macro_f1_no_regression",
     "promotion_decision:min_improvement",
     "promotion_decision:not_worse_than_anchor",

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.defs.display.metadata import make_result_showable, make_showable, table
-from taskclf_dagster.shown_text import counted, reason_of, rounded, rounded_pair, show_block, show_line
+from taskclf_dagster.shown_text import counted, reason_of, rounded, rounded_pair, show_block, show_line, show_relation
 from taskclf_dagster_tests.models import AT, MID, NEW, edit_json
 from taskclf_dagster_tests.registry_scenario import promoted, set_active
 from taskclf_dagster_tests.scenario import DAY, make_home
@@ -115,6 +115,21 @@ def test_a_number_has_its_noun_and_four_digits_unless_two_values_would_look_the_
     assert (rounded(0.27606143212345), rounded("v1")) == ("0.2761", "'v1'")
     assert rounded_pair(0.27606143212345, 0.6) == ("0.2761", "0.6")
     assert rounded_pair(0.27606143212345, 0.2760614) == ("0.27606143212345", "0.2760614")
+
+
+@pytest.mark.parametrize(
+    ("one", "sign", "other", "shown"),
+    [
+        (0.64, "<", 0.65, "0.6400 < 0.65"),
+        (0.649999, "<", 0.65, "0.649999 < 0.65"),
+        (0.46512, ">", 0.46511, "0.46512 > 0.46511"),
+        (0.4651, "<=", 0.4651, "0.4651 <= 0.4651"),
+        (-0.0200001, "<", -0.02, "-0.0200001 < -0.02"),
+        (0.72 - 0.70, ">=", 0.02, "0.0200 >= 0.02"),
+    ],
+)
+def test_two_numbers_never_contradict_the_sign_between_them(one: float, sign: str, other: float, shown: str) -> None:
+    assert show_relation(one, sign, other) == shown
 
 
 def test_commands_print_through_one_module() -> None:

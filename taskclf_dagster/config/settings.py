@@ -165,10 +165,11 @@ class TrainingSettings(_Settings):
 
 
 class EvaluationSettings(_Settings):
-    """Candidate gates: a model judged on its own."""
+    """Candidate gates: a model judged on its own, or beside a champion that misses a floor."""
 
     min_class_windows: Annotated[int, Field(ge=1, le=100_000)]
     gates: GateThresholds
+    floor_policy: Literal["strict", "improve"]
     require_baseline_improvement: bool
     advice: AdviceThresholds
 
@@ -184,7 +185,7 @@ class ComparisonSettings(_Settings):
     min_windows: Annotated[int, Field(ge=1, le=1_000_000)]
     max_leaked_share: Share
     clearly_worse_margin: Share
-    max_negative_flips: Share
+    max_negative_flips: Share | None
     max_flip_excess: Share
     anchor_tolerance: Share | None
 

@@ -133,7 +133,7 @@ def test_retrain_prints_every_gate_with_figure_and_threshold_and_what_it_did(sto
     macro = re.split(r"\s+", _row(result, "macro_f1").strip())
     assert macro[:2] == ["PASS", "macro_f1"]
     assert 0.65 <= float(macro[2]) <= 1
-    assert macro[3:5] == ["≥", "0.65"]
+    assert macro[3:6] == ["at", "least", "0.65"]
     assert _row(result, "reject_rate_bounds").split()[3] == "0.05..0.3"
     shown = [line for line in result.stdout.splitlines() if re.match(r"(PASS|FAIL|NOT_APPLICABLE|INCONCLUSIVE|ERROR)\s", line)]
     assert [line.split()[1] for line in shown] == list(REQUIRED_GATES)
@@ -171,7 +171,7 @@ def test_a_rejected_challenger_exits_with_0_and_names_the_gate_that_failed(story
     result = story.rejected
     assert result.exit_code == 0
     assert _row(result, "macro_f1").split()[0] == "FAIL"
-    assert _row(result, "macro_f1").split()[3:5] == ["≥", "0.999"]
+    assert _row(result, "macro_f1").split()[3:6] == ["at", "least", "0.999"]
     assert re.search(r"^REJECT: .*\bmacro_f1\b", result.stdout, re.M)
     assert str(story.home.rejected_models) in result.stdout
     assert read_active(story.home).model_id in result.stdout

@@ -18,7 +18,7 @@ CONTRACT = {
     "train_params.num_boost_round": 100, "train_params.num_leaves": 7, "train_params.learning_rate": 0.1,
     "training_lookback_days": 365, "refit": True,
     "evidence_policy": "point", "significance": 0.05, "min_user_days": 5, "min_windows": 300, "max_leaked_share": 0.30,
-    "clearly_worse_margin": 0.05, "max_negative_flips": 0.05, "max_flip_excess": 0.01, "anchor_tolerance": None,
+    "clearly_worse_margin": 0.05, "max_negative_flips": None, "max_flip_excess": 0.01, "anchor_tolerance": None,
     "prove_reproducible": "auto", "keep_versions": 10, "keep_rejected": 10,
     "gates.min_macro_f1": 0.65, "gates.min_weighted_f1": 0.70, "gates.min_class_precision": 0.50,
     "gates.min_breakidle_precision": 0.95, "gates.min_breakidle_recall": 0.90, "gates.min_reject_rate": 0.05,

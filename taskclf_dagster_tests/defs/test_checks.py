@@ -328,10 +328,11 @@ def test_data_on_which_no_model_could_be_promoted_is_red_before_training_and_the
     assert breakless.result.success
 
 
-def test_the_decision_then_holds_in_the_same_words(breakless: Run) -> None:
+def test_the_decision_then_holds_in_the_same_words_and_adds_what_else_is_in_the_way(breakless: Run) -> None:
     decision: PromotionDecision = breakless.result.output_for_node("promotion_decision")
     assert (decision.verdict, breakless.outcome) == ("HOLD", "HOLD")
-    assert decision.reason == breakless.checks["a_model_could_be_promoted"].description
+    assert decision.reason.startswith(breakless.checks["a_model_could_be_promoted"].description or "none")
+    assert "Not decided: breakidle_precision, breakidle_recall are INCONCLUSIVE" in decision.reason
     assert (breakless.home.pending_models / decision.challenger.model_id).is_dir()
     assert not breakless.home.active_pointer.exists()
 

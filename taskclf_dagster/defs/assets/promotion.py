@@ -13,14 +13,17 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized, tag_run
 from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, draw_interval
 from taskclf_dagster.defs.display.metadata import unusual_days_check
+from taskclf_dagster.defs.display.model_metadata import FLOORS_CHECK
 from taskclf_dagster.defs.display.promotion_metadata import (
     COMPARATIVE_CHECKS,
     DISAGREEMENT,
     DISAGREEMENT_CHECK,
+    FLOORS_CLAIM,
     PROMOTED,
     PROMOTED_CHECK,
     USER_DAYS_CHECK,
     decision_metadata,
+    floors_check,
     pointer_metadata,
     promoted_check,
 )
@@ -63,6 +66,7 @@ class PointerChange(Record):
     kinds={"json"},
     check_specs=[
         dg.AssetCheckSpec(PROMOTED, asset="promotion_decision", description=PROMOTED_CHECK),
+        dg.AssetCheckSpec(FLOORS_CHECK, asset="promotion_decision", description=FLOORS_CLAIM),
         *(dg.AssetCheckSpec(name, asset="promotion_decision", description=COMPARATIVE_CHECKS[name]) for name in COMPARATIVE_GATES),
         dg.AssetCheckSpec(ENOUGH_USER_DAYS, asset="promotion_decision", description=USER_DAYS_CHECK),
         dg.AssetCheckSpec(DISAGREEMENT, asset="promotion_decision", description=DISAGREEMENT_CHECK),
@@ -102,7 +106,8 @@ def promotion_decision(
     interval = draw_interval(record)
     metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval)
     advice = unusual_days_check(DISAGREEMENT, find_disagreeing_days(challenger_report, champion_report, load))
-    return materialized(record, metadata=metadata, check_results=[promoted_check(record), *comparative_checks(record, interval), advice])
+    checks = [promoted_check(record), floors_check(record), *comparative_checks(record, interval), advice]
+    return materialized(record, metadata=metadata, check_results=checks)
 
 
 @dg.asset(

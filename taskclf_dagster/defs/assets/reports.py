@@ -56,7 +56,7 @@ def challenger_report(
     return materialized(
         record,
         metadata=challenger_report_metadata(record, dataset_snapshot),
-        check_results=challenger_report_checks(record, challenger_model, config.evaluation.advice),
+        check_results=challenger_report_checks(record, challenger_model, config.evaluation),
     )
 
 

@@ -152,7 +152,7 @@ def flips_table(flips: Flips) -> dg.MetadataValue:
 
 
 def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
-    """Returns one row for each user or label: the difference, and the p-value of being worse."""
+    """Returns one row for each user or label: the difference, and the p-value of no decline beyond the margin."""
     short = shorten_names(group.name for group in groups)
     return table(
         [
@@ -161,7 +161,7 @@ def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
                 "windows": group.windows,
                 "days": group.user_days,
                 "change": "-" if group.difference is None else f"{group.difference:+.4f}",
-                "adjusted p": format_metric(group.adjusted_p),
+                "p of no decline": format_metric(group.adjusted_p),
             }
             for group in groups
         ]

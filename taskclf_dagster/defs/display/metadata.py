@@ -147,10 +147,10 @@ def unusual_days_check(name: str, days: Sequence[UnusualDay]) -> dg.AssetCheckRe
 
 
 def format_needed(gate: RegressionGate) -> str:
-    """Returns the threshold of a gate with its direction; a dash if there is none."""
+    """Returns the threshold of a gate with its direction, such as `at least 0.65`; a dash if there is none."""
     if not isinstance(gate.threshold, float):
         return format_threshold(gate.threshold)
-    direction = "≤" if gate.name in UPPER_BOUNDS else ">" if is_strict(gate) else "≥"
+    direction = "at most" if gate.name in UPPER_BOUNDS else "above" if is_strict(gate) else "at least"
     return f"{direction} {format_threshold(gate.threshold)}"
 
 

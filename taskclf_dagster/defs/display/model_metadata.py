@@ -5,11 +5,13 @@ Add here what their pages show. Metrics come from `domain.evaluation`, gates fro
 
 import dagster as dg
 
-from taskclf_dagster.config.settings import AdviceThresholds
+from taskclf_dagster.config.settings import AdviceThresholds, EvaluationSettings
 from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, gate_table, plotted, shorten_names, table
 from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture, importance_picture
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.decision.floors import FLOORS
+from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
@@ -32,6 +34,10 @@ CANDIDATE_CHECKS: dict[str, str] = {
     "reproducible": "Training again from the stored snapshot gives the same trees, predictions and threshold.",
 }
 """The candidate gates, with what each check claims."""
+
+
+FLOORS_CHECK = "no_floor_is_missed"
+"""The check of promotion_decision about the floors, after `floor_policy`."""
 
 
 RELOAD_CHECK = "bundle_reloads_and_predicts_identically"
@@ -69,10 +75,21 @@ def challenger_report_metadata(record: ChallengerReport, snapshot: DatasetSnapsh
     return {**gates, **report_metadata(record.report), **_baselines(record)}
 
 
-def challenger_report_checks(record: ChallengerReport, challenger: ChallengerModel, advice: AdviceThresholds) -> list[dg.AssetCheckResult]:
+def challenger_report_checks(
+    record: ChallengerReport, challenger: ChallengerModel, settings: EvaluationSettings
+) -> list[dg.AssetCheckResult]:
     """Returns every candidate gate as a check result, the comparison of the loaded bundle with the trained model, and the advice."""
-    gates = [gate_check(gate) for gate in record.gates.gates]
-    return [*gates, reload_check(record, challenger), *advice_checks(record.report, advice)]
+    gates = [_candidate_check(gate, settings) for gate in record.gates.gates]
+    return [*gates, reload_check(record, challenger), *advice_checks(record.report, settings.advice)]
+
+
+def _candidate_check(gate: RegressionGate, settings: EvaluationSettings) -> dg.AssetCheckResult:
+    """Returns a gate as a check result; a warning for a missed floor that promotion_decision judges again beside the champion."""
+    check = gate_check(gate)
+    if settings.floor_policy == "strict" or gate.name not in FLOORS or gate.status != "FAIL":
+        return check
+    later = f"{check.description}; floor_policy is improve, so {FLOORS_CHECK} of promotion_decision judges it beside the champion"
+    return check._replace(severity=dg.AssetCheckSeverity.WARN, description=later)
 
 
 def reload_check(record: ChallengerReport, challenger: ChallengerModel) -> dg.AssetCheckResult:

@@ -9,10 +9,11 @@ import dagster as dg
 
 from taskclf_dagster.defs.display.decision_metadata import comparison_metadata, fair_table, summarize_comparison
 from taskclf_dagster.defs.display.metadata import gate_table, plotted
-from taskclf_dagster.defs.display.model_metadata import all_windows_table
+from taskclf_dagster.defs.display.model_metadata import FLOORS_CHECK, all_windows_table
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import receipt_path
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
+from taskclf_dagster.domain.decision.floors import FLOORS
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.state import RegistryState
@@ -30,6 +31,11 @@ COMPARATIVE_CHECKS: dict[str, str] = {
     "not_rolled_back": "The challenger is not a model that a person rolled back.",
 }
 """The comparative gates, with what each check claims."""
+
+
+FLOORS_CLAIM = (
+    "Every floor is reached; with floor_policy improve, one that the champion misses, too, may be missed if the challenger is not below it."
+)
 
 
 USER_DAYS_CHECK = "Advice: the comparison has enough user-days for a reliable interval."
@@ -90,6 +96,19 @@ def decision_metadata(
         "record": dg.MetadataValue.path(str(receipt_path(home, record.decision_id))),
         "home": record.home,
     }
+
+
+def floors_check(record: PromotionDecision) -> dg.AssetCheckResult:
+    """Returns the check of the floors as the decision judged them; it lists those that were not simply reached."""
+    floors = [gate for gate in record.gates if gate.name in FLOORS]
+    missed = [gate for gate in floors if gate.status not in ("PASS", "NOT_APPLICABLE")]
+    shown = [f"{gate.status}: {gate.name} is {gate.detail}" for gate in floors if gate in missed or gate.beside is not None]
+    return dg.AssetCheckResult(
+        check_name=FLOORS_CHECK,
+        passed=not missed,
+        description="\n".join(shown) or "Every floor is reached.",
+        metadata={"missed": len(missed)},
+    )
 
 
 def promoted_check(record: PromotionDecision) -> dg.AssetCheckResult:

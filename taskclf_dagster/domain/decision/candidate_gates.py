@@ -26,7 +26,7 @@ from taskclf_dagster.domain.evaluation.baselines import BaselineScore
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.errors import DecisionFinding
-from taskclf_dagster.shown_text import counted, rounded_pair
+from taskclf_dagster.shown_text import counted, rounded_pair, show_relation
 
 CANDIDATE_GATES = (
     "loads_and_predicts",
@@ -175,7 +175,10 @@ def _loads(failure: str | None) -> Judged:
 
 def _within(observed: float, low: float, high: float) -> Judged:
     passed = low - ROUNDING_NOISE <= observed <= high + ROUNDING_NOISE
-    return Judged(observed, passed, f"{observed:.4f} {'in' if passed else 'outside'} [{low:g}, {high:g}]")
+    if passed:
+        return Judged(observed, True, f"{observed:.4f} in [{low:g}, {high:g}]")
+    beyond = show_relation(observed, "<", low) if observed < low else show_relation(observed, ">", high)
+    return Judged(observed, False, f"{beyond}, outside [{low:g}, {high:g}]")
 
 
 def _break_idle(report: EvaluationReport, metric: Literal["precision", "recall"], threshold: float) -> Judged:
@@ -194,9 +197,9 @@ def _lowest_precision(report: EvaluationReport, threshold: float) -> Judged:
     undefined = sorted(set(judged) - set(defined))
     if defined:
         label = min(defined, key=lambda name: (not math.isnan(defined[name]), defined[name]))  # NaN first, so that it is seen
-        observed, passed, detail = floor(defined[label], threshold)
-        if not passed or not undefined:
-            return Judged(observed, passed, f"{label}: {detail}")
+        judged_lowest = floor(defined[label], threshold)
+        if not judged_lowest.passed or not undefined:
+            return judged_lowest._replace(detail=f"{label}: {judged_lowest.detail}")
     if undefined:
         raise NoVerdictError("INCONCLUSIVE", f"{', '.join(undefined)} never predicted, so the precision is undefined")
     raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
@@ -224,12 +227,15 @@ def _beats(score: BaselineScore | None, *, required: bool, fewest: int) -> Judge
         raise NoVerdictError("NOT_APPLICABLE", "require_baseline_improvement is off")
     if score is None:
         raise NoVerdictError("INCONCLUSIVE", "the challenger could not be scored")
-    if score.windows < fewest or score.model is None or score.baseline is None:
-        reason = f"the baseline names a judged label on {counted(score.windows, 'window')} only, and {fewest} are needed"
-        raise NoVerdictError("NOT_APPLICABLE" if score.windows < fewest else "INCONCLUSIVE", reason)
+    if score.windows < fewest:
+        reason = f"the baseline predicts a label for {counted(score.windows, 'window')} only, and at least {fewest} must be compared"
+        raise NoVerdictError("NOT_APPLICABLE", reason)
+    if score.model is None or score.baseline is None:
+        named = counted(score.windows, "window")
+        raise NoVerdictError("INCONCLUSIVE", f"none of the {named} for which the baseline predicts a label has a label that is judged")
     if not math.isfinite(score.baseline):
         msg = f"the baseline's figure is {score.baseline}"
         raise ValueError(msg)
     passed = score.model > score.baseline
-    detail = f"{score.model:.4f} {'>' if passed else '<='} {score.baseline:.4f} of the baseline ({counted(score.windows, 'window')})"
-    return Judged(score.model, passed, detail)
+    detail = show_relation(score.model, ">" if passed else "<=", score.baseline)
+    return Judged(score.model, passed, f"{detail} of the baseline ({counted(score.windows, 'window')})")

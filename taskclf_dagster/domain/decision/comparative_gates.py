@@ -23,7 +23,7 @@ from taskclf_dagster.domain.decision.gate import (
 from taskclf_dagster.domain.decision.references import ChampionState
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
-from taskclf_dagster.shown_text import counted
+from taskclf_dagster.shown_text import counted, rounded_pair
 
 COMPARATIVE_GATES = (
     "macro_f1_no_regression",
@@ -54,29 +54,34 @@ def check_regression_gates(
     history_damaged: bool,
     bootstrap: bool,
     settings: ComparisonSettings,
+    more_windows: str = "",
+    bootstrap_helps: bool = True,
 ) -> RegressionResult:
     """Judges a challenger compared with the champion on identical windows.
 
     Args:
         comparison: both on the same windows; None if there is no champion, or one of the two could not be evaluated.
-        champion_state: none lets the candidate gates alone decide; unreadable or incompatible never lets a challenger through.
+        champion_state: none lets the absolute gates alone decide; unreadable or incompatible never lets a challenger through.
         champion_reason: why it is in this state.
         anchors: the challenger compared with each anchor model.
         rolled_back_as: id of the blocked model with the same trees.
         history_damaged: True if anchors and blocked models may be unknown.
-        bootstrap: lets the candidate gates alone decide if the champion cannot be compared with.
+        bootstrap: lets the absolute gates alone decide if the champion cannot be compared with.
         settings: thresholds and policy of the comparison.
+        more_windows: what would give the comparison enough windows, for the reason; no verdict depends on it.
+        bootstrap_helps: False if the candidate gates do not pass either, so that the reason does not offer bootstrap.
     """
 
     def compared() -> Comparison:
         if champion_state == "none":
             raise NoVerdictError("NOT_APPLICABLE", "there is no champion: the absolute gates alone decide")
-        missing = _find_what_is_missing(comparison, champion_state, champion_reason, settings)
+        missing = _find_what_is_missing(comparison, champion_state, champion_reason, settings, more_windows)
         if missing is None and comparison is not None:
             return comparison
         if bootstrap:
             raise NoVerdictError("NOT_APPLICABLE", f"bootstrap was given: {missing}", overridden=True)
-        raise NoVerdictError("INCONCLUSIVE", f"{missing}, or give bootstrap: the absolute gates alone decide then")
+        override = ", or give bootstrap: the absolute gates alone decide then" if bootstrap_helps else ""
+        raise NoVerdictError("INCONCLUSIVE", f"{missing}{override}")
 
     rules = [
         *_list_difference_rules(compared, settings),
@@ -116,7 +121,7 @@ def _list_difference_rules(compared: Callable[[], Comparison], settings: Compari
 
 def _list_group_rules(compared: Callable[[], Comparison], settings: ComparisonSettings) -> list[GateRule]:
     """Returns the gates on single users and labels."""
-    unit = "lowest Holm-adjusted p-value of being worse by more than clearly_worse_margin, higher is better"
+    unit = "lowest Holm-adjusted p-value of no decline beyond clearly_worse_margin; a decline is shown below the threshold"
     bound = settings.significance
     return [
         GateRule("no_user_clearly_worse", unit, bound, lambda: _groups(compared().evidence.by_user, "user", settings)),
@@ -124,21 +129,39 @@ def _list_group_rules(compared: Callable[[], Comparison], settings: ComparisonSe
     ]
 
 
-def _find_what_is_missing(comparison: Comparison | None, state: ChampionState, reason: str, settings: ComparisonSettings) -> str | None:
+def _find_what_is_missing(
+    comparison: Comparison | None, state: ChampionState, reason: str, settings: ComparisonSettings, more_windows: str
+) -> str | None:
     """Returns why challenger and champion cannot be compared, with what would change that; None if they can."""
     if state != "ok":
         return f"the champion is {state} ({reason}) and no model of the history loads; restore it and launch with force"
     if comparison is None:
         return "challenger or champion could not be scored"
     if comparison.windows < settings.min_windows:
-        until = max(report.trained_until for report in comparison.exclusion.leakage)
-        lacking = settings.min_windows - comparison.windows
-        newer = f"it takes about {counted(lacking, 'more labelled test window')}, newer than {until:%Y-%m-%d %H:%M} UTC"
-        return f"only {counted(comparison.windows, 'window')} left to compare on, and min_windows is {settings.min_windows}: {newer}"
+        return _describe_few_windows(comparison, settings, more_windows)
     if comparison.macro_f1_delta is None:
         lost = f"{comparison.left_out + comparison.exclusion.excluded} left out"
         return f"no label has enough of the {comparison.windows} windows that both models scored ({lost})"
     return None
+
+
+def _describe_few_windows(comparison: Comparison, settings: ComparisonSettings, more_windows: str) -> str:
+    """Returns how many windows lack and what gives them, and the gates that fail on those that there are."""
+    until = max(report.trained_until for report in comparison.exclusion.leakage)
+    lacking = counted(settings.min_windows - comparison.windows, "more test window")
+    few = f"only {counted(comparison.windows, 'window')} left to compare on, and min_windows is {settings.min_windows}"
+    failing = _list_failing(comparison, settings)
+    so_far = f" (on those that are left, {', '.join(failing)} would fail)" if failing else ""
+    ways = more_windows or "label more minutes, of which about every seventh becomes a test window"
+    return f"{few}{so_far}: {lacking}, newer than {until:%Y-%m-%d %H:%M} UTC, would be enough; {ways}"
+
+
+def _list_failing(comparison: Comparison, settings: ComparisonSettings) -> list[str]:
+    """Returns the names of the gates that fail on the windows of a comparison, however few they are."""
+    if comparison.macro_f1_delta is None:
+        return []
+    rules = [*_list_difference_rules(lambda: comparison, settings), *_list_group_rules(lambda: comparison, settings)]
+    return [rule.name for rule in rules if judge_gate(rule, "comparative").status == "FAIL"]
 
 
 def is_strict(gate: RegressionGate) -> bool:
@@ -184,8 +207,8 @@ def _anchor(anchors: Sequence[AnchorComparison], settings: ComparisonSettings) -
         found = f"none of {counted(len(anchors), 'model')} that ran lately can be compared with" if anchors else "no model ran lately"
         raise NoVerdictError("NOT_APPLICABLE", found)
     worst = min(differences, key=lambda name: (math.isfinite(differences[name]), differences[name]))  # no number first: an ERROR
-    observed, passed, detail = floor(differences[worst], 0.0 - settings.allowed_below_anchor)
-    return Judged(observed, passed, f"beside {worst}: {detail}")
+    judged = floor(differences[worst], 0.0 - settings.allowed_below_anchor)
+    return judged._replace(detail=f"beside {worst}: {judged.detail}")
 
 
 def _unless_unknown(history_damaged: bool, judge: Callable[[], Judged]) -> Judged:
@@ -204,21 +227,24 @@ def _groups(groups: Sequence[GroupSignificance], what: str, settings: Comparison
     if not judged:
         raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {counted(settings.min_user_days, 'labelled user-day')} among those compared")
     worst = min(judged.values(), key=lambda group: (math.isfinite(group.adjusted_p or 0.0), group.adjusted_p, group.difference or 0.0))
-    observed, passed, _ = floor(worst.adjusted_p, settings.significance)
-    claim = f"{'not shown to be' if passed else ''} worse by more than {settings.clearly_worse_margin:g}".strip()
-    return Judged(observed, passed, f"{worst.name}: {worst.difference:+.4f}, {claim} (adjusted p {observed:.3f}, {len(judged)} judged)")
+    found = floor(worst.adjusted_p, settings.significance)
+    claim = f"a decline of more than {settings.clearly_worse_margin:g} is {'not shown' if found.passed else 'shown'}"
+    p_value, level = rounded_pair(found.observed, settings.significance)
+    tested = f"Holm-adjusted p {p_value} of no such decline, shown below {level}; {counted(len(judged), what)} judged"
+    return found._replace(detail=f"{worst.name} has changed by {worst.difference:+.4f}: {claim} ({tested})")
 
 
 def _flip_bound(comparison: Comparison, settings: ComparisonSettings) -> float:
-    return min(settings.max_negative_flips, comparison.flips.positive_share + settings.max_flip_excess)
+    relative = comparison.flips.positive_share + settings.max_flip_excess
+    return relative if settings.max_negative_flips is None else min(settings.max_negative_flips, relative)
 
 
 def _flips(comparison: Comparison, settings: ComparisonSettings) -> Judged:
-    negative, positive = comparison.flips.negative_share, comparison.flips.positive_share
+    negative, positive, bound = comparison.flips.negative_share, comparison.flips.positive_share, _flip_bound(comparison, settings)
     passed = negative <= _flip_bound(comparison, settings) + ROUNDING_NOISE
-    shown = f"{negative:.2%} became wrong, {positive:.2%} became right"
-    allowed = f"{settings.max_negative_flips:.0%}, and {settings.max_flip_excess:.0%} more than became right"
-    return Judged(negative, passed, f"{shown}; allowed are {allowed}")
+    digits = next((n for n in (2, 4, 6) if passed or f"{negative:.{n}%}" != f"{bound:.{n}%}"), 8)
+    shown = f"{negative:.{digits}%} became wrong, {positive:.2%} became right"
+    return Judged(negative, passed, f"{shown}; at most {bound:.{digits}%} may become wrong")
 
 
 def _not_rolled_back(rolled_back_as: str | None) -> Judged:

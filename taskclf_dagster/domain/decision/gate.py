@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.shown_text import show_relation
 
 Status = Literal["PASS", "FAIL", "INCONCLUSIVE", "ERROR", "NOT_APPLICABLE"]
 
@@ -24,6 +25,18 @@ ROUNDING_NOISE = 1e-12
 """Metrics are compared unrounded; this only absorbs binary representation, so that 0.72 - 0.70 is not above 0.02."""
 
 
+class BesideChampion(Record):
+    """The metric of a gate by both models on the same windows, which neither was trained on.
+
+    Attributes:
+        windows: number of these windows.
+    """
+
+    windows: int
+    challenger: float
+    champion: float
+
+
 class RegressionGate(Record):
     """The verdict of one gate.
 
@@ -33,6 +46,7 @@ class RegressionGate(Record):
         unit: what observed and threshold are measured in, and which direction is better.
         detail: the reason in one sentence.
         overridden: the gate could not be judged, and does not apply because a person gave `bootstrap`.
+        beside: of a floor that the challenger misses, both models' metric by which it was judged again (`decision.floors`); else None.
     """
 
     name: str
@@ -43,6 +57,7 @@ class RegressionGate(Record):
     unit: str
     detail: str
     overridden: bool = False
+    beside: BesideChampion | None = None
 
     @property
     def passed(self) -> bool:
@@ -51,8 +66,8 @@ class RegressionGate(Record):
 
     @property
     def numbers(self) -> tuple[object, ...]:
-        """Status, observed value, threshold and override: all that is not a sentence."""
-        return self.status, self.observed, self.threshold, self.overridden
+        """Status, observed value, threshold, override and the champion's metric: all that is not a sentence."""
+        return self.status, self.observed, self.threshold, self.overridden, self.beside
 
 
 class RegressionResult(Record):
@@ -77,11 +92,12 @@ class NoVerdictError(TaskclfDagsterError):
 
 
 class Judged(NamedTuple):
-    """The metric that a gate judged, whether it passes, and the reason."""
+    """The metric that a gate judged, whether it passes, the reason, and both models' metric if the champion's was looked at."""
 
     observed: float
     passed: bool
     detail: str
+    beside: BesideChampion | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,9 @@ def judge_gate(rule: GateRule, kind: Kind) -> RegressionGate:
     """Judges one gate; one that raises, or finds no number, is an ERROR and prevents a promotion."""
     threshold: Threshold = None
 
-    def gate(status: Status, observed: float | None, detail: str, *, overridden: bool = False) -> RegressionGate:
+    def gate(
+        status: Status, observed: float | None, detail: str, *, overridden: bool = False, beside: BesideChampion | None = None
+    ) -> RegressionGate:
         return RegressionGate(
             name=rule.name,
             kind=kind,
@@ -114,6 +132,7 @@ def judge_gate(rule: GateRule, kind: Kind) -> RegressionGate:
             unit=rule.unit,
             detail=detail,
             overridden=overridden,
+            beside=beside,
         )
 
     try:
@@ -121,7 +140,7 @@ def judge_gate(rule: GateRule, kind: Kind) -> RegressionGate:
         judged = rule.judge()
         if not math.isfinite(judged.observed):
             return gate("ERROR", None, f"the figure is {judged.observed}, which is not a number")
-        return gate("PASS" if judged.passed else "FAIL", judged.observed, judged.detail)
+        return gate("PASS" if judged.passed else "FAIL", judged.observed, judged.detail, beside=judged.beside)
     except NoVerdictError as error:
         return gate(error.status, None, str(error), overridden=error.overridden)
     except Exception as error:  # a gate that raises must prevent a promotion, whatever it raised
@@ -137,4 +156,4 @@ def floor(observed: float | None, threshold: float) -> Judged:
     if observed is None:
         raise NoVerdictError("INCONCLUSIVE", "no label has enough test windows to be judged")
     passed = observed >= threshold - ROUNDING_NOISE
-    return Judged(observed, passed, f"{observed:.4f} {'>=' if passed else '<'} {threshold:g}")
+    return Judged(observed, passed, show_relation(observed, ">=" if passed else "<", threshold))

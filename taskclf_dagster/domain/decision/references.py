@@ -65,6 +65,7 @@ class DatasetRef(Record):
         split: number of windows of each part of the split.
         label_watermark: names the content of the label store that the run read.
         labels_until: start of the newest labeled window; None without one.
+        holdout_users: users that were held out of training; empty in receipts that are older than this field.
     """
 
     dataset_hash: str
@@ -74,6 +75,7 @@ class DatasetRef(Record):
     label_watermark: str
     labels_until: AwareDatetime | None
     feasibility: Feasibility
+    holdout_users: tuple[str, ...] = ()
 
 
 class ModelRef(Record):

@@ -34,15 +34,18 @@ def decide(
 
     HOLD if no model could be promoted on this data; REJECT if a gate fails; HOLD, with the advice of the feasibility, if a required gate is
     missing, is INCONCLUSIVE or ERROR, or does not apply though it always must; else PROMOTE, or AWAITING_APPROVAL without `auto_promote`.
+    The reason of a HOLD and of a REJECT lists everything that prevents a promotion, not only what decided.
     """
-    if not feasibility.promotable:
-        return "HOLD", feasibility.summary
     failed = [gate for gate in gates if gate.status == "FAIL"]
+    held = [*_list_missing(gates, required), *_list_undecided([gate for gate in gates if gate not in failed])]
+    failures = ["Failed: " + "; ".join(f"{gate.name} ({gate.detail})" for gate in failed) + "."] if failed else []
+    open_questions = ["Not decided: " + "; ".join(held) + "."] if held else []
+    if not feasibility.promotable:
+        return "HOLD", " ".join([feasibility.summary, *failures, *open_questions])
     if failed:
-        return "REJECT", "Failed: " + "; ".join(f"{gate.name} ({gate.detail})" for gate in failed) + "."
-    held = [*_list_missing(gates, required), *_list_undecided(gates)]
+        return "REJECT", " ".join([*failures, *open_questions])
     if held:
-        return "HOLD", " ".join(["Not decided: " + "; ".join(held) + ".", *feasibility.advice])
+        return "HOLD", " ".join([*open_questions, *feasibility.advice])
     passed = f"All {sum(gate.status == 'PASS' for gate in gates)} gates that apply passed"
     if any(gate.overridden for gate in gates):
         passed += ", the champion was not compared with because bootstrap was given"

@@ -5,6 +5,7 @@ from taskclf_dagster.config.yaml_files import keep_known_keys, merge_mappings
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, find_contradictions
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.decision import DecisionContent, PromotionDecision, content_hash, make_decision_id
+from taskclf_dagster.domain.decision.floors import judge_floors, judged_alone
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.verdict import decide
 from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_again, derive_seed, find_inconsistencies
@@ -62,6 +63,11 @@ def judge_comparative_gates(content: DecisionContent, settings: RetrainConfig) -
     ).gates
 
 
+def list_judged_alone(content: DecisionContent) -> list[RegressionGate]:
+    """Returns the candidate gates of a decision as they are judged on the challenger alone."""
+    return [judged_alone(gate) for gate in content.gates if gate.kind == "candidate"]
+
+
 def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -> list[DecisionFinding]:
     """Finds a verdict that does not follow from the gates, and gates that do not follow from their numbers, the policy or the counts."""
     verdict, reason = decide(
@@ -72,7 +78,7 @@ def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -
         findings.append(
             DecisionFinding("verdict_does_not_follow", f"the verdict is {decision.verdict}, but {verdict} follows from the gates: {reason}")
         )
-    findings.extend(find_contradictions([gate for gate in decision.gates if gate.kind == "candidate"], settings.evaluation))
+    findings.extend(find_contradictions(list_judged_alone(decision), settings.evaluation))
     findings.extend(find_unexcused(decision, settings))
     if decision.comparison is not None:
         findings.extend(_find_unfounded_comparison(decision, decision.comparison, settings))
@@ -97,13 +103,15 @@ def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list
 
 
 def _find_unfounded_gates(decision: PromotionDecision, settings: RetrainConfig) -> list[DecisionFinding]:
-    """Finds comparative gates that do not follow from the comparison, and gates that call themselves of the other kind."""
-    expected = {gate.name: gate.numbers for gate in judge_comparative_gates(decision, settings)}
+    """Finds gates that do not follow from the comparison, and gates that call themselves of the other kind."""
+    sums = None if decision.comparison is None else decision.comparison.sums
+    candidate = judge_floors(list_judged_alone(decision), sums, held_out=decision.dataset.holdout_users, config=settings)
+    expected = {gate.name: gate.numbers for gate in [*candidate, *judge_comparative_gates(decision, settings)]}
     findings = []
     for gate in decision.gates:
         if gate.kind != ("candidate" if gate.name in CANDIDATE_GATES else "comparative"):
             findings.append(DecisionFinding("gate_of_other_kind", f"gate {gate.name} is called {gate.kind}"))
-        elif gate.kind == "comparative" and expected.get(gate.name) != gate.numbers:
+        elif expected.get(gate.name) != gate.numbers:
             findings.append(DecisionFinding("gate_does_not_follow", f"gate {gate.name} does not follow from the comparison"))
     return findings
 

@@ -8,6 +8,8 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
 from taskclf_dagster.domain.decision.decision import RECEIPT_VERSION, DecisionContent, PromotionDecision, seal, sign_decision
 from taskclf_dagster.domain.decision.decision_store import find_replaced, save_decision
+from taskclf_dagster.domain.decision.floors import judge_floors
+from taskclf_dagster.domain.decision.gate import RegressionResult
 from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RunOptions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES, decide
 from taskclf_dagster.domain.evaluation.comparison import (
@@ -22,6 +24,7 @@ from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, di
 from taskclf_dagster.domain.evaluation.scored_windows import StoredPredictions, load_scored_windows
 from taskclf_dagster.domain.evaluation.unusual_days import UnusualDay, find_days_of_disagreement
 from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.retraining.label_advice import advise_on_windows
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 from taskclf_dagster.domain.storage.home_id import ensure_home_id
 from taskclf_dagster.domain.storage.records import json_hash
@@ -80,6 +83,8 @@ def make_decision(
     load = load or load_predictions_once(home)
     comparison, anchors = _compare(load, snapshot, challenger_report, champion_report, config)
     rolled_back_as = next((name for name, trees in champion_report.blocked.items() if trees == challenger.tree_hash), None)
+    sums = None if comparison is None else comparison.sums
+    candidate = judge_floors(challenger_report.gates.gates, sums, held_out=snapshot.holdout_users, config=config)
     comparative = check_regression_gates(
         comparison,
         champion_state=champion_report.state,
@@ -89,8 +94,10 @@ def make_decision(
         history_damaged=champion_report.registry.history_damaged,
         bootstrap=options.bootstrap,
         settings=config.comparison,
+        more_windows=advise_on_windows(home, snapshot, comparison, config),
+        bootstrap_helps=RegressionResult(gates=candidate).all_passed,
     )
-    gates = [*challenger_report.gates.gates, *comparative.gates]
+    gates = [*candidate, *comparative.gates]
     verdict, reason = decide(gates, snapshot.feasibility, auto_promote=config.promotion.auto_promote)
     content = DecisionContent(
         receipt_version=RECEIPT_VERSION,
@@ -193,6 +200,8 @@ def _list_protections(
         "trained again and compared" if challenger.reproduction is not None else "not trained again",
         "promotes by itself" if config.promotion.auto_promote else "a person has to approve",
     ]
+    if config.evaluation.floor_policy == "improve":
+        lines.append("floors: where the champion misses one, too, the challenger may not be below the champion")
     if not config.evaluation.require_baseline_improvement:
         lines.append("OFF: baselines need not be beaten")
     if options.bootstrap:
@@ -209,6 +218,7 @@ def _refer_to_dataset(snapshot: DatasetSnapshot) -> DatasetRef:
         label_watermark=snapshot.label_watermark,
         labels_until=None if snapshot.time_range is None else snapshot.time_range[1],
         feasibility=snapshot.feasibility,
+        holdout_users=tuple(snapshot.holdout_users),
     )
 
 

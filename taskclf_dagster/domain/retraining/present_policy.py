@@ -8,6 +8,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, configured_threshold, passes_threshold
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.floors import judge_floors, judged_alone
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.verdict import Verdict, decide
 from taskclf_dagster.domain.decision.verification import find_unexcused, judge_comparative_gates
@@ -56,7 +57,9 @@ def judge_by_present_policy(decision: PromotionDecision, settings: RetrainConfig
     if comparison is not None:
         comparison = complete_again(comparison, seed=comparison.seed, settings=settings.comparison, min_class_windows=fewest)
     comparative = judge_comparative_gates(decision.model_copy(update={"comparison": comparison}), settings)
-    candidate = [_judge_again(gate, settings) for gate in decision.gates if gate.name in CANDIDATE_GATES]
+    alone = [_judge_again(judged_alone(gate), settings) for gate in decision.gates if gate.name in CANDIDATE_GATES]
+    sums = None if comparison is None else comparison.sums
+    candidate = judge_floors(alone, sums, held_out=decision.dataset.holdout_users, config=settings)
     missing = find_unexcused(decision, settings)
     verdict, reason = decide(
         [*candidate, *comparative],

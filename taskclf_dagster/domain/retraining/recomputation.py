@@ -16,9 +16,16 @@ from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.snapshot_rows import count_classes, count_splits, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.floors import judge_floors
 from taskclf_dagster.domain.decision.references import ChampionState
 from taskclf_dagster.domain.evaluation.baselines import compare_with_baselines
-from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, compare_with_anchor, count_comparison, unscored_anchor
+from taskclf_dagster.domain.evaluation.comparison import (
+    AnchorComparison,
+    ComparisonCounts,
+    compare_with_anchor,
+    count_comparison,
+    unscored_anchor,
+)
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
@@ -127,11 +134,13 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
         ours = test.evaluate(state.home, model)
     except BundleError as error:
         return [*findings, DecisionFinding("challenger_unusable", f"the challenger cannot be evaluated: {error.reason}")]
-    learned = rows[is_in_part(rows, learned_part(refit=model.bundle.require().refit))].reset_index(drop=True)
-    findings += _compare_candidate(decision, learned, test, ours)
     theirs, champion_state = _evaluate_champion(state, opponents.champion, test)
+    settings = decision.settings.comparison
+    counts = None if theirs is None else count_comparison(test.rows, ours.scored, theirs.scored, settings=settings)
+    learned = rows[is_in_part(rows, learned_part(refit=model.bundle.require().refit))].reset_index(drop=True)
+    findings += _compare_candidate(decision, learned, test, ours, counts)
     findings += _differ("the state of the champion", decision.champion.state, champion_state)
-    findings += _compare_champion(decision, test, ours, theirs)
+    findings += _compare_champion(decision, theirs, counts)
     return findings + _compare_anchors(state, decision, opponents.anchors, test, ours, theirs)
 
 
@@ -181,12 +190,16 @@ def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model
     ]
 
 
-def _compare_candidate(decision: PromotionDecision, learned: pd.DataFrame, test: EvaluationSet, ours: Evaluation) -> list[DecisionFinding]:
-    """Compares the metrics of the challenger and the candidate gates."""
+def _compare_candidate(
+    decision: PromotionDecision, learned: pd.DataFrame, test: EvaluationSet, ours: Evaluation, counts: ComparisonCounts | None
+) -> list[DecisionFinding]:
+    """Compares the metrics of the challenger and the candidate gates; `counts` are those beside the champion."""
     rule, lookup = compare_with_baselines(learned, test.rows, ours.scored.predictions, ours.report.judged_labels)
-    gates = check_candidate_gates(
+    alone = check_candidate_gates(
         ours.report, failure=None, rule=rule, lookup=lookup, reproduction=None, settings=decision.settings.evaluation
     ).gates
+    sums = None if counts is None else counts.sums
+    gates = judge_floors(alone, sums, held_out=test.unseen_users, config=decision.settings)
     recorded = {gate.name: gate for gate in decision.gates if gate.kind == "candidate"}
     findings = [
         *_differ("macro_f1 of the challenger", decision.challenger.macro_f1, ours.report.macro_f1),
@@ -209,15 +222,12 @@ def _evaluate_champion(state: RegistryState, champion: Champion, test: Evaluatio
         return None, "unreadable"
 
 
-def _compare_champion(
-    decision: PromotionDecision, test: EvaluationSet, ours: Evaluation, theirs: Evaluation | None
-) -> list[DecisionFinding]:
+def _compare_champion(decision: PromotionDecision, theirs: Evaluation | None, counts: ComparisonCounts | None) -> list[DecisionFinding]:
     """Compares the metrics of the champion and the counts of the comparison."""
     then, comparison = decision.champion.model, decision.comparison
-    if theirs is None or then is None or comparison is None:
+    if theirs is None or counts is None or then is None or comparison is None:
         there = then is not None, comparison is not None
         return _differ("an evaluation and a comparison of the champion", there, (theirs is not None, theirs is not None))
-    counts = count_comparison(test.rows, ours.scored, theirs.scored, settings=decision.settings.comparison)
     return [
         *_differ("macro_f1 of the champion", then.macro_f1, theirs.report.macro_f1),
         *_differ("weighted_f1 of the champion", then.weighted_f1, theirs.report.weighted_f1),

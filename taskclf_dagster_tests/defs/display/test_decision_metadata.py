@@ -152,8 +152,8 @@ def test_users_are_shown_with_their_difference_and_how_sure_it_is_that_they_got_
     found = {group.name: group for group in comparison.evidence.by_user}
     assert (users["ann"]["windows"], users["ann"]["days"], users["ann"]["change"]) == (240, 6, "+0.2000")
     assert users["bob"]["change"] == "-0.6000"
-    assert users["bob"]["adjusted p"] == f"{found['bob'].adjusted_p:.4f}" == "0.0000"
-    assert users["ann"]["adjusted p"] == f"{found['ann'].adjusted_p:.4f}"
+    assert users["bob"]["p of no decline"] == f"{found['bob'].adjusted_p:.4f}" == "0.0000"
+    assert users["ann"]["p of no decline"] == f"{found['ann'].adjusted_p:.4f}"
 
 
 def test_a_group_with_too_few_days_or_without_true_windows_shows_dashes_not_zeros() -> None:
@@ -162,7 +162,7 @@ def test_a_group_with_too_few_days_or_without_true_windows_shows_dashes_not_zero
     by_label = beside_champion(without_meet, named(without_meet), named(without_meet), config=retrain_config(min_class_windows=1)).evidence
     shown = _rows(group_table(by_label.by_label))
     assert "Meet" not in {row["name"] for row in shown}
-    assert {row["adjusted p"] for row in shown} == {"-"}
+    assert {row["p of no decline"] for row in shown} == {"-"}
     silent = by_label.by_user[0].model_copy(update={"difference": None})
     assert _rows(group_table([silent]))[0]["change"] == "-"
 

@@ -146,7 +146,7 @@ def test_a_figure_at_its_threshold_passes_and_just_below_fails(name: str) -> Non
         found = judge(name, with_figure(where, value))
         assert (found.status, found.observed, found.threshold) == (status, value, threshold), value
         assert "better" in found.unit
-        assert f"{value:.4f}" in found.detail
+        assert f"{value:.4f}" in found.detail or repr(value) in found.detail
 
 
 @pytest.mark.parametrize("name", FLOORS)
@@ -384,6 +384,8 @@ def test_the_wording_of_the_details(snapshot: SnapshotAssertion) -> None:
         "nobody held out": judge("unseen_user_f1", a_report()),
         "not beaten": judge("beats_lookup_baseline", a_report(), lookup=BaselineScore(windows=100, model=0.1, baseline=0.9)),
         "few windows of a rule": judge("beats_rule_baseline", a_report(), rule=few),
+        "no judged label of a rule": judge("beats_rule_baseline", a_report(), rule=BaselineScore(windows=30, model=None, baseline=None)),
+        "a reject rate just outside": judge("reject_rate_bounds", a_report(reject_rate=0.300001)),
         "no need to beat it": judge("beats_rule_baseline", a_report(), rule=few, config=off),
         "not trained again": judge("reproducible", a_report(), reproduction=None),
     }

@@ -78,6 +78,7 @@ CHANGES: dict[str, object] = {
     "dataset.label_watermark": "1" * 16,
     "dataset.labels_until": AS_OF,
     "dataset.feasibility": infeasible(),
+    "dataset.holdout_users": ("bob",),
     "challenger.model_id": "evil",
     "challenger.files": {},
     "challenger.report_hash": "9" * 64,

@@ -40,7 +40,7 @@ def _with_seed_of_choice(home: Home) -> PromotionDecision:
 
 
 def _with_flips_of_choice(home: Home) -> PromotionDecision:
-    """Six per cent became wrong, which the flips do not say, although champion and challenger right differ by it in the counts."""
+    """Windows became wrong, which the flips do not say, although champion and challenger right differ by it in the counts."""
     honest = receipt(home, ONLY["negative_flips"]())
     assert honest.comparison is not None
     none = dict.fromkeys(LABELS, 0)

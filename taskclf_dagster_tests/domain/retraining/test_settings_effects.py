@@ -273,6 +273,8 @@ def _rejects(world: World, config: RetrainConfig) -> object:
 AS_GOOD = {"challenger": wrong_in(0.06), "champion": wrong_in(0.06, after=0.5)}
 """Two models that are equally good, and have other windows wrong."""
 
+MISSED_BY_BOTH = {"challenger": wrong_in(0.5), "champion": wrong_in(0.5), "figures": {"macro_f1": 0.5}}
+
 FEWER_MEETINGS = wrong_in(0.18, among=ROWS["label"] == "Meet")
 
 BETTER = {OLD: RIGHT}
@@ -305,6 +307,7 @@ EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     "gates.min_seen_user_f1": (0.1, "PASS", 1.0, "FAIL", _gate_status("seen_user_f1", held_out=True)),
     "gates.min_unseen_user_f1": (0.1, "PASS", 1.0, "FAIL", _gate_status("unseen_user_f1", held_out=True)),
     "require_baseline_improvement": (True, "PASS", False, "NOT_APPLICABLE", _gate_status("beats_lookup_baseline")),
+    "floor_policy": ("improve", "PASS", "strict", "FAIL", _beside_champion("macro_f1", **MISSED_BY_BOTH)),
     "prove_reproducible": (True, "PASS", False, "NOT_APPLICABLE", _gate_status("reproducible")),
     "evidence_policy": ("point", "PASS", "hold", "INCONCLUSIVE", _beside_champion("macro_f1_no_regression", **AS_GOOD)),
     "significance": (0.05, "FAIL", 0.01, "PASS", _beside_champion("no_class_clearly_worse", challenger=FEWER_MEETINGS)),
