@@ -44,14 +44,13 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], *, min_class_win
     judged = [label for label in LABELS if test[label] >= min_class_windows]
     reasons, advice = [], []
     if BREAK_IDLE not in judged:
-        missing = min_class_windows - test[BREAK_IDLE]
         total = sum(split[BREAK_IDLE] for split in distribution.values())
         reasons.append(
             f"{BREAK_IDLE} has {counted(test[BREAK_IDLE], 'test window')} ({total} in all) and must be judged on at least "
             f"{min_class_windows}"
         )
         advice.append(
-            f"Label at least {counted(missing, 'more minute')} of {BREAK_IDLE} on the most recent days, and some on earlier days."
+            f"Label {counted(min_class_windows, 'more minute')} of {BREAK_IDLE} on the most recent days, and some on earlier days."
         )
     for label in judged:
         if learned[label] == 0:
