@@ -43,6 +43,9 @@ minutes that features look back."""
 EMBARGO_US = FEATURE_LOOKBACK_SECONDS * 1_000_000
 
 
+Boundary = Literal["session", "span", "row"]
+
+
 class Cut(Record):
     """One cut of one user's gold rows.
 
@@ -59,7 +62,7 @@ class Cut(Record):
     target_row: int
     row: int
     at: datetime | None
-    boundary: Literal["session", "span", "row"]
+    boundary: Boundary
 
 
 @dataclass(frozen=True)
@@ -144,22 +147,37 @@ def _cut_user(user: str, starts: npt.NDArray[np.int64], sessions: npt.NDArray[np
     span_ends = _find_span_ends(spans)
     session_ends = span_ends.copy()
     session_ends[1:n] &= sessions[1:] != sessions[:-1]
-    slack = n * SLACK_PERCENT // 100
     cuts: list[Cut] = []
     earliest = 0
     for part, percent in (("validation", TRAIN_PERCENT), ("test", TRAIN_AND_VALIDATION_PERCENT)):
         target = n * percent // 100
-        row, boundary = max(target, earliest), "row"
-        for kind, allowed in (("session", session_ends), ("span", span_ends)):
-            low, high = max(target - slack, earliest + 1), target + slack
-            candidates = np.flatnonzero(allowed[low : high + 1]) + low
-            if len(candidates):
-                row, boundary = int(candidates[np.argmin(np.abs(candidates - target))]), kind
-                break
+        row, boundary = place_cut(target, n, session_ends=session_ends, span_ends=span_ends, earliest=earliest)
         earliest = row
         at = datetime.fromtimestamp(int(starts[row]) / 1e6, tz=UTC) if row < n else None
         cuts.append(Cut(user_id=user, part=part, target_row=target, row=row, at=at, boundary=boundary))
     return cuts
+
+
+def place_cut(
+    target: int, n: int, *, session_ends: npt.NDArray[np.bool_], span_ends: npt.NDArray[np.bool_], earliest: int
+) -> tuple[int, Boundary]:
+    """Returns the position of a cut, and what ends there: the boundary nearest to the target, at most 5 % of the rows from it.
+
+    Args:
+        target: the position wanted.
+        n: number of rows.
+        session_ends: positions that are preferred, shape (n + 1,).
+        span_ends: positions that come next, shape (n + 1,).
+        earliest: the cut before; a boundary must be later, the target itself need not.
+    """
+    slack = n * SLACK_PERCENT // 100
+    low, high = max(target - slack, earliest + 1), target + slack
+    kinds: tuple[tuple[Boundary, npt.NDArray[np.bool_]], ...] = (("session", session_ends), ("span", span_ends))
+    for kind, allowed in kinds:
+        candidates = np.flatnonzero(allowed[low : high + 1]) + low
+        if len(candidates):
+            return int(candidates[np.argmin(np.abs(candidates - target))]), kind
+    return max(target, earliest), "row"
 
 
 def _find_span_ends(spans: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,82 @@
+"""One choice of the settings that differ between people, and the fit that follows it. `search` compares choices."""
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from taskclf_dagster.config.settings import ClockInput, TrainParams
+from taskclf_dagster.domain.data.feature_schema import FeatureSchema
+from taskclf_dagster.domain.models.averaging import average_boosters
+from taskclf_dagster.domain.models.training import Fit, fit_model
+from taskclf_dagster.domain.storage.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SEED_DIGITS = 7
+"""Hexadecimal digits of the dataset's digest that make a seed."""
+
+
+class Choice(Record):
+    """The settings of a fit that the search may change.
+
+    Attributes:
+        constant_inputs: inputs that are constant while the model learns.
+        num_leaves: largest number of leaves of a tree.
+        uses_older: True if rows before the range that is split teach; without such rows it changes nothing.
+        seeds: number of fits with other seeds whose raw scores are averaged.
+    """
+
+    constant_inputs: list[ClockInput]
+    num_leaves: int
+    uses_older: bool
+    seeds: int
+
+    def apply_to(self, params: TrainParams) -> TrainParams:
+        """Returns the parameters with those of this choice."""
+        return params.model_copy(update={"constant_inputs": self.constant_inputs, "num_leaves": self.num_leaves})
+
+    def takes(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rows that teach; needs the column split where older rows do not."""
+        return rows if self.uses_older else rows[(rows["split"] != "older").to_numpy()].reset_index(drop=True)
+
+
+def present_choice(params: TrainParams, *, has_older: bool) -> Choice:
+    """Returns the choice that the settings as given are."""
+    return Choice(constant_inputs=params.constant_inputs, num_leaves=params.num_leaves, uses_older=has_older, seeds=1)
+
+
+def derive_seed(dataset_digest: str, number: int) -> int:
+    """Returns a seed of a dataset: number 0 is that of a model with one seed."""
+    return int(dataset_digest[number * SEED_DIGITS : (number + 1) * SEED_DIGITS], 16)
+
+
+def fit_choice(
+    rows: pd.DataFrame,
+    schema: FeatureSchema,
+    *,
+    choice: Choice,
+    params: TrainParams,
+    dataset_digest: str,
+    num_threads: int,
+    on_progress: "Callable[[int], None]" = lambda _: None,
+) -> Fit:
+    """Fits a choice: one model, or one whose raw scores are the average of several seeds.
+
+    Args:
+        rows: the rows to learn from, with their split; the choice leaves out older ones.
+        schema: their schema version.
+        choice: from `search`.
+        params: every other parameter.
+        dataset_digest: the seeds are derived from it.
+        num_threads: of LightGBM; the trees do not depend on it.
+        on_progress: called with the number of rounds done, for each seed.
+    """
+    learned, chosen = choice.takes(rows), choice.apply_to(params)
+    fits = [
+        fit_model(
+            learned, schema, params=chosen, seed=derive_seed(dataset_digest, number), num_threads=num_threads, on_progress=on_progress
+        )
+        for number in range(choice.seeds)
+    ]
+    return Fit(average_boosters([fit.booster for fit in fits]), schema, fits[0].encoders)

@@ -1,0 +1,165 @@
+"""Searches the settings that differ between people, on rolling-origin folds that hold no test row.
+
+One change after another is compared with the present choice, beginning with the settings as given; it is taken if it is clearly better.
+What is compared is in `search_result`, where the folds are in `folds`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.config.settings import ClockInput, TrainParams
+from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
+from taskclf_dagster.domain.models.choice import Choice, present_choice
+from taskclf_dagster.domain.models.fold_fits import FoldFits
+from taskclf_dagster.domain.models.search_result import SearchResult, SearchState, TriedChoice, explain_off, summarize
+
+DEFAULT_BUDGET = 6.0
+
+
+MIN_GAIN = 0.02
+"""Smallest gain in macro-F1 that is taken. Changes that hardly change a prediction are often better by chance, but not by so much."""
+
+
+MAX_P_VALUE = 0.03
+"""Largest p-value of a change that is taken, about two standard errors. `benchmarks/search_noise.py`: where none of five changes is better,
+the settings as given are then kept in at least 90 % of homes, whatever the number of user-days; at 0.05 in 86 % of those with ten, and by
+the rule of one standard error in fewer than two thirds."""
+
+
+MIN_USER_DAYS = 6
+"""With five no gain is as rare as MAX_P_VALUE: what was observed is one of 32 exchanges of whole user-days."""
+
+
+MORE_LEAVES = (15, 31)
+
+
+MORE_SEEDS = 3
+
+
+CLOCK_INPUTS: tuple[ClockInput, ...] = get_args(ClockInput)
+
+
+_Int = npt.NDArray[np.int64]
+
+
+_Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Predictions of the chosen settings for rows that the model of their fold has not learned from, for the reject threshold.
+
+    Attributes:
+        row: position of each judged row among the rows of the search, shape (n,).
+        true: its class index, shape (n,).
+        probabilities: shape (n, 8), columns in the order of LABELS.
+    """
+
+    row: _Int
+    true: _Int
+    probabilities: _Float
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search: its record, and the predictions of the chosen settings."""
+
+    result: SearchResult
+    out_of_fold: OutOfFold
+
+
+def search_choices(
+    rows: pd.DataFrame,
+    schema: FeatureSchema,
+    *,
+    params: TrainParams,
+    dataset_digest: str,
+    min_class_windows: int,
+    min_user_days: int,
+    budget: float = DEFAULT_BUDGET,
+    num_threads: int = 1,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> Search:
+    """Compares clock inputs in or constant, older rows in or out, more leaves and an average of seeds with the settings as given.
+
+    Equal arguments give an equal result on every machine: the budget counts rows, rounds and leaves, not seconds.
+
+    Args:
+        rows: as `build_snapshot` describes them, sorted by user and time; those of other splits than older, train and validation are
+            neither learned from nor judged.
+        schema: the schema version of the rows.
+        params: the settings as given.
+        dataset_digest: seeds are derived from it.
+        min_class_windows: a label with fewer judged rows does not count.
+        min_user_days: the search is off with fewer judged user-days, and below MIN_USER_DAYS.
+        budget: largest cost of all fits, in fits of the original settings on the older and training rows. The folds of the settings as
+            given are fitted in any case, for the learning curve and the reject threshold.
+        num_threads: of LightGBM; the result does not depend on it.
+        on_progress: called with a line of text before each fit of all folds.
+    """
+    fits = FoldFits(rows, schema, params=params, dataset_digest=dataset_digest, num_threads=num_threads)
+    labels, needed = fits.judged_labels(min_class_windows), max(min_user_days, MIN_USER_DAYS)
+    state: SearchState = "searched" if fits.user_days >= needed and len(labels) >= 2 else "off"
+    tried = list(_try_changes(fits, params, labels, budget if state == "searched" else 0.0, on_progress))
+    choice = [each.choice for each in tried if each.verdict in ("present", "taken")][-1]
+    names = [LABELS[i] for i in labels]
+    result = SearchResult(
+        state=state,
+        choice=choice,
+        tried=tried,
+        learning_curve=fits.learning_curve(choice, labels),
+        user_days=fits.user_days,
+        judged_windows=len(fits.true),
+        judged_labels=names,
+        budget=budget,
+        spent=sum(each.cost for each in tried if each.verdict != "not tried"),
+        summary=summarize(tried, fits.user_days) if state == "searched" else explain_off(fits.user_days, needed, names),
+    )
+    return Search(result, OutOfFold(fits.judged, fits.true, fits.probabilities(choice)))
+
+
+def _try_changes(
+    fits: FoldFits, params: TrainParams, labels: Sequence[int], budget: float, on_progress: Callable[[str], None]
+) -> Iterator[TriedChoice]:
+    """Yields the settings as given, then each change of what is present when its turn comes."""
+    present, given = present_choice(params, has_older=fits.has_older), "settings as given"
+    left = budget - (cost := fits.cost(present))
+    on_progress(f"search: {given}")
+    yield TriedChoice(change=given, choice=present, macro_f1=fits.macro_f1(present, labels), cost=cost, verdict="present")
+    for change, values in _list_changes(present):
+        choice = present.model_copy(update=values)
+        cost = fits.cost(choice)
+        if cost > left:
+            yield TriedChoice(change=change, choice=choice, macro_f1=None, cost=cost, verdict="not tried")
+            continue
+        on_progress(f"search: {change}")
+        gain = fits.compare(choice, present, labels)
+        taken = gain.value >= MIN_GAIN and gain.p_value <= MAX_P_VALUE
+        yield TriedChoice(
+            change=change,
+            choice=choice,
+            macro_f1=fits.macro_f1(choice, labels),
+            gain=gain,
+            cost=cost,
+            verdict="taken" if taken else "not better",
+        )
+        left, present = left - cost, choice if taken else present
+
+
+def _list_changes(given: Choice) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yields each change of the settings as given, for people and as fields of a choice; what differs most between people comes first."""
+    if given.constant_inputs:
+        yield "no constant inputs", {"constant_inputs": []}
+    else:
+        yield "constant clock inputs", {"constant_inputs": list(CLOCK_INPUTS)}
+    if given.uses_older:
+        yield "no older windows", {"uses_older": False}
+    for leaves in MORE_LEAVES:
+        if leaves > given.num_leaves:
+            yield f"{leaves} leaves", {"num_leaves": leaves}
+    yield f"average of {MORE_SEEDS} seeds", {"seeds": MORE_SEEDS}
