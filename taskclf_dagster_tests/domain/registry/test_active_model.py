@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.domain.decision.references import AppliedThreshold
 from taskclf_dagster.domain.models.bundle_files import MODEL
+from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.fsck import check_registry
@@ -109,8 +110,10 @@ def test_without_a_policy_that_it_can_follow_taskclf_applies_its_default_and_wha
 
 def test_a_threshold_is_never_that_of_a_policy_of_another_model(tmp_path: Path) -> None:
     home = promoted(make_home(tmp_path), OLD, NEW)
-    (home.models / NEW / MODEL).unlink()
     set_active(home, OLD)
-    active = find_active_model(read_registry_state(home))
+    state = read_registry_state(home)
+    assert find_active_model(state).source == "policy"
+    state.note_problem(f"models/{NEW}", BundleProblem(code="not_loadable", detail="LightGBM does not load it"))  # found by loading it only
+    active = find_active_model(state)
     assert active.threshold is not None
     assert (active.source, active.model_id, active.threshold.value) == ("pointer", OLD, DEFAULT_REJECT_THRESHOLD)
