@@ -39,6 +39,7 @@ from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.models.bundle_files import METADATA, METRICS, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
+from taskclf_dagster.domain.models.choice import present_choice
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD
@@ -110,6 +111,7 @@ def tiny_model(version: SchemaVersion = "v1") -> TrainedModel:
         lambda part: rows_of("train" if part == "first_fit" else part, version),
         SCHEMAS[version],
         settings=config.training,
+        choice=present_choice(config.train_params, has_older=False),
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

@@ -77,6 +77,7 @@ def train_challenger(home: Home, snapshot: DatasetSnapshot, config: RetrainConfi
         home,
         snapshot,
         config=config,
+        earlier=None,
         cores=2,
         code_version="0123456",
         library_versions={},

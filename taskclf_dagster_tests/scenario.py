@@ -74,8 +74,11 @@ def flip_bytes(path: Path, *, times: int = 120) -> Iterator[int]:
 
 
 def retrain_config(**overrides: object) -> RetrainConfig:
-    """The shipped configuration with some keys replaced, validated; a nested mapping replaces only the keys it names."""
-    return _shipped_config().with_changes(**overrides)
+    """The shipped configuration with some keys replaced, validated; a nested mapping replaces only the keys it names.
+
+    There is no search unless a test asks for one: its fits would be most of what most tests do.
+    """
+    return _shipped_config().with_changes(**{"search": "off", **overrides})
 
 
 @cache

@@ -160,6 +160,9 @@ class TrainingSettings(_Settings):
 
     train_params: TrainParams
     refit: bool
+    search: Literal["auto", "off"]
+    search_budget: Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+    search_cadence_days: Days
     reject_threshold: RejectThresholdSettings
     prove_reproducible: Literal["auto"] | bool
 

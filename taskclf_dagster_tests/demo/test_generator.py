@@ -20,9 +20,11 @@ from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.baselines import compare_with_baseline, fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.metrics import evaluate
+from taskclf_dagster.domain.models.choice import present_choice
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.fitting import predict
 from taskclf_dagster.domain.models.learned_rows import is_in_part
-from taskclf_dagster.domain.models.training import predict, train_challenger
+from taskclf_dagster.domain.models.training import train_challenger
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import retrain_config
 
@@ -193,6 +195,7 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
         lambda part: rows[is_in_part(rows, part)].reset_index(drop=True),
         SCHEMAS["v1"],
         settings=config.training,
+        choice=present_choice(config.train_params, has_older=False),
         dataset_digest=snapshot.dataset_digest,
         num_threads=1,
         on_progress=lambda line: None,

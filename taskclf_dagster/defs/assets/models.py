@@ -13,6 +13,7 @@ from taskclf_dagster.defs.display.model_metadata import challenger_metadata
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.provenance import code_version, cores, library_versions
 
@@ -34,21 +35,26 @@ def challenger_model(
 ) -> Iterator[dg.MaterializeResult]:
     """The challenger: a model trained on the snapshot, as a bundle that taskclf can load.
 
-    Trains LightGBM on the training split and tunes the reject threshold on the validation split. Deterministic: the same snapshot and
-    configuration give the same trees. Trains nothing if the snapshot has a skip reason.
+    Chooses the settings that fit this home by a search on earlier labels, or keeps those of the last one. Trains LightGBM on the training
+    split, tunes the reject threshold on the validation split, and trains again on both. Deterministic: the same snapshot, configuration and
+    choice give the same trees. Trains nothing if the snapshot has a skip reason.
     """
     if dataset_snapshot.skip_reason is not None:
         context.log.info(f"not trained: {dataset_snapshot.skip_reason}")
         return
+    taskclf_home = home.open()
+    last = read_last_decided(taskclf_home)
     record = build_challenger(
-        home.open(),
+        taskclf_home,
         dataset_snapshot,
         config=run_settings.load_config(),
+        earlier=None if last is None else last.settings,
         cores=cores(),
         code_version=code_version(),
         library_versions=library_versions(),
         stopwatch=time.perf_counter,
         on_progress=context.log.info,
     )
+    context.log.info(record.settings.reason)
     context.log.info(f"reject threshold {record.reject.detail}")
     yield materialized(record, metadata=challenger_metadata(record, dataset_snapshot))

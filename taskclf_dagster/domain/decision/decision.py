@@ -17,6 +17,7 @@ from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, 
 from taskclf_dagster.domain.decision.verdict import Verdict
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
+from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.storage.path_names import FileName
 from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.domain.storage.signatures import Keys, Signature
@@ -47,6 +48,7 @@ class DecisionContent(Record):
         protections: a summary of what protected this decision; for display.
         home: the folder of the home then; for display.
         home_id: the id of the home, to which the receipt is bound; None in receipts that are older than ids.
+        training: the settings that the challenger was trained with, and how they were chosen; None in receipts that are older.
         replaces: ids of the earlier decisions about the same challenger, which this one takes the place of.
     """
 
@@ -71,6 +73,7 @@ class DecisionContent(Record):
     prediction_diff: PredictionDiff | None
     protections: list[str]
     home_id: FileName | None = None
+    training: ChosenSettings | None = None
     replaces: tuple[FileName, ...] = ()
 
     @property

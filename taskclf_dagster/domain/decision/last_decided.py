@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, NonNegativeInt, ValidationError
 from pydantic_core import PydanticCustomError
 
 from taskclf_dagster.domain.decision.verdict import Verdict
+from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.path_names import FileName, InnerPath
@@ -28,6 +29,7 @@ class LastDecided(Record):
         snapshot_path: the snapshot last decided on, relative to the home; a skip keeps the one before.
         label_watermark: names the content of the label store that the run read.
         rows: rows of that snapshot; None if an earlier version wrote the file.
+        settings: those of its challenger, from which a choice is kept; None if an earlier version wrote the file.
         trained_at: time at which a run last trained a challenger and judged it; None if none did since this is recorded.
     """
 
@@ -41,6 +43,7 @@ class LastDecided(Record):
     label_watermark: FileName
     trained_at: AwareDatetime | None = None
     rows: NonNegativeInt | None = None
+    settings: ChosenSettings | None = None
 
 
 def read_last_decided(home: Home) -> LastDecided | None:

@@ -29,10 +29,11 @@ from taskclf_dagster.domain.models.bundle_files import (
     read_bundle_files,
 )
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
+from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.fitting import predict
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.models.model_text import check_model_text, tree_hash
-from taskclf_dagster.domain.models.training import predict
 from taskclf_dagster.domain.storage.json_files import has_half_character, parse_json
 from taskclf_dagster.errors import BundleError, BundleErrorCode
 from taskclf_dagster.validation_text import describe_validation_error
@@ -66,6 +67,8 @@ class BundleMetadata(_Foreign):
     tree_hash: str | None = None
     holdout_users: list[str] = []
     refit: bool = False
+    uses_older: bool = True
+    chosen_settings: ChosenSettings | None = None
 
     @field_validator("created_at")
     @classmethod

@@ -20,9 +20,11 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, pars
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
-from taskclf_dagster.domain.models.learned_rows import learned_part, load_part
+from taskclf_dagster.domain.models.chosen_settings import ChosenSettings, choose_settings
+from taskclf_dagster.domain.models.fitting import Param
+from taskclf_dagster.domain.models.learned_rows import load_learned, load_part
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
-from taskclf_dagster.domain.models.training import PROBE_ROWS, Param, TrainedModel, resolve_num_threads, train_challenger
+from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, resolve_num_threads, train_challenger
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, sorted_json
 from taskclf_dagster.errors import DataContractError
@@ -41,6 +43,7 @@ class ChallengerModel(Record):
         macro_f1, weighted_f1: on the validation split, without rejecting, as in metrics.json [0 to 1, higher is better].
         training_windows: number of rows that the model of the bundle has learned from.
         params: parameters of LightGBM and of the preparation of the rows.
+        settings: the choice of settings that it was trained with, and how it came about.
         feature_importance: total gain of each model input, as a share of all gain [0 to 1], largest first.
         timings: seconds by step.
     """
@@ -60,6 +63,7 @@ class ChallengerModel(Record):
     weighted_f1: float
     training_windows: int
     params: dict[str, Param]
+    settings: ChosenSettings
     feature_importance: dict[str, float]
     timings: dict[str, float]
 
@@ -69,6 +73,7 @@ def build_challenger(
     snapshot: DatasetSnapshot,
     *,
     config: RetrainConfig,
+    earlier: ChosenSettings | None,
     cores: int,
     code_version: str,
     library_versions: Mapping[str, str],
@@ -81,6 +86,7 @@ def build_challenger(
         home: the taskclf home.
         snapshot: the dataset.
         config: the training settings take effect; the policy is recorded.
+        earlier: the settings of the last decided run; None if there is none.
         cores: number of processors that `num_threads: auto` may use.
         code_version: commit of this package, for the bundle's metadata.
         library_versions: for the bundle's metadata.
@@ -94,17 +100,22 @@ def build_challenger(
     if snapshot.blockers:
         raise DataContractError("dataset_snapshot", [blocker.message for blocker in snapshot.blockers])
     stored = open_snapshot(home, snapshot)
+    threads = resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.learning_rows, cores=cores)
     begin = stopwatch()
+    settings = choose_settings(stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress)
+    found = stopwatch()
     model = train_challenger(
         lambda part: load_part(stored, part),
         SCHEMAS[snapshot.schema_version],
         settings=config.training,
+        choice=settings.choice,
         dataset_digest=snapshot.dataset_digest,
-        num_threads=resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.learning_rows, cores=cores),
+        num_threads=threads,
         on_progress=on_progress,
     )
-    timings = {"training_and_threshold": round(stopwatch() - begin, 3)}
-    learned = load_part(stored, learned_part(refit=config.training.refit), columns=["user_id", "bucket_start_ts", "gold"])
+    timings = {"search": round(found - begin, 3), "training_and_threshold": round(stopwatch() - found, 3)}
+    rows = {"refit": config.training.refit, "uses_older": settings.choice.uses_older}
+    learned = load_learned(stored, **rows, columns=["user_id", "bucket_start_ts", "gold"])
     metadata: dict[str, object] = {
         "dataset_hash": snapshot.dataset_hash,
         "dataset_digest": snapshot.dataset_digest,
@@ -116,13 +127,14 @@ def build_challenger(
         "class_distribution": snapshot.class_distribution,
         "user_count": len(snapshot.users),
         "holdout_users": snapshot.holdout_users,
-        "refit": config.training.refit,
+        **rows,
+        "chosen_settings": settings.model_dump(mode="json"),
         "config": config.policy,
         "library_versions": dict(library_versions),
         "timings_seconds": timings,
     }
     files = _write_under_free_id(home, snapshot, model, learned, metadata, config.policy)
-    return _describe_challenger(home, snapshot, model, files, training_windows=len(learned), timings=timings)
+    return _describe_challenger(home, snapshot, model, files, settings=settings, training_windows=len(learned), timings=timings)
 
 
 def _write_under_free_id(
@@ -148,6 +160,7 @@ def _describe_challenger(
     model: TrainedModel,
     files: BundleFiles,
     *,
+    settings: ChosenSettings,
     training_windows: int,
     timings: dict[str, float],
 ) -> ChallengerModel:
@@ -175,6 +188,7 @@ def _describe_challenger(
         weighted_f1=written.metrics.weighted_f1,
         training_windows=training_windows,
         params=model.params,
+        settings=settings,
         feature_importance={model.schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},
         timings=timings,
     )

@@ -7,7 +7,8 @@ import pandas as pd
 from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
 from taskclf_dagster.domain.models.averaging import average_boosters
-from taskclf_dagster.domain.models.training import Fit, fit_model
+from taskclf_dagster.domain.models.fitting import Fit, fit_model
+from taskclf_dagster.domain.models.learned_rows import without_older
 from taskclf_dagster.domain.storage.records import Record
 
 if TYPE_CHECKING:
@@ -38,7 +39,13 @@ class Choice(Record):
 
     def takes(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Returns the rows that teach; needs the column split where older rows do not."""
-        return rows if self.uses_older else rows[(rows["split"] != "older").to_numpy()].reset_index(drop=True)
+        return rows if self.uses_older else without_older(rows)
+
+    def describe(self) -> str:
+        """Returns the choice for people, such as `7 leaves, constant hour_of_day, older windows teach, one seed`."""
+        constant = f"constant {', '.join(self.constant_inputs)}" if self.constant_inputs else "no constant inputs"
+        older = "older windows teach" if self.uses_older else "older windows do not teach"
+        return f"{self.num_leaves} leaves, {constant}, {older}, {'one seed' if self.seeds == 1 else f'average of {self.seeds} seeds'}"
 
 
 def present_choice(params: TrainParams, *, has_older: bool) -> Choice:

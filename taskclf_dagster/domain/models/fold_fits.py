@@ -12,11 +12,11 @@ from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us
 from taskclf_dagster.domain.models.choice import Choice, derive_seed
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.fitting import fit_model
 from taskclf_dagster.domain.models.fold_scores import Gain, count_days, macro_f1, paired_gain
 from taskclf_dagster.domain.models.folds import make_folds
 from taskclf_dagster.domain.models.search_cost import fit_cost, unit_cost
 from taskclf_dagster.domain.models.search_result import LearningPoint
-from taskclf_dagster.domain.models.training import fit_model
 
 _Int = npt.NDArray[np.int64]
 

@@ -35,9 +35,31 @@ NEVER = 2**60
 """A minute after every other."""
 
 
-def learned_part(*, refit: bool) -> Part:
-    """Returns the part whose rows the model of a bundle has learned from."""
-    return "refit" if refit else "first_fit"
+def load_learned(stored: StoredRows, *, refit: bool, uses_older: bool, columns: Sequence[str]) -> pd.DataFrame:
+    """Returns some columns of the rows that the model of a bundle has learned from, in key order, numbered from 0; see `is_learned`.
+
+    Raises:
+        SnapshotError: the file is not readable parquet.
+    """
+    rows = load_part(stored, "refit" if refit else "first_fit", columns=columns)
+    return rows if uses_older else without_older(rows)
+
+
+def is_learned(rows: pd.DataFrame, *, refit: bool, uses_older: bool) -> npt.NDArray[np.bool_]:
+    """Returns True for each row that the model of a bundle has learned from, shape (rows,).
+
+    Args:
+        rows: as `is_in_part`.
+        refit: True if the model is the refit.
+        uses_older: True if older rows taught.
+    """
+    learned = is_in_part(rows, "refit" if refit else "first_fit")
+    return learned if uses_older else learned & (rows["split"] != "older").to_numpy()
+
+
+def without_older(rows: pd.DataFrame) -> pd.DataFrame:
+    """Returns the rows that are not older, numbered from 0."""
+    return rows[(rows["split"] != "older").to_numpy()].reset_index(drop=True)
 
 
 def load_part(stored: StoredRows, part: Part, *, columns: Sequence[str] | None = None) -> pd.DataFrame:

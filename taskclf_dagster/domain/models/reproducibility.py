@@ -18,6 +18,8 @@ from taskclf_dagster.domain.data.hashing import probabilities_digest
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
+from taskclf_dagster.domain.models.choice import Choice
+from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, train_challenger
@@ -61,6 +63,7 @@ class _Recipe:
     """
 
     settings: TrainingSettings
+    choice: Choice
     snapshot_path: str
     dataset_digest: str
     num_threads: int
@@ -100,6 +103,7 @@ def reproduce(
         lambda part: load_part(stored, part),
         SCHEMAS[loaded.schema.version],
         settings=recipe.settings,
+        choice=recipe.choice,
         dataset_digest=recipe.dataset_digest,
         num_threads=recipe.num_threads,
         on_progress=on_progress,
@@ -171,9 +175,13 @@ def _read_recipe(files: BundleFiles) -> _Recipe:
             settings=TrainingSettings(
                 train_params=_read_params(config["train_params"]),
                 refit=config["refit"],
+                search="off",
+                search_budget=0.0,
+                search_cadence_days=1,
                 reject_threshold=config["reject_threshold"],
                 prove_reproducible=False,
             ),
+            choice=ChosenSettings.model_validate(metadata["chosen_settings"]).choice,
             snapshot_path=snapshot,
             dataset_digest=digest,
             num_threads=int(params["num_threads"]),

@@ -12,25 +12,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from taskclf_dagster.config.settings import TrainingSettings, TrainParams
-from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
+from taskclf_dagster.config.settings import TrainingSettings
+from taskclf_dagster.domain.data.feature_schema import FeatureSchema
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
-from taskclf_dagster.domain.models.encoding import encode_inputs, fit_encoders, mask_categories
+from taskclf_dagster.domain.models.choice import Choice, derive_seed, fit_choice
+from taskclf_dagster.domain.models.fitting import (
+    UNKNOWN_CATEGORY_FREQ_THRESHOLD,
+    UNKNOWN_CATEGORY_MASK_RATE,
+    Fit,
+    Param,
+    lightgbm_params,
+)
 from taskclf_dagster.domain.models.learned_rows import Part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold
 
 if TYPE_CHECKING:
     import lightgbm
-
-
-UNKNOWN_CATEGORY_FREQ_THRESHOLD = 5
-
-
-UNKNOWN_CATEGORY_MASK_RATE = 0.05
-
-
-PROGRESS_ROUNDS = 10
 
 
 NAMES: dict[Part, str] = {"first_fit": "first fit", "refit": "refit"}
@@ -43,9 +41,6 @@ PROBE_ROWS = 256
 
 SINGLE_THREAD_ROWS = 50_000
 """Below this many training rows `auto` uses one thread: LightGBM's threads then wait for each other more than they work."""
-
-
-Param = float | int | str | bool | list[str]
 
 
 @dataclass(frozen=True)
@@ -74,24 +69,12 @@ class TrainedModel:
     params: dict[str, Param]
 
 
-@dataclass(frozen=True)
-class Fit:
-    """One fitted LightGBM model with its vocabularies."""
-
-    booster: "lightgbm.Booster"
-    schema: FeatureSchema
-    encoders: dict[str, list[str]]
-
-    def predict(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
-        """Returns class probabilities of shape (n_rows, 8); see `predict`."""
-        return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
-
-
 def train_challenger(
     load_rows: Callable[[Part], pd.DataFrame],
     schema: FeatureSchema,
     *,
     settings: TrainingSettings,
+    choice: Choice,
     dataset_digest: str,
     num_threads: int,
     on_progress: Callable[[str], None],
@@ -103,17 +86,26 @@ def train_challenger(
             memory at a time.
         schema: the schema version of the rows.
         settings: parameters of LightGBM, the refit, and the allowed range of validation reject rates.
+        choice: the settings that take the place of those of the same name.
         dataset_digest: seeds are derived from it.
         num_threads: of LightGBM; the trees do not depend on it.
         on_progress: called with a line of text every 10 rounds.
     """
-    params, seed = settings.train_params, int(dataset_digest[:7], 16)
+    params = settings.train_params
 
     def fit(part: Part) -> Fit:
         def tell(done: int) -> None:
             on_progress(f"{NAMES[part]}: {done} of {params.num_boost_round} rounds")
 
-        return fit_model(load_rows(part), schema, params=params, seed=seed, num_threads=num_threads, on_progress=tell)
+        return fit_choice(
+            load_rows(part),
+            schema,
+            choice=choice,
+            params=params,
+            dataset_digest=dataset_digest,
+            num_threads=num_threads,
+            on_progress=tell,
+        )
 
     first = fit("first_fit")
     validation = load_rows("validation")
@@ -131,10 +123,11 @@ def train_challenger(
         validation_probabilities=probabilities,
         probe_probabilities=final.predict(probed, num_threads=num_threads),
         params={
-            **_lightgbm_params(params, seed=seed, num_threads=num_threads),
+            **lightgbm_params(choice.apply_to(params), seed=derive_seed(dataset_digest, 0), num_threads=num_threads),
             "num_boost_round": params.num_boost_round,
             "class_weight_method": params.class_weight,
-            "constant_inputs": list(params.constant_inputs),
+            "constant_inputs": list(choice.constant_inputs),
+            "seeds": choice.seeds,
             "refit": settings.refit,
             "unknown_category_freq_threshold": UNKNOWN_CATEGORY_FREQ_THRESHOLD,
             "unknown_category_mask_rate": UNKNOWN_CATEGORY_MASK_RATE,
@@ -142,99 +135,8 @@ def train_challenger(
     )
 
 
-def fit_model(
-    rows: pd.DataFrame,
-    schema: FeatureSchema,
-    *,
-    params: TrainParams,
-    seed: int,
-    num_threads: int,
-    on_progress: Callable[[int], None] = lambda _: None,
-) -> Fit:
-    """Fits LightGBM on rows with their labels, as `build_snapshot` describes them.
-
-    Args:
-        rows: the rows to learn from.
-        schema: their schema version.
-        params: parameters of LightGBM and of the preparation of the rows.
-        seed: every random choice follows from it.
-        num_threads: of LightGBM; the trees do not depend on it.
-        on_progress: called with the number of rounds done, every 10 rounds and at the end.
-    """
-    import lightgbm  # costs two seconds; only what trains or predicts pays for it
-
-    data, encoders = _training_data(rows, schema, params=params, seed=seed)
-    del rows
-
-    def progress(env: "lightgbm.callback.CallbackEnv") -> None:
-        done = env.iteration + 1
-        if done % PROGRESS_ROUNDS == 0 or done == params.num_boost_round:
-            on_progress(done)
-
-    booster = lightgbm.train(
-        _lightgbm_params(params, seed=seed, num_threads=num_threads),
-        data,
-        num_boost_round=params.num_boost_round,
-        callbacks=[progress],
-    )
-    return Fit(booster, schema, encoders)
-
-
-def _lightgbm_params(params: TrainParams, *, seed: int, num_threads: int) -> dict[str, Param]:
-    return {
-        "objective": "multiclass",
-        "metric": "multi_logloss",
-        **params.model_dump(exclude={"num_boost_round", "class_weight", "constant_inputs", "num_threads"}),
-        "verbose": -1,
-        "num_class": len(LABELS),
-        "deterministic": True,
-        "force_row_wise": True,
-        "seed": seed,
-        "num_threads": num_threads,
-    }
-
-
-def predict(booster: "lightgbm.Booster", matrix: npt.NDArray[np.float64], *, num_threads: int) -> npt.NDArray[np.float64]:
-    """Returns class probabilities of shape (n_rows, 8), columns in the order of LABELS, rows summing to 1."""
-    if len(matrix) == 0:
-        return np.empty((0, len(LABELS)))
-    return np.asarray(booster.predict(matrix, num_threads=num_threads))
-
-
-def class_weights(labels: npt.NDArray[np.int64], method: str) -> npt.NDArray[np.float64] | None:
-    """Returns the weight of each row, n / (number of labels present * rows of its label), shape (n,); None for the method "none".
-
-    The method "balanced" is that of sklearn.utils.class_weight.compute_sample_weight.
-    """
-    if method == "none":
-        return None
-    counts = np.bincount(labels, minlength=len(LABELS))
-    per_class = np.divide(len(labels), np.count_nonzero(counts) * counts, out=np.zeros(len(LABELS)), where=counts > 0)
-    return per_class[labels]
-
-
 def resolve_num_threads(setting: int | str, *, rows: int, cores: int) -> int:
     """Returns the number of threads: the setting, or for `auto` one for few rows and else every core."""
     if setting != "auto":
         return int(setting)
     return 1 if rows < SINGLE_THREAD_ROWS else max(1, cores)
-
-
-def _training_data(
-    rows: pd.DataFrame, schema: FeatureSchema, *, params: TrainParams, seed: int
-) -> tuple["lightgbm.Dataset", dict[str, list[str]]]:
-    import lightgbm
-
-    encoders = fit_encoders(rows, schema, min_count=UNKNOWN_CATEGORY_FREQ_THRESHOLD)
-    matrix = encode_inputs(rows, schema, encoders)
-    matrix[:, [schema.model_inputs.index(name) for name in params.constant_inputs]] = 0.0  # no tree splits a constant
-    mask_categories(matrix, schema, encoders, rate=UNKNOWN_CATEGORY_MASK_RATE, seed=seed)
-    labels = label_codes(rows).astype(np.int64)
-    data = lightgbm.Dataset(
-        matrix,
-        label=labels,
-        weight=class_weights(labels, params.class_weight),
-        feature_name=list(schema.model_inputs),
-        categorical_feature=list(schema.categorical),
-    )
-    return data, encoders

@@ -121,6 +121,7 @@ def make_decision(
         prediction_diff=_diff_predictions(home, snapshot, challenger_report, champion_report),
         protections=_list_protections(config, challenger_report, comparison, anchors, options),
         home_id=ensure_home_id(home),
+        training=challenger.settings,
     )
     decision = sign_decision(seal(content.model_copy(update={"replaces": find_replaced(home, content)})), keys)
     save_decision(home, decision)

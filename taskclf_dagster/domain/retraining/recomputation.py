@@ -29,7 +29,7 @@ from taskclf_dagster.domain.evaluation.comparison import (
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
-from taskclf_dagster.domain.models.learned_rows import is_in_part, learned_part
+from taskclf_dagster.domain.models.learned_rows import is_learned
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
@@ -137,7 +137,9 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     theirs, champion_state = _evaluate_champion(state, opponents.champion, test)
     settings = decision.settings.comparison
     counts = None if theirs is None else count_comparison(test.rows, ours.scored, theirs.scored, settings=settings)
-    learned = rows[is_in_part(rows, learned_part(refit=model.bundle.require().refit))].reset_index(drop=True)
+    made = model.bundle.require()
+    learned = rows[is_learned(rows, refit=made.refit, uses_older=made.uses_older)].reset_index(drop=True)
+    findings += _differ("the settings of the challenger", decision.training, made.chosen_settings)
     findings += _compare_candidate(decision, learned, test, ours, counts)
     findings += _differ("the state of the champion", decision.champion.state, champion_state)
     findings += _compare_champion(decision, theirs, counts)

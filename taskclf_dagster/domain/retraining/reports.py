@@ -24,7 +24,7 @@ from taskclf_dagster.domain.models.bundle_files import BundleFiles, read_bundle_
 from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
 from taskclf_dagster.domain.models.bundle_writer import add_test_figures, without_test_figures
 from taskclf_dagster.domain.models.challenger import ChallengerModel, probe
-from taskclf_dagster.domain.models.learned_rows import learned_part, load_part
+from taskclf_dagster.domain.models.learned_rows import load_learned
 from taskclf_dagster.domain.models.reproducibility import Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
@@ -145,7 +145,8 @@ def report_challenger(
         probed = probe(model, stored)
         report, scored, _ = _evaluate(home, snapshot, test, model)
         recent = _predict_recent(home, model, snapshot, num_threads=num_threads)
-        learned = load_part(stored, learned_part(refit=model.bundle.require().refit), columns=["app_id", "app_category", "label"])
+        made = model.bundle.require()
+        learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=["app_id", "app_category", "label"])
         rule, lookup = compare_with_baselines(learned, test.rows, scored.predictions, report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
             reproduction = reproduce(home, model, stored=stored)

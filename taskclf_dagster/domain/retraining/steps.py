@@ -83,6 +83,7 @@ def remember_decision(
         label_watermark=decision.dataset.label_watermark,
         trained_at=trained_at or at,
         rows=sum(decision.dataset.split.values()),
+        settings=None if decision.training is None else decision.training.model_copy(update={"search": None}),
     )
     _remember(home, last, decision)
     return last

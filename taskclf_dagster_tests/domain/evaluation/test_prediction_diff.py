@@ -28,6 +28,7 @@ from taskclf_dagster.domain.evaluation.prediction_diff import (
 )
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
+from taskclf_dagster.domain.models.choice import present_choice
 from taskclf_dagster.domain.models.learned_rows import Part
 from taskclf_dagster.domain.models.training import TrainedModel, train_challenger
 from taskclf_dagster.domain.storage.files import hash_file
@@ -244,6 +245,7 @@ def _model_of_shuffled_labels() -> TrainedModel:
         shuffled,
         SCHEMAS["v1"],
         settings=config.training,
+        choice=present_choice(config.train_params, has_older=False),
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

@@ -11,8 +11,8 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.models.averaging import average_boosters
 from taskclf_dagster.domain.models.choice import Choice, derive_seed, fit_choice
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.fitting import Fit, fit_model
 from taskclf_dagster.domain.models.model_text import check_model_text
-from taskclf_dagster.domain.models.training import Fit, fit_model
 from taskclf_dagster_tests.models import rows_of
 
 DIGEST = "0123456789abcdef" * 4

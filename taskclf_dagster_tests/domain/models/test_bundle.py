@@ -26,8 +26,8 @@ from taskclf_dagster.domain.models.bundle_files import (
 )
 from taskclf_dagster.domain.models.bundle_writer import add_test_figures, confusion_counts, write_bundle
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.fitting import predict
 from taskclf_dagster.domain.models.model_text import tree_hash
-from taskclf_dagster.domain.models.training import predict
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.damaged_bundles import INCOMPATIBLE, INVALID, Damage

@@ -48,6 +48,7 @@ def _build(
         home,
         snapshot,
         config=config,
+        earlier=None,
         cores=cores,
         code_version="0123456+changes",
         library_versions=LIBRARIES,

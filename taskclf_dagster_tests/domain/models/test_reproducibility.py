@@ -17,6 +17,7 @@ from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.models.choice import present_choice
 from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
@@ -163,6 +164,7 @@ def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
         lambda part: load_part(stored, part),
         SCHEMAS["v1"],
         settings=config.training,
+        choice=present_choice(config.train_params, has_older=False),
         dataset_digest="0" * 64,
         num_threads=1,
         on_progress=lambda _: None,

@@ -13,20 +13,13 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, label_codes
+from taskclf_dagster.domain.models.choice import present_choice
 from taskclf_dagster.domain.models.encoding import UNKNOWN, encode_inputs
+from taskclf_dagster.domain.models.fitting import class_weights, fit_model, predict
 from taskclf_dagster.domain.models.learned_rows import Part, is_in_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold
-from taskclf_dagster.domain.models.training import (
-    PROBE_ROWS,
-    SINGLE_THREAD_ROWS,
-    TrainedModel,
-    class_weights,
-    fit_model,
-    predict,
-    resolve_num_threads,
-    train_challenger,
-)
+from taskclf_dagster.domain.models.training import PROBE_ROWS, SINGLE_THREAD_ROWS, TrainedModel, resolve_num_threads, train_challenger
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
 
 V1 = SCHEMAS["v1"]
@@ -57,6 +50,7 @@ def train(
         lambda part: rows[is_in_part(rows, part)],
         V1,
         settings=config.training,
+        choice=present_choice(config.train_params, has_older=False),
         dataset_digest=digest,
         num_threads=threads,
         on_progress=on_progress,
@@ -198,6 +192,7 @@ def test_each_part_is_loaded_once(rows: pd.DataFrame, refit: bool, parts: list[s
         load,
         V1,
         settings=config.training,
+        choice=present_choice(config.train_params, has_older=False),
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,
@@ -483,6 +478,7 @@ def test_the_range_of_the_settings_reaches_the_trained_model(rows: pd.DataFrame)
         lambda part: rows[is_in_part(rows, part)],
         V1,
         settings=config.training,
+        choice=present_choice(config.train_params, has_older=False),
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,

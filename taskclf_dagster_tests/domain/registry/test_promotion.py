@@ -23,8 +23,8 @@ from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, METRICS, MODEL, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.fitting import predict
 from taskclf_dagster.domain.models.manifest import build_manifest
-from taskclf_dagster.domain.models.training import predict
 from taskclf_dagster.domain.registry.applied_decisions import is_applied, put_aside
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem

@@ -1,0 +1,85 @@
+"""The settings that a challenger is trained with: as given, found by a search, or kept from an earlier one.
+
+Choices are compared in `search`. Where an earlier choice is remembered is decided by the caller.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.data.snapshot_rows import StoredRows
+from taskclf_dagster.domain.models.choice import Choice, present_choice
+from taskclf_dagster.domain.models.search import search_choices
+from taskclf_dagster.domain.models.search_result import SearchResult
+from taskclf_dagster.domain.storage.records import Record
+
+
+class ChosenSettings(Record):
+    """The choice that a challenger was trained with, and how it came about.
+
+    Attributes:
+        choice: the settings.
+        given: what the search began with; a choice is kept only while it is the same.
+        searched_at: as-of time of the search that found the choice; None if none did.
+        reason: how the choice came about, in one sentence.
+        search: the search of this run; None if there was none.
+    """
+
+    choice: Choice
+    given: dict[str, object]
+    searched_at: datetime | None
+    reason: str
+    search: SearchResult | None
+
+
+def choose_settings(
+    stored: StoredRows,
+    snapshot: DatasetSnapshot,
+    *,
+    config: RetrainConfig,
+    earlier: ChosenSettings | None,
+    num_threads: int,
+    on_progress: Callable[[str], None],
+) -> ChosenSettings:
+    """Returns the settings to train with.
+
+    Args:
+        stored: the rows of the snapshot.
+        snapshot: its record.
+        config: the settings as given, and those of the search.
+        earlier: the choice of the last decided run; None if there is none.
+        num_threads: of LightGBM; the choice does not depend on it.
+        on_progress: called with a line of text before each comparison.
+
+    Raises:
+        SnapshotError: the snapshot cannot be read.
+    """
+    training, has_older = config.training, snapshot.rows["older"] > 0
+    present = present_choice(training.train_params, has_older=has_older)
+    given = {**training.train_params.model_dump(mode="json", exclude={"num_threads"}), "has_older": has_older}
+    if training.search == "off":
+        reason = "The settings as given: the search is off."
+        return ChosenSettings(choice=present, given=given, searched_at=None, reason=reason, search=None)
+    if earlier is not None and earlier.given == given and _is_fresh(earlier, snapshot.as_of, days=training.search_cadence_days):
+        reason = f"Kept from the search as of {earlier.searched_at:%Y-%m-%d}: {earlier.choice.describe()}."
+        return earlier.model_copy(update={"reason": reason, "search": None})
+    result = search_choices(
+        stored.load(splits=("older", "train", "validation")),
+        SCHEMAS[snapshot.schema_version],
+        params=training.train_params,
+        dataset_digest=snapshot.dataset_digest,
+        min_class_windows=config.evaluation.min_class_windows,
+        min_user_days=config.comparison.min_user_days,
+        budget=training.search_budget,
+        num_threads=num_threads,
+        on_progress=on_progress,
+    ).result
+    searched_at = snapshot.as_of if result.state == "searched" else None
+    return ChosenSettings(choice=result.choice, given=given, searched_at=searched_at, reason=result.summary, search=result)
+
+
+def _is_fresh(earlier: ChosenSettings, as_of: datetime, *, days: int) -> bool:
+    """Returns True if the search of an earlier choice is at most so many days old; one of the future is not."""
+    return earlier.searched_at is not None and timedelta(0) <= as_of - earlier.searched_at < timedelta(days=days)
