@@ -137,8 +137,8 @@ def compare_command(model_a: str, model_b: str, home: Path | None, config: Path 
 
 
 def _print_comparison(result: ModelComparison) -> None:
-    say(f"A {result.first}")
-    say(f"B {result.second}")
+    say(f"A {result.first}: {result.settings[0]}")
+    say(f"B {result.second}: {result.settings[1]}")
     say(f"on {counted(result.windows, 'window')} of snapshot {result.dataset_hash}")
     say(result.comparison.exclusion.summary)
     rows = [

@@ -7,7 +7,7 @@ import dagster as dg
 
 from taskclf_dagster.config.settings import AdviceThresholds, EvaluationSettings
 from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, gate_table, plotted, shorten_names, table
-from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture, importance_picture
+from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture, importance_picture, learning_curve_picture
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.floors import FLOORS
@@ -65,6 +65,8 @@ def challenger_metadata(record: ChallengerModel, snapshot: DatasetSnapshot) -> d
         "reject_threshold": record.reject.value,
         "reject_threshold_choice": record.reject.detail,
         "validation_reject_rate": record.reject.reject_rate,
+        "settings": record.settings.reason,
+        **_search(record),
         **_training(record),
     }
 
@@ -242,6 +244,25 @@ def _training(challenger: ChallengerModel) -> dict[str, object]:
         "params": dg.MetadataValue.json(challenger.params),
         "training_seconds": challenger.timings["training_and_threshold"],
     }
+
+
+def _search(challenger: ChallengerModel) -> dict[str, object]:
+    """Returns the comparisons of a search and the learning curve of its choice; empty if the run made no search."""
+    search = challenger.settings.search
+    if search is None:
+        return {}
+    rows: list[dict[str, Cell]] = [
+        {
+            "change": tried.change,
+            "macro-F1": format_metric(tried.macro_f1),
+            "gain": "" if tried.gain is None else f"{tried.gain.value:+.3f}",
+            "p": "" if tried.gain is None else f"{tried.gain.p_value:.3f}",
+            "verdict": tried.verdict,
+        }
+        for tried in search.tried
+    ]
+    points = [point for point in search.learning_curve if point.macro_f1 is not None]
+    return {"search": table(rows), **({"learning_curve": learning_curve_picture(points)} if points else {})}
 
 
 def _baselines(record: ChallengerReport) -> dict[str, object]:

@@ -15,6 +15,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.resampling import BootstrapDistribution
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult
+from taskclf_dagster.domain.models.search_result import LearningPoint
 from taskclf_dagster.shown_text import counted
 
 if TYPE_CHECKING:
@@ -95,6 +96,17 @@ def calibration_picture(report: EvaluationReport) -> dg.MetadataValue:
     axes.legend(fontsize=6, frameon=False)
     axes.set_title(f"{report.model_id}: ECE {report.expected_calibration_error:.3f}", fontsize=8)
     return _picture(figure, "calibration")
+
+
+def learning_curve_picture(points: Sequence[LearningPoint]) -> dg.MetadataValue:
+    """Draws macro-F1 on the next labels against the user-days that were learned from, one point for each fold."""
+    figure, axes = _axes_of(4.8, 2.8, left=0.13, bottom=0.19)
+    axes.plot([point.learned_days for point in points], [point.macro_f1 or 0.0 for point in points], marker=".", color="#1f4e8c")
+    axes.set_ylim(0, 1)
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("user-days learned from", fontsize=8)
+    axes.set_ylabel("macro-F1 on the next labels", fontsize=8)
+    return _picture(figure, "learning curve")
 
 
 def importance_picture(top: Sequence[tuple[str, float]]) -> dg.MetadataValue:

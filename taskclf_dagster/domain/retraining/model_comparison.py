@@ -19,7 +19,7 @@ from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.scored_windows import add_training_distance
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
-from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
@@ -71,6 +71,7 @@ class ModelComparison(Record):
     """The comparison of two models, on windows that neither was trained on.
 
     Attributes:
+        settings: those that each was trained with, as text; "not recorded" for a bundle of another program.
         verdict: FIRST_BETTER, SECOND_BETTER, NO_CLEAR_DIFFERENCE, or INCONCLUSIVE if too few windows are left.
         factors: the comparative gates, with the first as challenger and the second as champion.
         would_replace: True if these gates pass.
@@ -78,6 +79,7 @@ class ModelComparison(Record):
 
     first: str
     second: str
+    settings: tuple[str, str]
     dataset_hash: str
     windows: int
     figures: list[FigurePair]
@@ -141,6 +143,7 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     return ModelComparison(
         first=first,
         second=second,
+        settings=(_describe_settings(models[0]), _describe_settings(models[1])),
         dataset_hash=snapshot.dataset_hash,
         windows=comparison.windows,
         figures=[_pair(name, better, *fair) for name, better in FIGURES.items()],
@@ -175,6 +178,11 @@ def _judge(comparison: Comparison, regression: RegressionGate, *, min_windows: i
     if interval[0] > 0:
         return "FIRST_BETTER", comparison.evidence.summary
     return "SECOND_BETTER" if interval[1] < 0 else "NO_CLEAR_DIFFERENCE", comparison.evidence.summary
+
+
+def _describe_settings(model: LoadedModel) -> str:
+    chosen = model.bundle.require().chosen_settings
+    return "settings not recorded" if chosen is None else chosen.choice.describe()
 
 
 def _pair(name: str, better: Better, first: EvaluationReport, second: EvaluationReport) -> FigurePair:

@@ -144,12 +144,20 @@ def test_a_changed_threshold_is_seen(made: Made, snapshot: SnapshotAssertion) ->
     assert found.summary.partition(": ")[2] == snapshot
 
 
-@pytest.mark.parametrize(("setting", "value"), [("num_boost_round", 4), ("num_leaves", 5), ("learning_rate", 0.11)])
+@pytest.mark.parametrize(("setting", "value"), [("num_boost_round", 4), ("min_data_in_leaf", 5), ("learning_rate", 0.11)])
 def test_a_setting_that_is_not_the_one_it_was_trained_with_is_seen(made: Made, setting: str, value: object) -> None:
     config = read_json_object(folder_of(made) / METADATA)["config"]
     assert isinstance(config, dict)
     config["train_params"][setting] = value
     edit_json(folder_of(made) / METADATA, {"config": config})
+    found = reproduce(made[0], folder_of(made))
+    assert not found.same
+    assert found.tree_hash != found.reproduced_tree_hash
+
+
+def test_a_choice_that_is_not_the_one_it_was_trained_with_is_seen(made: Made) -> None:
+    chosen = made[2].settings.model_dump(mode="json")
+    edit_json(folder_of(made) / METADATA, {"chosen_settings": {**chosen, "choice": {**chosen["choice"], "num_leaves": 5}}})
     found = reproduce(made[0], folder_of(made))
     assert not found.same
     assert found.tree_hash != found.reproduced_tree_hash

@@ -245,6 +245,7 @@ def test_the_parameters_tell_everything_that_was_done(rows: pd.DataFrame) -> Non
         "num_boost_round": 5,
         "class_weight_method": "balanced",
         "constant_inputs": [],
+        "seeds": 1,
         "refit": False,
         "unknown_category_freq_threshold": 5,
         "unknown_category_mask_rate": 0.05,
