@@ -103,7 +103,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step("build_challenger"):
         names = {"code_version": provenance.code_version(), "library_versions": provenance.library_versions()}
         ears = {"stopwatch": time.perf_counter, "on_progress": lambda _: None}
-        model = training.build_challenger(home, dataset, config=config, cores=1, **names, **ears)
+        model = training.build_challenger(home, dataset, config=config, earlier=None, cores=1, **names, **ears)
     with step("report_challenger"):
         ours = reports.report_challenger(home, dataset, model, config=config, num_threads=1)
     with step("report_champion"):

@@ -20,6 +20,7 @@ from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.evaluation.scored_windows import add_training_distance, save_scored_windows
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
+from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.models.reproducibility import Reproduction
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.decision_step import make_decision
@@ -72,12 +73,14 @@ def take_snapshot(
     return save_snapshot(home, snapshot, rows), labeled
 
 
-def train_challenger(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG) -> ChallengerModel:
+def train_challenger(
+    home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG, *, earlier: ChosenSettings | None = None
+) -> ChallengerModel:
     return build_challenger(
         home,
         snapshot,
         config=config,
-        earlier=None,
+        earlier=earlier,
         cores=2,
         code_version="0123456",
         library_versions={},
@@ -251,7 +254,9 @@ def a_challenger() -> ChallengerModel:
     facts = {"model_id": NEW, "path": f"artifacts/challengers/{NEW}", "dataset_hash": "0a963156a3de73d5", "schema_version": "v1"}
     hashes = {"artifact_hash": "1" * 64, "tree_hash": "1" * 64, "probe_digest": "1" * 64, "files": {}}
     figures = {"macro_f1": 0.9, "weighted_f1": 0.9, "training_windows": 1, "params": {}, "feature_importance": {}, "timings": {}}
-    return ChallengerModel.model_validate({**facts, **hashes, **figures, "reject": reject})
+    choice = {"constant_inputs": [], "num_leaves": 7, "uses_older": False, "seeds": 1}
+    settings = {"choice": choice, "given": {}, "searched_at": None, "reason": "The settings as given.", "search": None}
+    return ChallengerModel.model_validate({**facts, **hashes, **figures, "reject": reject, "settings": settings})
 
 
 def status_of(decision: PromotionDecision, name: str) -> Status:

@@ -44,7 +44,10 @@ from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, promoted, set
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home, make_home
 from taskclf_dagster_tests.signing import OWNER, STRANGER, keys_of, signed
 
-EASY = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 10}\n"
+EASY = (
+    "min_class_windows: 20\nmin_windows: 50\n"
+    "max_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 10}\nsearch: off\n"
+)
 UNKNOWN = "2020-01-01_000000_run-0000"
 
 

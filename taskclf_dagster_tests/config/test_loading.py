@@ -16,7 +16,7 @@ CONTRACT = {
     "global_retrain_cadence_days": 7, "calibrator_update_cadence_days": 7, "data_lookback_days": 30, "min_labels": 200,
     "regression_tolerance": 0.02, "min_improvement": 0.0, "require_baseline_improvement": True, "auto_promote": False,
     "train_params.num_boost_round": 100, "train_params.num_leaves": 7, "train_params.learning_rate": 0.1,
-    "training_lookback_days": 365, "refit": True,
+    "training_lookback_days": 365, "refit": True, "search": "auto", "search_budget": 6.0, "search_cadence_days": 30,
     "evidence_policy": "point", "significance": 0.05, "min_user_days": 5, "min_windows": 300, "max_leaked_share": 0.30,
     "clearly_worse_margin": 0.05, "max_negative_flips": None, "max_flip_excess": 0.01, "anchor_tolerance": None,
     "prove_reproducible": "auto", "keep_versions": 10, "keep_rejected": 10,

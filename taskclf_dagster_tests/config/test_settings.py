@@ -27,6 +27,8 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "timeout_minutes": (1, 1440, 0, 1441),
     "data_lookback_days": (1, 3650, 0, 3651),
     "training_lookback_days": (1, 3650, 0, 3651),
+    "search_budget": (0.0, 1000.0, -0.001, 1000.001),
+    "search_cadence_days": (1, 3650, 0, 3651),
     "min_labels": (1, 1_000_000, 0, 1_000_001),
     "train_params.num_boost_round": (1, 10_000, 0, 10_001),
     "train_params.num_leaves": (2, 4096, 1, 4097),
@@ -82,6 +84,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "train_params.class_weight": ("balanced", "none"),
     "train_params.constant_inputs": ([], ["hour_of_day", "day_of_week", "session_length_so_far"]),
     "refit": (True, False),
+    "search": ("auto", "off"),
     "train_params.num_threads": ("auto", 4),
     "require_baseline_improvement": (True, False),
     "floor_policy": ("strict", "improve"),
@@ -217,9 +220,9 @@ def test_keys_that_only_say_when_to_run_are_not_part_of_the_policy() -> None:
 
 
 def test_changes_are_validated_and_keep_what_they_do_not_name(tmp_path: Path) -> None:
-    assert retrain_config() == load_retrain_config()
+    assert retrain_config(search="auto") == load_retrain_config()
     path = tmp_path / "mine.yaml"
-    path.write_text("min_labels: 50\ngates:\n  min_macro_f1: 0.1\n", encoding="utf-8")
+    path.write_text("min_labels: 50\nsearch: off\ngates:\n  min_macro_f1: 0.1\n", encoding="utf-8")
     assert retrain_config(min_labels=50, gates={"min_macro_f1": 0.1}) == load_retrain_config(path)
     with pytest.raises(ValidationError):
         retrain_config(min_labels=0)

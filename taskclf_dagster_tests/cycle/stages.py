@@ -27,7 +27,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 FIRST, SECOND = AS_OF + timedelta(hours=1), AS_OF + DAY + timedelta(hours=1)
 """When the champion came to run, and when the runs of these tests happen."""
 
-SMALL = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 10}\n"
+SMALL = (
+    "min_class_windows: 20\nmin_windows: 50\n"
+    "max_negative_flips: 1.0\nmax_flip_excess: 1.0\nsearch: off\ntrain_params: {num_boost_round: 10}\n"
+)
 CALM = "min_user_days: 2\nadvice: {max_flap_rate: 1.0, max_flap_rate_smoothed: 1.0}\n"
 ALARMED = "min_user_days: 1000\nadvice: {max_flap_rate: 0.0, max_flap_rate_smoothed: 0.0}\n"
 VERDICTS = {

@@ -135,9 +135,8 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("cycle")
     config = folder / "config.yaml"
     small = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
-    text = (
-        f"auto_promote: true\n{small}data_lookback_days: 20\ntrain_params: {{num_boost_round: 15, num_leaves: 31, feature_fraction: 1.0}}\n"
-    )
+    params = "{num_boost_round: 15, num_leaves: 31, feature_fraction: 1.0}"
+    text = f"auto_promote: true\nsearch: off\n{small}data_lookback_days: 20\ntrain_params: {params}\n"
     config.write_text(text, encoding="utf-8")
     return Stage(learnable_home(folder, days=DAYS), config)
 

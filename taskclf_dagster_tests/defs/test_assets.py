@@ -325,7 +325,7 @@ def test_active_pointer_shows_what_runs_now_and_what_ran_before(run: Run) -> Non
 @pytest.mark.parametrize(
     ("asset", "names"),
     [
-        ("challenger_model", {"feature_importance_picture"}),
+        ("challenger_model", {"feature_importance_picture", "learning_curve"}),
         ("challenger_report", {"confusion_matrix", "calibration"}),
         ("champion_report", {"confusion_matrix", "calibration"}),
         ("promotion_decision", {"resamples"}),

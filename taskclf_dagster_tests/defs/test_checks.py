@@ -314,7 +314,7 @@ def breakless(tmp_path_factory: pytest.TempPathFactory) -> Run:
         _overlay(
             folder,
             "auto_promote: true\nmin_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
-            "train_params: {num_boost_round: 15}\n",
+            "train_params: {num_boost_round: 15}\nsearch: off\n",
         ),
     )
 
@@ -375,6 +375,7 @@ max_flip_excess: 1.0
 min_improvement: 0.5
 regression_tolerance: 0.0
 train_params: {num_boost_round: 15}
+search: off
 gates: {min_macro_f1: 0.999, min_weighted_f1: 0.999, min_class_precision: 0.999, min_reject_rate: 0.6, max_reject_rate: 0.7}
 advice: {max_flap_rate: 0.0}
 """

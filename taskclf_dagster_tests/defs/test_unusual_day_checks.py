@@ -50,7 +50,7 @@ def _facts(result: dg.AssetCheckResult) -> tuple[bool, object]:
 
 @pytest.mark.parametrize("poisoned", [False, True], ids=["clean", "poisoned"])
 def test_a_day_of_one_label_and_a_shifted_day_are_warnings_that_name_user_and_day(tmp_path: Path, *, poisoned: bool) -> None:
-    home = learnable_home(tmp_path, users=3)
+    home = learnable_home(tmp_path, users=5)
     if poisoned:
         _relabel(home)
     results = _check(home)

@@ -50,6 +50,7 @@ max_days_since_training: 12
 keep_versions: {KEEP}
 keep_rejected: {KEEP}
 train_params: {{num_boost_round: 12}}
+search: off
 """
 HANGING = "hanging"
 CRASH = """

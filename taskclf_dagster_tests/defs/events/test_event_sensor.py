@@ -44,7 +44,10 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"
 )
 
-SMALL = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 10}\n"
+SMALL = (
+    "min_class_windows: 20\nmin_windows: 50\n"
+    "max_negative_flips: 1.0\nmax_flip_excess: 1.0\ntrain_params: {num_boost_round: 10}\nsearch: off\n"
+)
 EVENTS = "artifacts/events/events.jsonl"
 
 

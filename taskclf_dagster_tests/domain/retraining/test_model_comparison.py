@@ -62,7 +62,9 @@ def _snapshot(home: Home, as_of: datetime) -> DatasetSnapshot:
 
 def _train(home: Home, snapshot: DatasetSnapshot, config: RetrainConfig = CONFIG) -> str:
     about = {"cores": 1, "code_version": "0123456", "library_versions": {}}
-    return build_challenger(home, snapshot, config=config, stopwatch=lambda: 0.0, on_progress=lambda _: None, **about).model_id
+    return build_challenger(
+        home, snapshot, config=config, earlier=None, stopwatch=lambda: 0.0, on_progress=lambda _: None, **about
+    ).model_id
 
 
 def _shuffle_labels(home: Home) -> None:

@@ -90,6 +90,7 @@ def _judge(home: Home, *, holdout: float = 0.0) -> Judged:
         home,
         snapshot,
         config=CONFIG,
+        earlier=None,
         cores=1,
         code_version="0123456",
         library_versions={},

@@ -166,6 +166,20 @@ def _trained(world: World, config: RetrainConfig) -> ChallengerModel:
     return train_challenger(world.home, world.snapshot, config)
 
 
+def _is_search_cut_short(world: World, config: RetrainConfig) -> bool:
+    search = _trained(world, config.with_changes(search="auto")).settings.search
+    assert search is not None
+    return [tried.verdict for tried in search.tried[1:]] == ["not tried"] * (len(search.tried) - 1)
+
+
+def _keeps_a_choice(world: World, config: RetrainConfig, *, days_ago: int) -> bool:
+    """True if a choice of a search so long ago is kept."""
+    config = config.with_changes(search="auto")
+    earlier = _trained(world, config.with_changes(search="off")).settings
+    earlier = earlier.model_copy(update={"searched_at": AS_OF - days_ago * DAY})
+    return train_challenger(world.home, world.snapshot, config, earlier=earlier).settings.search is None
+
+
 def _untuned(world: World, config: RetrainConfig) -> float:
     """The threshold where no threshold rejects exactly a third and a little."""
     narrow = config.training.reject_threshold.model_copy(update={"min_reject_rate": 0.3333, "max_reject_rate": 0.3333})
@@ -294,6 +308,9 @@ EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     "skip_unreadable_days": (False, "error", True, ["2026-02-02"], _unreadable_days),
     "weak_labels": ("train_only", 60, "exclude", 0, lambda world, config: _labeled(world.aging, config).weak),
     "min_labels": (GOLD, 0, GOLD + 1, 1, lambda world, config: len(take_snapshot(world.home, config)[0].blockers)),
+    "search": ("off", False, "auto", True, lambda world, config: _trained(world, config).settings.search is not None),
+    "search_budget": (6.0, False, 0.0, True, lambda world, config: _is_search_cut_short(world, config)),
+    "search_cadence_days": (6, True, 5, False, lambda world, config: _keeps_a_choice(world, config, days_ago=5)),
     "train_params.num_threads": ("auto", 1, 2, 2, lambda world, config: _trained(world, config).params["num_threads"]),
     "reject_threshold.fallback": (0.55, 0.55, 0.66, 0.66, lambda world, config: _untuned(world, config)),
     "min_class_windows": (30, (8, 8, 8), 41, (0, 0, 0), _judged_labels),
