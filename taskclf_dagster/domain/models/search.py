@@ -28,9 +28,9 @@ MIN_GAIN = 0.02
 
 
 MAX_P_VALUE = 0.03
-"""Largest p-value of a change that is taken, about two standard errors. `benchmarks/search_noise.py`: where none of five changes is better,
-the settings as given are then kept in at least 90 % of homes, whatever the number of user-days; at 0.05 in 86 % of those with ten, and by
-the rule of one standard error in fewer than two thirds."""
+"""Largest p-value of a change that is taken: a gain of about 1.8 standard errors. Where none of five changes is better, the settings as
+given are then kept in at least 90 % of homes, whatever the number of user-days (`benchmarks/search_noise.py`); with ten of them, at 0.05 in
+87 %, and by the rule of one standard error in half."""
 
 
 MIN_USER_DAYS = 6
