@@ -130,5 +130,5 @@ def _key(choice: Choice, number: int) -> str:
 
 def _number_user_days(rows: pd.DataFrame) -> _Int:
     """Returns a number for the user-day (UTC) of each row, shape (rows,)."""
-    pairs = np.stack([rows["user_id"].cat.codes.to_numpy().astype(np.int64), epoch_us(rows["bucket_start_ts"]) // DAY_US])
-    return np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
+    days = epoch_us(rows["bucket_start_ts"]) // DAY_US
+    return rows["user_id"].cat.codes.to_numpy() * (days.max(initial=0) + 1) + days

@@ -98,6 +98,16 @@ def test_older_rows_that_teach_what_is_wrong_are_left_out() -> None:
     assert "no older windows" not in verdicts(search(rows(), budget=0).result)
 
 
+def test_a_choice_without_older_rows_is_fitted_without_them() -> None:
+    table, params = with_wrong_older_rows(rows()), TrainParams.model_validate({"num_boost_round": 5, "num_leaves": 4})
+    newer = table[table["split"] != "older"]
+    one, other = (
+        fit_choice(learned, V1, choice=GIVEN, params=params, dataset_digest=DIGEST, num_threads=1).booster.model_to_string()
+        for learned in (table, newer)
+    )
+    assert one == other
+
+
 def test_changes_beyond_the_budget_are_not_tried_and_the_settings_as_given_always_are() -> None:
     everything = full_search().result
     costs = [each.cost for each in everything.tried]
