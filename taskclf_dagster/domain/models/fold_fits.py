@@ -71,11 +71,11 @@ class FoldFits:
 
     def macro_f1(self, choice: Choice, labels: Sequence[int]) -> float | None:
         """Returns the macro-F1 of all judged rows over some labels; None without labels."""
-        return float(macro_f1(self._counts(choice, labels).sum(axis=0))) if labels else None
+        return float(macro_f1(self.counts(choice, labels).sum(axis=0))) if labels else None
 
     def compare(self, choice: Choice, present: Choice, labels: Sequence[int]) -> Gain:
         """Returns the gain of a choice over the present one."""
-        return paired_gain(self._counts(choice, labels), self._counts(present, labels), seed=derive_seed(self._digest, 0))
+        return paired_gain(self.counts(choice, labels), self.counts(present, labels), seed=derive_seed(self._digest, 0))
 
     def learning_curve(self, choice: Choice, labels: Sequence[int]) -> list[LearningPoint]:
         """Returns a point for each fold; macro-F1 is over the given labels that occur in it."""
@@ -95,7 +95,8 @@ class FoldFits:
             )
         return points
 
-    def _counts(self, choice: Choice, labels: Sequence[int]) -> _Int:
+    def counts(self, choice: Choice, labels: Sequence[int]) -> _Int:
+        """Returns the counts of a choice by user-day and judged label, as `count_days` does."""
         return count_days(self._day, self.true, self.probabilities(choice).argmax(axis=1))[:, labels]
 
     def _learned(self, choice: Choice, fold: int) -> npt.NDArray[np.bool_]:
@@ -129,5 +130,5 @@ def _key(choice: Choice, number: int) -> str:
 
 def _number_user_days(rows: pd.DataFrame) -> _Int:
     """Returns a number for the user-day (UTC) of each row, shape (rows,)."""
-    pairs = np.stack([rows["user_id"].cat.codes.to_numpy().astype(np.int64), epoch_us(rows["bucket_start_ts"]) // DAY_US])
-    return np.unique(pairs, axis=1, return_inverse=True)[1].ravel()
+    days = epoch_us(rows["bucket_start_ts"]) // DAY_US
+    return rows["user_id"].cat.codes.to_numpy() * (days.max(initial=0) + 1) + days

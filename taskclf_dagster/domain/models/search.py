@@ -4,6 +4,7 @@ One change after another is compared with the present choice, beginning with the
 What is compared is in `search_result`, where the folds are in `folds`.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -16,6 +17,7 @@ from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
 from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FoldFits
+from taskclf_dagster.domain.models.fold_scores import Gain
 from taskclf_dagster.domain.models.search_result import SearchResult, SearchState, TriedChoice, explain_off, summarize
 
 DEFAULT_BUDGET = 6.0
@@ -26,9 +28,9 @@ MIN_GAIN = 0.02
 
 
 MAX_P_VALUE = 0.03
-"""Largest p-value of a change that is taken, about two standard errors. `benchmarks/search_noise.py`: where none of five changes is better,
-the settings as given are then kept in at least 90 % of homes, whatever the number of user-days; at 0.05 in 86 % of those with ten, and by
-the rule of one standard error in fewer than two thirds."""
+"""Largest p-value of a change that is taken: a gain of about 1.8 standard errors. Where none of five changes is better, the settings as
+given are then kept in at least 90 % of homes, whatever the number of user-days (`benchmarks/search_noise.py`); with ten of them, at 0.05 in
+87 %, and by the rule of one standard error in half."""
 
 
 MIN_USER_DAYS = 6
@@ -105,7 +107,7 @@ def search_choices(
     fits = FoldFits(rows, schema, params=params, dataset_digest=dataset_digest, num_threads=num_threads)
     labels, needed = fits.judged_labels(min_class_windows), max(min_user_days, MIN_USER_DAYS)
     state: SearchState = "searched" if fits.user_days >= needed and len(labels) >= 2 else "off"
-    tried = list(_try_changes(fits, params, labels, budget if state == "searched" else 0.0, on_progress))
+    tried = list(_try_changes(fits, params, labels, budget if state == "searched" else -math.inf, on_progress))
     choice = [each.choice for each in tried if each.verdict in ("present", "taken")][-1]
     names = [LABELS[i] for i in labels]
     result = SearchResult(
@@ -123,10 +125,15 @@ def search_choices(
     return Search(result, OutOfFold(fits.judged, fits.true, fits.probabilities(choice)))
 
 
+def is_clearly_better(gain: Gain) -> bool:
+    """Returns True for a gain that is taken: neither small nor likely by chance."""
+    return gain.value >= MIN_GAIN and gain.p_value <= MAX_P_VALUE
+
+
 def _try_changes(
     fits: FoldFits, params: TrainParams, labels: Sequence[int], budget: float, on_progress: Callable[[str], None]
 ) -> Iterator[TriedChoice]:
-    """Yields the settings as given, then each change of what is present when its turn comes."""
+    """Yields the settings as given, whatever the budget is, then each change of what is present when its turn comes."""
     present, given = present_choice(params, has_older=fits.has_older), "settings as given"
     left = budget - (cost := fits.cost(present))
     on_progress(f"search: {given}")
@@ -139,7 +146,7 @@ def _try_changes(
             continue
         on_progress(f"search: {change}")
         gain = fits.compare(choice, present, labels)
-        taken = gain.value >= MIN_GAIN and gain.p_value <= MAX_P_VALUE
+        taken = is_clearly_better(gain)
         yield TriedChoice(
             change=change,
             choice=choice,

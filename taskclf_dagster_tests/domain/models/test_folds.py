@@ -86,7 +86,8 @@ def test_older_rows_and_weak_rows_teach_and_are_never_judged() -> None:
 
 def test_test_rows_and_rows_that_were_kept_out_are_in_no_fold() -> None:
     kept_out = [Row(1000 + i, split) for i, split in enumerate(("embargo", "weak_after_cut", "test", "test"))]
-    folds = positions(make_folds(frame([*steady(20), *kept_out])))
+    held_out = [*steady(5, user="bob", split="test"), *steady(5, user="carol", split="weak_after_cut")]
+    folds = positions(make_folds(frame([*steady(20), *kept_out, *held_out])))
     assert max(position for learned, judged in folds for position in learned + judged) == 19
 
 
