@@ -210,16 +210,12 @@ def _find_unsure(minutes: RecentMinutes) -> Iterator[_Stretch]:
 
 
 def _find_uncovered(minutes: RecentMinutes) -> Iterator[_Stretch]:
-    """Yields for each user and day without any label the stretch that the model is least sure of; a later day is worth more."""
+    """Yields stretches of users and days without any label; of a later day are worth more, then those that the model is less sure of."""
     days = minutes.user_day
-    run = minutes.run * (days.max() + 1) + days
-    doubts: dict[int, tuple[float, int, int]] = {}
-    for first, last in _find_stretches(~np.isin(days, days[minutes.labeled]), run):
-        doubt = float((1 - minutes.confidence[first:last]).sum())
-        day = int(days[first])
-        doubts[day] = max(doubts.get(day, (-1.0, 0, 0)), (doubt, -first, last))  # of equals the earlier one
-    for _, before, last in doubts.values():
-        yield _Stretch("uncovered_day", -before, last, _guess(minutes, -before, last), float(minutes.start[-before]))
+    uncovered = ~np.isin(days, days[minutes.labeled])
+    for first, last in _find_stretches(uncovered, minutes.run * (days.max() + 1) + days):
+        day, doubt = int(minutes.start[first]) // DAY_US, float((1 - minutes.confidence[first:last]).sum())
+        yield _Stretch("uncovered_day", first, last, _guess(minutes, first, last), day * MAX_MINUTES + doubt)
 
 
 def _find_stretches(wanted: _Bool, run: _Int) -> Iterator[tuple[int, int]]:
@@ -242,8 +238,11 @@ def _guess(minutes: RecentMinutes, first: int, last: int) -> int:
 
 
 def _take_turns(minutes: RecentMinutes, found: list[_Stretch]) -> list[_Stretch]:
-    """Chooses one stretch after the other: of the kind, then the user, then the label that was chosen least; of equals the worthiest."""
-    kinds = get_args(SuggestionKind)
+    """Chooses one stretch after the other: of the kind, then the user, then the label that was chosen least; of equals the worthiest.
+
+    They do not overlap, and of an uncovered day only one is chosen as such.
+    """
+    kinds, days = get_args(SuggestionKind), minutes.user_day
     left = sorted(found, key=lambda each: (-each.worth, each.first))
     chosen: list[_Stretch] = []
     while left and len(chosen) < MAX_SUGGESTIONS:
@@ -261,6 +260,8 @@ def _take_turns(minutes: RecentMinutes, found: list[_Stretch]) -> list[_Stretch]
         )
         chosen.append(best)
         left = [each for each in left if each.last <= best.first or each.first >= best.last]
+        if best.kind == "uncovered_day":
+            left = [each for each in left if each.kind != best.kind or days[each.first] != days[best.first]]
     return chosen
 
 

@@ -109,6 +109,16 @@ def test_a_day_without_any_label_is_suggested_by_the_part_that_the_model_is_leas
     assert lines(found) == ["alice 05 14:00-14:06 uncovered_day Debug: The day has no label yet."]
 
 
+def test_the_days_without_any_label_come_from_the_newest_on_once_each() -> None:
+    parts = [part("alice", clock, "b" * 70, day=day) for clock in ("09:00", "14:00") for day in (0, 2, 1)]
+    assert [each.start.day for each in suggest(*parts, covered=False)] == [7, 6, 5]
+
+
+def test_a_day_without_any_label_is_suggested_beside_another_reason_for_time_of_the_same_day() -> None:
+    found = suggest(part("alice", "09:00", "mmmmmmmm"), part("alice", "10:00", "bbbbbbbb"), test={"Meet": 0}, covered=False)
+    assert [(each.kind, each.start) for each in found] == [("unjudged_class", at("09:00")), ("uncovered_day", at("10:00"))]
+
+
 def test_a_day_with_one_label_of_the_user_is_covered() -> None:
     assert suggest(part("alice", "09:00", "bbbbbb"), labeled(part("alice", "23:00", "b")), covered=False) == []
     assert len(suggest(part("alice", "09:00", "bbbbbb"), labeled(part("bob", "23:00", "b")), covered=False)) == 1
