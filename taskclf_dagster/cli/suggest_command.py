@@ -81,11 +81,11 @@ def _describe(home: Home, decision: PromotionDecision | None, found: LabelSugges
     about = f"decision {decision.decision_id} ({decision.outcome}, {decision.as_of:%Y-%m-%d %H:%M %Z})"
     if found is None:
         return f"{about} came without suggestions; the next retrain finds some"
-    if found.problem is not None:
-        return f"{about}: none could be searched for: {found.problem}"
-    since = f"; {left.labeled} more {'was' if left.labeled == 1 else 'were'} labeled since" if left.labeled else ""
+    if not found.suggestions:
+        return f"{about}: {found.why_none}"
+    since = f"; {left.labeled} {'was' if left.labeled == 1 else 'were'} labeled since" if left.labeled else ""
     if not left.open:
-        return f"{about}: nothing of the {found.days} days before it is left to suggest{since}"
+        return f"{about}: nothing is left{since}"
     minutes = counted(sum(each.minutes for each in left.open), "minute")
     return f"{about}: {minutes} worth labelling, in {counted(len(left.open), 'part')}{since}"
 

@@ -77,6 +77,7 @@ def test_a_retrain_suggests_unlabeled_time_of_every_kind_and_of_both_users(judge
     home, decision = judged
     found = _stored(home, decision)
     assert (found.problem, found.as_of, found.days) == (None, decision.as_of, 7)
+    assert found.unlabeled > sum(each.minutes for each in found.suggestions) > 0
     kinds = {(each.kind, each.user_id) for each in found.suggestions}
     assert kinds >= {("unjudged_class", "user-0"), ("unjudged_class", "user-1"), ("uncovered_day", "user-0")}
     assert ("uncovered_day", "user-1") not in kinds
@@ -108,10 +109,10 @@ def test_time_that_was_labeled_since_is_left_out(home: Home, judged: tuple[Home,
     document = json.loads(_suggest(home, "--json"))
     assert document["labeled_since"] == 1
     assert len(document["suggestions"]) == len(others)
-    assert "; 1 more was labeled since" in _suggest(home)
+    assert "; 1 was labeled since" in _suggest(home)
     everything = [span(AS_OF - 8 * DAY, AS_OF, "Build", user=None)]
     write_labels(home, everything)
-    assert f"is left to suggest; {1 + len(others)} more were labeled since" in _suggest(home)
+    assert f"nothing is left; {1 + len(others)} were labeled since" in _suggest(home)
 
 
 def test_the_queue_gets_each_of_them_once(home: Home, judged: tuple[Home, PromotionDecision]) -> None:

@@ -122,9 +122,9 @@ def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
 
 
 def suggestions_table(found: LabelSuggestions) -> dg.MetadataValue:
-    """Returns one row for each stretch worth labelling, in UTC; the problem if none could be searched for."""
-    if found.problem is not None:
-        return dg.MetadataValue.text(f"None could be searched for: {found.problem.rstrip('.')}.")
+    """Returns one row for each stretch worth labelling, in UTC; the reason if there is none."""
+    if not found.suggestions:
+        return dg.MetadataValue.text(found.why_none)
     short = shorten_names(each.user_id for each in found.suggestions)
     return table(
         [

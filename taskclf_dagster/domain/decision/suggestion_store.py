@@ -13,6 +13,7 @@ from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
 from taskclf_dagster.validation_text import describe_validation_error
 
 
@@ -22,6 +23,7 @@ class LabelSuggestions(Record):
     Attributes:
         as_of: of the decision.
         days: length of the time before it that was searched.
+        unlabeled: number of minutes in it that no label of a person touches.
         suggestions: the best first; empty if there is no such time.
         problem: the reason why nothing could be searched; None if it could.
     """
@@ -29,8 +31,18 @@ class LabelSuggestions(Record):
     decision_id: str
     as_of: AwareDatetime
     days: int
-    suggestions: tuple[Suggestion, ...]
+    unlabeled: int = 0
+    suggestions: tuple[Suggestion, ...] = ()
     problem: str | None = None
+
+    @property
+    def why_none(self) -> str:
+        """The reason why there are no suggestions, as the end of a sentence."""
+        if self.problem is not None:
+            return f"none could be searched for: {self.problem.rstrip('.')}"
+        if not self.unlabeled:
+            return f"every recorded minute of the {self.days} days before it has a label"
+        return f"of {counted(self.unlabeled, 'unlabeled minute')} in the {self.days} days before it, none stands out"
 
 
 def suggestions_path(home: Home, decision_id: str) -> Path:

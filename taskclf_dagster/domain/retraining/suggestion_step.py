@@ -39,7 +39,7 @@ def suggest_what_to_label(
     home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, decision: PromotionDecision
 ) -> LabelSuggestions:
     """Finds and stores what to label next after a decision. A failure is recorded and does not fail the decision, which stands."""
-    found = LabelSuggestions(decision_id=decision.decision_id, as_of=decision.as_of, days=RECENT_DAYS, suggestions=())
+    found = LabelSuggestions(decision_id=decision.decision_id, as_of=decision.as_of, days=RECENT_DAYS)
     ours, theirs = challenger.recent_predictions, champion.recent_predictions
     first = ours or theirs
     try:
@@ -52,7 +52,7 @@ def suggest_what_to_label(
                 test_windows=snapshot.class_distribution["test"],
                 min_class_windows=decision.settings.evaluation.min_class_windows,
             )
-            found = found.model_copy(update={"suggestions": tuple(suggestions)})
+            found = found.model_copy(update={"suggestions": tuple(suggestions), "unlabeled": int((~minutes.labeled).sum())})
         save_suggestions(home, found)
     except (OSError, TaskclfDagsterError) as error:
         return found.model_copy(update={"suggestions": (), "problem": str(error)})

@@ -148,9 +148,14 @@ def test_what_to_label_next_is_a_narrow_table_with_short_names_in_its_order() ->
 
 
 def test_without_anything_to_label_the_reason_is_shown() -> None:
-    found = LabelSuggestions(decision_id="d", as_of=AS_OF, days=7, suggestions=())
-    assert suggestions_table(found).value == "none"
-    assert suggestions_table(found.model_copy(update={"problem": "torn."})).value == "None could be searched for: torn."
+    found = LabelSuggestions(decision_id="d", as_of=AS_OF, days=7)
+    assert [
+        suggestions_table(found.model_copy(update=changes)).value for changes in ({}, {"unlabeled": 9}, {"problem": "it is torn."})
+    ] == [
+        "every recorded minute of the 7 days before it has a label",
+        "of 9 unlabeled minutes in the 7 days before it, none stands out",
+        "none could be searched for: it is torn",
+    ]
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------------------
