@@ -65,6 +65,11 @@ class Home:
         return self.processed / "labels_v1" / "labels.parquet"
 
     @property
+    def label_queue(self) -> Path:
+        """The file in which taskclf keeps what it asks its users to label."""
+        return self.processed / "labels_v1" / "queue.json"
+
+    @property
     def models(self) -> Path:
         """Promoted bundles only: taskclf activates what it finds here."""
         return self.root / "models"
@@ -160,6 +165,11 @@ class Home:
     def decisions(self) -> Path:
         """Ours: one receipt for each promotion decision."""
         return self.artifacts / "decisions"
+
+    @property
+    def suggestions(self) -> Path:
+        """Ours: what to label next, one file for each decision."""
+        return self.artifacts / "suggestions"
 
     @property
     def outbox(self) -> Path:

@@ -21,6 +21,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.suggestion_store import load_suggestions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.home import Home
@@ -291,6 +292,14 @@ def test_promotion_decision_shows_the_evidence_as_numbers_tables_and_a_picture(r
     assert shown["what_changes"] == changes["summary"]
     assert sum(row["minutes"] for row in run.table("promotion_decision", "relabelled_minutes")) == changes["relabelled"] > 0
     assert all(line in str(shown["protections"]) for line in run.record("promotion_decision")["protections"])
+
+
+def test_promotion_decision_shows_what_to_label_next_as_it_is_stored(run: Run) -> None:
+    found = load_suggestions(run.home, str(run.shown("promotion_decision")["decision_id"]))
+    assert found is not None
+    rows = run.table("promotion_decision", "what_to_label_next")
+    assert [row["why"] for row in rows] == [each.reason for each in found.suggestions] != []
+    assert list(rows[0]) == ["user", "day", "from - to", "why"]
 
 
 def test_what_promotion_decision_leaves_in_the_event_log_stays_small(run: Run) -> None:

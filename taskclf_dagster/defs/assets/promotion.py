@@ -42,6 +42,7 @@ from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision, ap
 from taskclf_dagster.domain.retraining.decision_step import find_disagreeing_days, load_predictions_once, make_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.domain.retraining.suggestion_step import suggest_what_to_label
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RunEndedError
 from taskclf_dagster.home import Home
@@ -104,7 +105,8 @@ def promotion_decision(
     tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}
     tag_run(context, {**tags, MODEL_TAG: record.challenger.model_id, DECISION_TAG: record.decision_id})
     interval = draw_interval(record)
-    metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval)
+    suggestions = suggest_what_to_label(taskclf_home, dataset_snapshot, challenger_report, champion_report, record)
+    metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval, suggestions)
     advice = unusual_days_check(DISAGREEMENT, find_disagreeing_days(challenger_report, champion_report, load))
     checks = [promoted_check(record), floors_check(record), *comparative_checks(record, interval), advice]
     return materialized(record, metadata=metadata, check_results=checks)

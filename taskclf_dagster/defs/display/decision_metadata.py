@@ -14,6 +14,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, regression_bound
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
+from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions
 from taskclf_dagster.domain.evaluation.block_counts import Flips
 from taskclf_dagster.domain.evaluation.comparison import Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
@@ -116,6 +117,24 @@ def anchor_table(decision: PromotionDecision) -> dg.MetadataValue:
                 "detail": anchor.detail,
             }
             for anchor in decision.anchors
+        ]
+    )
+
+
+def suggestions_table(found: LabelSuggestions) -> dg.MetadataValue:
+    """Returns one row for each stretch worth labelling, in UTC; the reason if there is none."""
+    if not found.suggestions:
+        return dg.MetadataValue.text(found.why_none)
+    short = shorten_names(each.user_id for each in found.suggestions)
+    return table(
+        [
+            {
+                "user": short[each.user_id],
+                "day": f"{each.start:%m-%d}",
+                "from - to": f"{each.start:%H:%M} - {each.end:%H:%M}",
+                "why": each.reason,
+            }
+            for each in found.suggestions
         ]
     )
 

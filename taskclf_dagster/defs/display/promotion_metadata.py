@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.decision_metadata import comparison_metadata, fair_table, summarize_comparison
+from taskclf_dagster.defs.display.decision_metadata import comparison_metadata, fair_table, suggestions_table, summarize_comparison
 from taskclf_dagster.defs.display.metadata import gate_table, plotted
 from taskclf_dagster.defs.display.model_metadata import FLOORS_CHECK, all_windows_table
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import receipt_path
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.decision.floors import FLOORS
+from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.registry.state import RegistryState
@@ -65,8 +66,18 @@ def decision_metadata(
     challenger: ChallengerReport,
     champion: ChampionReport,
     interval: Mapping[str, dg.MetadataValue],
+    suggestions: LabelSuggestions,
 ) -> dict[str, object]:
-    """Returns verdict, reason, the fair comparison, gates, and the comparison in detail, with the pictures from `draw_interval`."""
+    """Returns verdict, reason, the fair comparison, gates, the comparison in detail with pictures, and what to label next.
+
+    Args:
+        home: the taskclf home.
+        record: the decision.
+        challenger: the report on the challenger.
+        champion: the report on the champion.
+        interval: the pictures from `draw_interval`.
+        suggestions: those that came with the decision.
+    """
     before, after = score_fairly(record)
     bounds = None if record.comparison is None else record.comparison.evidence.interval
     return {
@@ -75,6 +86,7 @@ def decision_metadata(
         "comparison": dg.MetadataValue.md(summarize_comparison(record.comparison)),
         "fair_comparison": fair_table(record),
         "gates": gate_table(record.gates),
+        "what_to_label_next": suggestions_table(suggestions),
         **comparison_metadata(record, interval),
         "other_metrics": all_windows_table(challenger.report, champion.report),
         **plotted(

@@ -100,6 +100,19 @@ def read_label_spans(home: Home, *, start: datetime, end: datetime) -> LabelRead
     )
 
 
+def read_usable_spans(home: Home, *, start: datetime, end: datetime) -> pd.DataFrame:
+    """Returns the spans that `read_label_spans` reads; those that violate the data contract are left out.
+
+    Raises:
+        LabelColumnsError: the columns of its spans are damaged.
+        UnreadableFileError: the file exists but is not readable parquet.
+    """
+    reading = read_label_spans(home, start=start, end=end)
+    if reading.damaged:
+        raise _columns_error(home, reading.violations[0])
+    return reading.spans
+
+
 def is_gold(provenance: pd.Series) -> pd.Series:
     """Returns True for gold labels, those given by a person: every provenance but `weak:*` and `synthetic`."""
     return ~(provenance.str.startswith(WEAK_PREFIX) | (provenance == SYNTHETIC))
@@ -114,8 +127,12 @@ def read_fingerprints(home: Home) -> npt.NDArray[np.uint64]:
     """
     columns, violations = _read_store(home)
     for violation in violations:
-        raise LabelColumnsError(home.labels, f"its column {violation.column} {violation.message.removesuffix(_FIX)}".rstrip(), _FIX)
+        raise _columns_error(home, violation)
     return np.empty(0, dtype=np.uint64) if columns is None else fingerprint_spans(columns)
+
+
+def _columns_error(home: Home, violation: ContractViolation) -> LabelColumnsError:
+    return LabelColumnsError(home.labels, f"its column {violation.column} {violation.message.removesuffix(_FIX)}".rstrip(), _FIX)
 
 
 def present_watermark(home: Home) -> str | None:

@@ -6,6 +6,7 @@ It does not judge which of the two is right; labeled windows are compared in `co
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +44,9 @@ _Int = npt.NDArray[np.int64]
 
 
 _KEYS = ["user_id", "bucket_start_ts"]
+
+
+_COLUMNS = [*_KEYS, "session_id", "predicted", "best", "confidence"]
 
 
 _VERSION = b"schema_version"
@@ -107,7 +111,8 @@ class RecentPredictions:
 
     Attributes:
         version: schema version of the model, and so of the partitions that the windows are from.
-        rows: user_id (category), bucket_start_ts (UTC) and predicted (class index, REJECTED below the threshold) of each window.
+        rows: of each window user_id and session_id (category), bucket_start_ts (UTC), predicted (class index, REJECTED below the
+            threshold), best (class index of the largest probability) and confidence (that probability); sorted by user and time.
     """
 
     version: SchemaVersion
@@ -143,7 +148,8 @@ def predict_recent_windows(
         frame = _read_recent_windows(home, as_of.astimezone(UTC), version, days)
     if frame is None or frame.empty:
         return None
-    return RecentPredictions(version, frame[_KEYS].assign(predicted=_predict(model, frame, num_threads=num_threads)))
+    predicted = _predict(model, frame, num_threads=num_threads)
+    return RecentPredictions(version, pd.concat([frame[[*_KEYS, "session_id"]].reset_index(drop=True), predicted], axis=1))
 
 
 def _read_recent_windows(home: Home, end: datetime, version: SchemaVersion, days: int) -> pd.DataFrame | None:
@@ -172,7 +178,7 @@ def load_recent_predictions(root: Path, stored: StoredFile) -> RecentPredictions
     try:
         table = pq.read_table(pa.BufferReader(content), use_threads=False)
         version = next(version for version in SCHEMAS if version.encode() == (table.schema.metadata or {}).get(_VERSION))
-        return RecentPredictions(version, table.to_pandas()[[*_KEYS, "predicted"]])
+        return RecentPredictions(version, table.to_pandas()[_COLUMNS])
     except (pa.ArrowException, OSError, LookupError, StopIteration) as error:
         raise SnapshotError(path, str(error).strip().split("\n")[0] or "it has no predictions") from error
 
@@ -231,18 +237,42 @@ def summarize_diff(
     )
 
 
-def _predict(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -> _Int:
-    """Returns the predicted code of each row, shape (n,); in batches, since the input matrix is as large as the rows."""
-    batches = (rows.iloc[first : first + BATCH_ROWS] for first in range(0, len(rows), BATCH_ROWS))
-    return np.concatenate([apply_reject(model.predict_rows(batch, num_threads=num_threads), model.reject_threshold) for batch in batches])
+def _predict(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -> pd.DataFrame:
+    """Returns predicted, best and confidence of each row; in batches, since the input matrix is as large as the rows."""
+    found = []
+    for first in range(0, len(rows), BATCH_ROWS):
+        likely = model.predict_rows(rows.iloc[first : first + BATCH_ROWS], num_threads=num_threads)
+        predicted, best = apply_reject(likely, model.reject_threshold), likely.argmax(axis=1).astype(np.int8)
+        found.append(pd.DataFrame({"predicted": predicted, "best": best, "confidence": likely.max(axis=1).astype(np.float32)}))
+    return pd.concat(found, ignore_index=True)
+
+
+class MatchedPredictions(NamedTuple):
+    """The predictions of two models, with the positions of the windows that both predicted.
+
+    Attributes:
+        one, other: the rows of each model.
+        in_one, in_other: positions of the windows that both predicted, each of shape (shared,).
+    """
+
+    one: pd.DataFrame
+    other: pd.DataFrame
+    in_one: npt.NDArray[np.intp]
+    in_other: npt.NDArray[np.intp]
+
+
+def match_predictions(one: RecentPredictions, other: RecentPredictions) -> MatchedPredictions:
+    """Matches the windows of two models by user and time; the implicit user of v2 gets the name of the other version's only user."""
+    first, second = _name_implicit_user(one, other), _name_implicit_user(other, one)
+    _, here, there = np.intersect1d(hash_row_keys(first), hash_row_keys(second), assume_unique=True, return_indices=True)
+    return MatchedPredictions(first, second, here, there)
 
 
 def _match(champion: RecentPredictions, challenger: RecentPredictions) -> tuple[pd.DataFrame, int]:
     """Returns the windows that both models predicted, with both codes, and the number of windows that only one of them has."""
-    one, other = _name_implicit_user(champion, challenger), _name_implicit_user(challenger, champion)
-    shared, here, there = np.intersect1d(hash_row_keys(one), hash_row_keys(other), assume_unique=True, return_indices=True)
+    one, other, here, there = match_predictions(champion, challenger)
     rows = one.take(here).reset_index(drop=True).rename(columns={"predicted": "champion"})
-    return rows.assign(challenger=other["predicted"].to_numpy()[there]), len(one) + len(other) - 2 * len(shared)
+    return rows.assign(challenger=other["predicted"].to_numpy()[there]), len(one) + len(other) - 2 * len(here)
 
 
 def _name_implicit_user(own: RecentPredictions, other: RecentPredictions) -> pd.DataFrame:

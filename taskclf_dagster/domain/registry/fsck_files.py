@@ -64,6 +64,7 @@ UNCHECKED = (
     Unchecked(
         "step records", ("artifacts/records/**/*",), "a promotion computes what they lead to again from the snapshot and the bundles"
     ),
+    Unchecked("what to label next", ("artifacts/suggestions/**/*",), "they are advice; nothing is decided by them"),
     Unchecked("bundles without a receipt", (*_BUNDLES, "models/*/*"), "only what a receipt names file by file is promoted"),
     Unchecked("events without a record", ("artifacts/outbox/*.json",), "they are messages; nothing is decided by them"),
     Unchecked("state of delivery", ("artifacts/outbox/delivery.json",), "if it is lost or wrong, events are sent again"),

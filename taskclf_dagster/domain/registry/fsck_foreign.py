@@ -92,7 +92,7 @@ def _find_beside_data(home: Home) -> Iterator[Path]:
     """Yields what is neither an event, a record, a frame, a snapshot nor predictions in the folders of these."""
     frames = {*list_frames(home.labeled_windows)}
     yield from (path for path in _files_in(home.labeled_windows) if path not in frames)
-    for folder in (home.outbox, *list_folders(home.records)):
+    for folder in (home.outbox, home.suggestions, *list_folders(home.records)):
         yield from (path for path in _files_in(folder) if path.suffix != ".json" or path.name.startswith("."))
     for folder in (home.snapshots, home.predictions):
         yield from (path for path in list_folders(folder) if not is_short_hash(path.name))

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement, list_decisions, receipt_path
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
+from taskclf_dagster.domain.decision.suggestion_store import suggestions_path
 from taskclf_dagster.domain.models.bundle_files import METADATA, has_bundle_files, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
@@ -36,7 +37,7 @@ IN_THE_MAKING_SECONDS = 3600
 """A snapshot as young as this may belong to a run whose record is not written yet."""
 
 
-Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "record"]
+Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "suggestions", "record"]
 
 
 class PruneItem(Record):
@@ -273,8 +274,11 @@ def _unneeded_data(
         elif waiting and decision.as_of >= min(waiting):
             continue  # it may be what makes a waiting decision an old one
         elif decision.decision_id not in named and (last is None or decision.decision_id != last.decision_id):
-            path = receipt_path(home, decision.decision_id)
-            yield _item(home, "receipt", path, f"model {decision.challenger.model_id} is gone")
+            gone = f"model {decision.challenger.model_id} is gone"
+            yield _item(home, "receipt", receipt_path(home, decision.decision_id), gone)
+            advice = suggestions_path(home, decision.decision_id)
+            if advice.is_file():
+                yield _item(home, "suggestions", advice, gone)
     kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
     for kind, folder in kinds:
         for path in list_folders(folder):

@@ -41,7 +41,8 @@ def find_temporary_files(home: Home) -> Iterator[tuple[Path, int, str]]:
 
     Other processes may add and remove files meanwhile. Temporary folders and links are not entered.
     """
-    searched = (home.labeled_windows, home.snapshots, home.challengers, home.predictions, home.decisions, home.records, home.outbox)
+    data = (home.labeled_windows, home.snapshots, home.predictions, home.decisions, home.suggestions)
+    searched = (*data, home.challengers, home.records, home.outbox)
     for folder, folders, files in os.walk(home.artifacts):
         parent = Path(folder)
         for name in sorted([*folders, *files]):

@@ -20,18 +20,21 @@ from taskclf_dagster.defs.display.decision_metadata import (
     flips_table,
     group_table,
     leakage_table,
+    suggestions_table,
     summarize_comparison,
 )
 from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
+from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions
 from taskclf_dagster.domain.decision.verification import judge_comparative_gates
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
+from taskclf_dagster.domain.evaluation.label_suggestions import Suggestion
 from taskclf_dagster.domain.evaluation.leakage import LeakageReport
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, summarize_diff
 from taskclf_dagster_tests.dagster_internals import normalize_metadata
 from taskclf_dagster_tests.models import MID, NEW, OLD, a_decision, beside_champion, duel_rows, named, some, with_changes
-from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config
+from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, make_home, retrain_config
 
 LARGEST_METADATA = 300_000
 """Bytes of what promotion_decision leaves in the event log."""
@@ -124,6 +127,35 @@ def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_i
     assert few.macro_f1_delta is None
     assert summarize_comparison(comparison).endswith(comparison.evidence.summary)
     assert [summarize_comparison(shown) for shown in (comparison, few, None)] == snapshot
+
+
+# --- What to label next -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_to_label_next_is_a_narrow_table_with_short_names_in_its_order() -> None:
+    users = ("af896801-1111", "cd5cc9de-2222")
+    start = AS_OF - DAY
+    suggestions = [
+        Suggestion(
+            user_id=user, start=start, end=start + 12 * MINUTE, kind="uncovered_day", label="Build", confidence=0.5, reason="The day."
+        )
+        for user in users
+    ]
+    found = LabelSuggestions(decision_id="d", as_of=AS_OF, days=7, suggestions=tuple(suggestions))
+    assert _rows(suggestions_table(found)) == [
+        {"user": f"{user[:8]}…", "day": "02-03", "from - to": "00:00 - 00:12", "why": "The day."} for user in users
+    ]
+
+
+def test_without_anything_to_label_the_reason_is_shown() -> None:
+    found = LabelSuggestions(decision_id="d", as_of=AS_OF, days=7)
+    assert [
+        suggestions_table(found.model_copy(update=changes)).value for changes in ({}, {"unlabeled": 9}, {"problem": "it is torn."})
+    ] == [
+        "every recorded minute of the 7 days before it has a label",
+        "of 9 unlabeled minutes in the 7 days before it, none stands out",
+        "none could be searched for: it is torn",
+    ]
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------------------

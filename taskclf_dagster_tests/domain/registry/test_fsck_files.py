@@ -79,6 +79,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
     for name in (
         "artifacts/predictions/0a963156a3de73d5/x.parquet",
         "artifacts/records/champion_report/latest.json",
+        "artifacts/suggestions/2026-02-04_000000_0a963156.json",
         "artifacts/outbox/delivery.json",
         "artifacts/events/events.jsonl",
         "artifacts/calibrator_store/store.json",
@@ -158,6 +159,7 @@ KINDS: dict[str, tuple[str, tuple[Callable[[Path], object], ...], str]] = {
     "predictions": ("artifacts/predictions/*/a.parquet", (flip, lambda path: path.write_bytes(b"")), "found"),
     "predictions without a record": ("artifacts/predictions/*/x.parquet", (flip,), "predictions without a record"),
     "step record": ("artifacts/records/*/*.json", (edit(value=2),), "step records"),
+    "what to label next": ("artifacts/suggestions/*.json", (edit(days=2),), "what to label next"),
     "challenger before its decision": (f"artifacts/challengers/{UNDECIDED}/metadata.json", (flip,), "bundles without a receipt"),
     "bundle of another program": ("models/foreign/metadata.json", (edit(git_commit="fedcba9"),), "bundles without a receipt"),
     "event of a run": ("artifacts/outbox/run-9-started.json", (edit(runId="run-8"),), "events without a record"),

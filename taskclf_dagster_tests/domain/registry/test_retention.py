@@ -13,6 +13,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
 from taskclf_dagster.domain.decision.references import ModelRef
+from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions, save_suggestions, suggestions_path
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.anchors import find_anchors
@@ -377,9 +378,13 @@ def test_receipt_and_snapshot_of_the_last_decided_run_stay_though_its_model_is_g
 def test_the_receipt_of_a_model_that_is_gone_goes_unless_the_history_names_it(six: Home) -> None:
     rejected = judged(six, REJECTED[0], gates=all_gates(macro_f1="FAIL"))
     put_aside(six, rejected)
+    stays = history_lines(six)[0]["decision_id"]
+    for decision_id in (rejected.decision_id, stays):
+        save_suggestions(six, LabelSuggestions(decision_id=decision_id, as_of=AT, days=7, suggestions=()))
     promotions = [line["decision_id"] for line in history_lines(six)]
     found = removed(six)
-    assert going(found, "receipt") == [rejected.decision_id]
+    assert going(found, "receipt") == going(found, "suggestions") == [rejected.decision_id]
+    assert list(six.suggestions.iterdir()) == [suggestions_path(six, stays)]
     assert A not in lying(six.models)
     assert sorted(path.stem for path in six.decisions.iterdir()) == sorted(promotions)
     assert findings(six) == []
