@@ -151,7 +151,7 @@ def fit_homes(homes: int) -> Iterator[list[object]]:
             FoldFits(rows, schema, params=params, dataset_digest=digest, num_threads=1)
             for digest in (record.dataset_digest, record.dataset_digest[::-1])
         )
-        choice, judged = present_choice(params, has_older=one.has_older), one.judged_labels(MIN_CLASS_WINDOWS)
+        choice, judged = present_choice(params), one.judged_labels(MIN_CLASS_WINDOWS)
         gain = paired_gain(other.counts(choice, judged), one.counts(choice, judged), seed=1)
         found = search.search_choices(
             rows,

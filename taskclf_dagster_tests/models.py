@@ -111,7 +111,7 @@ def tiny_model(version: SchemaVersion = "v1") -> TrainedModel:
         lambda part: rows_of("train" if part == "first_fit" else part, version),
         SCHEMAS[version],
         settings=config.training,
-        choice=present_choice(config.train_params, has_older=False),
+        choice=present_choice(config.train_params),
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

@@ -608,8 +608,8 @@ def test_compare_has_the_figures_that_were_asked_for(compared: tuple[Result, dic
 def test_compare_names_both_models_the_windows_and_what_was_left_out(told: Story, compared: tuple[Result, dict]) -> None:
     shown, document = compared
     lines = shown.stdout.splitlines()
-    assert lines[0] == f"A {told.challenger}"
-    assert lines[1] == f"B {told.champion}"
+    assert lines[0].startswith(f"A {told.challenger}: 7 leaves, ")
+    assert lines[1].startswith(f"B {told.champion}: 7 leaves, ")
     assert [part for part in (str(document["windows"]), told.waiting.dataset.dataset_hash) if part not in lines[2]] == []
     assert lines[3] == document["comparison"]["exclusion"]["summary"]
 

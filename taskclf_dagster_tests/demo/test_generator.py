@@ -195,7 +195,7 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
         lambda part: rows[is_in_part(rows, part)].reset_index(drop=True),
         SCHEMAS["v1"],
         settings=config.training,
-        choice=present_choice(config.train_params, has_older=False),
+        choice=present_choice(config.train_params),
         dataset_digest=snapshot.dataset_digest,
         num_threads=1,
         on_progress=lambda line: None,

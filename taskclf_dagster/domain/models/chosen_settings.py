@@ -56,9 +56,8 @@ def choose_settings(
     Raises:
         SnapshotError: the snapshot cannot be read.
     """
-    training, has_older = config.training, snapshot.rows["older"] > 0
-    present = present_choice(training.train_params, has_older=has_older)
-    given = {**training.train_params.model_dump(mode="json", exclude={"num_threads"}), "has_older": has_older}
+    training = config.training
+    present, given = present_choice(training.train_params), training.train_params.model_dump(mode="json", exclude={"num_threads"})
     if training.search == "off":
         reason = "The settings as given: the search is off."
         return ChosenSettings(choice=present, given=given, searched_at=None, reason=reason, search=None)

@@ -134,11 +134,11 @@ def _try_changes(
     fits: FoldFits, params: TrainParams, labels: Sequence[int], budget: float, on_progress: Callable[[str], None]
 ) -> Iterator[TriedChoice]:
     """Yields the settings as given, whatever the budget is, then each change of what is present when its turn comes."""
-    present, given = present_choice(params, has_older=fits.has_older), "settings as given"
+    present, given = present_choice(params), "settings as given"
     left = budget - (cost := fits.cost(present))
     on_progress(f"search: {given}")
     yield TriedChoice(change=given, choice=present, macro_f1=fits.macro_f1(present, labels), cost=cost, verdict="present")
-    for change, values in _list_changes(present):
+    for change, values in _list_changes(present, has_older=fits.has_older):
         choice = present.model_copy(update=values)
         cost = fits.cost(choice)
         if cost > left:
@@ -158,13 +158,13 @@ def _try_changes(
         left, present = left - cost, choice if taken else present
 
 
-def _list_changes(given: Choice) -> Iterator[tuple[str, dict[str, object]]]:
+def _list_changes(given: Choice, *, has_older: bool) -> Iterator[tuple[str, dict[str, object]]]:
     """Yields each change of the settings as given, for people and as fields of a choice; what differs most between people comes first."""
     if given.constant_inputs:
         yield "no constant inputs", {"constant_inputs": []}
     else:
         yield "constant clock inputs", {"constant_inputs": list(CLOCK_INPUTS)}
-    if given.uses_older:
+    if has_older:
         yield "no older windows", {"uses_older": False}
     for leaves in MORE_LEAVES:
         if leaves > given.num_leaves:

@@ -32,6 +32,7 @@ from taskclf_dagster_tests.models import (
     infeasible,
     with_changes,
 )
+from taskclf_dagster_tests.retrain_scenario import a_challenger
 from taskclf_dagster_tests.scenario import AS_OF, retrain_config
 
 
@@ -104,6 +105,7 @@ CHANGES: dict[str, object] = {
     "policy": retrain_config(auto_promote=True, min_improvement=0.02).policy,
     "prediction_diff": None,
     "protections": [],
+    "training": a_challenger().settings.model_copy(update={"reason": "another"}),
     "replaces": ("2026-02-04_000000_00000000",),
 }
 

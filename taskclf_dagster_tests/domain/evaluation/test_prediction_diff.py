@@ -245,7 +245,7 @@ def _model_of_shuffled_labels() -> TrainedModel:
         shuffled,
         SCHEMAS["v1"],
         settings=config.training,
-        choice=present_choice(config.train_params, has_older=False),
+        choice=present_choice(config.train_params),
         dataset_digest="0123456789abcdef" * 4,
         num_threads=1,
         on_progress=lambda _: None,

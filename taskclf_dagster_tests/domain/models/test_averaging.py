@@ -17,7 +17,7 @@ from taskclf_dagster_tests.models import rows_of
 
 DIGEST = "0123456789abcdef" * 4
 V1 = SCHEMAS["v1"]
-PARAMS = TrainParams.model_validate({"num_boost_round": 4, "num_leaves": 5})
+PARAMS = TrainParams.model_validate({"num_boost_round": 4, "num_leaves": 5, "constant_inputs": []})
 CHOICE = Choice(constant_inputs=[], num_leaves=5, uses_older=True, seeds=3)
 
 

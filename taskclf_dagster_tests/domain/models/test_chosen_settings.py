@@ -2,10 +2,11 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.settings import ClockInput, RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.models.choice import Choice
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings, choose_settings
@@ -49,7 +50,7 @@ def earlier_choice(taken: Taken, *, age: timedelta, **changes: object) -> Chosen
 def test_without_a_search_the_settings_are_those_that_are_given(taken: Taken) -> None:
     lines: list[str] = []
     found = choose(taken, earlier_choice(taken, age=DAY), config=SEARCHING.with_changes(search="off"), lines=lines)
-    assert (found.choice.num_leaves, found.choice.constant_inputs, found.choice.seeds) == (FAST["num_leaves"], [], 1)
+    assert found.choice == Choice(constant_inputs=list(get_args(ClockInput)), num_leaves=FAST["num_leaves"], uses_older=True, seeds=1)
     assert (found.searched_at, found.search, lines) == (None, None, [])
     assert "off" in found.reason
 
@@ -60,7 +61,7 @@ def test_a_search_says_what_it_compared_and_counts_from_its_as_of_time(taken: Ta
     assert found.search is not None
     assert found.search.state == "searched"
     assert (found.choice, found.reason, found.searched_at) == (found.search.choice, found.search.summary, AS_OF)
-    assert lines[:2] == ["search: settings as given", "search: constant clock inputs"]
+    assert lines[:2] == ["search: settings as given", "search: no constant inputs"]
     assert found == choose(taken)
 
 
@@ -84,7 +85,6 @@ def test_a_choice_is_kept_until_the_cadence_has_passed(taken: Taken) -> None:
 def test_a_choice_of_the_future_or_of_other_settings_is_not_kept(taken: Taken) -> None:
     assert choose(taken, earlier_choice(taken, age=-timedelta(seconds=1))).search is not None
     assert choose(taken, earlier_choice(taken, age=DAY, learning_rate=0.3)).search is not None
-    assert choose(taken, earlier_choice(taken, age=DAY, has_older=True)).search is not None
     unsearched = earlier_choice(taken, age=DAY).model_copy(update={"searched_at": None})
     assert choose(taken, unsearched).search is not None
 

@@ -172,7 +172,7 @@ def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
         lambda part: load_part(stored, part),
         SCHEMAS["v1"],
         settings=config.training,
-        choice=present_choice(config.train_params, has_older=False),
+        choice=present_choice(config.train_params),
         dataset_digest="0" * 64,
         num_threads=1,
         on_progress=lambda _: None,

@@ -21,7 +21,8 @@ from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
 
 V1 = SCHEMAS["v1"]
 DIGEST = "0123456789abcdef" * 4
-GIVEN = Choice(constant_inputs=[], num_leaves=4, uses_older=False, seeds=1)
+PARAMS = TrainParams.model_validate({"num_boost_round": 5, "num_leaves": 4, "constant_inputs": []})
+GIVEN = Choice(constant_inputs=[], num_leaves=4, uses_older=True, seeds=1)
 EVERYTHING = 1_000.0
 """A budget for every change."""
 
@@ -42,7 +43,7 @@ def search(
     return search_choices(
         table,
         V1,
-        params=TrainParams.model_validate({"num_boost_round": 5, "num_leaves": 4}),
+        params=PARAMS,
         dataset_digest=DIGEST,
         min_class_windows=min_class_windows,
         min_user_days=min_user_days,
@@ -99,7 +100,7 @@ def test_older_rows_that_teach_what_is_wrong_are_left_out() -> None:
 
 
 def test_a_choice_without_older_rows_is_fitted_without_them() -> None:
-    table, params = with_wrong_older_rows(rows()), TrainParams.model_validate({"num_boost_round": 5, "num_leaves": 4})
+    table, params = with_wrong_older_rows(rows()), PARAMS
     newer = table[table["split"] != "older"]
     one, other = (
         fit_choice(learned, V1, choice=GIVEN, params=params, dataset_digest=DIGEST, num_threads=1).booster.model_to_string()
@@ -167,7 +168,7 @@ def test_out_of_fold_predictions_are_those_of_the_choice_fitted_on_each_fold() -
         table[fold.learned],
         V1,
         choice=found.result.choice,
-        params=TrainParams.model_validate({"num_boost_round": 5, "num_leaves": 4}),
+        params=PARAMS,
         dataset_digest=DIGEST,
         num_threads=1,
     )

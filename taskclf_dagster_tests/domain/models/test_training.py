@@ -50,7 +50,7 @@ def train(
         lambda part: rows[is_in_part(rows, part)],
         V1,
         settings=config.training,
-        choice=present_choice(config.train_params, has_older=False),
+        choice=present_choice(config.train_params),
         dataset_digest=digest,
         num_threads=threads,
         on_progress=on_progress,
@@ -152,7 +152,7 @@ def test_what_is_said_of_a_model_without_a_refit_is_of_its_only_fit(rows: pd.Dat
 
 def test_no_tree_splits_an_input_that_is_constant_in_training_so_its_real_value_changes_nothing(rows: pd.DataFrame) -> None:
     clock = list(get_args(ClockInput))
-    free, model = train(rows, num_boost_round=20), train(rows, num_boost_round=20, constant_inputs=clock, refit=True)
+    free, model = train(rows, num_boost_round=20, constant_inputs=[]), train(rows, num_boost_round=20, constant_inputs=clock, refit=True)
     assert set(free.booster.trees_to_dataframe()["split_feature"]) & set(clock)
     assert not set(model.booster.trees_to_dataframe()["split_feature"]) & set(clock)
     assert model.booster.feature_name() == list(V1.model_inputs)
@@ -192,7 +192,7 @@ def test_each_part_is_loaded_once(rows: pd.DataFrame, refit: bool, parts: list[s
         load,
         V1,
         settings=config.training,
-        choice=present_choice(config.train_params, has_older=False),
+        choice=present_choice(config.train_params),
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,
@@ -244,7 +244,7 @@ def test_the_parameters_tell_everything_that_was_done(rows: pd.DataFrame) -> Non
         "num_threads": 1,
         "num_boost_round": 5,
         "class_weight_method": "balanced",
-        "constant_inputs": [],
+        "constant_inputs": ["hour_of_day", "day_of_week", "session_length_so_far"],
         "seeds": 1,
         "refit": False,
         "unknown_category_freq_threshold": 5,
@@ -479,7 +479,7 @@ def test_the_range_of_the_settings_reaches_the_trained_model(rows: pd.DataFrame)
         lambda part: rows[is_in_part(rows, part)],
         V1,
         settings=config.training,
-        choice=present_choice(config.train_params, has_older=False),
+        choice=present_choice(config.train_params),
         dataset_digest=DIGEST,
         num_threads=1,
         on_progress=lambda _: None,
