@@ -90,7 +90,7 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step("build_snapshot"):
         dataset, rows = snapshot.build_snapshot(home, record, frame, config=config)
     with step("find_skip_reason"):
-        reason = steps.find_skip_reason(home, rows)
+        reason = steps.find_skip_reason(home, rows, config)
     with step("save_snapshot"):
         dataset = snapshot.save_snapshot(home, dataset, rows)
     del frame, rows

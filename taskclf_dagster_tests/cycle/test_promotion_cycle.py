@@ -318,6 +318,21 @@ def test_the_look_back_counts_hours_not_days_and_ends_at_the_as_of_time(raw: Sta
     assert (read["range_start"], read["as_of"]) == ("2026-02-01T12:00:00Z", "2026-02-03T12:00:00Z")
 
 
+def test_a_search_chooses_the_settings_once_and_the_next_run_keeps_them(raw: Stage, tmp_path: Path) -> None:
+    stage = raw.copy(tmp_path)
+    stage.config.write_text(stage.config.read_text(encoding="utf-8").replace("search: off", "search: auto"), encoding="utf-8")
+    searched = stage.retrain(at=FIRST)
+    assert searched.decision is not None
+    assert searched.decision.training is not None
+    assert searched.decision.training.search is not None
+    assert searched.decision.training.search.state == "searched"
+    kept = stage.retrain(at=FIRST + DAY, force=True)
+    assert kept.decision is not None
+    assert kept.decision.training is not None
+    assert (kept.decision.training.search, kept.decision.training.choice) == (None, searched.decision.training.choice)
+    assert kept.decision.training.reason.startswith("Kept from the search as of 2026-02-04")
+
+
 # --- Nothing new, and force -----------------------------------------------------------------------------------------------------------
 
 

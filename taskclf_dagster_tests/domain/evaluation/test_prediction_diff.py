@@ -319,7 +319,9 @@ def test_more_windows_than_one_batch_are_scored_in_their_order(tmp_path: Path) -
         frames.append(windows_frame(user=f"user-{user:02d}", start=AS_OF - DAY, n=n, app_id=apps, **values))
     home = make_home(tmp_path)
     write_windows(home, *frames)
-    champion, challenger = model(tmp_path, MID), model(tmp_path, NEW, threshold=0.235)
+    windows = read_windows(home, start=AS_OF - DAY, end=AS_OF, schema_version="v1", skip_unreadable_days=False).frame
+    confidence = model(tmp_path / "never rejects", NEW).predict_rows(windows, num_threads=1).max(axis=1)
+    champion, challenger = model(tmp_path, MID), model(tmp_path, NEW, threshold=float(np.median(confidence)))
     found = preview(home, challenger, champion)
     assert found.windows == n * len(frames) > BATCH_ROWS
     rejected = said_by(challenger, home)

@@ -103,7 +103,9 @@ def test_a_choice_without_older_rows_is_fitted_without_them() -> None:
     table, params = with_wrong_older_rows(rows()), PARAMS
     newer = table[table["split"] != "older"]
     one, other = (
-        fit_choice(learned, V1, choice=GIVEN, params=params, dataset_digest=DIGEST, num_threads=1).booster.model_to_string()
+        fit_choice(
+            learned, V1, choice=GIVEN.model_copy(update={"uses_older": False}), params=params, dataset_digest=DIGEST, num_threads=1
+        ).booster.model_to_string()
         for learned in (table, newer)
     )
     assert one == other

@@ -122,6 +122,7 @@ FORGERIES: dict[str, Callable[[PromotionDecision], dict[str, object]]] = {
     "the reject threshold of the champion": lambda d: {"champion": d.champion.model_copy(update={"threshold": DEFAULT})},
     "no anchors": lambda d: {"anchors": []},
     "an anchor that is worse": lambda d: {"anchors": [d.anchors[0].model_copy(update={"anchor_macro_f1": 0.1})]},
+    "the settings of the challenger": lambda d: {"training": None},
     "a blocked model": lambda d: {"rolled_back_as": "2026-01-01_000000_run-0001"},
 }
 

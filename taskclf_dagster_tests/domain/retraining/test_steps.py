@@ -16,7 +16,7 @@ from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, read_last
 from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_decision, remember_labels, remember_skip
 from taskclf_dagster.domain.scheduling.triggers import assess_trigger
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.retrain_scenario import CONFIG, NOON, Decide, _add_spans, take_snapshot
+from taskclf_dagster_tests.retrain_scenario import CONFIG, NOON, Decide, _add_spans, run_retrain, take_snapshot
 from taskclf_dagster_tests.scenario import (
     AS_OF,
     DAY,
@@ -116,6 +116,22 @@ def test_a_skip_counts_for_cadence_and_keeps_the_snapshot_last_decided_on(decide
     assert after is not None
     assert (after.outcome, after.decided_at, after.run_id, after.decision_id) == ("SKIP", NOON + DAY, "run-2", None)
     assert after.snapshot_path == before.snapshot_path != snapshot.path
+
+
+def test_the_settings_of_the_challenger_are_remembered_without_the_search_that_found_them(tmp_path: Path) -> None:
+    config = CONFIG.with_changes(search="auto")
+    home = learnable_home(tmp_path, users=2, days=7)
+    decision = run_retrain(home, take_snapshot(home, config)[0], config)
+    assert decision.training is not None
+    assert decision.training.search is not None
+    remember_decision(home, decision, run_id="run-1", at=NOON)
+    last = read_last_decided(home)
+    assert last is not None
+    assert last.settings == decision.training.model_copy(update={"search": None})
+    remember_skip(home, take_snapshot(home, config)[0], run_id="run-2", at=NOON + DAY)
+    skipped = read_last_decided(home)
+    assert skipped is not None
+    assert (skipped.outcome, skipped.settings) == ("SKIP", last.settings)
 
 
 def test_a_skip_without_a_last_decision_remembers_nothing(tmp_path: Path) -> None:
