@@ -155,6 +155,13 @@ def test_a_setting_that_is_not_the_one_it_was_trained_with_is_seen(made: Made, s
     assert found.tree_hash != found.reproduced_tree_hash
 
 
+def test_a_first_fit_that_was_another_one_is_seen(made: Made) -> None:
+    edit_json(folder_of(made) / METADATA, {"first_tree_hash": "0" * 64})
+    found = reproduce(made[0], folder_of(made))
+    assert not found.same
+    assert "trees of the first fit differ" in found.summary
+
+
 def test_a_choice_that_is_not_the_one_it_was_trained_with_is_seen(made: Made) -> None:
     chosen = made[2].settings.model_dump(mode="json")
     edit_json(folder_of(made) / METADATA, {"chosen_settings": {**chosen, "choice": {**chosen["choice"], "num_leaves": 5}}})
