@@ -128,14 +128,14 @@ def test_labels_that_were_never_given_are_counted_as_such(person: Run) -> None:
     assert not person.checks["every_class_has_support"].passed
 
 
-def test_a_model_that_loses_to_a_table_of_apps_is_told_so(person: Run) -> None:
+def test_a_model_of_a_real_person_is_better_than_a_table_of_apps(person: Run) -> None:
     evaluation = person.checks["beats_lookup_baseline"]
-    assert (evaluation.passed, evaluation.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert (evaluation.passed, evaluation.severity) == (True, dg.AssetCheckSeverity.ERROR)
     lookup = person.challenger.lookup_baseline
     assert lookup is not None
     assert lookup.model is not None
     assert lookup.baseline is not None
-    assert lookup.model < 0.35 < lookup.baseline
+    assert lookup.model > 0.44 > lookup.baseline
     assert str(lookup.windows) in (evaluation.description or "")
 
 
@@ -287,5 +287,6 @@ def test_models_of_the_original_are_left_as_they_were_and_so_is_everything_else(
         "decisions",
         "records",
         "outbox",
+        "suggestions",
         ".retrain.lock",
     }

@@ -164,6 +164,18 @@ def _schemas() -> dict[SchemaVersion, FeatureSchema]:
 SCHEMAS: dict[SchemaVersion, FeatureSchema] = _schemas()
 
 
+def check_schema_hash(version: SchemaVersion, schema_hash: str) -> None:
+    """Checks that a hash is that of a schema version: a record that names another version is not as it was written.
+
+    Raises:
+        ValueError: it is not.
+    """
+    expected = SCHEMAS[version].schema_hash
+    if schema_hash != expected:
+        msg = f"schema_hash is {schema_hash}, but that of {version} is {expected}"
+        raise ValueError(msg)
+
+
 def column_bounds(name: str) -> tuple[float, float]:
     """Returns the smallest and largest value allowed in a numeric column, both inclusive [the column's own unit].
 

@@ -5,16 +5,17 @@ Joins `windows`, `label_store`, `label_projection` and `label_fates`. They are s
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import model_validator
 
 from taskclf_dagster.config.settings import DatasetSettings
 from taskclf_dagster.domain.data.contract_checks import ContractViolation
 from taskclf_dagster.domain.data.day_folders import PassedOver, find_passed_over
-from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion
+from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion, check_schema_hash
 from taskclf_dagster.domain.data.label_fates import LabelFates, count_label_fates
 from taskclf_dagster.domain.data.label_fingerprints import watermark
 from taskclf_dagster.domain.data.label_projection import Projection, project_blocks_to_windows
@@ -77,6 +78,11 @@ class LabeledWindows(Record):
     violations: list[ContractViolation]
     passed_over: tuple[PassedOver, ...] = ()
     label_fates: LabelFates | None = None
+
+    @model_validator(mode="after")
+    def _hash_is_of_the_version(self) -> Self:
+        check_schema_hash(self.schema_version, self.schema_hash)
+        return self
 
 
 class LabelingResult(NamedTuple):

@@ -8,15 +8,16 @@ import hashlib
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
+from pydantic import model_validator
 
 from taskclf_dagster.config.recorded import RecordedConfig
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feasibility import Feasibility, assess_feasibility
-from taskclf_dagster.domain.data.feature_schema import SCHEMAS, FeatureSchema, SchemaVersion
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS, FeatureSchema, SchemaVersion, check_schema_hash
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_store import SYNTHETIC
@@ -109,6 +110,11 @@ class DatasetSnapshot(Record):
     config: RecordedConfig
     gold_windows: int
     recent: RecentWindows | None
+
+    @model_validator(mode="after")
+    def _hash_is_of_the_version(self) -> Self:
+        check_schema_hash(self.schema_version, self.schema_hash)
+        return self
 
     @property
     def learning_rows(self) -> int:
