@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows
@@ -420,3 +421,10 @@ def test_a_day_that_vanishes_takes_only_its_own_windows_with_it(tmp_path: Path) 
     write_windows(home, *[windows_frame(start=at("09:00", day=day)) for day in range(3)])
     day_file(home, MONDAY + DAY).unlink()
     assert label(home, at("00:00", day=3))[0].days == ["2026-01-05", "2026-01-07"]
+
+
+def test_a_record_that_names_another_schema_version_than_its_hash_is_refused(tmp_path: Path) -> None:
+    document = label(two_user_home(tmp_path))[0].model_dump(mode="json")
+    assert LabeledWindows.model_validate(document).schema_version == "v1"
+    with pytest.raises(ValidationError, match="that of v2"):
+        LabeledWindows.model_validate({**document, "schema_version": "v2"})
