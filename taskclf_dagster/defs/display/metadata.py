@@ -151,7 +151,8 @@ def format_needed(gate: RegressionGate) -> str:
     if not isinstance(gate.threshold, float):
         return format_threshold(gate.threshold)
     direction = "at most" if gate.name in UPPER_BOUNDS else "above" if is_strict(gate) else "at least"
-    return f"{direction} {format_threshold(gate.threshold)}"
+    or_champion = "" if gate.beside is None else f", or the champion's {format_metric(gate.beside.champion)}"
+    return f"{direction} {format_threshold(gate.threshold)}{or_champion}"
 
 
 def shorten_names(names: Iterable[str]) -> dict[str, str]:

@@ -114,7 +114,7 @@ def floors_check(record: PromotionDecision) -> dg.AssetCheckResult:
     """Returns the check of the floors as the decision judged them; it lists those that were not simply reached."""
     floors = [gate for gate in record.gates if gate.name in FLOORS]
     missed = [gate for gate in floors if gate.status not in ("PASS", "NOT_APPLICABLE")]
-    shown = [f"{gate.status}: {gate.name} is {gate.detail}" for gate in floors if gate in missed or gate.beside is not None]
+    shown = [f"{gate.status}: {gate.name}: {gate.detail}" for gate in floors if gate in missed or gate.beside is not None]
     return dg.AssetCheckResult(
         check_name=FLOORS_CHECK,
         passed=not missed,

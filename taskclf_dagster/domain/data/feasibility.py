@@ -50,7 +50,8 @@ def assess_feasibility(distribution: dict[str, dict[str, int]], *, min_class_win
             f"{min_class_windows}"
         )
         advice.append(
-            f"Label {counted(min_class_windows, 'more minute')} of {BREAK_IDLE} on the most recent days, and some on earlier days."
+            f"Label about {counted(min_class_windows, 'minute')} of {BREAK_IDLE} on the most recent days or from now on, "
+            "and some on earlier days."
         )
     for label in judged:
         if learned[label] == 0:

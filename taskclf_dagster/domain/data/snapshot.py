@@ -147,7 +147,8 @@ def build_snapshot(
     distribution = count_classes(rows)
     digest = frame_digest(rows)
     starts = rows["bucket_start_ts"]
-    gold, held_out = int((rows["gold"] & (rows["split"] != "older")).sum()), bool(split.holdout_users)
+    judged = rows["gold"] & ~rows["split"].isin(("older", "weak_after_cut"))  # of gold rows, weak_after_cut has older ones only
+    gold, held_out = int(judged.sum()), bool(split.holdout_users)
     record = DatasetSnapshot(
         dataset_hash=digest[:16],
         dataset_digest=digest,

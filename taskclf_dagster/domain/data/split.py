@@ -102,7 +102,7 @@ def split_by_time(rows: pd.DataFrame, *, split_from: datetime | None = None, hol
     spans, gold = rows["span"].to_numpy(), rows["gold"].to_numpy()
     older = np.zeros(len(rows), dtype=bool) if split_from is None else starts < to_epoch_us(split_from)
     present = np.unique(users)
-    held_out = choose_holdout_users([names[user] for user in present], holdout_fraction)
+    held_out = choose_holdout_users([names[user] for user in np.unique(users[~older])], holdout_fraction)
     codes = np.full(len(rows), TRAIN, dtype=np.int8)
     cuts: list[Cut] = []
     begins = np.searchsorted(users, present, side="left")

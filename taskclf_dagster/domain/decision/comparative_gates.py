@@ -230,7 +230,8 @@ def _groups(groups: Sequence[GroupSignificance], what: str, settings: Comparison
     found = floor(worst.adjusted_p, settings.significance)
     claim = f"a decline of more than {settings.clearly_worse_margin:g} is {'not shown' if found.passed else 'shown'}"
     p_value, level = rounded_pair(found.observed, settings.significance)
-    tested = f"Holm-adjusted p {p_value} of no such decline, shown below {level}; {counted(len(judged), what)} judged"
+    would = "" if not found.passed else " it would be"
+    tested = f"Holm-adjusted p {p_value}, below {level}{would}; {counted(len(judged), what)} judged"
     return found._replace(detail=f"{worst.name} has changed by {worst.difference:+.4f}: {claim} ({tested})")
 
 

@@ -10,7 +10,7 @@ from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.path_names import FileName, InnerPath
-from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -63,8 +63,9 @@ def parse_last_decided(document: dict[str, object]) -> LastDecided:
     Raises:
         ValidationError: it is damaged.
     """
-    last = LastDecided.model_validate({key: value for key, value in document.items() if key != _HASH})
-    if document.get(_HASH, last.record_hash) != last.record_hash:
+    values = {key: value for key, value in document.items() if key != _HASH}
+    last = LastDecided.model_validate(values)
+    if _HASH in document and document[_HASH] != json_hash(values):
         raise ValidationError.from_exception_data(
             "LastDecided", [{"type": PydanticCustomError("hash", "its hash is not that of its values"), "loc": (_HASH,), "input": None}]
         )

@@ -47,6 +47,9 @@ def decide(
     if held:
         return "HOLD", " ".join([*open_questions, *feasibility.advice])
     passed = f"All {sum(gate.status == 'PASS' for gate in gates)} gates that apply passed"
+    below = sum(gate.status == "PASS" and gate.beside is not None for gate in gates)
+    if below:
+        passed += f", {below} of them below the floor, but not below the champion"
     if any(gate.overridden for gate in gates):
         passed += ", the champion was not compared with because bootstrap was given"
     if auto_promote:

@@ -5,7 +5,7 @@ the number to label. What is not known, the sessions to come, is taken to be lik
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -36,6 +36,7 @@ class ComparableLabels:
         held_out: users whose rows are all test rows.
         newer_than: end of the champion's training.
         max_share: with a larger share of learned test windows only those that are newer are compared [0 to 1].
+        look_back: length of the range that is split; with later labels, it ends later and begins later.
     """
 
     rows: pd.DataFrame
@@ -43,6 +44,7 @@ class ComparableLabels:
     held_out: Sequence[str]
     newer_than: datetime
     max_share: float
+    look_back: timedelta
 
     def count(self) -> int:
         """Returns the number of test windows that would be compared."""
@@ -56,13 +58,14 @@ class ComparableLabels:
         return int(kept.sum())
 
     def with_more(self, more: pd.DataFrame, minutes: int) -> "ComparableLabels":
-        """Returns the labels with the first minutes of others after them, which no champion learned."""
+        """Returns the labels with the first minutes of others after them, which no champion learned, without what leaves the look-back."""
         rows = pd.concat([self.rows, more.iloc[:minutes]], ignore_index=True)
         users = pd.CategoricalDtype(sorted({*self.rows["user_id"].cat.categories}))
         rows = rows.assign(user_id=rows["user_id"].astype(users), session_id=rows["session_id"].astype("category"))
         order = np.lexsort((epoch_us(rows["bucket_start_ts"]), rows["user_id"].cat.codes.to_numpy()))
         learned = np.concatenate([self.learned, np.zeros(len(rows) - len(self.rows), dtype=bool)])
-        return ComparableLabels(rows.iloc[order].reset_index(drop=True), learned[order], self.held_out, self.newer_than, self.max_share)
+        order = order[(rows["bucket_start_ts"] > rows["bucket_start_ts"].max() - self.look_back).to_numpy()[order]]
+        return replace(self, rows=rows.iloc[order].reset_index(drop=True), learned=learned[order])
 
 
 def find_minutes_needed(labels: ComparableLabels, *, wanted: int) -> int | None:

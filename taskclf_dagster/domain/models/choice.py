@@ -1,8 +1,9 @@
 """One choice of the settings that differ between people, and the fit that follows it. `search` compares choices."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import pandas as pd
+from pydantic import Field
 
 from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
@@ -29,9 +30,9 @@ class Choice(Record):
     """
 
     constant_inputs: list[ClockInput]
-    num_leaves: int
+    num_leaves: Annotated[int, Field(ge=2, le=4096)]
     uses_older: bool
-    seeds: int
+    seeds: Literal[1, 3]
 
     def apply_to(self, params: TrainParams) -> TrainParams:
         """Returns the parameters with those of this choice."""
@@ -42,10 +43,10 @@ class Choice(Record):
         return rows if self.uses_older else without_older(rows)
 
     def describe(self) -> str:
-        """Returns the choice for people, such as `7 leaves, constant hour_of_day, older windows teach, one seed`."""
+        """Returns the choice for people: `7 leaves, constant hour_of_day, one seed`. Older windows teach if it says nothing of them."""
         constant = f"constant {', '.join(self.constant_inputs)}" if self.constant_inputs else "no constant inputs"
-        older = "older windows teach" if self.uses_older else "older windows do not teach"
-        return f"{self.num_leaves} leaves, {constant}, {older}, {'one seed' if self.seeds == 1 else f'average of {self.seeds} seeds'}"
+        older = "" if self.uses_older else ", older windows do not teach"
+        return f"{self.num_leaves} leaves, {constant}{older}, {'one seed' if self.seeds == 1 else f'average of {self.seeds} seeds'}"
 
 
 def present_choice(params: TrainParams) -> Choice:

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.search import search_choices
 from taskclf_dagster.domain.models.search_result import SearchResult
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.shown_text import counted
 
 
 class ChosenSettings(Record):
@@ -57,12 +58,15 @@ def choose_settings(
         SnapshotError: the snapshot cannot be read.
     """
     training = config.training
-    present, given = present_choice(training.train_params), training.train_params.model_dump(mode="json", exclude={"num_threads"})
+    present, given = present_choice(training.train_params), _describe_given(snapshot, config)
     if training.search == "off":
         reason = "The settings as given: the search is off."
         return ChosenSettings(choice=present, given=given, searched_at=None, reason=reason, search=None)
     if earlier is not None and earlier.given == given and _is_fresh(earlier, snapshot.as_of, days=training.search_cadence_days):
-        reason = f"Kept from the search as of {earlier.searched_at:%Y-%m-%d}: {earlier.choice.describe()}."
+        reason = (
+            f"Kept from the search as of {earlier.searched_at:%Y-%m-%d}, for {counted(training.search_cadence_days, 'day')}: "
+            f"{earlier.choice.describe()}."
+        )
         return earlier.model_copy(update={"reason": reason, "search": None})
     result = search_choices(
         stored.load(splits=("older", "train", "validation")),
@@ -77,6 +81,19 @@ def choose_settings(
     ).result
     searched_at = snapshot.as_of if result.state == "searched" else None
     return ChosenSettings(choice=result.choice, given=given, searched_at=searched_at, reason=result.summary, search=result)
+
+
+def _describe_given(snapshot: DatasetSnapshot, config: RetrainConfig) -> dict[str, object]:
+    """Returns everything that a choice depends on but the rows: with another value of any, another one may be better."""
+    dataset, training = config.dataset, config.training
+    return {
+        **training.train_params.model_dump(mode="json", exclude={"num_threads"}),
+        "refit": training.refit,
+        "search_budget": training.search_budget,
+        "data_lookback_days": dataset.data_lookback_days,
+        "training_lookback_days": dataset.training_lookback_days,
+        "schema_version": snapshot.schema_version,
+    }
 
 
 def _is_fresh(earlier: ChosenSettings, as_of: datetime, *, days: int) -> bool:

@@ -53,7 +53,8 @@ def make_folds(rows: pd.DataFrame) -> list[Fold]:
             judged[fold, own_judgeable[begin:end]] = True
             if begin < len(own_judgeable):
                 learned[fold, own] &= starts[own] < starts[own_judgeable[begin]] - EMBARGO_US
-    return [Fold(*masks) for masks in zip(learned, judged, strict=True) if masks[0].any() and masks[1].any()]
+    newer = learnable & (rows["split"] != "older").to_numpy()  # a fold must teach without older rows, too
+    return [Fold(*masks) for masks in zip(learned, judged, strict=True) if (masks[0] & newer).any() and masks[1].any()]
 
 
 def _place_cuts(rows: pd.DataFrame, starts: _Int) -> list[int]:

@@ -199,5 +199,5 @@ def _read_params(recorded: object) -> TrainParams:
     """
     missing = sorted(TrainParams.model_fields.keys() - (recorded.keys() if isinstance(recorded, dict) else set()))
     if missing:
-        raise ValueError(f"train_params lacks {', '.join(missing)}")
+        raise ValueError(f"train_params lacks {', '.join(missing)}; an earlier version may have trained it, which reproduces it")
     return TrainParams.model_validate(recorded)

@@ -80,7 +80,7 @@ def summarize(tried: list[TriedChoice], user_days: int) -> str:
     parts = [f"taken: {', '.join(taken)}" if taken else "the settings as given are kept"]
     parts += [f"not clearly better: {', '.join(worse)}"] if worse else []
     parts += [f"not tried within the budget: {', '.join(left)}"] if left else []
-    return f"On {counted(user_days, 'user-day')} that no model had learned from, {'; '.join(parts)}."
+    return f"On {counted(user_days, 'user-day')}, judged by models of the labels before them, {'; '.join(parts)}."
 
 
 def _show(gain: Gain | None) -> str:

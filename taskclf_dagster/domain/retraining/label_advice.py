@@ -12,7 +12,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.evaluation.comparison import Comparison
 from taskclf_dagster.domain.evaluation.label_needs import ComparableLabels, find_minutes_needed
-from taskclf_dagster.domain.evaluation.leakage import measure_training_distance
+from taskclf_dagster.domain.evaluation.leakage import exclude_leaked, measure_training_distance
 from taskclf_dagster.domain.models.bundle import ModelBundle, parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -62,7 +62,14 @@ def _find_minutes(
 def _comparable(rows: pd.DataFrame, champion: ModelBundle, snapshot: DatasetSnapshot, config: RetrainConfig) -> ComparableLabels:
     rows = rows.reset_index(drop=True)
     distance = measure_training_distance(rows, champion)
-    return ComparableLabels(rows, distance.leaked, snapshot.holdout_users, distance.trained_until, config.comparison.max_leaked_share)
+    return ComparableLabels(
+        rows,
+        distance.leaked,
+        snapshot.holdout_users,
+        distance.trained_until,
+        config.comparison.max_leaked_share,
+        timedelta(days=config.data_lookback_days),
+    )
 
 
 def _find_look_back(
@@ -84,6 +91,8 @@ def _find_look_back(
         fraction = held_out if snapshot.holdout_users else 0.0
         _, rows = build_snapshot(home, labeled, frame, config=longer, holdout_fraction=fraction)
         test = rows[rows["split"] == "test"].reset_index(drop=True)
-        if int((~measure_training_distance(test, champion).leaked).sum()) >= _wanted(comparison, config):
+        distance = measure_training_distance(test, champion)
+        kept, _ = exclude_leaked(test["bucket_start_ts"], [distance], max_share=config.comparison.max_leaked_share)
+        if int(kept.sum()) >= _wanted(comparison, config):
             return days
     return None

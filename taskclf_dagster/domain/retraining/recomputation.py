@@ -14,6 +14,7 @@ import pandas as pd
 from taskclf_dagster.domain.data.feasibility import assess_feasibility
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.snapshot_rows import count_classes, count_splits, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.split import SPLITS
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.floors import judge_floors
@@ -152,7 +153,7 @@ def _compare_dataset(decision: PromotionDecision, rows: pd.DataFrame, unseen: li
     feasibility = assess_feasibility(count_classes(rows), min_class_windows=fewest, held_out=bool(unseen))
     latest = rows["bucket_start_ts"].max().to_pydatetime() if len(rows) else None
     return [
-        *_differ("the split", dataset.split, count_splits(rows)),
+        *_differ("the split", {**dict.fromkeys(SPLITS, 0), **dataset.split}, count_splits(rows)),
         *_differ("the newest labeled window", dataset.labels_until, latest),
         *_differ("the labels that can be judged", dataset.feasibility.judged_classes, feasibility.judged_classes),
         *_differ("the feasibility", dataset.feasibility.promotable, feasibility.promotable),
@@ -163,9 +164,9 @@ def _compare_dataset(decision: PromotionDecision, rows: pd.DataFrame, unseen: li
 def _find_wrong_holdout(rows: pd.DataFrame, unseen: set[str]) -> list[DecisionFinding]:
     """Compares the users that the bundle names as held out with the split.
 
-    Every gold row of a held-out user is a test row; of another user with two gold rows or more, the first is not.
+    In the range that is split, every gold row of a held-out user is a test row; of another user with two or more, the first is not.
     """
-    gold = rows[rows["gold"]]
+    gold = rows[rows["gold"] & ~rows["split"].isin(("older", "weak_after_cut"))]
     tested = (gold["split"] == "test").groupby(gold["user_id"], observed=True)
     whole, number = tested.all(), tested.size()
     possible = {str(user) for user in whole.index[whole]}

@@ -409,6 +409,13 @@ def test_older_rows_of_a_held_out_user_neither_teach_nor_judge() -> None:
     assert parts(result) == ["weak_after_cut", "weak_after_cut", "test", "test"]
 
 
+def test_a_user_with_older_rows_only_is_not_held_out_because_nothing_of_theirs_could_judge() -> None:
+    users = [user_rows(5, user=name) for name in ("alice", "bob", "carol")]
+    users += [user_rows(20, user=name, every=300) for name in ("dora", "emil")]
+    result = split(*users, split_from=at("00:00") + 101 * MINUTE, holdout_fraction=0.99)
+    assert result.holdout_users in (["dora"], ["emil"])
+
+
 def test_older_rows_that_reach_into_another_split_are_found() -> None:
     rows = pd.DataFrame(
         {

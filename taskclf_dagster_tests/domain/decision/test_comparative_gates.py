@@ -491,7 +491,7 @@ def test_the_worst_of_the_judged_decides_and_is_named_with_its_figures(kind: str
     found = judge(KINDS[kind], grouped(kind, 0.9, 0.01, None, 0.02))
     assert (found.status, found.observed) == ("FAIL", 0.01)
     assert all(
-        part in found.detail for part in (f"{kind}-1 ", "-0.3000", "p 0.01 ", "0.05", f"3 {'users' if kind == 'user' else 'labels'} judged")
+        part in found.detail for part in (f"{kind}-1 ", "-0.3000", "p 0.01,", "0.05", f"3 {'users' if kind == 'user' else 'labels'} judged")
     )
 
 
@@ -502,7 +502,7 @@ def test_of_one_who_improved_the_words_state_the_direction_the_claim_that_is_tes
     what = "user" if kind == "user" else "label"
     assert judge(KINDS[kind], improved).detail == (
         f"{kind}-0 has changed by +0.0300: a decline of more than 0.05 is not shown "
-        f"(Holm-adjusted p 0.995 of no such decline, shown below 0.05; 1 {what} judged)"
+        f"(Holm-adjusted p 0.995, below 0.05 it would be; 1 {what} judged)"
     )
 
 

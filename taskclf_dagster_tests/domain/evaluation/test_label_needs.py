@@ -29,9 +29,11 @@ def some_days(days: int, *, users: int = 1, minutes: int = 120) -> pd.DataFrame:
     return rows.astype({"user_id": "category", "session_id": "category", "label": pd.CategoricalDtype(list(LABELS))})
 
 
-def labels(rows: pd.DataFrame, *, learned: object = False, held_out: tuple[str, ...] = (), max_share: float = 0.3) -> ComparableLabels:
+def labels(
+    rows: pd.DataFrame, *, learned: object = False, held_out: tuple[str, ...] = (), max_share: float = 0.3, look_back: timedelta = 365 * DAY
+) -> ComparableLabels:
     mask = np.broadcast_to(np.asarray(learned, dtype=bool), len(rows)).copy()
-    return ComparableLabels(rows, mask, held_out, AS_OF, max_share)
+    return ComparableLabels(rows, mask, held_out, AS_OF, max_share, look_back)
 
 
 def test_windows_compared_are_the_test_split_without_what_the_champion_learned() -> None:
@@ -65,6 +67,16 @@ def test_where_the_champion_learned_all_there_is_new_minutes_count_from_the_firs
         labels(rows, learned=True, max_share=1.0).with_more(rows.assign(bucket_start_ts=rows["bucket_start_ts"] + 30 * DAY), 300).count()
         > 0
     )
+
+
+def test_labels_that_leave_the_look_back_no_longer_count_so_there_may_be_no_number() -> None:
+    rows = some_days(20)
+    present = labels(rows, look_back=20 * DAY)
+    assert find_minutes_needed(labels(rows), wanted=present.count() + 150) is not None
+    assert find_minutes_needed(present, wanted=present.count() + 150) is None  # as many leave as come
+    week = rows[rows["bucket_start_ts"] >= AS_OF - 7 * DAY]
+    later = week.assign(bucket_start_ts=week["bucket_start_ts"] + 7 * DAY)
+    assert len(present.with_more(later, len(later)).rows) == len(rows)
 
 
 def test_without_labels_there_is_no_number() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from pydantic import ValidationError
 
 from taskclf_dagster.config.settings import ClockInput, RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
@@ -85,6 +86,14 @@ def test_a_choice_is_kept_until_the_cadence_has_passed(taken: Taken) -> None:
 def test_a_choice_of_the_future_or_of_other_settings_is_not_kept(taken: Taken) -> None:
     assert choose(taken, earlier_choice(taken, age=-timedelta(seconds=1))).search is not None
     assert choose(taken, earlier_choice(taken, age=DAY, learning_rate=0.3)).search is not None
+    for other in (
+        {"refit": False},
+        {"search_budget": 30.0},
+        {"data_lookback_days": 20},
+        {"training_lookback_days": 3_000},
+    ):
+        assert choose(taken, earlier_choice(taken, age=DAY), config=SEARCHING.with_changes(**other)).search is not None
+    assert choose(taken, earlier_choice(taken, age=DAY, schema_version="v3")).search is not None
     unsearched = earlier_choice(taken, age=DAY).model_copy(update={"searched_at": None})
     assert choose(taken, unsearched).search is not None
 
@@ -93,8 +102,14 @@ def test_the_number_of_threads_is_no_setting_of_a_choice(taken: Taken) -> None:
     assert choose(taken, earlier_choice(taken, age=DAY), config=SEARCHING.with_changes(train_params={"num_threads": 2})).search is None
 
 
+@pytest.mark.parametrize(("field", "value"), [("seeds", 12), ("num_leaves", 1), ("num_leaves", 4097)])
+def test_a_choice_that_no_search_makes_is_refused(field: str, value: int) -> None:
+    with pytest.raises(ValidationError):
+        Choice.model_validate({"constant_inputs": [], "num_leaves": 7, "uses_older": True, "seeds": 1, field: value})
+
+
 def test_a_choice_is_told_in_words() -> None:
     one = Choice(constant_inputs=[], num_leaves=7, uses_older=True, seeds=1)
     three = Choice(constant_inputs=["day_of_week", "hour_of_day"], num_leaves=31, uses_older=False, seeds=3)
-    assert one.describe() == "7 leaves, no constant inputs, older windows teach, one seed"
+    assert one.describe() == "7 leaves, no constant inputs, one seed"
     assert three.describe() == "31 leaves, constant day_of_week, hour_of_day, older windows do not teach, average of 3 seeds"

@@ -68,12 +68,12 @@ def test_a_cut_goes_to_where_a_label_ends_and_first_to_where_a_session_ends_too(
     labels = ["Build"] * 15 + ["Write"] * 6 + ["Build"] * 3 + ["Write"] * 16  # labels end before rows 15, 21 and 24
     sessions = ["s0"] * 24 + ["s1"] * 16  # a session and a label end before row 24
     rows = [Row(i, label=label, session=session) for i, (label, session) in enumerate(zip(labels, sessions, strict=True))]
-    assert [judged[0] for _, judged in positions(make_folds(frame([Row(-600, "older"), *rows])))] == [16, 25, 29, 35]
+    assert [judged[0] for _, judged in positions(make_folds(frame([Row(-600, gold=False), *rows])))] == [16, 25, 29, 35]
 
 
 def test_a_session_that_ends_within_a_label_is_no_boundary() -> None:
     rows = [Row(i, session="s0" if i < 15 else "s1") for i in range(40)]
-    assert [judged[0] for _, judged in positions(make_folds(frame([Row(-600, "older"), *rows])))] == [17, 23, 29, 35]
+    assert [judged[0] for _, judged in positions(make_folds(frame([Row(-600, gold=False), *rows])))] == [17, 23, 29, 35]
 
 
 def test_older_rows_and_weak_rows_teach_and_are_never_judged() -> None:
@@ -96,6 +96,12 @@ def test_every_user_is_cut_by_their_own_rows_and_one_without_rows_to_judge_teach
     folds = positions(make_folds(frame([*steady(20), *steady(10, user="bob"), *carol])))
     assert [judged for _, judged in folds] == [[8, 9, 10, 24], [11, 12, 13, 25, 26], [14, 15, 16, 27], [17, 18, 19, 28, 29]]
     assert folds[0][0] == [*range(8), *range(20, 24), 30, 31]
+
+
+def test_a_fold_that_only_older_rows_teach_is_left_out_because_a_choice_may_leave_them_out() -> None:
+    older = [Row(FAR * i, split="older") for i in range(5)]
+    crowded = [Row(1_000 + i) for i in range(12)]  # within 15 minutes, so that an embargo before any cut covers all before it
+    assert make_folds(frame([*older, *crowded])) == []
 
 
 def test_a_fold_without_rows_to_learn_from_or_to_judge_is_left_out() -> None:

@@ -197,6 +197,14 @@ def test_a_holdout_that_the_bundle_names_is_that_of_the_split(home: Home) -> Non
     assert differences(home, run_retrain(home, hidden)) != []
 
 
+def test_older_labels_of_a_user_who_is_held_out_are_kept_out_and_stand_in_no_way(home: Home) -> None:
+    config = LEARNED.with_changes(data_lookback_days=7)
+    snapshot, _ = take_snapshot(home, config, as_of=LATER, holdout=0.5)
+    assert (snapshot.rows["older"] > 0, snapshot.rows["weak_after_cut"] > 0) == (True, True)
+    assert snapshot.gold_windows == sum(snapshot.rows[part] for part in ("train", "validation", "test", "embargo"))
+    assert differences(home, run_retrain(home, snapshot, config)) == []
+
+
 def test_features_of_another_schema_that_appear_between_the_steps_change_nothing_in_this_run(home: Home) -> None:
     snapshot, _ = take_snapshot(home, LEARNED, as_of=LATER)
     challenger = train_challenger(home, snapshot, LEARNED)
