@@ -319,7 +319,7 @@ def test_the_look_back_counts_hours_not_days_and_ends_at_the_as_of_time(raw: Sta
 
 
 def test_a_search_chooses_the_settings_once_and_the_next_run_keeps_them(raw: Stage, tmp_path: Path) -> None:
-    stage = raw.copy(tmp_path)
+    stage = raw.copy(tmp_path).with_config("")
     stage.config.write_text(stage.config.read_text(encoding="utf-8").replace("search: off", "search: auto"), encoding="utf-8")
     searched = stage.retrain(at=FIRST)
     assert searched.decision is not None

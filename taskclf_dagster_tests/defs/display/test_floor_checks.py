@@ -27,8 +27,8 @@ def _said(home: Home, policy: str, wrong: float) -> dg.AssetCheckResult:
 def test_the_check_of_the_floors_says_below_the_floor_and_not_below_the_champion(home: Home) -> None:
     passed, worse, strict = _said(home, "improve", 0.4), _said(home, "improve", 0.44), _said(home, "strict", 0.4)
     assert [check.passed for check in (passed, worse, strict)] == [True, False, False]
-    assert "PASS: macro_f1 is below the floor, not below the champion: 0.6000 < 0.65" in (passed.description or "")
-    assert "FAIL: macro_f1 is below the floor, and below the champion" in (worse.description or "")
+    assert "PASS: macro_f1: below the floor, not below the champion: 0.6000 < 0.65" in (passed.description or "")
+    assert "FAIL: macro_f1: below the floor, and below the champion" in (worse.description or "")
     assert floors_check(receipt(home)).description == "Every floor is reached."
 
 
