@@ -56,6 +56,8 @@ class _Group(LazyGroup):
             return super().invoke(ctx)
         except TaskclfDagsterError as error:
             raise click.ClickException(show_block(str(error))) from error
+        except BrokenPipeError:
+            raise  # what reads the output has ended, as `head` does: click ends without a word
         except OSError as error:
             message = f"{error}. What runs is as it was; `taskclf-dagster registry fsck` checks it."
             raise click.ClickException(show_block(message)) from error

@@ -1,4 +1,4 @@
-"""Quick commands do not import what they do not use: that, and not their work, is what made them slow."""
+"""Quick commands do not import what they do not use: that, and not their work, is what made them slow. And how commands end."""
 
 import os
 import subprocess
@@ -48,3 +48,9 @@ def test_status_imports_no_models_and_no_assets(tmp_path: Path) -> None:
     assert found & MODELS == set()
     assert found & {"taskclf_dagster.definitions", "taskclf_dagster.defs.assets.models", "taskclf_dagster.defs.display.pictures"} == set()
     assert {"dagster", "pandas"} <= found  # runs and due date need them: when one is gone, expect more of this test
+
+
+def test_a_reader_of_the_output_that_ends_early_is_no_error() -> None:
+    command = f"{sys.executable} -m taskclf_dagster.cli.main config show | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("", "")
