@@ -51,6 +51,9 @@ def test_status_imports_no_models_and_no_assets(tmp_path: Path) -> None:
 
 
 def test_a_reader_of_the_output_that_ends_early_is_no_error() -> None:
-    command = f"{sys.executable} -m taskclf_dagster.cli.main config show | true"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("", "")
+    command = [sys.executable, "-m", "taskclf_dagster.cli.main", "config", "show"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
