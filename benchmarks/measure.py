@@ -135,7 +135,6 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
         label_projection,
         label_store,
         labeled_windows,
-        snapshot,
         snapshot_rows,
         split,
         windows,
@@ -165,17 +164,16 @@ def run_parts(home: Any, config: Any, dataset: Any, model: Any, meter: Meter) ->
         encoding.encode_inputs(rows, schema, encoders)
     rows = snapshot_rows.read_snapshot_rows(folder, splits=("test",))
     probabilities = load_bundle(bundle_paths.require_bundle(home, model.model_id)).predict_rows(rows, num_threads=1)
-    true = snapshot.label_codes(rows).astype("int64")
+    true = snapshot_rows.label_codes(rows).astype("int64")
     names = {"model_id": model.model_id, "schema_version": "v1", "unseen_users": []}
     with meter.step("part: evaluate (test)"):
         metrics.evaluate(rows, true, probabilities, reject_threshold=0.5, min_class_windows=30, **names)
 
 
-def draw_pictures(model: Any, *reports: Any) -> None:
-    from taskclf_dagster.defs.display import metadata, pictures
-    from taskclf_dagster.domain.retraining import reports
+def draw_pictures(dataset: Any, model: Any, *reports: Any) -> None:
+    from taskclf_dagster.defs.display import model_metadata, pictures
 
-    metadata.training_metadata(model)
+    model_metadata.challenger_metadata(model, dataset)
     for report in reports:
         pictures.confusion_picture(report.report)
         pictures.calibration_picture(report.report)
@@ -196,7 +194,7 @@ def run_job(home: Any, config_path: Path, meter: Meter) -> None:
         logger.disabled = True
         return logger
 
-    pictures = ("confusion_picture", "calibration_picture", "importance_picture", "interval_picture")
+    pictures = ("confusion_picture", "calibration_picture", "importance_picture", "interval_picture", "learning_curve_picture")
     found: list[tuple[Any, str, Any, str]] = [(pd.DataFrame, "duplicated", pd.DataFrame.duplicated, "domain")]
     for module in [module for name, module in sys.modules.items() if name.startswith("taskclf_dagster.defs.") and "record_io" not in name]:
         for name, value in vars(module).items():
@@ -231,7 +229,7 @@ def measure(place: Path) -> dict[str, Row]:
     warm, meter = Meter(), Meter()
     home, small, config_path = Home(place / "home"), Home(place / "warm-up"), place / "config.yaml"
     config = load_retrain_config(config_path)
-    draw_pictures(*run_path(small, config, AS_OF, warm.step)[1:])
+    draw_pictures(*run_path(small, config, AS_OF, warm.step))
     run_job(small, config_path, warm)
     gc.collect()
 
@@ -245,7 +243,7 @@ def measure(place: Path) -> dict[str, Row]:
     meter.rows = {}
     run_parts(home, config, dataset, records[0], meter)
     with meter.step("plots"):
-        draw_pictures(*records)
+        draw_pictures(dataset, *records)
     run_job(home, config_path, meter)
     job = meter.rows.pop("job")
     own = {"cpu": job["cpu"] - meter.total("domain", "pictures"), "peak": job["peak"]}
