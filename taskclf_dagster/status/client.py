@@ -219,9 +219,9 @@ def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
     moved = _of_asset(made, "active_pointer").get("model_id")
     return {
         "run_id": run["runId"],
-        "decision_id": tags.get("taskclf/decision"),
+        "decision_id": tags.get("taskclf/decision") or None,
         "status": status,
-        "outcome": "FAILED" if status == "failed" else tags.get("taskclf/outcome"),
+        "outcome": "FAILED" if status == "failed" else tags.get("taskclf/outcome") or None,
         "cause": tags.get(_CAUSE_TAG, "by hand"),
         "started": _moment(run["startTime"] or run["creationTime"]),
         "finished": _moment(run["endTime"]),
@@ -232,8 +232,8 @@ def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
         "metrics_before": _scores(decision, "champion"),
         "metrics_after": _scores(decision, "challenger"),
         "compared_windows": decision.get("compared_windows"),
-        "error": tags.get("taskclf/outcome_reason", "see the run's log") if status == "failed" else None,
-        "reason": tags.get("taskclf/outcome_reason"),
+        "error": tags.get("taskclf/outcome_reason") or "see the run's log" if status == "failed" else None,
+        "reason": tags.get("taskclf/outcome_reason") or None,
     }
 
 

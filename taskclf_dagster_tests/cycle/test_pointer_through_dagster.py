@@ -11,8 +11,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
+from taskclf_dagster.status.run_history import read_retrains
 from taskclf_dagster_tests.cycle.stages import (
     ALARMED,
     APPLY,
@@ -155,6 +157,20 @@ def test_a_run_that_fails_before_its_decision_and_is_retried_moves_the_pointer_o
         assert stage.active() == stage.decision().challenger.model_id
         assert stage.promotions()[stage.decision().decision_id] == 1
     assert stage.damage() == []
+
+
+def test_a_re_execution_that_skips_does_not_carry_the_decision_of_the_run_that_it_repeats(grown: Stage, tmp_path: Path) -> None:
+    stage = grown.copy(tmp_path)
+    job, form = reconstructable(stage), {"config_path": str(stage.config("PROMOTE"))}
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = dg.execute_job(job, instance=instance, run_config=form)
+        parent = instance.get_run_by_id(first.run_id)
+        assert parent is not None
+        assert parent.tags[DECISION_TAG] == stage.decision().decision_id
+        repeats = dg.ReexecutionOptions(parent_run_id=first.run_id)
+        again = dg.execute_job(job, instance=instance, tags=dict(parent.tags), reexecution_options=repeats)  # the page copies tags
+        shown = read_retrains(instance, stage.home, limit=1)[0]
+    assert (shown.run_id, shown.outcome, shown.decision_id, shown.moved) == (again.run_id, "SKIP", None, None)
 
 
 class _Overtaking(FileSystem):

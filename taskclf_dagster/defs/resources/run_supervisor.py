@@ -21,7 +21,17 @@ from taskclf_dagster.defs.dagster_internals import dump_instance
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs import watchdog
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
-from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG, HOME_TAG, MAX_RUNTIME_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.run_tags import (
+    DECISION_TAG,
+    FAILURE_TAG,
+    HOME_TAG,
+    MAX_RUNTIME_TAG,
+    MODEL_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
+    WORKER_TAG,
+    home_tag,
+)
 from taskclf_dagster.defs.runs.worker_processes import describe_worker, is_running
 from taskclf_dagster.domain.registry.write_problems import require_writable
 from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
@@ -70,8 +80,7 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
         seconds = self.timeout_seconds or 60.0 * self.run_settings.load_config().scheduling.timeout_minutes
         worker = describe_worker(os.getpid())
         tags = {HOME_TAG: home_tag(home), WORKER_TAG: worker, MAX_RUNTIME_TAG: str(max_runtime(seconds))}
-        if FAILURE_TAG in run.tags:  # copied from the run that this one re-executes
-            tags[FAILURE_TAG] = ""
+        tags |= dict.fromkeys(find_copied_tags(run), "")
         instance.add_run_tags(run.run_id, tags)
         require_own_instance(instance, home)
         holder = RunLockHolder(run_id=run.run_id, worker=worker, since=datetime.now(UTC))
@@ -82,6 +91,17 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
                 _log(context).info(f"removed {name}, left by a process that has ended")
             with _watched(instance, run, home_root=home.root, timeout_seconds=seconds, grace_seconds=self.grace_seconds):
                 yield self
+
+
+def find_copied_tags(run: dg.DagsterRun) -> list[str]:
+    """Returns the tags about the end of another run that Dagster copied when it re-executed that one; tags cannot be removed.
+
+    What was decided stays where this run does not decide, such as one that only repeats the step that failed after the decision.
+    """
+    steps = run.step_keys_to_execute
+    decides = run.parent_run_id is not None and (not steps or "promotion_decision" in steps)
+    about = (FAILURE_TAG, *((OUTCOME_TAG, OUTCOME_REASON_TAG, DECISION_TAG, MODEL_TAG) if decides else ()))
+    return [name for name in about if name in run.tags]
 
 
 def max_runtime(timeout_seconds: float) -> int:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.resources import run_supervisor as supervisor_module
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor, max_runtime
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor, find_copied_tags, max_runtime
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock, read_holder
 from taskclf_dagster.domain.storage.files import temporary_path
@@ -265,3 +265,35 @@ def test_a_run_that_fails_leaves_no_watchdog(tmp_path: Path, instance: dg.Dagste
     write_windows(home, windows_frame())
     assert _run(_job(home), instance).status == dg.DagsterRunStatus.FAILURE
     assert psutil.Process().children() == []
+
+
+COPIED = {
+    "taskclf/failure": "timeout",
+    "taskclf/outcome": "REJECT",
+    "taskclf/outcome_reason": "worse",
+    "taskclf/decision": "d",
+    "mine": "x",
+}
+
+
+@pytest.mark.parametrize(
+    ("parent", "steps", "found"),
+    [
+        (None, None, ["taskclf/failure"]),
+        ("1" * 36, None, ["taskclf/failure", "taskclf/outcome", "taskclf/outcome_reason", "taskclf/decision"]),
+        (
+            "1" * 36,
+            ["promotion_decision", "active_pointer"],
+            ["taskclf/failure", "taskclf/outcome", "taskclf/outcome_reason", "taskclf/decision"],
+        ),
+        ("1" * 36, ["active_pointer"], ["taskclf/failure"]),
+    ],
+    ids=["no re-execution", "everything again", "from the decision on", "after the decision"],
+)
+def test_a_run_that_decides_anew_leaves_behind_what_was_decided_before(
+    parent: str | None, steps: list[str] | None, found: list[str]
+) -> None:
+    run = dg.DagsterRun(
+        job_name="retrain", run_id="2" * 36, tags=COPIED, parent_run_id=parent, root_run_id=parent, step_keys_to_execute=steps
+    )
+    assert find_copied_tags(run) == found
