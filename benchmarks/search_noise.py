@@ -160,6 +160,7 @@ def fit_homes(homes: int) -> Iterator[list[object]]:
             dataset_digest=record.dataset_digest,
             min_class_windows=MIN_CLASS_WINDOWS,
             min_user_days=config.comparison.min_user_days,
+            budget=config.training.search_budget,
         )
         yield [seed, "taken" if search.is_clearly_better(gain) else "kept", gain.value, gain.p_value, found.result.summary]
 

@@ -219,9 +219,9 @@ def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
     moved = _of_asset(made, "active_pointer").get("model_id")
     return {
         "run_id": run["runId"],
-        "decision_id": tags.get("taskclf/decision") or None,
+        "decision_id": tags.get("taskclf/decision"),
         "status": status,
-        "outcome": "FAILED" if status == "failed" else tags.get("taskclf/outcome") or None,
+        "outcome": "FAILED" if status == "failed" else tags.get("taskclf/outcome"),
         "cause": tags.get(_CAUSE_TAG, "by hand"),
         "started": _moment(run["startTime"] or run["creationTime"]),
         "finished": _moment(run["endTime"]),
@@ -232,8 +232,8 @@ def _describe(run: Mapping[str, Any]) -> dict[str, Any]:
         "metrics_before": _scores(decision, "champion"),
         "metrics_after": _scores(decision, "challenger"),
         "compared_windows": decision.get("compared_windows"),
-        "error": tags.get("taskclf/outcome_reason") or "see the run's log" if status == "failed" else None,
-        "reason": tags.get("taskclf/outcome_reason") or None,
+        "error": tags.get("taskclf/outcome_reason", "see the run's log") if status == "failed" else None,
+        "reason": tags.get("taskclf/outcome_reason"),
     }
 
 
@@ -275,7 +275,8 @@ def _last_words(state: Mapping[str, Any] | None) -> str:
 
 
 def _tags(run: Mapping[str, Any]) -> dict[str, str]:
-    return {tag["key"]: tag["value"] for tag in run.get("tags", [])}
+    """Returns the tags without empty ones: a re-execution empties those that Dagster copied and that are not about it."""
+    return {tag["key"]: tag["value"] for tag in run.get("tags", []) if tag["value"]}
 
 
 def _created(run: Mapping[str, Any]) -> float:

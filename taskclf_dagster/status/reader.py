@@ -176,7 +176,7 @@ def _explain(instance: dg.DagsterInstance, run: RetrainRun, moves: Mapping[str, 
         return describe_unfinished_retrain(run)
     if run.state == "failed":
         return f"run {run.run_id} failed: {explain_failure(instance, run).message}"
-    outcome, moved = run.tags.get(OUTCOME_TAG) or "completed", moves.get(run.tags.get(DECISION_TAG, ""))
+    outcome, moved = run.tags.get(OUTCOME_TAG, "completed"), moves.get(run.tags.get(DECISION_TAG, ""))
     if outcome == "AWAITING_APPROVAL" and moved is not None:
         return f"run {run.run_id}: {outcome}, and a person approved it since (record {moved})"
-    return f"run {run.run_id}: {outcome}: {run.tags.get(OUTCOME_REASON_TAG) or 'no reason was recorded'}"
+    return f"run {run.run_id}: {outcome}: {run.tags.get(OUTCOME_REASON_TAG, 'no reason was recorded')}"

@@ -41,14 +41,14 @@ def _describe_run(
     return retrain.model_copy(
         update={
             "run_id": run.run_id,
-            "decision_id": run.tags.get(DECISION_TAG) or None,
+            "decision_id": run.tags.get(DECISION_TAG),
             "status": run.state,
-            "outcome": FAILED if failed else run.tags.get(OUTCOME_TAG) or None,
+            "outcome": FAILED if failed else run.tags.get(OUTCOME_TAG),
             "cause": run.tags.get(CAUSE_TAG, BY_HAND),
             "started": run.began,
             "finished": run.finished,
             "error": explain_failure(instance, run).message if failed else None,
-            "reason": retrain.reason if retrain.moved is not None else run.tags.get(OUTCOME_REASON_TAG) or None,
+            "reason": retrain.reason if retrain.moved is not None else run.tags.get(OUTCOME_REASON_TAG),
         }
     )
 

@@ -1,4 +1,4 @@
-"""What to label next, from a real retrain on a home with unlabeled time to the command and taskclf's queue."""
+"""Tests what to label next, from a real retrain on a home with unlabeled time to the command and taskclf's queue."""
 
 import json
 import re

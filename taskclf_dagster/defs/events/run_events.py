@@ -100,11 +100,10 @@ def _build(home: Home, instance: dg.DagsterInstance, run: RetrainRun, event_id: 
 
 def _describe_end(home: Home, instance: dg.DagsterInstance, run: RetrainRun) -> EventPayload:
     if run.state == "failed":
-        return _payload(model_id=run.tags.get(MODEL_TAG) or None, reason=explain_failure(instance, run).message)
-    decision_id = run.tags.get(DECISION_TAG)
-    decision = read_decision(home, decision_id) if decision_id else None
+        return _payload(model_id=run.tags.get(MODEL_TAG), reason=explain_failure(instance, run).message)
+    decision = read_decision(home, run.tags[DECISION_TAG]) if DECISION_TAG in run.tags else None
     if decision is None:  # nothing was decided, or its receipt was deleted
-        return _payload(model_id=run.tags.get(MODEL_TAG) or None, reason=run.tags.get(OUTCOME_REASON_TAG) or None)
+        return _payload(model_id=run.tags.get(MODEL_TAG), reason=run.tags.get(OUTCOME_REASON_TAG))
     return describe_decision(decision, reason=f"{decision.outcome}: {decision.reason}")
 
 

@@ -63,7 +63,8 @@ class RetrainRun:
 
     @property
     def tags(self) -> Mapping[str, str]:
-        return self.run.tags
+        """The tags of the run without empty ones: a re-execution empties those that Dagster copied and that are not about it."""
+        return {name: value for name, value in self.run.tags.items() if value}
 
     @property
     def began(self) -> datetime:

@@ -32,7 +32,7 @@ from taskclf_dagster.domain.data.snapshot_rows import (
     rows_to_parquet,
     snapshot_folder,
 )
-from taskclf_dagster.domain.data.split import SPLITS, Cut, split_by_time
+from taskclf_dagster.domain.data.split import SPLITS, Cut, is_gold_in_range, split_by_time
 from taskclf_dagster.domain.storage.files import write_atomic, write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.path_names import InnerPath
@@ -147,7 +147,7 @@ def build_snapshot(
     distribution = count_classes(rows)
     digest = frame_digest(rows)
     starts = rows["bucket_start_ts"]
-    judged = rows["gold"] & ~rows["split"].isin(("older", "weak_after_cut"))  # of gold rows, weak_after_cut has older ones only
+    judged = is_gold_in_range(rows)
     gold, held_out = int(judged.sum()), bool(split.holdout_users)
     record = DatasetSnapshot(
         dataset_hash=digest[:16],

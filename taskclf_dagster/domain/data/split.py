@@ -122,6 +122,15 @@ def split_by_time(rows: pd.DataFrame, *, split_from: datetime | None = None, hol
     return Split(codes, cuts, held_out)
 
 
+def is_gold_in_range(rows: pd.DataFrame) -> pd.Series:
+    """Returns True for the gold rows of the range that is split; of gold rows, `weak_after_cut` has older ones only.
+
+    Args:
+        rows: columns gold and split.
+    """
+    return rows["gold"] & ~rows["split"].isin(("older", "weak_after_cut"))
+
+
 def find_split_overlaps(rows: pd.DataFrame) -> list[str]:
     """Finds users whose splits overlap in time, or are closer than the 15 minutes that features look back; one sentence each.
 

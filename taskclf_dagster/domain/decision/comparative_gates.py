@@ -230,7 +230,7 @@ def _groups(groups: Sequence[GroupSignificance], what: str, settings: Comparison
     found = floor(worst.adjusted_p, settings.significance)
     claim = f"a decline of more than {settings.clearly_worse_margin:g} is {'not shown' if found.passed else 'shown'}"
     p_value, level = rounded_pair(found.observed, settings.significance)
-    would = "" if not found.passed else " it would be"
+    would = " it would be" if found.passed else ""
     tested = f"Holm-adjusted p {p_value}, below {level}{would}; {counted(len(judged), what)} judged"
     return found._replace(detail=f"{worst.name} has changed by {worst.difference:+.4f}: {claim} ({tested})")
 
@@ -242,7 +242,7 @@ def _flip_bound(comparison: Comparison, settings: ComparisonSettings) -> float:
 
 def _flips(comparison: Comparison, settings: ComparisonSettings) -> Judged:
     negative, positive, bound = comparison.flips.negative_share, comparison.flips.positive_share, _flip_bound(comparison, settings)
-    passed = negative <= _flip_bound(comparison, settings) + ROUNDING_NOISE
+    passed = negative <= bound + ROUNDING_NOISE
     digits = next((n for n in (2, 4, 6) if passed or f"{negative:.{n}%}" != f"{bound:.{n}%}"), 8)
     shown = f"{negative:.{digits}%} became wrong, {positive:.2%} became right"
     return Judged(negative, passed, f"{shown}; at most {bound:.{digits}%} may become wrong")

@@ -183,12 +183,8 @@ def suggest_labels(minutes: RecentMinutes, *, test_windows: Mapping[str, int], m
         return []
     unjudged = [code for code, label in enumerate(LABELS) if test_windows[label] < min_class_windows]
     found = [*_find_unjudged(minutes, unjudged), *_find_unsure(minutes), *_find_uncovered(minutes)]
-    reasons = {
-        LABELS[
-            code
-        ]: f"{LABELS[code]} has {test_windows[LABELS[code]]} of the {counted(min_class_windows, 'test window')} that judging needs"
-        for code in unjudged
-    }
+    needed = f"of the {counted(min_class_windows, 'test window')} that judging needs"
+    reasons = {label: f"{label} has {test_windows[label]} {needed}" for label in (LABELS[code] for code in unjudged)}
     return [_describe(minutes, stretch, reasons) for stretch in _take_turns(minutes, found)]
 
 

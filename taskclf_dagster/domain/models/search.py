@@ -20,9 +20,6 @@ from taskclf_dagster.domain.models.fold_fits import FoldFits
 from taskclf_dagster.domain.models.fold_scores import Gain
 from taskclf_dagster.domain.models.search_result import SearchResult, SearchState, TriedChoice, explain_off, summarize
 
-DEFAULT_BUDGET = 6.0
-
-
 MIN_GAIN = 0.02
 """Smallest gain in macro-F1 that is taken. Changes that hardly change a prediction are often better by chance, but not by so much."""
 
@@ -83,7 +80,7 @@ def search_choices(
     dataset_digest: str,
     min_class_windows: int,
     min_user_days: int,
-    budget: float = DEFAULT_BUDGET,
+    budget: float,
     num_threads: int = 1,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Search:

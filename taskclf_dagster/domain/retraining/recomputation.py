@@ -14,7 +14,7 @@ import pandas as pd
 from taskclf_dagster.domain.data.feasibility import assess_feasibility
 from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.snapshot_rows import count_classes, count_splits, open_snapshot_rows, snapshot_folder
-from taskclf_dagster.domain.data.split import SPLITS
+from taskclf_dagster.domain.data.split import SPLITS, is_gold_in_range
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.floors import judge_floors
@@ -166,7 +166,7 @@ def _find_wrong_holdout(rows: pd.DataFrame, unseen: set[str]) -> list[DecisionFi
 
     In the range that is split, every gold row of a held-out user is a test row; of another user with two or more, the first is not.
     """
-    gold = rows[rows["gold"] & ~rows["split"].isin(("older", "weak_after_cut"))]
+    gold = rows[is_gold_in_range(rows)]
     tested = (gold["split"] == "test").groupby(gold["user_id"], observed=True)
     whole, number = tested.all(), tested.size()
     possible = {str(user) for user in whole.index[whole]}

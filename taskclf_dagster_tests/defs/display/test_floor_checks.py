@@ -1,4 +1,4 @@
-"""What the checks say of a floor that is missed, alone and beside the champion."""
+"""Tests the checks of a floor that is missed, alone and beside the champion."""
 
 import dagster as dg
 import pytest

@@ -1,4 +1,4 @@
-"""What to label next, on a few minutes written by hand."""
+"""Tests what to label next, on a few minutes written by hand."""
 
 from datetime import UTC
 

@@ -1,4 +1,4 @@
-"""What a HOLD for want of windows advises is tried: it gives the windows that were wanted."""
+"""Tries what a HOLD for want of windows advises: it gives the windows that were wanted."""
 
 import re
 from datetime import UTC, datetime, timedelta

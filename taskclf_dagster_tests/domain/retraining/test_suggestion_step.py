@@ -1,4 +1,4 @@
-"""What to label next from stored predictions of both models and the label store; no failure of it fails the decision."""
+"""Tests what to label next from stored predictions of both models and the label store; no failure of it fails the decision."""
 
 from collections.abc import Callable
 from datetime import timedelta
