@@ -251,6 +251,7 @@ def a_snapshot(home: Home, **changes: object) -> DatasetSnapshot:
 
 def a_challenger() -> ChallengerModel:
     reject = {"value": 0.5, "tuned": True, "reject_rate": 0.1, "macro_f1": 0.9, "detail": "0.5"}
+    reject |= {"basis": "folds", "windows": 100, "user_days": 5, "interval": (0.05, 0.15)}
     facts = {"model_id": NEW, "path": f"artifacts/challengers/{NEW}", "dataset_hash": "0a963156a3de73d5", "schema_version": "v1"}
     hashes = {"artifact_hash": "1" * 64, "tree_hash": "1" * 64, "probe_digest": "1" * 64, "files": {}}
     figures = {"macro_f1": 0.9, "weighted_f1": 0.9, "training_windows": 1, "params": {}, "feature_importance": {}, "timings": {}}

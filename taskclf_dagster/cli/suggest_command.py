@@ -25,7 +25,7 @@ def suggest_command(home: Path | None, as_json: bool, queue: bool) -> None:
     """List up to 20 stretches of time worth labelling, as found with the last decision; times are UTC.
 
     Those that look like a label with too few test windows, those that the models are unsure of or disagree about, and days without any
-    label. Those that were labeled since are left out.
+    label. Those that were labeled since are left out. After a rejection for a regression, also days whose labels made the difference.
     """
     taskclf_home = existing_home(home)
     decision = next(iter(list_decisions(taskclf_home)[0]), None)
@@ -39,6 +39,8 @@ def suggest_command(home: Path | None, as_json: bool, queue: bool) -> None:
     if left.open:
         headers = ["user", "day", "from - to", "guess", "why"]
         say_block(make_table(map(_row, left.open), headers=headers, wraps=[4]))
+    if found is not None and found.day_effects is not None:
+        say(f"Why it was rejected: {found.day_effects.describe()}")
     if added is not None:
         there = len(left.open) - added
         has = f"; it has an entry about the time of {there}" if there else ""
@@ -70,6 +72,7 @@ def _document(
         "problem": None if found is None else found.problem,
         "labeled_since": left.labeled,
         "added_to_queue": added,
+        "day_effects": None if found is None or found.day_effects is None else found.day_effects.model_dump(mode="json"),
         "suggestions": [{**each.model_dump(mode="json"), "minutes": each.minutes} for each in left.open],
     }
 

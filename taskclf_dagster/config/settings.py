@@ -71,11 +71,12 @@ class TrainParams(_Settings):
 
 
 class RejectThresholdSettings(_Settings):
-    """Range of validation reject rates in which the reject threshold is searched [share of windows]."""
+    """Range of reject rates in which the reject threshold is searched [share of windows], and the weight of its fallback [windows]."""
 
     min_reject_rate: Share
     max_reject_rate: Share
     fallback: Share
+    fallback_windows: Annotated[int, Field(ge=0, le=1_000_000)]
 
     @model_validator(mode="after")
     def _range_is_not_empty(self) -> "RejectThresholdSettings":

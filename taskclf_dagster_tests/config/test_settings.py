@@ -47,6 +47,7 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "reject_threshold.min_reject_rate": (0.0, 0.25, -0.001, 1.001),  # max_reject_rate is 0.25
     "reject_threshold.max_reject_rate": (0.08, 1.0, -0.001, 1.001),  # min_reject_rate is 0.08
     "reject_threshold.fallback": SHARE,
+    "reject_threshold.fallback_windows": (0, 1_000_000, -1, 1_000_001),
     "min_class_windows": (1, 100_000, 0, 100_001),
     "gates.min_macro_f1": SHARE,
     "gates.min_weighted_f1": SHARE,

@@ -24,7 +24,7 @@ from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models import bundle as bundle_module
-from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import OUT_OF_FOLD, TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry import applied_decisions, fsck, recovery, rollback
 from taskclf_dagster.domain.registry.champion import resolve_active_model
@@ -121,6 +121,7 @@ def place_bundle(folder: Path) -> Path:
     """A whole bundle whose trees are, by what its metadata says, those of no other."""
     write_tiny_bundle(folder, metadata={"tree_hash": hashlib.sha256(folder.name.encode()).hexdigest()})
     (folder / TRAINING_ROWS).unlink()
+    (folder / OUT_OF_FOLD).unlink()
     return folder
 
 

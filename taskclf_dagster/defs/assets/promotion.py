@@ -39,6 +39,7 @@ from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision, apply_decision
+from taskclf_dagster.domain.retraining.day_effect_step import find_day_effects
 from taskclf_dagster.domain.retraining.decision_step import find_disagreeing_days, load_predictions_once, make_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
@@ -104,8 +105,9 @@ def promotion_decision(
     context.log.info(f"{record.outcome}: {record.reason}")
     tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}
     tag_run(context, {**tags, MODEL_TAG: record.challenger.model_id, DECISION_TAG: record.decision_id})
-    interval = draw_interval(record)
-    suggestions = suggest_what_to_label(taskclf_home, dataset_snapshot, challenger_report, champion_report, record)
+    reports, interval = (challenger_report, champion_report), draw_interval(record)
+    effects = find_day_effects(taskclf_home, dataset_snapshot, challenger_model, reports, record, config=config, load=load, cores=cores())
+    suggestions = suggest_what_to_label(taskclf_home, dataset_snapshot, *reports, record, effects)
     metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval, suggestions)
     advice = unusual_days_check(DISAGREEMENT, find_disagreeing_days(challenger_report, champion_report, load))
     checks = [promoted_check(record), floors_check(record), *comparative_checks(record, interval), advice]

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions
 from taskclf_dagster.domain.evaluation.block_counts import Flips
 from taskclf_dagster.domain.evaluation.comparison import Comparison
+from taskclf_dagster.domain.evaluation.day_effects import DayEffects
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
 from taskclf_dagster.domain.evaluation.resampling import REPLICATES, bootstrap_distribution
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
@@ -137,6 +138,25 @@ def suggestions_table(found: LabelSuggestions) -> dg.MetadataValue:
             for each in found.suggestions
         ]
     )
+
+
+def rejected_by_day(effects: DayEffects | None) -> dict[str, object]:
+    """Returns what the labels of single days did to a rejected challenger, as text and as a table; nothing for another verdict."""
+    if effects is None:
+        return {}
+    short = shorten_names(each.user_id for each in effects.days)
+    rows: list[dict[str, Cell]] = [
+        {
+            "without": f"{short[each.user_id]}, {each.day:%a %m-%d}",
+            "labels": each.learned + each.compared,
+            "learned": each.learned,
+            "compared on": each.compared,
+            "difference": format_metric(each.difference),
+            "it would": "be undecided" if each.margin is None else f"{'pass' if each.passes else 'fail'} by {abs(each.margin):.4f}",
+        }
+        for each in effects.days
+    ]
+    return {"why_rejected": dg.MetadataValue.md(effects.describe()), **({"rejected_by_day": table(rows)} if rows else {})}
 
 
 def leakage_table(comparison: Comparison) -> dg.MetadataValue:

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.decision.floors import FLOORS
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
 
 TOP_FEATURES = 15
@@ -64,11 +65,17 @@ def challenger_metadata(record: ChallengerModel, snapshot: DatasetSnapshot) -> d
         "validation_weighted_f1": record.weighted_f1,
         "reject_threshold": record.reject.value,
         "reject_threshold_choice": record.reject.detail,
-        "validation_reject_rate": record.reject.reject_rate,
+        "expected_reject_rate": _expect(record.reject),
         "settings": record.settings.reason,
         **_search(record),
         **_training(record),
     }
+
+
+def _expect(reject: RejectThreshold) -> str:
+    """Returns the expected reject rate with its interval: `9.7% (0.1% to 19.3% of a single user-day)`."""
+    between = "" if reject.interval is None else f" ({reject.interval[0]:.1%} to {reject.interval[1]:.1%} of a single user-day)"
+    return f"{reject.reject_rate:.1%}{between}"
 
 
 def challenger_report_metadata(record: ChallengerReport, snapshot: DatasetSnapshot) -> dict[str, object]:

@@ -7,7 +7,13 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.decision_metadata import comparison_metadata, fair_table, suggestions_table, summarize_comparison
+from taskclf_dagster.defs.display.decision_metadata import (
+    comparison_metadata,
+    fair_table,
+    rejected_by_day,
+    suggestions_table,
+    summarize_comparison,
+)
 from taskclf_dagster.defs.display.metadata import gate_table, plotted
 from taskclf_dagster.defs.display.model_metadata import FLOORS_CHECK, all_windows_table
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -86,6 +92,7 @@ def decision_metadata(
         "comparison": dg.MetadataValue.md(summarize_comparison(record.comparison)),
         "fair_comparison": fair_table(record),
         "gates": gate_table(record.gates),
+        **rejected_by_day(suggestions.day_effects),
         "what_to_label_next": suggestions_table(suggestions),
         **comparison_metadata(record, interval),
         "other_metrics": all_windows_table(challenger.report, champion.report),

@@ -36,6 +36,10 @@ COMPARATIVE_GATES = (
 )
 
 
+ABOUT_REGISTRY = ("not_worse_than_anchor", "not_rolled_back")
+"""Those that are about the registry, not about two models."""
+
+
 REPAIR_HISTORY = "`taskclf-dagster registry repair` notes the damage, then retrain with force"
 """The way out while the history is damaged."""
 
@@ -101,6 +105,21 @@ def check_regression_gates(
     ]
     by_name = {rule.name: rule for rule in rules}
     return RegressionResult(gates=[judge_gate(by_name[name], "comparative") for name in COMPARATIVE_GATES])
+
+
+def check_pair(comparison: Comparison, settings: ComparisonSettings) -> RegressionResult:
+    """Judges any two models by the gates that are not about the registry, in the order of COMPARATIVE_GATES; the first as challenger."""
+    judged = check_regression_gates(
+        comparison,
+        champion_state="ok",
+        champion_reason="",
+        anchors=[],
+        rolled_back_as=None,
+        history_damaged=False,
+        bootstrap=False,
+        settings=settings,
+    )
+    return RegressionResult(gates=[gate for gate in judged.gates if gate.name not in ABOUT_REGISTRY])
 
 
 def _list_difference_rules(compared: Callable[[], Comparison], settings: ComparisonSettings) -> list[GateRule]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, ValidationError
 
+from taskclf_dagster.domain.evaluation.day_effects import DayEffects
 from taskclf_dagster.domain.evaluation.label_suggestions import Suggestion
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import look_at_json
@@ -26,6 +27,7 @@ class LabelSuggestions(Record):
         unlabeled: number of minutes in it that no label of a person touches.
         suggestions: the best first; empty if there is no such time.
         problem: the reason why nothing could be searched; None if it could.
+        day_effects: what the labels of single days did to a challenger that was rejected for a regression; None if it was not.
     """
 
     decision_id: str
@@ -34,6 +36,7 @@ class LabelSuggestions(Record):
     unlabeled: int = 0
     suggestions: tuple[Suggestion, ...] = ()
     problem: str | None = None
+    day_effects: DayEffects | None = None
 
     @property
     def why_none(self) -> str:

@@ -11,6 +11,9 @@ MODEL, METADATA, METRICS = "model.txt", "metadata.json", "metrics.json"
 CONFUSION, ENCODERS, TRAINING_ROWS = "confusion_matrix.csv", "categorical_encoders.json", "training_rows.npy"
 
 
+OUT_OF_FOLD = "out_of_fold.parquet"
+
+
 MANIFEST = "MANIFEST.json"
 
 
@@ -18,7 +21,7 @@ REQUIRED = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS)
 """The files of every bundle (contract, section 7)."""
 
 
-KNOWN = (*REQUIRED, TRAINING_ROWS)
+KNOWN = (*REQUIRED, TRAINING_ROWS, OUT_OF_FOLD)
 """The files that count in every bundle. A receipt or a manifest may name more; all others are ignored."""
 
 

@@ -15,7 +15,16 @@ import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.models.bundle_files import CONFUSION, ENCODERS, METADATA, METRICS, MODEL, TRAINING_ROWS, BundleFiles
+from taskclf_dagster.domain.models.bundle_files import (
+    CONFUSION,
+    ENCODERS,
+    METADATA,
+    METRICS,
+    MODEL,
+    OUT_OF_FOLD,
+    TRAINING_ROWS,
+    BundleFiles,
+)
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import TrainedModel
 from taskclf_dagster.domain.storage.files import (
@@ -61,7 +70,11 @@ def write_bundle(
         CONFUSION: pd.DataFrame(counts, index=list(LABELS), columns=list(LABELS)).to_csv(),
         METADATA: json_text({**document, **{key: value for key, value in metadata.items() if key not in document}}),
     }
-    contents = {TRAINING_ROWS: _sorted_keys(learned), **{name: content.encode() for name, content in texts.items()}}
+    contents = {
+        TRAINING_ROWS: _sorted_keys(learned),
+        OUT_OF_FOLD: model.out_of_fold.to_bytes(),
+        **{name: content.encode() for name, content in texts.items()},
+    }
     staging = temporary_path(folder)
     make_folders(staging)
     try:

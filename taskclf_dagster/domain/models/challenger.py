@@ -102,18 +102,19 @@ def build_challenger(
     stored = open_snapshot(home, snapshot)
     threads = resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.learning_rows, cores=cores)
     begin = stopwatch()
-    settings = choose_settings(stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress)
+    settings, out_of_fold = choose_settings(stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress)
     found = stopwatch()
     model = train_challenger(
         lambda part: load_part(stored, part),
         SCHEMAS[snapshot.schema_version],
         settings=config.training,
         choice=settings.choice,
+        out_of_fold=out_of_fold,
         dataset_digest=snapshot.dataset_digest,
         num_threads=threads,
         on_progress=on_progress,
     )
-    timings = {"search": round(found - begin, 3), "training_and_threshold": round(stopwatch() - found, 3)}
+    timings = {"folds_and_search": round(found - begin, 3), "training_and_threshold": round(stopwatch() - found, 3)}
     rows = {"refit": config.training.refit, "uses_older": settings.choice.uses_older}
     learned = load_learned(stored, **rows, columns=["user_id", "bucket_start_ts", "gold"])
     metadata: dict[str, object] = {

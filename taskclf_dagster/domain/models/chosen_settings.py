@@ -5,12 +5,15 @@ Choices are compared in `search`. Where an earlier choice is remembered is decid
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
 from taskclf_dagster.domain.models.choice import Choice, present_choice
+from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
+from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.search import search_choices
 from taskclf_dagster.domain.models.search_result import SearchResult
 from taskclf_dagster.domain.storage.records import Record
@@ -35,6 +38,18 @@ class ChosenSettings(Record):
     search: SearchResult | None
 
 
+class Chosen(NamedTuple):
+    """The settings to train with, and what their models on the folds predict.
+
+    Attributes:
+        settings: the settings.
+        out_of_fold: predictions for the reject threshold; None if the search is off, which fits no folds.
+    """
+
+    settings: ChosenSettings
+    out_of_fold: OutOfFold | None
+
+
 def choose_settings(
     stored: StoredRows,
     snapshot: DatasetSnapshot,
@@ -43,8 +58,8 @@ def choose_settings(
     earlier: ChosenSettings | None,
     num_threads: int,
     on_progress: Callable[[str], None],
-) -> ChosenSettings:
-    """Returns the settings to train with.
+) -> Chosen:
+    """Returns the settings to train with. With `search: auto` the folds of the choice are fitted in every run.
 
     Args:
         stored: the rows of the snapshot.
@@ -61,16 +76,20 @@ def choose_settings(
     present, given = present_choice(training.train_params), _describe_given(snapshot, config)
     if training.search == "off":
         reason = "The settings as given: the search is off."
-        return ChosenSettings(choice=present, given=given, searched_at=None, reason=reason, search=None)
+        return Chosen(ChosenSettings(choice=present, given=given, searched_at=None, reason=reason, search=None), None)
+    rows, schema = stored.load(splits=FOLD_SPLITS), SCHEMAS[snapshot.schema_version]
     if earlier is not None and earlier.given == given and _is_fresh(earlier, snapshot.as_of, days=training.search_cadence_days):
         reason = (
             f"Kept from the search as of {earlier.searched_at:%Y-%m-%d}, for {counted(training.search_cadence_days, 'day')}: "
             f"{earlier.choice.describe()}."
         )
-        return earlier.model_copy(update={"reason": reason, "search": None})
-    result = search_choices(
-        stored.load(splits=("older", "train", "validation")),
-        SCHEMAS[snapshot.schema_version],
+        on_progress("folds of the settings that are kept")
+        kept = earlier.model_copy(update={"reason": reason, "search": None})
+        folds = FoldFits(rows, schema, params=training.train_params, dataset_digest=snapshot.dataset_digest, num_threads=num_threads)
+        return Chosen(kept, folds.out_of_fold(kept.choice))
+    result, out_of_fold = search_choices(
+        rows,
+        schema,
         params=training.train_params,
         dataset_digest=snapshot.dataset_digest,
         min_class_windows=config.evaluation.min_class_windows,
@@ -78,9 +97,10 @@ def choose_settings(
         budget=training.search_budget,
         num_threads=num_threads,
         on_progress=on_progress,
-    ).result
+    )
     searched_at = snapshot.as_of if result.state == "searched" else None
-    return ChosenSettings(choice=result.choice, given=given, searched_at=searched_at, reason=result.summary, search=result)
+    found = ChosenSettings(choice=result.choice, given=given, searched_at=searched_at, reason=result.summary, search=result)
+    return Chosen(found, out_of_fold)
 
 
 def _describe_given(snapshot: DatasetSnapshot, config: RetrainConfig) -> dict[str, object]:

@@ -15,6 +15,7 @@ from taskclf_dagster.domain.models.encoding import encode_inputs
 from taskclf_dagster.domain.models.fitting import fit_model
 from taskclf_dagster.domain.models.fold_scores import Gain, count_days, macro_f1, paired_gain
 from taskclf_dagster.domain.models.folds import make_folds
+from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.search_cost import fit_cost, unit_cost
 from taskclf_dagster.domain.models.search_result import LearningPoint
 
@@ -22,6 +23,10 @@ _Int = npt.NDArray[np.int64]
 
 
 _Float = npt.NDArray[np.float64]
+
+
+FOLD_SPLITS = ("older", "train", "validation")
+"""The splits whose rows the folds are made of."""
 
 
 class FoldFits:
@@ -68,6 +73,10 @@ class FoldFits:
         raw = np.mean([self._raw_scores(choice, number) for number in range(choice.seeds)], axis=0)
         odds = np.exp(raw - raw.max(axis=1, keepdims=True, initial=-np.inf))
         return odds / odds.sum(axis=1, keepdims=True)
+
+    def out_of_fold(self, choice: Choice) -> OutOfFold:
+        """Returns the predictions of the judged rows, one fold after another."""
+        return OutOfFold.of(self._rows.take(self.judged), self.probabilities(choice))
 
     def macro_f1(self, choice: Choice, labels: Sequence[int]) -> float | None:
         """Returns the macro-F1 of all judged rows over some labels; None without labels."""

@@ -20,8 +20,11 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
 from taskclf_dagster.domain.models.choice import Choice
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
+from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
 from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
+from taskclf_dagster.domain.models.out_of_fold import OutOfFold, read_out_of_fold
+from taskclf_dagster.domain.models.reject_threshold import Basis, RejectThreshold
 from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, train_challenger
 from taskclf_dagster.domain.storage.json_files import parse_json_object
 from taskclf_dagster.domain.storage.path_names import find_path_problem
@@ -37,7 +40,7 @@ class Reproduction(Record):
     """The comparison of a model with one that was trained again from the same snapshot and settings.
 
     Attributes:
-        same: True if the trees of both fits, probe predictions and reject threshold are equal.
+        same: True if the trees of both fits, probe and out-of-fold predictions and reject threshold are equal.
         tree_hash, reproduced_tree_hash: SHA-256 of the tree section of model.txt, on disk and trained again.
         probe_digest, reproduced_probe_digest: SHA-256 of the probabilities of the first validation windows.
         summary: the comparison in one sentence.
@@ -60,6 +63,7 @@ class _Recipe:
     Attributes:
         snapshot_path: the snapshot folder, relative to the home.
         first_tree_hash: of the trees of the first fit.
+        basis: the predictions that the reject threshold was chosen on.
     """
 
     settings: TrainingSettings
@@ -68,6 +72,7 @@ class _Recipe:
     dataset_digest: str
     num_threads: int
     first_tree_hash: str
+    basis: Basis
 
 
 def is_proof_wanted(prove_reproducible: Literal["auto"] | bool, *, windows: int) -> bool:
@@ -81,13 +86,20 @@ def is_proof_wanted(prove_reproducible: Literal["auto"] | bool, *, windows: int)
 
 
 def reproduce(
-    home: Home, source: Path | LoadedModel, *, stored: StoredRows | None = None, on_progress: Callable[[str], None] = lambda _: None
+    home: Home,
+    source: Path | LoadedModel,
+    *,
+    folds: bool = True,
+    stored: StoredRows | None = None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> Reproduction:
     """Trains a model again from its stored snapshot and its own settings, and compares both.
 
     Args:
         home: the taskclf home.
         source: the bundle's folder, or the bundle as loaded.
+        folds: False takes the out-of-fold predictions that the bundle keeps instead of fitting the folds again, which costs about as
+            much as the two fits of the model.
         stored: the rows of a snapshot that was opened already; used if it is the model's.
         on_progress: called with a line of text every 10 rounds.
 
@@ -104,12 +116,24 @@ def reproduce(
         SCHEMAS[loaded.schema.version],
         settings=recipe.settings,
         choice=recipe.choice,
+        out_of_fold=_predict_folds(loaded, recipe, stored, refit=folds),
         dataset_digest=recipe.dataset_digest,
         num_threads=recipe.num_threads,
         on_progress=on_progress,
     )
     rows = stored.load(splits=("validation",)).head(PROBE_ROWS)
     return _compare(loaded, again, rows, recipe)
+
+
+def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, *, refit: bool) -> OutOfFold | None:
+    """Returns the out-of-fold predictions of a recipe; None if the threshold was chosen on those of the first fit."""
+    if recipe.basis == "validation":
+        return None
+    if not refit:
+        return read_out_of_fold(loaded.files)
+    params, threads = recipe.settings.train_params, recipe.num_threads
+    rows, schema = stored.load(splits=FOLD_SPLITS), SCHEMAS[loaded.schema.version]
+    return FoldFits(rows, schema, params=params, dataset_digest=recipe.dataset_digest, num_threads=threads).out_of_fold(recipe.choice)
 
 
 def _open_verified(folder: Path, dataset_digest: str, known: StoredRows | None) -> StoredRows:
@@ -137,6 +161,7 @@ def _compare(loaded: LoadedModel, again: TrainedModel, probe_rows: pd.DataFrame,
         "trees": loaded.tree_hash == reproduced_trees,
         "trees of the first fit": recipe.first_tree_hash == again.first_tree_hash,
         "predictions": probe == reproduced_probe,
+        "out-of-fold predictions": again.out_of_fold.is_same_as(read_out_of_fold(loaded.files)),
         "threshold": bool(np.isclose(loaded.reject_threshold, again.reject.value, rtol=0, atol=0)),
     }
     differing = [name for name, is_equal in equal.items() if not is_equal]
@@ -186,6 +211,7 @@ def _read_recipe(files: BundleFiles) -> _Recipe:
             dataset_digest=digest,
             num_threads=int(params["num_threads"]),
             first_tree_hash=str(metadata["first_tree_hash"]),
+            basis=RejectThreshold.model_validate(metadata["reject_threshold_choice"]).basis,
         )
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise BundleError(folder, "recipe", f"{METADATA} does not say how it was trained: {str(error).splitlines()[0]}") from error

@@ -6,11 +6,8 @@ What is compared is in `search_result`, where the folds are in `folds`.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.config.settings import ClockInput, TrainParams
@@ -18,6 +15,7 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
 from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FoldFits
 from taskclf_dagster.domain.models.fold_scores import Gain
+from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.search_result import SearchResult, SearchState, TriedChoice, explain_off, summarize
 
 MIN_GAIN = 0.02
@@ -43,30 +41,8 @@ MORE_SEEDS = 3
 CLOCK_INPUTS: tuple[ClockInput, ...] = get_args(ClockInput)
 
 
-_Int = npt.NDArray[np.int64]
-
-
-_Float = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class OutOfFold:
-    """Predictions of the chosen settings for rows that the model of their fold has not learned from, for the reject threshold.
-
-    Attributes:
-        row: position of each judged row among the rows of the search, shape (n,).
-        true: its class index, shape (n,).
-        probabilities: shape (n, 8), columns in the order of LABELS.
-    """
-
-    row: _Int
-    true: _Int
-    probabilities: _Float
-
-
-@dataclass(frozen=True)
-class Search:
-    """A search: its record, and the predictions of the chosen settings."""
+class Search(NamedTuple):
+    """A search: its record, and the predictions of the chosen settings on the folds, for the reject threshold."""
 
     result: SearchResult
     out_of_fold: OutOfFold
@@ -119,7 +95,7 @@ def search_choices(
         spent=sum(each.cost for each in tried if each.verdict != "not tried"),
         summary=summarize(tried, fits.user_days) if state == "searched" else explain_off(fits.user_days, needed, names),
     )
-    return Search(result, OutOfFold(fits.judged, fits.true, fits.probabilities(choice)))
+    return Search(result, fits.out_of_fold(choice))
 
 
 def is_clearly_better(gain: Gain) -> bool:

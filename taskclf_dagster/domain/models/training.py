@@ -1,4 +1,4 @@
-"""Trains a challenger: LightGBM, its reject threshold on the validation rows, then LightGBM on these as well (contract, section 6).
+"""Trains a challenger: LightGBM, its reject threshold, then LightGBM on the validation rows as well (contract, section 6).
 
 Which rows each fit learns from is in `learned_rows`. Deterministic: equal rows and settings give equal trees, independent of the number of
 threads. The result is written in `bundle_writer`.
@@ -25,7 +25,8 @@ from taskclf_dagster.domain.models.fitting import (
 )
 from taskclf_dagster.domain.models.learned_rows import Part
 from taskclf_dagster.domain.models.model_text import tree_hash
-from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold
+from taskclf_dagster.domain.models.out_of_fold import OutOfFold
+from taskclf_dagster.domain.models.reject_threshold import Basis, RejectThreshold, tune_reject_threshold
 
 if TYPE_CHECKING:
     import lightgbm
@@ -51,7 +52,8 @@ class TrainedModel:
         booster: the model: the refit, or the first fit without one.
         encoders: its vocabularies.
         first_tree_hash: SHA-256 of the trees of the first fit.
-        reject: the reject threshold, from the first fit.
+        reject: the reject threshold.
+        out_of_fold: the predictions that it was chosen on.
         validation_true: class index of each validation row.
         validation_probabilities: of the first fit, which has not seen these rows; shape (n_validation, 8), columns in the order of LABELS.
         probe_probabilities: of the model for the first PROBE_ROWS validation rows, shape (at most PROBE_ROWS, 8).
@@ -63,6 +65,7 @@ class TrainedModel:
     encoders: dict[str, list[str]]
     first_tree_hash: str
     reject: RejectThreshold
+    out_of_fold: OutOfFold
     validation_true: npt.NDArray[np.int64]
     validation_probabilities: npt.NDArray[np.float64]
     probe_probabilities: npt.NDArray[np.float64]
@@ -78,18 +81,21 @@ def train_challenger(
     dataset_digest: str,
     num_threads: int,
     on_progress: Callable[[str], None],
+    out_of_fold: OutOfFold | None = None,
 ) -> TrainedModel:
-    """Fits a model, tunes its reject threshold on the validation rows, and, with `refit`, fits it again on those rows as well.
+    """Fits a model, chooses its reject threshold, and, with `refit`, fits it again on the validation rows as well.
 
     Args:
         load_rows: returns the rows of a part as `build_snapshot` describes them; called once for each, so that only one of them is in
             memory at a time.
         schema: the schema version of the rows.
-        settings: parameters of LightGBM, the refit, and the allowed range of validation reject rates.
+        settings: parameters of LightGBM, the refit, and how the reject threshold is chosen.
         choice: the settings that take the place of those of the same name.
         dataset_digest: seeds are derived from it.
         num_threads: of LightGBM; the trees do not depend on it.
         on_progress: called with a line of text every 10 rounds.
+        out_of_fold: predictions of the choice on the folds, for the reject threshold; if they are None or empty, those of the first fit
+            for the validation rows take their place.
     """
     params = settings.train_params
 
@@ -111,6 +117,9 @@ def train_challenger(
     validation = load_rows("validation")
     probabilities = first.predict(validation, num_threads=num_threads)
     true, probed = label_codes(validation).astype(np.int64), validation.head(PROBE_ROWS)
+    basis: Basis = "folds"
+    if out_of_fold is None or len(out_of_fold.true) == 0:
+        basis, out_of_fold = "validation", OutOfFold.of(validation, probabilities)
     del validation
     final = fit("refit") if settings.refit else first
     return TrainedModel(
@@ -118,7 +127,8 @@ def train_challenger(
         schema=schema,
         encoders=final.encoders,
         first_tree_hash=tree_hash(first.booster.model_to_string()),
-        reject=tune_reject_threshold(probabilities, true, settings.reject_threshold),
+        reject=tune_reject_threshold(out_of_fold, settings.reject_threshold, basis=basis),
+        out_of_fold=out_of_fold,
         validation_true=true,
         validation_probabilities=probabilities,
         probe_probabilities=final.predict(probed, num_threads=num_threads),

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
-from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
-from taskclf_dagster.domain.decision.gate import RegressionGate, RegressionResult
+from taskclf_dagster.domain.decision.comparative_gates import check_pair
+from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.evaluation.comparison import Comparison, compare, derive_seed
 from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
@@ -44,10 +44,6 @@ FIGURES: dict[str, Better] = {
     "reject_rate": "neither",
 }
 """Figures that are shown, and which direction is better."""
-
-
-_NOT_LOOKED_AT = ("not_worse_than_anchor", "not_rolled_back")
-"""Gates that are about the registry, not about two models."""
 
 
 class FigurePair(Record):
@@ -128,17 +124,7 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
     )
     keep, _ = exclude_leaked(own[0]["bucket_start_ts"], [scored.distance for scored in whole], max_share=config.comparison.max_leaked_share)
     fair = [score(model, frame[keep].reset_index(drop=True))[0] for model, frame in zip(models, own, strict=True)]
-    judged = check_regression_gates(
-        comparison,
-        champion_state="ok",
-        champion_reason="",
-        anchors=[],
-        rolled_back_as=None,
-        history_damaged=False,
-        bootstrap=False,
-        settings=config.comparison,
-    )
-    factors = RegressionResult(gates=[gate for gate in judged.gates if gate.name not in _NOT_LOOKED_AT])
+    factors = check_pair(comparison, config.comparison)
     verdict, reason = _judge(comparison, factors.gates[0], min_windows=config.comparison.min_windows)
     return ModelComparison(
         first=first,

@@ -149,7 +149,7 @@ def report_challenger(
         learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=["app_id", "app_category", "label"])
         rule, lookup = compare_with_baselines(learned, test.rows, scored.predictions, report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
-            reproduction = reproduce(home, model, stored=stored)
+            reproduction = reproduce(home, model, folds=False, stored=stored)
         if files.folder.parent == home.challengers:
             files = add_test_figures(files, _test_figures(report, snapshot))
     except BundleError as error:

@@ -13,6 +13,7 @@ from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions, save_suggestions
+from taskclf_dagster.domain.evaluation.day_effects import DayEffects
 from taskclf_dagster.domain.evaluation.label_suggestions import NOT_PREDICTED, RecentMinutes, Suggestion, suggest_labels
 from taskclf_dagster.domain.evaluation.prediction_diff import load_recent_predictions, match_predictions
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
@@ -36,10 +37,24 @@ class OpenSuggestions(NamedTuple):
 
 
 def suggest_what_to_label(
-    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerReport, champion: ChampionReport, decision: PromotionDecision
+    home: Home,
+    snapshot: DatasetSnapshot,
+    challenger: ChallengerReport,
+    champion: ChampionReport,
+    decision: PromotionDecision,
+    effects: DayEffects | None = None,
 ) -> LabelSuggestions:
-    """Finds and stores what to label next after a decision. A failure is recorded and does not fail the decision, which stands."""
-    found = LabelSuggestions(decision_id=decision.decision_id, as_of=decision.as_of, days=RECENT_DAYS)
+    """Finds and stores what to label next after a decision. A failure is recorded and does not fail the decision, which stands.
+
+    Args:
+        home: the taskclf home.
+        snapshot: the dataset.
+        challenger: the report on it.
+        champion: the report on it.
+        decision: the decision.
+        effects: days whose labels may be wrong, stored with it.
+    """
+    found = LabelSuggestions(decision_id=decision.decision_id, as_of=decision.as_of, days=RECENT_DAYS, day_effects=effects)
     ours, theirs = challenger.recent_predictions, champion.recent_predictions
     first = ours or theirs
     try:

@@ -1,7 +1,7 @@
 """The evidence of a decision as a person sees it: the figures of the record, nothing invented, nothing left out, and small."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -20,6 +20,7 @@ from taskclf_dagster.defs.display.decision_metadata import (
     flips_table,
     group_table,
     leakage_table,
+    rejected_by_day,
     suggestions_table,
     summarize_comparison,
 )
@@ -29,6 +30,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions
 from taskclf_dagster.domain.decision.verification import judge_comparative_gates
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
+from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects
 from taskclf_dagster.domain.evaluation.label_suggestions import Suggestion
 from taskclf_dagster.domain.evaluation.leakage import LeakageReport
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, summarize_diff
@@ -130,6 +132,17 @@ def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_i
 
 
 # --- What to label next -------------------------------------------------------------------------------------------------------------
+
+
+def test_days_that_made_the_difference_are_a_table_with_the_best_first() -> None:
+    one = DayEffect(user_id="user-1", day=date(2026, 3, 10), learned=80, compared=4, difference=-0.01, margin=0.01, passes=True)
+    others = [one.model_copy(update={"margin": margin, "passes": False}) for margin in (-0.02, None)]
+    shown = rejected_by_day(DayEffects(days=(one, *others)))
+    assert [row["it would"] for row in _rows(shown["rejected_by_day"])] == ["pass by 0.0100", "fail by 0.0200", "be undecided"]
+    assert _rows(shown["rejected_by_day"])[0]["without"] == "user-1, Tue 03-10"
+    assert "Tuesday" in str(shown["why_rejected"])
+    assert list(rejected_by_day(DayEffects(reason="off"))) == ["why_rejected"]
+    assert rejected_by_day(None) == {}
 
 
 def test_what_to_label_next_is_a_narrow_table_with_short_names_in_its_order() -> None:

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.decision.candidate_gates import (
 from taskclf_dagster.domain.decision.gate import RegressionGate, RegressionResult, Status
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, UserScore, evaluate
+from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.reject_threshold import tune_reject_threshold
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster_tests.models import a_report, a_reproduction, class_score, gate, window_keys
@@ -266,7 +267,8 @@ def test_a_good_and_confident_model_gets_a_threshold_with_which_it_passes() -> N
     confidence = np.random.default_rng(0).permutation(np.linspace(0.90, 0.999, n))
     probabilities = np.repeat(((1 - confidence) / 7)[:, None], 8, axis=1)
     probabilities[np.arange(n), said] = confidence
-    tuned = tune_reject_threshold(probabilities, true, config.training.reject_threshold).value
+    predictions = OutOfFold(window_keys(["alice"] * n), true, probabilities.astype(np.float32))
+    tuned = tune_reject_threshold(predictions, config.training.reject_threshold, basis="folds").value
     statuses = []
     for threshold in (config.training.reject_threshold.fallback, tuned):
         report, _ = evaluate(

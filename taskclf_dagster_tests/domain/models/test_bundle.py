@@ -20,6 +20,7 @@ from taskclf_dagster.domain.models.bundle_files import (
     METADATA,
     METRICS,
     MODEL,
+    OUT_OF_FOLD,
     TRAINING_ROWS,
     bundle_hashes,
     read_bundle_files,
@@ -44,7 +45,7 @@ from taskclf_dagster_tests.models import (
 )
 from taskclf_dagster_tests.scenario import at
 
-FILES = [CONFUSION, ENCODERS, METADATA, METRICS, MODEL, TRAINING_ROWS]
+FILES = [CONFUSION, ENCODERS, METADATA, METRICS, MODEL, TRAINING_ROWS, OUT_OF_FOLD]
 
 
 @pytest.fixture

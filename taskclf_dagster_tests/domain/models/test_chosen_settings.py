@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from taskclf_dagster.config.settings import ClockInput, RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.models.choice import Choice
-from taskclf_dagster.domain.models.chosen_settings import ChosenSettings, choose_settings
+from taskclf_dagster.domain.models.chosen_settings import Chosen, ChosenSettings, choose_settings
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.retrain_scenario import FAST, take_snapshot
 from taskclf_dagster_tests.scenario import AS_OF, DAY, learnable_home, retrain_config
@@ -30,6 +30,12 @@ def taken(tmp_path_factory: pytest.TempPathFactory) -> Taken:
 def choose(
     taken: Taken, earlier: ChosenSettings | None = None, *, config: RetrainConfig = SEARCHING, lines: list[str] | None = None
 ) -> ChosenSettings:
+    return choose_with_folds(taken, earlier, config=config, lines=lines).settings
+
+
+def choose_with_folds(
+    taken: Taken, earlier: ChosenSettings | None = None, *, config: RetrainConfig = SEARCHING, lines: list[str] | None = None
+) -> Chosen:
     home, snapshot = taken
     return choose_settings(
         open_snapshot(home, snapshot),
@@ -64,6 +70,19 @@ def test_a_search_says_what_it_compared_and_counts_from_its_as_of_time(taken: Ta
     assert (found.choice, found.reason, found.searched_at) == (found.search.choice, found.search.summary, AS_OF)
     assert lines[:2] == ["search: settings as given", "search: no constant inputs"]
     assert found == choose(taken)
+
+
+def test_the_folds_of_the_choice_are_predicted_in_every_run_with_a_search(taken: Taken) -> None:
+    searched = choose_with_folds(taken)
+    assert searched.out_of_fold is not None
+    same = choose_with_folds(taken, searched.settings.model_copy(update={"searched_at": AS_OF - DAY}))
+    assert same.settings.search is None
+    assert same.out_of_fold is not None
+    assert same.out_of_fold.is_same_as(searched.out_of_fold)
+    other = choose_with_folds(taken, earlier_choice(taken, age=DAY)).out_of_fold
+    assert other is not None
+    assert not other.is_same_as(searched.out_of_fold)
+    assert choose_with_folds(taken, config=SEARCHING.with_changes(search="off")).out_of_fold is None
 
 
 def test_a_search_that_is_off_for_want_of_days_is_not_remembered(tmp_path: Path) -> None:

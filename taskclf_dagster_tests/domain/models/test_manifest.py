@@ -16,6 +16,7 @@ from taskclf_dagster.domain.models.bundle_files import (
     METADATA,
     METRICS,
     MODEL,
+    OUT_OF_FOLD,
     TRAINING_ROWS,
     read_bundle_files,
 )
@@ -44,7 +45,7 @@ from taskclf_dagster_tests.models import (
 from taskclf_dagster_tests.registry_scenario import damage, promote, promoted, read
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, retrain_config
 
-FILES = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS, TRAINING_ROWS)
+FILES = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS, TRAINING_ROWS, OUT_OF_FOLD)
 
 
 @pytest.fixture

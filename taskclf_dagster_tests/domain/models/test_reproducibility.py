@@ -1,6 +1,7 @@
 """Training again: the same model from the same snapshot, and clear words about everything that is not."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, open_snapshot, save_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.models.bundle import load_bundle
-from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, TRAINING_ROWS, bundle_hashes
+from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, OUT_OF_FOLD, TRAINING_ROWS, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.choice import present_choice
 from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
+from taskclf_dagster.domain.models.out_of_fold import read_out_of_fold
 from taskclf_dagster.domain.models.reproducibility import PROVE_BELOW_WINDOWS, Reproduction, is_proof_wanted, reproduce
 from taskclf_dagster.domain.models.training import train_challenger
 from taskclf_dagster.domain.retraining.reports import report_challenger
@@ -191,6 +193,31 @@ def test_a_model_that_was_trained_with_another_seed_is_seen(made: Made) -> None:
     found = reproduce(home, folder)
     assert not found.same
     assert found.tree_hash != found.reproduced_tree_hash
+
+
+@pytest.mark.parametrize("search", ["auto", "off"])
+def test_predictions_on_the_folds_are_made_again_and_others_are_seen(made: Made, search: str) -> None:
+    home, snapshot, _ = made
+    folder = home.root / build(home, snapshot, CONFIG.with_changes(search=search)).path
+    assert reproduce(home, folder).same
+    predictions = read_out_of_fold(read_bundle_files(folder))
+    probabilities = predictions.probabilities.copy()
+    probabilities[0] = np.roll(probabilities[0], 1)
+    (folder / OUT_OF_FOLD).write_bytes(replace(predictions, probabilities=probabilities).to_bytes())
+    found = reproduce(home, folder)
+    assert not found.same
+    assert "out-of-fold predictions differ" in found.summary
+
+
+def test_the_threshold_follows_from_the_predictions_that_the_bundle_keeps(made: Made) -> None:
+    home, snapshot, _ = made
+    folder = home.root / build(home, snapshot, CONFIG.with_changes(search="auto")).path
+    kept = read_out_of_fold(read_bundle_files(folder))
+    assert reproduce(home, folder, folds=False).same
+    (folder / OUT_OF_FOLD).write_bytes(replace(kept, probabilities=kept.probabilities / 2).to_bytes())
+    found = reproduce(home, folder, folds=False)  # the folds are not fitted again
+    assert "threshold differ" in found.summary
+    assert "out-of-fold" not in found.summary
 
 
 # --- What cannot be proven --------------------------------------------------------------------------------------------------------

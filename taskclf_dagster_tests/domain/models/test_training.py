@@ -6,9 +6,8 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import f1_score
 
-from taskclf_dagster.config.settings import ClockInput, RejectThresholdSettings, TrainParams
+from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot
@@ -18,7 +17,6 @@ from taskclf_dagster.domain.models.encoding import UNKNOWN, encode_inputs
 from taskclf_dagster.domain.models.fitting import class_weights, fit_model, predict
 from taskclf_dagster.domain.models.learned_rows import Part, is_in_part
 from taskclf_dagster.domain.models.model_text import tree_hash
-from taskclf_dagster.domain.models.reject_threshold import RejectThreshold, tune_reject_threshold
 from taskclf_dagster.domain.models.training import PROBE_ROWS, SINGLE_THREAD_ROWS, TrainedModel, resolve_num_threads, train_challenger
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
 
@@ -345,134 +343,6 @@ def test_without_weights_every_row_weighs_the_same() -> None:
     assert class_weights(np.array([1, 4, 1]), "none") is None
 
 
-# --- The reject threshold ---------------------------------------------------------------------------------------------------------
-
-# Ten validation windows, five of Build and five of Debug, by rising confidence. When the k least confident are rejected:
-#   k  right Build, named Build, F1      right Debug, named Debug, F1      macro-F1
-#   0  4            6            8/11    3            4            6/9     0.6970
-#   1  4            6            8/11    3            3            6/8     0.7386
-#   2  4            5            8/10    3            3            6/8     0.7750
-#   3  3            4            6/9     3            3            6/8     0.7083
-#   4  3            3            6/8     3            3            6/8     0.7500
-# F1 is 2 * right / (true + named), and 5 windows of each label are true.
-CONFIDENCE = [0.30, 0.35, 0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75]
-TRUE = [BUILD, DEBUG, BUILD, DEBUG, BUILD, DEBUG, BUILD, DEBUG, BUILD, DEBUG]
-NAMED = [DEBUG, BUILD, BUILD, BUILD, BUILD, DEBUG, BUILD, DEBUG, BUILD, DEBUG]
-
-
-def probabilities(confidence: list[float], named: list[int]) -> np.ndarray:
-    """The named label has the confidence, the other seven share the rest."""
-    table = np.repeat((1 - np.array(confidence))[:, None] / 7, 8, axis=1)
-    table[np.arange(len(named)), named] = confidence
-    return table
-
-
-def tune(
-    low: float,
-    high: float,
-    *,
-    fallback: float = 0.55,
-    confidence: list[float] = CONFIDENCE,
-    named: list[int] = NAMED,
-    true: list[int] = TRUE,
-) -> RejectThreshold:
-    settings = RejectThresholdSettings(min_reject_rate=low, max_reject_rate=high, fallback=fallback)
-    return tune_reject_threshold(probabilities(confidence, named), np.array(true, dtype=np.int64), settings)
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "value", "rate", "macro_f1"),
-    [
-        (0.1, 0.3, 0.40, 0.2, (8 / 10 + 6 / 8) / 2),  # best of 1, 2 and 3 rejected
-        (0.0, 0.1, 0.35, 0.1, (8 / 11 + 6 / 8) / 2),  # of 0 and 1: the upper end counts
-        (0.3, 0.4, 0.50, 0.4, 0.75),  # of 3 and 4: both ends count
-        (0.3, 0.3, 0.45, 0.3, (6 / 9 + 6 / 8) / 2),  # a range of one value
-        (0.0, 0.0, 0.30, 0.0, (8 / 11 + 6 / 9) / 2),
-        (0.11, 0.19, 0.55, 0.5, None),  # nothing rejects between 11 % and 19 %: see the fallback below
-    ],
-)
-def test_the_best_threshold_in_the_range_is_taken(low: float, high: float, value: float, rate: float, macro_f1: float | None) -> None:
-    chosen = tune(low, high)
-    assert (chosen.value, chosen.reject_rate) == (value, rate)
-    assert chosen.tuned is (macro_f1 is not None)
-    if macro_f1 is not None:
-        assert chosen.macro_f1 == pytest.approx(macro_f1, abs=1e-12)
-
-
-def test_the_macro_f1_of_the_chosen_threshold_is_that_of_scikit_learn() -> None:
-    rng = np.random.default_rng(11)
-    true, named, confidence = rng.integers(0, 8, 400), rng.integers(0, 8, 400), rng.uniform(0.2, 1, 400)
-    named = np.where(rng.random(400) < 0.6, true, named)
-    chosen = tune(0.05, 0.3, confidence=confidence.tolist(), named=named.tolist(), true=true.tolist())
-    said = np.where(confidence < chosen.value, 8, named)
-    assert 0.05 <= chosen.reject_rate <= 0.3
-    assert chosen.macro_f1 == pytest.approx(f1_score(true, said, labels=range(8), average="macro", zero_division=0), abs=1e-12)
-
-
-def test_the_threshold_is_the_smallest_confidence_that_is_accepted() -> None:
-    chosen = tune(0.1, 0.3)
-    assert sum(confidence < chosen.value for confidence in CONFIDENCE) == 2
-
-
-def test_windows_in_any_order_give_the_same_threshold() -> None:
-    order = np.random.default_rng(5).permutation(10)
-    shuffled = tune(0.1, 0.3, confidence=[CONFIDENCE[i] for i in order], named=[NAMED[i] for i in order], true=[TRUE[i] for i in order])
-    assert shuffled == tune(0.1, 0.3)
-
-
-def test_of_equally_good_thresholds_the_lowest_is_taken() -> None:
-    # The least confident window is named Write, which occurs nowhere: rejecting it or not gives the same macro-F1.
-    chosen = tune(0.0, 0.1, named=[WRITE, *NAMED[1:]])
-    assert (chosen.value, chosen.reject_rate) == (0.30, 0.0)
-
-
-def test_windows_of_equal_confidence_are_rejected_together_or_not_at_all() -> None:
-    tied = [0.30, 0.30, 0.40, 0.40, 0.40, 0.55, 0.60, 0.65, 0.70, 0.75]
-    assert tune(0.1, 0.4, confidence=tied).reject_rate == 0.2
-    assert not tune(0.3, 0.4, confidence=tied).tuned
-
-
-def test_the_average_is_over_the_labels_that_occur() -> None:
-    chosen = tune(0.0, 0.0, confidence=[0.5, 0.6], named=[BUILD, WRITE], true=[BUILD, BUILD])
-    # Build: 1 right of 2 true and 1 named, 2 * 1 / (2 + 1); Write does not occur and does not count
-    assert chosen.macro_f1 == pytest.approx(2 / 3)
-
-
-@pytest.mark.parametrize(("fallback", "rate"), [(0.55, 0.5), (0.30, 0.0), (0.31, 0.1), (0.99, 1.0)])
-def test_without_a_threshold_in_the_range_the_fallback_is_taken_and_says_so(fallback: float, rate: float) -> None:
-    chosen = tune(0.11, 0.19, fallback=fallback)
-    assert (chosen.value, chosen.tuned, chosen.reject_rate) == (fallback, False, rate)
-    for part in ("fallback", "0.11..0.19", f"{fallback:.4f}", f"rejects {rate:.1%}"):
-        assert part in chosen.detail
-
-
-def test_the_fallback_has_the_macro_f1_of_what_it_accepts() -> None:
-    # At 0.45 the first three are rejected, as in the fourth line of the table above.
-    assert tune(0.11, 0.19, fallback=0.45).macro_f1 == pytest.approx((6 / 9 + 6 / 8) / 2)
-
-
-def test_the_choice_is_told_in_words() -> None:
-    detail = tune(0.1, 0.3).detail
-    for part in ("0.4000", "best of 3 thresholds", "0.1..0.3", "rejects 20.0%", "macro-F1 0.7750"):
-        assert part in detail
-    assert "fallback" not in detail
-
-
-def test_no_validation_windows_give_the_fallback() -> None:
-    chosen = tune_reject_threshold(
-        np.empty((0, 8)), np.empty(0, dtype=np.int64), RejectThresholdSettings(min_reject_rate=0.0, max_reject_rate=1.0, fallback=0.5)
-    )
-    assert (chosen.value, chosen.tuned, chosen.reject_rate, chosen.macro_f1) == (0.5, False, 0.0, 0.0)
-
-
-@pytest.mark.parametrize(("rate", "rejected"), [(0.07, 7), (0.29, 29), (0.08, 8), (0.25, 25), (0.57, 57)])
-def test_a_reject_rate_exactly_at_both_ends_of_the_range_is_in_it(rate: float, rejected: int) -> None:
-    # 0.07 * 100 is 7.000000000000001 in floats, and 0.29 * 100 is 28.999999999999996
-    chosen = tune(rate, rate, confidence=np.linspace(0.3, 0.9, 100).tolist(), named=[BUILD] * 100, true=[BUILD, DEBUG] * 50)
-    assert chosen.tuned
-    assert chosen.reject_rate == rate == rejected / 100
-
-
 def test_the_range_of_the_settings_reaches_the_trained_model(rows: pd.DataFrame) -> None:
     config = retrain_config(train_params={"num_boost_round": 5}, reject_threshold={"min_reject_rate": 0.5, "max_reject_rate": 0.6})
     model = train_challenger(
@@ -486,5 +356,6 @@ def test_the_range_of_the_settings_reaches_the_trained_model(rows: pd.DataFrame)
     )
     assert 0.5 <= model.reject.reject_rate <= 0.6
     assert train(rows).reject.reject_rate <= 0.25
-    confidence = model.validation_probabilities.max(axis=1)
+    confidence = model.validation_probabilities.max(axis=1).astype(np.float32)
     assert (confidence < model.reject.value).mean() == model.reject.reject_rate
+    assert (model.reject.basis, model.reject.windows) == ("validation", len(confidence))

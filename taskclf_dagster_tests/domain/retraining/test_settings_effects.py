@@ -313,6 +313,13 @@ EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     "search_cadence_days": (6, True, 5, False, lambda world, config: _keeps_a_choice(world, config, days_ago=5)),
     "train_params.num_threads": ("auto", 1, 2, 2, lambda world, config: _trained(world, config).params["num_threads"]),
     "reject_threshold.fallback": (0.55, 0.55, 0.66, 0.66, lambda world, config: _untuned(world, config)),
+    "reject_threshold.fallback_windows": (
+        0,
+        False,
+        1000,
+        True,
+        lambda world, config: "moved towards" in _trained(world, config).reject.detail,
+    ),
     "min_class_windows": (30, (8, 8, 8), 41, (0, 0, 0), _judged_labels),
     "gates.min_macro_f1": (0.2, "PASS", 1.0, "FAIL", _gate_status("macro_f1")),
     "gates.min_weighted_f1": (0.2, "PASS", 1.0, "FAIL", _gate_status("weighted_f1")),

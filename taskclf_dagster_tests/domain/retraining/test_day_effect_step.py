@@ -1,0 +1,143 @@
+"""Why a challenger was rejected, by day: refits without the labels of single days find the day that was mislabeled."""
+
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects
+from taskclf_dagster.domain.models.challenger import ChallengerModel
+from taskclf_dagster.domain.retraining.day_effect_step import find_day_effects
+from taskclf_dagster.domain.retraining.decision_step import load_predictions_once
+from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.retrain_scenario import LATER, QUICK, Learned, decide_about, judge_challenger, take_snapshot, train_challenger
+from taskclf_dagster_tests.scenario import AS_OF, DAY, retrain_config, write_labels
+
+CONFIG = retrain_config(
+    train_params=QUICK,
+    auto_promote=True,
+    search="auto",
+    search_budget=30.0,
+    data_lookback_days=5,
+    training_lookback_days=5,
+    min_windows=100,
+    min_class_windows=10,
+)
+
+BAD_DAY = AS_OF + DAY
+
+
+class Rejected(NamedTuple):
+    """A rejected challenger, with everything that the step takes."""
+
+    home: Home
+    snapshot: DatasetSnapshot
+    challenger: ChallengerModel
+    reports: tuple[ChallengerReport, ChampionReport]
+    decision: PromotionDecision
+
+    def find(self, config: RetrainConfig = CONFIG) -> DayEffects | None:
+        return find_day_effects(*self, config=config, load=load_predictions_once(self.home), cores=1)
+
+
+@pytest.fixture(scope="module")
+def rejected(learned: Learned, tmp_path_factory: pytest.TempPathFactory) -> Rejected:
+    """A home whose labels of one day are all those of another activity, and a short look-back; not to be written into."""
+    root = shutil.copytree(learned[0].root, tmp_path_factory.mktemp("mislabeled") / "home")
+    home = Home(root)
+    spans = pq.read_table(home.labels).to_pylist()
+    for each in spans:
+        if each["user_id"] == "user-1" and each["start_ts"].date() == BAD_DAY.date():
+            each["label"] = LABELS[(LABELS.index(each["label"]) + 3) % len(LABELS)]
+    write_labels(home, spans)
+    snapshot = take_snapshot(home, CONFIG, as_of=LATER)[0]
+    challenger = train_challenger(home, snapshot, CONFIG)
+    reports = judge_challenger(home, snapshot, challenger, CONFIG)
+    return Rejected(home, snapshot, challenger, reports, decide_about(home, snapshot, challenger, reports, CONFIG))
+
+
+def test_without_the_mislabeled_day_it_would_pass_and_that_day_is_named_first(rejected: Rejected) -> None:
+    assert rejected.decision.verdict == "REJECT"
+    found = rejected.find()
+    assert found is not None
+    first = found.days[0]
+    assert (first.user_id, first.day, first.passes, first.compared) == ("user-1", BAD_DAY.date(), True, 0)
+    assert first.margin is not None
+    assert first.difference == pytest.approx(first.margin - CONFIG.comparison.regression_tolerance)
+    assert (
+        f"Without the {first.learned} labels of user-1 on {BAD_DAY:%A, %Y-%m-%d}, it would pass by {first.margin:.4f}." in found.describe()
+    )
+    margins = [each.margin for each in found.days if each.margin is not None]
+    assert margins == sorted(margins, reverse=True)
+    assert len(found.days) == len({(each.user_id, each.day) for each in found.days}) > 2
+
+
+def test_the_fits_stay_within_what_the_search_left_of_its_budget_and_the_newest_days_come_first(rejected: Rejected) -> None:
+    every = rejected.find()
+    search = rejected.challenger.settings.search
+    assert every is not None
+    assert search is not None
+    few = rejected.find(CONFIG.with_changes(search_budget=search.spent + 1))
+    assert few is not None
+    assert 0 < len(few.days) < len(every.days)
+    assert few.left == len(every.days) - len(few.days)
+    left_out = {each.day for each in every.days} - {each.day for each in few.days}
+    assert min(each.day for each in few.days) >= max(left_out)
+    assert f"{few.left} older days beyond the budget" in few.describe()
+    nothing = rejected.find(CONFIG.with_changes(search_budget=search.spent))
+    assert nothing is not None
+    assert (nothing.days, "nothing of its budget" in nothing.reason) == ((), True)
+
+
+def test_days_are_left_out_after_a_rejection_for_a_regression_only(rejected: Rejected, learned: Learned) -> None:
+    passing = [each.model_copy(update={"status": "PASS"}) for each in rejected.decision.gates]
+    for changes in ({"verdict": "HOLD"}, {"gates": passing}):
+        assert rejected._replace(decision=rejected.decision.model_copy(update=changes)).find() is None
+    without_champion = rejected.reports[1].model_copy(update={"report": None})
+    assert rejected._replace(reports=(rejected.reports[0], without_champion)).find() is None
+    off = rejected.find(CONFIG.with_changes(search="off"))
+    assert off is not None
+    assert "the search is off" in off.describe()
+
+
+def test_a_snapshot_that_cannot_be_read_is_the_reason_and_no_failure(rejected: Rejected, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(rejected.home.root, tmp_path / "home"))
+    (home.root / rejected.snapshot.path / "windows.parquet").write_bytes(b"PAR1 torn")
+    found = rejected._replace(home=home).find()
+    assert found is not None
+    assert found.days == ()
+    assert "windows.parquet" in found.reason
+
+
+def effect(*, margin: float | None, passes: bool = False, labels: int = 84) -> DayEffect:
+    return DayEffect(user_id="alice", day=date(2026, 3, 10), learned=labels, compared=0, difference=margin, margin=margin, passes=passes)
+
+
+@pytest.mark.parametrize(
+    ("effects", "text"),
+    [
+        (
+            DayEffects(days=(effect(margin=0.01, passes=True),)),
+            "Without the 84 labels of alice on Tuesday, 2026-03-10, it would pass by 0.0100. Check the labels of this day.",
+        ),
+        (
+            DayEffects(days=(effect(margin=-0.03), effect(margin=None)), left=1),
+            "It would still fail without any one of the 2 newest days (1 older day beyond the budget of the search).",
+        ),
+        (DayEffects(reason="No day was left out."), "No day was left out."),
+    ],
+)
+def test_the_effect_of_each_day_is_told_in_a_sentence(effects: DayEffects, text: str) -> None:
+    assert effects.describe() == text
+    assert effect(margin=-0.03).describe().endswith("it would still fail by 0.0300.")
+    assert effect(margin=None, labels=1).describe() == (
+        "Without the 1 label of alice on Tuesday, 2026-03-10, too few windows would be left to compare on."
+    )
