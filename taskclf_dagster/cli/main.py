@@ -30,6 +30,7 @@ COMMANDS = {
     "retrain": "retrain_commands:retrain_command",
     "rollback": "registry_commands:rollback_command",
     "status": "status_command:status_command",
+    "study": "study_command:study_command",
     "suggest": "suggest_command:suggest_command",
     "unblock": "registry_commands:unblock_command",
     "verify": "model_commands:verify_command",
