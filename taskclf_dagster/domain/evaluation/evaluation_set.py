@@ -24,11 +24,13 @@ class Evaluation(NamedTuple):
         report: its metrics.
         scored: its predictions, with their distance from its training windows.
         missing: number of test windows without the inputs of its schema version.
+        confidences: of the windows that it predicted, as in `Score`.
     """
 
     report: EvaluationReport
     scored: ScoredWindows
     missing: int
+    confidences: pd.DataFrame
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class EvaluationSet:
             BundleError: the model does not predict valid probabilities.
         """
         own, missing = rows_for(model, home, self.rows, schema_version=self.schema_version, users=self.users)
-        report, predictions = score_model(
+        score = score_model(
             model, own, unseen_users=self.unseen_users, min_class_windows=self.min_class_windows, num_threads=self.num_threads
         )
-        return Evaluation(report, add_training_distance(self.rows, predictions, model.bundle, model.files), missing)
+        scored = add_training_distance(self.rows, score.predictions, model.bundle, model.files)
+        return Evaluation(score.report, scored, missing, score.confidences)

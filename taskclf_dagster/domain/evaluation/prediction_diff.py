@@ -19,7 +19,7 @@ from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS, RecentWindows, load_recent_windows
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
-from taskclf_dagster.domain.evaluation.confusion import apply_reject
+from taskclf_dagster.domain.evaluation.predictions import summarize_probabilities
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.stored_files import StoredFile, read_stored_file, store_file, to_parquet
@@ -127,6 +127,7 @@ def predict_recent_windows(
     num_threads: int,
     days: int = RECENT_DAYS,
     stored: RecentWindows | None = None,
+    known: pd.DataFrame | None = None,
 ) -> RecentPredictions | None:
     """Predicts every window of the last days, with the features of the model's own schema version.
 
@@ -138,6 +139,7 @@ def predict_recent_windows(
         days: length of the range before as_of.
         stored: the recent windows that the run read; the partitions of the model's version are read without it, or if it is of another
             version.
+        known: what the model said about some windows already, as `Score.confidences`; they are not predicted again.
 
     Returns:
         None if the version has no windows in the range, or its files cannot be read or violate the data contract.
@@ -148,7 +150,7 @@ def predict_recent_windows(
         frame = _read_recent_windows(home, as_of.astimezone(UTC), version, days)
     if frame is None or frame.empty:
         return None
-    predicted = _predict(model, frame, num_threads=num_threads)
+    predicted = _predict(model, frame, known, num_threads=num_threads)
     return RecentPredictions(version, pd.concat([frame[[*_KEYS, "session_id"]].reset_index(drop=True), predicted], axis=1))
 
 
@@ -237,14 +239,16 @@ def summarize_diff(
     )
 
 
-def _predict(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -> pd.DataFrame:
+def _predict(model: LoadedModel, rows: pd.DataFrame, known: pd.DataFrame | None, *, num_threads: int) -> pd.DataFrame:
     """Returns predicted, best and confidence of each row; in batches, since the input matrix is as large as the rows."""
-    found = []
-    for first in range(0, len(rows), BATCH_ROWS):
-        likely = model.predict_rows(rows.iloc[first : first + BATCH_ROWS], num_threads=num_threads)
-        predicted, best = apply_reject(likely, model.reject_threshold), likely.argmax(axis=1).astype(np.int8)
-        found.append(pd.DataFrame({"predicted": predicted, "best": best, "confidence": likely.max(axis=1).astype(np.float32)}))
-    return pd.concat(found, ignore_index=True)
+    keys = pd.Index(hash_row_keys(rows))
+    found = [] if known is None else [known.set_index("key").loc[lambda said: said.index.isin(keys)]]
+    unknown = np.flatnonzero(~keys.isin(found[0].index)) if found else np.arange(len(rows))
+    for first in range(0, len(unknown), BATCH_ROWS):
+        batch = unknown[first : first + BATCH_ROWS]
+        likely = model.predict_rows(rows.iloc[batch], num_threads=num_threads)
+        found.append(summarize_probabilities(likely, model.reject_threshold).set_index(keys[batch]))
+    return pd.concat(found).loc[keys].reset_index(drop=True)
 
 
 class MatchedPredictions(NamedTuple):

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.evaluation.confusion import apply_reject
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,17 @@ class Predictions:
     key: npt.NDArray[np.uint64]
     true: npt.NDArray[np.int64]
     predicted: npt.NDArray[np.int64]
+
+
+def summarize_probabilities(probabilities: npt.NDArray[np.float64], reject_threshold: float) -> pd.DataFrame:
+    """Returns predicted (class index, REJECTED below the threshold), best (that of the largest probability) and confidence of each row.
+
+    Args:
+        probabilities: shape (n, 8), columns in the order of LABELS.
+        reject_threshold: of the model.
+    """
+    predicted, best = apply_reject(probabilities, reject_threshold), probabilities.argmax(axis=1).astype(np.int8)
+    return pd.DataFrame({"predicted": predicted, "best": best, "confidence": probabilities.max(axis=1).astype(np.float32)})
 
 
 def rows_digest(key: npt.NDArray[np.uint64]) -> str:

@@ -5,6 +5,7 @@ Writes nothing.
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport, evaluate
-from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.predictions import Predictions, summarize_probabilities
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.errors import BundleError, NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -23,9 +24,21 @@ from taskclf_dagster.home import Home
 _Float = npt.NDArray[np.float64]
 
 
-def score_model(
-    model: LoadedModel, rows: pd.DataFrame, *, unseen_users: list[str], min_class_windows: int, num_threads: int
-) -> tuple[EvaluationReport, Predictions]:
+class Score(NamedTuple):
+    """A model on labeled rows.
+
+    Attributes:
+        report: its metrics.
+        predictions: of each row.
+        confidences: key (hash of user and time), predicted, best and confidence of each row, as `summarize_probabilities`.
+    """
+
+    report: EvaluationReport
+    predictions: Predictions
+    confidences: pd.DataFrame
+
+
+def score_model(model: LoadedModel, rows: pd.DataFrame, *, unseen_users: list[str], min_class_windows: int, num_threads: int) -> Score:
     """Scores a model on labeled rows that have the inputs of its schema version; writes nothing.
 
     Args:
@@ -45,7 +58,7 @@ def score_model(
     except lightgbm.basic.LightGBMError as error:
         raise BundleError(model.bundle.path, "predictions", f"invalid: it does not predict: {error}") from error
     _check_probabilities(model, probabilities)
-    return evaluate(
+    report, predictions = evaluate(
         rows,
         label_codes(rows).astype(np.int64),
         probabilities,
@@ -55,6 +68,8 @@ def score_model(
         min_class_windows=min_class_windows,
         unseen_users=unseen_users,
     )
+    said = summarize_probabilities(probabilities, model.reject_threshold)
+    return Score(report, predictions, said.assign(key=hash_row_keys(rows)))
 
 
 def _check_probabilities(model: LoadedModel, probabilities: _Float) -> None:

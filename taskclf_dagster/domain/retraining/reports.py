@@ -143,8 +143,8 @@ def report_challenger(
         files = _read_built_bundle(home, challenger)
         model = load_bundle(files)
         probed = probe(model, stored)
-        report, scored, _ = _evaluate(home, snapshot, test, model)
-        recent = _predict_recent(home, model, snapshot, num_threads=num_threads)
+        report, scored, _, confidences = _evaluate(home, snapshot, test, model)
+        recent = _predict_recent(home, model, snapshot, confidences, num_threads=num_threads)
         made = model.bundle.require()
         learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=["app_id", "app_category", "label"])
         rule, lookup = compare_with_baselines(learned, test.rows, scored.predictions, report.judged_labels)
@@ -226,8 +226,8 @@ def _report_model(
     home: Home, snapshot: DatasetSnapshot, test: EvaluationSet, model: LoadedModel, described: ChampionReport
 ) -> ChampionReport:
     try:
-        report, scored, missing = _evaluate(home, snapshot, test, model)
-        recent = _predict_recent(home, model, snapshot, num_threads=test.num_threads)
+        report, scored, missing, confidences = _evaluate(home, snapshot, test, model)
+        recent = _predict_recent(home, model, snapshot, confidences, num_threads=test.num_threads)
     except BundleError as error:
         return described.model_copy(update={"state": "unreadable", "reason": error.reason})
     leakage = scored.distance.report()
@@ -259,9 +259,11 @@ def _evaluate(home: Home, snapshot: DatasetSnapshot, test: EvaluationSet, model:
     return evaluation._replace(report=evaluation.report.model_copy(update={"predictions": stored}))
 
 
-def _predict_recent(home: Home, model: LoadedModel, snapshot: DatasetSnapshot, *, num_threads: int) -> StoredFile | None:
-    """Predicts the windows of the last days while the model is loaded."""
-    recent = predict_recent_windows(home, model, as_of=snapshot.as_of, num_threads=num_threads, stored=snapshot.recent)
+def _predict_recent(
+    home: Home, model: LoadedModel, snapshot: DatasetSnapshot, known: pd.DataFrame, *, num_threads: int
+) -> StoredFile | None:
+    """Predicts the windows of the last days while the model is loaded, but for the test windows that it predicted already."""
+    recent = predict_recent_windows(home, model, as_of=snapshot.as_of, num_threads=num_threads, stored=snapshot.recent, known=known)
     if recent is None:
         return None
     path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.recent.parquet"

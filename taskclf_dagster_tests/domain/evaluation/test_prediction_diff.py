@@ -13,6 +13,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJECTED_LABEL, SCHEMAS, SchemaVersion
+from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.confusion import REJECTED
 from taskclf_dagster.domain.evaluation.prediction_diff import (
@@ -293,6 +294,20 @@ def pairs_of(champion: pd.Series, challenger: pd.Series) -> dict[tuple[str, str]
 
 def found_pairs(found: PredictionDiff) -> dict[tuple[str, str], int]:
     return {(pair.champion_label, pair.challenger_label): pair.minutes for pair in found.by_label}
+
+
+def test_what_a_model_said_about_some_windows_already_is_taken_over(tmp_path: Path) -> None:
+    home, scored = learnable_home(tmp_path, users=2, days=3), model(tmp_path, MID, threshold=0.3)
+    every = predict_recent_windows(home, scored, as_of=AS_OF, num_threads=1)
+    assert every is not None
+    some = every.rows.assign(key=hash_row_keys(every.rows))[["key", "predicted", "best", "confidence"]].sample(frac=0.4, random_state=1)
+    elsewhere = some.head(5).assign(key=np.arange(5, dtype=np.uint64))
+    again = predict_recent_windows(home, scored, as_of=AS_OF, num_threads=1, known=pd.concat([some, elsewhere]))
+    assert again is not None
+    pd.testing.assert_frame_equal(again.rows, every.rows, check_exact=True)
+    doubted = predict_recent_windows(home, scored, as_of=AS_OF, num_threads=1, known=some.assign(confidence=np.float32(0)))
+    assert doubted is not None
+    assert (doubted.rows["confidence"] == 0).sum() == len(some)
 
 
 def test_two_models_are_compared_on_every_window_of_the_last_days(tmp_path: Path) -> None:

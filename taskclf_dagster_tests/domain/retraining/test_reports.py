@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -17,6 +18,7 @@ from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import label_codes, read_snapshot_rows
+from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.evaluation.baselines import fit_lookup, predict_baseline
 from taskclf_dagster.domain.evaluation.confusion import REJECTED
@@ -45,6 +47,7 @@ from taskclf_dagster_tests.registry_scenario import judged as decided
 from taskclf_dagster_tests.registry_scenario import promote
 from taskclf_dagster_tests.scenario import (
     AS_OF,
+    DAY,
     add_learnable_days,
     day_file,
     learnable_home,
@@ -149,6 +152,26 @@ def test_its_predictions_are_those_of_the_bundle_with_its_own_threshold(judged: 
     assert np.array_equal(load_scored_windows(judged.home.root, record.report.predictions).scored.predictions.predicted, expected)
     assert record.report.reject_threshold == 0.3
     assert record.report.reject_rate == np.mean(expected == REJECTED)
+
+
+def test_each_window_is_predicted_once_by_each_model(judged: Judged, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = CONFIG.with_changes(prove_reproducible=False)
+    rows = judged.test_rows()
+    frame = read_windows(judged.home, start=AS_OF - 7 * DAY, end=AS_OF, schema_version="v1", skip_unreadable_days=False).frame
+    assert frame is not None
+    predicted: list[int] = []
+    real = lightgbm.Booster.predict
+
+    def count(booster: lightgbm.Booster, data: np.ndarray, **options: object) -> object:
+        predicted.append(len(data))
+        return real(booster, data, **options)
+
+    monkeypatch.setattr(lightgbm.Booster, "predict", count)
+    report = report_challenger(judged.home, judged.snapshot, judged.challenger, config=config, num_threads=1)
+    probed = min(256, judged.snapshot.rows["validation"])
+    assert report.recent_predictions is not None
+    assert len(rows) > 100
+    assert sum(predicted) == len(frame) + probed  # the test windows are among those of the last days
 
 
 def test_every_candidate_gate_is_judged_once_in_the_known_order(judged: Judged) -> None:
