@@ -14,6 +14,7 @@ from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.models import challenger_model
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
+from taskclf_dagster.defs.assets.scoring import scored_windows
 from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
 from taskclf_dagster.defs.automation.freshness import with_freshness
 from taskclf_dagster.defs.automation.schedules import build_schedules
@@ -22,6 +23,7 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
+from taskclf_dagster.defs.jobs.monitoring_jobs import build_score_job
 from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
@@ -37,6 +39,7 @@ ASSETS = [
     champion_report,
     promotion_decision,
     active_pointer,
+    scored_windows,
 ]
 
 
@@ -76,7 +79,7 @@ def build_definitions(
     return dg.Definitions(
         assets=with_freshness(ASSETS, config),
         asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[build_retrain_job(config), *OPERATIONS],
+        jobs=[build_retrain_job(config), build_score_job(), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,

@@ -157,6 +157,11 @@ class Home:
         return self.artifacts / "predictions"
 
     @property
+    def scores(self) -> Path:
+        """Ours: what the active model predicted, one folder for each UTC day."""
+        return self.artifacts / "scores"
+
+    @property
     def home_id_file(self) -> Path:
         """Ours: the id of the home, to which receipts and history records are bound."""
         return self.artifacts / "home_id.json"

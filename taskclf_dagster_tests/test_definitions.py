@@ -12,6 +12,7 @@ import yaml
 from taskclf_dagster import definitions
 from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.assets.common import RETRAIN_ASSETS
 from taskclf_dagster.defs.jobs.registry_jobs import ApproveParams, PruneParams, RollbackParams, VerifyParams
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
@@ -26,6 +27,7 @@ ASSETS = {
     "champion_report": ({"json"}, {"dataset_snapshot"}),
     "promotion_decision": ({"json"}, {"dataset_snapshot", "challenger_model", "challenger_report", "champion_report"}),
     "active_pointer": ({"json"}, {"promotion_decision"}),
+    "scored_windows": ({"parquet", "lightgbm"}, {"active_pointer"}),
 }
 """For each asset its kinds and what it is made from."""
 
@@ -85,6 +87,12 @@ OTHER_CHECKS = {
     "promotion_decision:verdict_follows_from_the_gates",
     "active_pointer:points_to_a_valid_bundle",
     "active_pointer:agrees_with_the_history",
+    "scored_windows:every_window_is_scored",
+    "scored_windows:probabilities_sum_to_one",
+    "scored_windows:one_model_per_partition",
+    "scored_windows:reject_rate_within_bounds",
+    "scored_windows:flap_rate",
+    "scored_windows:blocks_are_long_enough",
 }
 """Gates and advice: a rejected model is a result, so none of these may stop a run."""
 
@@ -112,7 +120,7 @@ def _overlay(tmp_path: Path, text: str) -> RunSettingsResource:
 # --- Assets and checks ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_assets_are_these_seven_and_each_is_made_from_these(defs: dg.Definitions) -> None:
+def test_the_assets_are_these_and_each_is_made_from_these(defs: dg.Definitions) -> None:
     found = {
         spec.key.to_user_string(): (set(spec.kinds), {dep.asset_key.to_user_string() for dep in spec.deps})
         for spec in defs.resolve_all_asset_specs()
@@ -127,9 +135,10 @@ def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_exp
         assert len(spec.description or "") > 40, spec.key
 
 
-def test_every_asset_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Definitions) -> None:
+def test_every_asset_of_a_retrain_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Definitions) -> None:
     found = {made.node_def.name: "supervisor" in made.required_resource_keys for made in defs.resolve_asset_graph().assets_defs}
-    assert {name: found[name] for name in ASSETS} == dict.fromkeys(ASSETS, True)
+    assert {name: found[name] for name in RETRAIN_ASSETS} == dict.fromkeys(RETRAIN_ASSETS, True)
+    assert set(RETRAIN_ASSETS) == {*ASSETS} - {"scored_windows"}
 
 
 def test_the_checks_are_these_and_only_data_contracts_block(defs: dg.Definitions) -> None:
@@ -146,7 +155,7 @@ def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
 def test_every_step_is_in_the_pool_of_which_the_instance_admits_one_run(defs: dg.Definitions) -> None:
     nodes = {node.node_def.name: node.node_def.pool for node in defs.resolve_asset_graph().assets_defs}
     assert set(ASSETS) < set(nodes)
-    assert set(nodes.values()) == {"retrain"}
+    assert {name: pool for name, pool in nodes.items() if pool != "retrain"} == {"scored_windows": "scoring"}
     instance = yaml.safe_load((DEFAULT_CONFIG_PATH.parent.parent / "dagster.yaml").read_text(encoding="utf-8"))
     assert instance["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
 
@@ -162,20 +171,21 @@ def test_an_active_model_is_late_after_30_days_and_stale_after_45(defs: dg.Defin
 # --- Job, schedule, sensor ------------------------------------------------------------------------------------------------------
 
 
-def test_the_job_retrain_holds_every_asset_and_every_check(defs: dg.Definitions) -> None:
+def test_the_job_retrain_holds_every_asset_of_a_retrain_and_its_checks(defs: dg.Definitions) -> None:
     job = defs.resolve_job_def("retrain")
-    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(ASSETS)
-    assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == BLOCKING_CHECKS | OTHER_CHECKS
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(RETRAIN_ASSETS)
+    expected = {check for check in BLOCKING_CHECKS | OTHER_CHECKS if check.partition(":")[0] in RETRAIN_ASSETS}
+    assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == expected
     assert job.description
 
 
-JOBS = ["retrain", "rollback", "approve", "prune", "verify_registry"]
+JOBS = ["retrain", "score", "rollback", "approve", "prune", "verify_registry"]
 
 
 def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} == {*JOBS, "__ASSET_JOB"}
-    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_retrain", "weekly_verification"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_retrain", "weekly_verification", "score_days"}
     assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "drift_report", "failed_runs", "event_delivery"}
 
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "reproduce": "model_commands:reproduce_command",
     "retrain": "retrain_commands:retrain_command",
     "rollback": "registry_commands:rollback_command",
+    "score": "score_command:score_command",
     "status": "status_command:status_command",
     "study": "study_command:study_command",
     "suggest": "suggest_command:suggest_command",

@@ -21,9 +21,11 @@ OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
         *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing"),
+        *("score_schedule", "keep_score_days"),
     }
 )
-"""Keys that only say when a retrain runs, where its events go and what signs. They are no part of what is recorded, hashed or seeded."""
+"""Keys that only say when a retrain runs, where its events go, what signs, and how the active model is watched. They are no part of what is
+recorded, hashed or seeded."""
 
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -106,6 +108,8 @@ class AdviceThresholds(_Settings):
 
     max_flap_rate: Share
     max_flap_rate_smoothed: Share
+    min_long_blocks: Share
+    max_short_blocks: Share
 
 
 Cron = Annotated[str, AfterValidator(check_cron)]
@@ -212,6 +216,13 @@ class RetentionSettings(_Settings):
     keep_rejected: Annotated[int, Field(ge=0, le=10_000)]
 
 
+class MonitoringSettings(_Settings):
+    """Scores of the active model, and what follows from them."""
+
+    score_schedule: Literal["hourly", "daily", "off"]
+    keep_score_days: Days
+
+
 class RetrainConfig(_Settings):
     """Everything that `configs/retrain.yaml` holds, grouped by concern; each key is explained there.
 
@@ -227,6 +238,7 @@ class RetrainConfig(_Settings):
     comparison: ComparisonSettings
     promotion: PromotionSettings
     retention: RetentionSettings
+    monitoring: MonitoringSettings
     signing: SigningSettings
 
     @model_validator(mode="before")

@@ -30,6 +30,7 @@ from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, Instan
 from taskclf_dagster.errors.interfaces import ApiError, EventRefusedError, SinkFailure, SinkSettingsError, SinkUnavailableError
 from taskclf_dagster.errors.registry import (
     LockFileError,
+    NoActiveModelError,
     RefusalKind,
     RegistryBusyError,
     RegistryNotSignedError,
@@ -59,6 +60,7 @@ __all__ = [
     "InvalidSetting",
     "LabelColumnsError",
     "LockFileError",
+    "NoActiveModelError",
     "NoWindowsError",
     "PathError",
     "ReceiptNotTrustedError",

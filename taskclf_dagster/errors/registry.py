@@ -22,6 +22,13 @@ class RetrainBusyError(TaskclfDagsterError):
         )
 
 
+class NoActiveModelError(TaskclfDagsterError):
+    """Something needs an active model, and nothing was ever promoted."""
+
+    def __init__(self, models: Path) -> None:
+        super().__init__(f"{models} has no active model to score windows with. Promote one: `taskclf-dagster retrain`, then `approve`.")
+
+
 class UnsafeFileSystemError(TaskclfDagsterError):
     """The file system of the home cannot keep the registry's promises."""
 

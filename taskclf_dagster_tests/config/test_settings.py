@@ -72,10 +72,14 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "keep_rejected": (0, 10_000, -1, 10_001),
     "advice.max_flap_rate": SHARE,
     "advice.max_flap_rate_smoothed": SHARE,
+    "advice.min_long_blocks": SHARE,
+    "advice.max_short_blocks": SHARE,
+    "keep_score_days": (1, 3650, 0, 3651),
 }
 CHOICES: dict[str, tuple[object, ...]] = {
     "enabled": (True, False),
     "drift_trigger": ("critical", "warning", "never"),
+    "score_schedule": ("hourly", "daily", "off"),
     "schedule.cron": ("0 6 * * *", "*/15 8-18 1,15 * MON-FRI", "59 23 31 12 7", "*/90 * * * *"),
     "schedule.verify_cron": ("30 6 * * 1", "0 0 1 1 0"),
     "schedule.timezone": (None, "Europe/Vienna", "UTC"),

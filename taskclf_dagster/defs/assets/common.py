@@ -1,6 +1,7 @@
-"""The parts that all seven assets share: group, pool, owner, result and tags. Dagster concept: assets.
+"""The parts that assets share: group, pool, owner, result and tags. Dagster concept: assets.
 
-Every asset also requires the resource `supervisor` without using it: Dagster then sets it up, and it holds the run lock and the timeout.
+Every asset of a retrain also requires the resource `supervisor` without using it: Dagster then sets it up, and it holds the run lock and
+the timeout.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,22 @@ from taskclf_dagster.domain.storage.records import Record
 GROUP = "retrain"
 POOL = "retrain"
 OWNERS = ["team:taskclf"]
+
+
+RETRAIN_ASSETS = (
+    "labeled_windows",
+    "dataset_snapshot",
+    "challenger_model",
+    "challenger_report",
+    "champion_report",
+    "promotion_decision",
+    "active_pointer",
+)
+"""The assets of a retrain, in their order. The others of the group watch the active model."""
+
+
+SCORING_TAG = {"scoring": ""}
+
 
 _Record = TypeVar("_Record", bound=Record)
 

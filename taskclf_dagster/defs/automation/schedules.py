@@ -1,4 +1,4 @@
-"""The schedules: a daily one for due retrains, a weekly one for the verification of the registry. Dagster concept: schedules.
+"""The schedules: a daily one for due retrains, a weekly one for the verification of the registry; scores. Dagster concept: schedules.
 
 `domain.scheduling.triggers` decides when a retrain is due.
 """
@@ -10,6 +10,7 @@ from tzlocal import get_localzone_name
 
 from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
+from taskclf_dagster.defs.automation.score_schedule import build_score_schedule
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, describe_unfinished_retrain, find_unfinished_retrain
@@ -24,8 +25,8 @@ DAILY, WEEKLY = "daily_retrain", "weekly_verification"
 
 
 def build_schedules(config: RetrainConfig) -> list[dg.ScheduleDefinition]:
-    """Returns both schedules, with cron lines and time zone of the settings; the default time zone is the machine's."""
-    return [build_daily_schedule(config), _build_weekly_schedule(config.scheduling.schedule)]
+    """Returns every schedule, with cron lines and time zone of the settings; the default time zone is the machine's."""
+    return [build_daily_schedule(config), _build_weekly_schedule(config.scheduling.schedule), build_score_schedule(config)]
 
 
 def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:

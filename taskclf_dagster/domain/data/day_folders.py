@@ -58,7 +58,7 @@ def list_days(home: Home, version: SchemaVersion) -> dict[date, Path]:
     Raises:
         UnreadableFileError: the folder cannot be listed.
     """
-    folders = {day: entry for entry in _list_folder(home.features(version)) if (day := _day_of(entry)) is not None}
+    folders = {day: entry for entry in _list_folder(home.features(version)) if (day := day_of(entry)) is not None}
     files = {day: folder / WINDOWS_OF_DAY for day, folder in sorted(folders.items())}
     return {day: path for day, path in files.items() if may_exist(path)}
 
@@ -102,7 +102,7 @@ def describe_passed_over(found: Sequence[PassedOver]) -> str:
 
 def _find_in_version(home: Home, folder: Path) -> Iterator[PassedOver]:
     for entry in _list_folder(folder):
-        if _day_of(entry) is None:
+        if day_of(entry) is None:
             yield from _describe(home, entry, "not_a_day")
         elif not os.access(entry, os.R_OK | os.X_OK):
             yield _unreadable(home, entry)
@@ -116,7 +116,8 @@ def _is_read_as(path: Path, name: Path) -> bool:
     return path == name or (path.name.lower() == name.name.lower() and name.exists() and path.exists() and path.samefile(name))
 
 
-def _day_of(folder: Path) -> date | None:
+def day_of(folder: Path) -> date | None:
+    """Returns the day of a folder `date=YYYY-MM-DD`; None if it is none, or no folder."""
     match = _DAY.fullmatch(folder.name)
     try:
         return None if match is None or not is_folder(folder) else date.fromisoformat(match[1])

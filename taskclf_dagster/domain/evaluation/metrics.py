@@ -185,7 +185,7 @@ def evaluate(
         counts=counts,
         judged=counts.table.sum(axis=(0, 2)) >= min_class_windows,
         unseen=np.isin(users, unseen_users),
-        follows=_follows_in_session(rows),
+        follows=follows_in_session(rows),
     )
     key = hash_row_keys(rows)
     report = _report(scored, model_id=model_id, schema_version=schema_version, reject_threshold=reject_threshold, digest=rows_digest(key))
@@ -297,7 +297,7 @@ def _macro_f1_of_users(scored: _Scored, chosen: _Bool) -> float | None:
     return ConfusionCounts(scored.counts.table[chosen].sum(axis=0)).macro_f1(scored.judged)
 
 
-def _follows_in_session(rows: pd.DataFrame) -> _Bool:
+def follows_in_session(rows: pd.DataFrame) -> _Bool:
     """Returns True for each row whose predecessor is of the same user and session, shape (n,)."""
     follows = np.zeros(len(rows), dtype=bool)
     user, session = rows["user_id"].cat.codes.to_numpy(), rows["session_id"].cat.codes.to_numpy()

@@ -1,0 +1,67 @@
+"""The command `score`."""
+
+import json
+from datetime import date, datetime
+from pathlib import Path
+
+import click
+
+from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now
+from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.defs.resources.signing_keys import open_keys
+from taskclf_dagster.domain.monitoring.day_scores import DayScores, find_scoring_model
+from taskclf_dagster.domain.monitoring.scored_days import choose_days, score_days, write_score_events
+from taskclf_dagster.domain.monitoring.taskclf_files import write_taskclf_files
+from taskclf_dagster.provenance import cores
+
+DAY = click.DateTime(["%Y-%m-%d"])
+
+
+@click.command("score")
+@home_option
+@config_option
+@json_option
+@click.option("--date", "day", type=DAY, help="One UTC day. Default: the days of the last week that wait for scores, and today.")
+@click.option("--from", "first", type=DAY, help="First day of a range, up to today.")
+@click.option("--replace", is_flag=True, help="Score days again whose scores are complete; what was predicted at the time is lost.")
+@click.option("--taskclf-files", is_flag=True, help="Also write segments.json and predictions.csv, as taskclf does, beside the scores.")
+def score_command(
+    home: Path | None,
+    config: Path | None,
+    as_json: bool,
+    day: datetime | None,
+    first: datetime | None,
+    replace: bool,
+    taskclf_files: bool,
+) -> None:
+    """Score the windows of a day with the active model, and keep what it says in artifacts/scores."""
+    taskclf_home, settings, moment = existing_home(home), load_config(config), now()
+    scorer = find_scoring_model(taskclf_home, open_keys(taskclf_home, settings.signing, signs=False))
+    if day is not None:
+        days: list[date] = [day.date()]
+    else:
+        days = choose_days(taskclf_home, scorer, first=None if first is None else first.date(), last=None, now=moment)
+    record = score_days(taskclf_home, days, scorer, as_of=moment, cores=cores(), replace=replace)
+    write_score_events(taskclf_home, record, run_id=None, at=moment)
+    if taskclf_files:
+        for each in record.days:
+            write_taskclf_files(taskclf_home, each)
+    if as_json:
+        say_block(json.dumps(record.model_dump(mode="json"), indent=2))
+        return
+    for warning in record.warnings:
+        say(f"warning: {warning}", err=True)
+    say(f"{record.home}: {record.model_id}, reject threshold {record.reject_threshold:.4g}")
+    rows = [_row(each) for each in record.days]
+    say_block(
+        make_table(rows, headers=["day", "", "windows", "rejected", "labels", "model"], wraps=[4]) if rows else "no day waits for scores"
+    )
+
+
+def _row(each: DayScores) -> list[object]:
+    """Returns day, outcome, windows, share of rejected ones, minutes by smoothed label, and the model of the scores."""
+    quality = each.quality
+    rejected = "-" if quality is None or quality.reject_rate is None else f"{quality.reject_rate:.1%}"
+    counts = {} if quality is None else quality.label_counts
+    labels = ", ".join(f"{label} {count}" for label, count in sorted(counts.items(), key=lambda item: -item[1]))
+    return [each.day.isoformat(), each.outcome.replace("_", " "), each.windows, rejected, labels, ", ".join(each.model_ids)]

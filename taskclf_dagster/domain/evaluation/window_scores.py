@@ -1,0 +1,133 @@
+"""Scores windows with one model: probabilities, rejection, smoothing within sessions, and blocks of equal labels.
+
+Labels of people play no part; labeled rows are scored in `scoring`. Which model scores which day is decided in `monitoring.day_scores`.
+"""
+
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL, WINDOW_SECONDS
+from taskclf_dagster.domain.data.times import epoch_us
+from taskclf_dagster.domain.evaluation.confusion import apply_reject
+from taskclf_dagster.domain.evaluation.metrics import flap_rate, follows_in_session, smooth
+from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.storage.records import Record
+
+NAMES = (*LABELS, REJECTED_LABEL)
+"""The name of each predicted code, that of a rejected window last."""
+
+
+BATCH_ROWS = 20_000
+
+
+LONG_SECONDS, SHORT_SECONDS = 180, 120
+"""A block at least as long is long, a shorter one than the other is short (acceptance document of taskclf, section 6)."""
+
+
+_Int = npt.NDArray[np.int64]
+
+
+def score_windows(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -> pd.DataFrame:
+    """Scores windows.
+
+    Args:
+        model: the model, with the reject threshold that is in force.
+        rows: as `WindowReading.frame`, with the inputs of the model's schema version.
+        num_threads: of LightGBM.
+
+    Returns:
+        One row for each: user_id, session_id (category), bucket_start_ts (UTC), the probability of each label in a column of its name,
+        top_label, confidence (largest probability), rejected (bool), label (Mixed/Unknown if rejected) and smoothed_label (the majority
+        of each window and its two neighbors in the session; its own without a majority); labels as category.
+    """
+    batches = [rows.iloc[first : first + BATCH_ROWS] for first in range(0, len(rows), BATCH_ROWS)]
+    parts = [model.predict_rows(batch, num_threads=num_threads) for batch in batches]
+    probabilities = np.concatenate(parts) if parts else np.empty((0, len(LABELS)))
+    predicted = apply_reject(probabilities, model.reject_threshold).astype(np.int64)
+    smoothed = smooth(predicted, follows_in_session(rows))
+    scored = rows[["user_id", "session_id", "bucket_start_ts"]].reset_index(drop=True)
+    return scored.assign(
+        **dict(zip(LABELS, probabilities.T, strict=True)),
+        top_label=_name(probabilities.argmax(axis=1)),
+        confidence=probabilities.max(axis=1, initial=0.0),
+        rejected=predicted == NAMES.index(REJECTED_LABEL),
+        label=_name(predicted),
+        smoothed_label=_name(smoothed),
+    )
+
+
+def _name(codes: _Int) -> pd.Categorical:
+    return pd.Categorical.from_codes(codes, categories=list(NAMES))
+
+
+def merge_blocks(scores: pd.DataFrame) -> pd.DataFrame:
+    """Merges consecutive windows of one user, session and smoothed label.
+
+    Args:
+        scores: as `score_windows` returns them, sorted by user and time.
+
+    Returns:
+        One row for each block: user_id, start_ts, end_ts (exclusive, UTC), label and windows (number).
+    """
+    label, starts = scores["smoothed_label"].cat.codes.to_numpy(), epoch_us(scores["bucket_start_ts"])
+    continues = follows_in_session(scores)
+    continues[1:] &= (label[1:] == label[:-1]) & (np.diff(starts) == WINDOW_SECONDS * 1_000_000)
+    first = np.flatnonzero(~continues)
+    last = np.append(first[1:], len(scores)) - 1 if len(first) else first
+    ends = scores["bucket_start_ts"].iloc[last] + pd.Timedelta(seconds=WINDOW_SECONDS)
+    return pd.DataFrame(
+        {
+            "user_id": scores["user_id"].iloc[first].to_numpy(),
+            "start_ts": scores["bucket_start_ts"].iloc[first].to_numpy(),
+            "end_ts": ends.to_numpy(),
+            "label": scores["smoothed_label"].iloc[first].to_numpy(),
+            "windows": last - first + 1,
+        }
+    )
+
+
+class ScoreQuality(Record):
+    """Figures of the scores of one day that checks look at.
+
+    Attributes:
+        windows: number of windows scored.
+        bad_probabilities: of them those whose probabilities are not finite or do not sum to one within 1e-6.
+        reject_rate: share of rejected windows; None without windows.
+        flap_rate, flap_rate_smoothed: label changes per window within sessions, before and after smoothing [0 to 1, lower is better].
+        blocks: number of blocks of equal smoothed labels.
+        long_blocks, short_blocks: share of blocks of at least 180 s, and of less than 120 s; None without blocks.
+        label_counts: number of windows by smoothed label; labels without any are left out.
+    """
+
+    windows: int
+    bad_probabilities: int
+    reject_rate: float | None
+    flap_rate: float
+    flap_rate_smoothed: float
+    blocks: int
+    long_blocks: float | None
+    short_blocks: float | None
+    label_counts: dict[str, int]
+
+    @classmethod
+    def of(cls, scores: pd.DataFrame) -> Self:
+        """Measures scores as `score_windows` returns them."""
+        probabilities, follows = scores[list(LABELS)].to_numpy(dtype=np.float64), follows_in_session(scores)
+        bad = ~(np.isfinite(probabilities).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-6))
+        codes = {name: scores[name].cat.codes.to_numpy().astype(np.int64) for name in ("label", "smoothed_label")}
+        seconds = merge_blocks(scores)["windows"].to_numpy() * WINDOW_SECONDS
+        counts = np.bincount(codes["smoothed_label"], minlength=len(NAMES))
+        return cls(
+            windows=len(scores),
+            bad_probabilities=int(bad.sum()),
+            reject_rate=float(scores["rejected"].mean()) if len(scores) else None,
+            flap_rate=flap_rate(codes["label"], follows),
+            flap_rate_smoothed=flap_rate(codes["smoothed_label"], follows),
+            blocks=len(seconds),
+            long_blocks=float((seconds >= LONG_SECONDS).mean()) if len(seconds) else None,
+            short_blocks=float((seconds < SHORT_SECONDS).mean()) if len(seconds) else None,
+            label_counts={NAMES[i]: int(n) for i, n in enumerate(counts) if n},
+        )

@@ -1,0 +1,262 @@
+"""Scores the windows of a UTC day with the active model and keeps them: what taskclf would have said, with the model that said it.
+
+Scores of a day are those of one model. How windows are scored is in `evaluation.window_scores`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from taskclf_dagster.domain.data.day_folders import day_of
+from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.data.parquet_files import may_exist, reading_parquet
+from taskclf_dagster.domain.data.windows import read_windows
+from taskclf_dagster.domain.evaluation.window_scores import NAMES, ScoreQuality, score_windows
+from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.registry.champion import resolve_active_model
+from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.storage.files import hash_file, list_folders
+from taskclf_dagster.domain.storage.records import Record, json_hash
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
+from taskclf_dagster.domain.storage.stored_files import StoredFile, store_file, to_parquet
+from taskclf_dagster.errors import DataContractError, NoWindowsError, UnreadableFileError
+from taskclf_dagster.home import Home
+
+SCORES_FILE = "scores.parquet"
+
+
+COLUMNS = (
+    "user_id",
+    "session_id",
+    "bucket_start_ts",
+    *LABELS,
+    "top_label",
+    "confidence",
+    "calibrated_confidence",
+    "rejected",
+    "label",
+    "smoothed_label",
+    "model_id",
+    "bundle_hash",
+    "pointer_sequence",
+    "policy_hash",
+    "reject_threshold",
+    "as_of",
+)
+"""The columns of the file, in order."""
+
+
+_TYPES = {
+    "model_id": pa.string(),
+    "bundle_hash": pa.string(),
+    "pointer_sequence": pa.int64(),
+    "policy_hash": pa.string(),
+    "reject_threshold": pa.float64(),
+}
+
+_FIX = "Score the day again, with replace"
+
+
+@dataclass(frozen=True)
+class ScoringModel:
+    """The active model as it was found once, for everything that one run scores.
+
+    Attributes:
+        model: the loaded model, with the reject threshold in force; None if there is none, or none that loads.
+        model_id: empty without a model.
+        bundle_hash: hash of the names and hashes of its files.
+        pointer_sequence: number of the history record that set the pointer; None if none of ours did.
+        policy_hash: SHA-256 of the inference policy; None without one.
+        is_broken: True if a model is named, and none loads.
+        reason: how it was found, or why there is none.
+        warnings: what a person should know about it.
+    """
+
+    model: LoadedModel | None
+    model_id: str
+    bundle_hash: str
+    pointer_sequence: int | None
+    policy_hash: str | None
+    is_broken: bool
+    reason: str
+    warnings: tuple[str, ...]
+
+
+Outcome = Literal["scored", "kept", "no_windows"]
+"""kept: the day was over when it was scored, and has as many windows as then, so that its scores stay those of that time."""
+
+
+class DayScores(Record):
+    """The scores of one UTC day, as they were read back from their file.
+
+    Attributes:
+        as_of: the time up to which windows were scored.
+        stored: the file; None without windows.
+        model_ids: the models in the file.
+        windows: number of windows of the day.
+        missing: of them those that have no score in the file.
+        quality: figures of the scores; None without windows.
+    """
+
+    day: date
+    outcome: Outcome
+    as_of: datetime
+    stored: StoredFile | None = None
+    model_ids: tuple[str, ...] = ()
+    windows: int = 0
+    missing: int = 0
+    quality: ScoreQuality | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """True if the day was over when it was scored."""
+        return self.as_of >= end_of(self.day)
+
+
+def find_scoring_model(home: Home, keys: Keys = NO_KEYS) -> ScoringModel:
+    """Finds the active model as taskclf runs it, and loads it; never raises for what is in the home."""
+    state = read_registry_state(home, keys)
+    found = resolve_active_model(state)
+    model = found.model
+    return ScoringModel(
+        model=model,
+        model_id="" if model is None else model.bundle.model_id,
+        bundle_hash="" if model is None else json_hash(model.files.hashes()),
+        pointer_sequence=state.sequence or None,
+        policy_hash=state.digests.policy,
+        is_broken=found.state not in ("ok", "none"),
+        reason=found.reason,
+        warnings=tuple(found.warnings),
+    )
+
+
+def scores_path(home: Home, day: date) -> Path:
+    """Returns the file of the scores of a day."""
+    return home.scores / f"date={day.isoformat()}" / SCORES_FILE
+
+
+def list_scored_days(home: Home) -> dict[date, Path]:
+    """Returns the files of scores by UTC day, the oldest first; folders that are no day are passed over."""
+    folders = {day: path for path in list_folders(home.scores) if (day := day_of(path)) is not None}
+    return {day: folders[day] / SCORES_FILE for day in sorted(folders)}
+
+
+def score_day(
+    home: Home, day: date, scorer: ScoringModel, model: LoadedModel, *, as_of: datetime, num_threads: int, replace: bool = False
+) -> DayScores:
+    """Scores the windows of a UTC day and writes `artifacts/scores/date=YYYY-MM-DD/scores.parquet`.
+
+    Args:
+        home: the taskclf home.
+        day: the day.
+        scorer: the active model as it was found.
+        model: the loaded model of it.
+        as_of: windows that end later are left out.
+        num_threads: of LightGBM.
+        replace: score the day again also if its scores are complete.
+
+    Raises:
+        DataContractError: the windows violate the data contract.
+        UnreadableFileError: the file of the windows cannot be read.
+    """
+    end = min(end_of(day), as_of)
+    rows = _read_day(home, model, end_of(day) - timedelta(days=1), end)
+    path = scores_path(home, day)
+    if not replace and len(rows) and was_scored_after(path, end_of(day), windows=len(rows)):
+        return _read_back(home, day, rows)
+    if rows.empty:
+        return DayScores(day=day, outcome="no_windows", as_of=end)
+    source = {
+        "model_id": scorer.model_id,
+        "bundle_hash": scorer.bundle_hash,
+        "pointer_sequence": scorer.pointer_sequence,
+        "policy_hash": scorer.policy_hash,
+        "reject_threshold": model.reject_threshold,
+    }
+    store_file(home.root, path, _to_bytes(score_windows(model, rows, num_threads=num_threads), source, end))
+    return _read_back(home, day, rows).model_copy(update={"outcome": "scored"})
+
+
+def end_of(day: date) -> datetime:
+    """Returns the first moment after a UTC day."""
+    return datetime.combine(day, time(), tzinfo=UTC) + timedelta(days=1)
+
+
+def read_day_scores(path: Path) -> pd.DataFrame:
+    """Reads the scores of a day, as `score_day` wrote them; see docs/monitoring.md for the columns.
+
+    Raises:
+        UnreadableFileError: the file is missing, no parquet, or has other columns.
+    """
+    with reading_parquet(path, fix=_FIX):
+        frame = pq.read_table(path, partitioning=None, use_threads=False).to_pandas()
+    lacking = [name for name in COLUMNS if name not in frame.columns]
+    if lacking or frame.empty:
+        raise UnreadableFileError(path, f"it has no {', '.join(lacking)}" if lacking else "it has no rows", _FIX)
+    labels = {name: pd.Categorical(frame[name], categories=list(NAMES)) for name in ("top_label", "label", "smoothed_label")}
+    return frame.assign(**labels).astype({"user_id": "category", "session_id": "category"})
+
+
+def was_scored_after(path: Path, moment: datetime, *, windows: int | None = None) -> bool:
+    """Returns True if a file has scores that were made at or after a moment; False if it cannot be read.
+
+    Args:
+        path: the file.
+        moment: with a time zone.
+        windows: the number of windows that it must have; None for any.
+    """
+    if not may_exist(path):
+        return False
+    try:
+        with reading_parquet(path, fix=_FIX):
+            table = pq.read_table(path, columns=["as_of"], partitioning=None, use_threads=False)
+            made = pc.min(table["as_of"]).as_py()
+    except (UnreadableFileError, LookupError):
+        return False
+    return windows in (None, len(table)) and made is not None and made >= moment
+
+
+def _read_back(home: Home, day: date, rows: pd.DataFrame) -> DayScores:
+    """Returns the record of a file, which is read."""
+    path = scores_path(home, day)
+    scores = read_day_scores(path)
+    found = np.isin(hash_row_keys(rows), hash_row_keys(scores))
+    return DayScores(
+        day=day,
+        outcome="kept",
+        as_of=scores["as_of"].min().to_pydatetime(),
+        stored=StoredFile(path=path.relative_to(home.root).as_posix(), sha256=hash_file(path)),
+        model_ids=tuple(sorted(scores["model_id"].astype(str).unique())),
+        windows=len(rows),
+        missing=int((~found).sum()),
+        quality=ScoreQuality.of(scores),
+    )
+
+
+def _to_bytes(scores: pd.DataFrame, source: Mapping[str, object], as_of: datetime) -> bytes:
+    """Returns the scores as parquet, with the model in columns of one value each."""
+    table = pa.Table.from_pandas(scores.assign(calibrated_confidence=scores["confidence"]), preserve_index=False)
+    for name, value in source.items():
+        column = pa.repeat(pa.scalar(value, type=_TYPES[name]), len(table))
+        table = table.append_column(name, column.dictionary_encode() if _TYPES[name] == pa.string() else column)
+    table = table.append_column("as_of", pa.repeat(pa.scalar(as_of, type=pa.timestamp("us", tz="UTC")), len(table)))
+    return to_parquet(table.replace_schema_metadata(None).select(COLUMNS))
+
+
+def _read_day(home: Home, model: LoadedModel, start: datetime, end: datetime) -> pd.DataFrame:
+    try:
+        reading = read_windows(home, start=start, end=end, schema_version=model.schema.version, skip_unreadable_days=False)
+    except NoWindowsError:
+        return pd.DataFrame()
+    if reading.frame is None or reading.violations:
+        raise DataContractError("windows", [violation.message for violation in reading.violations])
+    return reading.frame

@@ -1,0 +1,176 @@
+"""Scores several days in one run with one model, and finds the days that wait for their scores."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from taskclf_dagster.domain.data.day_folders import list_days
+from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
+from taskclf_dagster.domain.events.outbox import write_event
+from taskclf_dagster.domain.monitoring.day_scores import (
+    DayScores,
+    ScoringModel,
+    end_of,
+    list_scored_days,
+    score_day,
+    scores_path,
+    was_scored_after,
+)
+from taskclf_dagster.domain.storage.files import remove_tree
+from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import BundleError, NoActiveModelError
+from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import counted
+
+WAITING_DAYS = 7
+"""Days before today that are scored later if nothing ran when they ended."""
+
+
+class ScoredDays(Record):
+    """The scores that one run made or found.
+
+    Attributes:
+        home: for display.
+        model_id: the model of this run; days that were kept may have another.
+        bundle_hash, pointer_sequence, policy_hash: of the model, as in `ScoringModel`.
+        reject_threshold: of the model.
+        warnings: on how the model was found.
+        days: the oldest first.
+    """
+
+    home: str
+    model_id: str
+    bundle_hash: str
+    pointer_sequence: int | None
+    policy_hash: str | None
+    reject_threshold: float
+    warnings: tuple[str, ...]
+    days: tuple[DayScores, ...]
+
+
+def score_days(
+    home: Home,
+    days: Sequence[date],
+    scorer: ScoringModel,
+    *,
+    as_of: datetime,
+    cores: int,
+    replace: bool = False,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> ScoredDays:
+    """Scores days with one model; a promotion in the meantime changes nothing.
+
+    Args:
+        home: the taskclf home.
+        days: UTC days, in any order.
+        scorer: the active model, found once.
+        as_of: windows that end later are left out.
+        cores: number of threads of LightGBM; the scores do not depend on it.
+        replace: score days again also if their scores are complete.
+        on_progress: called with a line of text after each day.
+
+    Raises:
+        NoActiveModelError: nothing was ever promoted.
+        BundleError: the active model does not load; the scores that are there stay.
+        DataContractError: windows violate the data contract.
+        UnreadableFileError: a file of windows cannot be read.
+    """
+    model = scorer.model
+    if model is None:
+        if scorer.is_broken:
+            raise BundleError(home.models, "not_loadable", f"{scorer.reason}; the scores of earlier runs stay as they are")
+        raise NoActiveModelError(home.models)
+    scored = []
+    for day in sorted(set(days)):
+        found = score_day(home, day, scorer, model, as_of=as_of, num_threads=cores, replace=replace)
+        on_progress(f"{day}: {found.outcome.replace('_', ' ')}, {found.windows} windows")
+        scored.append(found)
+    return ScoredDays(
+        home=home.display_name,
+        model_id=scorer.model_id,
+        bundle_hash=scorer.bundle_hash,
+        pointer_sequence=scorer.pointer_sequence,
+        policy_hash=scorer.policy_hash,
+        reject_threshold=model.reject_threshold,
+        warnings=scorer.warnings,
+        days=tuple(scored),
+    )
+
+
+def choose_days(home: Home, scorer: ScoringModel, *, first: date | None, last: date | None, now: datetime) -> list[date]:
+    """Returns the days of a range that have windows, the oldest first; without a first day those that wait, up to today.
+
+    Args:
+        home: the taskclf home.
+        scorer: the active model, whose schema version counts; without one there are none.
+        first: first UTC day; None for the days that wait, see `find_waiting_days`.
+        last: last UTC day; None for today.
+        now: the present time.
+
+    Raises:
+        UnreadableFileError: a folder cannot be listed.
+    """
+    if scorer.model is None:
+        return []
+    until = now.astimezone(UTC).date() if last is None else last
+    if first is None:
+        return [day for day in find_waiting_days(home, scorer, now=now, today=True) if day <= until]
+    return [day for day in list_days(home, scorer.model.schema.version) if first <= day <= until]
+
+
+def find_waiting_days(home: Home, scorer: ScoringModel, *, now: datetime, today: bool) -> list[date]:
+    """Returns the days of the last week that have windows and no scores from after their end, the oldest first.
+
+    Args:
+        home: the taskclf home.
+        scorer: the active model; without one nothing waits.
+        now: the present time.
+        today: True for today as well, if it has windows; it is never complete.
+
+    Raises:
+        UnreadableFileError: a folder cannot be listed.
+    """
+    if scorer.model is None:
+        return []
+    recorded = list_days(home, scorer.model.schema.version)
+    present = now.astimezone(UTC).date()
+    past = [present - timedelta(days=age) for age in range(WAITING_DAYS, 0, -1)]
+    waiting = [day for day in past if day in recorded and not was_scored_after(scores_path(home, day), end_of(day))]
+    return [*waiting, present] if today and present in recorded else waiting
+
+
+def remove_old_scores(home: Home, *, keep_days: int, now: datetime) -> list[date]:
+    """Removes the folders of the scores of days before the last ones, and returns the days.
+
+    Args:
+        home: the taskclf home.
+        keep_days: number of days that stay.
+        now: the present time.
+    """
+    first = now.astimezone(UTC).date() - timedelta(days=keep_days)
+    old = {day: path for day, path in list_scored_days(home).items() if day < first}
+    for path in old.values():
+        remove_tree(path.parent)
+    return list(old)
+
+
+def write_score_events(home: Home, record: ScoredDays, *, run_id: str | None, at: datetime) -> None:
+    """Writes `model.scored` for each day that this run scored and that is over; written again, it is the same event.
+
+    Raises:
+        OSError: the outbox cannot be written.
+    """
+    for day in record.days:
+        if day.outcome != "scored" or not day.is_over or day.quality is None:
+            continue
+        reason = f"{day.day}: {counted(day.windows, 'window')}, {day.quality.reject_rate or 0:.1%} rejected"
+        payload = EventPayload(model_id=record.model_id, metrics=pick_metrics({"windows": day.windows}), reason=reason)
+        write_event(
+            home,
+            Event(
+                event_id=f"scored-{day.day}-{record.bundle_hash[:12]}",
+                event_type="model.scored",
+                occurred_at=at,
+                run_id=run_id,
+                payload=payload,
+            ),
+        )
