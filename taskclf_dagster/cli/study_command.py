@@ -23,12 +23,12 @@ from taskclf_dagster.shown_text import counted
 @click.option(
     "--dates", type=click.IntRange(min=1, max=100), default=1, show_default=True, help="Number of dates, each with its test windows."
 )
-@click.option("--every", type=click.IntRange(min=1), default=7, show_default=True, help="Days between them.")
+@click.option("--every", type=click.IntRange(min=1, max=3650), default=7, show_default=True, help="Days between them.")
 def study_command(home: Path | None, config: Path | None, as_json: bool, as_of: str | None, dates: int, every: int) -> None:
     """Compare training settings on the test windows of HOME, in some minutes; nothing is written.
 
-    HOME is a taskclf home; by default that of TASKCLF_HOME, else where taskclf keeps its data. With several dates, each a week before the
-    next, one lucky split decides less.
+    HOME is a taskclf home; by default that of TASKCLF_HOME, else where taskclf keeps its data. With several dates one lucky split decides
+    less. Exits with 1 if there is nothing to train on at any of them.
     """
     taskclf_home, settings = existing_home(home), load_config(config)
     newest = RunSettingsResource(as_of=as_of).resolve_as_of(ClockResource())
@@ -40,13 +40,13 @@ def study_command(home: Path | None, config: Path | None, as_json: bool, as_of: 
         cpu_clock=time.process_time,
         on_progress=lambda line: say(line, err=True),
     )
-    if as_json:
-        say_block(json.dumps(found.model_dump(mode="json"), indent=2))
-        return
     for date, reason in found.skipped.items():
         say(f"skipped {date}: {reason}", err=True)
     if not found.settings:
         raise click.ClickException(f"{taskclf_home.display_name}: there is nothing to train on at any of these dates")
+    if as_json:
+        say_block(json.dumps(found.model_dump(mode="json"), indent=2))
+        return
     say(_describe(found))
     headers = ["settings", "macro-F1", *(["better at", "worst"] if len(found.dates) > 1 else []), "rejected", "learned", "CPU"]
     say_block(make_table([_row(each, found) for each in [*found.settings, _lookup(found)]], headers=headers, wraps=[0]))

@@ -77,9 +77,11 @@ def test_days_that_made_the_difference_are_told_after_a_rejection(home: Home, ju
     decision = judged[1]
     assert "Why it was rejected" not in _suggest(home)
     day = {"user_id": "user-1", "day": "2026-02-03", "learned": 84, "compared": 0, "difference": -0.01, "margin": 0.01, "passes": True}
+    day |= {"still_failing": ["negative_flips"], "stands_out": True}
     edit_json(suggestions_path(home, decision.decision_id), {"day_effects": {"days": [day], "left": 2, "reason": ""}})
     told = " ".join(_suggest(home).split())
-    assert "Why it was rejected: Without the 84 labels of user-1 on Tuesday, 2026-02-03, it would pass by 0.0100." in told
+    result = "macro_f1_no_regression would pass by 0.0100, but negative_flips would not."
+    assert f"Why it was rejected: Without the 84 labels of user-1 on Tuesday, 2026-02-03, {result}" in told
     assert json.loads(_suggest(home, "--json"))["day_effects"]["days"] == [day]
 
 

@@ -36,8 +36,8 @@ def challenger_model(
     """The challenger: a model trained on the snapshot, as a bundle that taskclf can load.
 
     Chooses the settings that fit this home by a search on earlier labels, or keeps those of the last one. Trains LightGBM on the training
-    split, tunes the reject threshold on the validation split, and trains again on both. Deterministic: the same snapshot, configuration and
-    choice give the same trees. Trains nothing if the snapshot has a skip reason.
+    split, chooses the reject threshold on folds, and trains again with the validation split as well. Deterministic: the same snapshot,
+    configuration and choice give the same trees. Trains nothing if the snapshot has a skip reason.
     """
     if dataset_snapshot.skip_reason is not None:
         context.log.info(f"not trained: {dataset_snapshot.skip_reason}")

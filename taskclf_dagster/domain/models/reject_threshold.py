@@ -87,13 +87,9 @@ def tune_reject_threshold(predictions: OutOfFold, settings: RejectThresholdSetti
         settings: the range of reject rates, the fallback, and its weight.
         basis: where the predictions are from.
     """
-    n, confidence = len(predictions.true), np.sort(predictions.confidence)
-    distinct = np.unique(confidence)
-    every = _Rejected(distinct, np.searchsorted(confidence, distinct, side="left"))
-    inside = every.between(settings.min_reject_rate, settings.max_reject_rate, n)
+    n, inside = len(predictions.true), _find_in_range(predictions, settings)
     if tuned := len(inside.value) > 0:
-        scores = _macro_f1_when_rejecting(predictions, inside.windows)
-        best = float(inside.value[np.flatnonzero(scores >= scores.max() - NEARLY_EQUAL)[0]])
+        best = find_nearly_best(predictions, settings)
         moved = settings.fallback + (best - settings.fallback) * n / (n + settings.fallback_windows)
         value = _lower(predictions, inside, float(np.clip(moved, inside.value[0], inside.value[-1])), settings.max_reject_rate)
     else:
@@ -112,6 +108,25 @@ def tune_reject_threshold(predictions: OutOfFold, settings: RejectThresholdSetti
         detail="",
     )
     return found.model_copy(update={"detail": _describe(found, best, settings)})
+
+
+def find_nearly_best(predictions: OutOfFold, settings: RejectThresholdSettings) -> float:
+    """Returns the lowest threshold of those in the range whose macro-F1 is within NEARLY_EQUAL of the best (step 1).
+
+    Raises:
+        ValueError: no threshold is in the range.
+    """
+    inside = _find_in_range(predictions, settings)
+    scores = _macro_f1_when_rejecting(predictions, inside.windows)
+    return float(inside.value[np.flatnonzero(scores >= scores.max() - NEARLY_EQUAL)[0]])
+
+
+def _find_in_range(predictions: OutOfFold, settings: RejectThresholdSettings) -> _Rejected:
+    """Returns every distinct confidence that is a threshold with a reject rate in the range."""
+    confidence = np.sort(predictions.confidence)
+    distinct = np.unique(confidence)
+    every = _Rejected(distinct, np.searchsorted(confidence, distinct, side="left"))
+    return every.between(settings.min_reject_rate, settings.max_reject_rate, len(confidence))
 
 
 def expect_reject_rate(rejected: npt.NDArray[np.bool_], user_day: npt.NDArray[np.int64]) -> tuple[float, tuple[float, float] | None]:
@@ -138,7 +153,12 @@ def expect_reject_rate(rejected: npt.NDArray[np.bool_], user_day: npt.NDArray[np
 
 
 def _lower(predictions: OutOfFold, inside: _Rejected, value: float, highest: float) -> float:
-    """Returns a threshold, or the highest one below it whose reject rate stays in bounds (step 3 of `tune_reject_threshold`)."""
+    """Returns a threshold, or the highest one below it whose reject rate stays in bounds (step 3 of `tune_reject_threshold`).
+
+    With a single user-day nothing is known of others: the lowest.
+    """
+    if expect_reject_rate(predictions.confidence < value, predictions.user_day)[1] is None:
+        return float(inside.value[0])
     confidence, n = predictions.confidence, len(predictions.true)
     is_last = np.isin(predictions.day, np.unique(predictions.day)[-LAST_DAYS:])
 
@@ -146,7 +166,7 @@ def _lower(predictions: OutOfFold, inside: _Rejected, value: float, highest: flo
         rejected = confidence < threshold
         rate, interval = expect_reject_rate(rejected, predictions.user_day)
         last = float(rejected[is_last].mean())
-        shifted, upper = last + max(0.0, last - rate), rate if interval is None else interval[1]
+        shifted, upper = last + max(0.0, last - rate), 1.0 if interval is None else interval[1]
         return max(shifted, upper) <= highest + 1e-12
 
     if stays(value):

@@ -16,14 +16,14 @@ from taskclf_dagster.domain.decision.comparative_gates import check_pair, regres
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.evaluation.comparison import compare
 from taskclf_dagster.domain.evaluation.confusion import apply_reject
-from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects, LearnedDay, list_learned_days
+from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects, LearnedDay, list_learned_days, mark_outstanding
 from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.choice import fit_choice
 from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
 from taskclf_dagster.domain.models.learned_rows import load_part
-from taskclf_dagster.domain.models.search_cost import fit_cost
+from taskclf_dagster.domain.models.search_cost import fit_cost, unit_cost
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.retraining.decision_step import PredictionLoader
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
@@ -87,11 +87,13 @@ def find_day_effects(
         return None
     if config.training.search == "off":
         return DayEffects(reason="No day was left out: the search is off, and with it its budget.")
+    import lightgbm
+
     try:
         stored = open_snapshot(home, snapshot)
         compared = _align(stored.load(splits=("test",)), load(predictions[0]).scored, load(predictions[1]).scored, config)
         return _leave_days_out(_Refits(stored, snapshot, challenger, config, cores), compared, decision, config)
-    except (OSError, TaskclfDagsterError) as error:
+    except (OSError, TaskclfDagsterError, lightgbm.basic.LightGBMError) as error:
         return DayEffects(reason=f"No day was left out: {error}")
 
 
@@ -101,8 +103,8 @@ def _leave_days_out(refits: "_Refits", compared: _Compared, decision: PromotionD
     if not days or not affordable:
         return DayEffects(reason="No day was left out: none is large enough to matter, or the search left nothing of its budget.")
     effects = [_measure(day, refits, compared, decision, config) for day in days[:affordable]]
-    best_first = sorted(effects, key=lambda each: np.inf if each.margin is None else -each.margin)
-    return DayEffects(days=tuple(best_first), left=max(0, len(days) - affordable))
+    before = 0.0 if decision.comparison is None else decision.comparison.macro_f1_delta or 0.0
+    return DayEffects(days=mark_outstanding(effects, difference=before), left=max(0, len(days) - affordable))
 
 
 class _Refits:
@@ -117,13 +119,19 @@ class _Refits:
     ) -> None:
         self._challenger, self._params, self._digest = challenger, config.training.train_params, snapshot.dataset_digest
         self._threads = resolve_num_threads(self._params.num_threads, rows=snapshot.learning_rows, cores=cores)
-        self._schema, search, choice = SCHEMAS[snapshot.schema_version], challenger.settings.search, challenger.settings.choice
-        folds = FoldFits(
-            stored.load(splits=FOLD_SPLITS), self._schema, params=self._params, dataset_digest=self._digest, num_threads=self._threads
-        )
-        self._unit = folds.unit
-        self._left = config.training.search_budget - (folds.cost(choice) if search is None else search.spent)
+        self._schema, choice = SCHEMAS[snapshot.schema_version], challenger.settings.choice
+        self._unit = unit_cost(snapshot.rows["older"] + snapshot.rows["train"])
+        self._left = config.training.search_budget - self._measure_search(stored)
         self.learned = choice.takes(load_part(stored, "refit" if config.training.refit else "first_fit"))
+
+    def _measure_search(self, stored: StoredRows) -> float:
+        """Returns the cost of the search of the run, or of the folds of the settings that were kept."""
+        settings = self._challenger.settings
+        if settings.search is not None:
+            return settings.search.spent
+        rows = stored.load(splits=FOLD_SPLITS)
+        folds = FoldFits(rows, self._schema, params=self._params, dataset_digest=self._digest, num_threads=self._threads)
+        return folds.cost(settings.choice)
 
     def count_affordable(self, compared: int) -> int:
         """Returns the number of fits that stay within what is left of the budget."""
@@ -166,7 +174,7 @@ def _measure(day: LearnedDay, refits: _Refits, compared: _Compared, decision: Pr
         min_class_windows=config.evaluation.min_class_windows,
         seed=0 if decision.comparison is None else decision.comparison.seed,
     )
-    gate = check_pair(comparison, config.comparison).gates[0]
+    gate, *others = check_pair(comparison, config.comparison).gates
     is_decided = gate.status in ("PASS", "FAIL") and gate.observed is not None
     return DayEffect(
         user_id=day.user_id,
@@ -176,4 +184,5 @@ def _measure(day: LearnedDay, refits: _Refits, compared: _Compared, decision: Pr
         difference=comparison.macro_f1_delta if is_decided else None,
         margin=None if gate.observed is None or not is_decided else gate.observed - regression_bound(config.comparison),
         passes=gate.status == "PASS",
+        still_failing=tuple(each.name for each in others if each.status == "FAIL"),
     )

@@ -28,10 +28,13 @@ from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import NoWindowsError
 from taskclf_dagster.home import Home
 
-LARGE = {"num_leaves": 31, "feature_fraction": 1.0, "constant_inputs": []}
+SHIPPED = RetrainConfig.model_validate({}).training.train_params.model_dump(exclude={"num_threads"})
 
 
-SMALL = {"num_leaves": 7, "feature_fraction": 0.5, "constant_inputs": []}
+LARGE = {**SHIPPED, "num_leaves": 31, "feature_fraction": 1.0, "constant_inputs": []}
+
+
+SMALL = {**SHIPPED, "num_leaves": 7, "feature_fraction": 0.5, "constant_inputs": []}
 
 
 SETTINGS: dict[str, dict[str, object]] = {
@@ -46,7 +49,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     },
     "your configuration": {},
 }
-"""Changes of the configuration by name. A training look-back of a day is no more than the look-back, which teaches in any case."""
+"""Changes of the configuration by name; other parameters of training have their shipped values. A training look-back of a day is no more
+than the look-back, which teaches in any case."""
 
 
 class StudiedSettings(Record):

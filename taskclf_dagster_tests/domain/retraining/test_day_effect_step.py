@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -12,7 +13,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects
+from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects, list_learned_days, mark_outstanding
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.day_effect_step import find_day_effects
 from taskclf_dagster.domain.retraining.decision_step import load_predictions_once
@@ -73,7 +74,8 @@ def test_without_the_mislabeled_day_it_would_pass_and_that_day_is_named_first(re
     assert first.margin is not None
     assert first.difference == pytest.approx(first.margin - CONFIG.comparison.regression_tolerance)
     assert (
-        f"Without the {first.learned} labels of user-1 on {BAD_DAY:%A, %Y-%m-%d}, it would pass by {first.margin:.4f}." in found.describe()
+        f"Without the {first.learned} labels of user-1 on {BAD_DAY:%A, %Y-%m-%d}, macro_f1_no_regression would pass by {first.margin:.4f}."
+        in found.describe()
     )
     margins = [each.margin for each in found.days if each.margin is not None]
     assert margins == sorted(margins, reverse=True)
@@ -117,27 +119,78 @@ def test_a_snapshot_that_cannot_be_read_is_the_reason_and_no_failure(rejected: R
     assert "windows.parquet" in found.reason
 
 
-def effect(*, margin: float | None, passes: bool = False, labels: int = 84) -> DayEffect:
-    return DayEffect(user_id="alice", day=date(2026, 3, 10), learned=labels, compared=0, difference=margin, margin=margin, passes=passes)
+def effect(*, margin: float | None, passes: bool = False, labels: int = 84, stands_out: bool = False) -> DayEffect:
+    return DayEffect(
+        user_id="alice",
+        day=date(2026, 3, 10),
+        learned=labels,
+        compared=0,
+        difference=margin,
+        margin=margin,
+        passes=passes,
+        stands_out=stands_out,
+    )
 
 
 @pytest.mark.parametrize(
     ("effects", "text"),
     [
         (
-            DayEffects(days=(effect(margin=0.01, passes=True),)),
-            "Without the 84 labels of alice on Tuesday, 2026-03-10, it would pass by 0.0100. Check the labels of this day.",
+            DayEffects(days=(effect(margin=0.01, passes=True, stands_out=True),)),
+            "Without the 84 labels of alice on Tuesday, 2026-03-10, macro_f1_no_regression would pass by 0.0100. "
+            "Check the labels of this day.",
         ),
         (
-            DayEffects(days=(effect(margin=-0.03), effect(margin=None)), left=1),
-            "It would still fail without any one of the 2 newest days (1 older day beyond the budget of the search).",
+            DayEffects(days=(effect(margin=0.01, passes=True), effect(margin=-0.03), effect(margin=None)), left=1),
+            "None of the 2 newest days stands out: it was hardly the labels of a single day (1 older day beyond the budget of the search).",
         ),
+        (DayEffects(days=(effect(margin=None),)), "Without any one of the 1 newest day too few windows would be left to compare on."),
         (DayEffects(reason="No day was left out."), "No day was left out."),
     ],
 )
 def test_the_effect_of_each_day_is_told_in_a_sentence(effects: DayEffects, text: str) -> None:
     assert effects.describe() == text
-    assert effect(margin=-0.03).describe().endswith("it would still fail by 0.0300.")
+    assert effect(margin=-0.03).describe().endswith("would still fail by 0.0300.")
     assert effect(margin=None, labels=1).describe() == (
         "Without the 1 label of alice on Tuesday, 2026-03-10, too few windows would be left to compare on."
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "outstanding"),
+    [
+        # Changes of the others: median 0, median absolute deviation 0.002, so that 3 * 1.4826 * 0.002 = 0.0089 is less than 0.01.
+        ([0.0101, 0.002, -0.002, 0.002, -0.002], 1),
+        ([0.0099, 0.002, -0.002, 0.002, -0.002], 0),
+        # A deviation of 0.01 asks for 0.0445.
+        ([0.0450, 0.01, -0.01, 0.01, -0.01], 1),
+        ([0.0440, 0.01, -0.01, 0.01, -0.01], 0),
+        ([0.5, 0.0, 0.0, 0.0], 0),  # three others only
+        ([0.5, 0.0, 0.0, 0.0, None], 0),  # one of which is undecided
+    ],
+)
+def test_a_day_stands_out_beyond_what_leaving_out_the_others_changes(changes: list[float | None], outstanding: int) -> None:
+    before = -0.03
+    days = [effect(margin=None if change is None else before + change) for change in changes]
+    marked = mark_outstanding(days, difference=before)
+    assert sum(each.stands_out for each in marked) == outstanding
+    assert marked[0].stands_out is (outstanding == 1)
+
+
+def test_days_that_are_too_small_or_all_that_was_learned_are_not_left_out() -> None:
+    def rows(sizes: dict[str, int]) -> pd.DataFrame:
+        users = [user for user, size in sizes.items() for _ in range(size)]
+        return pd.DataFrame({"user_id": pd.Categorical(users), "bucket_start_ts": pd.Timestamp("2026-03-10", tz="UTC")})
+
+    nothing = rows({"alice": 1}).head(0)
+    assert [day.user_id for day in list_learned_days(rows({"alice": 500, "bob": 10, "carl": 9}), nothing)] == ["alice", "bob"]
+    assert [day.user_id for day in list_learned_days(rows({"alice": 5000, "bob": 10}), nothing)] == ["alice"]  # bob is below 1 %
+    assert list_learned_days(rows({"alice": 500}), nothing) == []
+
+
+def test_the_refits_reject_by_the_threshold_of_the_model(rejected: Rejected) -> None:
+    reject = rejected.challenger.reject.model_copy(update={"value": 1.01})
+    harsh = rejected._replace(challenger=rejected.challenger.model_copy(update={"reject": reject}))
+    everything_rejected = harsh.find()
+    assert everything_rejected is not None
+    assert not any(each.passes for each in everything_rejected.days)
