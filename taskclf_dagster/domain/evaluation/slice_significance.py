@@ -1,4 +1,4 @@
-"""What the counts by slice say: how much better or worse the challenger is in each slice, and where it is clearly worse.
+"""The difference between challenger and champion in each slice, with its interval, and the test that a slice is clearly worse.
 
 The figure of a slice is the accuracy, the share of windows that a model has right; a rejected window is wrong. It is defined for a slice
 with one label as well as for one with eight, the differences of the slices of a dimension average to that of all windows, and it needs no

@@ -17,7 +17,7 @@ from taskclf_dagster.domain.evaluation.block_counts import CHALLENGER, CHAMPION,
 from taskclf_dagster.domain.storage.records import Record
 
 DIMENSIONS = ("app category", "hour of day", "schema version", "categories", "after idle")
-"""What windows are sliced by; the slices of each dimension share out all windows."""
+"""Each of them divides all windows into slices."""
 
 
 LARGEST_CATEGORIES = 30

@@ -139,6 +139,18 @@ def test_a_receipt_that_hides_the_slices_that_its_policy_asks_for_is_found(home:
     assert [finding.kind for finding in verify_decision(following(hiding))] == ["gate_not_excused"]
 
 
+def test_an_edited_count_that_does_not_add_up_is_found_without_the_sources(home: Home) -> None:
+    # With the gate off no gate depends on the counts; the warning and the table do.
+    honest = receipt(home, Candidate(comparison=slice_lost(), config=SHIPPED))
+    assert honest.comparison is not None
+    assert honest.comparison.slices is not None
+    cells = [cell._replace(challenger_correct=cell.champion_correct) for cell in honest.comparison.slices.cells]
+    slices = honest.comparison.slices.model_copy(update={"cells": cells})
+    forged = following(with_changes(honest, comparison=honest.comparison.model_copy(update={"slices": slices})))
+    assert verify_decision(honest) == []
+    assert {finding.kind for finding in verify_decision(forged)} == {"comparison_inconsistent"}
+
+
 def _edited(comparison: Comparison, config: RetrainConfig) -> Comparison:
     """The terminal's windows that the challenger has right are as many as the champion's; those of the browser are fewer instead."""
     assert comparison.slices is not None
