@@ -270,7 +270,7 @@ def judge_slices(comparison: Comparison, settings: ComparisonSettings) -> Regres
 
 def _slices(compared: Callable[[], Comparison], settings: ComparisonSettings) -> Judged:
     if not settings.slice_gate:
-        raise NoVerdictError("NOT_APPLICABLE", "slice_gate is off: a slice that is clearly worse is a warning")
+        raise NoVerdictError("NOT_APPLICABLE", "slice_gate is off: the slices are judged as advice only")
     sums = compared().slices
     if sums is None:
         raise NoVerdictError("INCONCLUSIVE", "the windows were not counted by slice, as in earlier versions; retrain")
