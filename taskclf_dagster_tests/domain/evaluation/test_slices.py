@@ -38,7 +38,7 @@ def counted(
     true = label_codes(rows).astype(np.int64)
     everything = np.ones(len(rows), dtype=bool)
     knows = [everything if known is None else known for known in (we_know, they_know)]
-    found = sum_slices(rows, true, *(np.where(right, true, REJECTED) for right in (ours, theirs)), knows)
+    found = sum_slices(rows, true, np.where(ours, true, REJECTED), np.where(theirs, true, REJECTED), knows)
     assert found is not None
     return found
 
