@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import NoReturn
 
+import numpy as np
+
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
@@ -31,6 +33,7 @@ from taskclf_dagster_tests.models import (
     duel_rows,
     model_ref,
     named,
+    sliced,
     some,
     with_changes,
 )
@@ -52,6 +55,7 @@ class Raising:
 def better() -> Comparison:
     """A challenger with 96 % right beside a champion with 94 %, who have other windows wrong."""
     rows = duel_rows()
+    rows = sliced(rows, category=np.where(rows.index % 2, "browser", "editor"))
     return beside_champion(rows, named(rows, wrong=some(rows, 0.04)), named(rows, wrong=some(rows, 0.06, after=0.5)))
 
 
@@ -89,7 +93,7 @@ class Candidate:
     rolled_back_as: str | None = None
     history_damaged: bool = False
     bootstrap: bool = False
-    config: RetrainConfig = field(default_factory=lambda: retrain_config(min_improvement=0.01, auto_promote=True))
+    config: RetrainConfig = field(default_factory=lambda: retrain_config(min_improvement=0.01, slice_gate=True, auto_promote=True))
 
     @property
     def gates(self) -> list[RegressionGate]:
@@ -138,6 +142,14 @@ def label_lost() -> Comparison:
     return beside_champion(rows, named(rows, wrong=some(rows, 0.25, among=meet)), named(rows, wrong=some(rows, 0.03, among=~meet)))
 
 
+def slice_lost(share: float = 0.2) -> Comparison:
+    """A quarter of the windows, of every label, is in a terminal; the challenger has a share of them wrong, and is better elsewhere."""
+    rows = duel_rows({"ann": 20, "bob": 20})
+    terminal = rows.index.to_series() % 4 == 0
+    rows = sliced(rows, category=np.where(terminal, "terminal", "browser"))
+    return beside_champion(rows, named(rows, wrong=some(rows, share, among=terminal)), named(rows, wrong=some(rows, 0.06, among=~terminal)))
+
+
 def others_wrong() -> Comparison:
     """Less than the tolerance below the champion, with 5.5 % of other windows wrong where the champion has 4 %."""
     rows = duel_rows()
@@ -145,6 +157,8 @@ def others_wrong() -> Comparison:
 
 
 SHIPPED = retrain_config(auto_promote=True)
+
+SLICED = retrain_config(slice_gate=True, auto_promote=True)
 
 WORSE = BaselineScore(windows=100, model=0.4, baseline=0.9)
 
@@ -167,6 +181,7 @@ ONLY: dict[str, Callable[[], Candidate]] = {
     "not_worse_than_anchor": lambda: Candidate(anchors=(anchor(0.01), anchor(-0.05, MID))),
     "no_user_clearly_worse": lambda: Candidate(comparison=user_lost(), config=SHIPPED),
     "no_class_clearly_worse": lambda: Candidate(comparison=label_lost(), config=SHIPPED),
+    "no_slice_clearly_worse": lambda: Candidate(comparison=slice_lost(), config=SLICED),
     "negative_flips": lambda: Candidate(comparison=others_wrong(), config=SHIPPED),
     "not_rolled_back": lambda: Candidate(rolled_back_as=OLD),
 }
@@ -221,7 +236,8 @@ def following(content: DecisionContent, *, policy_of_seed: dict[str, object] | N
     if comparison is not None:
         seed = derive_seed(content.dataset.digest, FILES[::-1], policy_of_seed or settings.policy)
         comparison = computed(comparison, settings, seed=seed)
-    verdict, reason = decide(content.gates, content.dataset.feasibility, auto_promote=settings.promotion.auto_promote)
+    feasibility, required = content.dataset.feasibility, content.required_gates
+    verdict, reason = decide(content.gates, feasibility, auto_promote=settings.promotion.auto_promote, required=required)
     return seal(with_changes(content, comparison=comparison, verdict=verdict, reason=reason))
 
 

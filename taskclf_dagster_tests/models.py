@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
@@ -36,6 +37,7 @@ from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_co
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, LeakageReport
 from taskclf_dagster.domain.evaluation.metrics import ClassScore, EvaluationReport, UserScore
 from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.slices import sum_slices
 from taskclf_dagster.domain.models.bundle_files import METADATA, METRICS, MODEL, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
@@ -273,6 +275,13 @@ def duel_rows(minutes: Mapping[str, int] | None = None, *, days: int = 5) -> pd.
     return pd.concat(frames, ignore_index=True).astype({"user_id": "category", "label": pd.CategoricalDtype(list(LABELS))})
 
 
+def sliced(rows: pd.DataFrame, *, category: npt.ArrayLike = "browser", after_idle: npt.ArrayLike = False) -> pd.DataFrame:
+    """The rows with what windows are sliced by: these app categories, the hour of their start, and whether they come after idle."""
+    described = rows.assign(hour_of_day=rows["bucket_start_ts"].dt.hour.astype(np.float64), idle_return_indicator=after_idle)
+    described["app_category"] = pd.Categorical(np.broadcast_to(category, len(rows)))
+    return described.assign(schema_version=pd.Categorical(["v1"] * len(rows)))
+
+
 def some(rows: pd.DataFrame, share: float, *, after: float = 0.0, among: pd.Series | None = None) -> np.ndarray:
     """Marks a share of the windows of each label, spread evenly over users and days, shape (n,).
 
@@ -302,7 +311,7 @@ def named(rows: pd.DataFrame, *, wrong: np.ndarray | None = None) -> Predictions
 def beside_champion(
     rows: pd.DataFrame, challenger: Predictions, champion: Predictions, *, config: RetrainConfig | None = None, left_out: int = 0
 ) -> Comparison:
-    """Both on these windows, none of which either learned from."""
+    """Both on these windows, none of which either learned from; sliced if the rows are from `sliced`."""
     config = config or retrain_config()
     reports = [
         LeakageReport(
@@ -325,6 +334,7 @@ def beside_champion(
         ),
         sums=sum_blocks(rows["user_id"], rows["bucket_start_ts"], challenger.true, challenger.predicted, champion.predicted),
         flips=count_flips(challenger.true, challenger.predicted, champion.predicted),
+        slices=sum_slices(rows, challenger.true, challenger.predicted, champion.predicted, [np.ones(len(rows), dtype=bool)] * 2),
         seed=7,
         settings=config.comparison,
         min_class_windows=config.evaluation.min_class_windows,

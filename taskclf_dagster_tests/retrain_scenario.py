@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
@@ -44,6 +45,7 @@ from taskclf_dagster_tests.models import (
     duel_rows,
     feasible,
     named,
+    sliced,
     some,
     write_tiny_bundle,
 )
@@ -208,8 +210,9 @@ class Decide:
         return AnchorReport(model_id=name, ran_at=AS_OF - DAY, path=f"models/{name}", predictions=stored, problem=problem)
 
     def _save(self, bundle: Path, predictions: Predictions) -> StoredFile:
-        scored = add_training_distance(ROWS, predictions, parse_bundle(bundle))
-        return save_scored_windows(self.home.root, self.home.predictions / f"{bundle.name}.parquet", scored, ROWS)
+        known = np.ones(len(predictions.key), dtype=bool)
+        scored = add_training_distance(ROWS, predictions, parse_bundle(bundle), knows=known)
+        return save_scored_windows(self.home.root, self.home.predictions / f"{bundle.name}.parquet", scored, sliced(ROWS))
 
 
 def wrong_in(share: float, *, after: float = 0.0, among: pd.Series | None = None) -> Predictions:

@@ -80,6 +80,7 @@ OTHER_CHECKS = {
     "promotion_decision:not_worse_than_anchor",
     "promotion_decision:no_user_clearly_worse",
     "promotion_decision:no_class_clearly_worse",
+    "promotion_decision:no_slice_clearly_worse",
     "promotion_decision:negative_flips",
     "promotion_decision:not_rolled_back",
     "promotion_decision:enough_user_days",

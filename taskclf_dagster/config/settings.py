@@ -193,6 +193,8 @@ class ComparisonSettings(_Settings):
     min_windows: Annotated[int, Field(ge=1, le=1_000_000)]
     max_leaked_share: Share
     clearly_worse_margin: Share
+    slice_gate: bool
+    min_slice_windows: Annotated[int, Field(ge=1, le=1_000_000)]
     max_negative_flips: Share | None
     max_flip_excess: Share
     anchor_tolerance: Share | None

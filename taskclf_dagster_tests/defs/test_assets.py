@@ -315,6 +315,7 @@ def test_what_promotion_decision_leaves_in_the_event_log_stays_small(run: Run) -
         ("not_worse_than_anchor", "anchors"),
         ("no_user_clearly_worse", "users"),
         ("no_class_clearly_worse", "labels"),
+        ("no_slice_clearly_worse", "slices"),
         ("negative_flips", "flips"),
     ],
 )

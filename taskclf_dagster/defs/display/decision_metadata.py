@@ -11,7 +11,7 @@ from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_chec
 from taskclf_dagster.defs.display.model_metadata import difference_row
 from taskclf_dagster.defs.display.pictures import interval_picture, interval_sketch
 from taskclf_dagster.domain.data.feature_schema import LABELS
-from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, regression_bound
+from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, SLICE_GATE, judge_slices, regression_bound
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions
@@ -21,9 +21,14 @@ from taskclf_dagster.domain.evaluation.day_effects import DayEffects
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
 from taskclf_dagster.domain.evaluation.resampling import REPLICATES, bootstrap_distribution
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
+from taskclf_dagster.domain.evaluation.slice_significance import assess_slices
 from taskclf_dagster.shown_text import counted
 
 ENOUGH_USER_DAYS = "enough_user_days"
+
+
+SHOWN_SLICES = 20
+"""Rows of the table of slices: the largest losses."""
 
 
 def summarize_comparison(comparison: Comparison | None) -> str:
@@ -82,9 +87,11 @@ def comparative_checks(decision: PromotionDecision, interval: Mapping[str, dg.Me
             "not_worse_than_anchor": {"anchors": anchor_table(decision)},
             "no_user_clearly_worse": {"users": group_table(comparison.evidence.by_user)},
             "no_class_clearly_worse": {"labels": group_table(comparison.evidence.by_label)},
+            SLICE_GATE: {"slices": slice_table(decision)},
             "negative_flips": {"flips": flips_table(comparison.flips)},
         }
     gates = [gate_check(gate, more=more.get(gate.name)) for gate in decision.gates if gate.name in COMPARATIVE_GATES]
+    gates = [_slice_check(decision, check) if check.check_name == SLICE_GATE else check for check in gates]
     return [*gates, _user_days(comparison, decision.settings.comparison.min_user_days)]
 
 
@@ -102,6 +109,7 @@ def comparison_metadata(decision: PromotionDecision, interval: Mapping[str, dg.M
             "flips": flips_table(comparison.flips),
             "users": group_table(comparison.evidence.by_user),
             "labels": group_table(comparison.evidence.by_label),
+            "slices": slice_table(decision),
         }
     return {**shown, **_changes(decision.prediction_diff)}
 
@@ -205,6 +213,36 @@ def group_table(groups: Sequence[GroupSignificance]) -> dg.MetadataValue:
             for group in groups
         ]
     )
+
+
+def slice_table(decision: PromotionDecision) -> dg.MetadataValue:
+    """Returns one row for each slice, the largest losses first and at most SHOWN_SLICES: both accuracies, the difference, its interval."""
+    comparison = decision.comparison
+    slices = [] if comparison is None or comparison.slices is None else assess_slices(comparison.slices, decision.settings.comparison)
+    return table(
+        [
+            {
+                "slice": each.name,
+                "windows": each.windows,
+                "days": each.user_days,
+                "new": format_metric(each.challenger_accuracy),
+                "champion": format_metric(each.champion_accuracy),
+                "change": "-" if each.difference is None else f"{each.difference:+.4f}",
+                "interval": "-" if each.interval is None else f"{each.interval[0]:+.3f} to {each.interval[1]:+.3f}",
+                "p of no decline": format_metric(each.adjusted_p),
+            }
+            for each in slices[:SHOWN_SLICES]
+        ]
+    )
+
+
+def _slice_check(decision: PromotionDecision, check: dg.AssetCheckResult) -> dg.AssetCheckResult:
+    """Returns the check of the slices: the gate where it is on, else the same judgement as a warning."""
+    comparison, settings = decision.comparison, decision.settings.comparison
+    if settings.slice_gate or comparison is None or comparison.slices is None:
+        return check
+    judged = gate_check(judge_slices(comparison, settings), more=check.metadata)
+    return judged._replace(severity=dg.AssetCheckSeverity.WARN, description=f"Advice, slice_gate is off. {judged.description}")
 
 
 def _changes(changes: PredictionDiff | None) -> dict[str, object]:

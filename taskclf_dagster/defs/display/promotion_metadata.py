@@ -34,6 +34,7 @@ COMPARATIVE_CHECKS: dict[str, str] = {
     "not_worse_than_anchor": "The challenger is not far below the best model of the last 60 days, so that small declines do not add up.",
     "no_user_clearly_worse": "The predictions of no user are significantly worse than those of the champion.",
     "no_class_clearly_worse": "The predictions of no label are significantly worse than those of the champion.",
+    "no_slice_clearly_worse": "The predictions of no slice are significantly worse than the champion's; advice unless slice_gate is on.",
     "negative_flips": "Few windows that the champion predicts correctly become wrong.",
     "not_rolled_back": "The challenger is not a model that a person rolled back.",
 }

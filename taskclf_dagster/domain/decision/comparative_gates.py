@@ -23,7 +23,12 @@ from taskclf_dagster.domain.decision.gate import (
 from taskclf_dagster.domain.decision.references import ChampionState
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
+from taskclf_dagster.domain.evaluation.slice_significance import assess_slices, find_clearly_worse
 from taskclf_dagster.shown_text import counted, rounded_pair
+
+SLICE_GATE = "no_slice_clearly_worse"
+"""The gate that `slice_gate` switches on; while it is off, the same judgement is a warning."""
+
 
 COMPARATIVE_GATES = (
     "macro_f1_no_regression",
@@ -31,6 +36,7 @@ COMPARATIVE_GATES = (
     "not_worse_than_anchor",
     "no_user_clearly_worse",
     "no_class_clearly_worse",
+    SLICE_GATE,
     "negative_flips",
     "not_rolled_back",
 )
@@ -145,6 +151,7 @@ def _list_group_rules(compared: Callable[[], Comparison], settings: ComparisonSe
     return [
         GateRule("no_user_clearly_worse", unit, bound, lambda: _groups(compared().evidence.by_user, "user", settings)),
         GateRule("no_class_clearly_worse", unit, bound, lambda: _groups(compared().evidence.by_label, "label", settings)),
+        GateRule(SLICE_GATE, unit, bound, lambda: _slices(compared, settings)),
     ]
 
 
@@ -241,10 +248,11 @@ def _unless_unknown(history_damaged: bool, judge: Callable[[], Judged]) -> Judge
     raise NoVerdictError("INCONCLUSIVE", f"the history is damaged, so that a model that ran may be unknown; {REPAIR_HISTORY}")
 
 
-def _groups(groups: Sequence[GroupSignificance], what: str, settings: ComparisonSettings) -> Judged:
+def _groups(groups: Sequence[GroupSignificance], what: str, settings: ComparisonSettings, *, nothing_judged: str = "") -> Judged:
     judged = {group.name: group for group in groups if group.judged and group.adjusted_p is not None}
     if not judged:
-        raise NoVerdictError("NOT_APPLICABLE", f"no {what} has {counted(settings.min_user_days, 'labelled user-day')} among those compared")
+        few = nothing_judged or f"no {what} has {counted(settings.min_user_days, 'labelled user-day')}"
+        raise NoVerdictError("NOT_APPLICABLE", f"{few} among those compared")
     worst = min(judged.values(), key=lambda group: (math.isfinite(group.adjusted_p or 0.0), group.adjusted_p, group.difference or 0.0))
     found = floor(worst.adjusted_p, settings.significance)
     claim = f"a decline of more than {settings.clearly_worse_margin:g} is {'not shown' if found.passed else 'shown'}"
@@ -252,6 +260,26 @@ def _groups(groups: Sequence[GroupSignificance], what: str, settings: Comparison
     would = " it would be" if found.passed else ""
     tested = f"Holm-adjusted p {p_value}, below {level}{would}; {counted(len(judged), what)} judged"
     return found._replace(detail=f"{worst.name} has changed by {worst.difference:+.4f}: {claim} ({tested})")
+
+
+def judge_slices(comparison: Comparison, settings: ComparisonSettings) -> RegressionGate:
+    """Judges the slices of a comparison as the gate does where `slice_gate` is true, however few windows there are: advice."""
+    rules = _list_group_rules(lambda: comparison, settings.model_copy(update={"slice_gate": True}))
+    return judge_gate(next(rule for rule in rules if rule.name == SLICE_GATE), "comparative")
+
+
+def _slices(compared: Callable[[], Comparison], settings: ComparisonSettings) -> Judged:
+    if not settings.slice_gate:
+        raise NoVerdictError("NOT_APPLICABLE", "slice_gate is off: the slices are judged as advice only")
+    sums = compared().slices
+    if sums is None:
+        raise NoVerdictError("INCONCLUSIVE", "the windows were not counted by slice, as in earlier versions; retrain")
+    slices = assess_slices(sums, settings)
+    few = f"no slice has {counted(settings.min_slice_windows, 'window')} on {counted(settings.min_user_days, 'user-day')}"
+    judged = _groups(slices, "slice", settings, nothing_judged=few)
+    worse = find_clearly_worse(slices, settings.significance)
+    others = f"; clearly worse are {len(worse)}: {', '.join(each.name for each in worse[:5])}" if len(worse) > 1 else ""
+    return judged._replace(detail=f"{judged.detail}{others}{', ...' if len(worse) > 5 else ''}")
 
 
 def _flip_bound(comparison: Comparison, settings: ComparisonSettings) -> float:

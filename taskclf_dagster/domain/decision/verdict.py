@@ -18,7 +18,7 @@ MAY_NOT_APPLY = frozenset(
     {
         *("seen_user_f1", "unseen_user_f1", "beats_rule_baseline", "beats_lookup_baseline", "reproducible"),
         *("macro_f1_no_regression", "min_improvement", "not_worse_than_anchor"),
-        *("no_user_clearly_worse", "no_class_clearly_worse", "negative_flips"),
+        *("no_user_clearly_worse", "no_class_clearly_worse", "no_slice_clearly_worse", "negative_flips"),
     }
 )
 """Gates that have nothing to judge in some situations; every other one must pass."""

@@ -3,7 +3,7 @@
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.config.yaml_files import keep_known_keys, merge_mappings
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES, find_contradictions
-from taskclf_dagster.domain.decision.comparative_gates import check_regression_gates
+from taskclf_dagster.domain.decision.comparative_gates import SLICE_GATE, check_regression_gates
 from taskclf_dagster.domain.decision.decision import DecisionContent, PromotionDecision, content_hash, make_decision_id
 from taskclf_dagster.domain.decision.floors import judge_floors, judged_alone
 from taskclf_dagster.domain.decision.gate import RegressionGate
@@ -99,7 +99,15 @@ def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list
         findings.append(
             DecisionFinding("gate_not_excused", "gate beats_lookup_baseline does not apply, but the policy wants baselines to be beaten")
         )
+    if settings.comparison.slice_gate and SLICE_GATE not in {gate.name for gate in decision.gates}:
+        findings.append(DecisionFinding("gate_not_excused", f"gate {SLICE_GATE} was not judged, but the policy has slice_gate on"))
     return findings
+
+
+def is_older_than_slices(content: DecisionContent) -> bool:
+    """Returns True for a receipt that was made before windows were counted by slice: it has neither the counts nor the gate."""
+    sliced = content.comparison is not None and content.comparison.slices is not None
+    return not sliced and SLICE_GATE not in {gate.name for gate in content.gates}
 
 
 def _find_unfounded_gates(decision: PromotionDecision, settings: RetrainConfig) -> list[DecisionFinding]:

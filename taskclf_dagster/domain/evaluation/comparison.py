@@ -20,6 +20,7 @@ from taskclf_dagster.domain.evaluation.block_counts import BlockSums, Flips, cou
 from taskclf_dagster.domain.evaluation.leakage import Exclusion, exclude_leaked
 from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult, assess_significance
+from taskclf_dagster.domain.evaluation.slices import Known, SliceSums, find_slice_inconsistencies, sum_slices
 from taskclf_dagster.domain.storage.records import Record, sorted_json
 
 SMALL_DIFFERENCE = 0.05
@@ -39,6 +40,7 @@ class Comparison(Record):
         flips: windows that only one of the two predicts correctly.
         seed: of the swaps; made of the hashes of dataset, models and policy.
         evidence: the significance of the difference.
+        slices: counts of both models by slice and user-day; None in receipts that are older, and of predictions that are.
     """
 
     challenger_id: str
@@ -55,6 +57,7 @@ class Comparison(Record):
     flips: Flips
     seed: int
     evidence: SignificanceResult
+    slices: SliceSums | None = None
 
 
 class AnchorComparison(Record):
@@ -88,7 +91,7 @@ def compare(
     """Compares two models, matched by window.
 
     Args:
-        rows: user_id (category) and bucket_start_ts (UTC) of the test windows.
+        rows: user_id (category) and bucket_start_ts (UTC) of the test windows; they are sliced if it is from `describe_windows`.
         challenger: its predictions on some of them, in any order.
         champion: likewise.
         settings: of the comparison.
@@ -103,6 +106,7 @@ def compare(
         exclusion=counts.exclusion,
         sums=counts.sums,
         flips=counts.flips,
+        slices=counts.slices,
         seed=seed,
         settings=settings,
         min_class_windows=min_class_windows,
@@ -116,15 +120,17 @@ class ComparisonCounts(NamedTuple):
     exclusion: Exclusion
     sums: BlockSums
     flips: Flips
+    slices: SliceSums | None
 
 
 def count_comparison(
     rows: pd.DataFrame, challenger: ScoredWindows, champion: ScoredWindows, *, settings: ComparisonSettings
 ) -> ComparisonCounts:
-    """Counts two models' predictions by user and block, for the arguments of `compare`."""
+    """Counts two models' predictions by user and block, and by slice, for the arguments of `compare`."""
     pair, exclusion = _align(rows, challenger, champion, max_share=settings.max_leaked_share)
     flips = count_flips(pair.true, pair.first, pair.second)
-    return ComparisonCounts(len(rows) - exclusion.windows, exclusion, pair.sum_blocks(), flips)
+    slices = sum_slices(pair.rows, pair.true, pair.first, pair.second, pair.knows)
+    return ComparisonCounts(len(rows) - exclusion.windows, exclusion, pair.sum_blocks(), flips, slices)
 
 
 def complete_comparison(
@@ -135,6 +141,7 @@ def complete_comparison(
     exclusion: Exclusion,
     sums: BlockSums,
     flips: Flips,
+    slices: SliceSums | None,
     seed: int,
     settings: ComparisonSettings,
     min_class_windows: int,
@@ -157,6 +164,7 @@ def complete_comparison(
         f1_delta_by_label={LABELS[i]: float(f1[0, i] - f1[1, i]) for i in np.flatnonzero(judged)},
         sums=sums,
         flips=flips,
+        slices=slices,
         seed=seed,
         evidence=assess_significance(
             sums,
@@ -179,6 +187,7 @@ def complete_again(comparison: Comparison, *, seed: int, settings: ComparisonSet
         exclusion=comparison.exclusion,
         sums=comparison.sums,
         flips=comparison.flips,
+        slices=comparison.slices,
         seed=seed,
         settings=settings,
         min_class_windows=min_class_windows,
@@ -235,7 +244,10 @@ def find_inconsistencies(comparison: Comparison) -> list[str]:
         ),
         "the flips are not the difference of what both have right": net == dict(zip(LABELS, by_label.tolist(), strict=True)),
     }
-    return [f"the comparison contradicts itself: {claim}" for claim, holds in claims.items() if not holds]
+    wrong = [claim for claim, holds in claims.items() if not holds]
+    if comparison.slices is not None:
+        wrong += find_slice_inconsistencies(comparison.slices, comparison.sums)
+    return [f"the comparison contradicts itself: {claim}" for claim in wrong]
 
 
 def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy: Mapping[str, object]) -> int:
@@ -251,16 +263,16 @@ def derive_seed(dataset_digest: str, models: Sequence[Mapping[str, str]], policy
 
 
 class _Pair(NamedTuple):
-    """Labels and both models' predictions of the windows compared, all of shape (n,)."""
+    """The windows compared, their labels, and of both models the predictions and which categories they know, all of shape (n,)."""
 
-    user: pd.Series
-    start: pd.Series
+    rows: pd.DataFrame
     true: npt.NDArray[np.int64]
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
+    knows: tuple[Known | None, Known | None]
 
     def sum_blocks(self) -> BlockSums:
-        return sum_blocks(self.user, self.start, self.true, self.first, self.second)
+        return sum_blocks(self.rows["user_id"], self.rows["bucket_start_ts"], self.true, self.first, self.second)
 
 
 def _align(rows: pd.DataFrame, first: ScoredWindows, second: ScoredWindows, *, max_share: float) -> tuple[_Pair, Exclusion]:
@@ -269,9 +281,9 @@ def _align(rows: pd.DataFrame, first: ScoredWindows, second: ScoredWindows, *, m
     both = np.isin(keys, first.key) & np.isin(keys, second.key)
     frame, ours, theirs = rows[both].reset_index(drop=True), first.in_order(keys[both]), second.in_order(keys[both])
     keep, exclusion = exclude_leaked(frame["bucket_start_ts"], (ours.distance, theirs.distance), max_share=max_share)
-    said, other = ours.predictions, theirs.predictions
-    pair = _Pair(frame["user_id"][keep], frame["bucket_start_ts"][keep], said.true[keep], said.predicted[keep], other.predicted[keep])
-    return pair, exclusion
+    said, other = ours.take(keep), theirs.take(keep)
+    labels = said.predictions
+    return _Pair(frame[keep], labels.true, labels.predicted, other.predictions.predicted, (said.knows, other.knows)), exclusion
 
 
 def f1_by_label(sums: BlockSums) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -13,6 +13,7 @@ from taskclf_dagster.domain.data.feature_schema import SchemaVersion
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows, add_training_distance
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
+from taskclf_dagster.domain.evaluation.slices import describe_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.home import Home
 
@@ -53,6 +54,11 @@ class EvaluationSet:
     min_class_windows: int
     num_threads: int
 
+    @property
+    def windows(self) -> pd.DataFrame:
+        """User and time of each window, with what it is sliced by; see `describe_windows`."""
+        return describe_windows(self.rows, self.schema_version)
+
     def evaluate(self, home: Home, model: LoadedModel) -> Evaluation:
         """Predicts the windows with the features of the model's own schema version, and finds its metrics and its leakage.
 
@@ -63,5 +69,6 @@ class EvaluationSet:
         score = score_model(
             model, own, unseen_users=self.unseen_users, min_class_windows=self.min_class_windows, num_threads=self.num_threads
         )
-        scored = add_training_distance(self.rows, score.predictions, model.bundle, model.files)
+        knows = model.knows_categories(own)
+        scored = add_training_distance(self.rows, score.predictions, model.bundle, model.files, knows=knows)
         return Evaluation(score.report, scored, missing, score.confidences)

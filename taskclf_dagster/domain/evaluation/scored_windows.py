@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.evaluation.leakage import LeakageBasis, TrainingDistance, measure_training_distance
 from taskclf_dagster.domain.evaluation.predictions import Predictions
+from taskclf_dagster.domain.evaluation.slices import slice_columns
 from taskclf_dagster.domain.models.bundle import ModelBundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.storage.json_files import parse_json
@@ -34,10 +35,12 @@ class ScoredWindows:
     Attributes:
         predictions: of each window.
         distance: of the same windows, in the same order.
+        knows: True for each of them whose categories are all in the model's vocabularies, shape (n,); None if an earlier version wrote it.
     """
 
     predictions: Predictions
     distance: TrainingDistance
+    knows: npt.NDArray[np.bool_] | None = None
 
     @property
     def key(self) -> npt.NDArray[np.uint64]:
@@ -46,9 +49,11 @@ class ScoredWindows:
 
     def take(self, positions: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "ScoredWindows":
         """Returns some of the windows."""
-        said = self.predictions
+        said, knows = self.predictions, self.knows
         return ScoredWindows(
-            Predictions(said.key[positions], said.true[positions], said.predicted[positions]), self.distance.take(positions)
+            Predictions(said.key[positions], said.true[positions], said.predicted[positions]),
+            self.distance.take(positions),
+            None if knows is None else knows[positions],
         )
 
     def in_order(self, keys: npt.NDArray[np.uint64]) -> "ScoredWindows":
@@ -58,7 +63,12 @@ class ScoredWindows:
 
 
 def add_training_distance(
-    rows: pd.DataFrame, predictions: Predictions, bundle: ModelBundle, files: BundleFiles | None = None
+    rows: pd.DataFrame,
+    predictions: Predictions,
+    bundle: ModelBundle,
+    files: BundleFiles | None = None,
+    *,
+    knows: npt.NDArray[np.bool_] | None = None,
 ) -> ScoredWindows:
     """Measures how far the predicted windows are from those that the model was trained on.
 
@@ -67,11 +77,12 @@ def add_training_distance(
         predictions: of the model.
         bundle: the model.
         files: the files of the bundle if it was loaded, so that they are not read again.
+        knows: from `LoadedModel.knows_categories` for the predicted windows.
 
     Raises:
         BundleError: the bundle is invalid.
     """
-    return ScoredWindows(predictions, measure_training_distance(_in_order_of(rows, predictions.key), bundle, files))
+    return ScoredWindows(predictions, measure_training_distance(_in_order_of(rows, predictions.key), bundle, files), knows)
 
 
 def _in_order_of(rows: pd.DataFrame, key: npt.NDArray[np.uint64]) -> pd.DataFrame:
@@ -82,7 +93,7 @@ def _in_order_of(rows: pd.DataFrame, key: npt.NDArray[np.uint64]) -> pd.DataFram
 
 
 def save_scored_windows(root: Path, path: Path, scored: ScoredWindows, rows: pd.DataFrame) -> StoredFile:
-    """Writes parquet with a row per window: user_id, bucket_start_ts, key, true, predicted and minutes_to_training.
+    """Writes parquet with a row per window: user_id, bucket_start_ts, its slices, key, true, predicted, minutes_to_training, knows.
 
     The model and its dates are in the metadata.
 
@@ -90,7 +101,8 @@ def save_scored_windows(root: Path, path: Path, scored: ScoredWindows, rows: pd.
         root: the home.
         path: the file.
         scored: the predictions.
-        rows: user_id (category) and bucket_start_ts (UTC) of at least these windows, in any order.
+        rows: user_id (category) and bucket_start_ts (UTC) of at least these windows, in any order; with the columns of
+            `slices.describe_windows` if the windows are to be sliced.
     """
     said, distance = scored.predictions, scored.distance
     source = {
@@ -102,11 +114,12 @@ def save_scored_windows(root: Path, path: Path, scored: ScoredWindows, rows: pd.
     own = _in_order_of(rows, said.key)
     columns = {
         "user_id": pa.array(own["user_id"]),
-        "bucket_start_ts": pa.array(own["bucket_start_ts"]),
+        **{name: pa.array(own[name]) for name in ("bucket_start_ts", *slice_columns(own.columns))},
         "key": said.key,
         "true": said.true.astype(np.int8),
         "predicted": said.predicted.astype(np.int8),
         "minutes_to_training": distance.minutes.astype(np.int8),
+        **({} if scored.knows is None else {"knows": scored.knows}),
     }
     table = pa.table(columns).replace_schema_metadata({_SOURCE: json.dumps(source)})
     return store_file(root, path, to_parquet(table))
@@ -117,7 +130,7 @@ class StoredPredictions(NamedTuple):
 
     Attributes:
         scored: the predictions.
-        rows: user_id (category) and bucket_start_ts (UTC) of the same windows, in the same order.
+        rows: user_id (category) and bucket_start_ts (UTC) of the same windows, in the same order, with what they are sliced by.
     """
 
     scored: ScoredWindows
@@ -136,7 +149,9 @@ def load_scored_windows(root: Path, stored: StoredFile) -> StoredPredictions:
         table = pq.read_table(pa.BufferReader(content), use_threads=False)
         source = cast("dict[str, Any]", parse_json((table.schema.metadata or {})[_SOURCE]))
         columns = {name: table[name].to_numpy() for name in ("key", "true", "predicted", "minutes_to_training")}
-        rows = table.select(["user_id", "bucket_start_ts"]).replace_schema_metadata(None).to_pandas()
+        described = ["user_id", "bucket_start_ts", *slice_columns(table.column_names)]
+        rows = table.select(described).replace_schema_metadata(None).to_pandas()
+        knows = table["knows"].to_numpy().astype(bool) if "knows" in table.column_names else None
         basis: LeakageBasis = source["basis"]
         if basis not in get_args(LeakageBasis):
             msg = f"basis is {basis!r}"
@@ -146,4 +161,4 @@ def load_scored_windows(root: Path, stored: StoredFile) -> StoredPredictions:
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         raise SnapshotError(path, str(error).strip().split("\n")[0]) from error
     predictions = Predictions(columns["key"], columns["true"].astype(np.int64), columns["predicted"].astype(np.int64))
-    return StoredPredictions(ScoredWindows(predictions, distance), rows)
+    return StoredPredictions(ScoredWindows(predictions, distance, knows), rows)

@@ -6,7 +6,7 @@ models in 2-hour blocks. Which difference is allowed is decided in `decision.com
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -120,9 +120,9 @@ def assess_significance(
         p_value=swap_test(blocks.take_labels(judged), seed=seed, replicates=replicates),
         summary="",
         by_label=_assess_labels(user_days.counts, judged, min_user_days, margin),
-        by_user=_adjust(
+        by_user=adjust_groups(
             [
-                _assess_group(user, days.take(mine), int(user_days.counts.support[mine].sum()), min_user_days, margin)
+                assess_group(user, days.take(mine), int(user_days.counts.support[mine].sum()), min_user_days, margin)
                 for user, mine in ((user, user_days.user == i) for i, user in enumerate(sums.users))
             ]
         ),
@@ -185,12 +185,12 @@ def _assess_labels(days: PairedCounts, judged: Sequence[int], min_user_days: int
     for i in judged:
         occurs = np.asarray(days.take_labels([i]).table.any(axis=(1, 2)))
         one = days.take_labels([i]).take(occurs)
-        groups.append(_assess_group(LABELS[i], one, int(one.support.sum()), min_user_days, margin))
-    return _adjust(groups)
+        groups.append(assess_group(LABELS[i], one, int(one.support.sum()), min_user_days, margin))
+    return adjust_groups(groups)
 
 
-def _assess_group(name: str, days: PairedCounts, windows: int, min_user_days: int, margin: float) -> GroupSignificance:
-    """Assesses one group from its counts (user-days, labels), not yet adjusted for the others."""
+def assess_group(name: str, days: PairedCounts, windows: int, min_user_days: int, margin: float) -> GroupSignificance:
+    """Assesses one group from its counts of shape (user-days, labels), not yet adjusted for the others; see `GroupSignificance`."""
     difference, error = closed_form(days)
     p = None
     if difference is not None and error is not None and len(days) >= min_user_days:
@@ -210,7 +210,11 @@ def _assess_group(name: str, days: PairedCounts, windows: int, min_user_days: in
     )
 
 
-def _adjust(groups: list[GroupSignificance]) -> list[GroupSignificance]:
+_Group = TypeVar("_Group", bound=GroupSignificance)
+
+
+def adjust_groups(groups: list[_Group]) -> list[_Group]:
+    """Returns the groups in their order with `adjusted_p`: p-values after Holm over those that are judged."""
     adjusted = iter(holm([group.p_value for group in groups if group.p_value is not None]))
     return [group.model_copy(update={"adjusted_p": next(adjusted)}) if group.judged else group for group in groups]
 

@@ -30,7 +30,7 @@ from taskclf_dagster.domain.models.bundle_files import (
 )
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
-from taskclf_dagster.domain.models.encoding import encode_inputs
+from taskclf_dagster.domain.models.encoding import are_categories_known, encode_inputs
 from taskclf_dagster.domain.models.fitting import predict
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.models.model_text import check_model_text, tree_hash
@@ -171,6 +171,10 @@ class LoadedModel:
         if rows.empty:
             return np.empty((0, len(LABELS)))
         return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
+
+    def knows_categories(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Returns True for each row whose categories are all in this model's vocabularies, shape (n_rows,); see `are_categories_known`."""
+        return are_categories_known(rows, self.schema, self.encoders)
 
 
 def parse_bundle(source: Path | BundleFiles) -> ModelBundle:

@@ -76,6 +76,20 @@ def mask_categories(matrix: Matrix, schema: FeatureSchema, encoders: Encoders, *
         matrix[drawn, position] = unknown
 
 
+def are_categories_known(rows: pd.DataFrame, schema: FeatureSchema, encoders: Encoders) -> npt.NDArray[np.bool_]:
+    """Returns True for each row whose app, app category and domain category are all in the model's vocabularies, shape (rows,).
+
+    The user, an input of some versions, does not count: users that the model did not learn from are judged on their own.
+    """
+    known = np.ones(len(rows), dtype=bool)
+    for column in schema.categorical:
+        if column != "user_id":
+            vocabulary = set(encoders[column]) - {UNKNOWN}
+            table = np.array([*(str(value) in vocabulary for value in rows[column].cat.categories), False])
+            known &= table[rows[column].cat.codes.to_numpy()]
+    return known
+
+
 def _encode_category(values: pd.Series, vocabulary: list[str]) -> Matrix:
     """Returns the code of each value as a float, shape (rows,)."""
     code = {value: float(position) for position, value in enumerate(vocabulary)}

@@ -203,6 +203,8 @@ def _list_protections(
     ]
     if config.evaluation.floor_policy == "improve":
         lines.append("floors: where the champion misses one, too, the challenger may not be below the champion")
+    if config.comparison.slice_gate:
+        lines.append("slices: one that is clearly worse stops the challenger")
     if not config.evaluation.require_baseline_improvement:
         lines.append("OFF: baselines need not be beaten")
     if options.bootstrap:

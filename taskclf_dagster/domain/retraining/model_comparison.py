@@ -19,6 +19,7 @@ from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.scored_windows import add_training_distance
 from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
+from taskclf_dagster.domain.evaluation.slices import describe_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.domain.storage.json_files import read_json_object
@@ -112,10 +113,11 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
         score_model, unseen_users=snapshot.holdout_users, min_class_windows=config.evaluation.min_class_windows, num_threads=num_threads
     )
     whole = [
-        add_training_distance(frame, score(model, frame)[1], model.bundle, model.files) for model, frame in zip(models, own, strict=True)
+        add_training_distance(frame, score(model, frame)[1], model.bundle, model.files, knows=model.knows_categories(frame))
+        for model, frame in zip(models, own, strict=True)
     ]
     comparison = compare(
-        rows,
+        describe_windows(rows, snapshot.schema_version),
         whole[0],
         whole[1],
         settings=config.comparison,

@@ -19,6 +19,7 @@ from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gate
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.floors import judge_floors
 from taskclf_dagster.domain.decision.references import ChampionState
+from taskclf_dagster.domain.decision.verification import is_older_than_slices
 from taskclf_dagster.domain.evaluation.baselines import compare_with_baselines
 from taskclf_dagster.domain.evaluation.comparison import (
     AnchorComparison,
@@ -137,7 +138,7 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
         return [*findings, DecisionFinding("challenger_unusable", f"the challenger cannot be evaluated: {error.reason}")]
     theirs, champion_state = _evaluate_champion(state, opponents.champion, test)
     settings = decision.settings.comparison
-    counts = None if theirs is None else count_comparison(test.rows, ours.scored, theirs.scored, settings=settings)
+    counts = None if theirs is None else count_comparison(test.windows, ours.scored, theirs.scored, settings=settings)
     made = model.bundle.require()
     learned = rows[is_learned(rows, refit=made.refit, uses_older=made.uses_older)].reset_index(drop=True)
     findings += _differ("the settings of the challenger", decision.training, made.chosen_settings)
@@ -238,6 +239,7 @@ def _compare_champion(decision: PromotionDecision, theirs: Evaluation | None, co
         *_differ("the windows excluded for leakage", comparison.exclusion, counts.exclusion),
         *_differ("the counts by user and block", comparison.sums, counts.sums),
         *_differ("the flips", comparison.flips, counts.flips),
+        *([] if is_older_than_slices(decision) else _differ("the counts by slice", comparison.slices, counts.slices)),
     ]
 
 

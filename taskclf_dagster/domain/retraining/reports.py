@@ -255,7 +255,7 @@ def _evaluate(home: Home, snapshot: DatasetSnapshot, test: EvaluationSet, model:
     """Evaluates a model and keeps its predictions in artifacts/predictions; the report names the file."""
     evaluation = test.evaluate(home, model)
     path = _predictions_folder(home, snapshot) / f"{model.bundle.model_id}.parquet"
-    stored = save_scored_windows(home.root, path, evaluation.scored, test.rows)
+    stored = save_scored_windows(home.root, path, evaluation.scored, test.windows)
     return evaluation._replace(report=evaluation.report.model_copy(update={"predictions": stored}))
 
 

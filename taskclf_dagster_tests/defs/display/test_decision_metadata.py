@@ -13,6 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.display.decision_metadata import (
     ENOUGH_USER_DAYS,
+    SHOWN_SLICES,
     anchor_table,
     comparative_checks,
     comparison_metadata,
@@ -21,11 +22,12 @@ from taskclf_dagster.defs.display.decision_metadata import (
     group_table,
     leakage_table,
     rejected_by_day,
+    slice_table,
     suggestions_table,
     summarize_comparison,
 )
 from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
-from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
+from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, SLICE_GATE
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions
 from taskclf_dagster.domain.decision.verification import judge_comparative_gates
@@ -35,7 +37,8 @@ from taskclf_dagster.domain.evaluation.label_suggestions import Suggestion
 from taskclf_dagster.domain.evaluation.leakage import LeakageReport
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff, summarize_diff
 from taskclf_dagster_tests.dagster_internals import normalize_metadata
-from taskclf_dagster_tests.models import MID, NEW, OLD, a_decision, beside_champion, duel_rows, named, some, with_changes
+from taskclf_dagster_tests.decision_scenario import SHIPPED, SLICED, slice_lost
+from taskclf_dagster_tests.models import MID, NEW, OLD, a_decision, beside_champion, duel_rows, named, sliced, some, with_changes
 from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, make_home, retrain_config
 
 LARGEST_METADATA = 300_000
@@ -55,8 +58,9 @@ TABLES = {
 
 
 def _comparison(*, minutes: Mapping[str, int] | None = None, days: int = 5, config: RetrainConfig | None = None) -> Comparison:
-    """The challenger is wrong about a tenth of the windows, the champion about another fifth."""
+    """The challenger is wrong about a tenth of the windows, the champion about another fifth; forty app categories."""
     rows = duel_rows(minutes, days=days)
+    rows = sliced(rows, category=[f"category-{i % 40:02}" for i in range(len(rows))])
     ours, theirs = named(rows, wrong=some(rows, 0.1)), named(rows, wrong=some(rows, 0.2, after=0.1))
     return beside_champion(rows, ours, theirs, config=config)
 
@@ -288,7 +292,7 @@ def test_the_decision_shows_words_protections_picture_and_every_table(tmp_path: 
     assert "data:image/png" in (shown["resamples"].md_str or "")
     tables = {name for name, value in shown.items() if isinstance(value, dg.TableMetadataValue)}
     assert tables == {
-        *("anchors", "learned_from", "flips", "users", "labels"),
+        *("anchors", "learned_from", "flips", "users", "labels", "slices"),
         *("relabelled_minutes", "relabelled_by_user", "largest_changes"),
     }
 
@@ -305,7 +309,7 @@ def test_without_a_champion_the_decision_shows_that_and_no_empty_comparison(tmp_
 def test_every_comparative_gate_is_a_check_and_the_advice_comes_last(tmp_path: Path) -> None:
     checks = _check_list(_decision(tmp_path, _comparison()))
     assert [check.check_name for check in checks] == [*COMPARATIVE_GATES, ENOUGH_USER_DAYS]
-    assert {check.severity for check in checks[:-1]} == {dg.AssetCheckSeverity.ERROR}
+    assert {check.severity for check in checks[:-1] if check.check_name != SLICE_GATE} == {dg.AssetCheckSeverity.ERROR}
     assert checks[-1].severity == dg.AssetCheckSeverity.WARN
 
 
@@ -342,7 +346,42 @@ def test_without_a_champion_every_comparative_gate_is_green_does_not_apply_and_c
     beside = {name: check for name, check in checks.items() if name not in ("not_rolled_back", ENOUGH_USER_DAYS)}
     assert {check.metadata["verdict"].value for check in beside.values()} == {"NOT_APPLICABLE"}
     assert all(check.passed for check in checks.values())
-    assert not {"interval", "anchors", "users", "labels", "flips"} & {key for check in beside.values() for key in check.metadata}
+    assert not {"interval", "anchors", "users", "labels", "slices", "flips"} & {key for check in beside.values() for key in check.metadata}
+
+
+@pytest.mark.parametrize(("on", "severity"), [(False, dg.AssetCheckSeverity.WARN), (True, dg.AssetCheckSeverity.ERROR)])
+def test_a_slice_that_is_clearly_worse_is_a_warning_and_red_where_slice_gate_is_on(
+    tmp_path: Path, on: bool, severity: dg.AssetCheckSeverity
+) -> None:
+    config = SLICED if on else SHIPPED
+    worse, fine = (_checks(_decision(tmp_path, made, config=config))[SLICE_GATE] for made in (slice_lost(), slice_lost(0.0)))
+    assert (worse.passed, worse.severity, fine.passed) == (False, severity, True)
+    assert worse.description is not None
+    assert worse.description.startswith("FAIL" if on else "Advice, slice_gate is off. FAIL: app category: terminal has changed by -0.2000")
+    assert _rows(worse.metadata["slices"])[0] == {
+        "slice": "app category: terminal",
+        "windows": 400,
+        "days": 10,
+        "new": "0.8000",
+        "champion": "1.0000",
+        "change": "-0.2000",
+        "interval": "-0.200 to -0.200",
+        "p of no decline": "0.0000",
+    }
+
+
+def test_the_table_of_slices_has_the_largest_losses_and_no_more_than_twenty_rows(tmp_path: Path) -> None:
+    decision = _decision(tmp_path, _comparison())
+    assert decision.comparison is not None
+    assert decision.comparison.slices is not None
+    assert len(decision.comparison.slices.slices) > SHOWN_SLICES == 20
+    shown = _rows(slice_table(decision))
+    assert len(shown) == SHOWN_SLICES
+    changes = [float(str(row["change"])) for row in shown]
+    assert changes == sorted(changes)
+    uncounted = seal(with_changes(decision, comparison=decision.comparison.model_copy(update={"slices": None})))
+    assert slice_table(uncounted) == dg.MetadataValue.text("none")
+    assert _checks(uncounted)[SLICE_GATE].passed
 
 
 @pytest.mark.parametrize(("days", "fewest", "green"), [(5, 10, True), (5, 11, False)])

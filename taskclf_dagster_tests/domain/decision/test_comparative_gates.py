@@ -19,7 +19,7 @@ from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster_tests.decision_scenario import Raising
-from taskclf_dagster_tests.models import MID, NEW, OLD, beside_champion, duel_rows, named, some
+from taskclf_dagster_tests.models import MID, NEW, OLD, beside_champion, duel_rows, named, sliced, some
 from taskclf_dagster_tests.scenario import AS_OF, DAY, retrain_config
 
 NAN = float("nan")
@@ -30,7 +30,7 @@ ON_WINDOWS = ("macro_f1_no_regression", "no_user_clearly_worse", "no_class_clear
 @cache
 def even() -> Comparison:
     """Two models that say the same of 400 windows on ten user-days, a tenth of it wrong."""
-    rows = duel_rows()
+    rows = sliced(duel_rows())
     both = named(rows, wrong=some(rows, 0.1))
     return beside_champion(rows, both, both, left_out=3)
 
@@ -106,6 +106,7 @@ def test_the_comparative_gates_have_these_names_in_this_order() -> None:
         "not_worse_than_anchor",
         "no_user_clearly_worse",
         "no_class_clearly_worse",
+        "no_slice_clearly_worse",
         "negative_flips",
         "not_rolled_back",
     )
@@ -117,21 +118,20 @@ def test_the_comparative_gates_have_these_names_in_this_order() -> None:
 def test_an_equal_model_passes_every_gate_that_applies() -> None:
     assert statuses(judge_all(even())) == {
         **dict.fromkeys(COMPARATIVE_GATES, "PASS"),
-        "min_improvement": "NOT_APPLICABLE",
-        "not_worse_than_anchor": "NOT_APPLICABLE",
+        **dict.fromkeys(("min_improvement", "not_worse_than_anchor", "no_slice_clearly_worse"), "NOT_APPLICABLE"),
     }
     assert judge_all(even()).all_passed
 
 
 def test_a_better_model_passes_every_gate_when_all_of_them_apply() -> None:
-    rows = duel_rows()
+    rows = sliced(duel_rows())
     better = beside_champion(rows, named(rows), named(rows, wrong=some(rows, 0.1)))
-    found = judge_all(better, anchors=anchored(a=0.0), config=retrain_config(min_improvement=0.09))
+    found = judge_all(better, anchors=anchored(a=0.0), config=retrain_config(min_improvement=0.09, slice_gate=True))
     assert statuses(found) == dict.fromkeys(COMPARATIVE_GATES, "PASS")
 
 
 def test_a_comparison_that_raises_is_an_error_of_every_gate_on_it() -> None:
-    found = judge_all(Raising(), anchors=anchored(a=0.0), config=retrain_config(min_improvement=0.01))
+    found = judge_all(Raising(), anchors=anchored(a=0.0), config=retrain_config(min_improvement=0.01, slice_gate=True))
     fine = ("not_worse_than_anchor", "not_rolled_back")
     assert statuses(found) == {**dict.fromkeys(COMPARATIVE_GATES, "ERROR"), **dict.fromkeys(fine, "PASS")}
     assert all("ZeroDivisionError" in gate.detail for gate in found.gates if gate.status == "ERROR")

@@ -37,6 +37,7 @@ EXCUSABLE = {
     "not_worse_than_anchor",
     "no_user_clearly_worse",
     "no_class_clearly_worse",
+    "no_slice_clearly_worse",
     "negative_flips",
 }
 
@@ -47,7 +48,7 @@ def verdict_of(gates: list[RegressionGate], *, auto_promote: bool = True) -> Ver
 
 def test_every_gate_is_required() -> None:
     assert (*CANDIDATE_GATES, *COMPARATIVE_GATES) == REQUIRED_GATES
-    assert len(set(REQUIRED_GATES)) == 19
+    assert len(set(REQUIRED_GATES)) == 20
 
 
 def test_only_gates_that_may_have_nothing_to_judge_may_not_apply() -> None:
@@ -140,9 +141,9 @@ def test_a_hold_names_every_open_question() -> None:
 def test_without_auto_promote_a_person_has_to_approve() -> None:
     verdict, reason = decide(all_gates(seen_user_f1="NOT_APPLICABLE"), feasible(), auto_promote=False)
     assert verdict == "AWAITING_APPROVAL"
-    assert ("18" in reason, "auto_promote" in reason) == (True, True)
+    assert ("19" in reason, "auto_promote" in reason) == (True, True)
     verdict, reason = decide(all_gates(), feasible(), auto_promote=True)
-    assert (verdict, "19" in reason, "auto_promote" in reason) == ("PROMOTE", True, False)
+    assert (verdict, "20" in reason, "auto_promote" in reason) == ("PROMOTE", True, False)
 
 
 def test_the_wording_of_the_reasons(snapshot: SnapshotAssertion) -> None:
@@ -217,7 +218,10 @@ FIGURES = {
 
 BASELINES = {"beats_rule_baseline": "rule", "beats_lookup_baseline": "lookup"}
 
-ON_WINDOWS = ("macro_f1_no_regression", "min_improvement", "no_user_clearly_worse", "no_class_clearly_worse", "negative_flips")
+ON_WINDOWS = (
+    *("macro_f1_no_regression", "min_improvement", "negative_flips"),
+    *("no_user_clearly_worse", "no_class_clearly_worse", "no_slice_clearly_worse"),
+)
 
 NO_NUMBER = BaselineScore(windows=100, model=NAN, baseline=0.4)
 
@@ -253,9 +257,9 @@ UNDECIDED: dict[str, dict[str, Callable[[], Candidate]]] = {
 }
 
 CANNOT_HAPPEN = {
-    # a verdict of these gates is a yes or no without a figure, or a share of whole numbers; without anchors there is nothing to judge
+    # a verdict of these gates is a yes or no without a figure, or follows from whole numbers; without anchors there is nothing to judge
     "INCONCLUSIVE": {"loads_and_predicts", "reject_rate_bounds", "reproducible", "not_worse_than_anchor", "not_rolled_back"},
-    "NaN": {"loads_and_predicts", "reproducible", "negative_flips", "not_rolled_back"},
+    "NaN": {"loads_and_predicts", "reproducible", "no_slice_clearly_worse", "negative_flips", "not_rolled_back"},
     "raises": {"loads_and_predicts", "not_rolled_back"},
 }
 
@@ -291,6 +295,7 @@ EXCUSED: dict[str, Callable[[], Candidate]] = {
     "not_worse_than_anchor": lambda: Candidate(anchors=(anchor(None),)),
     "no_user_clearly_worse": lambda: Candidate(comparison=with_evidence(by_user=[])),
     "no_class_clearly_worse": lambda: Candidate(comparison=with_evidence(by_label=[])),
+    "no_slice_clearly_worse": lambda: Candidate(config=SHIPPED),
     **dict.fromkeys(("macro_f1_no_regression", "negative_flips"), lambda: Candidate(comparison=None, state="none")),
 }
 

@@ -38,7 +38,7 @@ from taskclf_dagster_tests.scenario import AS_OF, retrain_config
 
 def test_a_sealed_decision_verifies(honest: PromotionDecision) -> None:
     assert verify_decision(honest) == []
-    assert (honest.verdict, len(honest.gates)) == ("PROMOTE", 19)
+    assert (honest.verdict, len(honest.gates)) == ("PROMOTE", 20)
     assert len(honest.decision_hash) == 64
     assert honest.decision_id == f"2026-02-04_000000_{honest.decision_hash[:8]}"
 
@@ -187,6 +187,15 @@ FORGERIES: dict[str, Callable[[Document], object]] = {
     "the p-value of a user": _set("comparison.evidence.by_user.0.adjusted_p", 0.5),
     "the p-value of a label": _set("comparison.evidence.by_label.0.p_value", 0.5),
     "an anchor's difference": _set("anchors.0.difference", lambda x: x + 0.005),
+    "a window of a slice": _set("comparison.slices.cells.0.2", _one_more),
+    "a window of a slice that the challenger has right": _set("comparison.slices.cells.0.3", lambda n: n - 1),
+    "a window of a slice that the champion has right": _set("comparison.slices.cells.0.4", lambda n: n - 1),
+    "the user-day of a slice": _set("comparison.slices.cells.0.1", _one_more),
+    "the slice of a count": _set("comparison.slices.cells.0.0", _one_more),
+    "the name of a slice": _set("comparison.slices.slices.0.1", "editor"),
+    "the dimension of a slice": _set("comparison.slices.slices.0.0", "hour of day"),
+    "no slices": _set("comparison.slices", None),
+    "no slice": _set("comparison.slices", {"slices": [], "cells": []}),
     "the challenger of the comparison": _set("comparison.challenger_id", "2026-02-04_000000_run-9999"),
     "the champion of the comparison": _set("comparison.champion_id", OLD),
     "a rollback": _set("rolled_back_as", OLD),
@@ -214,6 +223,8 @@ FORGERIES: dict[str, Callable[[Document], object]] = {
             "min_windows": 401,
             "min_class_windows": 51,
             "clearly_worse_margin": 0.06,
+            "slice_gate": False,
+            "min_slice_windows": 201,
             "regression_tolerance": 0.03,
             "anchor_tolerance": 0.03,
             "min_improvement": 0.015,
@@ -276,12 +287,19 @@ def test_a_policy_that_no_file_could_have_said_is_found_and_not_an_error(honest:
         _set("comparison.sums.cells.0.0", 99),
         _set("comparison.sums.cells.0.2", 2**63),
         _set("comparison.sums.blocks.0.0", 7),
+        _set("comparison.slices.cells.0.1", 99),
+        _set("comparison.slices.cells.0.0", 99),
+        _set("comparison.slices.cells.0.0", -1),
         _set("comparison.flips.negative", {}),
         _set("comparison.exclusion.leakage", []),
         _set("comparison.evidence.p_value", NAN),
         _set("registry.previous_policy", {"threshold": NAN}),
     ],
-    ids=["unknown label", "unknown block", "too large", "unknown user", "no flips", "no reports", "NaN", "NaN in the policy"],
+    ids=[
+        *("unknown label", "unknown block", "too large", "unknown user"),
+        *("unknown user-day of a slice", "unknown slice", "negative slice"),
+        *("no flips", "no reports", "NaN", "NaN in the policy"),
+    ],
 )
 def test_numbers_that_nothing_can_be_computed_from_are_found_and_not_an_error(
     honest: PromotionDecision, change: Callable[[Document], object]

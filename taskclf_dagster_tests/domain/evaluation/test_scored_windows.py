@@ -25,7 +25,7 @@ from taskclf_dagster.domain.models.bundle_files import TRAINING_ROWS
 from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.errors import SnapshotError, UnreadableFileError
-from taskclf_dagster_tests.models import MID, duel_rows, named, write_tiny_bundle
+from taskclf_dagster_tests.models import MID, duel_rows, named, sliced, write_tiny_bundle
 
 ROWS = duel_rows()
 """400 windows; the bundle below was trained on the first 30 of them."""
@@ -66,6 +66,25 @@ def test_scored_windows_are_read_back_as_they_were(tmp_path: Path, scored: Score
     assert found.distance.report() == scored.distance.report()
     assert found.distance.report().basis == ("row_hashes" if with_hashes else "training_dates")
     assert found.distance.minutes.tolist() == scored.distance.minutes.tolist()
+
+
+def test_what_windows_are_sliced_by_is_read_back_and_may_lack_in_files_of_earlier_versions(tmp_path: Path, scored: ScoredWindows) -> None:
+    rows = sliced(ROWS, category=np.where(ROWS.index % 2, "editor", "browser"), after_idle=ROWS.index % 5 == 0)
+    knows = ROWS.index.to_numpy() % 3 == 0
+    scored = replace(scored, knows=knows)
+    stored = save_scored_windows(tmp_path, tmp_path / "model.parquet", scored, rows.sample(frac=1, random_state=1))
+    found, described = load_scored_windows(tmp_path, stored)
+    columns = ["app_category", "hour_of_day", "schema_version", "idle_return_indicator"]
+    assert described[columns].to_numpy().tolist() == rows[columns].to_numpy().tolist()
+    assert found.knows is not None
+    assert found.knows.tolist() == knows.tolist()
+    some = found.take(np.arange(400) % 4 == 0).knows
+    assert some is not None
+    assert some.tolist() == knows[::4].tolist()
+    bare, without = load_scored_windows(
+        tmp_path, save_scored_windows(tmp_path, tmp_path / "bare.parquet", replace(scored, knows=None), ROWS)
+    )
+    assert (bare.knows, list(without.columns)) == (None, ["user_id", "bucket_start_ts"])
 
 
 def test_a_model_without_any_window_is_read_back_too(tmp_path: Path, scored: ScoredWindows) -> None:

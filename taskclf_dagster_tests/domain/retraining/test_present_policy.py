@@ -20,6 +20,7 @@ from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.present_policy import find_differing_keys, judge_by_present_policy, require_present_policy
 from taskclf_dagster.errors import RegistryRefusedError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.decision_scenario import SHIPPED, SLICED, Candidate, receipt, slice_lost
 from taskclf_dagster_tests.models import AT, NEW, a_decision
 from taskclf_dagster_tests.registry_scenario import find_no_difference, judged
 from taskclf_dagster_tests.retrain_scenario import Waiting
@@ -65,6 +66,16 @@ def test_a_threshold_beyond_the_stored_figure_refuses_and_one_at_it_does_not(
     assert key in str(caught.value)
     assert name in str(caught.value)
     assert "--as-judged" in str(caught.value)
+
+
+def test_slices_that_count_since_today_are_judged_by_the_counts_of_the_receipt_and_hold_one_without_counts(home: Home) -> None:
+    worse, fine = (receipt(home, Candidate(comparison=made, config=SHIPPED)) for made in (slice_lost(), slice_lost(0.0)))
+    assert (worse.verdict, fine.verdict) == ("PROMOTE", "PROMOTE")
+    verdict, reason = judge_by_present_policy(worse, SLICED)
+    assert (verdict, "app category: terminal" in reason) == ("REJECT", True)
+    assert judge_by_present_policy(fine, SLICED)[0] == "PROMOTE"
+    older = receipt(home, Candidate(comparison=slice_lost(0.0).model_copy(update={"slices": None}), config=SHIPPED))
+    assert judge_by_present_policy(older, SLICED)[0] == "HOLD"
 
 
 def test_the_same_policy_a_laxer_one_and_one_that_promotes_by_itself_ask_nothing(home: Home, waiting: PromotionDecision) -> None:

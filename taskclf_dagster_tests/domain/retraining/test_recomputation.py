@@ -11,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from taskclf_dagster.domain.decision.comparative_gates import SLICE_GATE
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.references import AppliedThreshold
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.evaluation.scored_windows import load_scored_windows, save_scored_windows
+from taskclf_dagster.domain.evaluation.slices import DIMENSIONS, find_slice_inconsistencies
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.registry.inference_policy import read_policy
 from taskclf_dagster.domain.registry.promotion import promote
@@ -104,6 +106,27 @@ def _sums(decision: PromotionDecision) -> dict[str, object]:
     return {"comparison": decision.comparison.model_copy(update={"sums": sums})}
 
 
+def _slices(decision: PromotionDecision) -> dict[str, object]:
+    """A window that the challenger has right goes from one hour to another of the same user-day, so that the counts still add up."""
+    assert decision.comparison is not None
+    assert decision.comparison.slices is not None
+    slices = decision.comparison.slices
+    cells = list(slices.cells)
+    hours = [i for i, cell in enumerate(cells) if slices.slices[cell.position].dimension == "hour of day"]
+    pairs = ((i, j) for i in hours for j in hours if cells[i].user_day == cells[j].user_day and i != j)
+    giver, taker = next((i, j) for i, j in pairs if cells[i].challenger_correct > 0 and cells[j].challenger_correct < cells[j].windows)
+    cells[giver] = cells[giver]._replace(challenger_correct=cells[giver].challenger_correct - 1)
+    cells[taker] = cells[taker]._replace(challenger_correct=cells[taker].challenger_correct + 1)
+    edited = slices.model_copy(update={"cells": cells})
+    assert find_slice_inconsistencies(edited, decision.comparison.sums) == []
+    return {"comparison": decision.comparison.model_copy(update={"slices": edited})}
+
+
+def _without_slices(decision: PromotionDecision) -> dict[str, object]:
+    assert decision.comparison is not None
+    return {"comparison": decision.comparison.model_copy(update={"slices": None})}
+
+
 FORGERIES: dict[str, Callable[[PromotionDecision], dict[str, object]]] = {
     "macro_f1": lambda d: {"challenger": d.challenger.model_copy(update={"macro_f1": 0.99})},
     "weighted_f1": lambda d: {"challenger": d.challenger.model_copy(update={"weighted_f1": 0.99})},
@@ -119,6 +142,8 @@ FORGERIES: dict[str, Callable[[PromotionDecision], dict[str, object]]] = {
     "macro_f1 of the champion": lambda d: _model(d, macro_f1=0.01),
     "the files of the champion": lambda d: _model(d, files={"model.txt": "0" * 64}),
     "a count of a block": _sums,
+    "a count of a slice": _slices,
+    "no counts by slice": _without_slices,
     "the reject threshold of the champion": lambda d: {"champion": d.champion.model_copy(update={"threshold": DEFAULT})},
     "no anchors": lambda d: {"anchors": []},
     "an anchor that is worse": lambda d: {"anchors": [d.anchors[0].model_copy(update={"anchor_macro_f1": 0.1})]},
@@ -131,6 +156,23 @@ def test_every_value_of_a_receipt_that_was_edited_and_sealed_again_is_found(lear
     home, _, second = learned
     unseen = [name for name, change in FORGERIES.items() if not differences(home, forged(second, **change(second)))]
     assert unseen == []
+
+
+def test_a_receipt_that_is_older_than_the_slices_is_computed_again_without_them(learned: Learned) -> None:
+    home, _, second = learned
+    gates = [gate for gate in second.gates if gate.name != SLICE_GATE]
+    required = [name for name in second.required_gates if name != SLICE_GATE]
+    assert differences(home, forged(second, **_without_slices(second), gates=gates, required_gates=required)) == []
+
+
+def test_slices_are_counted_from_the_snapshot_and_the_vocabularies_of_both_models(learned: Learned) -> None:
+    second = learned[2]
+    assert second.comparison is not None
+    assert second.comparison.slices is not None
+    windows = dict.fromkeys(DIMENSIONS, 0)
+    for each, counts in second.comparison.slices.by_slice():
+        windows[each.dimension] += int(counts[:, 0].sum())
+    assert windows == dict.fromkeys(DIMENSIONS, second.comparison.windows)
 
 
 def test_a_snapshot_is_only_read_among_those_of_the_home(learned: Learned, home: Home) -> None:

@@ -206,6 +206,11 @@ def _beside_champion(name: str, **inputs: object) -> Callable[[World, RetrainCon
     return outcome
 
 
+def _sliced(world: World, config: RetrainConfig) -> object:
+    """The verdict on a challenger that is worse in every slice; the largest slices have 400 windows."""
+    return _beside_champion("no_slice_clearly_worse", challenger=wrong_in(0.2))(world, config.with_changes(slice_gate=True))
+
+
 def _windows_compared(world: World, config: RetrainConfig) -> object:
     """Beside a champion that learned on the first of five days: 80 of 400 windows; the challenger's training ended after all of them."""
     comparison = Decide(world.leaky, state="ok", config=config).make().comparison
@@ -342,6 +347,8 @@ EXPECTED: dict[str, tuple[object, object, object, object, Outcome]] = {
     "min_improvement": (0.03, "PASS", 0.05, "FAIL", _beside_champion("min_improvement", champion=wrong_in(0.04))),
     "anchor_tolerance": (0.05, "PASS", 0.03, "FAIL", _beside_champion("not_worse_than_anchor", anchors=BETTER, challenger=wrong_in(0.04))),
     "clearly_worse_margin": (0.2, "PASS", 0.01, "FAIL", _beside_champion("no_class_clearly_worse", challenger=FEWER_MEETINGS)),
+    "slice_gate": (False, "NOT_APPLICABLE", True, "FAIL", _beside_champion("no_slice_clearly_worse", challenger=wrong_in(0.2))),
+    "min_slice_windows": (400, "FAIL", 401, "NOT_APPLICABLE", _sliced),
     "max_negative_flips": (0.06, "PASS", 0.05, "FAIL", _beside_champion("negative_flips", **AS_GOOD)),
     "max_flip_excess": (0.04, "PASS", 0.03, "FAIL", _beside_champion("negative_flips", challenger=wrong_in(0.04))),
     "keep_versions": (3, 1, 2, 2, _removed("promoted")),
