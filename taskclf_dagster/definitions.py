@@ -12,6 +12,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.models import challenger_model
+from taskclf_dagster.defs.assets.monitoring import live_performance
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
 from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
@@ -22,6 +23,7 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
+from taskclf_dagster.defs.jobs.monitor import build_monitor_job
 from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
@@ -38,6 +40,10 @@ ASSETS = [
     promotion_decision,
     active_pointer,
 ]
+"""The assets of a retrain."""
+
+MONITORING_ASSETS = [live_performance]
+"""The assets that watch the active model."""
 
 
 def build_definitions(
@@ -74,9 +80,9 @@ def build_definitions(
         "io_manager": RecordIOManager(home=shared_home),
     }
     return dg.Definitions(
-        assets=with_freshness(ASSETS, config),
+        assets=with_freshness([*ASSETS, *MONITORING_ASSETS], config),
         asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[build_retrain_job(config), *OPERATIONS],
+        jobs=[build_retrain_job(config), build_monitor_job(config), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,

@@ -157,6 +157,16 @@ class Home:
         return self.artifacts / "predictions"
 
     @property
+    def scores(self) -> Path:
+        """Ours: what the active model said about each window at the time, one folder for each UTC day."""
+        return self.artifacts / "scores"
+
+    @property
+    def performance_drops(self) -> Path:
+        """Ours: the first time that a model was found to perform clearly worse than it should, one file for each model."""
+        return self.artifacts / "performance_drops"
+
+    @property
     def home_id_file(self) -> Path:
         """Ours: the id of the home, to which receipts and history records are bound."""
         return self.artifacts / "home_id.json"

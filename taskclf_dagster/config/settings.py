@@ -21,6 +21,7 @@ OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
         *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing"),
+        *("live_days", "max_live_drop", "live_trigger"),
     }
 )
 """Keys that only say when a retrain runs, where its events go and what signs. They are no part of what is recorded, hashed or seeded."""
@@ -117,6 +118,7 @@ class ScheduleSettings(_Settings):
     cron: Cron
     timezone: str | None
     verify_cron: Cron
+    monitor_cron: Cron
 
     @field_validator("timezone")
     @classmethod
@@ -205,6 +207,14 @@ class PromotionSettings(_Settings):
     auto_promote: bool
 
 
+class LiveSettings(_Settings):
+    """Performance of the active model on labels that arrive after it scored the windows."""
+
+    live_days: Annotated[int, Field(ge=1, le=365)]
+    max_live_drop: Share
+    live_trigger: bool
+
+
 class RetentionSettings(_Settings):
     """Number of bundles to keep."""
 
@@ -226,6 +236,7 @@ class RetrainConfig(_Settings):
     evaluation: EvaluationSettings
     comparison: ComparisonSettings
     promotion: PromotionSettings
+    live: LiveSettings
     retention: RetentionSettings
     signing: SigningSettings
 
