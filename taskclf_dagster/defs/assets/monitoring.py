@@ -29,7 +29,7 @@ def live_performance(
     clock: ClockResource,
     supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
-    """How each model did on the windows that it scored in the last days, by day, user and label, once people have labeled them.
+    """Measures how each model did on the windows that it scored in the last days, by day, user and label, once they are labeled.
 
     Joins the scores on disk with the label store: what counts is what was said at the time, not what today's model would say. If the active
     model performs clearly worse than its own test figure or the lookup table, that is an event and triggers one retrain, once for a model.
