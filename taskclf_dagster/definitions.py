@@ -12,6 +12,7 @@ import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.models import challenger_model
+from taskclf_dagster.defs.assets.monitoring import live_performance
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
 from taskclf_dagster.defs.assets.scoring import scored_windows
@@ -23,9 +24,10 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
-from taskclf_dagster.defs.jobs.monitoring_jobs import build_score_job
+from taskclf_dagster.defs.jobs.monitor import build_monitor_job
 from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
+from taskclf_dagster.defs.jobs.score import build_score_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.record_io_manager import RecordIOManager
 from taskclf_dagster.defs.resources.run_supervisor import GRACE_SECONDS, RunSupervisor
@@ -39,8 +41,11 @@ ASSETS = [
     champion_report,
     promotion_decision,
     active_pointer,
-    scored_windows,
 ]
+"""The assets of a retrain."""
+
+MONITORING_ASSETS = [scored_windows, live_performance]
+"""The assets that watch the active model."""
 
 
 def build_definitions(
@@ -77,9 +82,9 @@ def build_definitions(
         "io_manager": RecordIOManager(home=shared_home),
     }
     return dg.Definitions(
-        assets=with_freshness(ASSETS, config),
+        assets=with_freshness([*ASSETS, *MONITORING_ASSETS], config),
         asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[build_retrain_job(config), build_score_job(), *OPERATIONS],
+        jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(config), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,

@@ -158,8 +158,13 @@ class Home:
 
     @property
     def scores(self) -> Path:
-        """Ours: what the active model predicted, one folder for each UTC day."""
+        """Ours: what the active model said about each window at the time, one folder for each UTC day."""
         return self.artifacts / "scores"
+
+    @property
+    def performance_drops(self) -> Path:
+        """Ours: the first time that a model was found to perform clearly worse than it should, one file for each model."""
+        return self.artifacts / "performance_drops"
 
     @property
     def home_id_file(self) -> Path:

@@ -13,6 +13,7 @@ from taskclf_dagster import definitions
 from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets.common import RETRAIN_ASSETS
+from taskclf_dagster.defs.jobs.monitor import MonitorParams
 from taskclf_dagster.defs.jobs.registry_jobs import ApproveParams, PruneParams, RollbackParams, VerifyParams
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
@@ -29,7 +30,10 @@ ASSETS = {
     "active_pointer": ({"json"}, {"promotion_decision"}),
     "scored_windows": ({"parquet", "lightgbm"}, {"active_pointer"}),
 }
-"""For each asset its kinds and what it is made from."""
+"""For each asset of a retrain its kinds and what it is made from."""
+
+MONITORING = {"live_performance": ({"json"}, {"scored_windows"})}
+"""Likewise for the assets that watch the active model."""
 
 BLOCKING_CHECKS = {
     "labeled_windows:columns_are_complete_and_typed",
@@ -97,6 +101,9 @@ OTHER_CHECKS = {
 }
 """Gates and advice: a rejected model is a result, so none of these may stop a run."""
 
+MONITORING_CHECKS = {"live_performance:active_model_performs_as_tested", "live_performance:every_score_file_is_read"}
+"""Advice about the active model."""
+
 
 @pytest.fixture(scope="module")
 def defs() -> dg.Definitions:
@@ -126,7 +133,7 @@ def test_the_assets_are_these_and_each_is_made_from_these(defs: dg.Definitions) 
         spec.key.to_user_string(): (set(spec.kinds), {dep.asset_key.to_user_string() for dep in spec.deps})
         for spec in defs.resolve_all_asset_specs()
     }
-    assert found == ASSETS
+    assert found == {**ASSETS, **MONITORING}
 
 
 def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_expanded(defs: dg.Definitions) -> None:
@@ -138,14 +145,13 @@ def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_exp
 
 def test_every_asset_of_a_retrain_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Definitions) -> None:
     found = {made.node_def.name: "supervisor" in made.required_resource_keys for made in defs.resolve_asset_graph().assets_defs}
-    assert {name: found[name] for name in RETRAIN_ASSETS} == dict.fromkeys(RETRAIN_ASSETS, True)
-    assert set(RETRAIN_ASSETS) == {*ASSETS} - {"scored_windows"}
+    assert {name: found[name] for name in (*RETRAIN_ASSETS, *MONITORING)} == dict.fromkeys((*RETRAIN_ASSETS, *MONITORING), True)
 
 
 def test_the_checks_are_these_and_only_data_contracts_block(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     blocking = {key.to_user_string(): graph.get(key).blocking for key in graph.asset_check_keys}
-    assert blocking == {**dict.fromkeys(BLOCKING_CHECKS, True), **dict.fromkeys(OTHER_CHECKS, False)}
+    assert blocking == {**dict.fromkeys(BLOCKING_CHECKS, True), **dict.fromkeys(OTHER_CHECKS | MONITORING_CHECKS, False)}
 
 
 def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
@@ -155,7 +161,7 @@ def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
 
 def test_every_step_is_in_the_pool_of_which_the_instance_admits_one_run(defs: dg.Definitions) -> None:
     nodes = {node.node_def.name: node.node_def.pool for node in defs.resolve_asset_graph().assets_defs}
-    assert set(ASSETS) < set(nodes)
+    assert {*ASSETS, *MONITORING} < set(nodes)
     assert {name: pool for name, pool in nodes.items() if pool != "retrain"} == {"scored_windows": "scoring"}
     instance = yaml.safe_load((DEFAULT_CONFIG_PATH.parent.parent / "dagster.yaml").read_text(encoding="utf-8"))
     assert instance["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
@@ -172,6 +178,15 @@ def test_an_active_model_is_late_after_30_days_and_stale_after_45(defs: dg.Defin
 # --- Job, schedule, sensor ------------------------------------------------------------------------------------------------------
 
 
+def test_the_job_monitor_holds_what_watches_the_active_model_and_nothing_else(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def("monitor")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(MONITORING)
+    assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == MONITORING_CHECKS
+    schedule = defs.resolve_schedule_def("daily_monitoring")
+    assert (schedule.cron_schedule, schedule.job_name) == ("30 5 * * *", "monitor")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
 def test_the_job_retrain_holds_every_asset_of_a_retrain_and_its_checks(defs: dg.Definitions) -> None:
     job = defs.resolve_job_def("retrain")
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(RETRAIN_ASSETS)
@@ -180,14 +195,19 @@ def test_the_job_retrain_holds_every_asset_of_a_retrain_and_its_checks(defs: dg.
     assert job.description
 
 
-JOBS = ["retrain", "score", "rollback", "approve", "prune", "verify_registry"]
+SENSORS = ("label_arrival", "drift_report", "performance_drop", "failed_runs")
+
+JOBS = ["retrain", "monitor", "score", "rollback", "approve", "prune", "verify_registry"]
 
 
 def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} == {*JOBS, "__ASSET_JOB"}
-    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_retrain", "weekly_verification", "score_days"}
-    assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "drift_report", "failed_runs", "event_delivery"}
+    schedules = {schedule.name for schedule in repository.schedule_defs}
+    assert schedules == {"daily_retrain", "weekly_verification", "daily_monitoring", "score_days"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "label_arrival", "drift_report", "performance_drop", "failed_runs", "event_delivery"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [*JOBS, "__ASSET_JOB"])
@@ -222,7 +242,7 @@ def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it()
     assert {name: field.default for name, field in RunSettingsResource.model_fields.items()} == expected
 
 
-@pytest.mark.parametrize("form", [RetrainParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
+@pytest.mark.parametrize("form", [RetrainParams, MonitorParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
 def test_every_field_of_a_launch_form_is_explained(form: type[dg.Config]) -> None:
     assert [name for name, field in form.model_fields.items() if len(field.description or "") < 15] == []
 
@@ -240,7 +260,9 @@ def test_the_registry_is_verified_every_monday_after_the_retrain(defs: dg.Defini
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
 
-@pytest.mark.parametrize(("name", "seconds"), [("label_arrival", 60), ("drift_report", 300), ("failed_runs", 30)])
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("label_arrival", 60), ("drift_report", 300), ("performance_drop", 300), ("failed_runs", 30)]
+)
 def test_each_sensor_launches_the_job_looks_often_enough_and_is_on(defs: dg.Definitions, name: str, seconds: int) -> None:
     sensor = defs.resolve_sensor_def(name)
     assert [target.job_name for target in sensor.targets] == ["retrain"]
@@ -258,9 +280,9 @@ def test_the_sensor_that_delivers_events_looks_twice_a_minute_launches_nothing_a
 def test_what_launches_by_itself_is_off_where_enabled_is_false_and_what_looks_after_runs_and_registry_stays_on(tmp_path: Path) -> None:
     defs = build_definitions(run_settings=_overlay(tmp_path, "enabled: false\n"))
     schedules = {name: defs.resolve_schedule_def(name).default_status for name in ("daily_retrain", "weekly_verification")}
-    sensors = {name: defs.resolve_sensor_def(name).default_status for name in ("label_arrival", "drift_report", "failed_runs")}
+    sensors = {name: defs.resolve_sensor_def(name).default_status for name in SENSORS}
     off, on = dg.DefaultSensorStatus.STOPPED, dg.DefaultSensorStatus.RUNNING
-    assert sensors == {"label_arrival": off, "drift_report": off, "failed_runs": on}
+    assert sensors == {"label_arrival": off, "drift_report": off, "performance_drop": off, "failed_runs": on}
     assert schedules == {"daily_retrain": dg.DefaultScheduleStatus.STOPPED, "weekly_verification": dg.DefaultScheduleStatus.RUNNING}
 
 
@@ -279,11 +301,14 @@ def test_without_a_time_zone_in_the_settings_the_schedules_have_the_machines(nam
 
 @pytest.mark.usefixtures("_machine_in_tokyo")
 def test_cron_lines_and_time_zone_of_the_settings_win(tmp_path: Path) -> None:
-    settings = _overlay(tmp_path, 'schedule: {cron: "30 4 * * 1", verify_cron: "15 5 1 * *", timezone: Europe/Vienna}\n')
+    settings = _overlay(
+        tmp_path, 'schedule: {cron: "30 4 * * 1", verify_cron: "15 5 1 * *", monitor_cron: "5 2 * * *", timezone: Europe/Vienna}\n'
+    )
     defs = build_definitions(run_settings=settings)
     daily, weekly = (defs.resolve_schedule_def(name) for name in ("daily_retrain", "weekly_verification"))
     assert (daily.cron_schedule, daily.execution_timezone) == ("30 4 * * 1", "Europe/Vienna")
     assert (weekly.cron_schedule, weekly.execution_timezone) == ("15 5 1 * *", "Europe/Vienna")
+    assert defs.resolve_schedule_def("daily_monitoring").cron_schedule == "5 2 * * *"
 
 
 # --- Loading --------------------------------------------------------------------------------------------------------------------

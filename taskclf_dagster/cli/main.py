@@ -24,6 +24,7 @@ COMMANDS = {
     "history": "history_command:history_command",
     "init": "init_command:init_command",
     "list": "model_commands:list_command",
+    "live": "live_command:live_command",
     "prune": "registry_commands:prune_command",
     "registry": "registry_commands:registry_group",
     "reproduce": "model_commands:reproduce_command",

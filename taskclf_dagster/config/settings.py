@@ -22,6 +22,7 @@ OPERATIONAL = frozenset(
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
         *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing"),
         *("score_schedule", "keep_score_days"),
+        *("live_days", "max_live_drop", "live_trigger"),
     }
 )
 """Keys that only say when a retrain runs, where its events go, what signs, and how the active model is watched. They are no part of what is
@@ -121,6 +122,7 @@ class ScheduleSettings(_Settings):
     cron: Cron
     timezone: str | None
     verify_cron: Cron
+    monitor_cron: Cron
 
     @field_validator("timezone")
     @classmethod
@@ -211,6 +213,14 @@ class PromotionSettings(_Settings):
     auto_promote: bool
 
 
+class LiveSettings(_Settings):
+    """Performance of the active model on labels that arrive after it scored the windows."""
+
+    live_days: Annotated[int, Field(ge=1, le=365)]
+    max_live_drop: Share
+    live_trigger: bool
+
+
 class RetentionSettings(_Settings):
     """Number of bundles to keep."""
 
@@ -239,6 +249,7 @@ class RetrainConfig(_Settings):
     evaluation: EvaluationSettings
     comparison: ComparisonSettings
     promotion: PromotionSettings
+    live: LiveSettings
     retention: RetentionSettings
     monitoring: MonitoringSettings
     signing: SigningSettings

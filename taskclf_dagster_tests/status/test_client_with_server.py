@@ -100,8 +100,8 @@ def test_the_project_loads_in_the_webserver_with_schedule_and_sensor_on(server: 
     answer = server.ask(INSTIGATORS)
     schedules = {row["name"]: row["scheduleState"]["status"] for row in answer["schedulesOrError"]["results"]}
     sensors = {row["name"]: row["sensorState"]["status"] for row in answer["sensorsOrError"]["results"]}
-    assert schedules == {"daily_retrain": "RUNNING", "weekly_verification": "RUNNING"}
-    assert sensors == dict.fromkeys(("label_arrival", "drift_report", "failed_runs", "event_delivery"), "RUNNING")
+    assert schedules == dict.fromkeys(("daily_retrain", "weekly_verification", "daily_monitoring"), "RUNNING")
+    assert sensors == dict.fromkeys(("label_arrival", "drift_report", "performance_drop", "failed_runs", "event_delivery"), "RUNNING")
 
 
 def test_the_dev_server_listens_on_loopback_only_unless_told_otherwise(server: Server) -> None:

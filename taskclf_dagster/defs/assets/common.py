@@ -15,6 +15,8 @@ from taskclf_dagster.domain.storage.records import Record
 GROUP = "retrain"
 POOL = "retrain"
 OWNERS = ["team:taskclf"]
+MONITORING = {"monitoring": ""}
+"""The tag of assets that watch the active model; a retrain leaves them out."""
 
 
 RETRAIN_ASSETS = (

@@ -1,4 +1,4 @@
-"""The sensors that launch a retrain for label arrival and for drift reports. Dagster concept: sensors.
+"""The sensors that launch a retrain for label arrival, drift reports and drops of performance. Dagster concept: sensors.
 
 `domain.scheduling` decides. A tick that cannot read a file skips and names it. The sensor for failed runs is in `failed_run_sensor`, the
 one that delivers events in `defs.events.event_sensor`.
@@ -17,14 +17,15 @@ from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.scheduling.data_assessment import assess_data
-from taskclf_dagster.domain.scheduling.drift_trigger import find_drift_answer, find_drift_trigger
+from taskclf_dagster.domain.scheduling.drift_trigger import MAX_REASON_LENGTH, find_drift_answer, find_drift_trigger
 from taskclf_dagster.domain.scheduling.label_arrival import LabelStoreState, check_label_arrival, check_label_store, read_label_store_state
+from taskclf_dagster.domain.scheduling.performance_trigger import find_drop_answer, find_performance_trigger
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.scheduling.triggers import describe_blocked, describe_changed_spans
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
-LABELS_SECONDS, DRIFT_SECONDS = 60, 300
+LABELS_SECONDS, DRIFT_SECONDS, PERFORMANCE_SECONDS = 60, 300, 300
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ FIRST_START = (
 
 
 def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
-    """Returns the sensors for label arrival and drift reports; on unless the settings turn them off."""
+    """Returns the sensors for label arrival, drift reports and drops of performance; on unless the settings turn them off."""
     status = dg.DefaultSensorStatus.RUNNING if config.scheduling.enabled else dg.DefaultSensorStatus.STOPPED
 
     @dg.sensor(
@@ -78,7 +79,20 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
         """Launches one run for each report, unless a challenger was trained since."""
         return _as_result(evaluate_drift_report(context.instance, home.open(), run_settings, now=clock.now()))
 
-    return [label_arrival, drift_report]
+    @dg.sensor(
+        job_name=RETRAIN,
+        name="performance_drop",
+        minimum_interval_seconds=PERFORMANCE_SECONDS,
+        default_status=status,
+        description="Launches a retrain, forced, if live_performance found the active model to perform clearly worse; once for each model.",
+    )
+    def performance_drop(
+        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    ) -> dg.SensorResult:
+        """Launches one run for each model, unless a challenger was trained since."""
+        return _as_result(evaluate_performance_drop(context.instance, home.open(), run_settings, now=clock.now()))
+
+    return [label_arrival, drift_report, performance_drop]
 
 
 def evaluate_label_arrival(
@@ -91,6 +105,11 @@ def evaluate_label_arrival(
 def evaluate_drift_report(instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, now: datetime) -> Answer:
     """Evaluates one tick of `drift_report`; skips if the sensors are disabled, or a file cannot be read."""
     return _evaluate(instance, home, run_settings, lambda config: _answer(_evaluate_drift(instance, home, config, now)))
+
+
+def evaluate_performance_drop(instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, now: datetime) -> Answer:
+    """Evaluates one tick of `performance_drop`; skips if the sensors are disabled, or a file cannot be read."""
+    return _evaluate(instance, home, run_settings, lambda config: _answer(_evaluate_performance(instance, home, config, now)))
 
 
 def _evaluate(
@@ -168,6 +187,31 @@ def _evaluate_drift(instance: dg.DagsterInstance, home: Home, config: RetrainCon
         demand=demand,
         cause="drift",
         reason=found.reason,
+        max_attempts=config.scheduling.max_attempts,
+        now=now,
+        force=True,
+    )
+
+
+def _evaluate_performance(instance: dg.DagsterInstance, home: Home, config: RetrainConfig, now: datetime) -> dg.RunRequest | SkipReason:
+    if not config.live.live_trigger:
+        return SkipReason(kind="disabled", message="a drop of performance triggers nothing: live_trigger is false")
+    home.require()
+    found = find_performance_trigger(home)
+    if isinstance(found, SkipReason):
+        return found
+    demand = f"performance-{found.model_id}"
+    answered = find_drop_answer(found, read_last_decided(home))
+    if answered is None and (run := find_run_for_trigger(instance, home, demand)) is not None:
+        answered = SkipReason(kind="answered", message=f"run {run.run_id} answered the drop of {found.model_id}")
+    if answered is not None:
+        return answered
+    return request_for_trigger(
+        instance,
+        home,
+        demand=demand,
+        cause="performance",
+        reason=f"{found.model_id} performs clearly worse than it should: {found.reason}"[:MAX_REASON_LENGTH],
         max_attempts=config.scheduling.max_attempts,
         now=now,
         force=True,

@@ -16,7 +16,7 @@ from taskclf_dagster.defs.runs.instance_home import find_home_tags
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, SKIPPED, RunState
 from taskclf_dagster.home import Home
 
-RETRAIN = "retrain"
+RETRAIN, MONITOR = "retrain", "monitor"
 
 
 REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
@@ -122,9 +122,9 @@ def iterate_retrains(
 
 
 def iterate_unfinished_runs(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
-    """Yields every unfinished run of a home: retrains, parts of the graph, and the jobs of the registry."""
+    """Yields every unfinished run of a home: retrains, parts of the graph, the job `monitor`, and the jobs of the registry."""
     for run in _iterate_runs(instance, home, statuses=UNFINISHED):
-        if run.run.job_name in REGISTRY_JOBS or _is_retrain(run.run, whole=False):
+        if run.run.job_name in (*REGISTRY_JOBS, MONITOR) or _is_retrain(run.run, whole=False):
             yield run
 
 

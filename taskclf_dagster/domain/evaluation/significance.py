@@ -159,6 +159,19 @@ def closed_form(days: PairedCounts) -> tuple[float | None, float | None]:
     return difference, math.sqrt(len(g) / (len(g) - 1) * math.fsum(x * x for x in g))
 
 
+def student_bound(error: float, user_days: int, share: float) -> float:
+    """Returns the distance that Student's t over these user-days, times the standard error, stays below with this probability.
+
+    Args:
+        error: the standard error.
+        user_days: two or more.
+        share: the probability [0.5 to 1); 1 - significance / 2 gives half the width of a two-sided interval.
+    """
+    from scipy.special import stdtrit  # costs half a second; only what compares models pays for it
+
+    return float(stdtrit(user_days - 1, share)) * error
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusts p-values so that the chance of any false positive stays below the level (Holm, Scand. J. Statistics 6, 1979)."""
     adjusted, highest = [0.0] * len(p_values), 0.0
@@ -172,9 +185,7 @@ def _assess_precision(
 ) -> _Precision:
     if difference is None or error is None:
         return _Precision()
-    from scipy.special import stdtrit  # costs half a second; only what compares models pays for it
-
-    half, power = (float(stdtrit(user_days - 1, share)) * error for share in (1 - significance / 2, POWER))
+    half, power = (student_bound(error, user_days, share) for share in (1 - significance / 2, POWER))
     needed = math.ceil(user_days * ((half + power) / small_difference) ** 2)
     return _Precision((difference - half, difference + half), half + power, needed)
 

@@ -1,6 +1,7 @@
 """The envelope of an event: its types, its keys, and its JSON.
 
-`registry/history_events`, `decision/decision_events` and `defs/events/run_events` build the events; `delivery` sends them.
+`registry/history_events`, `decision/decision_events`, `monitoring/live_performance` and `defs/events/run_events` build the events;
+`delivery` sends them.
 """
 
 import sys
@@ -36,6 +37,7 @@ EventType = Literal[
     "model.pointer_repaired",
     "model.pointer_adopted",
     "model.scored",
+    "performance.dropped",
 ]
 
 

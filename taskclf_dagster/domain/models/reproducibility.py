@@ -125,6 +125,17 @@ def reproduce(
     return _compare(loaded, again, rows, recipe, folds=folds)
 
 
+def open_training_snapshot(home: Home, files: BundleFiles) -> StoredRows:
+    """Reads the rows of the snapshot that a model was made of, and checks them against the digest in its metadata.
+
+    Raises:
+        BundleError: the metadata does not name the snapshot, as that of other programs.
+        SnapshotError: the snapshot is missing or was changed.
+    """
+    recipe = _read_recipe(files)
+    return _open_verified(snapshot_folder(home, recipe.snapshot_path), recipe.dataset_digest, None)
+
+
 def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, *, refit: bool) -> OutOfFold | None:
     """Returns the out-of-fold predictions of a recipe; None if the threshold was chosen on those of the first fit."""
     if recipe.basis == "validation":

@@ -314,4 +314,5 @@ def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryS
 def _test_figures(report: EvaluationReport, snapshot: DatasetSnapshot) -> dict[str, object]:
     names = ("windows", "macro_f1", "weighted_f1", "all_labels_macro_f1", "all_labels_weighted_f1", "accuracy", "reject_rate")
     figures = report.model_dump(include={*names, "judged_labels", "expected_calibration_error", "flap_rate", "flap_rate_smoothed"})
-    return {"dataset_hash": snapshot.dataset_hash, **figures}
+    f1 = {label: report.per_class[label].f1 for label in report.judged_labels}
+    return {"dataset_hash": snapshot.dataset_hash, **figures, "f1": f1}

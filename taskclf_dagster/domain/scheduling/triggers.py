@@ -1,6 +1,7 @@
 """Assesses the triggers of a retrain (new labels, cadence, age of the model), and if the data suffices for one.
 
-Reads and counts only; schedule and sensors launch runs. See also `data_assessment`, `label_arrival`, `drift_trigger` and `retry_policy`.
+Reads and counts only; schedule and sensors launch runs. See also `data_assessment`, `label_arrival`, `drift_trigger`,
+`performance_trigger` and `retry_policy`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from taskclf_dagster.errors import LabelColumnsError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
-Cause = Literal["new_labels", "cadence", "model_age", "drift"]
+Cause = Literal["new_labels", "cadence", "model_age", "drift", "performance"]
 
 
 SLACK = timedelta(hours=2)

@@ -1,0 +1,43 @@
+"""The asset live_performance: how models do on labels that arrive after they scored the windows. Dagster concept: assets.
+
+Its checks are advice: they fail no run and change no model. Add an asset that watches the active model here; measuring belongs to
+`domain.monitoring`, what the pages show to `defs.display.live_metadata`.
+"""
+
+import dagster as dg
+
+from taskclf_dagster.defs.assets.common import GROUP, MONITORING, OWNERS, POOL, materialized
+from taskclf_dagster.defs.display.live_metadata import LIVE_CHECKS, live_performance_checks, live_performance_metadata
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
+from taskclf_dagster.domain.monitoring.live_performance import LivePerformance, measure_live_performance, remember_performance_drop
+
+
+@dg.asset(
+    group_name=GROUP,
+    pool=POOL,
+    dagster_type=dg.PythonObjectDagsterType(LivePerformance),
+    owners=OWNERS,
+    kinds={"json"},
+    tags=MONITORING,
+    deps=["scored_windows"],
+    check_specs=[dg.AssetCheckSpec(name, asset="live_performance", description=text) for name, text in LIVE_CHECKS.items()],
+)
+def live_performance(
+    context: dg.AssetExecutionContext,
+    home: HomeResource,
+    run_settings: RunSettingsResource,
+    clock: ClockResource,
+    supervisor: RunSupervisor,
+) -> dg.MaterializeResult:
+    """Measures how each model did on the windows that it scored in the last days, by day, user and label, once they are labeled.
+
+    Joins the scores on disk with the label store: what counts is what was said at the time, not what today's model would say. If the active
+    model performs clearly worse than its own test figure or the lookup table, that is an event and triggers one retrain, once for a model.
+    """
+    taskclf_home = home.open()
+    record = measure_live_performance(taskclf_home, as_of=run_settings.resolve_as_of(clock), config=run_settings.load_config())
+    context.log.info(record.summary)
+    if not run_settings.dry_run:
+        remember_performance_drop(taskclf_home, record, run_id=context.run.run_id, at=clock.now())
+    return materialized(record, metadata=live_performance_metadata(record), check_results=live_performance_checks(record))
