@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from taskclf_dagster.config.cron import check_cron
+from taskclf_dagster.config.drift_settings import DriftSettings
 from taskclf_dagster.config.event_settings import EventSettings
 from taskclf_dagster.config.shipped import read_shipped_config
 from taskclf_dagster.config.signing_settings import SigningSettings
@@ -20,10 +21,10 @@ from taskclf_dagster.config.yaml_files import merge_mappings
 OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
-        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing"),
+        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift"),
     }
 )
-"""Keys that only say when a retrain runs, where its events go and what signs. They are no part of what is recorded, hashed or seeded."""
+"""Keys that only say when a retrain runs, where its events go, what signs and what is drift. They are not recorded, hashed or seeded."""
 
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -117,6 +118,7 @@ class ScheduleSettings(_Settings):
     cron: Cron
     timezone: str | None
     verify_cron: Cron
+    monitor_cron: Cron
 
     @field_validator("timezone")
     @classmethod
@@ -228,6 +230,7 @@ class RetrainConfig(_Settings):
     promotion: PromotionSettings
     retention: RetentionSettings
     signing: SigningSettings
+    drift: DriftSettings
 
     @model_validator(mode="before")
     @classmethod
@@ -297,8 +300,8 @@ class RetrainConfig(_Settings):
         return RetrainConfig.model_validate(merge_mappings(_flatten_groups(self.model_dump()), changes))
 
 
-GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing"))
-"""Names of the groups; `events` and `signing` are groups and keys of the file."""
+GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing", "drift"))
+"""Names of the groups; `events`, `signing` and `drift` are groups and keys of the file."""
 GROUP_OF: Mapping[object, str] = {
     key: name
     for name, field in RetrainConfig.model_fields.items()
