@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
+from taskclf_dagster.defs.assets.drift import drift_report
 from taskclf_dagster.defs.assets.models import challenger_model
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
@@ -22,6 +23,7 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
+from taskclf_dagster.defs.jobs.monitor import build_monitor_job
 from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
@@ -37,6 +39,7 @@ ASSETS = [
     champion_report,
     promotion_decision,
     active_pointer,
+    drift_report,
 ]
 
 
@@ -76,7 +79,7 @@ def build_definitions(
     return dg.Definitions(
         assets=with_freshness(ASSETS, config),
         asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[build_retrain_job(config), *OPERATIONS],
+        jobs=[build_retrain_job(config), build_monitor_job(), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,

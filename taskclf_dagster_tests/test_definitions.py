@@ -12,6 +12,7 @@ import yaml
 from taskclf_dagster import definitions
 from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.jobs.monitor import MonitorParams
 from taskclf_dagster.defs.jobs.registry_jobs import ApproveParams, PruneParams, RollbackParams, VerifyParams
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
@@ -27,7 +28,12 @@ ASSETS = {
     "promotion_decision": ({"json"}, {"dataset_snapshot", "challenger_model", "challenger_report", "champion_report"}),
     "active_pointer": ({"json"}, {"promotion_decision"}),
 }
-"""For each asset its kinds and what it is made from."""
+"""For each asset of a retrain its kinds and what it is made from."""
+
+MONITORING: dict[str, tuple[set[str], set[str]]] = {
+    "drift_report": ({"json"}, set()),
+}
+"""The same for the assets that watch the active model."""
 
 BLOCKING_CHECKS = {
     "labeled_windows:columns_are_complete_and_typed",
@@ -88,6 +94,17 @@ OTHER_CHECKS = {
 }
 """Gates and advice: a rejected model is a result, so none of these may stop a run."""
 
+MONITORING_CHECKS = {
+    "drift_report:drift_is_not_confirmed",
+    "drift_report:inputs_have_not_drifted",
+    "drift_report:no_input_is_dead",
+    "drift_report:categories_are_known",
+    "drift_report:reject_rate_has_not_risen",
+    "drift_report:entropy_has_not_risen",
+    "drift_report:class_shares_are_stable",
+}
+"""Advice about the active model."""
+
 
 @pytest.fixture(scope="module")
 def defs() -> dg.Definitions:
@@ -112,12 +129,12 @@ def _overlay(tmp_path: Path, text: str) -> RunSettingsResource:
 # --- Assets and checks ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_assets_are_these_seven_and_each_is_made_from_these(defs: dg.Definitions) -> None:
+def test_the_assets_are_these_and_each_is_made_from_these(defs: dg.Definitions) -> None:
     found = {
         spec.key.to_user_string(): (set(spec.kinds), {dep.asset_key.to_user_string() for dep in spec.deps})
         for spec in defs.resolve_all_asset_specs()
     }
-    assert found == ASSETS
+    assert found == {**ASSETS, **MONITORING}
 
 
 def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_expanded(defs: dg.Definitions) -> None:
@@ -127,7 +144,7 @@ def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_exp
         assert len(spec.description or "") > 40, spec.key
 
 
-def test_every_asset_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Definitions) -> None:
+def test_every_asset_of_a_retrain_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Definitions) -> None:
     found = {made.node_def.name: "supervisor" in made.required_resource_keys for made in defs.resolve_asset_graph().assets_defs}
     assert {name: found[name] for name in ASSETS} == dict.fromkeys(ASSETS, True)
 
@@ -135,7 +152,7 @@ def test_every_asset_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Defi
 def test_the_checks_are_these_and_only_data_contracts_block(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     blocking = {key.to_user_string(): graph.get(key).blocking for key in graph.asset_check_keys}
-    assert blocking == {**dict.fromkeys(BLOCKING_CHECKS, True), **dict.fromkeys(OTHER_CHECKS, False)}
+    assert blocking == {**dict.fromkeys(BLOCKING_CHECKS, True), **dict.fromkeys(OTHER_CHECKS | MONITORING_CHECKS, False)}
 
 
 def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
@@ -145,7 +162,7 @@ def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
 
 def test_every_step_is_in_the_pool_of_which_the_instance_admits_one_run(defs: dg.Definitions) -> None:
     nodes = {node.node_def.name: node.node_def.pool for node in defs.resolve_asset_graph().assets_defs}
-    assert set(ASSETS) < set(nodes)
+    assert {*ASSETS, *MONITORING} < set(nodes)
     assert set(nodes.values()) == {"retrain"}
     instance = yaml.safe_load((DEFAULT_CONFIG_PATH.parent.parent / "dagster.yaml").read_text(encoding="utf-8"))
     assert instance["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
@@ -162,20 +179,26 @@ def test_an_active_model_is_late_after_30_days_and_stale_after_45(defs: dg.Defin
 # --- Job, schedule, sensor ------------------------------------------------------------------------------------------------------
 
 
-def test_the_job_retrain_holds_every_asset_and_every_check(defs: dg.Definitions) -> None:
+def test_the_job_monitor_holds_what_watches_the_active_model(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def("monitor")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(MONITORING)
+    assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == MONITORING_CHECKS
+
+
+def test_the_job_retrain_holds_every_asset_of_a_retrain_and_every_check(defs: dg.Definitions) -> None:
     job = defs.resolve_job_def("retrain")
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(ASSETS)
     assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == BLOCKING_CHECKS | OTHER_CHECKS
     assert job.description
 
 
-JOBS = ["retrain", "rollback", "approve", "prune", "verify_registry"]
+JOBS = ["retrain", "monitor", "rollback", "approve", "prune", "verify_registry"]
 
 
 def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
     repository = defs.get_repository_def()
     assert {job.name for job in repository.get_all_jobs()} == {*JOBS, "__ASSET_JOB"}
-    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_retrain", "weekly_verification"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_retrain", "daily_monitoring", "weekly_verification"}
     assert {sensor.name for sensor in repository.sensor_defs} == {"label_arrival", "drift_report", "failed_runs", "event_delivery"}
 
 
@@ -211,7 +234,7 @@ def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it()
     assert {name: field.default for name, field in RunSettingsResource.model_fields.items()} == expected
 
 
-@pytest.mark.parametrize("form", [RetrainParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
+@pytest.mark.parametrize("form", [RetrainParams, MonitorParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
 def test_every_field_of_a_launch_form_is_explained(form: type[dg.Config]) -> None:
     assert [name for name, field in form.model_fields.items() if len(field.description or "") < 15] == []
 
@@ -268,9 +291,11 @@ def test_without_a_time_zone_in_the_settings_the_schedules_have_the_machines(nam
 
 @pytest.mark.usefixtures("_machine_in_tokyo")
 def test_cron_lines_and_time_zone_of_the_settings_win(tmp_path: Path) -> None:
-    settings = _overlay(tmp_path, 'schedule: {cron: "30 4 * * 1", verify_cron: "15 5 1 * *", timezone: Europe/Vienna}\n')
+    crons = 'cron: "30 4 * * 1", verify_cron: "15 5 1 * *", monitor_cron: "45 3 * * *"'
+    settings = _overlay(tmp_path, f"schedule: {{{crons}, timezone: Europe/Vienna}}\n")
     defs = build_definitions(run_settings=settings)
-    daily, weekly = (defs.resolve_schedule_def(name) for name in ("daily_retrain", "weekly_verification"))
+    daily, weekly, watch = (defs.resolve_schedule_def(name) for name in ("daily_retrain", "weekly_verification", "daily_monitoring"))
+    assert (watch.cron_schedule, watch.execution_timezone, watch.job_name) == ("45 3 * * *", "Europe/Vienna", "monitor")
     assert (daily.cron_schedule, daily.execution_timezone) == ("30 4 * * 1", "Europe/Vienna")
     assert (weekly.cron_schedule, weekly.execution_timezone) == ("15 5 1 * *", "Europe/Vienna")
 

@@ -1,6 +1,7 @@
-"""The parts that all seven assets share: group, pool, owner, result and tags. Dagster concept: assets.
+"""The parts that all assets share: group, pool, owner, result and tags. Dagster concept: assets.
 
-Every asset also requires the resource `supervisor` without using it: Dagster then sets it up, and it holds the run lock and the timeout.
+Every asset of a retrain also requires the resource `supervisor` without using it: Dagster then sets it up, and it holds the run lock and
+the timeout.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,9 @@ from taskclf_dagster.domain.storage.records import Record
 GROUP = "retrain"
 POOL = "retrain"
 OWNERS = ["team:taskclf"]
+MONITORING_TAG = "monitoring"
+MONITORING_TAGS = {MONITORING_TAG: ""}
+"""Of the assets that watch the active model; the job `monitor` makes them, and the job `retrain` does not."""
 
 _Record = TypeVar("_Record", bound=Record)
 

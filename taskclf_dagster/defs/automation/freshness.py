@@ -1,4 +1,4 @@
-"""Freshness policies of labels, dataset and active model. Dagster concept: freshness policies.
+"""Freshness policies of labels, dataset, active model and monitoring. Dagster concept: freshness policies.
 
 They follow from the settings: data that no run has read for longer than the cadence is late, and so is a model older than
 max_days_since_training.
@@ -11,6 +11,10 @@ import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
 
+MONITORING_WARN, MONITORING_FAIL = timedelta(days=2), timedelta(days=7)
+"""Ages of a report that is made every day."""
+
+
 GRACE = timedelta(days=1)
 """A retrain that is due at a daily tick may come a day late."""
 
@@ -20,7 +24,8 @@ def build_freshness(config: RetrainConfig) -> dict[str, dg.FreshnessPolicy]:
     cadence, age = timedelta(days=config.scheduling.global_retrain_cadence_days), timedelta(days=config.scheduling.max_days_since_training)
     data = dg.FreshnessPolicy.time_window(warn_window=cadence + GRACE, fail_window=2 * cadence + GRACE)
     model = dg.FreshnessPolicy.time_window(warn_window=age, fail_window=1.5 * age)
-    return {"labeled_windows": data, "dataset_snapshot": data, "active_pointer": model}
+    monitoring = dg.FreshnessPolicy.time_window(warn_window=MONITORING_WARN, fail_window=MONITORING_FAIL)
+    return {"labeled_windows": data, "dataset_snapshot": data, "active_pointer": model, "drift_report": monitoring}
 
 
 def with_freshness(assets: Sequence[dg.AssetsDefinition], config: RetrainConfig) -> list[dg.AssetsDefinition]:

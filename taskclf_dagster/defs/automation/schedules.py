@@ -1,4 +1,4 @@
-"""The schedules: a daily one for due retrains, a weekly one for the verification of the registry. Dagster concept: schedules.
+"""The schedules: daily for due retrains and monitoring, weekly for the verification of the registry. Dagster concept: schedules.
 
 `domain.scheduling.triggers` decides when a retrain is due.
 """
@@ -12,7 +12,7 @@ from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
-from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, describe_unfinished_retrain, find_unfinished_retrain
+from taskclf_dagster.defs.runs.retrain_runs import MONITOR, RETRAIN, describe_unfinished_retrain, find_unfinished_retrain
 from taskclf_dagster.defs.runs.run_tags import REASON_TAG, TRIGGER_TAG
 from taskclf_dagster.domain.scheduling.retry_policy import check_next_day
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
@@ -20,12 +20,12 @@ from taskclf_dagster.domain.scheduling.triggers import SLACK, assess_trigger
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
-DAILY, WEEKLY = "daily_retrain", "weekly_verification"
+DAILY, WEEKLY, MONITORING = "daily_retrain", "weekly_verification", "daily_monitoring"
 
 
 def build_schedules(config: RetrainConfig) -> list[dg.ScheduleDefinition]:
-    """Returns both schedules, with cron lines and time zone of the settings; the default time zone is the machine's."""
-    return [build_daily_schedule(config), _build_weekly_schedule(config.scheduling.schedule)]
+    """Returns the schedules, with cron lines and time zone of the settings; the default time zone is the machine's."""
+    return [build_daily_schedule(config), _build_weekly_schedule(config.scheduling.schedule), _build_monitoring_schedule(config)]
 
 
 def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
@@ -91,4 +91,15 @@ def _build_weekly_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:
         execution_timezone=time_zone(settings),
         default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Checks every promise of the registry and every receipt; the run is red if one does not hold.",
+    )
+
+
+def _build_monitoring_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        job_name=MONITOR,
+        name=MONITORING,
+        cron_schedule=config.scheduling.schedule.monitor_cron,
+        execution_timezone=time_zone(config.scheduling.schedule),
+        default_status=dg.DefaultScheduleStatus.RUNNING if config.scheduling.enabled else dg.DefaultScheduleStatus.STOPPED,
+        description="Watches the active model: the last days against what it learned from. Promotes nothing.",
     )

@@ -19,6 +19,9 @@ from taskclf_dagster.home import Home
 RETRAIN = "retrain"
 
 
+MONITOR = "monitor"
+
+
 REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
 
 

@@ -1,4 +1,4 @@
-"""Confirmation of drift: what is found on two days in a row, with the same model. The evaluations are kept in `artifacts/drift/state/`.
+"""Confirmation of drift: inputs that are found on two days in a row, with the same model. `artifacts/drift/state/` keeps the evaluations.
 
 A drift that lasts is confirmed once. It ends when a day does not confirm it, or with another model.
 """
@@ -21,7 +21,7 @@ KEPT = 100
 
 
 class DriftEvaluation(Record):
-    """What one evaluation found.
+    """The finding of one evaluation.
 
     Attributes:
         as_of: its time; of one UTC day the last evaluation counts.

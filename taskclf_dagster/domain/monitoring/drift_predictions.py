@@ -15,7 +15,7 @@ from taskclf_dagster.domain.monitoring.window_sets import WindowSet
 from taskclf_dagster.domain.storage.records import Record
 
 OUTCOMES = (*LABELS, REJECTED_LABEL)
-"""What a prediction says: a label, or that it is rejected."""
+"""The outcomes of a prediction: a label, or rejected."""
 
 
 _REJECTED = len(LABELS)

@@ -18,7 +18,7 @@ from taskclf_dagster.home import Home
 
 @dataclass(frozen=True)
 class Reference:
-    """What the last days are compared with.
+    """The side that the last days are compared with.
 
     Attributes:
         dataset_hash: of the snapshot.
