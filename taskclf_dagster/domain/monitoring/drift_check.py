@@ -104,7 +104,7 @@ def _judge(
     found = None
     if reference.predictions is not None:
         found = compare_predictions(reference.predictions, predicted, settings=settings, seed=reference.seed)
-    drifted = tuple(each.name for each in inputs if each.has_drifted or each.is_dead)
+    drifted = [each for each in inputs if each.has_drifted or each.is_dead]
     return base.model_copy(
         update={
             "outcome": "judged",
@@ -114,7 +114,7 @@ def _judge(
             "inputs": tuple(inputs),
             "categories": tuple(categories),
             "predictions": found,
-            "drifted": drifted,
+            "drifted": tuple(each.name for each in drifted),
             "stretches": tuple(find_drifted_stretches(home, reference.windows, predicted, drifted)),
         }
     )

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.data.label_queue import LabelRequest
 from taskclf_dagster.domain.data.label_store import read_usable_spans
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.evaluation.label_suggestions import MAX_SUGGESTIONS, NOT_PREDICTED, RecentMinutes, find_stretches
+from taskclf_dagster.domain.monitoring.drift_inputs import InputDrift
 from taskclf_dagster.domain.monitoring.drift_predictions import PredictedSet
 from taskclf_dagster.domain.monitoring.drift_statistics import SMOOTHING, find_cuts, put_into_bins
 from taskclf_dagster.domain.monitoring.window_sets import WindowSet
@@ -55,23 +56,27 @@ class DriftedStretch(Record):
         )
 
 
-def find_drifted_stretches(home: Home, reference: WindowSet, current: PredictedSet, inputs: Sequence[str]) -> list[DriftedStretch]:
+def find_drifted_stretches(home: Home, reference: WindowSet, current: PredictedSet, inputs: Sequence[InputDrift]) -> list[DriftedStretch]:
     """Returns at most MAX_SUGGESTIONS stretches without a label of a person, the most drifted first; none if no input has drifted.
 
     Args:
         home: whose label store is read.
         reference: the windows that the model has learned from.
         current: the judged windows with their predictions, sorted by user and time, with session_id.
-        inputs: those that have drifted or are dead.
+        inputs: those that have drifted or are dead; only time of the users whom one of them affects is searched.
 
     Raises:
         UnreadableFileError: the label store cannot be read.
     """
     if not inputs:
         return []
-    surprise = np.sum([_log_ratio(reference.numbers(name), current.windows.numbers(name)) for name in inputs], axis=0)
-    minutes = _to_minutes(home, current)
-    found = [_describe(minutes, surprise, first, last) for first, last in find_stretches((surprise > 0) & ~minutes.labeled, minutes.run)]
+    surprise = np.sum([_log_ratio(reference.numbers(each.name), current.windows.numbers(each.name)) for each in inputs], axis=0)
+    minutes, rows = _to_minutes(home, current), current.windows.rows
+    affected = rows["user_id"].isin({user for each in inputs for user in each.users}).to_numpy()
+    found = [
+        _describe(minutes, surprise, first, last)
+        for first, last in find_stretches((surprise > 0) & affected & ~minutes.labeled, minutes.run)
+    ]
     return sorted(found, key=lambda each: (-each.surprise, each.user_id, each.start))[:MAX_SUGGESTIONS]
 
 
