@@ -311,7 +311,7 @@ def test_of_five_ticks_that_were_slept_through_none_launches_again_what_the_firs
 
 
 def _ticks(cron: str, zone: str, *, after: datetime, n: int) -> list[datetime]:
-    daily, _ = build_schedules(retrain_config(schedule={"cron": cron, "timezone": zone}))
+    daily, *_ = build_schedules(retrain_config(schedule={"cron": cron, "timezone": zone}))
     assert daily.execution_timezone is not None
     return list(islice(cron_string_iterator(after.timestamp(), str(daily.cron_schedule), daily.execution_timezone), n))
 
