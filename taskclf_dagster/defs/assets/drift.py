@@ -3,12 +3,16 @@
 Its checks are advice: they warn, and neither stop a run nor promote anything. What is drift is decided in `domain.monitoring`.
 """
 
+import os
+
 import dagster as dg
 
-from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAGS, OWNERS, POOL, materialized
+from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAGS, OWNERS, POOL, materialized, tag_run
 from taskclf_dagster.defs.display.drift_metadata import DRIFT_CHECKS, drift_checks, drift_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
+from taskclf_dagster.defs.runs.run_tags import HOME_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.monitoring.drift_check import run_drift_check
 from taskclf_dagster.domain.monitoring.drift_report import DriftReport
 from taskclf_dagster.provenance import cores
@@ -32,6 +36,7 @@ def drift_report(
     """
     taskclf_home = home.open()
     taskclf_home.require()
+    tag_run(context, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(os.getpid())})
     require_own_instance(context.instance, taskclf_home)
     record = run_drift_check(
         taskclf_home,

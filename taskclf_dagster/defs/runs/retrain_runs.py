@@ -25,6 +25,10 @@ MONITOR = "monitor"
 REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
 
 
+SHORT_JOBS = REGISTRY_JOBS | {MONITOR}
+"""Jobs without a supervisor, whose runs carry their worker process all the same, so that a dead one can be ended."""
+
+
 WHOLE_GRAPH = frozenset({"labeled_windows", "promotion_decision"})
 """A run of the implicit job with these assets is a retrain, whatever other assets it has."""
 
@@ -125,9 +129,9 @@ def iterate_retrains(
 
 
 def iterate_unfinished_runs(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
-    """Yields every unfinished run of a home: retrains, parts of the graph, and the jobs of the registry."""
+    """Yields every unfinished run of a home: retrains, parts of the graph, the jobs of the registry, and monitoring."""
     for run in _iterate_runs(instance, home, statuses=UNFINISHED):
-        if run.run.job_name in REGISTRY_JOBS or _is_retrain(run.run, whole=False):
+        if run.run.job_name in SHORT_JOBS or _is_retrain(run.run, whole=False):
             yield run
 
 
