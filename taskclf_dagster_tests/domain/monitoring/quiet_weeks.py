@@ -12,7 +12,7 @@ from taskclf_dagster_tests.scenario import AS_OF, DAY, retrain_config
 
 INPUTS = tuple(f"input_{number}" for number in range(8))
 SCHEMA = FeatureSchema("v1", dict.fromkeys(INPUTS, "float"), INPUTS, ())
-REFERENCE_DAYS, WEEK, DAY_WINDOWS = 30, 7, 120
+REFERENCE_DAYS, WEEK, DAY_WINDOWS = 30, 7, 240
 MINUTE_CORRELATION = 0.95
 DAY_SD = 0.5
 """Standard deviation of the mean of a day, where that of the minutes of a day is 1."""
