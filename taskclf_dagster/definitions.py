@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
+from taskclf_dagster.defs.assets.drift import drift_report
 from taskclf_dagster.defs.assets.models import challenger_model
 from taskclf_dagster.defs.assets.monitoring import live_performance
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
@@ -44,7 +45,7 @@ ASSETS = [
 ]
 """The assets of a retrain."""
 
-MONITORING_ASSETS = [scored_windows, live_performance]
+MONITORING_ASSETS = [scored_windows, drift_report, live_performance]
 """The assets that watch the active model."""
 
 
@@ -84,7 +85,7 @@ def build_definitions(
     return dg.Definitions(
         assets=with_freshness([*ASSETS, *MONITORING_ASSETS], config),
         asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(config), *OPERATIONS],
+        jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,

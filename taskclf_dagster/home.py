@@ -122,6 +122,21 @@ class Home:
         return self.artifacts / "drift"
 
     @property
+    def drift_state(self) -> Path:
+        """Ours: what the evaluations of drift found, for its confirmation."""
+        return self.drift_reports / "state" / "evaluations.json"
+
+    @property
+    def drift_evaluations(self) -> Path:
+        """Ours: the report of each evaluation by day; no sensor reads them."""
+        return self.drift_reports / "evaluations"
+
+    @property
+    def telemetry(self) -> Path:
+        """One line a day for all users; other programs append, too."""
+        return self.artifacts / "telemetry" / "telemetry_global.jsonl"
+
+    @property
     def retrain_lock(self) -> Path:
         """Ours: the run lock, held by the one running retrain."""
         return self.artifacts / ".retrain.lock"

@@ -32,8 +32,11 @@ ASSETS = {
 }
 """For each asset of a retrain its kinds and what it is made from."""
 
-MONITORING = {"live_performance": ({"json"}, {"scored_windows"})}
-"""Likewise for the assets that watch the active model."""
+MONITORING: dict[str, tuple[set[str], set[str]]] = {
+    "drift_report": ({"json"}, set()),
+    "live_performance": ({"json"}, {"scored_windows"}),
+}
+"""The same for the assets that watch the active model."""
 
 BLOCKING_CHECKS = {
     "labeled_windows:columns_are_complete_and_typed",
@@ -101,7 +104,17 @@ OTHER_CHECKS = {
 }
 """Gates and advice: a rejected model is a result, so none of these may stop a run."""
 
-MONITORING_CHECKS = {"live_performance:active_model_performs_as_tested", "live_performance:every_score_file_is_read"}
+MONITORING_CHECKS = {
+    "drift_report:drift_is_not_confirmed",
+    "drift_report:inputs_have_not_drifted",
+    "drift_report:no_input_is_dead",
+    "drift_report:categories_are_known",
+    "drift_report:reject_rate_has_not_risen",
+    "drift_report:entropy_has_not_risen",
+    "drift_report:class_shares_are_stable",
+    "live_performance:active_model_performs_as_tested",
+    "live_performance:every_score_file_is_read",
+}
 """Advice about the active model."""
 
 
@@ -183,7 +196,7 @@ def test_the_job_monitor_holds_what_watches_the_active_model_and_nothing_else(de
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(MONITORING)
     assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == MONITORING_CHECKS
     schedule = defs.resolve_schedule_def("daily_monitoring")
-    assert (schedule.cron_schedule, schedule.job_name) == ("30 5 * * *", "monitor")
+    assert (schedule.cron_schedule, schedule.job_name) == ("0 5 * * *", "monitor")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
 
@@ -301,11 +314,11 @@ def test_without_a_time_zone_in_the_settings_the_schedules_have_the_machines(nam
 
 @pytest.mark.usefixtures("_machine_in_tokyo")
 def test_cron_lines_and_time_zone_of_the_settings_win(tmp_path: Path) -> None:
-    settings = _overlay(
-        tmp_path, 'schedule: {cron: "30 4 * * 1", verify_cron: "15 5 1 * *", monitor_cron: "5 2 * * *", timezone: Europe/Vienna}\n'
-    )
+    crons = 'cron: "30 4 * * 1", verify_cron: "15 5 1 * *", monitor_cron: "45 3 * * *"'
+    settings = _overlay(tmp_path, f"schedule: {{{crons}, timezone: Europe/Vienna}}\n")
     defs = build_definitions(run_settings=settings)
-    daily, weekly = (defs.resolve_schedule_def(name) for name in ("daily_retrain", "weekly_verification"))
+    daily, weekly, watch = (defs.resolve_schedule_def(name) for name in ("daily_retrain", "weekly_verification", "daily_monitoring"))
+    assert (watch.cron_schedule, watch.execution_timezone, watch.job_name) == ("45 3 * * *", "Europe/Vienna", "monitor")
     assert (daily.cron_schedule, daily.execution_timezone) == ("30 4 * * 1", "Europe/Vienna")
     assert (weekly.cron_schedule, weekly.execution_timezone) == ("15 5 1 * *", "Europe/Vienna")
     assert defs.resolve_schedule_def("daily_monitoring").cron_schedule == "5 2 * * *"

@@ -21,6 +21,7 @@ COMMANDS = {
     "config": "config_commands:config_group",
     "decide": "retrain_commands:decide_command",
     "demo": "demo_command:demo_command",
+    "drift": "drift_command:drift_command",
     "history": "history_command:history_command",
     "init": "init_command:init_command",
     "list": "model_commands:list_command",

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from taskclf_dagster.config.cron import check_cron
+from taskclf_dagster.config.drift_settings import DriftSettings
 from taskclf_dagster.config.event_settings import EventSettings
 from taskclf_dagster.config.shipped import read_shipped_config
 from taskclf_dagster.config.signing_settings import SigningSettings
@@ -20,7 +21,7 @@ from taskclf_dagster.config.yaml_files import merge_mappings
 OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
-        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing"),
+        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift"),
         *("score_schedule", "keep_score_days"),
         *("live_days", "max_live_drop", "live_trigger"),
     }
@@ -253,6 +254,7 @@ class RetrainConfig(_Settings):
     retention: RetentionSettings
     monitoring: MonitoringSettings
     signing: SigningSettings
+    drift: DriftSettings
 
     @model_validator(mode="before")
     @classmethod
@@ -322,8 +324,8 @@ class RetrainConfig(_Settings):
         return RetrainConfig.model_validate(merge_mappings(_flatten_groups(self.model_dump()), changes))
 
 
-GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing"))
-"""Names of the groups; `events` and `signing` are groups and keys of the file."""
+GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing", "drift"))
+"""Names of the groups; `events`, `signing` and `drift` are groups and keys of the file."""
 GROUP_OF: Mapping[object, str] = {
     key: name
     for name, field in RetrainConfig.model_fields.items()

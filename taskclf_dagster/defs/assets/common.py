@@ -4,19 +4,26 @@ Every asset of a retrain also requires the resource `supervisor` without using i
 the timeout.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import dagster as dg
 
 from taskclf_dagster.defs.display.metadata import make_result_showable, make_showable
+from taskclf_dagster.defs.resources.inputs import HomeResource
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
+from taskclf_dagster.defs.runs.run_tags import HOME_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.home import Home
 
 GROUP = "retrain"
 POOL = "retrain"
 OWNERS = ["team:taskclf"]
-MONITORING = {"monitoring": ""}
-"""The tag of assets that watch the active model; a retrain leaves them out."""
+MONITORING_TAG = "monitoring"
+MONITORING_TAGS = {MONITORING_TAG: ""}
+"""Of the assets that watch the active model; the job `monitor` makes them, and the job `retrain` does not."""
 
 
 RETRAIN_ASSETS = (
@@ -50,6 +57,20 @@ def materialized(
         check_results=[make_result_showable(result) for result in check_results],
         data_version=dg.DataVersion(record.record_hash),
     )
+
+
+def open_watched_home(context: dg.AssetExecutionContext, home: HomeResource) -> Home:
+    """Returns the home of a run without a supervisor; its tags name home and worker process, so that a dead run can be ended.
+
+    Raises:
+        HomeNotFoundError: there is no such home.
+        InstanceError: the instance belongs to another home.
+    """
+    taskclf_home = home.open()
+    taskclf_home.require()
+    tag_run(context, {HOME_TAG: home_tag(taskclf_home), WORKER_TAG: describe_worker(os.getpid())})
+    require_own_instance(context.instance, taskclf_home)
+    return taskclf_home
 
 
 def tag_run(context: dg.AssetExecutionContext, tags: Mapping[str, str]) -> None:

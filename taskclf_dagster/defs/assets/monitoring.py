@@ -6,10 +6,9 @@ Its checks are advice: they fail no run and change no model. Add an asset that w
 
 import dagster as dg
 
-from taskclf_dagster.defs.assets.common import GROUP, MONITORING, OWNERS, POOL, materialized
+from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAGS, OWNERS, POOL, materialized, open_watched_home
 from taskclf_dagster.defs.display.live_metadata import LIVE_CHECKS, live_performance_checks, live_performance_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.domain.monitoring.live_performance import LivePerformance, measure_live_performance, remember_performance_drop
 
 
@@ -19,7 +18,7 @@ from taskclf_dagster.domain.monitoring.live_performance import LivePerformance, 
     dagster_type=dg.PythonObjectDagsterType(LivePerformance),
     owners=OWNERS,
     kinds={"json"},
-    tags=MONITORING,
+    tags=MONITORING_TAGS,
     deps=["scored_windows"],
     check_specs=[dg.AssetCheckSpec(name, asset="live_performance", description=text) for name, text in LIVE_CHECKS.items()],
 )
@@ -28,14 +27,13 @@ def live_performance(
     home: HomeResource,
     run_settings: RunSettingsResource,
     clock: ClockResource,
-    supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
     """Measures how each model did on the windows that it scored in the last days, by day, user and label, once they are labeled.
 
     Joins the scores on disk with the label store: what counts is what was said at the time, not what today's model would say. If the active
     model performs clearly worse than its own test figure or the lookup table, that is an event and triggers one retrain, once for a model.
     """
-    taskclf_home = home.open()
+    taskclf_home = open_watched_home(context, home)
     record = measure_live_performance(taskclf_home, as_of=run_settings.resolve_as_of(clock), config=run_settings.load_config())
     context.log.info(record.summary)
     if not run_settings.dry_run:

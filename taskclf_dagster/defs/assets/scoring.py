@@ -8,17 +8,13 @@ backfills instead of starting a retrain. Scoring belongs to `domain.evaluation.w
 import dagster as dg
 from pydantic import Field
 
-from taskclf_dagster.defs.assets.common import GROUP, OWNERS, SCORING_TAG, materialized
+from taskclf_dagster.defs.assets.common import GROUP, OWNERS, SCORING_TAG, materialized, open_watched_home
 from taskclf_dagster.defs.display.score_metadata import SCORE_CHECKS, score_checks, scores_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource, parse_as_of
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.monitoring.day_scores import find_scoring_model
 from taskclf_dagster.domain.monitoring.scored_days import ScoredDays, choose_days, remove_old_scores, score_days, write_score_events
 from taskclf_dagster.provenance import cores
-
-SCORE = "score"
-"""The job."""
-
 
 SCORING_POOL = "scoring"
 """One run scores at a time; a retrain and a run that scores do not wait for each other."""
@@ -52,7 +48,7 @@ def scored_windows(
     The active model is found once a run: a promotion in the meantime changes nothing. A day that was scored after its end keeps its scores.
     Writes artifacts/scores/date=YYYY-MM-DD/scores.parquet.
     """
-    taskclf_home, settings, as_of = home.open(), run_settings.load_config(), run_settings.resolve_as_of(clock)
+    taskclf_home, settings, as_of = open_watched_home(context, home), run_settings.load_config(), run_settings.resolve_as_of(clock)
     scorer = find_scoring_model(taskclf_home, open_keys(taskclf_home, settings.signing, signs=False))
     first, last = (None if day is None else parse_as_of(day).date() for day in (config.from_day, config.to_day))
     record = score_days(

@@ -1,4 +1,4 @@
-"""Freshness policies of labels, dataset, active model and what watches it. Dagster concept: freshness policies.
+"""Freshness policies of labels, dataset, active model and monitoring. Dagster concept: freshness policies.
 
 They follow from the settings: data that no run has read for longer than the cadence is late, and so is a model older than
 max_days_since_training.
@@ -11,23 +11,25 @@ import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
 
+MONITORING_WARN, MONITORING_FAIL = timedelta(days=2), timedelta(days=7)
+"""Ages of a report that is made every day."""
+
+
 GRACE = timedelta(days=1)
 """A retrain that is due at a daily tick may come a day late."""
-
-WATCHED, UNWATCHED = timedelta(days=2), timedelta(days=8)
-"""The active model is measured daily: one missed day is late, a week without a measurement is stale."""
 
 
 def build_freshness(config: RetrainConfig) -> dict[str, dg.FreshnessPolicy]:
     """Returns the policies by asset: data warn at one cadence and fail at two, the model at its age limit and 1.5 times that.
 
-    What watches the model warns after two days and fails after eight.
+    What watches the model warns after two days and fails after a week.
     """
     cadence, age = timedelta(days=config.scheduling.global_retrain_cadence_days), timedelta(days=config.scheduling.max_days_since_training)
     data = dg.FreshnessPolicy.time_window(warn_window=cadence + GRACE, fail_window=2 * cadence + GRACE)
     model = dg.FreshnessPolicy.time_window(warn_window=age, fail_window=1.5 * age)
-    watched = dg.FreshnessPolicy.time_window(warn_window=WATCHED, fail_window=UNWATCHED)
-    return {"labeled_windows": data, "dataset_snapshot": data, "active_pointer": model, "live_performance": watched}
+    monitoring = dg.FreshnessPolicy.time_window(warn_window=MONITORING_WARN, fail_window=MONITORING_FAIL)
+    watching = dict.fromkeys(("scored_windows", "drift_report", "live_performance"), monitoring)
+    return {"labeled_windows": data, "dataset_snapshot": data, "active_pointer": model, **watching}
 
 
 def with_freshness(assets: Sequence[dg.AssetsDefinition], config: RetrainConfig) -> list[dg.AssetsDefinition]:

@@ -27,7 +27,7 @@ DAILY, WEEKLY, MONITORING = "daily_retrain", "weekly_verification", "daily_monit
 def build_schedules(config: RetrainConfig) -> list[dg.ScheduleDefinition]:
     """Returns the schedules, with cron lines and time zone of the settings; the default time zone is the machine's."""
     settings = config.scheduling.schedule
-    others = [_build_weekly_schedule(settings), _build_monitoring_schedule(settings), build_score_schedule(config)]
+    others = [_build_weekly_schedule(settings), _build_monitoring_schedule(config), build_score_schedule(config)]
     return [build_daily_schedule(config), *others]
 
 
@@ -97,12 +97,12 @@ def _build_weekly_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:
     )
 
 
-def _build_monitoring_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:
+def _build_monitoring_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
     return dg.ScheduleDefinition(
         job_name=MONITOR,
         name=MONITORING,
-        cron_schedule=settings.monitor_cron,
-        execution_timezone=time_zone(settings),
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Measures how the active model does on labels that arrived since it scored the windows.",
+        cron_schedule=config.scheduling.schedule.monitor_cron,
+        execution_timezone=time_zone(config.scheduling.schedule),
+        default_status=dg.DefaultScheduleStatus.RUNNING if config.scheduling.enabled else dg.DefaultScheduleStatus.STOPPED,
+        description="Watches the active model: drift, and how it does on labels that came later. Promotes nothing.",
     )

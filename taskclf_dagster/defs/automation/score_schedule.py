@@ -5,10 +5,10 @@ from datetime import datetime
 import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.assets.scoring import SCORE
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
+from taskclf_dagster.defs.runs.retrain_runs import SCORE
 from taskclf_dagster.defs.runs.run_tags import REASON_TAG, TRIGGER_TAG
 from taskclf_dagster.domain.monitoring.day_scores import find_scoring_model
 from taskclf_dagster.domain.monitoring.scored_days import find_waiting_days

@@ -1,4 +1,4 @@
-"""Pictures in metadata: confusion matrix, calibration, importance, and the interval of a difference. Dagster concept: metadata.
+"""Pictures in metadata: confusion matrix, calibration, importance, drift, and the interval of a difference. Dagster concept: metadata.
 
 Add a picture here when a table cannot show it. Each is markdown with a small inline PNG, because it is stored in the event log. Nothing is
 computed that a decision depends on.
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 
 PICTURE_COLORS = 48
+
+
+SHOWN_INPUTS = 15
 
 
 def interval_sketch(evidence: SignificanceResult, *, bound: float) -> dg.MetadataValue:
@@ -116,6 +119,21 @@ def importance_picture(top: Sequence[tuple[str, float]]) -> dg.MetadataValue:
     axes.tick_params(labelsize=7)
     axes.set_xlabel("share of gain", fontsize=8)
     return _picture(figure, "feature importance")
+
+
+def drift_picture(inputs: Sequence[tuple[str, float, float]]) -> dg.MetadataValue:
+    """Draws the population stability index of the inputs that are nearest to their thresholds, and the thresholds.
+
+    Args:
+        inputs: name, index and threshold, the largest first; SHOWN_INPUTS are drawn.
+    """
+    figure, axes = _axes_of(4.8, 3.8, left=0.42, bottom=0.13)
+    names, indices, thresholds = zip(*reversed(inputs[:SHOWN_INPUTS]), strict=True)
+    axes.barh(names, indices, color="#4478b8")
+    axes.plot(thresholds, names, "|", color="#b03030", markersize=10, markeredgewidth=2)
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("population stability index (red: threshold)", fontsize=8)
+    return _picture(figure, "drift of the inputs")
 
 
 def _axes_of(width: float, height: float, *, left: float, bottom: float) -> tuple["Figure", "Axes"]:

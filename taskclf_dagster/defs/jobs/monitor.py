@@ -1,44 +1,43 @@
-"""The job `monitor`: everything that watches the active model. Dagster concept: jobs, run configuration.
+"""The job `monitor`, which watches the active model after its promotion. Dagster concept: jobs, run configuration.
 
-The job is the assets with the tag `monitoring`; nothing is computed here.
+It is the graph of the assets with the tag monitoring; nothing is computed here, and nothing is promoted.
 """
 
 import dagster as dg
 from pydantic import Field
 
-from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.assets.common import GROUP, MONITORING
+from taskclf_dagster.defs.assets.common import MONITORING_TAG
 from taskclf_dagster.defs.dagster_internals import AssetJob
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
-from taskclf_dagster.defs.resources.run_supervisor import max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import MONITOR
 from taskclf_dagster.defs.runs.run_tags import MAX_RUNTIME_TAG
+
+LIMITS = {MAX_RUNTIME_TAG: "1800"}
+"""Monitoring takes seconds; half an hour [s] is for a run that waits."""
 
 
 class MonitorParams(dg.Config):
     """The launch form of the job `monitor`."""
 
-    as_of: str | None = Field(None, description="End of the last day: an ISO date or time (UTC without an offset). Default: now.")
+    as_of: str | None = Field(None, description="End of the judged days: an ISO date or time (UTC without an offset). Default: now.")
     config_path: str | None = Field(None, description="Absolute path of a YAML file that overrides configs/retrain.yaml.")
 
 
 @dg.config_mapping
-def monitor_run_config(val: MonitorParams) -> dg.RunConfig:
-    """Maps the launch form to the resource that the assets read."""
+def _monitor_form(val: MonitorParams) -> dg.RunConfig:
     return dg.RunConfig(
         resources={"run_settings": RunSettingsResource(**val.model_dump())},
         loggers={"console": {"config": {"log_level": "INFO"}}},
     )
 
 
-def build_monitor_job(config: RetrainConfig) -> AssetJob:
-    """Returns the job."""
-    (tag,) = MONITORING.items()
+def build_monitor_job() -> AssetJob:
+    """Returns the job over every asset with the tag monitoring."""
     return dg.define_asset_job(
         MONITOR,
-        selection=dg.AssetSelection.groups(GROUP) & dg.AssetSelection.tag(*tag),
-        config=monitor_run_config,
+        selection=dg.AssetSelection.tag(MONITORING_TAG, ""),
+        config=_monitor_form,
         executor_def=dg.in_process_executor,
-        description="How the active model does on labels that arrived after it scored the windows. Changes no model.",
-        tags={MAX_RUNTIME_TAG: str(max_runtime(60.0 * config.scheduling.timeout_minutes))},
+        description="Watches the active model: drift, and labels that came later. Requests a retrain at most, and never promotes.",
+        tags=LIMITS,
     )

@@ -5,8 +5,8 @@ The job is the asset; nothing is computed here. It does not wait for a retrain: 
 
 import dagster as dg
 
-from taskclf_dagster.defs.assets.scoring import SCORE
 from taskclf_dagster.defs.dagster_internals import AssetJob
+from taskclf_dagster.defs.runs.retrain_runs import SCORE
 from taskclf_dagster.defs.runs.run_tags import MAX_RUNTIME_TAG
 
 

@@ -16,10 +16,14 @@ from taskclf_dagster.defs.runs.instance_home import find_home_tags
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, SKIPPED, RunState
 from taskclf_dagster.home import Home
 
-RETRAIN, MONITOR = "retrain", "monitor"
+RETRAIN, MONITOR, SCORE = "retrain", "monitor", "score"
 
 
 REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
+
+
+SHORT_JOBS = REGISTRY_JOBS | {MONITOR, SCORE}
+"""Jobs without a supervisor, whose runs carry their worker process all the same, so that a dead one can be ended."""
 
 
 WHOLE_GRAPH = frozenset({"labeled_windows", "promotion_decision"})
@@ -122,9 +126,9 @@ def iterate_retrains(
 
 
 def iterate_unfinished_runs(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
-    """Yields every unfinished run of a home: retrains, parts of the graph, the job `monitor`, and the jobs of the registry."""
+    """Yields every unfinished run of a home: retrains, parts of the graph, the jobs of the registry, and monitoring."""
     for run in _iterate_runs(instance, home, statuses=UNFINISHED):
-        if run.run.job_name in (*REGISTRY_JOBS, MONITOR) or _is_retrain(run.run, whole=False):
+        if run.run.job_name in SHORT_JOBS or _is_retrain(run.run, whole=False):
             yield run
 
 

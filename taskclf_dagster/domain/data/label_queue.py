@@ -34,7 +34,7 @@ class LabelRequest(BaseModel):
     user_id: str
     bucket_start_ts: AwareDatetime
     bucket_end_ts: AwareDatetime
-    reason: Literal["low_confidence"] = "low_confidence"
+    reason: Literal["low_confidence", "drift"] = "low_confidence"
     confidence: float
     predicted_label: str
     created_at: AwareDatetime

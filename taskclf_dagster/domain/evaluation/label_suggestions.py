@@ -193,7 +193,7 @@ def _find_unjudged(minutes: RecentMinutes, unjudged: list[int]) -> Iterator[_Str
     for label in unjudged:
         alike = (minutes.best == label) & ~minutes.labeled
         expected = np.where(alike, minutes.confidence, 0.0)
-        for first, last in _find_stretches(alike, minutes.run):
+        for first, last in find_stretches(alike, minutes.run):
             yield _Stretch("unjudged_class", first, last, label, float(expected[first:last].sum()))
 
 
@@ -201,7 +201,7 @@ def _find_unsure(minutes: RecentMinutes) -> Iterator[_Stretch]:
     """Yields stretches that the models are unsure of, or disagree about; worth is the number of wrong predictions to expect."""
     unsure = minutes.rejected | minutes.disputed
     doubt = np.where(unsure, 1 - minutes.confidence, 0.0)
-    for first, last in _find_stretches(unsure, minutes.run):
+    for first, last in find_stretches(unsure, minutes.run):
         yield _Stretch("unsure", first, last, _guess(minutes, first, last), float(doubt[first:last].sum()))
 
 
@@ -209,12 +209,12 @@ def _find_uncovered(minutes: RecentMinutes) -> Iterator[_Stretch]:
     """Yields stretches of users and days without any label; of a later day are worth more, then those that the model is less sure of."""
     days = minutes.user_day
     uncovered = ~np.isin(days, days[minutes.labeled])
-    for first, last in _find_stretches(uncovered, minutes.run * (days.max() + 1) + days):
+    for first, last in find_stretches(uncovered, minutes.run * (days.max() + 1) + days):
         day, doubt = int(minutes.start[first]) // DAY_US, float((1 - minutes.confidence[first:last]).sum())
         yield _Stretch("uncovered_day", first, last, _guess(minutes, first, last), day * MAX_MINUTES + doubt)
 
 
-def _find_stretches(wanted: _Bool, run: _Int) -> Iterator[tuple[int, int]]:
+def find_stretches(wanted: _Bool, run: _Int) -> Iterator[tuple[int, int]]:
     """Yields the bounds of stretches of wanted windows in one run, with small gaps.
 
     Those shorter than MIN_MINUTES are left out, those longer than MAX_MINUTES divided into parts of about the same length.

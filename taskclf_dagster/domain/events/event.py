@@ -38,6 +38,7 @@ EventType = Literal[
     "model.pointer_adopted",
     "model.scored",
     "performance.dropped",
+    "drift.confirmed",
 ]
 
 

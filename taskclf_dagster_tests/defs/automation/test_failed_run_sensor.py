@@ -12,7 +12,7 @@ from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.automation.failed_run_sensor import NoRetry, end_lost_runs, find_retry, tag_failures
 from taskclf_dagster.defs.automation.run_requests import DISABLED
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
-from taskclf_dagster.defs.runs.retrain_runs import REGISTRY_JOBS, UNFINISHED, iterate_retrains
+from taskclf_dagster.defs.runs.retrain_runs import SHORT_JOBS, UNFINISHED, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
@@ -74,7 +74,7 @@ def test_a_lost_part_of_the_graph_is_ended_too(instance: dg.DagsterInstance, hom
     assert end_lost_runs(instance, home, now=_now()) == [run.run_id]
 
 
-@pytest.mark.parametrize("job", sorted(REGISTRY_JOBS))
+@pytest.mark.parametrize("job", sorted(SHORT_JOBS))
 def test_a_lost_job_of_the_registry_is_ended_so_that_the_others_can_run(instance: dg.DagsterInstance, home: Home, job: str) -> None:
     run = add_run(instance, home, Status.STARTED, job=job, tags=work_of_the_dead())
     assert end_lost_runs(instance, home, now=_now()) == [run.run_id]

@@ -390,6 +390,14 @@ ELSEWHERE = {
     "live_days": "domain/monitoring/test_live_performance.py",
     "max_live_drop": "domain/monitoring/test_live_performance.py",
     "live_trigger": "defs/automation/test_performance_sensor.py",
+    **dict.fromkeys(
+        (
+            *("drift.days", "drift.min_windows", "drift.noise_quantile", "drift.min_psi", "drift.min_inputs", "drift.keep_days"),
+            *("drift.max_missing_increase", "drift.max_unseen_increase", "drift.max_class_shift", "drift.max_reject_increase"),
+            "drift.max_entropy_ratio",
+        ),
+        "domain/monitoring/test_drift_settings.py",
+    ),
     "events.sinks": "defs/events/test_event_sensor.py",
     "advice.max_flap_rate": "defs/test_checks.py",
     "advice.max_flap_rate_smoothed": "defs/test_checks.py",
@@ -401,7 +409,7 @@ ELSEWHERE = {
     "signing.private_key_file": "defs/resources/test_signing_keys.py",
     "signing.public_key": "cycle/test_signed_retrain.py",
 }
-"""Settings that do not reach the domain, and the file with their test."""
+"""Settings that do not reach a retrain, and the file with their test."""
 
 
 def _config_with(key: str, value: object) -> RetrainConfig:
