@@ -158,7 +158,7 @@ def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_exp
 
 def test_every_asset_of_a_retrain_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Definitions) -> None:
     found = {made.node_def.name: "supervisor" in made.required_resource_keys for made in defs.resolve_asset_graph().assets_defs}
-    assert {name: found[name] for name in (*RETRAIN_ASSETS, *MONITORING)} == dict.fromkeys((*RETRAIN_ASSETS, *MONITORING), True)
+    assert {name for name, holds in found.items() if holds and name in {*ASSETS, *MONITORING}} == set(RETRAIN_ASSETS)
 
 
 def test_the_checks_are_these_and_only_data_contracts_block(defs: dg.Definitions) -> None:
@@ -321,7 +321,7 @@ def test_cron_lines_and_time_zone_of_the_settings_win(tmp_path: Path) -> None:
     assert (watch.cron_schedule, watch.execution_timezone, watch.job_name) == ("45 3 * * *", "Europe/Vienna", "monitor")
     assert (daily.cron_schedule, daily.execution_timezone) == ("30 4 * * 1", "Europe/Vienna")
     assert (weekly.cron_schedule, weekly.execution_timezone) == ("15 5 1 * *", "Europe/Vienna")
-    assert defs.resolve_schedule_def("daily_monitoring").cron_schedule == "5 2 * * *"
+    assert defs.resolve_schedule_def("daily_monitoring").cron_schedule == "45 3 * * *"
 
 
 # --- Loading --------------------------------------------------------------------------------------------------------------------

@@ -139,7 +139,9 @@ def test_the_comparison_is_said_in_sentences_with_both_figures_and_how_sure_it_i
 
 
 def test_days_that_made_the_difference_are_a_table_with_the_best_first() -> None:
-    one = DayEffect(user_id="user-1", day=date(2026, 3, 10), learned=80, compared=4, difference=-0.01, margin=0.01, passes=True)
+    one = DayEffect(
+        user_id="user-1", day=date(2026, 3, 10), learned=80, compared=4, difference=-0.01, margin=0.01, passes=True, stands_out=True
+    )
     others = [one.model_copy(update={"margin": margin, "passes": False}) for margin in (-0.02, None)]
     shown = rejected_by_day(DayEffects(days=(one, *others)))
     assert [row["it would"] for row in _rows(shown["rejected_by_day"])] == ["pass by 0.0100", "fail by 0.0200", "be undecided"]
