@@ -99,6 +99,16 @@ def test_a_red_blocking_check_is_told_in_its_own_words(tmp_path: Path, snapshot:
     assert "DagsterAssetCheckFailedError" not in result.reason
 
 
+def test_a_look_back_that_begins_in_the_middle_of_labels_passes_every_blocking_check(tmp_path: Path) -> None:
+    # From 09:10 on, four days ago, windows are split; those of the session of that minute before it only teach.
+    config = tmp_path / "short.yaml"
+    config.write_text("data_lookback_days: 4\nsearch: 'off'\ntrain_params: {num_boost_round: 2}\n", encoding="utf-8")
+    home, moment = learnable_home(tmp_path / "home", users=1, days=6), AS_OF + timedelta(hours=9, minutes=10)
+    result = _retrain(home, as_of=moment.isoformat(), config_path=str(config))
+    assert result.decision is not None, result.reason
+    assert result.decision.dataset.split["older"] > 0
+
+
 def test_a_missing_home_is_told_with_how_to_get_one(tmp_path: Path) -> None:
     result = _retrain(Home(tmp_path / "none"))
     assert result.outcome == "FAILED"

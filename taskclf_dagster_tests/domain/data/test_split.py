@@ -427,3 +427,16 @@ def test_older_rows_that_reach_into_another_split_are_found() -> None:
     assert find_split_overlaps(rows) == ["user alice: older reaches within 15 minutes of test"]
     rows["bucket_start_ts"] += pd.to_timedelta([0, 1], unit="min")
     assert find_split_overlaps(rows) == []
+
+
+def test_older_rows_may_end_where_the_training_part_begins_but_not_within_it() -> None:
+    rows = pd.DataFrame(
+        {
+            "user_id": pd.Categorical(["alice"] * 2),
+            "split": pd.Categorical(["older", "train"], categories=SPLITS),
+            "bucket_start_ts": pd.DatetimeIndex([at("09:00"), at("09:01")]).as_unit("us"),
+        }
+    )
+    assert find_split_overlaps(rows) == []
+    rows["bucket_start_ts"] -= pd.to_timedelta([0, 1], unit="min")
+    assert find_split_overlaps(rows) == ["user alice: older reaches within 0 minutes of train"]
