@@ -17,6 +17,7 @@ from taskclf_dagster.errors.data import (
     RecordsDoNotMatchError,
     SnapshotError,
     UnreadableFileError,
+    UnsafeUserIdError,
 )
 from taskclf_dagster.errors.decisions import (
     DecisionFinding,
@@ -80,4 +81,5 @@ __all__ = [
     "TaskclfDagsterError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
+    "UnsafeUserIdError",
 ]
