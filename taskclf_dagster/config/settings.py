@@ -21,9 +21,11 @@ OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
         *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing"),
+        *("calibration_method", "calibration"),
     }
 )
-"""Keys that only say when a retrain runs, where its events go and what signs. They are no part of what is recorded, hashed or seeded."""
+"""Keys that only say when a retrain runs, where its events go, what signs, and how a model is calibrated. They are no part of what is
+recorded, hashed or seeded."""
 
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -199,6 +201,29 @@ class ComparisonSettings(_Settings):
         return 2 * self.regression_tolerance if self.anchor_tolerance is None else self.anchor_tolerance
 
 
+class CalibrationThresholds(_Settings):
+    """Labels that a calibrator needs, and the gain in Brier score with which it is applied.
+
+    Attributes:
+        min_windows, min_days, min_labels: labelled windows, days (UTC) and different labels of a user, or of all users together.
+        fit_share: share of each user's windows, the earlier ones, that a calibrator is fitted on; the later ones judge it.
+        min_brier_gain: smallest gain on the later windows, as a share of the score without the calibrator [0 to 1].
+    """
+
+    min_windows: Annotated[int, Field(ge=10, le=1_000_000)]
+    min_days: Annotated[int, Field(ge=1, le=3650)]
+    min_labels: Annotated[int, Field(ge=2, le=8)]
+    fit_share: Annotated[float, Field(ge=0.1, le=0.9)]
+    min_brier_gain: Share
+
+
+class CalibratingSettings(_Settings):
+    """Calibration of the active model."""
+
+    calibration_method: Literal["temperature", "isotonic", "off"]
+    calibration: CalibrationThresholds
+
+
 class PromotionSettings(_Settings):
     """Promotion without a person's approval."""
 
@@ -226,6 +251,7 @@ class RetrainConfig(_Settings):
     evaluation: EvaluationSettings
     comparison: ComparisonSettings
     promotion: PromotionSettings
+    calibrating: CalibratingSettings
     retention: RetentionSettings
     signing: SigningSettings
 
