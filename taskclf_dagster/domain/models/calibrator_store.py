@@ -4,7 +4,7 @@ A store is written once, below a name made of its content, and never changed: wh
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from taskclf_dagster.domain.models.calibrators import CalibrationMethod, Calibrator, calibrator_document, parse_calibrator
@@ -21,6 +22,10 @@ from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.path_names import find_name_problem
 from taskclf_dagster.errors import UnreadableFileError, UnsafeUserIdError
 from taskclf_dagster.validation_text import describe_validation_error
+
+NAME_DIGITS = 16
+"""Hex digits of the hash that name a store."""
+
 
 STORE, GLOBAL, USERS = "store.json", "global.json", "users"
 
@@ -63,20 +68,21 @@ class CalibratorStore:
     created_at: datetime | None = None
     missing: tuple[str, ...] = ()
 
-    def calibrate(self, probabilities: npt.NDArray[np.float64], users: Iterable[str]) -> npt.NDArray[np.float64]:
+    def calibrate(self, probabilities: npt.NDArray[np.float64], users: Sequence[str] | pd.Series) -> npt.NDArray[np.float64]:
         """Returns calibrated probabilities, shape (n, 8).
 
         Args:
             probabilities: of a model, shape (n, 8), columns in the order of LABELS.
             users: the user of each row, n of them.
         """
-        owner, names = np.array([str(user) for user in users], dtype=object), self.users
-        calibrated = np.array(probabilities, dtype=np.float64)
-        own = np.isin(owner, list(names)) if names else np.zeros(len(owner), dtype=bool)
-        calibrated[~own] = self.everyone.calibrate(calibrated[~own])
-        for user in np.unique(owner[own].astype(str)):
-            mine = owner == user
-            calibrated[mine] = names[str(user)].calibrate(calibrated[mine])
+        code, names = pd.factorize(pd.Series(users, dtype="category"))
+        calibrated, has_own = np.array(probabilities, dtype=np.float64), np.zeros(len(code), dtype=bool)
+        for number, user in enumerate(map(str, names)):
+            if user in self.users:
+                mine = code == number
+                calibrated[mine] = self.users[user].calibrate(calibrated[mine])
+                has_own |= mine
+        calibrated[~has_own] = self.everyone.calibrate(calibrated[~has_own])
         return calibrated
 
     @property
@@ -114,6 +120,11 @@ def hash_store(files: Mapping[str, bytes]) -> str:
     for name, content in sorted(files.items()):
         digest.update(f"{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+def is_named_by(folder: Path, digest: str) -> bool:
+    """Returns True if a folder has the name that `save_calibrator_store` gives a store with this hash."""
+    return folder.name == digest[:NAME_DIGITS]
 
 
 def read_calibrator_store(folder: Path) -> CalibratorStore:
@@ -155,7 +166,7 @@ def parse_calibrator_store(folder: Path) -> tuple[CalibratorStore, str]:
 
 
 def save_calibrator_store(parent: Path, store: CalibratorStore) -> Path:
-    """Writes a store to a folder of `parent` that is named by the first 16 hex digits of its hash, durably.
+    """Writes a store to a folder of `parent` that is named by the first hex digits of its hash, durably.
 
     The files are written under a temporary name, and get their own in one rename. A store that is there already is left as it is; one of
     that name with other content is replaced.
@@ -164,7 +175,7 @@ def save_calibrator_store(parent: Path, store: CalibratorStore) -> Path:
         UnsafeUserIdError: the id of a user cannot be the name of a file; nothing is written.
     """
     files = store.files
-    folder = parent / hash_store(files)[:16]
+    folder = parent / hash_store(files)[:NAME_DIGITS]
     if folder.is_dir():
         if all(_has(folder / name, content) for name, content in files.items()):
             return folder

@@ -243,4 +243,5 @@ def _refer_to_champion(report: ChampionReport) -> ChampionRef:
         model_dir=report.model_dir,
         warnings=report.warnings,
         threshold=report.threshold,
+        calibration=report.calibration,
     )
