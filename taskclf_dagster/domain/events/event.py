@@ -35,6 +35,7 @@ EventType = Literal[
     "model.rolled_back",
     "model.pointer_repaired",
     "model.pointer_adopted",
+    "model.calibrated",
 ]
 
 

@@ -178,6 +178,7 @@ def save_calibrator_store(parent: Path, store: CalibratorStore) -> Path:
     folder = parent / hash_store(files)[:NAME_DIGITS]
     if folder.is_dir():
         if all(_has(folder / name, content) for name, content in files.items()):
+            file_system().sync_folder(parent)  # the process that wrote it may not have come to this
             return folder
         aside = temporary_path(folder)
         move_folder(folder, aside)
