@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from taskclf_dagster.defs.assets.calibration import calibrator_store
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.models import challenger_model
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
@@ -18,10 +19,12 @@ from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
 from taskclf_dagster.defs.automation.freshness import with_freshness
 from taskclf_dagster.defs.automation.schedules import build_schedules
 from taskclf_dagster.defs.automation.sensors import build_sensors
+from taskclf_dagster.defs.checks.calibration import CALIBRATION_CHECKS
 from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
+from taskclf_dagster.defs.jobs.calibrate import build_calibrate_job
 from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
@@ -37,6 +40,7 @@ ASSETS = [
     champion_report,
     promotion_decision,
     active_pointer,
+    calibrator_store,
 ]
 
 
@@ -75,8 +79,8 @@ def build_definitions(
     }
     return dg.Definitions(
         assets=with_freshness(ASSETS, config),
-        asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[build_retrain_job(config), *OPERATIONS],
+        asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS],
+        jobs=[build_retrain_job(config), build_calibrate_job(config), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,

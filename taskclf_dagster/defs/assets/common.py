@@ -1,4 +1,4 @@
-"""The parts that all seven assets share: group, pool, owner, result and tags. Dagster concept: assets.
+"""The parts that all assets share: group, pool, owner, result and tags. Dagster concept: assets.
 
 Every asset also requires the resource `supervisor` without using it: Dagster then sets it up, and it holds the run lock and the timeout.
 """
@@ -14,6 +14,9 @@ from taskclf_dagster.domain.storage.records import Record
 GROUP = "retrain"
 POOL = "retrain"
 OWNERS = ["team:taskclf"]
+MONITORING_TAG = "monitoring"
+MONITORING_TAGS = {MONITORING_TAG: ""}
+"""Of the assets that watch the active model; the job `retrain` does not make them."""
 
 _Record = TypeVar("_Record", bound=Record)
 

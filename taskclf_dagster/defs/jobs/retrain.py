@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.assets.common import GROUP
+from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAG
 from taskclf_dagster.defs.dagster_internals import AssetJob, runs_of_the_code_location
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
@@ -63,7 +63,7 @@ def build_retrain_job(config: RetrainConfig) -> AssetJob:
     """Returns the job; its metadata show the configuration that was in effect when it was loaded, on its page and over the API."""
     return dg.define_asset_job(
         RETRAIN,
-        selection=dg.AssetSelection.groups(GROUP),
+        selection=dg.AssetSelection.groups(GROUP) - dg.AssetSelection.tag(MONITORING_TAG, ""),
         config=retrain_run_config,
         executor_def=dg.in_process_executor,
         description="From windows and labels to a decision, and to a new active model if every gate passes. Fields: see the launch form.",

@@ -241,6 +241,19 @@ def test_calibrators_are_due_from_the_border_on(home: Home, age: timedelta, due:
     assert (found.due, found.due_at) == (due, DECIDED + WEEK)
 
 
+def test_calibrators_are_counted_from_the_store_that_the_policy_names_and_due_if_it_names_none(home: Home) -> None:
+    home.models.mkdir(exist_ok=True)
+    folder = home.calibrators / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "store.json").write_text(json.dumps({"created_at": DECIDED.isoformat()}), encoding="utf-8")
+    found = []
+    for named in ("artifacts/calibrators/0123456789abcdef", None, "artifacts/calibrators/lost", "../calibrators"):
+        home.inference_policy.write_text(json.dumps({"model_dir": "models/a", "calibrator_store_dir": named}), encoding="utf-8")
+        due = check_calibrator_update_due(home, now=DECIDED + timedelta(days=1), cadence_days=7)
+        found.append((due.kind, due.due_at))
+    assert found == [("not_due", DECIDED + WEEK), *[("never_done", None)] * 3]
+
+
 def test_calibrators_that_were_never_fitted_are_due(home: Home) -> None:
     found = check_calibrator_update_due(home, now=DECIDED, cadence_days=7)
     assert (found.due, found.due_at, found.kind) == (True, None, "never_done")
