@@ -12,6 +12,7 @@ import yaml
 from taskclf_dagster import definitions
 from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.jobs.calibrate import CalibrateParams
 from taskclf_dagster.defs.jobs.registry_jobs import ApproveParams, PruneParams, RollbackParams, VerifyParams
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
@@ -27,7 +28,12 @@ ASSETS = {
     "promotion_decision": ({"json"}, {"dataset_snapshot", "challenger_model", "challenger_report", "champion_report"}),
     "active_pointer": ({"json"}, {"promotion_decision"}),
 }
-"""For each asset its kinds and what it is made from."""
+"""For each asset of a retrain its kinds and what it is made from."""
+
+MONITORING: dict[str, tuple[set[str], set[str]]] = {
+    "calibrator_store": ({"json"}, {"active_pointer"}),
+}
+"""The same for the assets that watch the active model."""
 
 BLOCKING_CHECKS = {
     "labeled_windows:columns_are_complete_and_typed",
@@ -88,6 +94,13 @@ OTHER_CHECKS = {
 }
 """Gates and advice: a rejected model is a result, so none of these may stop a run."""
 
+MONITORING_CHECKS = {
+    "calibrator_store:improves_brier_or_stays_identity",
+    "calibrator_store:fitted_for_the_active_model",
+    "calibrator_store:covers_the_users",
+}
+"""Advice about the active model."""
+
 
 @pytest.fixture(scope="module")
 def defs() -> dg.Definitions:
@@ -112,12 +125,12 @@ def _overlay(tmp_path: Path, text: str) -> RunSettingsResource:
 # --- Assets and checks ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_assets_are_these_seven_and_each_is_made_from_these(defs: dg.Definitions) -> None:
+def test_the_assets_are_these_and_each_is_made_from_these(defs: dg.Definitions) -> None:
     found = {
         spec.key.to_user_string(): (set(spec.kinds), {dep.asset_key.to_user_string() for dep in spec.deps})
         for spec in defs.resolve_all_asset_specs()
     }
-    assert found == ASSETS
+    assert found == {**ASSETS, **MONITORING}
 
 
 def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_expanded(defs: dg.Definitions) -> None:
@@ -135,7 +148,7 @@ def test_every_asset_holds_the_run_lock_also_when_it_is_made_alone(defs: dg.Defi
 def test_the_checks_are_these_and_only_data_contracts_block(defs: dg.Definitions) -> None:
     graph = defs.resolve_asset_graph()
     blocking = {key.to_user_string(): graph.get(key).blocking for key in graph.asset_check_keys}
-    assert blocking == {**dict.fromkeys(BLOCKING_CHECKS, True), **dict.fromkeys(OTHER_CHECKS, False)}
+    assert blocking == {**dict.fromkeys(BLOCKING_CHECKS, True), **dict.fromkeys(OTHER_CHECKS | MONITORING_CHECKS, False)}
 
 
 def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
@@ -162,14 +175,21 @@ def test_an_active_model_is_late_after_30_days_and_stale_after_45(defs: dg.Defin
 # --- Job, schedule, sensor ------------------------------------------------------------------------------------------------------
 
 
-def test_the_job_retrain_holds_every_asset_and_every_check(defs: dg.Definitions) -> None:
+def test_the_job_calibrate_holds_the_calibrators_and_their_checks(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def("calibrate")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == {"calibrator_store"}
+    found = {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys}
+    assert found == {name for name in MONITORING_CHECKS if name.startswith("calibrator_store:")}
+
+
+def test_the_job_retrain_holds_every_asset_of_a_retrain_and_every_check(defs: dg.Definitions) -> None:
     job = defs.resolve_job_def("retrain")
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(ASSETS)
     assert {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys} == BLOCKING_CHECKS | OTHER_CHECKS
     assert job.description
 
 
-JOBS = ["retrain", "rollback", "approve", "prune", "verify_registry"]
+JOBS = ["retrain", "calibrate", "rollback", "approve", "prune", "verify_registry"]
 
 
 def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
@@ -211,7 +231,7 @@ def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it()
     assert {name: field.default for name, field in RunSettingsResource.model_fields.items()} == expected
 
 
-@pytest.mark.parametrize("form", [RetrainParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
+@pytest.mark.parametrize("form", [RetrainParams, CalibrateParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
 def test_every_field_of_a_launch_form_is_explained(form: type[dg.Config]) -> None:
     assert [name for name, field in form.model_fields.items() if len(field.description or "") < 15] == []
 

@@ -89,6 +89,7 @@ def test_the_answers_of_the_architecture_hold() -> None:
     assert {name.split(".")[1 if name.startswith("domain.") else 0] for name in registry} == {
         "scheduling",
         "retraining",
+        "monitoring",
         "defs",
         "status",
         "cli",

@@ -280,8 +280,10 @@ def test_a_calibrator_store_of_the_future_is_due(home: Home, written: str) -> No
     assert (found.due, found.due_at, found.kind) == (True, None, "clock_set_back")
 
 
-def test_the_originals_calibrator_store_is_read(real_homes: Path) -> None:
-    home = Home(real_homes / "original-home")
-    created = datetime.fromisoformat(json.loads(home.calibrator_store.read_text(encoding="utf-8"))["created_at"])
+def test_the_originals_calibrator_store_is_read_unless_its_policy_names_none_for_the_model(real_homes: Path, home: Home) -> None:
+    original = Home(real_homes / "original-home")
+    created = datetime.fromisoformat(json.loads(original.calibrator_store.read_text(encoding="utf-8"))["created_at"])
+    assert check_calibrator_update_due(original, now=created + timedelta(days=1), cadence_days=7).kind == "never_done"
+    write_store(home, original.calibrator_store.read_text(encoding="utf-8"))
     found = check_calibrator_update_due(home, now=created + timedelta(days=1), cadence_days=7)
     assert (found.due, found.due_at) == (False, created + WEEK)
