@@ -24,8 +24,7 @@ OPERATIONAL = frozenset(
         *("calibration_method", "calibration"),
     }
 )
-"""Keys that only say when a retrain runs, where its events go, what signs, and how a model is calibrated. They are no part of what is
-recorded, hashed or seeded."""
+"""Keys that only say when a retrain runs, where its events go, what signs, and how models are calibrated. They are not recorded."""
 
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -211,7 +210,7 @@ class CalibrationThresholds(_Settings):
     """
 
     min_windows: Annotated[int, Field(ge=10, le=1_000_000)]
-    min_days: Annotated[int, Field(ge=1, le=3650)]
+    min_days: Days
     min_labels: Annotated[int, Field(ge=2, le=8)]
     fit_share: Annotated[float, Field(ge=0.1, le=0.9)]
     min_brier_gain: Share
