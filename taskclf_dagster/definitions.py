@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from taskclf_dagster.defs.assets.calibration import calibrator_store
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.drift import drift_report
 from taskclf_dagster.defs.assets.models import challenger_model
@@ -21,10 +22,12 @@ from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
 from taskclf_dagster.defs.automation.freshness import with_freshness
 from taskclf_dagster.defs.automation.schedules import build_schedules
 from taskclf_dagster.defs.automation.sensors import build_sensors
+from taskclf_dagster.defs.checks.calibration import CALIBRATION_CHECKS
 from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
+from taskclf_dagster.defs.jobs.calibrate import build_calibrate_job
 from taskclf_dagster.defs.jobs.monitor import build_monitor_job
 from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
 from taskclf_dagster.defs.jobs.retrain import build_retrain_job
@@ -45,7 +48,7 @@ ASSETS = [
 ]
 """The assets of a retrain."""
 
-MONITORING_ASSETS = [scored_windows, drift_report, live_performance]
+MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance]
 """The assets that watch the active model."""
 
 
@@ -84,8 +87,8 @@ def build_definitions(
     }
     return dg.Definitions(
         assets=with_freshness([*ASSETS, *MONITORING_ASSETS], config),
-        asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS],
-        jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(), *OPERATIONS],
+        asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS],
+        jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(), build_calibrate_job(config), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(config), failed_runs, event_delivery],
         resources=resources,

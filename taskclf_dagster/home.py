@@ -110,7 +110,13 @@ class Home:
 
     @property
     def calibrator_store(self) -> Path:
+        """The store of taskclf's own calibrators; those that `calibrate` fits are in `calibrators`."""
         return self.artifacts / "calibrator_store" / "store.json"
+
+    @property
+    def calibrators(self) -> Path:
+        """Ours: calibrator stores in taskclf's format, each in a folder named by its content."""
+        return self.artifacts / "calibrators"
 
     @property
     def drift_report(self) -> Path:

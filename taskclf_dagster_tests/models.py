@@ -219,6 +219,7 @@ def write_policy(home: Home, model_id: str, **changes: object) -> dict[str, obje
         home.calibrator_store.parent.mkdir(parents=True, exist_ok=True)
         store = {"method": "temperature", "user_count": 0, "user_ids": [], "model_bundle_id": model_id}
         home.calibrator_store.write_text(json.dumps(store), encoding="utf-8")
+        (home.calibrator_store.parent / "global.json").write_text('{"type": "identity"}', encoding="utf-8")
     return document
 
 

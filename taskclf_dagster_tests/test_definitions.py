@@ -13,6 +13,7 @@ from taskclf_dagster import definitions
 from taskclf_dagster.config.shipped import DEFAULT_CONFIG_PATH
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.assets.common import RETRAIN_ASSETS
+from taskclf_dagster.defs.jobs.calibrate import CalibrateParams
 from taskclf_dagster.defs.jobs.monitor import MonitorParams
 from taskclf_dagster.defs.jobs.registry_jobs import ApproveParams, PruneParams, RollbackParams, VerifyParams
 from taskclf_dagster.defs.jobs.retrain import RetrainParams
@@ -35,6 +36,7 @@ ASSETS = {
 MONITORING: dict[str, tuple[set[str], set[str]]] = {
     "drift_report": ({"json"}, set()),
     "live_performance": ({"json"}, {"scored_windows"}),
+    "calibrator_store": ({"json"}, {"active_pointer"}),
 }
 """The same for the assets that watch the active model."""
 
@@ -114,6 +116,9 @@ MONITORING_CHECKS = {
     "drift_report:class_shares_are_stable",
     "live_performance:active_model_performs_as_tested",
     "live_performance:every_score_file_is_read",
+    "calibrator_store:improves_brier_or_stays_identity",
+    "calibrator_store:fitted_for_the_active_model",
+    "calibrator_store:covers_the_users",
 }
 """Advice about the active model."""
 
@@ -191,6 +196,13 @@ def test_an_active_model_is_late_after_30_days_and_stale_after_45(defs: dg.Defin
 # --- Job, schedule, sensor ------------------------------------------------------------------------------------------------------
 
 
+def test_the_job_calibrate_holds_the_calibrators_and_their_checks(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def("calibrate")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == {"calibrator_store"}
+    found = {key.to_user_string() for key in job.asset_layer.asset_graph.asset_check_keys}
+    assert found == {name for name in MONITORING_CHECKS if name.startswith("calibrator_store:")}
+
+
 def test_the_job_monitor_holds_what_watches_the_active_model_and_nothing_else(defs: dg.Definitions) -> None:
     job = defs.resolve_job_def("monitor")
     assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(MONITORING)
@@ -210,7 +222,7 @@ def test_the_job_retrain_holds_every_asset_of_a_retrain_and_its_checks(defs: dg.
 
 SENSORS = ("label_arrival", "drift_report", "performance_drop", "failed_runs")
 
-JOBS = ["retrain", "monitor", "score", "rollback", "approve", "prune", "verify_registry"]
+JOBS = ["retrain", "monitor", "score", "calibrate", "rollback", "approve", "prune", "verify_registry"]
 
 
 def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
@@ -255,7 +267,7 @@ def test_the_launch_form_has_the_fields_and_defaults_of_the_resource_behind_it()
     assert {name: field.default for name, field in RunSettingsResource.model_fields.items()} == expected
 
 
-@pytest.mark.parametrize("form", [RetrainParams, MonitorParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
+@pytest.mark.parametrize("form", [RetrainParams, MonitorParams, CalibrateParams, RollbackParams, ApproveParams, PruneParams, VerifyParams])
 def test_every_field_of_a_launch_form_is_explained(form: type[dg.Config]) -> None:
     assert [name for name, field in form.model_fields.items() if len(field.description or "") < 15] == []
 

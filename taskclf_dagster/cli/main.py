@@ -16,6 +16,7 @@ from taskclf_dagster.shown_text import show_block, show_line
 
 COMMANDS = {
     "approve": "registry_commands:approve_command",
+    "calibrate": "calibrate_command:calibrate_command",
     "check-retrain": "retrain_commands:check_retrain_command",
     "compare": "model_commands:compare_command",
     "config": "config_commands:config_group",

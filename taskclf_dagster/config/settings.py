@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
 from taskclf_dagster.config.cron import check_cron
 from taskclf_dagster.config.drift_settings import DriftSettings
 from taskclf_dagster.config.event_settings import EventSettings
+from taskclf_dagster.config.monitoring_settings import CalibratingSettings, LiveSettings, MonitoringSettings
+from taskclf_dagster.config.setting_types import Days, Penalty, Settings, Share
 from taskclf_dagster.config.shipped import read_shipped_config
 from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.config.yaml_files import merge_mappings
@@ -24,30 +26,18 @@ OPERATIONAL = frozenset(
         *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift"),
         *("score_schedule", "keep_score_days"),
         *("live_days", "max_live_drop", "live_trigger"),
+        *("calibration_method", "calibration"),
     }
 )
 """Keys that only say when a retrain runs, where its events go, what signs, and how the active model is watched. They are no part of what is
 recorded, hashed or seeded."""
 
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-Penalty = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-
-
-Days = Annotated[int, Field(ge=1, le=3650)]
-
-
 ClockInput = Literal["hour_of_day", "day_of_week", "session_length_so_far"]
 """An input that follows from the time alone, and not from what a person does."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class TrainParams(_Settings):
+class TrainParams(Settings):
     """Parameters of LightGBM; what is not given has the shipped value."""
 
     num_boost_round: Annotated[int, Field(ge=1, le=10_000)]
@@ -74,7 +64,7 @@ class TrainParams(_Settings):
         return {**shipped, **value} if isinstance(value, dict) and isinstance(shipped, dict) else value
 
 
-class RejectThresholdSettings(_Settings):
+class RejectThresholdSettings(Settings):
     """Range of reject rates in which the reject threshold is searched [share of windows], and the weight of its fallback [windows]."""
 
     min_reject_rate: Share
@@ -87,7 +77,7 @@ class RejectThresholdSettings(_Settings):
         return _ordered(self)
 
 
-class GateThresholds(_Settings):
+class GateThresholds(Settings):
     """Thresholds of the candidate gates [0 to 1]."""
 
     min_macro_f1: Share
@@ -105,7 +95,7 @@ class GateThresholds(_Settings):
         return _ordered(self)
 
 
-class AdviceThresholds(_Settings):
+class AdviceThresholds(Settings):
     """Thresholds of advice, which is no gate [label changes per window]."""
 
     max_flap_rate: Share
@@ -117,7 +107,7 @@ class AdviceThresholds(_Settings):
 Cron = Annotated[str, AfterValidator(check_cron)]
 
 
-class ScheduleSettings(_Settings):
+class ScheduleSettings(Settings):
     """Cron lines of the schedules, and their time zone."""
 
     cron: Cron
@@ -137,7 +127,7 @@ class ScheduleSettings(_Settings):
         return value
 
 
-class SchedulingSettings(_Settings):
+class SchedulingSettings(Settings):
     """Triggers of a retrain, and the time that it may take."""
 
     enabled: bool
@@ -152,7 +142,7 @@ class SchedulingSettings(_Settings):
     schedule: ScheduleSettings
 
 
-class DatasetSettings(_Settings):
+class DatasetSettings(Settings):
     """Range of days, schema and labels of a dataset."""
 
     data_lookback_days: Days
@@ -163,7 +153,7 @@ class DatasetSettings(_Settings):
     min_labels: Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-class TrainingSettings(_Settings):
+class TrainingSettings(Settings):
     """Training of the challenger, and the proof that it can be repeated."""
 
     train_params: TrainParams
@@ -175,7 +165,7 @@ class TrainingSettings(_Settings):
     prove_reproducible: Literal["auto"] | bool
 
 
-class EvaluationSettings(_Settings):
+class EvaluationSettings(Settings):
     """Candidate gates: a model judged on its own, or beside a champion that misses a floor."""
 
     min_class_windows: Annotated[int, Field(ge=1, le=100_000)]
@@ -185,7 +175,7 @@ class EvaluationSettings(_Settings):
     advice: AdviceThresholds
 
 
-class ComparisonSettings(_Settings):
+class ComparisonSettings(Settings):
     """Comparative gates: the challenger beside the champion and the anchors."""
 
     regression_tolerance: Share
@@ -208,35 +198,20 @@ class ComparisonSettings(_Settings):
         return 2 * self.regression_tolerance if self.anchor_tolerance is None else self.anchor_tolerance
 
 
-class PromotionSettings(_Settings):
+class PromotionSettings(Settings):
     """Promotion without a person's approval."""
 
     auto_promote: bool
 
 
-class LiveSettings(_Settings):
-    """Performance of the active model on labels that arrive after it scored the windows."""
-
-    live_days: Annotated[int, Field(ge=1, le=365)]
-    max_live_drop: Share
-    live_trigger: bool
-
-
-class RetentionSettings(_Settings):
+class RetentionSettings(Settings):
     """Number of bundles to keep."""
 
     keep_versions: Annotated[int, Field(ge=1, le=10_000)]
     keep_rejected: Annotated[int, Field(ge=0, le=10_000)]
 
 
-class MonitoringSettings(_Settings):
-    """Scores of the active model, and what follows from them."""
-
-    score_schedule: Literal["hourly", "daily", "off"]
-    keep_score_days: Days
-
-
-class RetrainConfig(_Settings):
+class RetrainConfig(Settings):
     """Everything that `configs/retrain.yaml` holds, grouped by concern; each key is explained there.
 
     The YAML keys are flat: `RetrainConfig(...)` and `RetrainConfig.model_validate` take them, what is not given has the shipped value, and
@@ -251,6 +226,7 @@ class RetrainConfig(_Settings):
     comparison: ComparisonSettings
     promotion: PromotionSettings
     live: LiveSettings
+    calibrating: CalibratingSettings
     retention: RetentionSettings
     monitoring: MonitoringSettings
     signing: SigningSettings

@@ -17,6 +17,7 @@ from taskclf_dagster.errors.data import (
     RecordsDoNotMatchError,
     SnapshotError,
     UnreadableFileError,
+    UnsafeUserIdError,
 )
 from taskclf_dagster.errors.decisions import (
     DecisionFinding,
@@ -82,4 +83,5 @@ __all__ = [
     "TaskclfDagsterError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
+    "UnsafeUserIdError",
 ]

@@ -23,6 +23,14 @@ class UnreadableFileError(TaskclfDagsterError):
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 
+class UnsafeUserIdError(TaskclfDagsterError):
+    """The id of a user cannot be the name of a file: it is a path, too long, or no text; nothing was written."""
+
+    def __init__(self, user: str, reason: str) -> None:
+        shown = user if len(user) <= 80 else f"{user[:80]}..."
+        super().__init__(f"The user id {shown!r} cannot name a file: {reason}. Give the user another id in taskclf.")
+
+
 class LabelColumnsError(UnreadableFileError):
     """The label store can be read, but not the columns of its spans."""
 

@@ -73,6 +73,7 @@ RefusalKind = Literal[
     "present_policy",
     "not_signed",
     "history_unreadable",
+    "active_model_changed",
 ]
 """The reason why the registry refuses a change."""
 

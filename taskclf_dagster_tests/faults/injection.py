@@ -26,7 +26,10 @@ from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.models import bundle as bundle_module
 from taskclf_dagster.domain.models.bundle_files import OUT_OF_FOLD, TRAINING_ROWS, bundle_hashes
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.models.calibrator_store import CalibratorStore
+from taskclf_dagster.domain.models.calibrators import IdentityCalibrator, TemperatureCalibrator
 from taskclf_dagster.domain.registry import applied_decisions, fsck, recovery, rollback
+from taskclf_dagster.domain.registry.calibration_change import NewCalibration, apply_calibration
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.health import find_model_problem, find_policy_problem, find_usable_pointer
 from taskclf_dagster.domain.registry.history import History, read_history
@@ -216,6 +219,43 @@ def _approve(home: Home) -> Call:
     return lambda home: approve(home, decision.decision_id, at=LATER)
 
 
+def _calibrate(home: Home) -> Call:
+    """The active model gets calibrators, and a threshold that belongs to them."""
+    run_models(home, ONE)
+    return calibrate_again
+
+
+def calibrate_again(home: Home, *, temperature: float = 2.0, at: datetime = LATER) -> None:
+    """Gives the active model calibrators that were fitted elsewhere."""
+    state = read_registry_state(home)
+    model = resolve_active_model(state).model
+    assert model is not None
+    store = CalibratorStore(
+        method="temperature",
+        everyone=TemperatureCalibrator(temperature=temperature),
+        users={"user-0": IdentityCalibrator()},
+        model_id=model.bundle.model_id,
+        schema_hash=model.schema.schema_hash,
+        created_at=at,
+    )
+    apply_calibration(state, model, NewCalibration(store, 0.4, None, "they help"), at=at)
+
+
+def _repair_a_calibration_cut_off(home: Home) -> Call:
+    """The history line is there; the policy is the one before."""
+    run_models(home, ONE)
+    kill_before("create", "inference_policy", home, calibrate_again)
+    return lambda home: recovery.repair(home, at=LATER + DAY)
+
+
+def _repair_lost_calibrators(home: Home) -> Call:
+    """The policy names calibrators whose folder is gone: the one before is restored."""
+    run_models(home, ONE)
+    calibrate_again(home)
+    shutil.rmtree(home.calibrators)
+    return lambda home: recovery.repair(home, at=LATER + DAY)
+
+
 def _put_aside(home: Home) -> Call:
     run_models(home, ONE)
     place_bundle(home.challengers / TWO)
@@ -314,6 +354,7 @@ OPERATIONS: dict[str, Callable[[Home], Call]] = {
     "promote on an empty home": _promote_on_an_empty_home,
     "rollback": _rollback,
     "approve": _approve,
+    "calibrate": _calibrate,
     "put aside": _put_aside,
     "prune": _prune,
     "prune models": _prune_models,
@@ -322,6 +363,8 @@ OPERATIONS: dict[str, Callable[[Home], Call]] = {
     "repair a broken pointer": _repair_a_broken_pointer,
     "repair a broken model": _repair_a_broken_model,
     "repair a promotion cut off": _repair_a_promotion_cut_off,
+    "repair a calibration cut off": _repair_a_calibration_cut_off,
+    "repair lost calibrators": _repair_lost_calibrators,
     "repair after another program": _repair_after_another_program,
     "repair an edited policy": _repair_an_edited_policy,
     "adopt a foreign policy": _adopt_a_foreign_policy,

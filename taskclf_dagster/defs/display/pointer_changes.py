@@ -25,7 +25,8 @@ def describe_pointer(home: Home, pointer: ActivePointer, reason: str) -> dict[st
     history = read_history(home)
     promotions = (move.decision_id for move in reversed(history.moves) if move.new is not None and move.new.name == pointer.name)
     decision_id = next(filter(None, promotions), None)
-    previous = None if history.last_move is None or history.last_move.new != pointer else history.last_move.old
+    move = next((move for move in reversed(history.moves) if move.action != "calibrate"), None)
+    previous = None if move is None or move.new != pointer else move.old
     decision = None if decision_id is None else read_decision(home, decision_id)
     return make_showable(pointer_metadata(home, pointer, previous, decision, reason))
 

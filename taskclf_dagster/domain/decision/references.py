@@ -41,6 +41,20 @@ class AppliedThreshold(Record):
         return f"{rounded(self.value)}, {origins[self.origin]}"
 
 
+class AppliedCalibration(Record):
+    """The calibrators that taskclf applies to a model's probabilities before it rejects; the threshold belongs to what they give.
+
+    Attributes:
+        path: the calibrator store, relative to the home.
+        method: how they were fitted: temperature or isotonic.
+        sha256: over names and bytes of the files of the store.
+    """
+
+    path: InnerPath
+    method: str
+    sha256: str
+
+
 class RunOptions(Record):
     """The options that a retrain was launched with.
 
@@ -105,6 +119,7 @@ class ChampionRef(Record):
         model_dir: its bundle, relative to the home; None if there is none.
         warnings: what was unusual about finding it.
         threshold: the reject threshold that it was judged with; None if there is none, or in receipts of 0.2.
+        calibration: the calibrators that it was judged with; None for none, and in receipts that are older than this field.
     """
 
     state: ChampionState
@@ -114,6 +129,7 @@ class ChampionRef(Record):
     model_dir: str | None
     warnings: list[str]
     threshold: AppliedThreshold | None = None
+    calibration: AppliedCalibration | None = None
 
 
 class RegistryRef(Record):

@@ -39,20 +39,23 @@ def score_windows(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -
         num_threads: of LightGBM.
 
     Returns:
-        One row for each: user_id, session_id (category), bucket_start_ts (UTC), the probability of each label in a column of its name,
-        top_label, confidence (largest probability), rejected (bool), label (Mixed/Unknown if rejected) and smoothed_label (the majority
-        of each window and its two neighbors in the session; its own without a majority); labels as category.
+        One row for each: user_id, session_id (category), bucket_start_ts (UTC), the uncalibrated probability of each label in a column of
+        its name, top_label, confidence and calibrated_confidence (largest probability before and after calibration; equal without
+        calibrators), rejected (bool), label (Mixed/Unknown if rejected) and smoothed_label (the majority of each window and its two
+        neighbors in the session; its own without a majority); labels, after calibration, as category.
     """
     batches = [rows.iloc[first : first + BATCH_ROWS] for first in range(0, len(rows), BATCH_ROWS)]
-    parts = [model.predict_rows(batch, num_threads=num_threads) for batch in batches]
+    parts = [model.predict_uncalibrated(batch, num_threads=num_threads) for batch in batches]
     probabilities = np.concatenate(parts) if parts else np.empty((0, len(LABELS)))
-    predicted = apply_reject(probabilities, model.reject_threshold).astype(np.int64)
+    calibrated = model.calibrate(probabilities, rows)
+    predicted = apply_reject(calibrated, model.reject_threshold).astype(np.int64)
     smoothed = smooth(predicted, follows_in_session(rows))
     scored = rows[["user_id", "session_id", "bucket_start_ts"]].reset_index(drop=True)
     return scored.assign(
         **dict(zip(LABELS, probabilities.T, strict=True)),
-        top_label=_name(probabilities.argmax(axis=1)),
+        top_label=_name(calibrated.argmax(axis=1)),
         confidence=probabilities.max(axis=1, initial=0.0),
+        calibrated_confidence=calibrated.max(axis=1, initial=0.0),
         rejected=predicted == NAMES.index(REJECTED_LABEL),
         label=_name(predicted),
         smoothed_label=_name(smoothed),

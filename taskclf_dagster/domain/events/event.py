@@ -39,6 +39,7 @@ EventType = Literal[
     "model.scored",
     "performance.dropped",
     "drift.confirmed",
+    "model.calibrated",
 ]
 
 

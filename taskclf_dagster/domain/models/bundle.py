@@ -29,6 +29,7 @@ from taskclf_dagster.domain.models.bundle_files import (
     read_bundle_files,
 )
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
+from taskclf_dagster.domain.models.calibrator_store import CalibratorStore
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.models.encoding import are_categories_known, encode_inputs
 from taskclf_dagster.domain.models.fitting import predict
@@ -151,7 +152,9 @@ class LoadedModel:
     """A bundle ready to predict, with its own schema version, vocabularies and threshold.
 
     Attributes:
+        reject_threshold: the confidence below which a prediction is rejected: after calibration, if there are calibrators [0 to 1].
         files: the files that it was loaded from.
+        calibrators: what taskclf applies to its probabilities; None for nothing, as when a bundle is loaded by itself.
     """
 
     bundle: ModelBundle
@@ -160,6 +163,7 @@ class LoadedModel:
     encoders: dict[str, list[str]]
     reject_threshold: float
     files: BundleFiles
+    calibrators: CalibratorStore | None = None
 
     @property
     def tree_hash(self) -> str:
@@ -167,7 +171,25 @@ class LoadedModel:
         return tree_hash(self.files.text(MODEL))
 
     def predict_rows(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
-        """Returns class probabilities of shape (n_rows, 8) for rows with the model inputs of this model's schema; no rows need none."""
+        """Returns the class probabilities that taskclf decides by, shape (n_rows, 8): calibrated, if there are calibrators.
+
+        Args:
+            rows: the model inputs of this model's schema, and user_id if there are calibrators; no rows need none.
+            num_threads: of LightGBM.
+        """
+        return self.calibrate(self.predict_uncalibrated(rows, num_threads=num_threads), rows)
+
+    def calibrate(self, probabilities: npt.NDArray[np.float64], rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+        """Returns probabilities as taskclf decides by them, shape (n_rows, 8): as they are without calibrators.
+
+        Args:
+            probabilities: of this model, uncalibrated, shape (n_rows, 8).
+            rows: user_id of each.
+        """
+        return probabilities if self.calibrators is None or rows.empty else self.calibrators.calibrate(probabilities, rows["user_id"])
+
+    def predict_uncalibrated(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
+        """Returns the class probabilities as the booster gives them, shape (n_rows, 8); the arguments are those of `predict_rows`."""
         if rows.empty:
             return np.empty((0, len(LABELS)))
         return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)

@@ -25,8 +25,16 @@ RATE_STEP = 0.002
 """Distance of the reject rates that are looked at when a threshold is lowered."""
 
 
-Basis = Literal["folds", "validation"]
-"""folds: models of the rolling-origin folds, each on the labels after those that it learned from. validation: the first fit."""
+Basis = Literal["folds", "validation", "calibrated"]
+"""folds: models of the rolling-origin folds, each on the labels after those that it learned from. validation: the first fit.
+calibrated: calibrated probabilities of an active model for windows that it has not learned from, and those of its folds."""
+
+
+_SOURCES: dict[Basis, str] = {
+    "folds": "of models of the labels before them",
+    "validation": "of the first fit for the validation windows",
+    "calibrated": "after calibration, for windows that their model has not learned from",
+}
 
 
 class RejectThreshold(Record):
@@ -178,8 +186,7 @@ def _lower(predictions: OutOfFold, inside: _Rejected, value: float, highest: flo
 
 def _describe(found: RejectThreshold, best: float, settings: RejectThresholdSettings) -> str:
     bounds = f"{settings.min_reject_rate:g}..{settings.max_reject_rate:g}"
-    source = "of models of the labels before them" if found.basis == "folds" else "of the first fit for the validation windows"
-    where = f"{counted(found.windows, 'prediction')} {source}, on {counted(found.user_days, 'user-day')}"
+    where = f"{counted(found.windows, 'prediction')} {_SOURCES[found.basis]}, on {counted(found.user_days, 'user-day')}"
     how = (
         f"rejects least of those nearly best with a reject rate in {bounds}" if found.tuned else f"fallback: no threshold rejects {bounds}"
     )

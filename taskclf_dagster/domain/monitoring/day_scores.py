@@ -244,7 +244,7 @@ def _read_back(home: Home, day: date, rows: pd.DataFrame) -> DayScores:
 
 def _to_bytes(scores: pd.DataFrame, source: Mapping[str, object], as_of: datetime) -> bytes:
     """Returns the scores as parquet, with the model in columns of one value each."""
-    table = pa.Table.from_pandas(scores.assign(calibrated_confidence=scores["confidence"]), preserve_index=False)
+    table = pa.Table.from_pandas(scores, preserve_index=False)
     for name, value in source.items():
         column = pa.repeat(pa.scalar(value, type=_TYPES[name]), len(table))
         table = table.append_column(name, column.dictionary_encode() if _TYPES[name] == pa.string() else column)

@@ -67,4 +67,5 @@ def _read_predictions(model: LoadedModel) -> PredictedSet | None:
         return None
     if not len(kept.rows):
         return None
-    return PredictedSet.of(WindowSet(kept.rows), kept.probabilities.astype(np.float64), reject_threshold=model.reject_threshold)
+    probabilities = model.calibrate(kept.probabilities.astype(np.float64), kept.rows)
+    return PredictedSet.of(WindowSet(kept.rows), probabilities, reject_threshold=model.reject_threshold)

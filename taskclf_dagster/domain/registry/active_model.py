@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from taskclf_dagster.domain.decision.references import AppliedThreshold, ChampionSource, ChampionState
+from taskclf_dagster.domain.registry.applied_calibrators import NO_CALIBRATORS, Calibrators, find_calibrators
 from taskclf_dagster.domain.registry.history_record import MOVES
 from taskclf_dagster.domain.registry.inference_policy import DEFAULT_REJECT_THRESHOLD, names_model
 from taskclf_dagster.domain.registry.ranking import ExclusionRecord, find_best_loadable_model
@@ -52,6 +53,7 @@ class ActiveModel:
         model_dir: its bundle, relative to the home; in another state than ok the bundle that cannot run.
         reason: why it is in this state.
         threshold: the reject threshold that taskclf applies to it; None in another state than ok.
+        calibrators: what taskclf applies to its probabilities before it rejects; none in another state than ok.
     """
 
     state: ChampionState
@@ -59,6 +61,7 @@ class ActiveModel:
     model_dir: str | None
     reason: str
     threshold: AppliedThreshold | None = None
+    calibrators: Calibrators = NO_CALIBRATORS
     warnings: list[ActiveModelWarning] = field(default_factory=list)
     excluded: list[ExclusionRecord] = field(default_factory=list)
 
@@ -173,11 +176,11 @@ def _find_by_rank(state: RegistryState, failures: list[_Failure], warnings: list
     warnings = [*_file_warnings(state, failures, instead=None), *warnings]
     if failures:
         first = failures[0]
-        return ActiveModel(first.state, first.source, first.model_dir, first.reason, None, warnings, excluded)
+        return ActiveModel(first.state, first.source, first.model_dir, first.reason, warnings=warnings, excluded=excluded)
     if state.history.exists:
         reason = "the history names models, but none of them can run"
-        return ActiveModel("unreadable", "last_known_good", None, reason, None, warnings, excluded)
-    return ActiveModel("none", "none", None, "no model was ever promoted", None, warnings, excluded)
+        return ActiveModel("unreadable", "last_known_good", None, reason, warnings=warnings, excluded=excluded)
+    return ActiveModel("none", "none", None, "no model was ever promoted", warnings=warnings, excluded=excluded)
 
 
 def has_own_history(state: RegistryState) -> bool:
@@ -193,9 +196,11 @@ def _find_newest_signed(state: RegistryState, unsigned: UnsignedState) -> Active
     good = _find_last_known_good(state, [], warnings)
     if good is None:
         reason = f"{unsigned.detail}, and no model of a signed record can run"
-        return ActiveModel("unreadable", "last_known_good", state.active_model_dir, reason, None, warnings)
-    threshold = _find_threshold(state, good, is_in_force=False)
-    return ActiveModel("ok", "last_known_good", good, "model of the newest signed record that can run", threshold, warnings)
+        return ActiveModel("unreadable", "last_known_good", state.active_model_dir, reason, warnings=warnings)
+    threshold, calibrators = _find_applied(state, good, is_in_force=False)
+    warnings += _calibrator_warnings(calibrators)
+    reason = "model of the newest signed record that can run"
+    return ActiveModel("ok", "last_known_good", good, reason, threshold, calibrators, warnings)
 
 
 def _found(
@@ -207,12 +212,13 @@ def _found(
     warnings: list[ActiveModelWarning] | None = None,
     excluded: list[ExclusionRecord] | None = None,
 ) -> ActiveModel:
-    threshold = _find_threshold(state, model_dir, is_in_force=source != "last_known_good")
+    threshold, calibrators = _find_applied(state, model_dir, is_in_force=source != "last_known_good")
     instead = SOURCE_NAMES[source] if source in ("last_known_good", "best_by_rank") else f"what the {source} names"
-    found = [*_file_warnings(state, failures, instead=instead), *(warnings or []), *_threshold_warnings(state, model_dir, threshold)]
+    found = [*_file_warnings(state, failures, instead=instead), *(warnings or [])]
+    found += [*_calibrator_warnings(calibrators), *_threshold_warnings(state, model_dir, threshold)]
     if source == "pointer":
         found.extend(_repair_warnings(state, model_dir))
-    return ActiveModel("ok", source, model_dir, reason, threshold, found, excluded or [])
+    return ActiveModel("ok", source, model_dir, reason, threshold, calibrators, found, excluded or [])
 
 
 def _file_warnings(state: RegistryState, failures: list[_Failure], *, instead: str | None) -> list[ActiveModelWarning]:
@@ -246,16 +252,19 @@ def _repair_warnings(state: RegistryState, model_dir: str) -> list[ActiveModelWa
     return [ActiveModelWarning("repair_restores", detail)]
 
 
-def _find_threshold(state: RegistryState, model_dir: str, *, is_in_force: bool) -> AppliedThreshold:
-    """Returns the threshold that taskclf applies to a model, or will once a repair restored the model with its recorded policy."""
+def _find_applied(state: RegistryState, model_dir: str, *, is_in_force: bool) -> tuple[AppliedThreshold, Calibrators]:
+    """Returns threshold and calibrators that taskclf applies to a model, or will once a repair restored it with its recorded policy.
+
+    Both are of one policy: a threshold that was tuned on calibrated probabilities is applied to no others.
+    """
     name, policy = Path(model_dir).name, state.policy.applied
     if policy is not None and is_in_force and names_model(policy, name):
         origin: Literal["policy", "recorded_policy"] = "policy" if policy == state.policy_file.document else "recorded_policy"
-        return AppliedThreshold(value=_threshold_of(policy), origin=origin)
+        return AppliedThreshold(value=_threshold_of(policy), origin=origin), find_calibrators(state.home, policy)
     recorded = None if is_in_force else state.policy_checker.find_recorded(model_dir)
     if recorded is not None:
-        return AppliedThreshold(value=_threshold_of(recorded), origin="recorded_policy")
-    return AppliedThreshold(value=DEFAULT_REJECT_THRESHOLD, origin="default")
+        return AppliedThreshold(value=_threshold_of(recorded), origin="recorded_policy"), find_calibrators(state.home, recorded)
+    return AppliedThreshold(value=DEFAULT_REJECT_THRESHOLD, origin="default"), NO_CALIBRATORS
 
 
 def _threshold_of(policy: dict[str, object]) -> float:
@@ -265,12 +274,11 @@ def _threshold_of(policy: dict[str, object]) -> float:
 
 
 def _threshold_warnings(state: RegistryState, model_dir: str, threshold: AppliedThreshold) -> list[ActiveModelWarning]:
-    warnings, policy = [], state.policy.applied
-    if policy is not None and names_model(policy, Path(model_dir).name) and policy.get("calibration_method") is not None:
-        detail = "taskclf calibrates this model's probabilities; the comparison uses them as they are"
-        warnings.append(ActiveModelWarning("not_calibrated", detail))
     own = state.reject_threshold_of(model_dir)
-    if threshold.value != own:
-        detail = f"the reject threshold is {threshold.summary}; the bundle says {rounded(own)}"
-        warnings.append(ActiveModelWarning("threshold_differs", detail))
-    return warnings
+    if threshold.value == own:
+        return []
+    return [ActiveModelWarning("threshold_differs", f"the reject threshold is {threshold.summary}; the bundle says {rounded(own)}")]
+
+
+def _calibrator_warnings(calibrators: Calibrators) -> list[ActiveModelWarning]:
+    return [] if calibrators.problem is None else [ActiveModelWarning("not_calibrated", calibrators.problem)]

@@ -22,6 +22,8 @@ def find_anchors(history: History, *, as_of: datetime) -> list[tuple[str, dateti
     anchors: dict[str, datetime] = {}
     for entry in reversed(history.moves):
         at = entry.at if entry.at.tzinfo else entry.at.replace(tzinfo=as_of.tzinfo)
+        if entry.action == "calibrate":
+            continue  # the model was active before
         if entry.new is not None and at >= since and entry.new.name not in history.blocked:
             anchors.setdefault(entry.new.name, at)
     return list(anchors.items())[:ANCHOR_MODELS]

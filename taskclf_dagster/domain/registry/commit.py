@@ -1,4 +1,4 @@
-"""One change of the active model: history line, inference policy, pointer, in this order, each durable before the next.
+"""One change of the active model, or of the policy it runs with: history line, inference policy, pointer, each durable before the next.
 
 The caller holds the registry's lock and decides which change to make. What becomes of a change that was interrupted is decided in
 `recovery`.
@@ -12,7 +12,7 @@ from taskclf_dagster.domain.registry.history import append_active_history, cut_h
 from taskclf_dagster.domain.registry.history_events import write_events
 from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.index_cache import write_index_cache
-from taskclf_dagster.domain.registry.inference_policy import PolicyFile
+from taskclf_dagster.domain.registry.inference_policy import PolicyFile, read_policy
 from taskclf_dagster.domain.registry.pointer import ActivePointer, parse_pointer_file, read_active
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.storage.files import json_text, read_bytes_if_exists, write_atomic, write_json
@@ -55,7 +55,16 @@ def commit(state: RegistryState, entry: ActiveHistoryEntry) -> RegistryState:
 
 
 def apply(home: Home, entry: ActiveHistoryEntry) -> None:
-    """Writes policy and pointer as a record says; nothing where it leaves the pointer as it is."""
+    """Writes policy and pointer as a record says; nothing where it leaves both as they are.
+
+    A change of the policy alone writes the pointer again, byte for byte, after the policy: taskclf loads what runs when this file has a new
+    time.
+    """
+    if entry.action == "calibrate" and entry.policy is not None:
+        write_json(home.inference_policy, entry.policy)
+        pointer = read_bytes_if_exists(home.active_pointer)
+        if pointer is not None:
+            write_atomic(home.active_pointer, pointer)
     if not _moves_pointer(entry) or entry.new is None:
         return
     if entry.policy is not None:
@@ -75,21 +84,23 @@ def finish(state: RegistryState, *, at: datetime, written_through: int) -> None:
 
 
 def _moves_pointer(entry: ActiveHistoryEntry) -> bool:
-    return entry.old != entry.new and entry.new is not None and entry.action != "adopt"
+    return entry.old != entry.new and entry.new is not None and entry.action not in ("adopt", "calibrate")
 
 
 def _state_after(state: RegistryState, entry: ActiveHistoryEntry) -> RegistryState:
     """Returns the state with the files that `apply` wrote."""
-    if not _moves_pointer(entry) or entry.new is None:
-        return state
     home, policy_file = state.home, state.policy_file
-    if entry.policy is not None:
+    if entry.policy is not None and entry.action != "adopt":
         policy_file = PolicyFile(json_file(home.inference_policy, json_text(entry.policy).encode()))
+    if not _moves_pointer(entry) or entry.new is None:
+        return replace(state, policy_file=policy_file)
     pointer_file = parse_pointer_file(json_file(home.active_pointer, json_text(entry.new.document).encode()))
     return replace(state, pointer_file=pointer_file, policy_file=policy_file)
 
 
 def _is_applied(home: Home, entry: ActiveHistoryEntry) -> bool:
+    if entry.action == "calibrate":
+        return read_policy(home) == entry.policy
     try:
         return entry.old != entry.new and read_active(home) == entry.new
     except UnreadableFileError:

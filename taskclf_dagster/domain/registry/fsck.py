@@ -12,6 +12,7 @@ from taskclf_dagster.domain.models.manifest import find_manifest_problem, read_m
 from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.damaged_files import find_damaged_files
 from taskclf_dagster.domain.registry.fsck_files import (
+    check_calibrators,
     check_events,
     check_index,
     check_labeled_windows,
@@ -107,6 +108,8 @@ def _check_record_of(state: RegistryState, pointer: ActivePointer) -> Findings:
     history = state.history
     last = history.last_move
     if last is not None and last.new == pointer:
+        if state.is_waiting(last):
+            yield damage("change_interrupted", "P3", f"{last.action} {last.sequence} was interrupted before the policy was written", REPAIR)
         return
     if pointer.sequence is None:
         yield warning(
@@ -265,6 +268,7 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     check_snapshots,
     check_labeled_windows,
     check_predictions,
+    check_calibrators,
     check_index,
     check_events,
     check_copies,

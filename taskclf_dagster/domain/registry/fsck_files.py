@@ -21,6 +21,7 @@ from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, WRITTEN_THROUGH, read_outbox
 from taskclf_dagster.domain.models.bundle import find_bundle_problem
 from taskclf_dagster.domain.models.bundle_files import MANIFEST
+from taskclf_dagster.domain.models.calibrator_store import is_named_by, parse_calibrator_store
 from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, damage, unreadable, warning
 from taskclf_dagster.domain.registry.fsck_foreign import find_copies
 from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_event
@@ -30,6 +31,7 @@ from taskclf_dagster.domain.registry.state import RegistryState, read_registry_s
 from taskclf_dagster.domain.storage.files import hash_file_if_exists, list_folders
 from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.path_names import find_path_problem, is_short_hash
+from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
 _EVENT_OF_RECORD = re.compile(r"\d{8,}-[0-9a-f]{12}")
@@ -215,6 +217,19 @@ def _find_stored_predictions(home: Home) -> dict[str, set[str]]:
                     found[name].add(digest)
                 waiting.extend(value.values())
     return found
+
+
+def check_calibrators(state: RegistryState) -> Findings:
+    """Checks the calibrator stores, which are named by the hash of their files; that of the policy is also a part of the policy's check."""
+    for folder in list_folders(state.home.calibrators):
+        problem = "it holds other calibrators than its name stands for"
+        try:
+            digest = parse_calibrator_store(folder)[1]
+        except UnreadableFileError as error:
+            problem, digest = str(error), ""
+        if is_short_hash(folder.name) and not is_named_by(folder, digest):
+            fix = "`taskclf-dagster calibrate` fits new ones; a receipt that names these cannot be computed again"
+            yield warning("calibrators_differ", "P10", f"calibrators {folder.name}: {problem}", fix)
 
 
 def check_index(state: RegistryState) -> Findings:

@@ -49,6 +49,7 @@ FindingCode = Literal[
     "snapshot_differs",
     "labeled_windows_differ",
     "predictions_differ",
+    "calibrators_differ",
     "index_differs",
     "event_differs",
     "foreign_files",

@@ -108,6 +108,6 @@ def find_last_known_good(state: RegistryState, *, but: str | None = None) -> Act
 
 
 def is_cut_off(state: RegistryState) -> bool:
-    """Returns whether the last change was recorded and then interrupted before the pointer moved."""
+    """Returns whether the last change of the model was recorded and then interrupted before the pointer moved."""
     last = state.history.last_move
-    return last is not None and last.action != "repair" and state.is_waiting(last)
+    return last is not None and last.action not in ("repair", "calibrate") and state.is_waiting(last)

@@ -20,6 +20,7 @@ EVENT_TYPES: dict[str, EventType] = {
     "rollback": "model.rolled_back",
     "repair": "model.pointer_repaired",
     "adopt": "model.pointer_adopted",
+    "calibrate": "model.calibrated",
 }
 
 

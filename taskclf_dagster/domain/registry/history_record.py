@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.storage.signatures import Signature
 
-Action = Literal["promote", "rollback", "repair", "adopt", "abort", "acknowledge", "unblock", "prune"]
+Action = Literal["promote", "rollback", "repair", "adopt", "calibrate", "abort", "acknowledge", "unblock", "prune"]
 
 
-MOVES = frozenset({"promote", "rollback", "repair", "adopt"})
-"""Actions after which `new` is what the pointer says; the others leave it as it is."""
+MOVES = frozenset({"promote", "rollback", "repair", "adopt", "calibrate"})
+"""Actions after which `new` is what the pointer says, and `policy` what taskclf follows; the others leave both as they are."""
 
 
 class BlockedModel(BaseModel):
@@ -29,7 +29,8 @@ class ActiveHistoryEntry(BaseModel):
 
     Attributes:
         sequence: 1 for our first record, then one more each time.
-        action: promote, rollback, repair, adopt (another program changed pointer or policy); the others move nothing.
+        action: promote, rollback, repair, adopt (another program changed pointer or policy), calibrate (the policy alone: calibrators and
+            threshold of the model that runs); the others change neither.
         reason: reason of the change.
         policy: the inference policy since then, so that an interrupted change can be finished exactly, and a damaged policy restored;
             None if it stayed as it was.

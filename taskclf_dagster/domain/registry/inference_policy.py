@@ -40,6 +40,11 @@ class PolicyFile:
         return self.file.exists
 
     @property
+    def is_readable(self) -> bool:
+        """True if the file is a JSON object, or does not exist."""
+        return self.file.error is None
+
+    @property
     def document(self) -> dict[str, object] | None:
         """The policy; None if the file does not exist or cannot be read."""
         return self.file.document

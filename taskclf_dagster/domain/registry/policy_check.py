@@ -14,10 +14,11 @@ from typing import Annotated, Literal, cast, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
+from taskclf_dagster.domain.models.calibrator_store import is_named_by, parse_calibrator_store
+from taskclf_dagster.domain.registry.applied_calibrators import is_ours
 from taskclf_dagster.domain.registry.bundle_cache import BundleCache
 from taskclf_dagster.domain.registry.history import History
 from taskclf_dagster.domain.registry.inference_policy import PolicyFile
-from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import rounded_pair
@@ -220,15 +221,20 @@ class PolicyChecker:
         where = f"names the calibrator store {value}"
         try:
             folder = resolve_model_dir(self.home, str(value))
-            store = read_json_object(folder / "store.json")
+            store, digest = parse_calibrator_store(folder)
         except BundleError:
             return PolicyProblem("calibrator_store_dir", f"{where}, which is not within the home")
         except UnreadableFileError as error:
             return PolicyProblem("calibrator_store_dir", f"{where}: {error}")
-        fits = {"model_schema_hash": document["model_schema_hash"], "model_bundle_id": Path(str(document["model_dir"])).name}
-        for key, expected in fits.items():
-            if store.get(key) not in (None, expected):
-                return PolicyProblem("calibrator_store_dir", f"{where}, whose {key} is {store[key]} instead of {expected}")
+        fits = {
+            "model_schema_hash": (store.schema_hash, document["model_schema_hash"]),
+            "model_bundle_id": (store.model_id, Path(str(document["model_dir"])).name),
+        }
+        for key, (found, expected) in fits.items():
+            if found not in (None, expected):
+                return PolicyProblem("calibrator_store_dir", f"{where}, whose {key} is {found} instead of {expected}")
+        if is_ours(self.home, folder) and not is_named_by(folder, digest):
+            return PolicyProblem("calibrator_store_dir", f"{where}, which was changed after it was written")
         return None
 
 

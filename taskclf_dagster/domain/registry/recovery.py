@@ -104,7 +104,7 @@ def settle(home: Home) -> None:
     fs = file_system()
     if home.active_history.exists():
         fs.sync_file(home.active_history)
-    moved = (home.rejected_models, home.pending_models, home.challengers)
+    moved = (home.rejected_models, home.pending_models, home.challengers, home.calibrators)
     for folder in (home.models, home.decisions, *moved, home.artifacts, home.root):
         if folder.is_dir():
             fs.sync_folder(folder)
@@ -167,7 +167,7 @@ def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
     usable = find_usable_pointer(recovery.state)
     if usable.problem is not None and last.action != "repair":
         return
-    problem = find_model_problem(recovery.state, last.new.model_dir)
+    problem = _find_problem_of(recovery.state, last)
     if problem is None:
         apply(recovery.home, last)
         recovery.look_again()
@@ -183,6 +183,15 @@ def _finish_interrupted(recovery: Recovery, at: datetime) -> None:
         reason=f"{last.action} {last.sequence} was interrupted, and {last.new.name} cannot run: {problem}",
     )
     _record(recovery, entry)
+
+
+def _find_problem_of(state: RegistryState, entry: ActiveHistoryEntry) -> str | None:
+    """Returns why a recorded change cannot be carried out: its model cannot run, or not with the calibrators of its policy; else None."""
+    problem = None if entry.new is None else find_model_problem(state, entry.new.model_dir)
+    if problem is None and entry.action == "calibrate" and entry.policy is not None:
+        found = state.policy_checker.find_problem(entry.policy)
+        return None if found is None else f"its policy {found.detail}"
+    return None if problem is None else str(problem)
 
 
 def _adopt_foreign(recovery: Recovery, at: datetime) -> None:

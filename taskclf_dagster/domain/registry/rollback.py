@@ -10,6 +10,7 @@ from pathlib import Path
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
+from taskclf_dagster.domain.registry.applied_calibrators import find_calibrators
 from taskclf_dagster.domain.registry.commit import commit
 from taskclf_dagster.domain.registry.health import find_last_known_good, is_cut_off
 from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, BlockedModel
@@ -18,9 +19,8 @@ from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
 from taskclf_dagster.domain.registry.recovery import recover
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
-from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
-from taskclf_dagster.errors import BundleError, RegistryRefusedError, UnreadableFileError
+from taskclf_dagster.errors import BundleError, RegistryRefusedError
 from taskclf_dagster.home import Home
 
 ROLLBACK_NOTE = "rollback"
@@ -145,12 +145,11 @@ def _policies_of(state: RegistryState, model_dir: str) -> list[dict[str, object]
 
 
 def _fits_calibrators(home: Home, policy: dict[str, object], model_id: str) -> bool:
-    """Returns True if a policy names no calibrators, or those in the store were fitted for this model."""
+    """Returns True if a policy names no calibrators, or those in its store were fitted for this model."""
     if policy.get("calibrator_store_dir") is None:
         return True
-    with suppress(UnreadableFileError):
-        return read_json_object(home.calibrator_store).get("model_bundle_id") == model_id
-    return False
+    store = find_calibrators(home, policy).store
+    return store is not None and store.model_id == model_id
 
 
 def describe_block(model_id: str) -> str:

@@ -21,7 +21,7 @@ from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
 
-_FINISHED_LATER: frozenset[Action] = frozenset({"promote", "rollback", "repair"})
+_FINISHED_LATER: frozenset[Action] = frozenset({"promote", "rollback", "repair", "calibrate"})
 """Changes that recovery finishes if they were interrupted."""
 
 
@@ -97,12 +97,19 @@ class RegistryState:
         return self.policy_checker.check(self.policy_file, is_waiting=lambda: last is not None and self.is_waiting(last))
 
     def is_waiting(self, entry: ActiveHistoryEntry) -> bool:
-        """Returns True if the change of a record was not made: the pointer is still the one before, and its event was not written."""
+        """Returns True if the change of a record was not made: pointer or policy is still the one before, and its event was not written.
+
+        The entry is the last change of the history.
+        """
         if entry.foreign or entry.action not in _FINISHED_LATER or self.written_through >= (entry.sequence or 0):
             return False
         if entry.action == "repair":
             return self.pointer_file.digest == (entry.subject[0] if entry.subject else None)
-        return (None if self.pointer is None else self.pointer.document) == (None if entry.old is None else entry.old.document)
+        is_unmoved = (None if self.pointer is None else self.pointer.document) == (None if entry.old is None else entry.old.document)
+        if entry.action == "calibrate":
+            before = next(iter(self.history.policy_states[1:]), None)
+            return is_unmoved and self.policy_file.is_readable and self.policy_file.document == before
+        return is_unmoved
 
     @cached_property
     def cursor(self) -> Cursor:

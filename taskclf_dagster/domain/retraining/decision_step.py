@@ -245,4 +245,5 @@ def _refer_to_champion(report: ChampionReport) -> ChampionRef:
         model_dir=report.model_dir,
         warnings=report.warnings,
         threshold=report.threshold,
+        calibration=report.calibration,
     )

@@ -3,6 +3,7 @@
 It decides nothing and writes nothing; the comparison of a retrain is made in `decision_step`.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -22,6 +23,8 @@ from taskclf_dagster.domain.evaluation.scoring import rows_for, score_model
 from taskclf_dagster.domain.evaluation.slices import describe_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
+from taskclf_dagster.domain.registry.active_model import find_active_model
+from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import RecordNotFoundError, UnreadableFileError
@@ -103,7 +106,7 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
         SnapshotError: the snapshot cannot be read.
     """
     snapshot = read_current_snapshot(home)
-    models = [load_bundle(require_named_bundle(home, name)) for name in (first, second)]
+    models = [_with_calibrators(home, load_bundle(require_named_bundle(home, name))) for name in (first, second)]
     rows = open_snapshot(home, snapshot).load(splits=("test",))
     own = [rows_for(model, home, rows, schema_version=snapshot.schema_version, users=list(snapshot.users))[0] for model in models]
     keys = [hash_row_keys(frame) for frame in own]
@@ -141,6 +144,14 @@ def compare_models(home: Home, first: str, second: str, *, config: RetrainConfig
         verdict=verdict,
         reason=reason,
     )
+
+
+def _with_calibrators(home: Home, model: LoadedModel) -> LoadedModel:
+    """Returns the active model with the calibrators and the threshold of its policy, if that names calibrators; any other as it is."""
+    active = find_active_model(read_registry_state(home))
+    if active.threshold is None or active.calibrators.store is None or active.model_id != model.bundle.model_id:
+        return model
+    return replace(model, reject_threshold=active.threshold.value, calibrators=active.calibrators.store)
 
 
 def read_current_snapshot(home: Home) -> DatasetSnapshot:

@@ -34,10 +34,11 @@ from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.learned_rows import is_learned
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.registry.anchors import find_anchors
+from taskclf_dagster.domain.registry.applied_calibrators import load_applied
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
 from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.state import RegistryState
-from taskclf_dagster.errors import BundleError, DecisionFinding, SnapshotError
+from taskclf_dagster.errors import BundleError, DecisionFinding, SnapshotError, UnreadableFileError
 from taskclf_dagster.shown_text import rounded_pair
 
 NOT_RECOMPUTED = frozenset({"reproducible"})
@@ -88,13 +89,15 @@ def recompute_stored(state: RegistryState, decision: PromotionDecision, *, cores
         The differences, among them what is no longer there to compute with; empty if everything is the same.
     """
     then = decision.champion
-    champion = Champion(then.state, then.source, None, then.model_dir, then.reason, threshold=then.threshold)
+    champion = Champion(then.state, then.source, None, then.model_dir, then.reason, threshold=then.threshold, calibration=then.calibration)
     if then.model is not None:
         try:
             model = load_bundle(state.bundles.files(require_bundle(state.home, then.model.model_id)))
-        except BundleError as error:
+            calibrators = None if then.calibration is None else load_applied(state.home, then.calibration)
+        except (BundleError, UnreadableFileError) as error:
             return [DecisionFinding("champion_unusable", f"champion {then.model.model_id} cannot be loaded: {error.reason}")]
-        champion = replace(champion, model=replace(model, reject_threshold=_threshold_then(decision, model)))
+        model = replace(model, reject_threshold=_threshold_then(decision, model), calibrators=calibrators)
+        champion = replace(champion, model=model)
     anchors = [(anchor.model_id, anchor.ran_at) for anchor in decision.anchors]
     return _recompute(state, decision, _Opponents(champion, anchors, None), cores)
 
@@ -188,6 +191,7 @@ def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model
         *_differ("the champion's folder", then.model_dir, champion.model_dir),
         *_differ("the champion's source", then.source, champion.source),
         *([] if then.threshold is None else _differ("the champion's reject threshold", then.threshold, champion.threshold)),
+        *([] if then.model is None else _differ("the champion's calibrators", then.calibration, champion.calibration)),
         *([] if then.model is None else _differ("the champion's files", then.model.files, files)),
         *_differ("the anchors", anchors, opponents.anchors),
         *_differ("the blocked model with the same trees", decision.rolled_back_as, rolled_back_as),

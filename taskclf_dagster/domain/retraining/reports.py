@@ -13,7 +13,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.gate import RegressionResult
-from taskclf_dagster.domain.decision.references import AppliedThreshold, ChampionSource, ChampionState, RegistryRef
+from taskclf_dagster.domain.decision.references import AppliedCalibration, AppliedThreshold, ChampionSource, ChampionState, RegistryRef
 from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baselines
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
@@ -96,6 +96,7 @@ class ChampionReport(Record):
         blocked: blocked models: hash of their trees by id.
         registry: pointer, policy and history when the champion was found.
         threshold: the reject threshold that taskclf applies to the champion; None without one.
+        calibration: the calibrators that taskclf applies to its probabilities before that; None for none.
     """
 
     dataset_hash: str
@@ -118,6 +119,7 @@ class ChampionReport(Record):
     anchors: list[AnchorReport]
     blocked: dict[str, str | None]
     threshold: AppliedThreshold | None = None
+    calibration: AppliedCalibration | None = None
 
 
 def report_challenger(
@@ -308,6 +310,7 @@ def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryS
         anchors=[],
         blocked={name: model.tree_hash for name, model in registry.history.blocked.items()},
         threshold=champion.threshold,
+        calibration=champion.calibration,
     )
 
 

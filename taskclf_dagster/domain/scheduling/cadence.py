@@ -6,9 +6,12 @@ from typing import Literal
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.models.bundle import parse_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
+from taskclf_dagster.domain.models.calibrator_store import STORE
 from taskclf_dagster.domain.registry.active_model import find_active_model
+from taskclf_dagster.domain.registry.inference_policy import read_policy_file
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.json_files import read_json_object
+from taskclf_dagster.domain.storage.path_names import find_path_problem
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -82,9 +85,19 @@ def check_model_age(
 
 
 def check_calibrator_update_due(home: Home, *, now: datetime, cadence_days: int) -> DueDate:
-    """Returns the due date of fitting calibrators, counted from `created_at` of their store."""
+    """Returns the due date of fitting calibrators, counted from `created_at` of the store that the inference policy names.
+
+    They are due at once if it names none, as after a promotion. Without a policy, the store is taskclf's own.
+    """
     path = home.calibrator_store
     never = "no calibrators were ever fitted"
+    policy = read_policy_file(home)
+    if policy.document is not None and not policy.is_template:
+        named = policy.document.get("calibrator_store_dir")
+        never = f"{home.inference_policy.name} names no calibrators for its model"
+        if not isinstance(named, str) or find_path_problem(named) is not None:
+            return _due("calibrator update", None, now, cadence_days, never)
+        path, never = home.root / named / STORE, f"the calibrators in {named} do not exist"
     if not path.exists():
         return _due("calibrator update", None, now, cadence_days, never)
     try:

@@ -41,7 +41,7 @@ def find_temporary_files(home: Home) -> Iterator[tuple[Path, int, str]]:
 
     Other processes may add and remove files meanwhile. Temporary folders and links are not entered.
     """
-    data = (home.labeled_windows, home.snapshots, home.predictions, home.decisions, home.suggestions)
+    data = (home.labeled_windows, home.snapshots, home.predictions, home.decisions, home.suggestions, home.calibrators)
     searched = (*data, home.challengers, home.records, home.outbox)
     for folder, folders, files in os.walk(home.artifacts):
         parent = Path(folder)

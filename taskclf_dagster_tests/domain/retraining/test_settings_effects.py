@@ -380,6 +380,12 @@ DIFFERENT: dict[str, tuple[object, object, Outcome]] = {
 
 ELSEWHERE = {
     "calibrator_update_cadence_days": "cli/test_main.py",
+    "calibration_method": "domain/evaluation/test_calibrator_fitting.py",
+    "calibration.min_windows": "domain/evaluation/test_calibrator_fitting.py",
+    "calibration.min_days": "domain/evaluation/test_calibrator_fitting.py",
+    "calibration.min_labels": "domain/evaluation/test_calibrator_fitting.py",
+    "calibration.fit_share": "domain/evaluation/test_calibrator_fitting.py",
+    "calibration.min_brier_gain": "domain/evaluation/test_calibrator_fitting.py",
     "enabled": "defs/automation/test_sensors.py",
     "max_attempts": "defs/automation/test_sensors.py",
     "timeout_minutes": "defs/resources/test_run_supervisor.py",
@@ -409,7 +415,7 @@ ELSEWHERE = {
     "signing.private_key_file": "defs/resources/test_signing_keys.py",
     "signing.public_key": "cycle/test_signed_retrain.py",
 }
-"""Settings that do not reach a retrain, and the file with their test."""
+"""Settings that do not reach a retrain in the domain, and the file with their test."""
 
 
 def _config_with(key: str, value: object) -> RetrainConfig:

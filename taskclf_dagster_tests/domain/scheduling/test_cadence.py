@@ -241,6 +241,19 @@ def test_calibrators_are_due_from_the_border_on(home: Home, age: timedelta, due:
     assert (found.due, found.due_at) == (due, DECIDED + WEEK)
 
 
+def test_calibrators_are_counted_from_the_store_that_the_policy_names_and_due_if_it_names_none(home: Home) -> None:
+    home.models.mkdir(exist_ok=True)
+    folder = home.calibrators / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "store.json").write_text(json.dumps({"created_at": DECIDED.isoformat()}), encoding="utf-8")
+    found = []
+    for named in ("artifacts/calibrators/0123456789abcdef", None, "artifacts/calibrators/lost", "../calibrators"):
+        home.inference_policy.write_text(json.dumps({"model_dir": "models/a", "calibrator_store_dir": named}), encoding="utf-8")
+        due = check_calibrator_update_due(home, now=DECIDED + timedelta(days=1), cadence_days=7)
+        found.append((due.kind, due.due_at))
+    assert found == [("not_due", DECIDED + WEEK), *[("never_done", None)] * 3]
+
+
 def test_calibrators_that_were_never_fitted_are_due(home: Home) -> None:
     found = check_calibrator_update_due(home, now=DECIDED, cadence_days=7)
     assert (found.due, found.due_at, found.kind) == (True, None, "never_done")
@@ -267,8 +280,10 @@ def test_a_calibrator_store_of_the_future_is_due(home: Home, written: str) -> No
     assert (found.due, found.due_at, found.kind) == (True, None, "clock_set_back")
 
 
-def test_the_originals_calibrator_store_is_read(real_homes: Path) -> None:
-    home = Home(real_homes / "original-home")
-    created = datetime.fromisoformat(json.loads(home.calibrator_store.read_text(encoding="utf-8"))["created_at"])
+def test_the_originals_calibrator_store_is_read_unless_its_policy_names_none_for_the_model(real_homes: Path, home: Home) -> None:
+    original = Home(real_homes / "original-home")
+    created = datetime.fromisoformat(json.loads(original.calibrator_store.read_text(encoding="utf-8"))["created_at"])
+    assert check_calibrator_update_due(original, now=created + timedelta(days=1), cadence_days=7).kind == "never_done"
+    write_store(home, original.calibrator_store.read_text(encoding="utf-8"))
     found = check_calibrator_update_due(home, now=created + timedelta(days=1), cadence_days=7)
     assert (found.due, found.due_at) == (False, created + WEEK)
