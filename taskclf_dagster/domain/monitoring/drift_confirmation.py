@@ -1,6 +1,7 @@
 """Confirmation of drift: inputs that are found on two days in a row, with the same model. `artifacts/drift/state/` keeps the evaluations.
 
-A drift that lasts is confirmed once. It ends when a day does not confirm it, or with another model.
+A drift that lasts is confirmed once, also if a model was promoted in the meantime: what it has learned from is mostly older than the drift.
+It ends when a day does not confirm it.
 """
 
 from datetime import UTC, timedelta
@@ -73,8 +74,8 @@ class Confirmation(NamedTuple):
 def confirm(state: DriftState, found: DriftEvaluation, *, settings: DriftSettings) -> Confirmation:
     """Compares an evaluation with the last one of an earlier day: `min_inputs` have drifted on both, or one is dead on both.
 
-    Only what was evaluated before it counts, so that the same time gives the same result again. An evaluation of another model, or of so
-    long ago that both share no day, is not the one before.
+    Only what was evaluated before it counts, so that the same time gives the same result again. An evaluation of so long ago that both
+    share no day is not the one before, and one of another model only if it confirmed a drift, which then lasts.
 
     Args:
         state: the stored evaluations.
@@ -83,7 +84,9 @@ def confirm(state: DriftState, found: DriftEvaluation, *, settings: DriftSetting
     """
     earlier = [each for each in state.evaluations if each.day < found.day]
     before = earlier[-1] if earlier else None
-    if before is None or before.model != found.model or found.as_of - before.as_of >= timedelta(days=settings.days):
+    if before is None or found.as_of - before.as_of >= timedelta(days=settings.days):
+        return Confirmation(found, ())
+    if before.model != found.model and before.confirmed_at is None:
         return Confirmation(found, ())
     drifted = sorted({*found.drifted, *found.dead} & {*before.drifted, *before.dead})
     dead = sorted({*found.dead} & {*before.dead})

@@ -56,3 +56,14 @@ def test_the_newest_evaluations_are_kept_one_a_day() -> None:
         state = state.with_evaluation(found(day)).with_evaluation(found(day + 0.5))
     assert len(state.evaluations) == KEPT
     assert state.evaluations[-1].as_of == AS_OF + (KEPT + 19.5) * DAY
+
+
+def test_a_confirmed_drift_lasts_with_another_model_and_ends_with_a_quiet_day() -> None:
+    state = DriftState(evaluations=(found(0, "a", "b"),))
+    confirmed = confirm(state, found(1, "a", "b"), settings=SETTINGS).evaluation
+    assert confirmed.is_new
+    state = state.with_evaluation(confirmed)
+    promoted = confirm(state, found(2, "a", "b", model="n"), settings=SETTINGS).evaluation
+    assert (promoted.confirmed_at, promoted.is_new) == (confirmed.as_of, False)
+    quiet = confirm(state.with_evaluation(promoted), found(3, "a", model="n"), settings=SETTINGS).evaluation
+    assert quiet.confirmed_at is None
