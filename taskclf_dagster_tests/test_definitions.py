@@ -34,7 +34,7 @@ ASSETS = {
 """For each asset of a retrain its kinds and what it is made from."""
 
 MONITORING: dict[str, tuple[set[str], set[str]]] = {
-    "drift_report": ({"json"}, set()),
+    "drift_report": ({"json"}, {"active_pointer"}),
     "live_performance": ({"json"}, {"scored_windows"}),
     "calibrator_store": ({"json"}, {"active_pointer"}),
 }

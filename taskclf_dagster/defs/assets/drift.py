@@ -20,6 +20,7 @@ from taskclf_dagster.provenance import cores
     owners=OWNERS,
     kinds={"json"},
     tags=MONITORING_TAGS,
+    deps=["active_pointer"],
     check_specs=[dg.AssetCheckSpec(name, asset="drift_report", description=text) for name, text in DRIFT_CHECKS.items()],
 )
 def drift_report(

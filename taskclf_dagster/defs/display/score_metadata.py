@@ -41,12 +41,12 @@ def scores_metadata(record: ScoredDays) -> dict[str, object]:
     return {
         "home": record.home,
         "model_id": record.model_id,
+        "days": table(rows),
         "bundle_hash": record.bundle_hash,
         "pointer_sequence": "none" if record.pointer_sequence is None else record.pointer_sequence,
         "policy_hash": record.policy_hash or "none",
         "reject_threshold": record.reject_threshold,
         "warnings": "\n".join(record.warnings) or "none",
-        "days": table(rows),
         **plotted(
             windows=sum(day.windows for day in record.days),
             reject_rate=None if last is None else last.reject_rate,

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.decision.decision_store import (
     verify_stored,
 )
 from taskclf_dagster.domain.decision.references import (
+    AppliedCalibration,
     AppliedThreshold,
     ChampionRef,
     ChampionState,
@@ -92,6 +93,7 @@ CHANGES: dict[str, object] = {
     "champion.model_dir": None,
     "champion.warnings": [],
     "champion.threshold": AppliedThreshold(value=0.42, origin="policy"),
+    "champion.calibration": AppliedCalibration(path="artifacts/calibrators/x", method="isotonic", sha256="0" * 64),
     "registry.sequence": 4,
     "registry.pointer_hash": None,
     "registry.policy_hash": None,

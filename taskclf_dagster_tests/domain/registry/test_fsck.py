@@ -183,6 +183,12 @@ def _write(path: Path) -> None:
     path.write_bytes(b"{")
 
 
+def _change_calibrators(home: Home) -> None:
+    folder = home.calibrators / "0123456789abcdef"
+    folder.mkdir(parents=True)
+    (folder / "global.json").write_text("{", encoding="utf-8")
+
+
 BROKEN: dict[str, tuple[Callable[[Home], object], str, str, FindingCode, str]] = {
     "the pointer damaged": (lambda home: home.active_pointer.write_text("{"), "damage", "P1", "pointer_unusable", "active.json"),
     "the pointer gone": (lambda home: home.active_pointer.unlink(), "damage", "P1", "pointer_unusable", "active.json"),
@@ -348,6 +354,7 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, FindingCode, str]] =
         "labeled_windows_differ",
         "0.labeled.arrow",
     ),
+    "calibrators changed": (_change_calibrators, "warning", "P10", "calibrators_differ", "0123456789abcdef"),
     "predictions changed": (_change_predictions, "warning", "P10", "predictions_differ", "a.parquet"),
     "the index changed": (lambda home: edit_json(home.index, {"best_model_id": "x"}), "warning", "P10", "index_differs", " x"),
     "an event changed": (_change_an_event, "warning", "P9", "event_differs", "00000001"),
