@@ -1,6 +1,6 @@
 """Scores the windows of a UTC day with the active model and keeps them: what taskclf would have said, with the model that said it.
 
-Scores of a day are those of one model. How windows are scored is in `evaluation.window_scores`.
+Scores of a day are those of one model. How windows are scored is in `evaluation.window_scores`, the format of the file in `score_files`.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.data.day_folders import day_of
-from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.parquet_files import may_exist, reading_parquet
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.window_scores import NAMES, ScoreQuality, score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
+from taskclf_dagster.domain.monitoring.score_files import SCORE_COLUMNS, SCORES_OF_DAY, scores_path
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file, list_folders
@@ -30,30 +30,6 @@ from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.domain.storage.stored_files import StoredFile, store_file, to_parquet
 from taskclf_dagster.errors import DataContractError, NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
-
-SCORES_FILE = "scores.parquet"
-
-
-COLUMNS = (
-    "user_id",
-    "session_id",
-    "bucket_start_ts",
-    *LABELS,
-    "top_label",
-    "confidence",
-    "calibrated_confidence",
-    "rejected",
-    "label",
-    "smoothed_label",
-    "model_id",
-    "bundle_hash",
-    "pointer_sequence",
-    "policy_hash",
-    "reject_threshold",
-    "as_of",
-)
-"""The columns of the file, in order."""
-
 
 _TYPES = {
     "model_id": pa.string(),
@@ -139,15 +115,10 @@ def find_scoring_model(home: Home, keys: Keys = NO_KEYS) -> ScoringModel:
     )
 
 
-def scores_path(home: Home, day: date) -> Path:
-    """Returns the file of the scores of a day."""
-    return home.scores / f"date={day.isoformat()}" / SCORES_FILE
-
-
 def list_scored_days(home: Home) -> dict[date, Path]:
     """Returns the files of scores by UTC day, the oldest first; folders that are no day are passed over."""
     folders = {day: path for path in list_folders(home.scores) if (day := day_of(path)) is not None}
-    return {day: folders[day] / SCORES_FILE for day in sorted(folders)}
+    return {day: folders[day] / SCORES_OF_DAY for day in sorted(folders)}
 
 
 def score_day(
@@ -192,14 +163,14 @@ def end_of(day: date) -> datetime:
 
 
 def read_day_scores(path: Path) -> pd.DataFrame:
-    """Reads the scores of a day, as `score_day` wrote them; see docs/monitoring.md for the columns.
+    """Reads the scores of a day for the checks of what was written, whatever their values are; `score_files` checks these as well.
 
     Raises:
         UnreadableFileError: the file is missing, no parquet, or has other columns.
     """
     with reading_parquet(path, fix=_FIX):
         frame = pq.read_table(path, partitioning=None, use_threads=False).to_pandas()
-    lacking = [name for name in COLUMNS if name not in frame.columns]
+    lacking = [name for name in SCORE_COLUMNS if name not in frame.columns]
     if lacking or frame.empty:
         raise UnreadableFileError(path, f"it has no {', '.join(lacking)}" if lacking else "it has no rows", _FIX)
     labels = {name: pd.Categorical(frame[name], categories=list(NAMES)) for name in ("top_label", "label", "smoothed_label")}
@@ -249,7 +220,7 @@ def _to_bytes(scores: pd.DataFrame, source: Mapping[str, object], as_of: datetim
         column = pa.repeat(pa.scalar(value, type=_TYPES[name]), len(table))
         table = table.append_column(name, column.dictionary_encode() if _TYPES[name] == pa.string() else column)
     table = table.append_column("as_of", pa.repeat(pa.scalar(as_of, type=pa.timestamp("us", tz="UTC")), len(table)))
-    return to_parquet(table.replace_schema_metadata(None).select(COLUMNS))
+    return to_parquet(table.replace_schema_metadata(None).select(list(SCORE_COLUMNS)))
 
 
 def _read_day(home: Home, model: LoadedModel, start: datetime, end: datetime) -> pd.DataFrame:

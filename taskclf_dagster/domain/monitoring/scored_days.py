@@ -12,9 +12,9 @@ from taskclf_dagster.domain.monitoring.day_scores import (
     end_of,
     list_scored_days,
     score_day,
-    scores_path,
     was_scored_after,
 )
+from taskclf_dagster.domain.monitoring.score_files import scores_path
 from taskclf_dagster.domain.storage.files import remove_tree
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, NoActiveModelError

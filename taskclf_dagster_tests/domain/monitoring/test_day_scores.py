@@ -14,7 +14,8 @@ import pytest
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.events.outbox import read_outbox
-from taskclf_dagster.domain.monitoring.day_scores import COLUMNS, find_scoring_model, list_scored_days, read_day_scores, scores_path
+from taskclf_dagster.domain.monitoring.day_scores import find_scoring_model, list_scored_days, read_day_scores
+from taskclf_dagster.domain.monitoring.score_files import SCORE_COLUMNS, read_scores, scores_path
 from taskclf_dagster.domain.monitoring.scored_days import (
     ScoredDays,
     choose_days,
@@ -52,13 +53,15 @@ def test_every_window_of_every_day_is_scored_by_the_model_that_is_active(home: H
     ]
     for day in DAYS:
         table = read_day_scores(scores_path(home, day))
-        assert tuple(table.columns) == COLUMNS
+        assert list(table.columns) == list(SCORE_COLUMNS)
         assert set(table["bucket_start_ts"].dt.date) == {day}
         assert table["bundle_hash"].unique().tolist() == [scorer.bundle_hash]
         assert (table["reject_threshold"] == 0.55).all()
         assert (table["rejected"] == (table["confidence"] < 0.55)).all()
         assert np.allclose(table[list(LABELS)].sum(axis=1), 1, atol=1e-12)
     assert ScoredDays.model_validate_json(record.model_dump_json()) == record
+    read = read_scores(home, DAYS)  # as live performance does
+    assert (read.days, read.damaged, len(read.frame)) == (DAYS, {}, 3 * WINDOWS)
 
 
 def test_a_day_that_is_over_keeps_the_scores_of_its_time_unless_they_are_to_be_replaced(home: Home) -> None:
