@@ -11,6 +11,7 @@ from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
 from taskclf_dagster.domain.evaluation.calibrator_fitting import CalibratorFit
 from taskclf_dagster.domain.monitoring.calibration import calibrate_active_model
+from taskclf_dagster.domain.scheduling.calibration_trigger import assess_calibration
 from taskclf_dagster.provenance import code_version, cores
 
 
@@ -20,13 +21,19 @@ from taskclf_dagster.provenance import code_version, cores
 @json_option
 @click.option("--as-of", help="End of the look-back for labels: an ISO date or time, UTC without an offset. Default: now.")
 @click.option("--dry-run", is_flag=True, help="Fit and judge, but change nothing.")
-def calibrate_command(home: Path | None, config: Path | None, as_json: bool, as_of: str | None, dry_run: bool) -> None:
+@click.option("--force", is_flag=True, help="Calibrate although it is not due, or a decision awaits approval, which is then void.")
+def calibrate_command(home: Path | None, config: Path | None, as_json: bool, as_of: str | None, dry_run: bool, force: bool) -> None:
     """Fit calibrators for the active model, on labels that it has not learned from, and make taskclf follow them.
 
     The inference policy then names model, calibrators and a reject threshold for calibrated scores; `rollback` takes all of it back. A
-    calibrator that does not help enough on later windows gives way to none. A decision that awaits approval can no longer be approved.
+    calibrator that does not help enough on later windows gives way to none. Does nothing if it is not due: calibrators are due after a
+    promotion and by cadence, and not while a decision awaits approval.
     """
     taskclf_home, settings = existing_home(home), load_config(config)
+    due = assess_calibration(taskclf_home, now=now(), cadence_days=settings.scheduling.calibrator_update_cadence_days)
+    if not due.due and not force and not dry_run:
+        say(f"{taskclf_home.display_name}: not calibrated: {due.reason}. --force calibrates all the same.")
+        return
     found = calibrate_active_model(
         taskclf_home,
         config=settings,

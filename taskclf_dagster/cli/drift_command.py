@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, shorten
+from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
 from taskclf_dagster.domain.data.label_queue import add_to_label_queue
@@ -28,7 +29,9 @@ def drift_command(home: Path | None, config: Path | None, as_json: bool, as_of: 
     """
     taskclf_home = existing_home(home)
     moment = RunSettingsResource(as_of=as_of).resolve_as_of(ClockResource())
-    report = run_drift_check(taskclf_home, config=load_config(config), as_of=moment, num_threads=cores())
+    report = run_drift_check(
+        taskclf_home, config=load_config(config), as_of=moment, num_threads=cores(), keys=open_home_keys(taskclf_home, config, signs=False)
+    )
     added = len(add_to_label_queue(taskclf_home, [each.to_request(at=now()) for each in report.stretches])) if queue else None
     if as_json:
         stretches = [{**each.model_dump(mode="json"), "minutes": each.minutes} for each in report.stretches]

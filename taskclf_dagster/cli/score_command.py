@@ -52,6 +52,9 @@ def score_command(
     for warning in record.warnings:
         say(f"warning: {warning}", err=True)
     say(f"{record.home}: {record.model_id}, reject threshold {record.reject_threshold:.4g}")
+    for each in record.days:
+        if each.reason:
+            say(f"{each.day}: {each.reason}", err=True)
     rows = [_row(each) for each in record.days]
     say_block(
         make_table(rows, headers=["day", "", "windows", "rejected", "labels", "model"], wraps=[4]) if rows else "no day waits for scores"

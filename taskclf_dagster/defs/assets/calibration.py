@@ -13,6 +13,7 @@ from taskclf_dagster.defs.display.calibration_metadata import calibration_metada
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
+from taskclf_dagster.defs.runs.retrain_runs import MONITOR
 from taskclf_dagster.domain.monitoring.calibration import Calibration, calibrate_active_model
 from taskclf_dagster.domain.scheduling.calibration_trigger import assess_calibration
 from taskclf_dagster.provenance import code_version, cores
@@ -41,6 +42,9 @@ def calibrator_store(
     names model, calibrators and a reject threshold for calibrated scores, as one change that a rollback takes back. The pointer stays.
     """
     taskclf_home, config, now = home.open(), run_settings.load_config(), clock.now()
+    if run_settings.as_of is not None and context.job_name == MONITOR:
+        context.log.info("not calibrated: monitoring of a time in the past changes nothing")
+        return
     due = assess_calibration(taskclf_home, now=now, cadence_days=config.scheduling.calibrator_update_cadence_days)
     if not due.due and not run_settings.force:
         context.log.info(f"not calibrated: {due.reason}")

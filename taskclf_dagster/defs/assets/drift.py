@@ -8,6 +8,7 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAGS, OWNERS, POOL, materialized, open_watched_home
 from taskclf_dagster.defs.display.drift_metadata import DRIFT_CHECKS, drift_checks, drift_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.monitoring.drift_check import run_drift_check
 from taskclf_dagster.domain.monitoring.drift_report import DriftReport
 from taskclf_dagster.provenance import cores
@@ -31,12 +32,14 @@ def drift_report(
     A drift that two days in a row confirm requests one retrain through the sensor `drift_report`; it never promotes.
     """
     taskclf_home = open_watched_home(context, home)
+    config = run_settings.load_config()
     record = run_drift_check(
         taskclf_home,
-        config=run_settings.load_config(),
+        config=config,
         as_of=run_settings.resolve_as_of(clock),
         num_threads=cores(),
         run_id=context.run.run_id,
+        keys=open_keys(taskclf_home, config.signing, signs=False),
     )
     context.log.info(record.summary)
     return materialized(record, metadata=drift_metadata(taskclf_home, record), check_results=drift_checks(record))

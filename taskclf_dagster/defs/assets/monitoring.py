@@ -9,6 +9,7 @@ import dagster as dg
 from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAGS, OWNERS, POOL, materialized, open_watched_home
 from taskclf_dagster.defs.display.live_metadata import LIVE_CHECKS, live_performance_checks, live_performance_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.monitoring.live_performance import LivePerformance, measure_live_performance, remember_performance_drop
 
 
@@ -34,7 +35,9 @@ def live_performance(
     model performs clearly worse than its own test figure or the lookup table, that is an event and triggers one retrain, once for a model.
     """
     taskclf_home = open_watched_home(context, home)
-    record = measure_live_performance(taskclf_home, as_of=run_settings.resolve_as_of(clock), config=run_settings.load_config())
+    config, as_of = run_settings.load_config(), run_settings.resolve_as_of(clock)
+    keys = open_keys(taskclf_home, config.signing, signs=False)
+    record = measure_live_performance(taskclf_home, as_of=as_of, config=config, keys=keys)
     context.log.info(record.summary)
     if not run_settings.dry_run:
         remember_performance_drop(taskclf_home, record, run_id=context.run.run_id, at=clock.now())

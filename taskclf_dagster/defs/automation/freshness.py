@@ -28,7 +28,9 @@ def build_freshness(config: RetrainConfig) -> dict[str, dg.FreshnessPolicy]:
     data = dg.FreshnessPolicy.time_window(warn_window=cadence + GRACE, fail_window=2 * cadence + GRACE)
     model = dg.FreshnessPolicy.time_window(warn_window=age, fail_window=1.5 * age)
     monitoring = dg.FreshnessPolicy.time_window(warn_window=MONITORING_WARN, fail_window=MONITORING_FAIL)
-    watching = dict.fromkeys(("scored_windows", "drift_report", "live_performance"), monitoring)
+    calibrated = timedelta(days=config.scheduling.calibrator_update_cadence_days)
+    calibrators = dg.FreshnessPolicy.time_window(warn_window=calibrated + GRACE, fail_window=2 * calibrated + GRACE)
+    watching = {"calibrator_store": calibrators} | dict.fromkeys(("scored_windows", "drift_report", "live_performance"), monitoring)
     return {"labeled_windows": data, "dataset_snapshot": data, "active_pointer": model, **watching}
 
 

@@ -59,7 +59,7 @@ def score_checks(record: ScoredDays, settings: RetrainConfig) -> list[dg.AssetCh
     """Returns the checks over all days of a run; each names the days that fail."""
     gates, advice = settings.evaluation.gates, settings.evaluation.advice
     return [
-        _check("every_window_is_scored", record.days, lambda day: f"{day.missing} of {day.windows} have no score" if day.missing else ""),
+        _check("every_window_is_scored", record.days, _find_missing),
         _check("probabilities_sum_to_one", record.days, _find_bad_probabilities),
         _check("one_model_per_partition", record.days, lambda day: ", ".join(day.model_ids) if len(day.model_ids) > 1 else ""),
         _check(
@@ -82,6 +82,10 @@ def _check(name: str, days: Sequence[DayScores], find: Callable[[DayScores], str
         description="\n".join(problems[:20]) or f"{counted(len(days), 'day')}, {counted(sum(day.windows for day in days), 'window')}",
         metadata={"days": len(days), "problems": len(problems)},
     )
+
+
+def _find_missing(day: DayScores) -> str:
+    return day.reason or (f"{day.missing} of {day.windows} have no score" if day.missing else "")
 
 
 def _find_bad_probabilities(day: DayScores) -> str:

@@ -10,15 +10,14 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.dagster_internals import AssetJob
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
+from taskclf_dagster.defs.runs.retrain_runs import CALIBRATE
 from taskclf_dagster.defs.runs.run_tags import MAX_RUNTIME_TAG
-
-CALIBRATE = "calibrate"
 
 
 class CalibrateParams(dg.Config):
     """The launch form of the job `calibrate`."""
 
-    force: bool = Field(True, description="Calibrate although calibrators are not due, or a decision awaits approval.")
+    force: bool = Field(False, description="Calibrate although calibrators are not due, or a decision awaits approval, which is then void.")
     dry_run: bool = Field(False, description="Fit and judge, but change nothing.")
     as_of: str | None = Field(None, description="End of the look-back range: an ISO date or time (UTC without an offset). Default: now.")
     config_path: str | None = Field(None, description="Absolute path of a YAML file that overrides configs/retrain.yaml.")

@@ -38,6 +38,6 @@ def build_monitor_job() -> AssetJob:
         selection=dg.AssetSelection.tag(MONITORING_TAG, ""),
         config=_monitor_form,
         executor_def=dg.in_process_executor,
-        description="Watches the active model: drift, and labels that came later. Requests a retrain at most, and never promotes.",
+        description="Watches the active model: drift, labels that came later, and calibration when it is due. Never promotes.",
         tags=LIMITS,
     )

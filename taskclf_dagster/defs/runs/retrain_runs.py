@@ -16,14 +16,14 @@ from taskclf_dagster.defs.runs.instance_home import find_home_tags
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, SKIPPED, RunState
 from taskclf_dagster.home import Home
 
-RETRAIN, MONITOR, SCORE = "retrain", "monitor", "score"
+RETRAIN, MONITOR, SCORE, CALIBRATE = "retrain", "monitor", "score", "calibrate"
 
 
 REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
 
 
-SHORT_JOBS = REGISTRY_JOBS | {MONITOR, SCORE}
-"""Jobs without a supervisor, whose runs carry their worker process all the same, so that a dead one can be ended."""
+SHORT_JOBS = REGISTRY_JOBS | {MONITOR, SCORE, CALIBRATE}
+"""Jobs that retrain nothing, whose runs carry their worker process all the same, so that a dead one can be ended."""
 
 
 WHOLE_GRAPH = frozenset({"labeled_windows", "promotion_decision"})

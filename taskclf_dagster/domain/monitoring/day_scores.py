@@ -67,8 +67,9 @@ class ScoringModel:
     warnings: tuple[str, ...]
 
 
-Outcome = Literal["scored", "kept", "no_windows"]
-"""kept: the day was over when it was scored, and has as many windows as then, so that its scores stay those of that time."""
+Outcome = Literal["scored", "kept", "no_windows", "unreadable"]
+"""kept: the day was over when it was scored, and has as many windows as then, so that its scores stay those of that time.
+unreadable: its windows cannot be read, or violate the data contract; scores of earlier runs stay."""
 
 
 class DayScores(Record):
@@ -81,6 +82,7 @@ class DayScores(Record):
         windows: number of windows of the day.
         missing: of them those that have no score in the file.
         quality: figures of the scores; None without windows.
+        reason: the reason if it is unreadable; empty otherwise.
     """
 
     day: date
@@ -91,6 +93,7 @@ class DayScores(Record):
     windows: int = 0
     missing: int = 0
     quality: ScoreQuality | None = None
+    reason: str = ""
 
     @property
     def is_over(self) -> bool:

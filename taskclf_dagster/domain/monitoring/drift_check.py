@@ -24,6 +24,7 @@ from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.filesystem import file_system
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.errors import NoWindowsError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
@@ -31,7 +32,9 @@ from taskclf_dagster.shown_text import counted
 _REPORT_NAME = re.compile(r"(?:drift-)?(\d{4}-\d{2}-\d{2})\.json")
 
 
-def run_drift_check(home: Home, *, config: RetrainConfig, as_of: datetime, num_threads: int, run_id: str | None = None) -> DriftReport:
+def run_drift_check(
+    home: Home, *, config: RetrainConfig, as_of: datetime, num_threads: int, run_id: str | None = None, keys: Keys = NO_KEYS
+) -> DriftReport:
     """Judges the days before a time, and writes what follows from it; the same time gives the same report again.
 
     Args:
@@ -40,13 +43,14 @@ def run_drift_check(home: Home, *, config: RetrainConfig, as_of: datetime, num_t
         as_of: end of the judged days, with a time zone.
         num_threads: of LightGBM.
         run_id: the Dagster run, for the event.
+        keys: with public keys, only a model of a signed record is active.
 
     Raises:
         UnreadableFileError: a daily file, the label store or the stored evaluations cannot be read.
         OSError: something cannot be written.
     """
     settings = config.drift
-    champion = resolve_active_model(read_registry_state(home))
+    champion = resolve_active_model(read_registry_state(home, keys))
     if champion.model is None:
         return DriftReport(as_of=as_of, days=settings.days, outcome="no_model", detail=f"There is no active model: {champion.reason}.")
     model = champion.model

@@ -29,7 +29,7 @@ class LiveFigures(Record):
         f1: of each label that is true or predicted here, judged or not.
         support: number of true windows of each label that has any.
         reject_rate: share of all scored windows that were rejected.
-        brier_score: mean squared distance of the probabilities from the true label [0 to 2, lower is better].
+        brier_score: mean squared distance of the probabilities, before calibration, from the true label [0 to 2, lower is better].
     """
 
     windows: int

@@ -19,9 +19,10 @@ from taskclf_dagster.domain.monitoring.live_figures import LiveModel, summarize_
 from taskclf_dagster.domain.monitoring.live_windows import is_labeled, join_labels, may_have_learned
 from taskclf_dagster.domain.monitoring.performance_bars import PerformanceBar, check_bars
 from taskclf_dagster.domain.monitoring.score_files import ScoreReading, read_scores
-from taskclf_dagster.domain.registry.active_model import find_active_model
+from taskclf_dagster.domain.registry.active_model import find_trusted_model
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
@@ -60,8 +61,8 @@ class LivePerformance(Record):
         return next((model for model in self.models if model.model_id == self.active_model_id), None)
 
 
-def measure_live_performance(home: Home, *, as_of: datetime, config: RetrainConfig) -> LivePerformance:
-    """Measures the last `live_days` UTC days up to the as-of time; reads only.
+def measure_live_performance(home: Home, *, as_of: datetime, config: RetrainConfig, keys: Keys = NO_KEYS) -> LivePerformance:
+    """Measures the last `live_days` UTC days up to the as-of time; reads only. With public keys, only a model of a signed record is active.
 
     Raises:
         HomeNotFoundError: there is no such home.
@@ -74,7 +75,7 @@ def measure_live_performance(home: Home, *, as_of: datetime, config: RetrainConf
     reading = read_scores(home, days)
     joined = _join(home, reading, as_of, days[0])
     models = [_summarize(str(name), rows, config) for name, rows in joined.groupby("model_id", sort=False)]
-    active = find_active_model(read_registry_state(home)).model_id
+    active = find_trusted_model(read_registry_state(home, keys)).model_id
     own = next((model for model in models if model.model_id == active), None)
     known = joined[(joined["model_id"] == active).to_numpy(dtype=bool) & ~joined["learned"].to_numpy(dtype=bool) & is_labeled(joined)]
     bars = [] if active is None or own is None else check_bars(home, active, known, own.judged_labels, config=config)

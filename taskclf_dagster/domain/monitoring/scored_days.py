@@ -17,7 +17,7 @@ from taskclf_dagster.domain.monitoring.day_scores import (
 from taskclf_dagster.domain.monitoring.score_files import scores_path
 from taskclf_dagster.domain.storage.files import remove_tree
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import BundleError, NoActiveModelError
+from taskclf_dagster.errors import BundleError, DataContractError, NoActiveModelError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
@@ -57,7 +57,7 @@ def score_days(
     replace: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> ScoredDays:
-    """Scores days with one model; a promotion in the meantime changes nothing.
+    """Scores days with one model; a promotion in the meantime changes nothing, and a day that cannot be read does not stop the others.
 
     Args:
         home: the taskclf home.
@@ -71,8 +71,6 @@ def score_days(
     Raises:
         NoActiveModelError: nothing was ever promoted.
         BundleError: the active model does not load; the scores that are there stay.
-        DataContractError: windows violate the data contract.
-        UnreadableFileError: a file of windows cannot be read.
     """
     model = scorer.model
     if model is None:
@@ -81,7 +79,10 @@ def score_days(
         raise NoActiveModelError(home.models)
     scored = []
     for day in sorted(set(days)):
-        found = score_day(home, day, scorer, model, as_of=as_of, num_threads=cores, replace=replace)
+        try:
+            found = score_day(home, day, scorer, model, as_of=as_of, num_threads=cores, replace=replace)
+        except (DataContractError, UnreadableFileError) as error:
+            found = DayScores(day=day, outcome="unreadable", as_of=as_of, reason=str(error))
         on_progress(f"{day}: {found.outcome.replace('_', ' ')}, {found.windows} windows")
         scored.append(found)
     return ScoredDays(
@@ -167,7 +168,7 @@ def write_score_events(home: Home, record: ScoredDays, *, run_id: str | None, at
         write_event(
             home,
             Event(
-                event_id=f"scored-{day.day}-{record.bundle_hash[:12]}",
+                event_id=f"scored-{day.day}-{record.bundle_hash[:12]}-{(record.policy_hash or 'none')[:12]}",
                 event_type="model.scored",
                 occurred_at=at,
                 run_id=run_id,

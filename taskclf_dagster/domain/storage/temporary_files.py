@@ -42,7 +42,8 @@ def find_temporary_files(home: Home) -> Iterator[tuple[Path, int, str]]:
     Other processes may add and remove files meanwhile. Temporary folders and links are not entered.
     """
     data = (home.labeled_windows, home.snapshots, home.predictions, home.decisions, home.suggestions, home.calibrators)
-    searched = (*data, home.challengers, home.records, home.outbox)
+    watched = (home.scores, home.drift_reports, home.performance_drops, home.artifacts / "telemetry")
+    searched = (*data, *watched, home.challengers, home.records, home.outbox)
     for folder, folders, files in os.walk(home.artifacts):
         parent = Path(folder)
         for name in sorted([*folders, *files]):

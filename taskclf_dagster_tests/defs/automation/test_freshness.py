@@ -22,6 +22,7 @@ def test_as_shipped_data_are_late_after_8_days_and_the_model_after_30() -> None:
         "labeled_windows": (timedelta(days=8), timedelta(days=15)),
         "dataset_snapshot": (timedelta(days=8), timedelta(days=15)),
         "active_pointer": (timedelta(days=30), timedelta(days=45)),
+        "calibrator_store": (timedelta(days=8), timedelta(days=15)),
         **dict.fromkeys(("scored_windows", "drift_report", "live_performance"), (timedelta(days=2), timedelta(days=7))),
     }
 
