@@ -100,7 +100,7 @@ def test_the_project_loads_in_the_webserver_with_schedule_and_sensor_on(server: 
     answer = server.ask(INSTIGATORS)
     schedules = {row["name"]: row["scheduleState"]["status"] for row in answer["schedulesOrError"]["results"]}
     sensors = {row["name"]: row["sensorState"]["status"] for row in answer["sensorsOrError"]["results"]}
-    assert schedules == dict.fromkeys(("daily_retrain", "weekly_verification", "daily_monitoring"), "RUNNING")
+    assert schedules == dict.fromkeys(("daily_retrain", "weekly_verification", "daily_monitoring", "score_days"), "RUNNING")
     assert sensors == dict.fromkeys(("label_arrival", "drift_report", "performance_drop", "failed_runs", "event_delivery"), "RUNNING")
 
 
