@@ -18,6 +18,7 @@ from taskclf_dagster.defs.assets.monitoring import live_performance
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
 from taskclf_dagster.defs.assets.scoring import scored_windows
+from taskclf_dagster.defs.automation.calibration_sensor import build_calibration_sensor
 from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
 from taskclf_dagster.defs.automation.freshness import with_freshness
 from taskclf_dagster.defs.automation.schedules import build_schedules
@@ -90,7 +91,7 @@ def build_definitions(
         asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS],
         jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(), build_calibrate_job(config), *OPERATIONS],
         schedules=build_schedules(config),
-        sensors=[*build_sensors(config), failed_runs, event_delivery],
+        sensors=[*build_sensors(config), build_calibration_sensor(config), failed_runs, event_delivery],
         resources=resources,
         executor=dg.in_process_executor,
         loggers=loggers,

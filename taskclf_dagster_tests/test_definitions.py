@@ -220,7 +220,7 @@ def test_the_job_retrain_holds_every_asset_of_a_retrain_and_its_checks(defs: dg.
     assert job.description
 
 
-SENSORS = ("label_arrival", "drift_report", "performance_drop", "failed_runs")
+SENSORS = ("label_arrival", "drift_report", "performance_drop", "calibration_due", "failed_runs")
 
 JOBS = ["retrain", "monitor", "score", "calibrate", "rollback", "approve", "prune", "verify_registry"]
 
@@ -231,7 +231,7 @@ def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:
     schedules = {schedule.name for schedule in repository.schedule_defs}
     assert schedules == {"daily_retrain", "weekly_verification", "daily_monitoring", "score_days"}
     assert {sensor.name for sensor in repository.sensor_defs} == {
-        "label_arrival", "drift_report", "performance_drop", "failed_runs", "event_delivery"
+        *SENSORS, "event_delivery"
     }  # fmt: skip
 
 
@@ -295,6 +295,13 @@ def test_each_sensor_launches_the_job_looks_often_enough_and_is_on(defs: dg.Defi
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
+def test_the_sensor_for_calibration_launches_its_job_every_five_minutes_and_is_on(defs: dg.Definitions) -> None:
+    sensor = defs.resolve_sensor_def("calibration_due")
+    assert [target.job_name for target in sensor.targets] == ["calibrate"]
+    assert sensor.minimum_interval_seconds == 300
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
+
+
 def test_the_sensor_that_delivers_events_looks_twice_a_minute_launches_nothing_and_is_on(defs: dg.Definitions) -> None:
     sensor = defs.resolve_sensor_def("event_delivery")
     assert list(sensor.targets) == []
@@ -307,7 +314,7 @@ def test_what_launches_by_itself_is_off_where_enabled_is_false_and_what_looks_af
     schedules = {name: defs.resolve_schedule_def(name).default_status for name in ("daily_retrain", "weekly_verification")}
     sensors = {name: defs.resolve_sensor_def(name).default_status for name in SENSORS}
     off, on = dg.DefaultSensorStatus.STOPPED, dg.DefaultSensorStatus.RUNNING
-    assert sensors == {"label_arrival": off, "drift_report": off, "performance_drop": off, "failed_runs": on}
+    assert sensors == {"label_arrival": off, "drift_report": off, "performance_drop": off, "calibration_due": off, "failed_runs": on}
     assert schedules == {"daily_retrain": dg.DefaultScheduleStatus.STOPPED, "weekly_verification": dg.DefaultScheduleStatus.RUNNING}
 
 

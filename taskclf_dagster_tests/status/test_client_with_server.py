@@ -101,7 +101,9 @@ def test_the_project_loads_in_the_webserver_with_schedule_and_sensor_on(server: 
     schedules = {row["name"]: row["scheduleState"]["status"] for row in answer["schedulesOrError"]["results"]}
     sensors = {row["name"]: row["sensorState"]["status"] for row in answer["sensorsOrError"]["results"]}
     assert schedules == dict.fromkeys(("daily_retrain", "weekly_verification", "daily_monitoring", "score_days"), "RUNNING")
-    assert sensors == dict.fromkeys(("label_arrival", "drift_report", "performance_drop", "failed_runs", "event_delivery"), "RUNNING")
+    assert sensors == dict.fromkeys(
+        ("label_arrival", "drift_report", "performance_drop", "calibration_due", "failed_runs", "event_delivery"), "RUNNING"
+    )
 
 
 def test_the_dev_server_listens_on_loopback_only_unless_told_otherwise(server: Server) -> None:

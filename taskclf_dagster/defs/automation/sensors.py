@@ -1,7 +1,7 @@
 """The sensors that launch a retrain for label arrival, drift reports and drops of performance. Dagster concept: sensors.
 
 `domain.scheduling` decides. A tick that cannot read a file skips and names it. The sensor for failed runs is in `failed_run_sensor`, the
-one that delivers events in `defs.events.event_sensor`.
+one for calibration in `calibration_sensor`, the one that delivers events in `defs.events.event_sensor`.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import dagster as dg
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_run_for_trigger, request_for_trigger
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
+from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
@@ -197,7 +198,7 @@ def _evaluate_performance(instance: dg.DagsterInstance, home: Home, config: Retr
     if not config.live.live_trigger:
         return SkipReason(kind="disabled", message="a drop of performance triggers nothing: live_trigger is false")
     home.require()
-    found = find_performance_trigger(home)
+    found = find_performance_trigger(home, open_keys(home, config.signing, signs=False))
     if isinstance(found, SkipReason):
         return found
     demand = f"performance-{found.model_id}"

@@ -5,19 +5,22 @@ Reads the files that `domain.monitoring` writes with the first finding about a m
 
 from taskclf_dagster.domain.decision.last_decided import LastDecided
 from taskclf_dagster.domain.evaluation.performance_drops import PerformanceDrop, read_performance_drop
-from taskclf_dagster.domain.registry.active_model import find_active_model
+from taskclf_dagster.domain.registry.active_model import find_trusted_model
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.home import Home
 
 
-def find_performance_trigger(home: Home) -> PerformanceDrop | SkipReason:
+def find_performance_trigger(home: Home, keys: Keys = NO_KEYS) -> PerformanceDrop | SkipReason:
     """Returns the drop that was found for the active model, or the reason why there is nothing to do.
+
+    With public keys, only a model of a signed record is active.
 
     Raises:
         UnreadableFileError: the file of the model is damaged.
     """
-    model_id = find_active_model(read_registry_state(home)).model_id
+    model_id = find_trusted_model(read_registry_state(home, keys)).model_id
     if model_id is None:
         return SkipReason(kind="no_drop", message="no model is active, so there is no performance to watch")
     if not home.scores.is_dir():

@@ -12,7 +12,8 @@ from click.testing import CliRunner
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.definitions import build_definitions
-from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
+from taskclf_dagster.defs.automation.calibration_sensor import evaluate_calibration_due
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.domain.models.calibrator_store import read_calibrator_store
 from taskclf_dagster.domain.monitoring.calibration import Calibration
 from taskclf_dagster.domain.monitoring.calibration_checks import find_unbound, find_uncovered, find_unearned, read_fitted
@@ -23,7 +24,8 @@ from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
 from taskclf_dagster_tests.registry_scenario import actions, read
 from taskclf_dagster_tests.retrain_scenario import LATER, Learned, Waiting
-from taskclf_dagster_tests.scenario import DAY, MINUTE
+from taskclf_dagster_tests.runs import Status, add_run
+from taskclf_dagster_tests.scenario import DAY, MINUTE, make_home
 
 pytestmark = pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning")
 
@@ -161,3 +163,54 @@ def test_the_command_prints_each_calibrator_and_the_record_as_json(bench: Bench)
     printed = json.loads(bench.type("--as-of", LATER.isoformat(), "--json"))
     assert (printed["outcome"], printed["sequence"], len(printed["fits"])) == ("calibrated", 2, 3)
     assert read(bench.home.inference_policy)["calibrator_store_dir"] == printed["store"]
+
+
+def tick(bench: Bench, *, text: str = EAGER) -> dg.RunRequest | dg.SkipReason:
+    bench.config.write_text(text, encoding="utf-8")
+    settings = RunSettingsResource(config_path=str(bench.config))
+    with dg.DagsterInstance.ephemeral() as instance:
+        return evaluate_calibration_due(instance, bench.home, settings, now=LATER)
+
+
+def test_the_sensor_launches_one_calibration_after_a_promotion(bench: Bench, instance: dg.DagsterInstance) -> None:
+    settings = RunSettingsResource(config_path=str(bench.config))
+    request = evaluate_calibration_due(instance, bench.home, settings, now=LATER)
+    assert isinstance(request, dg.RunRequest)
+    assert request.job_name == "calibrate"
+    assert "names no calibrators for its model" in request.tags["taskclf/reason"]
+    add_run(instance, bench.home, Status.FAILURE, job="calibrate", tags=request.tags)
+    again = evaluate_calibration_due(instance, bench.home, settings, now=LATER)
+    assert isinstance(again, dg.SkipReason)
+    assert "tried it for this promotion" in str(again.skip_message)
+
+
+def test_the_sensor_skips_once_the_model_is_calibrated(bench: Bench) -> None:
+    assert bench.launch().success
+    skip = tick(bench)
+    assert isinstance(skip, dg.SkipReason)
+    assert "is not due before" in str(skip.skip_message)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"), [("enabled: false\n", "`enabled` is false"), ("calibration_method: 'off'\n", "calibration_method is off")]
+)
+def test_the_sensor_skips_where_the_settings_turn_it_off(bench: Bench, text: str, reason: str) -> None:
+    skip = tick(bench, text=text)
+    assert isinstance(skip, dg.SkipReason)
+    assert reason in str(skip.skip_message)
+
+
+def test_the_sensor_waits_for_a_retrain_that_is_under_way(bench: Bench) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        add_run(instance, bench.home, Status.STARTED)
+        skip = evaluate_calibration_due(instance, bench.home, RunSettingsResource(), now=LATER)
+    assert isinstance(skip, dg.SkipReason)
+    assert "names no calibrators for its model, but" in str(skip.skip_message)
+
+
+def test_the_sensor_skips_a_home_without_a_model(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    with dg.DagsterInstance.ephemeral() as instance:
+        skip = evaluate_calibration_due(instance, home, RunSettingsResource(), now=LATER)
+    assert isinstance(skip, dg.SkipReason)
+    assert "no model is active" in str(skip.skip_message)
