@@ -16,6 +16,7 @@ import pytest
 import time_machine
 
 from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.automation.calibration_sensor import evaluate_calibration_due
 from taskclf_dagster.defs.automation.schedules import evaluate_daily_retrain
 from taskclf_dagster.defs.automation.score_schedule import evaluate_score_days
 from taskclf_dagster.defs.automation.sensors import evaluate_drift_report
@@ -49,7 +50,9 @@ clearly_worse_margin: 0.5
 max_flip_excess: 0.5
 search: off
 prove_reproducible: false
+gates: {min_breakidle_recall: 0.8}
 """
+"""Everything is promoted that is no disaster: the shifted inputs cost the second model some BreakIdle."""
 
 
 @dataclass
@@ -85,7 +88,7 @@ class _Machine:
         return result
 
     def morning(self) -> None:
-        """Five past midnight to six: scores, monitoring, then the sensor of drift and the daily retrain."""
+        """What the daemon does on one morning: scores, monitoring, the sensor of drift, the daily retrain, the sensor of calibration."""
         now, home = datetime.now(UTC), self.circle.home
         scores = evaluate_score_days(self.instance, self.home, self.settings, scheduled=now, now=now)
         if isinstance(scores, dg.RunRequest):
@@ -98,6 +101,13 @@ class _Machine:
         ):
             if isinstance(request, dg.RunRequest):
                 self.run("retrain", request)
+        self.calibrate()
+
+    def calibrate(self) -> None:
+        """The sensor of calibration."""
+        request = evaluate_calibration_due(self.instance, self.circle.home, self.settings, now=datetime.now(UTC))
+        if isinstance(request, dg.RunRequest):
+            self.run("calibrate", request)
 
 
 def _shift(home: Home, day: date) -> None:
@@ -128,6 +138,7 @@ def circle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Circle]:
                     pointer = read_active(machine.circle.home)
                     assert pointer is not None
                     machine.circle.first_model = pointer.name
+                    machine.calibrate()
                 else:
                     machine.morning()
         yield machine.circle
@@ -162,6 +173,8 @@ def test_both_models_were_calibrated_after_their_promotion(circle: Circle) -> No
     assert judged == [circle.first_model, pointer.name]
     records = [read_json_object(path) for path in sorted((circle.home.records / "calibrator_store").glob("*.json"))]
     assert {record["model_id"] for record in records} == {circle.first_model, pointer.name}
+    calibrated = [at[:10] for at, job in circle.launched if job.startswith("calibrate")]
+    assert calibrated == [at[:10] for at, job in circle.launched if job.startswith("retrain")]
 
 
 def test_both_models_have_live_figures_on_labels_that_came_later(circle: Circle) -> None:

@@ -130,7 +130,7 @@ def test_materialize_all_with_the_defaults_makes_all_seven_assets_and_runs_every
     made = {str(event.asset_key.to_user_string()) for event in server.stored(run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)}
     assert made == set(ASSETS)
     evaluations = [event.asset_check_evaluation_data for event in server.stored(run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION)]
-    assert len(evaluations) == 51
+    assert len(evaluations) == 52
     assert [evaluation.check_name for evaluation in evaluations if not evaluation.passed and evaluation.severity.value == "ERROR"] == []
 
 
