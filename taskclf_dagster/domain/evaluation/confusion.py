@@ -88,6 +88,6 @@ def count_predictions_by_user(user: _Int, n_users: int, true: _Int, predicted: _
     return ConfusionCounts(flat.reshape(n_users, N_LABELS, width))
 
 
-def apply_reject(probabilities: _Float, reject_threshold: float) -> _Int:
-    """Returns the class index of the largest of (n, 8) probabilities, REJECTED if it is below the threshold, shape (n,)."""
+def apply_reject(probabilities: _Float, reject_threshold: float | _Float) -> _Int:
+    """Returns the class index of the largest of (n, 8) probabilities, REJECTED if it is below the threshold (of all or each)."""
     return np.where(probabilities.max(axis=1) < reject_threshold, REJECTED, probabilities.argmax(axis=1))

@@ -3,6 +3,7 @@
 Labels of people play no part; labeled rows are scored in `scoring`. Which model scores which day is decided in `monitoring.day_scores`.
 """
 
+from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
@@ -30,25 +31,29 @@ LONG_SECONDS, SHORT_SECONDS = 180, 120
 _Int = npt.NDArray[np.int64]
 
 
-def score_windows(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -> pd.DataFrame:
+def score_windows(
+    model: LoadedModel, rows: pd.DataFrame, *, num_threads: int, user_thresholds: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Scores windows.
 
     Args:
         model: the model, with the reject threshold that is in force.
         rows: as `WindowReading.frame`, with the inputs of the model's schema version.
         num_threads: of LightGBM.
+        user_thresholds: reject thresholds of single users by their id, in place of the model's; those of the inference policy.
 
     Returns:
         One row for each: user_id, session_id (category), bucket_start_ts (UTC), the uncalibrated probability of each label in a column of
         its name, top_label, confidence and calibrated_confidence (largest probability before and after calibration; equal without
-        calibrators), rejected (bool), label (Mixed/Unknown if rejected) and smoothed_label (the majority of each window and its two
-        neighbors in the session; its own without a majority); labels, after calibration, as category.
+        calibrators), reject_threshold (of the window's user), rejected (bool), label (Mixed/Unknown if rejected) and smoothed_label (the
+        majority of each window and its two neighbors in the session; its own without a majority); labels, after calibration, as category.
     """
     batches = [rows.iloc[first : first + BATCH_ROWS] for first in range(0, len(rows), BATCH_ROWS)]
     parts = [model.predict_uncalibrated(batch, num_threads=num_threads) for batch in batches]
     probabilities = np.concatenate(parts) if parts else np.empty((0, len(LABELS)))
     calibrated = model.calibrate(probabilities, rows)
-    predicted = apply_reject(calibrated, model.reject_threshold).astype(np.int64)
+    thresholds = _threshold_of_each(rows["user_id"], model.reject_threshold, user_thresholds or {})
+    predicted = apply_reject(calibrated, thresholds).astype(np.int64)
     smoothed = smooth(predicted, follows_in_session(rows))
     scored = rows[["user_id", "session_id", "bucket_start_ts"]].reset_index(drop=True)
     return scored.assign(
@@ -56,10 +61,17 @@ def score_windows(model: LoadedModel, rows: pd.DataFrame, *, num_threads: int) -
         top_label=_name(calibrated.argmax(axis=1)),
         confidence=probabilities.max(axis=1, initial=0.0),
         calibrated_confidence=calibrated.max(axis=1, initial=0.0),
+        reject_threshold=thresholds,
         rejected=predicted == NAMES.index(REJECTED_LABEL),
         label=_name(predicted),
         smoothed_label=_name(smoothed),
     )
+
+
+def _threshold_of_each(users: pd.Series, threshold: float, own: Mapping[str, float]) -> npt.NDArray[np.float64]:
+    """Returns the reject threshold of each row, shape (n,)."""
+    by_user = np.array([own.get(str(user), threshold) for user in users.cat.categories] or [threshold])
+    return by_user[users.cat.codes]
 
 
 def _name(codes: _Int) -> pd.Categorical:

@@ -22,6 +22,7 @@ from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.window_scores import NAMES, ScoreQuality, score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.monitoring.score_files import SCORE_COLUMNS, SCORES_OF_DAY, scores_path
+from taskclf_dagster.domain.registry.active_model import find_user_thresholds
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.storage.files import hash_file, list_folders
@@ -36,7 +37,6 @@ _TYPES = {
     "bundle_hash": pa.string(),
     "pointer_sequence": pa.int64(),
     "policy_hash": pa.string(),
-    "reject_threshold": pa.float64(),
 }
 
 _FIX = "Score the day again, with replace"
@@ -52,6 +52,7 @@ class ScoringModel:
         bundle_hash: hash of the names and hashes of its files.
         pointer_sequence: number of the history record that set the pointer; None if none of ours did.
         policy_hash: SHA-256 of the inference policy; None without one.
+        user_thresholds: reject thresholds that the policy has for single users.
         is_broken: True if a model is named, and none loads.
         reason: how it was found, or why there is none.
         warnings: what a person should know about it.
@@ -62,6 +63,7 @@ class ScoringModel:
     bundle_hash: str
     pointer_sequence: int | None
     policy_hash: str | None
+    user_thresholds: Mapping[str, float]
     is_broken: bool
     reason: str
     warnings: tuple[str, ...]
@@ -112,6 +114,7 @@ def find_scoring_model(home: Home, keys: Keys = NO_KEYS) -> ScoringModel:
         bundle_hash="" if model is None else json_hash(model.files.hashes()),
         pointer_sequence=state.sequence or None,
         policy_hash=state.digests.policy,
+        user_thresholds={} if model is None else find_user_thresholds(state, model.bundle.model_id),
         is_broken=found.state not in ("ok", "none"),
         reason=found.reason,
         warnings=tuple(found.warnings),
@@ -154,9 +157,9 @@ def score_day(
         "bundle_hash": scorer.bundle_hash,
         "pointer_sequence": scorer.pointer_sequence,
         "policy_hash": scorer.policy_hash,
-        "reject_threshold": model.reject_threshold,
     }
-    store_file(home.root, path, _to_bytes(score_windows(model, rows, num_threads=num_threads), source, end))
+    scores = score_windows(model, rows, num_threads=num_threads, user_thresholds=scorer.user_thresholds)
+    store_file(home.root, path, _to_bytes(scores, source, end))
     return _read_back(home, day, rows).model_copy(update={"outcome": "scored"})
 
 

@@ -267,6 +267,13 @@ def _find_applied(state: RegistryState, model_dir: str, *, is_in_force: bool) ->
     return AppliedThreshold(value=DEFAULT_REJECT_THRESHOLD, origin="default"), NO_CALIBRATORS
 
 
+def find_user_thresholds(state: RegistryState, model_id: str) -> dict[str, float]:
+    """Returns the reject thresholds [0 to 1] that taskclf applies to single users by their id; empty if its policy has none."""
+    policy = state.policy.applied
+    own = policy.get("per_user_reject_thresholds") if policy is not None and names_model(policy, model_id) else None
+    return {str(user): float(value) for user, value in own.items()} if isinstance(own, dict) else {}
+
+
 def _threshold_of(policy: dict[str, object]) -> float:
     """Returns the reject threshold of a policy that was checked."""
     threshold = policy["reject_threshold"]

@@ -46,6 +46,19 @@ def test_scores_are_the_models_own_with_its_threshold(tmp_path: Path) -> None:
     assert found["bucket_start_ts"].tolist() == rows["bucket_start_ts"].tolist()
 
 
+def test_a_user_with_a_threshold_of_their_own_is_rejected_by_that(tmp_path: Path) -> None:
+    model = load_bundle(write_tiny_bundle(tmp_path / "model", metadata={"reject_threshold": 0.35}))
+    rows = rows_of("test")
+    strict, *others = rows["user_id"].astype(str).unique()
+    assert others
+    found = score_windows(model, rows, num_threads=1, user_thresholds={strict: 1.0, "nobody": 0.0})
+    mine = (rows["user_id"].astype(str) == strict).to_numpy()
+    assert set(found.loc[mine, "reject_threshold"]) == {1.0}
+    assert set(found.loc[~mine, "reject_threshold"]) == {0.35}
+    assert found.loc[mine, "rejected"].all()
+    assert np.array_equal(found.loc[~mine, "rejected"], found.loc[~mine, "confidence"] < 0.35)
+
+
 def test_no_windows_have_no_scores(tmp_path: Path) -> None:
     found = score_windows(load_bundle(write_tiny_bundle(tmp_path / "model")), rows_of("test").head(0), num_threads=1)
     assert len(found) == 0

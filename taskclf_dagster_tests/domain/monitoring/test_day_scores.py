@@ -27,7 +27,7 @@ from taskclf_dagster.domain.monitoring.scored_days import (
 from taskclf_dagster.domain.monitoring.taskclf_files import write_taskclf_files
 from taskclf_dagster.errors import BundleError, NoActiveModelError, UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.models import MID, OLD, home_with_champion, point_at
+from taskclf_dagster_tests.models import MID, OLD, home_with_champion, point_at, write_policy
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home
 
 DAYS = [(AS_OF - n * DAY).date() for n in (3, 2, 1)]
@@ -44,6 +44,19 @@ def home(tmp_path: Path) -> Home:
 
 def score(home: Home, days: list[date] = DAYS, *, as_of: datetime = AS_OF, replace: bool = False) -> ScoredDays:
     return score_days(home, days, find_scoring_model(home), as_of=as_of, cores=1, replace=replace)
+
+
+def test_a_threshold_that_the_policy_has_for_a_user_is_applied_to_that_user(home: Home) -> None:
+    score(home)
+    user = str(read_day_scores(scores_path(home, DAYS[0]))["user_id"].iloc[0])
+    write_policy(home, MID, reject_threshold=0.0, per_user_reject_thresholds={user: 1.0})
+    score(home, replace=True)
+    table = read_day_scores(scores_path(home, DAYS[0]))
+    mine = table["user_id"].astype(str) == user
+    assert set(table.loc[mine, "reject_threshold"]) == {1.0}
+    assert set(table.loc[~mine, "reject_threshold"]) == {0.0}
+    assert table.loc[mine, "rejected"].all()
+    assert not table.loc[~mine, "rejected"].any()
 
 
 def test_every_window_of_every_day_is_scored_by_the_model_that_is_active(home: Home) -> None:
