@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskclf_dagster.domain.data.feature_schema import LABELS
-from taskclf_dagster.domain.monitoring.score_files import MIXED, SCORE_COLUMNS, scores_path
+from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
+from taskclf_dagster.domain.monitoring.score_files import SCORE_COLUMNS, scores_path
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID
 from taskclf_dagster_tests.scenario import DAY
@@ -43,7 +43,7 @@ def scores_frame(
     probabilities = np.repeat(((1 - top) / (len(LABELS) - 1))[:, None], len(LABELS), axis=1)
     probabilities[np.arange(n), codes] = top
     rejected = top < THRESHOLD
-    label = np.where(rejected, MIXED, np.asarray(said, dtype=object))
+    label = np.where(rejected, REJECTED_LABEL, np.asarray(said, dtype=object))
     moments = pd.DatetimeIndex(starts).as_unit("us") if starts is not None else pd.date_range(start, periods=n, freq="min").as_unit("us")
     columns = {
         "user_id": user,

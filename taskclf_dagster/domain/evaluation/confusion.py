@@ -5,13 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
 
 N_LABELS = len(LABELS)
 
 
 REJECTED = N_LABELS
 """Code of a rejected prediction: one past the last label."""
+
+
+OUTCOMES = (*LABELS, REJECTED_LABEL)
+"""The name of each predicted code, that of a rejected prediction last."""
 
 
 _Int = npt.NDArray[np.int64]

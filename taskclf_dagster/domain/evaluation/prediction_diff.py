@@ -14,11 +14,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, LABELS, REJECTED_LABEL, SCHEMAS, WINDOW_SECONDS, SchemaVersion
+from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SCHEMAS, WINDOW_SECONDS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS, RecentWindows, load_recent_windows
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
+from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
 from taskclf_dagster.domain.evaluation.predictions import summarize_probabilities
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.storage.records import Record
@@ -33,11 +34,7 @@ LARGEST_BLOCKS = 10
 BATCH_ROWS = 20_000
 
 
-NAMES = (*LABELS, REJECTED_LABEL)
-"""The name of each predicted code, that of a rejected window last."""
-
-
-N_CODES = len(NAMES)
+N_CODES = len(OUTCOMES)
 
 
 _Int = npt.NDArray[np.int64]
@@ -291,12 +288,12 @@ def _count_pairs(old: _Int, new: _Int) -> list[RelabelledPair]:
     count = np.bincount(old * N_CODES + new, minlength=N_CODES**2)
     order = np.argsort(-count, kind="stable")
     pairs = [(*divmod(int(pair), N_CODES), int(count[pair])) for pair in order if count[pair]]
-    return [RelabelledPair(champion_label=NAMES[i], challenger_label=NAMES[j], minutes=minutes) for i, j, minutes in pairs]
+    return [RelabelledPair(champion_label=OUTCOMES[i], challenger_label=OUTCOMES[j], minutes=minutes) for i, j, minutes in pairs]
 
 
 def _count_users(names: list[str], users: _Int, new: _Int) -> dict[str, dict[str, int]]:
     table = np.bincount(users * N_CODES + new, minlength=len(names) * N_CODES).reshape(len(names), N_CODES)
-    return {names[i]: {NAMES[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.any(axis=1))}
+    return {names[i]: {OUTCOMES[j]: int(table[i, j]) for j in np.flatnonzero(table[i])} for i in np.flatnonzero(table.any(axis=1))}
 
 
 def _largest_blocks(names: list[str], users: _Int, minute: _Int, old: _Int, new: _Int) -> list[ChangedBlock]:
@@ -317,8 +314,8 @@ def _largest_blocks(names: list[str], users: _Int, minute: _Int, old: _Int, new:
                 start=start,
                 end=start + minutes * timedelta(seconds=WINDOW_SECONDS),
                 minutes=minutes,
-                champion_label=NAMES[old[row]],
-                challenger_label=NAMES[new[row]],
+                champion_label=OUTCOMES[old[row]],
+                challenger_label=OUTCOMES[new[row]],
             )
         )
     return blocks

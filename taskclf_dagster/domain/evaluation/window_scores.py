@@ -10,16 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL, WINDOW_SECONDS
+from taskclf_dagster.domain.data.feature_schema import LABELS, WINDOW_SECONDS
 from taskclf_dagster.domain.data.times import epoch_us
-from taskclf_dagster.domain.evaluation.confusion import apply_reject
+from taskclf_dagster.domain.evaluation.confusion import OUTCOMES, REJECTED, apply_reject
 from taskclf_dagster.domain.evaluation.metrics import flap_rate, follows_in_session, smooth
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.storage.records import Record
-
-NAMES = (*LABELS, REJECTED_LABEL)
-"""The name of each predicted code, that of a rejected window last."""
-
 
 BATCH_ROWS = 20_000
 
@@ -62,7 +58,7 @@ def score_windows(
         confidence=probabilities.max(axis=1, initial=0.0),
         calibrated_confidence=calibrated.max(axis=1, initial=0.0),
         reject_threshold=thresholds,
-        rejected=predicted == NAMES.index(REJECTED_LABEL),
+        rejected=predicted == REJECTED,
         label=_name(predicted),
         smoothed_label=_name(smoothed),
     )
@@ -75,7 +71,7 @@ def _threshold_of_each(users: pd.Series, threshold: float, own: Mapping[str, flo
 
 
 def _name(codes: _Int) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, categories=list(NAMES))
+    return pd.Categorical.from_codes(codes, categories=list(OUTCOMES))
 
 
 def merge_blocks(scores: pd.DataFrame) -> pd.DataFrame:
@@ -134,7 +130,7 @@ class ScoreQuality(Record):
         bad = ~(np.isfinite(probabilities).all(axis=1) & (np.abs(probabilities.sum(axis=1) - 1) < 1e-6))
         codes = {name: scores[name].cat.codes.to_numpy().astype(np.int64) for name in ("label", "smoothed_label")}
         seconds = merge_blocks(scores)["windows"].to_numpy() * WINDOW_SECONDS
-        counts = np.bincount(codes["smoothed_label"], minlength=len(NAMES))
+        counts = np.bincount(codes["smoothed_label"], minlength=len(OUTCOMES))
         return cls(
             windows=len(scores),
             bad_probabilities=int(bad.sum()),
@@ -144,5 +140,5 @@ class ScoreQuality(Record):
             blocks=len(seconds),
             long_blocks=float((seconds >= LONG_SECONDS).mean()) if len(seconds) else None,
             short_blocks=float((seconds < SHORT_SECONDS).mean()) if len(seconds) else None,
-            label_counts={NAMES[i]: int(n) for i, n in enumerate(counts) if n},
+            label_counts={OUTCOMES[i]: int(n) for i, n in enumerate(counts) if n},
         )

@@ -19,7 +19,8 @@ from taskclf_dagster.domain.data.day_folders import day_of
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.parquet_files import may_exist, reading_parquet
 from taskclf_dagster.domain.data.windows import read_windows
-from taskclf_dagster.domain.evaluation.window_scores import NAMES, ScoreQuality, score_windows
+from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
+from taskclf_dagster.domain.evaluation.window_scores import ScoreQuality, score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.monitoring.score_files import SCORE_COLUMNS, SCORES_OF_DAY, scores_path
 from taskclf_dagster.domain.registry.active_model import find_user_thresholds
@@ -179,7 +180,7 @@ def read_day_scores(path: Path) -> pd.DataFrame:
     lacking = [name for name in SCORE_COLUMNS if name not in frame.columns]
     if lacking or frame.empty:
         raise UnreadableFileError(path, f"it has no {', '.join(lacking)}" if lacking else "it has no rows", _FIX)
-    labels = {name: pd.Categorical(frame[name], categories=list(NAMES)) for name in ("top_label", "label", "smoothed_label")}
+    labels = {name: pd.Categorical(frame[name], categories=list(OUTCOMES)) for name in ("top_label", "label", "smoothed_label")}
     return frame.assign(**labels).astype({"user_id": "category", "session_id": "category"})
 
 

@@ -7,19 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from taskclf_dagster.config.drift_settings import DriftSettings
-from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
+from taskclf_dagster.domain.evaluation.confusion import OUTCOMES, REJECTED, apply_reject
 from taskclf_dagster.domain.monitoring.drift_inputs import find_affected_users
 from taskclf_dagster.domain.monitoring.drift_statistics import compute_entropy, compute_share, compute_shift, count_by_group, reaches
 from taskclf_dagster.domain.monitoring.drift_thresholds import MIN_REFERENCE_DAYS, Statistic, calibrate_threshold, draw_blocks
 from taskclf_dagster.domain.monitoring.window_sets import WindowSet
 from taskclf_dagster.domain.storage.records import Record
-
-OUTCOMES = (*LABELS, REJECTED_LABEL)
-"""The outcomes of a prediction: a label, or rejected."""
-
-
-_REJECTED = len(LABELS)
-
 
 _Float = npt.NDArray[np.float64]
 
@@ -51,7 +44,7 @@ class PredictedSet:
     def of(cls, windows: WindowSet, probabilities: _Float, *, reject_threshold: float) -> Self:
         """Takes windows with their probabilities, shape (windows, 8), and the threshold below which a prediction is rejected."""
         best, confidence = probabilities.argmax(axis=1).astype(np.int64), probabilities.max(axis=1)
-        outcome = np.where(confidence < reject_threshold, _REJECTED, best)
+        outcome = apply_reject(probabilities, reject_threshold)
         return cls(windows, best, confidence, outcome, compute_entropy(probabilities))
 
     def count_outcomes(self, chosen: _Bool | None = None) -> _Int:
@@ -135,7 +128,7 @@ def compare_predictions(reference: PredictedSet, current: PredictedSet, *, setti
 
 
 def _compare_rejects(reference: PredictedSet, current: PredictedSet, threshold: float) -> RejectRateDrift:
-    rates = [float(compute_share(part.count_outcomes(), _REJECTED)) for part in (reference, current)]
+    rates = [float(compute_share(part.count_outcomes(), REJECTED)) for part in (reference, current)]
     is_flagged = bool(reaches(rates[1] - rates[0], threshold))
 
     def applies(before: _Bool, now: _Bool) -> bool:
@@ -195,7 +188,7 @@ def shares_of(counts: _Int) -> dict[str, float]:
 
 
 def _reject_increase(reference: npt.ArrayLike, current: npt.ArrayLike) -> _Float:
-    return compute_share(current, _REJECTED) - compute_share(reference, _REJECTED)
+    return compute_share(current, REJECTED) - compute_share(reference, REJECTED)
 
 
 def _largest_shift(reference: npt.ArrayLike, current: npt.ArrayLike) -> _Float:

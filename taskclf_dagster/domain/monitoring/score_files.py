@@ -17,14 +17,11 @@ from taskclf_dagster.domain.data.column_checks import find_column_problem
 from taskclf_dagster.domain.data.feature_schema import LABELS, ColumnType
 from taskclf_dagster.domain.data.parquet_files import may_exist, reading_parquet
 from taskclf_dagster.domain.data.times import DAY_US, read_epoch_times
+from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
 SCORES_OF_DAY = "scores.parquet"
-
-
-MIXED = "Mixed/Unknown"
-"""The label of a rejected window."""
 
 
 SUM_TOLERANCE = 1e-6
@@ -150,7 +147,7 @@ def _find_value_problem(table: pa.Table, day: date) -> str | None:
     twice = int(keys.duplicated().sum())
     if twice:
         return f"{twice} of its windows come twice"
-    for name, allowed in (("top_label", LABELS), ("label", (*LABELS, MIXED))):
+    for name, allowed in (("top_label", LABELS), ("label", OUTCOMES)):
         other = sorted(set(table[name].unique().to_pylist()) - set(allowed))
         if other:
             return f"its column {name} has {other[0]!r}, which is no label"

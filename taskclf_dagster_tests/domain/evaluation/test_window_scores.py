@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, REJECTED_LABEL
-from taskclf_dagster.domain.evaluation.window_scores import NAMES, ScoreQuality, merge_blocks, score_windows
+from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
+from taskclf_dagster.domain.evaluation.window_scores import ScoreQuality, merge_blocks, score_windows
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster_tests.models import rows_of, write_tiny_bundle
 
@@ -27,8 +28,8 @@ def scores(labels: list[str], *, minutes: list[int] | None = None, sessions: str
     return frame.assign(
         **dict.fromkeys(LABELS, 1 / 8),
         rejected=[label == MIXED for label in labels],
-        label=pd.Categorical(labels, categories=list(NAMES)),
-        smoothed_label=pd.Categorical(smoothed or labels, categories=list(NAMES)),
+        label=pd.Categorical(labels, categories=list(OUTCOMES)),
+        smoothed_label=pd.Categorical(smoothed or labels, categories=list(OUTCOMES)),
     )
 
 
