@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from taskclf_dagster.cli.as_of import resolve_as_of
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
-from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
 from taskclf_dagster.domain.evaluation.calibrator_fitting import CalibratorFit
 from taskclf_dagster.domain.monitoring.calibration import calibrate_active_model
 from taskclf_dagster.domain.scheduling.calibration_trigger import assess_calibration
@@ -37,7 +37,7 @@ def calibrate_command(home: Path | None, config: Path | None, as_json: bool, as_
     found = calibrate_active_model(
         taskclf_home,
         config=settings,
-        as_of=RunSettingsResource(as_of=as_of).resolve_as_of(ClockResource()),
+        as_of=resolve_as_of(as_of),
         at=now(),
         cores=cores(),
         code_version=code_version(),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from taskclf_dagster.cli.as_of import resolve_as_of
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now, shorten
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
-from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
 from taskclf_dagster.domain.data.label_queue import add_to_label_queue
 from taskclf_dagster.domain.monitoring.drift_check import run_drift_check
 from taskclf_dagster.domain.monitoring.drift_report import DriftReport, to_taskclf
@@ -28,7 +28,7 @@ def drift_command(home: Path | None, config: Path | None, as_json: bool, as_of: 
     Drift is confirmed by inputs that have drifted on two days in a row; the sensor then requests one retrain. Nothing is promoted.
     """
     taskclf_home = existing_home(home)
-    moment = RunSettingsResource(as_of=as_of).resolve_as_of(ClockResource())
+    moment = resolve_as_of(as_of)
     report = run_drift_check(
         taskclf_home, config=load_config(config), as_of=moment, num_threads=cores(), keys=open_home_keys(taskclf_home, config, signs=False)
     )

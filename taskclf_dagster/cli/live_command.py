@@ -5,10 +5,10 @@ from pathlib import Path
 
 import click
 
+from taskclf_dagster.cli.as_of import resolve_as_of
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
-from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
 from taskclf_dagster.domain.monitoring.live_figures import LiveFigures, LiveModel
 from taskclf_dagster.domain.monitoring.live_performance import LivePerformance, measure_live_performance
 
@@ -23,7 +23,7 @@ def live_command(home: Path | None, config: Path | None, as_json: bool, as_of: s
 
     What was predicted at the time counts, not what today's model would predict. Days are in UTC.
     """
-    moment = RunSettingsResource(as_of=as_of).resolve_as_of(ClockResource())
+    moment = resolve_as_of(as_of)
     taskclf_home = existing_home(home)
     keys = open_home_keys(taskclf_home, config, signs=False)
     record = measure_live_performance(taskclf_home, as_of=moment, config=load_config(config), keys=keys)

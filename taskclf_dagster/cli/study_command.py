@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from taskclf_dagster.cli.as_of import resolve_as_of
 from taskclf_dagster.cli.common import GIVEN_PATH, config_option, existing_home, json_option, load_config
 from taskclf_dagster.cli.output import make_table, say, say_block
-from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
 from taskclf_dagster.domain.retraining.study import StudiedSettings, Study, study_settings
 from taskclf_dagster.provenance import cores
 from taskclf_dagster.shown_text import counted
@@ -31,7 +31,7 @@ def study_command(home: Path | None, config: Path | None, as_json: bool, as_of: 
     less. Exits with 1 if there is nothing to train on at any of them.
     """
     taskclf_home, settings = existing_home(home), load_config(config)
-    newest = RunSettingsResource(as_of=as_of).resolve_as_of(ClockResource())
+    newest = resolve_as_of(as_of)
     found = study_settings(
         taskclf_home,
         [newest - number * timedelta(days=every) for number in reversed(range(dates))],

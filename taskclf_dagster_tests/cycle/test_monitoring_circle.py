@@ -57,7 +57,7 @@ gates: {min_breakidle_recall: 0.8}
 
 @dataclass
 class Circle:
-    """What ran."""
+    """The runs of fourteen days, and the home that they left."""
 
     home: Home
     launched: list[tuple[str, str]] = field(default_factory=list)
@@ -88,7 +88,7 @@ class _Machine:
         return result
 
     def morning(self) -> None:
-        """What the daemon does on one morning: scores, monitoring, the sensor of drift, the daily retrain, the sensor of calibration."""
+        """Runs what the daemon would on one morning: scores, monitoring, the sensors of drift and calibration, the daily retrain."""
         now, home = datetime.now(UTC), self.circle.home
         scores = evaluate_score_days(self.instance, self.home, self.settings, scheduled=now, now=now)
         if isinstance(scores, dg.RunRequest):

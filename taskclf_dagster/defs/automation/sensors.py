@@ -7,6 +7,7 @@ one for calibration in `calibration_sensor`, the one that delivers events in `de
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import dagster as dg
 
@@ -67,33 +68,41 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
         """Launches one run for each content of the label store; a store rewritten with the same spans has the same content."""
         return _as_result(evaluate_label_arrival(context.instance, home.open(), run_settings, cursor=context.cursor, now=clock.now()))
 
-    @dg.sensor(
-        job_name=RETRAIN,
-        name="drift_report",
-        minimum_interval_seconds=DRIFT_SECONDS,
-        default_status=status,
-        description="Launches a retrain, forced, for a drift report in artifacts/ with an alert as grave as drift_trigger; once for each.",
+    drift_report = _build_trigger_sensor(
+        "drift_report",
+        DRIFT_SECONDS,
+        status,
+        "Launches a retrain, forced, for a drift report in artifacts/ with an alert as grave as drift_trigger; once for each.",
+        evaluate_drift_report,
     )
-    def drift_report(
-        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
-    ) -> dg.SensorResult:
-        """Launches one run for each report, unless a challenger was trained since."""
-        return _as_result(evaluate_drift_report(context.instance, home.open(), run_settings, now=clock.now()))
-
-    @dg.sensor(
-        job_name=RETRAIN,
-        name="performance_drop",
-        minimum_interval_seconds=PERFORMANCE_SECONDS,
-        default_status=status,
-        description="Launches a retrain, forced, if live_performance found the active model to perform clearly worse; once for each model.",
+    performance_drop = _build_trigger_sensor(
+        "performance_drop",
+        PERFORMANCE_SECONDS,
+        status,
+        "Launches a retrain, forced, if live_performance found the active model to perform clearly worse; once for each model.",
+        evaluate_performance_drop,
     )
-    def performance_drop(
-        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
-    ) -> dg.SensorResult:
-        """Launches one run for each model, unless a challenger was trained since."""
-        return _as_result(evaluate_performance_drop(context.instance, home.open(), run_settings, now=clock.now()))
-
     return [label_arrival, drift_report, performance_drop]
+
+
+class _Evaluate(Protocol):
+    """Evaluates one tick of a sensor that keeps no cursor."""
+
+    def __call__(self, instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, now: datetime) -> Answer: ...
+
+
+def _build_trigger_sensor(
+    name: str, seconds: int, status: dg.DefaultSensorStatus, description: str, evaluate: _Evaluate
+) -> dg.SensorDefinition:
+    """Returns a sensor that launches one retrain for each thing that it finds, unless a challenger was trained since."""
+
+    @dg.sensor(job_name=RETRAIN, name=name, minimum_interval_seconds=seconds, default_status=status, description=description)
+    def trigger(
+        context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
+    ) -> dg.SensorResult:
+        return _as_result(evaluate(context.instance, home.open(), run_settings, now=clock.now()))
+
+    return trigger
 
 
 def evaluate_label_arrival(

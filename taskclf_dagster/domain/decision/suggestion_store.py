@@ -5,17 +5,16 @@ These files are advice: no receipt names them, and nothing is decided by them.
 
 from pathlib import Path
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
 from taskclf_dagster.domain.evaluation.day_effects import DayEffects
 from taskclf_dagster.domain.evaluation.label_suggestions import Suggestion
 from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.domain.storage.json_files import look_at_json
+from taskclf_dagster.domain.storage.record_files import read_record_file
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
-from taskclf_dagster.validation_text import describe_validation_error
 
 
 class LabelSuggestions(Record):
@@ -65,15 +64,7 @@ def load_suggestions(home: Home, decision_id: str) -> LabelSuggestions | None:
         UnreadableFileError: the file is damaged, or is about another decision.
     """
     path, fix = suggestions_path(home, decision_id), "Remove the file; the next retrain makes new suggestions"
-    looked = look_at_json(path)
-    if looked.error is not None:
-        raise UnreadableFileError(path, looked.error.reason, fix) from looked.error
-    if looked.document is None:
-        return None
-    try:
-        found = LabelSuggestions.model_validate(looked.document)
-    except ValidationError as error:
-        raise UnreadableFileError(path, describe_validation_error(error), fix) from error
-    if found.decision_id != decision_id:
+    found = read_record_file(path, LabelSuggestions, fix=fix)
+    if found is not None and found.decision_id != decision_id:
         raise UnreadableFileError(path, f"it is about decision {found.decision_id}", fix)
     return found

@@ -5,15 +5,14 @@
 
 from pathlib import Path
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
 from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.path_names import FileName, find_name_problem
+from taskclf_dagster.domain.storage.record_files import read_record_file
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster.validation_text import describe_validation_error
 
 
 class PerformanceDrop(Record):
@@ -54,15 +53,7 @@ def read_performance_drop(home: Home, model_id: str) -> PerformanceDrop | None:
     if find_name_problem(model_id) is not None:
         return None
     path, fix = performance_drop_path(home, model_id), "Remove the file; it is found again if it still holds"
-    looked = look_at_json(path)
-    if looked.error is not None:
-        raise UnreadableFileError(path, looked.error.reason, fix) from looked.error
-    if looked.document is None:
-        return None
-    try:
-        drop = PerformanceDrop.model_validate(looked.document)
-    except ValidationError as error:
-        raise UnreadableFileError(path, describe_validation_error(error), fix) from error
-    if drop.model_id != model_id:
+    drop = read_record_file(path, PerformanceDrop, fix=fix)
+    if drop is not None and drop.model_id != model_id:
         raise UnreadableFileError(path, f"it is about model {drop.model_id}", fix)
     return drop

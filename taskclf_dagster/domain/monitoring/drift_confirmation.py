@@ -7,15 +7,13 @@ It ends when a day does not confirm it.
 from datetime import UTC, timedelta
 from typing import NamedTuple
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
 from taskclf_dagster.config.drift_settings import DriftSettings
 from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.domain.storage.json_files import look_at_json
+from taskclf_dagster.domain.storage.record_files import read_record_file
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster.validation_text import describe_validation_error
 
 KEPT = 100
 """Number of evaluations that are kept, one a day."""
@@ -104,13 +102,8 @@ def read_drift_state(home: Home) -> DriftState:
     Raises:
         UnreadableFileError: the file is damaged.
     """
-    looked, fix = look_at_json(home.drift_state), "Remove the file; drift is then confirmed by the next two evaluations"
-    if looked.error is not None:
-        raise UnreadableFileError(home.drift_state, looked.error.reason, fix) from looked.error
-    try:
-        return DriftState.model_validate(looked.document or {})
-    except ValidationError as error:
-        raise UnreadableFileError(home.drift_state, describe_validation_error(error), fix) from error
+    fix = "Remove the file; drift is then confirmed by the next two evaluations"
+    return read_record_file(home.drift_state, DriftState, fix=fix) or DriftState()
 
 
 def save_drift_state(home: Home, state: DriftState) -> None:

@@ -25,7 +25,7 @@ OVERCONFIDENT = 0.4
 def predictions_of(
     users: dict[str, float], *, days: int = 4, windows: int = 120, labels: int = 8, from_day: int = 0, seed: int = 5
 ) -> OutOfFold:
-    """What a model says about windows of some users: the true probabilities at temperature 1, too sure below it.
+    """Probabilities of a model about windows of some users: the true probabilities at temperature 1, too sure below it.
 
     Args:
         users: the temperature of each user.

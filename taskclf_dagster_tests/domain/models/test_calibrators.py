@@ -27,7 +27,7 @@ def some_probabilities(n: int = 200, seed: int = 1) -> np.ndarray:
 
 
 def as_taskclf_predicts(document: Mapping[str, object], probabilities: np.ndarray) -> np.ndarray:
-    """What taskclf makes of an isotonic file: each regressor is fitted on its thresholds again, then all are divided by their sum."""
+    """Calibrates as taskclf does with an isotonic file: each is fitted on its thresholds again, then all are divided by their sum."""
     columns = []
     for i, each in enumerate(document["regressors"]):
         regression = IsotonicRegression(increasing=each["increasing_"], out_of_bounds=each["out_of_bounds"], y_min=0.0, y_max=1.0)

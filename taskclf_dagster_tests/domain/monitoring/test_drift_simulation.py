@@ -1,4 +1,4 @@
-"""How often drift is confirmed where there is none, and where there is: weeks of autocorrelated minutes whose days differ."""
+"""Counts how often drift is confirmed where there is none, and where there is: weeks of autocorrelated minutes whose days differ."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Why a challenger was rejected, by day: refits without the labels of single days find the day that was mislabeled."""
+"""Finds the days that cost a challenger its gates: refits without the labels of single days find the day that was mislabeled."""
 
 import shutil
 from datetime import date
