@@ -1,0 +1,50 @@
+"""What page and API need of the server that they run in. `dagster_webserver` has the one that runs."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import dagster as dg
+
+from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.home import Home
+
+
+class Backend(Protocol):
+    """The home, the Dagster instance, and the ways to launch.
+
+    Attributes:
+        home: the one home that the server shows.
+        instance: the Dagster instance, for reading.
+        read_only: True if the server changes nothing.
+    """
+
+    @property
+    def home(self) -> Home: ...
+
+    @property
+    def instance(self) -> dg.DagsterInstance: ...
+
+    @property
+    def read_only(self) -> bool: ...
+
+    def load_config(self) -> RetrainConfig:
+        """Reads the configuration as it is now.
+
+        Raises:
+            SettingsError: it is not valid.
+        """
+
+    def launch(self, job: str, form: Mapping[str, object], *, tags: Mapping[str, str]) -> str:
+        """Launches a job through Dagster's queue and returns the id of its run.
+
+        Args:
+            job: name of the job, such as `retrain`, `approve` or `rollback`.
+            form: its launch form.
+            tags: of the run; that of the home is added.
+
+        Raises:
+            LaunchRefusedError: Dagster refuses the form, or has no such job.
+        """
+
+    def reload_definitions(self) -> None:
+        """Loads schedules and sensors again, so that changed cron lines take effect."""
