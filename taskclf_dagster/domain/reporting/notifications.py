@@ -1,0 +1,144 @@
+"""Writes the message about one or several events: which home, which model, why, what to do next, and the addresses of page and report.
+
+The words of each type are in `notification_texts`. A message leaves the machine: it names no person, and what stands in a reason can make no
+link, mention or format of its own in a chat or mail program.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import read_decision
+from taskclf_dagster.domain.events.event import Event
+from taskclf_dagster.domain.events.message import Compose, Message
+from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.reporting.notification_texts import EVENT_TEXTS, NO_MODEL
+from taskclf_dagster.domain.reporting.people import hide_people, list_people
+from taskclf_dagster.home import Home
+from taskclf_dagster.shown_text import show_line
+
+DEFAULT_PAGE = "http://127.0.0.1:3000"
+
+
+MAX_WHY = 700
+"""Length of a reason in a message; the report has all of it."""
+
+
+MAX_TITLE = 120
+
+
+_SEVERITY = ("failure", "warning", "success", "info")
+
+
+_TRICKS = (
+    (re.compile(r"://"), ": //"),  # no link
+    (re.compile(r"@(?=\w)"), "@ "),  # no mention
+    (re.compile(r"<(?=\S)"), "< "),  # neither a tag nor a mention of Slack
+    (re.compile(r"\](?=[(\[])"), "] "),  # no link of Markdown
+    (re.compile(r"[`*~|]"), " "),  # no format
+)
+
+
+def make_composer(home: Home, page: str | None) -> Compose:
+    """Returns a function that writes the messages of a home.
+
+    Args:
+        home: the taskclf home.
+        page: the address under which people open the page; None for DEFAULT_PAGE.
+    """
+    base = (page or DEFAULT_PAGE).rstrip("/")
+
+    def compose(events: Sequence[Event], room: int) -> Message:
+        people = list_people(home)
+
+        def make_safe(text: str) -> str:
+            return disarm(hide_people(text, people))
+
+        if len(events) == 1:
+            return _compose_one(home, events[0], base, room, make_safe)
+        return _compose_digest(home, events, base, room)
+
+    return compose
+
+
+def compose_test(home: Home, page: str | None, at: datetime) -> Message:
+    """Returns a message that only shows that notifications arrive."""
+    base = (page or DEFAULT_PAGE).rstrip("/")
+    text = f"This is a test, sent at {_show_time(at)}. Notifications about {_name(home)} arrive here.\nPage: {base}/retrain"
+    return Message(_shorten(f"taskclf: test ({_name(home)})", MAX_TITLE), text, "info")
+
+
+def disarm(text: str) -> str:
+    """Returns a text as one line in which no chat or mail program finds a link, a mention or a format."""
+    text = show_line(" ".join(text.split()))
+    for pattern, replacement in _TRICKS:
+        text = pattern.sub(replacement, text)
+    return " ".join(text.split())
+
+
+def find_decision(home: Home, event: Event) -> PromotionDecision | None:
+    """Returns the decision that an event is about, or that led to it; None if there is none, or its receipt is gone."""
+    number, _, rest = event.event_id.partition("-")
+    if event.event_type in ("model.retrained", "model.rejected", "model.awaiting_approval"):
+        return read_decision(home, event.event_id.rpartition("-")[0])
+    if event.event_type == "model.promoted" and number.isdigit():
+        moves = read_history(home).moves
+        decision_id = next((move.decision_id for move in moves if move.sequence == int(number) and (move.checksum or "").startswith(rest)), None)
+        return None if decision_id is None else read_decision(home, decision_id)
+    return None
+
+
+def _compose_one(home: Home, event: Event, base: str, room: int, make_safe: Callable[[str], str]) -> Message:
+    text, payload, decision = EVENT_TEXTS[event.event_type], event.payload, find_decision(home, event)
+    names = {"model": disarm(payload.model_id or NO_MODEL), "before": disarm(payload.previous_version or NO_MODEL)}
+    approve = event.event_type == "model.awaiting_approval" and decision is not None
+    next_step = f"{text.next_step} {decision.decision_id}" if approve and decision is not None else text.next_step
+    first = f"{text.sentence.format_map(names)} ({_show_time(event.occurred_at)})"
+    links = [f"Report: {base}/retrain/reports/{decision.decision_id}"] if decision is not None else []
+    links = [f"Page: {base}/retrain", *links]
+    why = make_safe(payload.reason or "")
+    taken = sum(len(line) + 1 for line in (first, *links, f"Next: {next_step}", "Why: "))
+    lines = [first, *links]
+    if why and room - taken >= 40:
+        lines.insert(1, f"Why: {_shorten(why, min(MAX_WHY, room - taken))}")
+    if sum(len(line) + 1 for line in lines) + len(next_step) + 7 <= room:
+        lines.insert(len(lines) - len(links), f"Next: {next_step}")
+    return Message(_shorten(f"taskclf: {text.title} ({_name(home)})", MAX_TITLE), _fit(lines, room), text.tone)
+
+
+def _compose_digest(home: Home, events: Sequence[Event], base: str, room: int) -> Message:
+    """Returns one message about many events: how many of each type, and which model runs since the last of them."""
+    counts = Counter(event.event_type for event in events)
+    begin, end = _show_time(events[0].occurred_at), _show_time(events[-1].occurred_at)
+    running = next((event.payload.new_version for event in reversed(events) if event.payload.new_version), None)
+    lines = [f"{len(events)} messages could not be sent one by one. From {begin} to {end}:"]
+    lines += [f"- {count} x {EVENT_TEXTS[event_type].title}" for event_type, count in counts.most_common()]
+    lines += [f"The last change made {disarm(running)} the running model."] if running else []
+    lines += [f"Page: {base}/retrain"]
+    tone = min((EVENT_TEXTS[event_type].tone for event_type in counts), key=_SEVERITY.index)
+    return Message(_shorten(f"taskclf: {len(events)} events ({_name(home)})", MAX_TITLE), _fit(lines, room), tone)
+
+
+def _fit(lines: Sequence[str], room: int) -> str:
+    """Returns the lines as a text; what does not fit is cut at the end, but the first address stays where there is room for it."""
+    text = "\n".join(lines)
+    if len(text) <= room:
+        return text
+    page = next(line for line in lines if line.startswith("Page: "))
+    left = room - len(page) - 1
+    return _shorten(lines[0], room) if left < 20 else f"{_shorten(lines[0], left)}\n{page}"
+
+
+def _name(home: Home) -> str:
+    """Returns the name of the home's folder; the folders above it may hold the name of a person."""
+    return disarm(f"DEMO {home.root.name}" if home.is_demo else home.root.name)
+
+
+def _show_time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _shorten(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: max(0, length - 3)].rstrip() + "..."
