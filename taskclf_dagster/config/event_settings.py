@@ -93,7 +93,6 @@ class WebhookSink(_RemoteSink):
     """Events as HTTP POST, signed if `secret_env` names the environment variable with one or more secrets."""
 
     type: Literal["webhook"]
-    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 15.0
     secret_env: EnvironmentName | None = None
 
 
@@ -116,7 +115,7 @@ class AppriseSink(_Sink):
     type: Literal["apprise"]
     url_env: EnvironmentName
     events: Annotated[list[EventType], Field(min_length=1)] = list(FOR_PEOPLE)
-    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 15.0
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
 
 
 SinkSettings = Annotated[JsonLinesSink | WebhookSink | RedisSink | AppriseSink, Field(discriminator="type")]

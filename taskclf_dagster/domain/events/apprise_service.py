@@ -45,7 +45,7 @@ class AppriseService:
 
     most_single = MOST_SINGLE
 
-    def __init__(self, name: str, url: str, *, compose: Compose, events: frozenset[str], timeout_seconds: float = 15.0) -> None:
+    def __init__(self, name: str, url: str, *, compose: Compose, events: frozenset[str], timeout_seconds: float = 10.0) -> None:
         """Makes the sink; connects when there is something to send.
 
         Raises:
@@ -118,6 +118,7 @@ class AppriseService:
             return None
         service.socket_connect_timeout = service.socket_read_timeout = seconds
         service.optional = False  # it would call a failure a success
+        service.redirects = False  # they would take secrets elsewhere
         service.overflow_mode = self._apprise.OverflowMode.TRUNCATE  # one message, whatever happens
         return service
 
@@ -187,7 +188,7 @@ _REASONS = (
     (re.compile(r"\((\d{3}), b?['\"]"), "its mail server answered {}"),
     (re.compile(r"was refused: (\d{3})\b"), "its mail server answered {}"),
     (re.compile(r"\[Errno -?\d+\] ([A-Z][a-z]+(?: [a-z]+){0,6})"), "no connection ({})"),
-    (re.compile(r"(certificate verify failed|Connection unexpectedly closed)"), "no connection ({})"),
+    (re.compile(r"(certificate verify failed|Connection unexpectedly closed|Remote end closed connection)"), "no connection ({})"),
 )
 
 

@@ -158,7 +158,8 @@ class _Delivery:
         self.states[name] = SinkState(delivered=[*state.delivered, *ids], refused=refused)
         if len(ids) > 1:  # before any is removed: after a crash the digest is not sent again
             write_delivery_state(self.home, self._state())
-        if not all([self._remove_if_finished(event_id) for event_id in ids]):
+        finished = [self._remove_if_finished(event_id) for event_id in ids]
+        if not all(finished):
             write_delivery_state(self.home, self._state())
 
     def _save_refusal(self, name: str, event: Event, problem: str) -> None:

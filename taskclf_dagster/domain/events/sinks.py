@@ -1,6 +1,7 @@
 """The interface of event sinks, the sink that cannot be used, and the JSON Lines sink.
 
-`webhook`, `redis_stream` and `apprise_service` have the others. URLs, secrets and the time are passed in; `delivery` decides what is sent when.
+`webhook`, `redis_stream` and `apprise_service` have the others. URLs, secrets and the time are passed in; `delivery` decides what is sent
+when.
 """
 
 from collections.abc import Sequence

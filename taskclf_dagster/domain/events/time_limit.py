@@ -23,7 +23,7 @@ def call_within(seconds: float, call: Callable[[], Result]) -> Result:
     def run() -> None:
         try:
             results.append(call())
-        except Exception as error:  # noqa: BLE001  # raised again in the thread that waits
+        except Exception as error:  # raised again in the thread that waits
             errors.append(error)
 
     thread = Thread(target=run, daemon=True)

@@ -49,7 +49,7 @@ class Webhook:
 
     name: str
     url: str = field(repr=False)
-    timeout_seconds: float = 15.0
+    timeout_seconds: float = 5.0
     secret: str | None = field(default=None, repr=False)
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
     verify: bool | str = True

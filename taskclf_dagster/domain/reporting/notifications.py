@@ -1,7 +1,7 @@
 """Writes the message about one or several events: which home, which model, why, what to do next, and the addresses of page and report.
 
-The words of each type are in `notification_texts`. A message leaves the machine: it names no person, and what stands in a reason can make no
-link, mention or format of its own in a chat or mail program.
+The words of each type are in `notification_texts`. A message leaves the machine: it names no person, and what stands in a reason can make
+no link, mention or format of its own in a chat or mail program.
 """
 
 import re
@@ -16,6 +16,7 @@ from taskclf_dagster.domain.events.message import Compose, Message
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.reporting.notification_texts import EVENT_TEXTS, NO_MODEL
 from taskclf_dagster.domain.reporting.people import hide_people, list_people
+from taskclf_dagster.domain.reporting.verdict_words import say_comparison, say_help, say_verdict
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import show_line
 
@@ -24,6 +25,10 @@ DEFAULT_PAGE = "http://127.0.0.1:3000"
 
 MAX_WHY = 700
 """Length of a reason in a message; the report has all of it."""
+
+
+LEAST_WHY = 40
+"""A reason that would be shorter than this is left out."""
 
 
 MAX_TITLE = 120
@@ -84,28 +89,42 @@ def find_decision(home: Home, event: Event) -> PromotionDecision | None:
     if event.event_type in ("model.retrained", "model.rejected", "model.awaiting_approval"):
         return read_decision(home, event.event_id.rpartition("-")[0])
     if event.event_type == "model.promoted" and number.isdigit():
-        moves = read_history(home).moves
-        decision_id = next((move.decision_id for move in moves if move.sequence == int(number) and (move.checksum or "").startswith(rest)), None)
-        return None if decision_id is None else read_decision(home, decision_id)
+        for move in read_history(home).moves:
+            if move.sequence == int(number) and (move.checksum or "").startswith(rest) and move.decision_id:
+                return read_decision(home, move.decision_id)
     return None
 
 
 def _compose_one(home: Home, event: Event, base: str, room: int, make_safe: Callable[[str], str]) -> Message:
     text, payload, decision = EVENT_TEXTS[event.event_type], event.payload, find_decision(home, event)
     names = {"model": disarm(payload.model_id or NO_MODEL), "before": disarm(payload.previous_version or NO_MODEL)}
-    approve = event.event_type == "model.awaiting_approval" and decision is not None
-    next_step = f"{text.next_step} {decision.decision_id}" if approve and decision is not None else text.next_step
     first = f"{text.sentence.format_map(names)} ({_show_time(event.occurred_at)})"
-    links = [f"Report: {base}/retrain/reports/{decision.decision_id}"] if decision is not None else []
-    links = [f"Page: {base}/retrain", *links]
-    why = make_safe(payload.reason or "")
-    taken = sum(len(line) + 1 for line in (first, *links, f"Next: {next_step}", "Why: "))
-    lines = [first, *links]
-    if why and room - taken >= 40:
-        lines.insert(1, f"Why: {_shorten(why, min(MAX_WHY, room - taken))}")
-    if sum(len(line) + 1 for line in lines) + len(next_step) + 7 <= room:
-        lines.insert(len(lines) - len(links), f"Next: {next_step}")
+    next_step = f"Next: {make_safe(_say_next_step(event, decision))}"
+    links = [f"Page: {base}/retrain", *([f"Report: {base}/retrain/reports/{decision.decision_id}"] if decision is not None else [])]
+    lines, left = [first, *links], room - sum(len(line) + 1 for line in (first, *links))
+    if len(next_step) < left:
+        lines.insert(1, next_step)
+        left -= len(next_step) + 1
+    why = make_safe(_say_why(event, decision))
+    if why and left > LEAST_WHY:
+        lines.insert(1, _shorten(f"Why: {why}", min(MAX_WHY, left - 1)))
     return Message(_shorten(f"taskclf: {text.title} ({_name(home)})", MAX_TITLE), _fit(lines, room), text.tone)
+
+
+def _say_why(event: Event, decision: PromotionDecision | None) -> str:
+    if decision is None:
+        return event.payload.reason or ""
+    return f"{say_verdict(decision, event.event_type == 'model.promoted')} {say_comparison(decision)}"
+
+
+def _say_next_step(event: Event, decision: PromotionDecision | None) -> str:
+    next_step = EVENT_TEXTS[event.event_type].next_step
+    if decision is None:
+        return next_step
+    if event.event_type == "model.awaiting_approval":
+        return f"{next_step} {decision.decision_id}"
+    advice = say_help(decision)
+    return f"{next_step} First of all: {advice[0]}" if advice and event.event_type == "model.rejected" else next_step
 
 
 def _compose_digest(home: Home, events: Sequence[Event], base: str, room: int) -> Message:

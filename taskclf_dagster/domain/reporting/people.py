@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pyarrow.parquet as pq
@@ -27,19 +28,15 @@ _BEGIN, _END = datetime(1971, 1, 1, tzinfo=UTC), datetime(2261, 1, 1, tzinfo=UTC
 def list_people(home: Home) -> set[str]:
     """Returns the ids of everyone with labels, or with windows on the newest days; files that cannot be read name nobody."""
     people: set[str] = set()
-    try:
+    with suppress(UnreadableFileError):
         people.update(read_label_spans(home, start=_BEGIN, end=_END).spans["user_id"].dropna().astype(str))
-    except UnreadableFileError:
-        pass
     for version in SCHEMA_VERSIONS:
-        try:
+        with suppress(UnreadableFileError):
             for path in list(list_days(home, version).values())[-DAYS:]:
                 with reading_parquet(path, fix="Export the day again"), pq.ParquetFile(path) as file:
                     if "user_id" in file.schema_arrow.names:
                         ids = file.read(columns=["user_id"], use_threads=False)["user_id"].unique().to_pylist()
                         people.update(str(name) for name in ids if name is not None)
-        except UnreadableFileError:
-            continue
     return people
 
 

@@ -49,6 +49,7 @@ class Slow:
     takes: float
     name: str = "slow-1"
     timeout_seconds: float = 5.0
+    events: frozenset[str] | None = None
     took: list[str] = field(default_factory=list)
 
     def send(self, event: Event, *, at: datetime, timeout: float) -> None:
