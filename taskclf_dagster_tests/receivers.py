@@ -159,13 +159,13 @@ class Mailbox:
         options = "".join(f"&{name}={value}" for name, value in more.items())
         return f"mailto://127.0.0.1:{self.port}?mode=insecure&from=home@example.org&to={to}{options}"
 
-    async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]) -> str:
+    async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _: list[str]) -> str:  # noqa: N802
         if address in self.refused:
             return "550 5.1.1 nobody has that address"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # as aiosmtpd calls it
         await asyncio.sleep(self.delay)
         assert isinstance(envelope.content, bytes)
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)

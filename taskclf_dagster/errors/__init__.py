@@ -28,7 +28,14 @@ from taskclf_dagster.errors.decisions import (
     ReceiptVersionError,
 )
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
-from taskclf_dagster.errors.interfaces import ApiError, EventRefusedError, SinkFailure, SinkSettingsError, SinkUnavailableError
+from taskclf_dagster.errors.interfaces import (
+    ApiError,
+    EventRefusedError,
+    NobodyNotifiedError,
+    SinkFailure,
+    SinkSettingsError,
+    SinkUnavailableError,
+)
 from taskclf_dagster.errors.registry import (
     LockFileError,
     NoActiveModelError,
@@ -63,6 +70,7 @@ __all__ = [
     "LockFileError",
     "NoActiveModelError",
     "NoWindowsError",
+    "NobodyNotifiedError",
     "PathError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",

@@ -29,6 +29,16 @@ class SinkSettingsError(TaskclfDagsterError):
         super().__init__(f"Events cannot be sent to {sink}: {reason.rstrip('.')}. {fix}.")
 
 
+class NobodyNotifiedError(TaskclfDagsterError):
+    """A notification was asked for, and no sink is for people."""
+
+    def __init__(self) -> None:
+        example = "{type: apprise, url_env: NOTIFY_URL}"
+        super().__init__(
+            f"Nobody is notified: events.sinks has no sink of the type apprise. Add {example} to it; docs/events.md says more."
+        )
+
+
 SinkFailure = Literal["status", "gone", "redirect", "timeout", "connection", "password", "refused", "file", "settings"]
 
 

@@ -31,25 +31,25 @@ _NOTHING = "Nothing has to be done."
 EVENT_TEXTS: dict[EventType, EventText] = {
     "model.awaiting_approval": EventText(
         "A new model waits for approval",
-        "The new model {model} passed every check and waits for a person. Until then {before} goes on running.",
+        "The new model {model} passed every check and waits for a person to approve it.",
         "Look at the report, then approve it on the page, or with: taskclf-dagster approve",
         "info",
     ),
     "model.promoted": EventText(
         "A new model runs",
-        "The model {model} runs now, in place of {before}.",
+        "The model {model} runs now; before that {before} ran.",
         "Nothing has to be done. If it does worse, roll back on the page, or with: taskclf-dagster rollback --reason TEXT",
         "success",
     ),
     "model.rejected": EventText(
         "A new model was rejected",
-        "The new model {model} was not good enough; {before} goes on running.",
+        "The new model {model} was not good enough.",
         "Look at the report: it says which checks failed and what would help.",
         "warning",
     ),
     "model.rolled_back": EventText(
         "An earlier model runs again",
-        "A person went back to the model {model}, in place of {before}.",
+        "A person went back to the model {model}; before that {before} ran.",
         "Nothing has to be done. The model that was left is not promoted again, unless with: taskclf-dagster unblock",
         "warning",
     ),
@@ -61,7 +61,7 @@ EVENT_TEXTS: dict[EventType, EventText] = {
     ),
     "model.pointer_adopted": EventText(
         "Another program chose the model",
-        "Another program made {model} the running model, or changed its policy; before that it was {before}.",
+        "Another program made {model} the running model, or changed its policy; before that {before} ran.",
         "Nothing has to be done if you know of it. Else roll back on the page.",
         "warning",
     ),
@@ -90,15 +90,17 @@ EVENT_TEXTS: dict[EventType, EventText] = {
     "model.retrain.skipped": EventText(
         "A retrain had nothing to learn", "No label is new since the last decision, so nothing was trained.", "Label more time.", "info"
     ),
-    "model.retrained": EventText(
-        "A new model was judged", "The model {model} was trained and judged beside {before}.", "Look at the report.", "info"
-    ),
+    "model.retrained": EventText("A new model was judged", "The model {model} was trained and judged.", "Look at the report.", "info"),
     "model.scored": EventText("A day was scored", "The model {model} was applied to every window of a day.", _NOTHING, "info"),
     "model.calibrated": EventText(
         "The running model was calibrated", "The probabilities of the model {model} were calibrated on newer labels.", _NOTHING, "info"
     ),
 }
 """The words of every type of event."""
+
+
+CHANGES_MODEL: frozenset[EventType] = frozenset({"model.promoted", "model.rolled_back", "model.pointer_repaired", "model.pointer_adopted"})
+"""The types after which the new version of the event is the running model."""
 
 
 NO_MODEL = "no model"

@@ -14,7 +14,7 @@ from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.message import Compose, Message
 from taskclf_dagster.domain.registry.history import read_history
-from taskclf_dagster.domain.reporting.notification_texts import EVENT_TEXTS, NO_MODEL
+from taskclf_dagster.domain.reporting.notification_texts import CHANGES_MODEL, EVENT_TEXTS, NO_MODEL
 from taskclf_dagster.domain.reporting.people import hide_people, list_people
 from taskclf_dagster.domain.reporting.verdict_words import say_comparison, say_help, say_verdict
 from taskclf_dagster.home import Home
@@ -131,8 +131,8 @@ def _compose_digest(home: Home, events: Sequence[Event], base: str, room: int) -
     """Returns one message about many events: how many of each type, and which model runs since the last of them."""
     counts = Counter(event.event_type for event in events)
     begin, end = _show_time(events[0].occurred_at), _show_time(events[-1].occurred_at)
-    running = next((event.payload.new_version for event in reversed(events) if event.payload.new_version), None)
-    lines = [f"{len(events)} messages could not be sent one by one. From {begin} to {end}:"]
+    running = next((event.payload.new_version for event in reversed(events) if event.event_type in CHANGES_MODEL), None)
+    lines = [f"{len(events)} events waited to be sent. From {begin} to {end}:"]
     lines += [f"- {count} x {EVENT_TEXTS[event_type].title}" for event_type, count in counts.most_common()]
     lines += [f"The last change made {disarm(running)} the running model."] if running else []
     lines += [f"Page: {base}/retrain"]

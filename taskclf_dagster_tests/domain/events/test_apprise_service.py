@@ -22,7 +22,7 @@ from taskclf_dagster_tests.scenario import make_home
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")  # of apprise
 
 TYPES = frozenset({"model.retrained", "model.promoted"})
-TOKEN = "T0-nobody-knows"
+PRIVATE = "T0-nobody-knows"
 
 
 def compose(events: Sequence[Event], room: int) -> Message:
@@ -33,7 +33,7 @@ def service(url: str, *, name: str = "apprise-1", timeout_seconds: float = 10.0)
     return AppriseService(name, url, compose=compose, events=TYPES, timeout_seconds=timeout_seconds)
 
 
-def http_url(port: int, *, scheme: str = "json", path: str = TOKEN, options: str = "") -> str:
+def http_url(port: int, *, scheme: str = "json", path: str = PRIVATE, options: str = "") -> str:
     return f"{scheme}://127.0.0.1:{port}/{path}{options}"
 
 
@@ -80,7 +80,7 @@ def test_a_service_over_http_gets_title_text_and_tone(receiver: Receiver) -> Non
     service(http_url(port_of(receiver))).send(an_event(), at=NOON, timeout=10)
     (post,) = receiver.posts
     message = json.loads(post.body)
-    assert post.path == f"/{TOKEN}"
+    assert post.path == f"/{PRIVATE}"
     assert (message["title"], message["type"], message["message"].splitlines()[0]) == ("1 happened", "warning", "*event-1* <b>in</b>")
     assert message["attachments"] == []
 
@@ -133,16 +133,16 @@ def test_a_url_cannot_make_a_failure_a_success_or_follow_a_redirect(receiver: Re
     receiver.answers = [500, 302]
     sink = service(http_url(port_of(receiver), options="?optional=yes&redirect=yes"))
     assert [failure(sink).reason for _ in range(2)] == ["answered 500", "answered 302"]
-    assert {post.path for post in receiver.posts} == {f"/{TOKEN}"}
+    assert {post.path for post in receiver.posts} == {f"/{PRIVATE}"}
 
 
 def test_no_failure_and_no_log_repeats_a_url(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    secret = http_url(free_port(), options=f"?+Key={TOKEN}").replace("//", f"//ann:{TOKEN}@")
+    secret = http_url(free_port(), options=f"?+Key={PRIVATE}").replace("//", f"//ann:{PRIVATE}@")
     sink = service(secret)
     error = failure(sink)
     assert error.reason == "no connection (Connection refused)"
-    assert TOKEN not in str(error) + repr(sink) + caplog.text
+    assert PRIVATE not in str(error) + repr(sink) + caplog.text
 
 
 # --- What is refused at once --------------------------------------------------------------------------------------------------------
@@ -150,15 +150,17 @@ def test_no_failure_and_no_log_repeats_a_url(caplog: pytest.LogCaptureFixture) -
 
 @pytest.mark.parametrize(
     "url",
-    [f"nosuch://{TOKEN}", f"file:///etc/{TOKEN}.yaml", f"{TOKEN}", f"include {TOKEN}", f"/etc/{TOKEN}.conf", "mailto://"],
+    [f"nosuch://{PRIVATE}", f"file:///etc/{PRIVATE}.yaml", f"{PRIVATE}", f"include {PRIVATE}", f"/etc/{PRIVATE}.conf", "mailto://"],
 )
 def test_what_is_no_url_of_apprise_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(SinkSettingsError) as caught:
         service(url)
-    assert TOKEN not in str(caught.value)
+    assert PRIVATE not in str(caught.value)
 
 
-@pytest.mark.parametrize("more", ["ann@example.org,bob@example.org", "ann@example.org&cc=bob@example.org", "ann@example.org&bcc=b@example.org"])
+@pytest.mark.parametrize(
+    "more", ["ann@example.org,bob@example.org", "ann@example.org&cc=b@example.org", "ann@example.org&bcc=b@example.org"]
+)
 def test_a_url_names_one_recipient_so_that_another_one_cannot_have_them_notified_again(mailbox: Mailbox, more: str) -> None:
     with pytest.raises(SinkSettingsError, match="2 recipients"):
         service(mailbox.url(more))
