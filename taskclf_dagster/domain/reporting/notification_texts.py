@@ -1,4 +1,4 @@
-"""The words of each event for a person: what happened, and what to do next.
+"""The texts of each event for a person: what happened, and what to do next.
 
 `notifications` puts them into a message. `{model}` is the model of the event, `{before}` the one that was active before.
 """
@@ -10,7 +10,7 @@ from taskclf_dagster.domain.events.message import Tone
 
 
 class EventText(NamedTuple):
-    """The words of one type of event.
+    """The texts of one type of event.
 
     Attributes:
         title: what happened, in a few words; also for several of these, behind their number.
@@ -96,7 +96,7 @@ EVENT_TEXTS: dict[EventType, EventText] = {
         "The running model was calibrated", "The probabilities of the model {model} were calibrated on newer labels.", _NOTHING, "info"
     ),
 }
-"""The words of every type of event."""
+"""The texts of every type of event."""
 
 
 CHANGES_MODEL: frozenset[EventType] = frozenset({"model.promoted", "model.rolled_back", "model.pointer_repaired", "model.pointer_adopted"})

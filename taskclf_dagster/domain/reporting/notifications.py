@@ -1,6 +1,6 @@
 """Writes the message about one or several events: which home, which model, why, what to do next, and the addresses of page and report.
 
-The words of each type are in `notification_texts`. A message leaves the machine: it names no person, and what stands in a reason can make
+The texts of each type are in `notification_texts`. A message leaves the machine: it names no person, and what stands in a reason can make
 no link, mention or format of its own in a chat or mail program.
 """
 
@@ -46,6 +46,10 @@ _TRICKS = (
 )
 
 
+_ACTOR = re.compile(r" \(by .*\)$|(?<=^approved) by .*?(?=\. )")
+"""Whoever rolled back or approved over the API, as it stands in the reason."""
+
+
 def make_composer(home: Home, page: str | None) -> Compose:
     """Returns a function that writes the messages of a home.
 
@@ -84,7 +88,7 @@ def disarm(text: str) -> str:
 
 
 def find_decision(home: Home, event: Event) -> PromotionDecision | None:
-    """Returns the decision that an event is about, or that led to it; None if there is none, or its receipt is gone."""
+    """Returns the decision that an event is about, or that led to it; None if there is none, or it has no receipt."""
     number, _, rest = event.event_id.partition("-")
     if event.event_type in ("model.retrained", "model.rejected", "model.awaiting_approval"):
         return read_decision(home, event.event_id.rpartition("-")[0])
@@ -113,7 +117,7 @@ def _compose_one(home: Home, event: Event, base: str, room: int, make_safe: Call
 
 def _say_why(event: Event, decision: PromotionDecision | None) -> str:
     if decision is None:
-        return event.payload.reason or ""
+        return _ACTOR.sub("", event.payload.reason or "")
     return f"{say_verdict(decision, event.event_type == 'model.promoted')} {say_comparison(decision)}"
 
 

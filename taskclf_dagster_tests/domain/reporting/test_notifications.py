@@ -128,6 +128,15 @@ def test_no_message_names_a_person(home: Home) -> None:
     assert "Why: no window has the user_id of one person (3 spans); users of the windows: one person, bob.smithers" in made.text
 
 
+def test_no_message_names_who_acted(home: Home) -> None:
+    rolled_back, approved = (
+        about(reason="worse on Mondays (by ann@corp.example)"),
+        about("model.promoted", reason="approved by ann lee. All passed."),
+    )
+    assert "Why: worse on Mondays" in message(home, rolled_back).text.splitlines()
+    assert "Why: approved. All passed." in message(home, approved).text.splitlines()
+
+
 def test_a_rejection_for_one_person_does_not_name_them(home: Home) -> None:
     comparison = user_lost()
     decision = receipt(home, Candidate(comparison=comparison))
