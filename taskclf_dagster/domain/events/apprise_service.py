@@ -118,6 +118,7 @@ class AppriseService:
             return None
         service.socket_connect_timeout = service.socket_read_timeout = seconds
         service.optional = False  # it would call a failure a success
+        service.retry = 0  # delivery retries
         service.redirects = False  # they would take secrets elsewhere
         service.overflow_mode = self._apprise.OverflowMode.TRUNCATE  # one message, whatever happens
         return service

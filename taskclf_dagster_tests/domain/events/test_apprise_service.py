@@ -129,10 +129,11 @@ def test_a_mail_server_that_is_slow_costs_what_is_left_of_the_tick(mailbox: Mail
     assert time.monotonic() - begin < 2.5
 
 
-def test_a_url_cannot_make_a_failure_a_success_or_follow_a_redirect(receiver: Receiver) -> None:
+def test_a_url_cannot_make_a_failure_a_success_retry_or_follow_a_redirect(receiver: Receiver) -> None:
     receiver.answers = [500, 302]
-    sink = service(http_url(port_of(receiver), options="?optional=yes&redirect=yes"))
+    sink = service(http_url(port_of(receiver), options="?optional=yes&redirect=yes&retry=3&wait=0"))
     assert [failure(sink).reason for _ in range(2)] == ["answered 500", "answered 302"]
+    assert len(receiver.posts) == 2
     assert {post.path for post in receiver.posts} == {f"/{PRIVATE}"}
 
 
