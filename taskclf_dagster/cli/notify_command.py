@@ -26,11 +26,12 @@ def notify_command(home: Path | None, config: Path | None, is_test: bool) -> Non
     They are the sinks of type apprise in events.sinks, one for each URL in the environment variable that url_env names. With --test it
     exits with 1 if a message did not arrive.
     """
-    taskclf_home, settings = existing_home(home), load_config(config)
+    taskclf_home = existing_home(home)
+    settings = load_config(taskclf_home, config)
     chosen = [sink for sink in settings.events.sinks if isinstance(sink, AppriseSink)]
     if not chosen:
         raise NobodyNotifiedError
-    message = compose_test(taskclf_home, None, now()) if is_test else None
+    message = compose_test(taskclf_home, settings.server.address, now()) if is_test else None
     has_failed = False
     rows = []
     for sink in build_sinks(taskclf_home, EventSettings(sinks=list(chosen)), os.environ):

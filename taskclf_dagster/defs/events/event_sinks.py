@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 import requests
 
 from taskclf_dagster.config.event_settings import AppriseSink, EventSettings, JsonLinesSink, RedisSink, WebhookSink
+from taskclf_dagster.config.server_settings import DEFAULT_URL
 from taskclf_dagster.domain.events.apprise_service import AppriseService, split_urls
 from taskclf_dagster.domain.events.redis_stream import RedisStream
 from taskclf_dagster.domain.events.sinks import JsonLinesFile, Sink, UnusableSink
@@ -18,25 +19,25 @@ from taskclf_dagster.errors import SinkSettingsError
 from taskclf_dagster.home import Home
 
 
-def build_sinks(home: Home, settings: EventSettings, environ: Mapping[str, str] = os.environ, *, page: str | None = None) -> list[Sink]:
+def build_sinks(home: Home, settings: EventSettings, environ: Mapping[str, str] = os.environ, *, address: str = DEFAULT_URL) -> list[Sink]:
     """Returns the sinks of the settings, in their order; one of apprise for each URL in its variable.
 
     Args:
         home: the taskclf home.
         settings: the sinks.
         environ: the environment, with URLs and secrets.
-        page: the address under which people open the page, for messages to them; None for that of this machine.
+        address: the address of the server that people open, for messages to them.
     """
     sinks: list[Sink] = []
     for sink in settings.sinks:
         if isinstance(sink, AppriseSink):
-            sinks += _build_apprise(home, sink, environ, page)
+            sinks += _build_apprise(home, sink, environ, address)
         else:
             sinks.append(_build(home, sink, environ))
     return sinks
 
 
-def _build_apprise(home: Home, sink: AppriseSink, environ: Mapping[str, str], page: str | None) -> Iterator[Sink]:
+def _build_apprise(home: Home, sink: AppriseSink, environ: Mapping[str, str], address: str) -> Iterator[Sink]:
     """Yields a sink for each URL. With another number of URLs all have other names, so that none is taken for another one."""
     events = frozenset(sink.events)
     try:
@@ -44,7 +45,7 @@ def _build_apprise(home: Home, sink: AppriseSink, environ: Mapping[str, str], pa
     except SinkSettingsError as error:
         yield UnusableSink(sink.name, str(error), events=events)
         return
-    compose = make_composer(home, page)
+    compose = make_composer(home, address)
     for number, url in enumerate(urls, start=1):
         name = sink.name if len(urls) == 1 else f"{sink.name}-{number}-of-{len(urls)}"
         try:

@@ -20,9 +20,6 @@ from taskclf_dagster.domain.reporting.verdict_words import say_comparison, say_h
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import show_line
 
-DEFAULT_PAGE = "http://127.0.0.1:3000"
-
-
 MAX_WHY = 700
 """Length of a reason in a message; the report has all of it."""
 
@@ -50,14 +47,13 @@ _ACTOR = re.compile(r" \(by .*\)$|(?<=^approved) by .*?(?=\. )")
 """Whoever rolled back or approved over the API, as it stands in the reason."""
 
 
-def make_composer(home: Home, page: str | None) -> Compose:
+def make_composer(home: Home, address: str) -> Compose:
     """Returns a function that writes the messages of a home.
 
     Args:
         home: the taskclf home.
-        page: the address under which people open the page; None for DEFAULT_PAGE.
+        address: the address of the server that people open, without / at its end.
     """
-    base = (page or DEFAULT_PAGE).rstrip("/")
 
     def compose(events: Sequence[Event], room: int) -> Message:
         people = list_people(home)
@@ -66,16 +62,15 @@ def make_composer(home: Home, page: str | None) -> Compose:
             return disarm(hide_people(text, people))
 
         if len(events) == 1:
-            return _compose_one(home, events[0], base, room, make_safe)
-        return _compose_digest(home, events, base, room)
+            return _compose_one(home, events[0], address, room, make_safe)
+        return _compose_digest(home, events, address, room)
 
     return compose
 
 
-def compose_test(home: Home, page: str | None, at: datetime) -> Message:
+def compose_test(home: Home, address: str, at: datetime) -> Message:
     """Returns a message that only shows that notifications arrive."""
-    base = (page or DEFAULT_PAGE).rstrip("/")
-    text = f"This is a test, sent at {_show_time(at)}. Notifications about {_name(home)} arrive here.\nPage: {base}/retrain"
+    text = f"This is a test, sent at {_show_time(at)}. Notifications about {_name(home)} arrive here.\nPage: {address}/retrain"
     return Message(_shorten(f"taskclf: test ({_name(home)})", MAX_TITLE), text, "info")
 
 
@@ -99,12 +94,12 @@ def find_decision(home: Home, event: Event) -> PromotionDecision | None:
     return None
 
 
-def _compose_one(home: Home, event: Event, base: str, room: int, make_safe: Callable[[str], str]) -> Message:
+def _compose_one(home: Home, event: Event, address: str, room: int, make_safe: Callable[[str], str]) -> Message:
     text, payload, decision = EVENT_TEXTS[event.event_type], event.payload, find_decision(home, event)
     names = {"model": disarm(payload.model_id or NO_MODEL), "before": disarm(payload.previous_version or NO_MODEL)}
     first = f"{text.sentence.format_map(names)} ({_show_time(event.occurred_at)})"
     next_step = f"Next: {make_safe(_say_next_step(event, decision))}"
-    links = [f"Page: {base}/retrain", *([f"Report: {base}/retrain/reports/{decision.decision_id}"] if decision is not None else [])]
+    links = [f"Page: {address}/retrain", *([f"Report: {address}/retrain/reports/{decision.decision_id}"] if decision is not None else [])]
     lines, left = [first, *links], room - sum(len(line) + 1 for line in (first, *links))
     if len(next_step) < left:
         lines.insert(1, next_step)
@@ -131,7 +126,7 @@ def _say_next_step(event: Event, decision: PromotionDecision | None) -> str:
     return f"{next_step} First of all: {advice[0]}" if advice and event.event_type == "model.rejected" else next_step
 
 
-def _compose_digest(home: Home, events: Sequence[Event], base: str, room: int) -> Message:
+def _compose_digest(home: Home, events: Sequence[Event], address: str, room: int) -> Message:
     """Returns one message about many events: how many of each type, and which model runs since the last of them."""
     counts = Counter(event.event_type for event in events)
     begin, end = _show_time(events[0].occurred_at), _show_time(events[-1].occurred_at)
@@ -139,7 +134,7 @@ def _compose_digest(home: Home, events: Sequence[Event], base: str, room: int) -
     lines = [f"{len(events)} events waited to be sent. From {begin} to {end}:"]
     lines += [f"- {count} x {EVENT_TEXTS[event_type].title}" for event_type, count in counts.most_common()]
     lines += [f"The last change made {disarm(running)} the running model."] if running else []
-    lines += [f"Page: {base}/retrain"]
+    lines += [f"Page: {address}/retrain"]
     tone = min((EVENT_TEXTS[event_type].tone for event_type in counts), key=_SEVERITY.index)
     return Message(_shorten(f"taskclf: {len(events)} events ({_name(home)})", MAX_TITLE), _fit(lines, room), tone)
 

@@ -190,6 +190,14 @@ def test_events_that_are_not_chosen_count_as_delivered_at_once(home: Home, mailb
     assert read_outbox(home).events == []
 
 
+def test_many_events_that_cannot_be_sent_all_wait_after_one_attempt(home: Home, receiver: Receiver) -> None:
+    for number in range(1, 6):
+        write_event(home, an_event(number))
+    receiver.answers = [500]
+    report = deliver(home, [service(http_url(port_of(receiver)))], now=NOON, stopwatch=lambda: 0.0).sinks[0]
+    assert (report.delivered, report.waiting, report.problem, len(receiver.posts)) == (0, 5, "answered 500", 1)
+
+
 @pytest.mark.parametrize(("waiting", "titles"), [(3, ["1 happened"] * 3), (4, ["4 happened"])], ids=["few", "many"])
 def test_of_many_events_a_person_gets_one_message(home: Home, mailbox: Mailbox, waiting: int, titles: list[str]) -> None:
     for number in range(1, waiting + 1):

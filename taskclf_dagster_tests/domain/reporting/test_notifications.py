@@ -8,6 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.config.event_types import FOR_PEOPLE, EventType
+from taskclf_dagster.config.server_settings import DEFAULT_URL
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
@@ -32,7 +33,7 @@ def home(tmp_path: Path) -> Home:
     return make_home(tmp_path)
 
 
-def message(home: Home, *events: Event, page: str | None = PAGE, room: int = ROOM) -> Message:
+def message(home: Home, *events: Event, page: str = PAGE, room: int = ROOM) -> Message:
     return make_composer(home, page)(list(events), room)
 
 
@@ -85,8 +86,8 @@ def test_a_promotion_names_the_report_of_its_decision(home: Home) -> None:
 
 
 def test_without_a_setting_the_page_is_that_of_this_machine(home: Home) -> None:
-    assert "Page: http://127.0.0.1:3000/retrain" in message(home, about(), page=None).text.splitlines()
-    assert compose_test(home, None, NOON).text.endswith("Page: http://127.0.0.1:3000/retrain")
+    assert "Page: http://127.0.0.1:3000/retrain" in message(home, about(), page=DEFAULT_URL).text.splitlines()
+    assert compose_test(home, DEFAULT_URL, NOON).text.endswith("Page: http://127.0.0.1:3000/retrain")
 
 
 def test_many_events_are_one_message_that_counts_them_and_names_the_running_model(home: Home, snapshot: SnapshotAssertion) -> None:
@@ -99,7 +100,7 @@ def test_many_events_are_one_message_that_counts_them_and_names_the_running_mode
 @pytest.mark.parametrize("room", [60, 100, 160, 300, 600])
 def test_a_message_is_no_longer_than_its_service_takes_and_keeps_the_page(home: Home, room: int) -> None:
     for events in ([about(reason="a long story, " * 200)], [about(number=number) for number in range(1, 30)]):
-        made = message(home, *events, page=None, room=room)
+        made = message(home, *events, page=DEFAULT_URL, room=room)
         assert len(made.text) <= room
         assert "Page: http://127.0.0.1:3000/retrain" in made.text.splitlines()
 
