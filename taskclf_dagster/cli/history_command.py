@@ -69,7 +69,7 @@ def _read_retrains(home: Home, limit: int) -> list[Retrain]:
 
 def _export(table: pa.Table, csv_file: str | None, parquet_file: Path | None) -> None:
     if csv_file == "-":
-        click.echo(write_csv(table), nl=False)
+        say_block(write_csv(table).removesuffix("\n"))
     elif csv_file is not None:
         _save(GIVEN_PATH.convert(csv_file, None, None), table, lambda path: write_text(path, write_csv(table)))
     if parquet_file is not None:
