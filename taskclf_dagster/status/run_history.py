@@ -18,7 +18,7 @@ from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.records import Retrain
 
-_METRICS = {"macro_f1", "weighted_f1", "accuracy"}
+_METRICS = {"macro_f1", "weighted_f1", "accuracy", "macro_precision", "macro_recall"}
 
 
 def read_retrains(instance: dg.DagsterInstance, home: Home, *, limit: int) -> list[Retrain]:
