@@ -123,8 +123,9 @@ class Retrain(_View):
         new_version: its model, if the pointer changed to it.
         challenger: the model that it trained.
         labels: number of labeled windows of its dataset.
-        metrics_before: macro_f1, weighted_f1 and accuracy of the champion on the windows that neither model was trained on [0 to 1].
-        metrics_after: the same of the challenger; without a champion on all test windows, and without accuracy.
+        metrics_before: macro_f1, weighted_f1, accuracy, macro_precision and macro_recall of the champion on the windows that neither model
+            was trained on [0 to 1].
+        metrics_after: the same of the challenger; without a champion its F1 on all test windows.
         compared_windows: number of these windows.
         moved: sequence number of the history record of the pointer change.
         error: reason of a failure.
