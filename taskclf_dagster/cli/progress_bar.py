@@ -3,6 +3,7 @@
 Only on a terminal, and not with `--quiet`; elsewhere commands print lines or nothing. Results go to stdout, where nothing here writes.
 """
 
+import os
 import shutil
 import sys
 import threading
@@ -19,6 +20,7 @@ from taskclf_dagster.progress import Report, ignore_progress
 from taskclf_dagster.shown_text import counted, show_line
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
@@ -66,11 +68,17 @@ def draw_bar(look: Callable[[], BarState]) -> Iterator[Callable[[str], None]]:
         A function that prints a line above the bar.
     """
     from rich.console import Console
+
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal:  # while a step runs, Dagster sends stderr to a file
+        console = Console(file=terminal, width=shutil.get_terminal_size(FALLBACK_SIZE).columns, highlight=False)
+        yield from _draw_on(console, look)
+
+
+def _draw_on(console: "Console", look: Callable[[], BarState]) -> Iterator[Callable[[str], None]]:
     from rich.progress import BarColumn, Progress, TextColumn
 
-    console = Console(stderr=True, width=shutil.get_terminal_size(FALLBACK_SIZE).columns, highlight=False)
     texts = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), TextColumn("{task.fields[counts]}", markup=False)]
-    bar = Progress(*texts, console=console, transient=True, auto_refresh=False, expand=True, redirect_stdout=False, redirect_stderr=True)
+    bar = Progress(*texts, console=console, transient=True, auto_refresh=False, expand=True, redirect_stdout=False, redirect_stderr=False)
     task = bar.add_task("", total=1.0, counts="")
     ended = threading.Event()
 

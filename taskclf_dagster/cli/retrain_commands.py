@@ -138,7 +138,7 @@ def _print_result(result: RetrainResult, home: Home) -> None:
             ]
             for gate in result.decision.gates
         ]
-        say_block(make_table(rows, headers=["verdict", "gate", "observed", "needed", "detail"], wraps=[4]))
+        say_block(make_table(rows, headers=["verdict", "gate", "observed", "needed", "detail"], wraps=[4], spare=[2, 3]))
         say()
     outcome = result.outcome if result.decision is None else result.decision.outcome
     say(f"{outcome}: {result.reason}", bold=True)
