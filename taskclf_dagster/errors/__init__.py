@@ -28,7 +28,16 @@ from taskclf_dagster.errors.decisions import (
     ReceiptVersionError,
 )
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
-from taskclf_dagster.errors.interfaces import ApiError, EventRefusedError, SinkFailure, SinkSettingsError, SinkUnavailableError
+from taskclf_dagster.errors.interfaces import (
+    ApiError,
+    EventRefusedError,
+    InvalidField,
+    RequestProblem,
+    RequestRefusedError,
+    SinkFailure,
+    SinkSettingsError,
+    SinkUnavailableError,
+)
 from taskclf_dagster.errors.registry import (
     LockFileError,
     NoActiveModelError,
@@ -58,6 +67,7 @@ __all__ = [
     "HomeNotFoundError",
     "InstanceError",
     "InstanceErrorKind",
+    "InvalidField",
     "InvalidSetting",
     "LabelColumnsError",
     "LockFileError",
@@ -72,6 +82,8 @@ __all__ = [
     "RegistryBusyError",
     "RegistryNotSignedError",
     "RegistryRefusedError",
+    "RequestProblem",
+    "RequestRefusedError",
     "RetrainBusyError",
     "RunEndedError",
     "SettingsError",
