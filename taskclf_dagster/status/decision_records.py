@@ -1,22 +1,14 @@
 """The records of retrains and decisions that page and API show: one retrain, one decision with its gates in plain words.
 
-Add a field here, and its value in `decision_views`. Names are snake_case in Python; `by_alias=True` gives the camelCase of the wire. Plain
-data: nothing is read here.
+Add a field here, and its value in `decision_views`. Plain data: nothing is read here.
 """
 
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from taskclf_dagster.status.records import WireView
 
 JobStatus = Literal["pending", "running", "completed", "failed", "skipped"]
-
-
-class WireView(BaseModel):
-    """A record that has camelCase names on the wire; `model_dump(by_alias=True, mode="json")` gives them."""
-
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
 
 
 class Metrics(WireView):

@@ -7,41 +7,11 @@ nothing is read here.
 from datetime import datetime
 from typing import Literal
 
-from taskclf_dagster.status.decision_records import DecisionSummary, JobRecord, TrendPoint, WireView
-from taskclf_dagster.status.records import State
+from taskclf_dagster.status.decision_records import DecisionSummary, JobRecord, TrendPoint
+from taskclf_dagster.status.records import Progress, State, WireView
 
 ProblemKind = Literal["registry", "data", "config", "home"]
 """What a problem is about: models and their history, windows and labels, the settings, or the folder itself."""
-
-
-class ProgressView(WireView):
-    """The progress of an unfinished run.
-
-    Attributes:
-        run_id: the run.
-        since: start of its process; while it is queued, time of the launch.
-        steps_done: number of steps that have ended.
-        steps: number of all of them.
-        step: key of the step that runs now; None before the first.
-        step_title: what that step does, in plain words; what the run waits for before the first.
-        message: the last message that it logged.
-        round: number of rounds of training that are done in this step; None if it counts none.
-        rounds: number of all of them, an upper bound where training may stop early.
-        seconds_elapsed: since its start [s].
-        seconds_left: estimate from the last runs of this home [s]; None without one.
-    """
-
-    run_id: str
-    since: datetime
-    steps_done: int
-    steps: int
-    step: str | None
-    step_title: str
-    message: str | None
-    round: int | None
-    rounds: int | None
-    seconds_elapsed: float
-    seconds_left: float | None
 
 
 class FairFigures(WireView):
@@ -172,10 +142,12 @@ class ApproveAction(Action):
     Attributes:
         decision_id: that decision; None if none or several wait.
         model_id: its challenger.
+        as_judged: True if only today's stricter policy is in the way, which an approval "as judged" overrides.
     """
 
     decision_id: str | None
     model_id: str | None
+    as_judged: bool
 
 
 class RollbackTarget(WireView):
@@ -246,7 +218,7 @@ class Overview(WireView):
     read_only: bool
     user: str | None = None
     job: JobRecord | None
-    progress: ProgressView | None
+    progress: Progress | None
     active_model: ActiveModelView | None
     last_decision: DecisionSummary | None
     trend: list[TrendPoint]
