@@ -40,6 +40,7 @@ RequestProblem = Literal[
     "unsupported_media_type",
     "invalid",
     "precondition_required",
+    "too_many",
     "internal",
     "unavailable",
 ]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from taskclf_dagster.errors import InvalidField, RequestProblem, RequestRefusedError
 from taskclf_dagster.shown_text import show_block
-from taskclf_dagster.status.decision_records import WireView
+from taskclf_dagster.status.records import WireView
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -43,6 +43,7 @@ KINDS: Mapping[RequestProblem, Kind] = {
     "unsupported_media_type": Kind(415, "The body must be JSON"),
     "invalid": Kind(422, "The request is not valid"),
     "precondition_required": Kind(428, "If-Match is required"),
+    "too_many": Kind(429, "Too many wrong tokens"),
     "internal": Kind(500, "The server failed"),
     "unavailable": Kind(503, "Home or configuration cannot be read"),
 }
@@ -68,6 +69,7 @@ class ProblemDetails(WireView):
     Attributes:
         type: the kind of problem, a URN that does not change.
         title: the kind in a few words.
+        kind: the last part of `type`, with underscores.
         status: the HTTP status.
         detail: what happened here, and what to do.
         instance: path of the request.
@@ -76,9 +78,10 @@ class ProblemDetails(WireView):
 
     type: str = Field(examples=[f"{TYPE_PREFIX}retrain-under-way"])
     title: str = Field(examples=["Another retrain is under way"])
+    kind: str = Field(examples=["retrain_under_way"])
     status: int = Field(ge=400, le=599, examples=[409])
     detail: str = Field(examples=["A retrain is queued already: run 5f0c..., since 2026-02-04 06:00:00 UTC."])
-    instance: str = Field(examples=["/api/ml/retrain/trigger"])
+    instance: str | None = Field(None, examples=["/api/ml/retrain/trigger"])
     errors: list[InvalidPart] | None = None
 
 
@@ -107,7 +110,13 @@ def answer_problem(
     ]
     found = KINDS[kind]
     details = ProblemDetails(
-        type=type_of(kind), title=found.title, status=found.status, detail=show_block(detail), instance=path, errors=parts or None
+        type=type_of(kind),
+        title=found.title,
+        kind=kind,
+        status=found.status,
+        detail=show_block(detail),
+        instance=path,
+        errors=parts or None,
     )
     content = details.model_dump_json(by_alias=True, exclude_none=True)
     return Response(content, found.status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)

@@ -120,5 +120,8 @@ class HistoryQuery(BaseModel):
 
     limit: Annotated[int, BeforeValidator(_parse_whole)] = Field(20, ge=1, le=MAX_PAGE, description="Number of retrains on the page.")
     cursor: str | None = Field(
-        None, pattern=CURSOR_PATTERN, description="`nextCursor` of the page before. Default: the newest.", examples=["1770184800000000.5f0c"]
+        None,
+        pattern=CURSOR_PATTERN,
+        description="`nextCursor` of the page before. Default: the newest.",
+        examples=["1770184800000000.5f0c"],
     )

@@ -6,9 +6,12 @@ The routes and the OpenAPI document are both made of these records, so that they
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
 from http import HTTPStatus
 from typing import Literal, TypeVar, cast
 
+import dagster as dg
 from pydantic import BaseModel
 from starlette.datastructures import Headers
 
@@ -16,7 +19,9 @@ from taskclf_dagster.defs.runs.run_tags import API, PAGE, RunCause
 from taskclf_dagster.domain.decision.decision_store import ReceiptCache
 from taskclf_dagster.errors import RequestProblem
 from taskclf_dagster.home import Home
-from taskclf_dagster.status.decision_records import WireView
+from taskclf_dagster.status.overview import OverviewReader
+from taskclf_dagster.status.overview_records import Overview
+from taskclf_dagster.status.records import WireView
 from taskclf_dagster.web.backend import Backend
 
 PREFIX = "/api/ml/retrain"
@@ -46,10 +51,24 @@ class Service:
     backend: Backend
     receipts: ReceiptCache = field(default_factory=ReceiptCache)
     launching: threading.Lock = field(default_factory=threading.Lock)
+    _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def _overview(self) -> OverviewReader:
+        return OverviewReader(self.home)
 
     @property
     def home(self) -> Home:
         return self.backend.home
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return self.backend.instance
+
+    def read_overview(self, now: datetime) -> Overview:
+        """Returns the overview; its reader keeps what it has read, and is not for several threads at once."""
+        with self._reading:
+            return self._overview.read(self.instance, self.backend.load_config, now, read_only=self.backend.read_only)
 
 
 @dataclass(frozen=True)
