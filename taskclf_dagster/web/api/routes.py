@@ -40,6 +40,10 @@ from taskclf_dagster.web.api.retrains import HistoryPageView, show_history, show
 from taskclf_dagster.web.backend import Backend
 from taskclf_dagster.web.problems import answer_problem, answer_refusal
 
+ROOT = "/api/ml"
+"""Every path below it is the API's, so that one that is not there is answered as the API answers."""
+
+
 LOCATION = {"Location": "path of the launched run"}
 
 
@@ -115,7 +119,7 @@ def build_api_routes(backend: Backend) -> list[BaseRoute]:
     handlers: dict[Any, Any] = {HTTPException: _answer_http_error}
     api = Starlette(routes=routes, exception_handlers=handlers)
     api.router.redirect_slashes = False
-    return [Mount(PREFIX, app=api)]
+    return [Mount(ROOT, app=api)]
 
 
 def _build_route(service: Service, operations: Sequence[Operation]) -> Route:
@@ -126,7 +130,7 @@ def _build_route(service: Service, operations: Sequence[Operation]) -> Route:
     async def endpoint(request: Request) -> Response:
         return await _answer(service, {**by_method, **head}[request.method], request)
 
-    return Route(operations[0].path, endpoint, methods=list(by_method), name=operations[0].name)
+    return Route(PREFIX.removeprefix(ROOT) + operations[0].path, endpoint, methods=list(by_method), name=operations[0].name)
 
 
 async def _answer(service: Service, operation: Operation, request: Request) -> Response:
