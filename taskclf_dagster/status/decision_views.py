@@ -1,9 +1,9 @@
-"""Describes decisions and retrains for page and API: the verdict and its gates in plain words, fair figures before and after.
+"""Describes decisions for page and API: the verdict and its gates in plain words, fair figures before and after.
 
 The words are those of `domain.reporting`; the records are in `decision_records`. Reads nothing and decides nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
@@ -14,25 +14,12 @@ from taskclf_dagster.status.decision_records import (
     DecisionSummary,
     Flips,
     GateView,
-    JobRecord,
-    JobStatus,
-    Metrics,
     TrendPoint,
 )
-from taskclf_dagster.status.records import Retrain, State
+from taskclf_dagster.status.job_history import REPORT_PATH
 
 TREND_LENGTH = 20
 """Largest number of decisions in the trend."""
-
-
-_STATUS: dict[State, JobStatus] = {
-    "idle": "pending",
-    "queued": "pending",
-    "running": "running",
-    "completed": "completed",
-    "skipped": "skipped",
-    "failed": "failed",
-}
 
 
 def summarize_decision(decision: PromotionDecision, *, moved: int | None, waits: bool) -> DecisionSummary:
@@ -55,14 +42,9 @@ def summarize_decision(decision: PromotionDecision, *, moved: int | None, waits:
         moved=moved,
         gates=_describe_gates(decision),
         comparison=_describe_comparison(decision),
-        report_url=report_url(decision.decision_id),
+        report_url=f"{REPORT_PATH}{decision.decision_id}",
         waits=waits,
     )
-
-
-def report_url(decision_id: str) -> str:
-    """Returns the path of the report of a decision on the web server."""
-    return f"/retrain/reports/{decision_id}"
 
 
 def find_trend(decisions: Sequence[PromotionDecision]) -> list[TrendPoint]:
@@ -73,34 +55,6 @@ def find_trend(decisions: Sequence[PromotionDecision]) -> list[TrendPoint]:
     """
     made = [decision for decision in decisions if not decision.options.dry_run][:TREND_LENGTH]
     return [_describe_point(decision) for decision in reversed(made)]
-
-
-def describe_job(retrain: Retrain) -> JobRecord:
-    """Returns one retrain of the run history as a job record."""
-    job_id = retrain.run_id or retrain.decision_id
-    if job_id is None:
-        msg = "a retrain has a run, a decision or both"
-        raise ValueError(msg)
-    return JobRecord(
-        id=job_id,
-        model_id=retrain.challenger,
-        previous_version=retrain.previous_version,
-        new_version=retrain.new_version,
-        status=_STATUS[retrain.status],
-        outcome=retrain.outcome,
-        cause=retrain.cause,
-        started_at=retrain.started,
-        completed_at=retrain.finished,
-        label_count=retrain.labels,
-        metrics_before=_to_metrics(retrain.metrics_before),
-        metrics_after=_to_metrics(retrain.metrics_after),
-        compared_windows=retrain.compared_windows,
-        error_message=retrain.error,
-        reason=retrain.reason,
-        decision_id=retrain.decision_id,
-        run_id=retrain.run_id,
-        report_url=None if retrain.decision_id is None else report_url(retrain.decision_id),
-    )
 
 
 def _describe_gates(decision: PromotionDecision) -> list[GateView]:
@@ -152,15 +106,4 @@ def _describe_point(decision: PromotionDecision) -> TrendPoint:
         verdict=decision.verdict,
         before=None if before is None else before.macro_f1,
         after=after.macro_f1,
-    )
-
-
-def _to_metrics(figures: Mapping[str, float | None] | None) -> Metrics | None:
-    if figures is None:
-        return None
-    return Metrics(
-        precision=figures.get("macro_precision"),
-        recall=figures.get("macro_recall"),
-        f1=figures.get("macro_f1"),
-        accuracy=figures.get("accuracy"),
     )

@@ -22,9 +22,7 @@ from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.overview_records import ActiveModelView, FairFigures, LiveView, RollbackTarget
 
 
-def describe_active_model(
-    state: RegistryState, active: ActiveModel, decisions: Mapping[str, PromotionDecision]
-) -> ActiveModelView | None:
+def describe_active_model(state: RegistryState, active: ActiveModel, decisions: Mapping[str, PromotionDecision]) -> ActiveModelView | None:
     """Describes the active model, without its age and its live figures; None if no model can run.
 
     Args:
