@@ -52,7 +52,7 @@ from taskclf_dagster.errors.registry import (
     RunEndedError,
     UnsafeFileSystemError,
 )
-from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError
+from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
 
 __all__ = [
     "INCOMPATIBLE_CODES",
@@ -98,6 +98,7 @@ __all__ = [
     "SinkSettingsError",
     "SinkUnavailableError",
     "SnapshotError",
+    "StaleSettingsError",
     "TaskclfDagsterError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
