@@ -141,9 +141,7 @@ def _describe_query(operation: Operation) -> list[dict[str, object]]:
     return parameters
 
 
-def _describe_success(
-    operation: Operation, names: _Names
-) -> dict[str, dict[str, object]]:
+def _describe_success(operation: Operation, names: _Names) -> dict[str, dict[str, object]]:
     schema: dict[str, object] = {"type": "object"} if operation.answer is None else names[operation.answer, "serialization"]
     content = {"schema": schema}
     if operation.answer in ANSWER_EXAMPLES:
