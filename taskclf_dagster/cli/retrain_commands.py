@@ -93,7 +93,7 @@ def _run(home: Home, *, quiet: bool, judged_run: str | None = None, **fields: ob
     """Runs the job, or the part of it that judges, prints the outcome, and exits with 1 if no decision could be made."""
     params = _params(**fields)
     settings = RunSettingsResource(**params.model_dump())
-    settings.load_config()
+    settings.load_config(home)
     settings.resolve_as_of(ClockResource())
     with open_instance(home, records=True) as instance, show_retrain(instance, home, quiet=quiet) as logger:
         definitions = build_definitions(home=HomeResource(root=str(home.root)), loggers={"console": logger})
@@ -109,7 +109,7 @@ def _run(home: Home, *, quiet: bool, judged_run: str | None = None, **fields: ob
 def check_retrain_command(home: Path | None, config: Path | None) -> None:
     """Report if a retrain is due and why, and what is wrong with the data; likewise for the calibrators."""
     taskclf_home, clock = existing_home(home), ClockResource()
-    settings = load_config(config)
+    settings = load_config(taskclf_home, config)
     trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
     calibrators = check_calibrator_update_due(
         taskclf_home, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days
