@@ -24,9 +24,6 @@ from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import InvalidSetting, SettingsError, StaleSettingsError
 from taskclf_dagster.home import Home
 
-LOCK_SECONDS = 10.0
-
-
 EDITABLE = (
     *("enabled", "schedule.cron", "schedule.timezone", "timeout_minutes", "min_new_labels", "auto_promote"),
     *(f"gates.{name}" for name in GateThresholds.model_fields),
@@ -83,7 +80,7 @@ class HomeSetting:
 
     @property
     def takes_effect(self) -> str:
-        """When a changed value counts, in words; that it does not, if something overrides it."""
+        """A sentence part that says from which time on a changed value counts, or that something overrides it."""
         return EFFECTS[self.effect] if self.overridden_by is None else f"not as long as {self.overridden_by} sets it"
 
 
@@ -226,5 +223,5 @@ def _write_lock(home: Home) -> Iterator[None]:
     if path.is_symlink():
         message = f"it is a link, and is not replaced; change {os.path.realpath(path)} instead"
         raise SettingsError(path, [InvalidSetting("", "link", message)])
-    with file_system().lock(home.settings_lock, timeout=LOCK_SECONDS):
+    with file_system().lock(home.settings_lock):
         yield
