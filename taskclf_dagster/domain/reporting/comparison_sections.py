@@ -14,7 +14,6 @@ from taskclf_dagster.domain.evaluation.significance import GroupSignificance
 from taskclf_dagster.domain.evaluation.slice_significance import assess_slices
 from taskclf_dagster.domain.reporting.gate_words import show_share
 from taskclf_dagster.domain.reporting.report_document import (
-    Bullets,
     Cell,
     Paragraph,
     Part,
@@ -75,11 +74,14 @@ def describe_difference(comparison: Comparison, settings: ComparisonSettings, se
     parts: list[Part] = [Paragraph(sentence), *([] if picture is None else [picture])]
     parts.append(Table("Scores on the same minutes (0 to 1, higher is better)", ["Score", "Before", "New", "Change"], rows))
     parts.append(Paragraph(f"{wrong:,} minutes become wrong, {right:,} become right ({shares} of those compared)."))
-    parts.append(Paragraph(f"{comparison.exclusion.summary.rstrip('.')}."))
+    if comparison.exclusion.excluded:
+        left = f"{comparison.exclusion.excluded:,} of {comparison.exclusion.windows:,} test minutes were left out for both models"
+        parts.append(Paragraph(f"{left}, because one of them had learned them, or minutes within an hour of them."))
     if evidence.detectable_difference is not None:
         least = f"With so many days, a true difference of {evidence.detectable_difference:.3f} would be found four times out of five."
-        needed = "" if evidence.user_days_needed is None else f" To find one of 0.05, about {evidence.user_days_needed} days are needed."
-        parts.append(Paragraph(least + needed))
+        needed = evidence.user_days_needed
+        lacks = needed is not None and needed > evidence.user_days
+        parts.append(Paragraph(least + (f" To find one of 0.05, about {needed} days are needed." if lacks else "")))
     return Section("comparison", "New and running model on the same minutes", parts)
 
 
@@ -160,12 +162,6 @@ def describe_slices(comparison: Comparison, settings: ComparisonSettings) -> Sec
     caption = f"The {len(rows)} of {len(slices)} kinds of use with the largest losses"
     columns = ["Kind of use", "Minutes", "Days", "Right before", "Right now", "Interval of the change", "Chance"]
     return Section("use", "By app, hour and other kinds of use", [Table(caption, columns, rows)])
-
-
-def describe_learned(comparison: Comparison) -> list[Part]:
-    """Returns what each model had learned of the compared minutes, which were left out."""
-    lines = [report.summary for report in comparison.exclusion.leakage]
-    return [Bullets(lines)] if lines else []
 
 
 def _both(name: str) -> tuple[str, str]:

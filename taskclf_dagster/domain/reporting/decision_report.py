@@ -75,7 +75,7 @@ def _list_sections(decision: PromotionDecision, evidence: ReportEvidence) -> lis
     if diff is not None:
         users |= {*diff.by_user, *(block.user_id for block in diff.largest_blocks)}
     names, sentence = shorten_names(users), say_comparison(decision)
-    sections = [describe_help(decision), describe_gates(decision)]
+    sections = [describe_help(decision), describe_gates(decision.gates, decision)]
     if comparison is None:
         sections.append(describe_alone(decision, sentence))
     else:

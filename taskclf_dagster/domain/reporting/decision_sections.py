@@ -1,12 +1,12 @@
 """The sections of a report that say what was decided and why: what would help, the checks, what changes for each person."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.decision.gate import RegressionGate, Status
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
-from taskclf_dagster.domain.reporting.gate_words import explain_gate
+from taskclf_dagster.domain.reporting.gate_words import explain_gate, show_share
 from taskclf_dagster.domain.reporting.report_document import (
     Bullets,
     Cell,
@@ -35,6 +35,10 @@ SHOWN_PEOPLE = 40
 """Rows of the table of people for whom minutes change."""
 
 
+SHOWN_PAIRS = 15
+"""Rows of the table of labels that change."""
+
+
 _SCORES = (("Average over labels (macro-F1)", "macro_f1"), ("Frequent labels count more (weighted F1)", "weighted_f1"))
 
 
@@ -44,16 +48,21 @@ def describe_help(decision: PromotionDecision) -> Section:
     return Section("help", "What would help", [Bullets(advice)] if advice else [])
 
 
-def describe_gates(decision: PromotionDecision) -> Section:
-    """Returns the section with every check in plain language, those that stopped the model first."""
+def describe_gates(gates: Sequence[RegressionGate], decision: PromotionDecision | None = None) -> Section:
+    """Returns the section with every check in plain language, those that stopped the model first.
+
+    Args:
+        gates: the gates.
+        decision: that they are of, if they are of one.
+    """
     rows = []
-    for gate in sort_gates(decision.gates):
+    for gate in sort_gates(gates):
         explained, (result, tone) = explain_gate(gate, decision), RESULTS[gate.status]
         rows.append(
             [
                 text_cell(explained.title),
                 Cell(result, tone),
-                text_cell(explained.sentence if explained.help is None else f"{explained.sentence} {explained.help}"),
+                Cell(explained.sentence if explained.help is None else f"{explained.sentence} {explained.help}", "prose"),
                 Cell(f"{gate.name}: {_figures(gate)}", "code"),
             ]
         )
@@ -88,10 +97,16 @@ def describe_changes(diff: PredictionDiff | None, names: Mapping[str, str]) -> S
     title = "What changes for you"
     if diff is None:
         return Section("changes", title, [])
-    parts: list[Part] = [Paragraph(diff.summary), Paragraph("It does not say which of the two models is right.")]
+    share = f" ({show_share(diff.relabelled / diff.windows)})" if diff.windows else ""
+    found = f"the new model calls {diff.relabelled:,} of {diff.windows:,} minutes otherwise than the running one{share}"
+    span = f"From {diff.start:%Y-%m-%d %H:%M} to {diff.end:%Y-%m-%d %H:%M} UTC {found}, labeled or not."
+    unscored = f" {diff.unscored:,} more can be scored by one of the models only." if diff.unscored else ""
+    parts: list[Part] = [Paragraph(f"{span}{unscored} Which of the two is right is not known.")]
     if diff.by_label:
-        rows = [text_cells(pair.champion_label, pair.challenger_label, pair.minutes) for pair in diff.by_label]
-        parts.append(Table("Minutes by what they are called before and with the new model", ["Before", "New", "Minutes"], rows))
+        rows = [text_cells(pair.champion_label, pair.challenger_label, pair.minutes) for pair in diff.by_label[:SHOWN_PAIRS]]
+        caption = "Minutes by what they are called before and with the new model"
+        caption += f" (the {SHOWN_PAIRS} most frequent of {len(diff.by_label)} changes)" if len(diff.by_label) > SHOWN_PAIRS else ""
+        parts.append(Table(caption, ["Before", "New", "Minutes"], rows))
     if diff.by_user:
         people = sorted(diff.by_user.items(), key=lambda each: (-sum(each[1].values()), each[0]))
         rows = [

@@ -26,7 +26,7 @@ class Cell:
 
     Attributes:
         text: as shown.
-        kind: number (aligned to the right), code, a tone, or shade0 to shade9 of a matrix; empty for a text.
+        kind: number (aligned to the right), prose (wide), code, a tone, or shade0 to shade9 of a matrix; empty for a text.
     """
 
     text: str
@@ -60,6 +60,10 @@ class Table:
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+
+    def is_number(self, column: int) -> bool:
+        """Returns True if the cells of a column are aligned to the right, and so its heading."""
+        return any(row[column].kind == "number" or row[column].kind.startswith("shade") for row in self.rows)
 
 
 @dataclass(frozen=True)

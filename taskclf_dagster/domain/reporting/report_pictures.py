@@ -11,10 +11,10 @@ from markupsafe import Markup, escape
 from taskclf_dagster.domain.evaluation.significance import SignificanceResult
 from taskclf_dagster.domain.reporting.report_document import Picture
 
-WIDTH = 640
+WIDTH = 440
 
 
-LABEL_WIDTH = 130
+LABEL_WIDTH = 105
 """Width that the names on the left take."""
 
 
@@ -87,7 +87,7 @@ def draw_reliability(curves: Sequence[tuple[str, str, Sequence[tuple[float, floa
     """
     if not any(points for *_, points in curves):
         return None
-    size, left, top = 300, 60, 20
+    size, left, top = 240, 50, 20
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + size * x, top + size * (1 - y)
