@@ -7,7 +7,8 @@ import click
 import dagster as dg
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, load_config
-from taskclf_dagster.cli.instance import choose_instance, open_instance
+from taskclf_dagster.cli.instance import open_instance
+from taskclf_dagster.cli.instance_choice import choose_instance
 from taskclf_dagster.cli.output import say
 from taskclf_dagster.config.loading import find_config_file
 from taskclf_dagster.defs.dagster_internals import dump_instance
