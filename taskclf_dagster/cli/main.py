@@ -76,7 +76,14 @@ class _Group(LazyGroup):
             raise
 
 
-@click.group(cls=_Group, lazy=COMMANDS, package="taskclf_dagster.cli", summaries=SUMMARIES, invoke_without_command=True)
+@click.group(
+    cls=_Group,
+    lazy=COMMANDS,
+    package="taskclf_dagster.cli",
+    summaries=SUMMARIES,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+)
 @click.version_option(package_name="taskclf-dagster")
 @click.pass_context
 def main(context: click.Context) -> None:

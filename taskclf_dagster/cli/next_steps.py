@@ -29,6 +29,9 @@ HEARTBEAT_SECONDS = 180.0
 """A daemon whose last heartbeat is older than this does not run."""
 
 
+NO_WINDOWS = "taskclf has not recorded a day in this home yet"
+
+
 UNFINISHED = {"QUEUED": "waits in the queue", "NOT_STARTED": "waits", "STARTING": "starts", "STARTED": "runs", "CANCELING": "is ending"}
 """Dagster's statuses of a run that has not ended, as words."""
 
@@ -99,13 +102,16 @@ def read_home_state(home: Home) -> HomeState:
         changed = count_changed_spans(home.decisions, last.label_watermark if last else None, read_fingerprints(home))
     except (TaskclfDagsterError, OSError) as error:
         problems.append(describe_error(error, "data", "The labels cannot be read"))
+    recorded = has_windows(home)
     if changed is not None and not due and changed >= config.scheduling.min_new_labels:
         due, reason = True, describe_changed_spans(changed, config.scheduling)
+    if not recorded:
+        due, reason = False, NO_WINDOWS
     return HomeState(
         registry=registry,
         last=last,
         changed_spans=changed,
-        has_windows=has_windows(home),
+        has_windows=recorded,
         due=due,
         due_reason=reason,
         instance=glance_at_instance(home),
