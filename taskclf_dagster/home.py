@@ -168,6 +168,11 @@ class Home:
         return self.artifacts / "retrain_under_way.json"
 
     @property
+    def run_progress(self) -> Path:
+        """Ours: what the present retrain is doing, for people to read."""
+        return self.artifacts / "retrain_progress.json"
+
+    @property
     def pending_models(self) -> Path:
         """Ours: bundles that await approval, or the resolution of a HOLD."""
         return self.artifacts / "pending_models"
@@ -211,6 +216,11 @@ class Home:
     def decisions(self) -> Path:
         """Ours: one receipt for each promotion decision."""
         return self.artifacts / "decisions"
+
+    @property
+    def reports(self) -> Path:
+        """Ours: the HTML report of each decision, for people."""
+        return self.artifacts / "reports"
 
     @property
     def suggestions(self) -> Path:
