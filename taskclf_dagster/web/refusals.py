@@ -6,6 +6,8 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from taskclf_dagster.web.problems import TYPE_PREFIX
+
 
 def refuse(status: HTTPStatus, detail: str, *, kind: str, headers: Mapping[str, str] | None = None) -> Response:
     """Returns a refusal.
@@ -16,7 +18,7 @@ def refuse(status: HTTPStatus, detail: str, *, kind: str, headers: Mapping[str, 
         kind: the reason as one word, for programs: host, origin, signed_out, token, read_only, content_type, too_large, too_many, method.
         headers: of the answer, besides the usual.
     """
-    problem = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail, "kind": kind}
+    problem = {"type": TYPE_PREFIX + kind.replace("_", "-"), "title": status.phrase, "status": int(status), "detail": detail, "kind": kind}
     return JSONResponse(problem, status, headers, media_type="application/problem+json")
 
 
