@@ -14,8 +14,8 @@ from taskclf_dagster.defs.dagster_internals import dump_instance
 from taskclf_dagster.entry_paths import CONFIG_VARIABLE, HOME_VARIABLE, INSTANCE_VARIABLE
 from taskclf_dagster.errors import ServeError
 from taskclf_dagster.home import Home
+from taskclf_dagster.web.rules import TOKEN_VARIABLE, read_access_rules
 from taskclf_dagster.web.serve import ServeOptions, claim_place, run_server
-from taskclf_dagster.web.server_settings import TOKEN_VARIABLE, read_access_rules
 from taskclf_dagster.web.sign_in import START
 
 
