@@ -1,0 +1,77 @@
+/** The few fixed words of the page: states, verdicts and gates as badges. Sentences come from the server. */
+
+import { el, icon } from "./dom.js";
+import { sentence } from "./format.js";
+
+const STATES = {
+  idle: ["dash", "", "Nothing has run yet"],
+  queued: ["clock", "busy", "Waiting to start"],
+  running: ["run", "busy", "Retraining now"],
+  completed: ["check", "good", "Last retrain completed"],
+  skipped: ["dash", "", "Last retrain skipped"],
+  failed: ["alert", "bad", "Last retrain failed"],
+};
+
+const VERDICTS = {
+  PROMOTE: ["check", "good", "Promoted"],
+  AWAITING_APPROVAL: ["clock", "warn", "Waits for approval"],
+  REJECT: ["cross", "bad", "Not promoted"],
+  HOLD: ["pause", "warn", "On hold"],
+  SKIP: ["dash", "", "Skipped"],
+  FAILED: ["alert", "bad", "Failed"],
+};
+
+const GATES = {
+  PASS: ["check", "good", "Passed"],
+  FAIL: ["cross", "bad", "Failed"],
+  INCONCLUSIVE: ["unknown", "warn", "Cannot be judged"],
+  ERROR: ["alert", "bad", "Error"],
+  NOT_APPLICABLE: ["dash", "", "Not applicable"],
+};
+
+const CAUSES = {
+  new_labels: "New labels",
+  cadence: "Schedule",
+  model_age: "Age of the model",
+  drift: "Drift",
+  performance: "It did worse",
+  api: "This page or the API",
+  "command line": "Command line",
+  "by hand": "By hand",
+};
+
+const DRY_RUN = " (dry run)";
+
+/** Returns the badge of the state of retraining. */
+export function stateBadge(state) {
+  return badge(STATES[state] ?? ["unknown", "", sentence(state)]);
+}
+
+/** Returns the words of the state of retraining. */
+export function stateWords(state) {
+  return (STATES[state] ?? [null, null, sentence(state)])[2];
+}
+
+/** Returns the badges of a verdict or an outcome such as `REJECT (dry run)`. */
+export function verdictBadges(outcome, { dryRun = false } = {}) {
+  const text = String(outcome);
+  const isDry = dryRun || text.endsWith(DRY_RUN);
+  const verdict = text.replace(DRY_RUN, "");
+  const [image, kind, words] = VERDICTS[verdict] ?? ["unknown", "", sentence(verdict.toLowerCase().replaceAll("_", " "))];
+  return [badge([image, kind, isDry && verdict === "PROMOTE" ? "Would be promoted" : words]), isDry && badge(["info", "", "Dry run"])];
+}
+
+/** Returns icon, kind and words of a gate's status. */
+export function gateWords(status) {
+  return GATES[status] ?? ["unknown", "", sentence(status)];
+}
+
+/** Returns why a retrain was launched. */
+export function causeWords(cause) {
+  return cause ? (CAUSES[cause] ?? sentence(cause.replaceAll("_", " "))) : "By hand";
+}
+
+/** Returns a badge from an icon, a kind (good, warn, bad, busy or none) and words. */
+export function badge([image, kind, words]) {
+  return el("span", { class: `badge ${kind}`.trim() }, icon(image), words);
+}
