@@ -28,7 +28,16 @@ from taskclf_dagster.errors.decisions import (
     ReceiptVersionError,
 )
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
-from taskclf_dagster.errors.interfaces import ApiError, EventRefusedError, SinkFailure, SinkSettingsError, SinkUnavailableError
+from taskclf_dagster.errors.interfaces import (
+    ApiError,
+    EventRefusedError,
+    LaunchRefusedError,
+    ServeError,
+    ServeErrorKind,
+    SinkFailure,
+    SinkSettingsError,
+    SinkUnavailableError,
+)
 from taskclf_dagster.errors.registry import (
     LockFileError,
     NoActiveModelError,
@@ -60,6 +69,7 @@ __all__ = [
     "InstanceErrorKind",
     "InvalidSetting",
     "LabelColumnsError",
+    "LaunchRefusedError",
     "LockFileError",
     "NoActiveModelError",
     "NoWindowsError",
@@ -74,6 +84,8 @@ __all__ = [
     "RegistryRefusedError",
     "RetrainBusyError",
     "RunEndedError",
+    "ServeError",
+    "ServeErrorKind",
     "SettingsError",
     "SigningKeyError",
     "SinkFailure",

@@ -22,6 +22,31 @@ class ApiError(TaskclfDagsterError):
         )
 
 
+class LaunchRefusedError(TaskclfDagsterError):
+    """A change over page or API was refused by Dagster, or by a server that changes nothing."""
+
+    def __init__(self, action: str, reason: str) -> None:
+        self.reason = reason.rstrip(".")
+        super().__init__(f"The server did not {action}: {self.reason}.")
+
+
+ServeErrorKind = Literal["open", "token", "port", "address", "running", "ended", "platform"]
+"""The reason why the server does not run."""
+
+
+class ServeError(TaskclfDagsterError):
+    """The server cannot be started, or one of its processes ended by itself.
+
+    Attributes:
+        kind: open if it would be reached from elsewhere without a token; token if that is no token; port if it is taken; address if the
+            machine has no such address; running if it runs already; ended if a process of it ended.
+    """
+
+    def __init__(self, kind: ServeErrorKind, reason: str, fix: str) -> None:
+        self.kind: ServeErrorKind = kind
+        super().__init__(f"The server does not run: {reason.rstrip('.')}. {fix.rstrip('.')}.")
+
+
 class SinkSettingsError(TaskclfDagsterError):
     """A sink of events cannot be used as it is configured."""
 
