@@ -41,8 +41,11 @@ def build_page_routes(backend: Backend) -> list[BaseRoute]:
     """Returns the routes of the page, its files, and the reports."""
 
     def show_page(request: Request) -> Response:
-        context = {"home": show_line(backend.home.display_name), "token": getattr(request.state, "page_token", "")}
-        return HTMLResponse(_TEMPLATES.get_template("retrain.html").render(context))
+        state = request.state
+        text = _TEMPLATES.get_template("retrain.html").render(
+            home=show_line(backend.home.display_name), token=state.page_token, signed_in=state.signed_in
+        )
+        return HTMLResponse(text)
 
     def show_report(request: Request) -> Response:
         decision_id = request.path_params["decision_id"]

@@ -1,6 +1,6 @@
 /** The last decision: the verdict, the gates in words, and the comparison of both models. */
 
-import { byId, el, icon, show } from "./dom.js";
+import { byId, el, icon, show, table } from "./dom.js";
 import { intervalChart } from "./charts.js";
 import { counted, difference, isNumber, score, when } from "./format.js";
 import { gateWords, verdictBadges } from "./words.js";
@@ -34,11 +34,7 @@ function gateParts({ gates }) {
     open.length > 0 && el("ul", { class: "gates", "aria-label": "Gates that it did not pass" }, open.map(gateItem)),
     gates.length > 0 && el("details", { "data-key": "gates" },
       el("summary", {}, `All ${counted(gates.length, "gate")}`),
-      el("table", { class: "stack" },
-        el("caption", {}, "Every gate of the last decision"),
-        el("thead", {}, el("tr", {}, ["Gate", "Verdict", "In words"].map((words) => el("th", { scope: "col" }, words)))),
-        el("tbody", {}, gates.map(gateRow)),
-      ),
+      table("Every gate of the last decision", ["Gate", "Verdict", "In words"].map((words) => el("th", { scope: "col" }, words)), gates.map(gateRow)),
     ),
   ];
 }
@@ -87,7 +83,7 @@ function comparisonParts({ comparison, moved }) {
       figure(score(before), "running model"), figure(score(after), "new model"),
       figure(difference(change), isNumber(low) ? `difference, ${percent(1 - significance)} interval ${difference(low)} to ${difference(high)}` : "difference"),
     ),
-    isNumber(change) && intervalChart(comparison, comparison.sentence),
+    isNumber(change) && intervalChart(comparison, comparison.sentence, byId("changes-body").clientWidth),
     el("p", {}, comparison.sentence),
     changes && el("p", {}, `Of ${counted(windows, "labeled minute")} on ${counted(userDays, "day")}, `,
       el("strong", { class: "good-text" }, `${counted(changes.becameRight, "minute")} ${right}`), " and ",

@@ -17,6 +17,17 @@ export function icon(name) {
   return svg("svg", { class: "icon", "aria-hidden": "true" }, svg("use", { href: `#icon-${name}` }));
 }
 
+const ROLES = { TABLE: "table", THEAD: "rowgroup", TBODY: "rowgroup", TR: "row", TD: "cell", TH: "columnheader" };
+
+/** Returns a table that stays one for screen readers where small screens show its rows as blocks. */
+export function table(caption, head, rows) {
+  const made = el("table", { class: "stack" }, el("caption", {}, caption), el("thead", {}, el("tr", {}, head)), el("tbody", {}, rows));
+  for (const part of [made, ...made.querySelectorAll("thead, tbody, tr, td, th")]) {
+    part.setAttribute("role", part.getAttribute("scope") === "row" ? "rowheader" : ROLES[part.tagName]);
+  }
+  return made;
+}
+
 /** Returns the element with an id of the template. */
 export function byId(id) {
   return document.getElementById(id);

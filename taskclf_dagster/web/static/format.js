@@ -20,6 +20,13 @@ export function when(moment, { relative = true } = {}) {
   return el("time", { datetime: moment, title: utc(at) }, words);
 }
 
+/** Returns a <time> of two lines, for a table. */
+export function whenInLines(moment) {
+  if (!moment) return "unknown";
+  const at = new Date(moment);
+  return el("time", { datetime: moment, title: utc(at), class: "lines" }, el("span", {}, absolute(at)), " ", el("span", { class: "quiet small" }, ago(at)));
+}
+
 /** Returns a <time> with the relative form only. */
 export function since(moment) {
   if (!moment) return "unknown";
@@ -71,10 +78,15 @@ export function isNumber(value) {
   return typeof value === "number" && Number.isFinite(value);
 }
 
-/** Returns a text that begins with a capital letter. */
+/** Returns a text that begins with a capital letter, unless its first word is a name such as `min_labels` or a path. */
 export function sentence(text) {
   const words = String(text ?? "").trim();
-  return words && words[0].toUpperCase() + words.slice(1);
+  return /^[a-z][a-z-]*[ ,:;.]/.test(`${words} `) ? words[0].toUpperCase() + words.slice(1) : words;
+}
+
+/** Returns the day of a moment. */
+export function day(moment) {
+  return DAY_AND_YEAR.format(new Date(moment));
 }
 
 function absolute(at) {

@@ -1,9 +1,9 @@
 /** The retrains so far, as a table with a picture of their scores. */
 
 import { get } from "./api.js";
-import { byId, el, show, svg } from "./dom.js";
+import { byId, el, show, svg, table } from "./dom.js";
 import { isPromoted, trendChart } from "./charts.js";
-import { difference, isNumber, score, sentence, when, whole } from "./format.js";
+import { difference, isNumber, score, sentence, whenInLines, whole } from "./format.js";
 import { causeWords, stateBadge, verdictBadges } from "./words.js";
 
 const PAGE = 20;
@@ -11,9 +11,13 @@ let items = [];
 let nextCursor = null;
 let shownFor = null;
 
-/** Shows the picture, and reads the table anew when the last retrain is another one or has changed. */
+/** Shows the picture of the scores. */
+export function showTrend({ trend }) {
+  show(byId("trend"), trend.length > 1 && [trendChart(trend, byId("trend").parentElement.firstElementChild.clientWidth), legend(trend)]);
+}
+
+/** Reads the table anew when the last retrain is another one or has changed. */
 export async function showHistory(status) {
-  show(byId("trend"), status.trend.length > 1 && [trendChart(status.trend), legend(status.trend)]);
   const key = JSON.stringify([status.job?.id, status.job?.status, status.job?.outcome, status.lastDecision?.decisionId, status.activeModel?.modelId]);
   if (key === shownFor) return;
   const { body } = await get(`history?limit=${PAGE}`);
@@ -36,13 +40,15 @@ function draw() {
   byId("history-more").hidden = nextCursor === null;
   show(byId("history-body"), items.length === 0
     ? el("p", {}, "Nothing yet. Every retrain will stand here, with its verdict and its scores.")
-    : el("table", { class: "stack" },
-      el("caption", {}, "Retrains, the newest first; scores are macro-F1 on minutes that neither model has learned from"),
-      el("thead", {}, el("tr", {}, ["When", "Outcome", "Started by", "Model"].map((words) => el("th", { scope: "col" }, words)),
-        ["Labels", "Before", "After", "Change"].map((words) => el("th", { scope: "col", class: "right" }, words)),
-        el("th", { scope: "col" }, el("span", { class: "sr-only" }, "Report")))),
-      el("tbody", {}, items.map(row)),
-    ));
+    : table("Retrains, the newest first; scores are macro-F1 on minutes that neither model has learned from", head(), items.map(row)));
+}
+
+function head() {
+  return [
+    ["When", "Outcome", "Started by", "Model"].map((words) => el("th", { scope: "col" }, words)),
+    ["Labels", "Before", "After", "Change"].map((words) => el("th", { scope: "col", class: "right" }, words)),
+    el("th", { scope: "col" }, el("span", { class: "sr-only" }, "More")),
+  ];
 }
 
 function row(item) {
@@ -50,12 +56,12 @@ function row(item) {
   const isOver = ["completed", "skipped", "failed"].includes(item.status);
   const change = isNumber(before) && isNumber(after) ? after - before : null;
   return el("tr", { "data-key": item.id },
-    el("th", { scope: "row" }, when(item.startedAt)),
+    el("th", { scope: "row" }, whenInLines(item.startedAt)),
     el("td", {},
       el("p", { class: "badges" }, isOver ? verdictBadges(item.outcome ?? item.status.toUpperCase()) : stateBadge(item.status === "pending" ? "queued" : "running")),
       (item.errorMessage || item.reason) && el("p", { class: "small quiet" }, sentence(item.errorMessage || item.reason))),
     el("td", { "data-label": "Started by" }, causeWords(item.cause)),
-    cell("Model", item.modelId && el("span", { class: "id small" }, item.modelId)),
+    cell("Model", item.modelId && el("span", { class: "id small nowrap" }, item.modelId)),
     cell("Labels", isNumber(item.labelCount) && whole(item.labelCount), true),
     cell("Before", isNumber(before) && score(before), true),
     cell("After", isNumber(after) && score(after), true),
@@ -75,7 +81,7 @@ function links(item) {
 }
 
 function legend(trend) {
-  const mark = (...parts) => svg("svg", { class: "chart", viewBox: "0 0 14 14", "aria-hidden": "true" }, parts);
+  const mark = (...parts) => svg("svg", { class: "chart", width: 14, height: 14, viewBox: "0 0 14 14", "aria-hidden": "true" }, parts);
   return el("p", { class: "legend" },
     el("span", {}, mark(svg("path", { class: "line", d: "M0 7h14" })), " macro-F1 of the running model"),
     trend.some(isPromoted) && el("span", {}, mark(svg("circle", { class: "dot", cx: 7, cy: 7, r: 6 })), " new model, promoted"),

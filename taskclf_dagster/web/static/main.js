@@ -4,7 +4,7 @@ import { Refused, ServerLost, get } from "./api.js";
 import { byId, setText } from "./dom.js";
 import { showChanges, showDecision } from "./decision.js";
 import { setUpDialogs, showActions } from "./dialogs.js";
-import { showEarlier, showHistory } from "./history.js";
+import { showEarlier, showHistory, showTrend } from "./history.js";
 import { dismiss, follow, isFollowing, lookAfterLaunches } from "./launches.js";
 import { showBack, showModel, showNext } from "./model.js";
 import { announcement, showConnection, showNow } from "./now.js";
@@ -47,6 +47,7 @@ function draw() {
   showBack(status.actions);
   showDecision(status);
   showChanges(status);
+  showTrend(status);
   showActions(status.actions, isLost);
   showSettings(status, isLost);
   setText(byId("updated"), `Read ${readAt.toLocaleTimeString()}.`);
@@ -104,5 +105,6 @@ byId("launches").addEventListener("click", (event) => {
   const runId = event.target.dataset.dismiss;
   if (runId) dismiss(runId);
 });
+addEventListener("resize", () => status && draw());
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
 update();

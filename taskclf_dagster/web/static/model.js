@@ -26,7 +26,6 @@ export function showNext({ enabled, nextTick, due, labels, daemon }) {
     labelParts(labels),
     el("dl", { class: "facts" },
       fact("Next check", nextTick ? when(nextTick) : "none: the schedule is off"),
-      due.at && !due.isDue && fact("Due at the latest", when(due.at)),
     ),
   );
 }

@@ -2,7 +2,7 @@
 
 import { byId, el, icon, show } from "./dom.js";
 import { counted, duration, isNumber, sentence, since } from "./format.js";
-import { badge, stateBadge, stateWords } from "./words.js";
+import { badge, stateBadge, stateWords, verdictBadges } from "./words.js";
 
 const MARKS = { busy: "run", good: "check", bad: "alert" };
 
@@ -38,7 +38,8 @@ export function showConnection(trouble) {
 function stateParts(status) {
   const { job } = status;
   return [
-    el("p", { class: "badges" }, stateBadge(status.state), job?.completedAt && el("span", { class: "quiet" }, since(job.completedAt))),
+    el("p", { class: "badges" }, job ? ["Last retrain:", verdictBadges(job.outcome ?? status.state.toUpperCase())] : stateBadge(status.state),
+      job?.completedAt && el("span", { class: "quiet" }, since(job.completedAt))),
     el("p", { class: "lead" }, sentence(status.reason)),
     status.state === "failed" && el("p", { class: "quiet" }, "The running model stays as it was."),
     runLink(job?.runId),

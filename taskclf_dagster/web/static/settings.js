@@ -2,7 +2,7 @@
 
 import { Refused, change, get } from "./api.js";
 import { errorWords } from "./dialogs.js";
-import { allow, byId, el, isAllowed, show } from "./dom.js";
+import { allow, byId, el, isAllowed, show, table } from "./dom.js";
 import { when } from "./format.js";
 import { GATES, SCHEDULING, fieldText, inOrder, settingWords, shownValue } from "./settings_words.js";
 
@@ -158,12 +158,9 @@ function markField(key, words) {
 function drawChanges() {
   const changes = config.changes ?? [];
   show(byId("settings-changes"), el("h3", {}, "Who changed what"), changes.length === 0 ? el("p", {}, "Nothing was changed here yet.")
-    : el("table", { class: "stack" },
-      el("caption", {}, "The last changes of the settings of this home"),
-      el("thead", {}, el("tr", {}, ["When", "Who", "Setting", "Before", "After"].map((words) => el("th", { scope: "col" }, words)))),
-      el("tbody", {}, changes.map((one) => el("tr", {}, el("th", { scope: "row" }, when(one.at)),
+    : table("The last changes of the settings of this home", ["When", "Who", "Setting", "Before", "After"].map((words) => el("th", { scope: "col" }, words)),
+      changes.map((one) => el("tr", {}, el("th", { scope: "row" }, when(one.at)),
         el("td", { "data-label": "Who" }, [one.who, one.via].filter(Boolean).join(", ") || "unknown"),
         el("td", { "data-label": "Setting" }, settingWords(one.key).label),
-        el("td", { "data-label": "Before" }, shownValue(one.before)), el("td", { "data-label": "After" }, shownValue(one.after))))),
-    ));
+        el("td", { "data-label": "Before" }, shownValue(one.before)), el("td", { "data-label": "After" }, shownValue(one.after))))));
 }
