@@ -26,7 +26,7 @@ export async function change(method, path, body, headers = {}) {
     return await send(method, path, body, headers);
   } catch (error) {
     // A server that started again has another token: the page is read anew for it, once.
-    if (!(error instanceof Refused) || error.problem.kind !== "token" || !(await renewToken())) throw error;
+    if (!(error instanceof Refused) || error.status !== 403 || error.problem.kind === "read_only" || !(await renewToken())) throw error;
     return send(method, path, body, headers);
   }
 }

@@ -1,6 +1,6 @@
 /** The last decision: the verdict, the gates in words, and the comparison of both models. */
 
-import { byId, el, icon, show, table } from "./dom.js";
+import { byId, el, icon, prose, show, table } from "./dom.js";
 import { intervalChart } from "./charts.js";
 import { counted, difference, isNumber, score, when } from "./format.js";
 import { gateWords, verdictBadges } from "./words.js";
@@ -9,6 +9,8 @@ const OPEN = ["FAIL", "INCONCLUSIVE", "ERROR"];
 
 /** Shows the verdict, and each gate that stood in the way with what would help. */
 export function showDecision({ lastDecision }) {
+  byId("decision").classList.toggle("short", !lastDecision);
+  byId("changes").classList.toggle("short", !lastDecision);
   show(byId("decision-body"), lastDecision ? verdictParts(lastDecision) : el("p", {},
     "There is no decision yet. Each retrain ends with one: the new model is promoted, or it is said here which gate it failed and what would help."));
   show(byId("gates-body"), lastDecision && gateParts(lastDecision));
@@ -23,7 +25,7 @@ export function showChanges({ lastDecision, activeModel }) {
 function verdictParts(decision) {
   return [
     el("p", { class: "badges" }, verdictBadges(decision.verdict, { dryRun: decision.dryRun }), el("span", { class: "quiet" }, when(decision.asOf))),
-    el("p", { class: "lead" }, decision.sentence),
+    el("p", { class: "lead" }, prose(decision.sentence)),
     el("p", { class: "small" }, "Model ", el("span", { class: "id" }, decision.modelId), decision.reportUrl && [" · ", reportLink(decision.reportUrl, "Full report")]),
   ];
 }
@@ -43,8 +45,8 @@ function gateItem(gate) {
   const [image, kind, words] = gateWords(gate.status);
   return el("li", { class: `gate ${kind}`, "data-key": gate.name }, icon(image),
     el("p", {}, el("strong", {}, gate.title), el("span", { class: "quiet" }, ` · ${words.toLowerCase()}`)),
-    el("p", {}, gate.sentence),
-    gate.help && el("p", {}, el("strong", {}, "What would help: "), gate.help),
+    el("p", {}, prose(gate.sentence)),
+    gate.help && el("p", {}, el("strong", {}, "What would help: "), prose(gate.help)),
   );
 }
 
@@ -53,7 +55,7 @@ function gateRow(gate) {
   return el("tr", {},
     el("th", { scope: "row" }, gate.title),
     el("td", {}, el("span", { class: `badge ${kind}`.trim() }, icon(image), words)),
-    el("td", {}, gate.sentence),
+    el("td", {}, prose(gate.sentence)),
   );
 }
 

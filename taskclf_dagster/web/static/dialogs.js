@@ -1,7 +1,7 @@
 /** The three confirmations: what will happen, what has to be chosen, and the launch. */
 
 import { Refused, ServerLost, change } from "./api.js";
-import { allow, byId, el, isAllowed, setText, show } from "./dom.js";
+import { allow, byId, el, isAllowed, prose, setText, show } from "./dom.js";
 import { score, when } from "./format.js";
 
 const WORKING = "Sending …";
@@ -22,12 +22,14 @@ export function setUpDialogs(actions, launched) {
   });
   setUp("approve", {
     open: () => {
-      const { modelId, decisionId, effect } = actions().approve;
+      const { modelId, decisionId, effect, asJudged } = actions().approve;
       byId("approve-judged").checked = false;
+      byId("approve-judged-part").hidden = !asJudged;
       byId("approve-dialog").dataset.decision = decisionId;
       show(byId("approve-facts"), el("dt", {}, "Model"), el("dd", { class: "id" }, modelId), el("dt", {}, "Decision"), el("dd", { class: "id" }, decisionId));
       setText(byId("approve-effect"), effect);
     },
+    check: () => byId("approve-judged-part").hidden || isConfirmed(byId("approve-judged")),
     send: async () => {
       const form = { decisionId: byId("approve-dialog").dataset.decision, asJudged: byId("approve-judged").checked };
       const { body } = await change("POST", "approve", form);
@@ -51,7 +53,7 @@ export function showActions(actions, lost) {
   const reason = lost ? "The server does not answer." : null;
   const say = (name, action) => allow(byId(`${name}-button`), action.allowed && !lost, reason ?? action.reason);
   say("retrain", actions.trigger);
-  say("approve", actions.approve);
+  say("approve", actions.approve.asJudged ? { allowed: true } : actions.approve);
   say("rollback", actions.rollback);
   byId("approve-part").hidden = !actions.approve.decisionId;
 }
@@ -60,8 +62,7 @@ export function showActions(actions, lost) {
 export function errorWords(error) {
   if (error instanceof ServerLost) return "The server does not answer, so nothing is known to have happened. Look at the history before you try again.";
   if (!(error instanceof Refused)) throw error;
-  const fields = Object.entries(error.problem.errors ?? {}).map(([, one]) => one?.detail ?? one?.message).filter(Boolean);
-  return [error.message, ...fields].join(" ");
+  return error.message;
 }
 
 function setUp(name, { open, send, check = () => true }) {
@@ -85,12 +86,17 @@ function setUp(name, { open, send, check = () => true }) {
       await send();
       dialog.close();
     } catch (error) {
-      show(trouble, el("p", { class: "banner banner-bad" }, errorWords(error)));
+      show(trouble, el("p", { class: "banner banner-bad" }, el("span", {}, prose(errorWords(error)))));
     } finally {
       submit.removeAttribute("aria-disabled");
       setText(submit, words);
     }
   });
+}
+
+function isConfirmed(box) {
+  if (!box.checked) box.focus();
+  return box.checked;
 }
 
 function openRollback({ targets }) {

@@ -33,6 +33,11 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+/** Returns a text of the server, with what stands between backticks as code. */
+export function prose(text) {
+  return String(text ?? "").split("`").map((part, position) => (position % 2 ? el("code", {}, part) : part));
+}
+
 /** Makes the children of an element equal to these, and keeps those that are there: focus, open parts and selected text survive. */
 export function show(target, ...children) {
   const wanted = document.createElement("div");

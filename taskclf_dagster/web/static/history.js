@@ -1,7 +1,7 @@
 /** The retrains so far, as a table with a picture of their scores. */
 
 import { get } from "./api.js";
-import { byId, el, show, svg, table } from "./dom.js";
+import { byId, el, prose, show, svg, table } from "./dom.js";
 import { isPromoted, trendChart } from "./charts.js";
 import { difference, isNumber, score, sentence, whenInLines, whole } from "./format.js";
 import { causeWords, stateBadge, verdictBadges } from "./words.js";
@@ -59,7 +59,7 @@ function row(item) {
     el("th", { scope: "row" }, whenInLines(item.startedAt)),
     el("td", {},
       el("p", { class: "badges" }, isOver ? verdictBadges(item.outcome ?? item.status.toUpperCase()) : stateBadge(item.status === "pending" ? "queued" : "running")),
-      (item.errorMessage || item.reason) && el("p", { class: "small quiet" }, sentence(item.errorMessage || item.reason))),
+      (item.errorMessage || item.reason) && el("p", { class: "small quiet" }, prose(sentence(item.errorMessage || item.reason)))),
     el("td", { "data-label": "Started by" }, causeWords(item.cause)),
     cell("Model", item.modelId && el("span", { class: "id small nowrap" }, item.modelId)),
     cell("Labels", isNumber(item.labelCount) && whole(item.labelCount), true),

@@ -4,7 +4,7 @@ import { Refused, ServerLost, get } from "./api.js";
 import { showLaunches } from "./now.js";
 import { sentence } from "./format.js";
 
-const OVER = { SUCCESS: "good", COMPLETED: "good", FAILURE: "bad", FAILED: "bad", CANCELED: "bad" };
+const OVER = { completed: "good", skipped: "good", failed: "bad" };
 const ENDS = {
   retrain: { good: "The retrain is done", bad: "The retrain failed" },
   approve: { good: "The model was approved", bad: "The approval failed" },
@@ -35,8 +35,8 @@ export async function lookAfterLaunches() {
   const ended = [];
   for (const launch of launches.filter((one) => one.kind === "busy")) {
     const run = await stateOf(launch.runId);
-    const kind = OVER[String(run?.status).toUpperCase()];
     if (!run) continue;
+    const kind = OVER[run.status];
     launch.message = sentence(run.message) || launch.message;
     if (!kind) continue;
     Object.assign(launch, { kind, title: ENDS[launch.job][kind], message: sentence(run.message) });

@@ -1,7 +1,7 @@
 /** The page /retrain: asks the server for the status again and again, and shows it. */
 
 import { Refused, ServerLost, get } from "./api.js";
-import { byId, setText } from "./dom.js";
+import { byId, el, setText, show } from "./dom.js";
 import { showChanges, showDecision } from "./decision.js";
 import { setUpDialogs, showActions } from "./dialogs.js";
 import { showEarlier, showHistory, showTrend } from "./history.js";
@@ -77,6 +77,8 @@ function lost(error) {
   if (status) {
     showActions(status.actions, true);
     showSettings(status, true);
+  } else {
+    show(byId("now"), el("p", { class: "quiet" }, "Nothing could be read yet."));
   }
 }
 

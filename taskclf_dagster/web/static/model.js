@@ -1,6 +1,6 @@
 /** The running model, the next retrain, and the way back. */
 
-import { byId, el, show } from "./dom.js";
+import { byId, el, prose, show } from "./dom.js";
 import { counted, isNumber, score, sentence, since, when } from "./format.js";
 import { badge } from "./words.js";
 
@@ -22,7 +22,7 @@ export function showNext({ enabled, nextTick, due, labels, daemon }) {
   show(byId("next-body"),
     !enabled && el("p", {}, badge(["pause", "warn", "Switched off"]), " Nothing starts by itself until it is switched on in the settings."),
     el("p", { class: "lead" }, nextWords({ enabled, nextTick, due, daemon })),
-    el("p", {}, sentence(due.reason)),
+    el("p", {}, prose(sentence(due.reason))),
     labelParts(labels),
     el("dl", { class: "facts" },
       fact("Next check", nextTick ? when(nextTick) : "none: the schedule is off"),
@@ -92,12 +92,18 @@ function nextWords({ enabled, nextTick, due, daemon }) {
 }
 
 function labelParts({ since: arrived, needed, summary }) {
-  const words = isNumber(arrived) ? `${arrived} of ${counted(needed, "new label span")} that start a retrain` : "New labels cannot be counted now";
+  const words = labelWords(arrived, needed);
   return el("div", { class: "labels" },
     el("p", { id: "labels-words" }, words),
     isNumber(arrived) && el("progress", { "aria-labelledby": "labels-words", max: needed, value: Math.min(arrived, needed) }),
     summary && el("p", { class: "small quiet" }, sentence(summary)),
   );
+}
+
+function labelWords(arrived, needed) {
+  if (!isNumber(arrived)) return "New labels cannot be counted now.";
+  const start = `${needed} start a retrain.`;
+  return arrived >= needed ? `${counted(arrived, "label span")} are new; ${start}` : `${arrived} of ${needed} label spans are new; ${start}`;
 }
 
 function fact(name, value) {

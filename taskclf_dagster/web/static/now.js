@@ -1,6 +1,6 @@
 /** What is going on: state and progress, what is wrong, and what became of the buttons that were pressed. */
 
-import { byId, el, icon, show } from "./dom.js";
+import { byId, el, icon, prose, show } from "./dom.js";
 import { counted, duration, isNumber, sentence, since } from "./format.js";
 import { badge, stateBadge, stateWords, verdictBadges } from "./words.js";
 
@@ -19,7 +19,7 @@ export function showLaunches(launches) {
     icon(MARKS[launch.kind]),
     el("div", {},
       el("p", {}, el("strong", {}, launch.title)),
-      launch.message && el("p", {}, launch.message),
+      launch.message && el("p", {}, prose(launch.message)),
       el("p", { class: "small" }, el("a", { href: `/runs/${encodeURIComponent(launch.runId)}` }, "Run in Dagster")),
     ),
     launch.kind !== "busy" && el("button", { type: "button", class: "plain", "data-dismiss": launch.runId }, "Close"),
@@ -30,7 +30,7 @@ export function showLaunches(launches) {
 export function showConnection(trouble) {
   show(byId("connection"), trouble && el("div", { class: "banner banner-bad" }, icon("alert"), el("div", {},
     el("p", {}, el("strong", {}, trouble.title)),
-    el("p", {}, trouble.detail),
+    el("p", {}, prose(trouble.detail)),
     trouble.link && el("p", {}, el("a", { href: trouble.link.href }, trouble.link.words)),
   )));
 }
@@ -40,7 +40,7 @@ function stateParts(status) {
   return [
     el("p", { class: "badges" }, job ? ["Last retrain:", verdictBadges(job.outcome ?? status.state.toUpperCase())] : stateBadge(status.state),
       job?.completedAt && el("span", { class: "quiet" }, since(job.completedAt))),
-    el("p", { class: "lead" }, sentence(status.reason)),
+    el("p", { class: "lead" }, prose(sentence(status.reason))),
     status.state === "failed" && el("p", { class: "quiet" }, "The running model stays as it was."),
     runLink(job?.runId),
   ];
@@ -51,7 +51,7 @@ function progressParts({ state, reason, progress }) {
   const within = rounds ? Math.min(1, (round ?? 0) / rounds) : 0;
   const step = state === "running" ? Math.min(steps, stepsDone + 1) : 0;
   return [
-    el("p", { class: "badges" }, stateBadge(state), el("span", { class: "quiet" }, "since ", since(progress.since))),
+    el("p", { class: "badges" }, stateBadge(state), el("span", { class: "quiet" }, state === "queued" ? "launched " : "started ", since(progress.since))),
     el("p", { class: "lead" }, sentence(progress.stepTitle || reason)),
     el("progress", { "aria-label": "Progress of the retrain", max: steps || 1, value: state === "running" ? stepsDone + within : 0 }),
     el("p", { class: "quiet number" }, [
@@ -60,7 +60,7 @@ function progressParts({ state, reason, progress }) {
       `${duration(progress.secondsElapsed)} so far`,
       isNumber(progress.secondsLeft) ? timeLeft(progress.secondsLeft) : "time left unknown: it is estimated from earlier runs",
     ].filter(Boolean).join(" · ")),
-    progress.message && el("p", { class: "small quiet" }, progress.message),
+    progress.message && !rounds && el("p", { class: "small quiet" }, progress.message),
     runLink(progress.runId),
   ];
 }
@@ -80,7 +80,7 @@ function problemBanners({ problems, warnings, daemon, readOnly, user }) {
     readOnly && banner("info", "info", "This page is read-only", "The server was started to show and not to change. Every button says so."),
     warnings.length > 0 && el("div", { class: "banner banner-warn", "data-key": "warnings" }, icon("alert"), el("div", {},
       el("p", {}, el("strong", {}, counted(warnings.length, "warning"))),
-      el("ul", {}, warnings.map((text) => el("li", {}, sentence(text)))),
+      el("ul", {}, warnings.map((text) => el("li", {}, prose(sentence(text))))),
     )),
     user && el("p", { class: "small quiet", "data-key": "user" }, `Signed in as ${user}. What you change is recorded under this name.`),
   ];
@@ -88,7 +88,7 @@ function problemBanners({ problems, warnings, daemon, readOnly, user }) {
 
 function banner(kind, image, title, ...lines) {
   return el("div", { class: `banner banner-${kind}`, "data-key": title }, icon(image), el("div", {},
-    el("p", {}, el("strong", {}, title)), lines.filter(Boolean).map((line) => el("p", {}, line)),
+    el("p", {}, el("strong", {}, title)), lines.filter(Boolean).map((line) => el("p", {}, prose(line))),
   ));
 }
 

@@ -2,7 +2,7 @@
 
 import { Refused, change, get } from "./api.js";
 import { errorWords } from "./dialogs.js";
-import { allow, byId, el, isAllowed, show, table } from "./dom.js";
+import { allow, byId, el, isAllowed, prose, show, table } from "./dom.js";
 import { when } from "./format.js";
 import { GATES, SCHEDULING, fieldText, inOrder, settingWords, shownValue } from "./settings_words.js";
 
@@ -82,16 +82,15 @@ function fail(error) {
       el("p", {}, "Undo your changes to see the present values, then change them again."))));
     get("config").then(({ body, etag: newer }) => ([config, etag] = [body, newer]));
   } else {
-    show(byId("settings-error"), el("p", { class: "banner banner-bad" }, errorWords(error)));
+    show(byId("settings-error"), el("p", { class: "banner banner-bad" }, el("span", {}, prose(errorWords(error)))));
     for (const [key, text] of problemFields(error)) markField(key, text);
   }
   byId("settings-error").focus();
 }
 
 function problemFields(error) {
-  const errors = error.problem?.errors ?? [];
-  const pairs = Array.isArray(errors) ? errors.map((one) => [one.field ?? one.key ?? one.pointer, one.detail ?? one.message]) : Object.entries(errors);
-  return pairs.filter(([key]) => key && field(key));
+  // "#/schedule/cron" and "#/schedule.cron" name the same setting.
+  return (error.problem?.errors ?? []).map((one) => [(one.pointer ?? "").replace("#/", "").replaceAll("/", "."), one.detail]);
 }
 
 function clear() {

@@ -35,7 +35,8 @@ const CAUSES = {
   model_age: "Age of the model",
   drift: "Drift",
   performance: "It did worse",
-  api: "This page or the API",
+  page: "This page",
+  api: "API",
   "command line": "Command line",
   "by hand": "By hand",
 };
