@@ -153,6 +153,11 @@ class Home:
         return self.artifacts / "retrain_under_way.json"
 
     @property
+    def run_progress(self) -> Path:
+        """Ours: what the present retrain is doing, for people to read."""
+        return self.artifacts / "retrain_progress.json"
+
+    @property
     def pending_models(self) -> Path:
         """Ours: bundles that await approval, or the resolution of a HOLD."""
         return self.artifacts / "pending_models"

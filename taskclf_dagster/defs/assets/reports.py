@@ -21,6 +21,7 @@ from taskclf_dagster.defs.display.model_metadata import (
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
+from taskclf_dagster.defs.runs.progress_reports import reports_of
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.training import resolve_num_threads
@@ -50,7 +51,8 @@ def challenger_report(
     """Evaluates the challenger's bundle on the test windows, compares it with two baselines, and checks every candidate gate."""
     config = run_settings.load_config()
     threads = _threads(config, dataset_snapshot)
-    record = report_challenger(home.open(), dataset_snapshot, challenger_model, config=config, num_threads=threads)
+    with reports_of(home.open(), context.run.run_id, context.log.info) as report:
+        record = report_challenger(home.open(), dataset_snapshot, challenger_model, config=config, num_threads=threads, on_progress=report)
     for gate in record.gates.gates:
         context.log.info(f"{gate.status:14} {gate.name}: {gate.detail}")
     return materialized(

@@ -14,6 +14,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.monitoring.day_scores import find_scoring_model
 from taskclf_dagster.domain.monitoring.scored_days import ScoredDays, choose_days, remove_old_scores, score_days, write_score_events
+from taskclf_dagster.progress import report_lines
 from taskclf_dagster.provenance import cores
 
 SCORING_POOL = "scoring"
@@ -58,7 +59,7 @@ def scored_windows(
         as_of=as_of,
         cores=cores(),
         replace=config.replace,
-        on_progress=context.log.info,
+        on_progress=report_lines(context.log.info),
     )
     write_score_events(taskclf_home, record, run_id=context.run.run_id, at=clock.now())
     removed = remove_old_scores(taskclf_home, keep_days=settings.monitoring.keep_score_days, now=as_of)

@@ -4,6 +4,7 @@ Metrics are computed in `evaluation`; champion and anchors are found in `registr
 """
 
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -36,6 +37,7 @@ from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Progress, Report, ignore_progress
 
 
 class ChallengerReport(Record):
@@ -123,7 +125,13 @@ class ChampionReport(Record):
 
 
 def report_challenger(
-    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel, *, config: RetrainConfig, num_threads: int
+    home: Home,
+    snapshot: DatasetSnapshot,
+    challenger: ChallengerModel,
+    *,
+    config: RetrainConfig,
+    num_threads: int,
+    on_progress: Report = ignore_progress,
 ) -> ChallengerReport:
     """Loads a challenger from disk, evaluates it on the test split and judges the candidate gates.
 
@@ -151,7 +159,7 @@ def report_challenger(
         learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=["app_id", "app_category", "label"])
         rule, lookup = compare_with_baselines(learned, test.rows, scored.predictions, report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
-            reproduction = reproduce(home, model, folds=False, stored=stored)
+            reproduction = reproduce(home, model, folds=False, stored=stored, on_progress=partial(_report_again, on_progress))
         if files.folder.parent == home.challengers:
             files = add_test_figures(files, _test_figures(report, snapshot))
     except BundleError as error:
@@ -172,6 +180,11 @@ def report_challenger(
         ),
         config_hash=json_hash(config.policy),
     )
+
+
+def _report_again(report: Report, progress: Progress) -> None:
+    """Reports a round of the fits by which it is proved that the model can be made again."""
+    report(progress._replace(part=f"trained again, {progress.part}", line=None))
 
 
 def _read_built_bundle(home: Home, challenger: ChallengerModel) -> BundleFiles:
