@@ -33,6 +33,7 @@ COMMANDS = {
     "retrain": "retrain_commands:retrain_command",
     "rollback": "registry_commands:rollback_command",
     "score": "score_command:score_command",
+    "serve": "serve_command:serve_command",
     "status": "status_command:status_command",
     "study": "study_command:study_command",
     "suggest": "suggest_command:suggest_command",
@@ -82,7 +83,7 @@ def main() -> None:
     Try it on generated data:
       taskclf-dagster demo demo_home
       taskclf-dagster retrain --home demo_home
-      taskclf-dagster init --home demo_home     prints how to start Dagster, with its pages
+      taskclf-dagster serve --home demo_home    shows it in the browser, and retrains by itself
 
     On your own data, leave out --home. A model that passes every gate waits for your approval, unless auto_promote is set.
     """  # noqa: D301  # click wants the backspace character, which keeps the lines above apart

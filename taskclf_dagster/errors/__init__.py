@@ -31,7 +31,10 @@ from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, Instan
 from taskclf_dagster.errors.interfaces import (
     ApiError,
     EventRefusedError,
+    InvalidField,
     LaunchRefusedError,
+    RequestProblem,
+    RequestRefusedError,
     ServeError,
     ServeErrorKind,
     SinkFailure,
@@ -49,7 +52,7 @@ from taskclf_dagster.errors.registry import (
     RunEndedError,
     UnsafeFileSystemError,
 )
-from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError
+from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
 
 __all__ = [
     "INCOMPATIBLE_CODES",
@@ -67,6 +70,7 @@ __all__ = [
     "HomeNotFoundError",
     "InstanceError",
     "InstanceErrorKind",
+    "InvalidField",
     "InvalidSetting",
     "LabelColumnsError",
     "LaunchRefusedError",
@@ -82,6 +86,8 @@ __all__ = [
     "RegistryBusyError",
     "RegistryNotSignedError",
     "RegistryRefusedError",
+    "RequestProblem",
+    "RequestRefusedError",
     "RetrainBusyError",
     "RunEndedError",
     "ServeError",
@@ -92,6 +98,7 @@ __all__ = [
     "SinkSettingsError",
     "SinkUnavailableError",
     "SnapshotError",
+    "StaleSettingsError",
     "TaskclfDagsterError",
     "UnreadableFileError",
     "UnsafeFileSystemError",

@@ -1,5 +1,7 @@
-"""Errors about what stands between this package and others: the API, and the sinks of events."""
+"""Errors about what stands between this package and others: the API, its requests, and the sinks of events."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from taskclf_dagster.errors.base import TaskclfDagsterError
@@ -20,6 +22,60 @@ class ApiError(TaskclfDagsterError):
             if refused
             else f"{url} gave no answer that can be used: {words}. Does `dagster dev` run there, with the code location loaded?"
         )
+
+
+RequestProblem = Literal[
+    "unreadable_request",
+    "not_signed_in",
+    "forbidden",
+    "read_only",
+    "not_found",
+    "method_not_allowed",
+    "not_acceptable",
+    "retrain_under_way",
+    "change_under_way",
+    "not_possible",
+    "changed_meanwhile",
+    "too_large",
+    "unsupported_media_type",
+    "invalid",
+    "precondition_required",
+    "too_many",
+    "internal",
+    "unavailable",
+]
+"""The reason why the web server does not do what a request asks for; `web.problems` has the HTTP status of each."""
+
+
+@dataclass(frozen=True)
+class InvalidField:
+    """A part of a request that is not valid.
+
+    Attributes:
+        place: JSON pointer into the body, beginning with `#`, or the name of a parameter or header.
+        detail: what it must be.
+    """
+
+    place: str
+    detail: str
+
+
+class RequestRefusedError(TaskclfDagsterError):
+    """The web server does not do what a request asks for.
+
+    Attributes:
+        kind: the reason.
+        fields: the parts of the request that are not valid.
+        headers: of the answer.
+    """
+
+    def __init__(
+        self, kind: RequestProblem, detail: str, *, fields: Sequence[InvalidField] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.kind: RequestProblem = kind
+        self.fields = tuple(fields)
+        self.headers = dict(headers or {})
+        super().__init__(detail)
 
 
 class LaunchRefusedError(TaskclfDagsterError):

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from starlette.routing import BaseRoute
 
+from taskclf_dagster.web.api.routes import build_api_routes
 from taskclf_dagster.web.backend import Backend
 from taskclf_dagster.web.health import build_health_routes
 
-BUILDERS: tuple[Callable[[Backend], Sequence[BaseRoute]], ...] = (build_health_routes,)
+BUILDERS: tuple[Callable[[Backend], Sequence[BaseRoute]], ...] = (build_health_routes, build_api_routes)
 
 
 def build_own_routes(backend: Backend) -> list[BaseRoute]:

@@ -72,6 +72,7 @@ def promote(
     recompute: Recompute,
     at: datetime,
     approved: bool = False,
+    by: str | None = None,
     run_id: str | None = None,
     known: RegistryState | None = None,
     keys: Keys = NO_KEYS,
@@ -88,6 +89,7 @@ def promote(
         recompute: computes the decision again from snapshot and bundles, and returns the differences.
         at: the time of the change.
         approved: True if a person approved it.
+        by: who did, for the record; None if that is not known.
         run_id: the Dagster run, for history and event.
         known: the registry if it was read just now, with the same keys.
         keys: sign the record, and check the signatures of receipt and registry.
@@ -130,7 +132,8 @@ def promote(
                 [DecisionFinding("promoted_before", f"it was promoted as record {before.sequence}, which did not last")],
             )
         else:
-            promotion = _change_model(state, decision, at=at, approved=approved, run_id=run_id)
+            reason = describe_approval(decision.reason, by) if approved else decision.reason
+            promotion = _change_model(state, decision, at=at, reason=reason, run_id=run_id)
         then(promotion.state)
         return promotion
 
@@ -143,7 +146,7 @@ def _verify(state: RegistryState, decision: PromotionDecision, recompute: Recomp
     return recompute(state, decision)
 
 
-def _change_model(state: RegistryState, decision: PromotionDecision, *, at: datetime, approved: bool, run_id: str | None) -> Promotion:
+def _change_model(state: RegistryState, decision: PromotionDecision, *, at: datetime, reason: str, run_id: str | None) -> Promotion:
     """Puts the challenger into models/ and commits; on any failure it is taken out of models/ again."""
     home, model_id = state.home, decision.challenger.model_id
     source, target = find_bundle(home, model_id), home.models / model_id
@@ -169,7 +172,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
             action="promote",
             decision_id=decision.decision_id,
             run_id=run_id,
-            reason=describe_approval(decision.reason) if approved else decision.reason,
+            reason=reason,
             home_id=decision.home_id,  # of this home: the receipt was compared with it
             policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
         )
@@ -187,7 +190,14 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
 
 
 def approve(
-    home: Home, decision_id: str, *, recompute: Recompute, at: datetime, run_id: str | None = None, keys: Keys = NO_KEYS
+    home: Home,
+    decision_id: str,
+    *,
+    recompute: Recompute,
+    at: datetime,
+    by: str | None = None,
+    run_id: str | None = None,
+    keys: Keys = NO_KEYS,
 ) -> ActivePointer:
     """Promotes the challenger of a decision that awaits approval; see `promote`.
 
@@ -197,7 +207,7 @@ def approve(
         DecisionNotVerifiedError: it does not await approval, or anything it judged has changed since.
     """
     decision = load_decision(home, decision_id)
-    return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id, keys=keys).pointer
+    return promote(home, decision, recompute=recompute, at=at, approved=True, by=by, run_id=run_id, keys=keys).pointer
 
 
 def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datetime) -> RegistryState:
