@@ -41,14 +41,14 @@ export function trendChart(trend, room) {
     }, day(item.at))),
     line && svg("path", { class: "line", d: `M${line}` }),
     points.map((item, position) => isNumber(item.after) && svg("circle", {
-      class: isPromoted(item) ? "dot" : "hollow", cx: x(position), cy: y(item.after), r: isPromoted(item) ? 7 : 5,
+      class: hasPassed(item) ? "dot" : "hollow", cx: x(position), cy: y(item.after), r: hasPassed(item) ? 7 : 5,
     })),
   );
 }
 
-/** Returns true if a decision made its model the active one. */
-export function isPromoted(item) {
-  return item.verdict === "PROMOTE";
+/** Returns true if a new model passed every gate. */
+export function hasPassed(item) {
+  return ["PROMOTE", "AWAITING_APPROVAL"].includes(item.verdict);
 }
 
 function size(width, height) {
@@ -62,8 +62,8 @@ function bounds(values) {
 }
 
 function trendWords(points) {
-  const promoted = points.filter(isPromoted).length;
+  const passed = points.filter(hasPassed).length;
   const last = points.at(-1);
   const change = isNumber(last.before) && isNumber(last.after) ? `, ${difference(last.after - last.before)} against the model before it` : "";
-  return `Macro-F1 of the last ${points.length} decisions, ${promoted} of which were promoted. The newest: ${score(last.after)}${change}.`;
+  return `Macro-F1 of the last ${points.length} decisions, ${passed} of which passed every gate. The newest: ${score(last.after)}${change}.`;
 }

@@ -53,7 +53,7 @@ export function setText(target, text) {
 /** Makes a button usable, or not with the reason beside it. It stays in the tab order, so that the reason can be heard. */
 export function allow(button, allowed, reason) {
   button.setAttribute("aria-disabled", String(!allowed));
-  setText(byId(button.getAttribute("aria-describedby")), allowed ? "" : (reason ?? ""));
+  show(byId(button.getAttribute("aria-describedby")), allowed ? [] : prose(reason));
 }
 
 /** Returns true if a button may be used. */

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { byId, el, prose, show, svg, table } from "./dom.js";
-import { isPromoted, trendChart } from "./charts.js";
+import { hasPassed, trendChart } from "./charts.js";
 import { difference, isNumber, score, sentence, whenInLines, whole } from "./format.js";
 import { causeWords, stateBadge, verdictBadges } from "./words.js";
 
@@ -84,7 +84,7 @@ function legend(trend) {
   const mark = (...parts) => svg("svg", { class: "chart", width: 14, height: 14, viewBox: "0 0 14 14", "aria-hidden": "true" }, parts);
   return el("p", { class: "legend" },
     el("span", {}, mark(svg("path", { class: "line", d: "M0 7h14" })), " macro-F1 of the running model"),
-    trend.some(isPromoted) && el("span", {}, mark(svg("circle", { class: "dot", cx: 7, cy: 7, r: 6 })), " new model, promoted"),
-    el("span", {}, mark(svg("circle", { class: "hollow", cx: 7, cy: 7, r: 5 })), " new model, not promoted"),
+    trend.some(hasPassed) && el("span", {}, mark(svg("circle", { class: "dot", cx: 7, cy: 7, r: 6 })), " new model, passed every gate"),
+    el("span", {}, mark(svg("circle", { class: "hollow", cx: 7, cy: 7, r: 5 })), " new model, did not"),
   );
 }

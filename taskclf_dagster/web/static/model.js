@@ -22,11 +22,9 @@ export function showNext({ enabled, nextTick, due, labels, daemon }) {
   show(byId("next-body"),
     !enabled && el("p", {}, badge(["pause", "warn", "Switched off"]), " Nothing starts by itself until it is switched on in the settings."),
     el("p", { class: "lead" }, nextWords({ enabled, nextTick, due, daemon })),
-    el("p", {}, prose(sentence(due.reason))),
     labelParts(labels),
-    el("dl", { class: "facts" },
-      fact("Next check", nextTick ? when(nextTick) : "none: the schedule is off"),
-    ),
+    el("dl", { class: "facts" }, fact("Next check", nextTick ? when(nextTick) : "none: the schedule is off")),
+    el("details", { "data-key": "due" }, el("summary", {}, "Why then"), el("p", {}, prose(sentence(due.reason)))),
   );
 }
 
@@ -64,11 +62,10 @@ function figureTable({ fair, live }) {
   if (rows.length === 0) return el("p", { class: "quiet" }, "There are no figures for it: it was not promoted by a decision that can be read.");
   return el("table", {},
     el("caption", {}, "Scores from 0 to 1, on labeled minutes that it had not seen"),
-    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Measured"), ["Macro-F1", "Accuracy", "Minutes"].map(
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Measured"), ["Macro-F1", "Weighted", "Accuracy"].map(
       (words) => el("th", { scope: "col", class: "right" }, words)))),
-    el("tbody", {}, rows.map(([words, figures]) => el("tr", {},
-      el("th", { scope: "row" }, words), [score(figures.macroF1), score(figures.accuracy), figures.windows].map(
-        (value) => el("td", { class: "right" }, String(value)))))),
+    el("tbody", {}, rows.map(([words, { macroF1, weightedF1, accuracy }]) => el("tr", {},
+      el("th", { scope: "row" }, words), [macroF1, weightedF1, accuracy].map((value) => el("td", { class: "right" }, score(value)))))),
   );
 }
 

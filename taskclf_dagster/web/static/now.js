@@ -8,7 +8,7 @@ const MARKS = { busy: "run", good: "check", bad: "alert" };
 
 /** Shows state, progress, problems and marks of the home. */
 export function showNow(status) {
-  show(byId("home-marks"), status.isDemo && badge(["info", "", "Demo data"]), status.readOnly && badge(["info", "", "Read-only"]));
+  show(byId("home-marks"), status.readOnly && badge(["info", "", "Read-only"]));
   show(byId("now"), status.progress ? progressParts(status) : stateParts(status));
   show(byId("problems"), problemBanners(status));
 }
