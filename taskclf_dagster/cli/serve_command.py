@@ -14,8 +14,8 @@ from taskclf_dagster.defs.dagster_internals import dump_instance
 from taskclf_dagster.entry_paths import CONFIG_VARIABLE, HOME_VARIABLE, INSTANCE_VARIABLE
 from taskclf_dagster.errors import ServeError
 from taskclf_dagster.home import Home
+from taskclf_dagster.web.rules import TOKEN_VARIABLE, read_access_rules
 from taskclf_dagster.web.serve import ServeOptions, claim_place, run_server
-from taskclf_dagster.web.server_settings import TOKEN_VARIABLE, read_access_rules
 from taskclf_dagster.web.sign_in import START
 
 
@@ -44,7 +44,7 @@ def serve_command(home: Path | None, config: Path | None, host: str, port: int, 
         raise ServeError("platform", "it needs signals and sockets that this system does not have", "Use `dagster dev`, without the page")
     taskclf_home = existing_home(home)
     host = host.strip("[]")
-    rules = read_access_rules(load_config(config), os.environ, host=host, port=port, read_only=read_only)
+    rules = read_access_rules(load_config(taskclf_home, config), os.environ, host=host, port=port, read_only=read_only)
     with open_instance(taskclf_home, records=True) as instance:
         _make_tables(instance)
         reference = dump_instance(instance)

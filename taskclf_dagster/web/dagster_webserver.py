@@ -33,8 +33,8 @@ from taskclf_dagster.web.access import AccessRules
 from taskclf_dagster.web.headers import DAGSTER_POLICY
 from taskclf_dagster.web.refusals import refuse_query
 from taskclf_dagster.web.routes import build_own_routes
+from taskclf_dagster.web.rules import read_access_rules
 from taskclf_dagster.web.security import Guard
-from taskclf_dagster.web.server_settings import read_access_rules
 
 READ_ONLY = "the server was started with --read-only"
 
@@ -103,7 +103,7 @@ class Webserver(DagsterWebserver[Any, Any]):
         Raises:
             SettingsError: it is not valid.
         """
-        return resolve_config(None)
+        return resolve_config(None, self._home)
 
     def launch(self, job: str, form: Mapping[str, object], *, tags: Mapping[str, str]) -> str:
         """Launches a job through Dagster's queue and returns the id of its run. Not to be called on the event loop.
@@ -175,7 +175,7 @@ def _host(context: Any, host: str | None, port: int | None, path_prefix: str, lo
     if path_prefix:
         raise click.UsageError("--path-prefix is not supported: let a proxy give the server a host name of its own.")
     home, listens_on, listens_at = Home(default_home()), host or cli.DEFAULT_WEBSERVER_HOST, port or cli.DEFAULT_WEBSERVER_PORT
-    rules = read_access_rules(resolve_config(None), os.environ, host=listens_on, port=listens_at, read_only=context.read_only)
+    rules = read_access_rules(resolve_config(None, home), os.environ, host=listens_on, port=listens_at, read_only=context.read_only)
     server = Webserver(context, home, rules, poll_rate)
     logging.getLogger(cli.WEBSERVER_LOGGER_NAME).info(f"Serving on http://{listens_on}:{listens_at} in process {os.getpid()}")
     uvicorn.run(

@@ -18,12 +18,10 @@ DAGSTER_POLICY = (
 site. A picture of another site in a description is not loaded, so nobody learns that the page was opened."""
 
 OTHER_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none';"
-    " base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:;"
+    " object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
 """The content policy of what Dagster serves without one, such as its page for queries, which has one inline script."""
-
-OWN_PATHS = ("/retrain", "/api/ml/")
 
 ALWAYS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",

@@ -28,7 +28,7 @@ from taskclf_dagster.errors import ServeError
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.web.health import HEALTH
 from taskclf_dagster.web.member import WEB_SERVER
-from taskclf_dagster.web.server_settings import TOKEN_VARIABLE
+from taskclf_dagster.web.rules import TOKEN_VARIABLE
 
 LOCK = "serve.lock"
 """The file in the folder of the instance whose lock the running server holds: two daemons would launch everything twice."""

@@ -5,7 +5,7 @@ import pytest
 from taskclf_dagster.config.loading import load_retrain_config
 from taskclf_dagster.errors import ServeError
 from taskclf_dagster.web.access import AccessRules, is_loopback, is_own_host, is_own_origin, origin_of
-from taskclf_dagster.web.server_settings import TOKEN_VARIABLE, read_access_rules
+from taskclf_dagster.web.rules import TOKEN_VARIABLE, read_access_rules
 
 RULES = AccessRules(listens_at=3000)
 TOKEN = "0123456789abcdef0123"  # noqa: S105  # of the test alone

@@ -30,13 +30,11 @@ def read_access_rules(config: RetrainConfig, environ: Mapping[str, str], *, host
     if token is None and not is_loopback(host):
         reason = f"whoever reaches {host or 'this machine'} could change everything, because {TOKEN_VARIABLE} is not set"
         raise ServeError("open", reason, f"Set {TOKEN_VARIABLE} (`openssl rand -hex 24` makes one), or listen on 127.0.0.1")
-    server = getattr(config, "server", None)
-    url = getattr(server, "url", None)
-    origin = None if url is None else origin_of(url)
+    server = config.server
+    origin = None if server.url is None else origin_of(server.url)
     given = [] if is_every_address(host) else [f"[{host.strip('[]')}]" if ":" in host else host]
-    given += [*getattr(server, "allowed_hosts", ()), *([] if origin is None else [origin.partition("://")[2]])]
+    given += [*server.allowed_hosts, *([] if origin is None else [origin.partition("://")[2]])]
     names = {found[0] for found in map(split_authority, given) if found is not None}
-    user_header = getattr(server, "user_header", None)
     return AccessRules(
         listens_at=port,
         hosts=LOOPBACK_NAMES | names,
@@ -44,5 +42,5 @@ def read_access_rules(config: RetrainConfig, environ: Mapping[str, str], *, host
         origins=frozenset() if origin is None else frozenset({origin}),
         token=token,
         read_only=read_only,
-        user_header=None if user_header is None else user_header.lower(),
+        user_header=None if server.user_header is None else server.user_header.lower(),
     )
