@@ -378,7 +378,10 @@ def config(**changed: Any) -> Answer:
         "anchor_tolerance": None,
     }
     values = {
-        key: {"value": changed.get(key, value), "default": value, "overriddenBy": None, "source": "home" if key in changed else "default"}
+        key: {
+            "value": changed.get(key, value), "default": value, "overriddenBy": None, "locked": None, "effect": "from the next run on",
+            "source": "taskclf_dagster.yaml" if key in changed else "retrain.yaml",
+        }
         for key, value in shipped.items()
     }
     values["timeout_minutes"]["overriddenBy"] = "environment RETRAIN_TIMEOUT_MINUTES"

@@ -6,7 +6,7 @@ from taskclf_dagster.defs.runs.retrain_runs import RETRAIN, describe_unfinished_
 from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, USER_TAG
 from taskclf_dagster.errors import RequestRefusedError
 from taskclf_dagster.status.decision_records import JobRecord
-from taskclf_dagster.status.decision_views import describe_job
+from taskclf_dagster.status.job_history import describe_job
 from taskclf_dagster.status.records import WireView
 from taskclf_dagster.status.run_history import read_history_page, read_retrain
 from taskclf_dagster.web.api.forms import HistoryQuery, TriggerForm

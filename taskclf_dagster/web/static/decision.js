@@ -24,7 +24,7 @@ export function showChanges({ lastDecision, activeModel }) {
 
 function verdictParts(decision) {
   return [
-    el("p", { class: "badges" }, verdictBadges(decision.verdict, { dryRun: decision.dryRun }), el("span", { class: "quiet" }, when(decision.asOf))),
+    el("p", { class: "badges" }, verdictBadges(decision.verdict, { isDry: decision.dryRun, isActive: isNumber(decision.moved), isWaiting: decision.waits }), el("span", { class: "quiet" }, when(decision.asOf))),
     el("p", { class: "lead" }, prose(decision.sentence)),
     el("p", { class: "small" }, "Model ", el("span", { class: "id" }, decision.modelId), decision.reportUrl && [" · ", reportLink(decision.reportUrl, "Full report")]),
   ];
@@ -78,7 +78,7 @@ function effectWords({ moved, modelId, dryRun, waits }, activeModel) {
 }
 
 function comparisonParts({ comparison, moved }) {
-  const { before, after, difference: change, low, high, significance, windows, userDays, changes } = comparison;
+  const { before, after, difference: change, low, high, significance, windows, changes } = comparison;
   const [right, wrong] = isNumber(moved) ? ["became right", "became wrong"] : ["would become right", "would become wrong"];
   return [
     el("div", { class: "figures" },
@@ -87,11 +87,11 @@ function comparisonParts({ comparison, moved }) {
     ),
     isNumber(change) && intervalChart(comparison, comparison.sentence, byId("changes-body").clientWidth),
     el("p", {}, comparison.sentence),
-    changes && el("p", {}, `Of ${counted(windows, "labeled minute")} on ${counted(userDays, "day")}, `,
+    changes && el("p", {}, `Of ${counted(windows, "labeled minute")}, `,
       el("strong", { class: "good-text" }, `${counted(changes.becameRight, "minute")} ${right}`), " and ",
       el("strong", { class: "bad-text" }, `${counted(changes.becameWrong, "minute")} ${wrong}`), "."),
     el("p", { class: "small quiet" }, `Macro-F1, on minutes that neither model has learned from.`
-      + (isNumber(comparison.detectable) ? ` So few days show a difference of ${comparison.detectable.toFixed(2)} or more.` : "")),
+      + (isNumber(comparison.detectable) ? ` So many days can show a difference of ${comparison.detectable.toFixed(3)} or more.` : "")),
   ];
 }
 

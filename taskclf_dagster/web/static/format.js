@@ -59,8 +59,7 @@ export function score(value) {
 /** Returns a difference of scores with its sign. */
 export function difference(value) {
   if (!isNumber(value)) return "–";
-  const text = Math.abs(value).toFixed(3);
-  return Number(text) === 0 ? "±0.000" : `${value < 0 ? "−" : "+"}${text}`;
+  return `${value < 0 ? "−" : value > 0 ? "+" : "±"}${Math.abs(value).toFixed(3)}`;
 }
 
 /** Returns a whole number with separators. */

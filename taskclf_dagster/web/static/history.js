@@ -4,12 +4,13 @@ import { get } from "./api.js";
 import { byId, el, prose, show, svg, table } from "./dom.js";
 import { hasPassed, trendChart } from "./charts.js";
 import { difference, isNumber, score, sentence, whenInLines, whole } from "./format.js";
-import { causeWords, stateBadge, verdictBadges } from "./words.js";
+import { causeWords, outcomeBadges, stateBadge, waitingDecision } from "./words.js";
 
 const PAGE = 20;
 let items = [];
 let nextCursor = null;
 let shownFor = null;
+let waitingId = null;
 
 /** Shows the picture of the scores. */
 export function showTrend({ trend }) {
@@ -18,7 +19,8 @@ export function showTrend({ trend }) {
 
 /** Reads the table anew when the last retrain is another one or has changed. */
 export async function showHistory(status) {
-  const key = JSON.stringify([status.job?.id, status.job?.status, status.job?.outcome, status.lastDecision?.decisionId, status.activeModel?.modelId]);
+  waitingId = waitingDecision(status);
+  const key = JSON.stringify([status.job?.id, status.job?.status, status.job?.outcome, status.lastDecision?.decisionId, status.activeModel?.modelId, waitingId]);
   if (key === shownFor) return;
   const { body } = await get(`history?limit=${PAGE}`);
   const known = new Set(body.items.map((item) => item.id));
@@ -58,7 +60,7 @@ function row(item) {
   return el("tr", { "data-key": item.id },
     el("th", { scope: "row" }, whenInLines(item.startedAt)),
     el("td", {},
-      el("p", { class: "badges" }, isOver ? verdictBadges(item.outcome ?? item.status.toUpperCase()) : stateBadge(item.status === "pending" ? "queued" : "running")),
+      el("p", { class: "badges" }, isOver ? outcomeBadges(item, waitingId) : stateBadge(item.status === "pending" ? "queued" : "running")),
       (item.errorMessage || item.reason) && el("p", { class: "small quiet" }, prose(sentence(item.errorMessage || item.reason)))),
     el("td", { "data-label": "Started by" }, causeWords(item.cause)),
     cell("Model", item.modelId && el("span", { class: "id small nowrap" }, item.modelId)),

@@ -2,7 +2,7 @@
 
 import { byId, el, icon, prose, show } from "./dom.js";
 import { counted, duration, isNumber, sentence, since } from "./format.js";
-import { badge, stateBadge, stateWords, verdictBadges } from "./words.js";
+import { badge, outcomeBadges, stateBadge, stateWords, waitingDecision } from "./words.js";
 
 const MARKS = { busy: "run", good: "check", bad: "alert" };
 
@@ -38,7 +38,7 @@ export function showConnection(trouble) {
 function stateParts(status) {
   const { job } = status;
   return [
-    el("p", { class: "badges" }, job ? ["Last retrain:", verdictBadges(job.outcome ?? status.state.toUpperCase())] : stateBadge(status.state),
+    el("p", { class: "badges" }, job ? ["Last retrain:", outcomeBadges(job, waitingDecision(status))] : stateBadge(status.state),
       job?.completedAt && el("span", { class: "quiet" }, since(job.completedAt))),
     el("p", { class: "lead" }, prose(sentence(status.reason))),
     status.state === "failed" && el("p", { class: "quiet" }, "The running model stays as it was."),

@@ -110,12 +110,12 @@ function drawFields() {
 }
 
 function fieldOf(key) {
-  const { value, source, overriddenBy, default: standard } = config.values[key];
+  const { value, source, overriddenBy, locked, default: standard } = config.values[key];
   const { label, hint, choices } = settingWords(key);
   const id = `setting-${key}`;
   const notes = [hint, `Default: ${shownValue(standard)}.`, overriddenBy && `Set by ${overriddenBy}, which comes first: a change here has no effect.`,
-    !overriddenBy && source && source !== "default" && `From ${source}.`].filter(Boolean).join(" ");
-  const common = { id, "data-key": key, "aria-describedby": `${id}-hint ${id}-error` };
+    !overriddenBy && value !== standard && `From ${source}.`, locked && `Cannot be changed here: ${locked}.`].filter(Boolean).join(" ");
+  const common = { id, "data-key": key, disabled: Boolean(locked), "aria-describedby": `${id}-hint ${id}-error` };
   const after = [el("p", { class: "hint", id: `${id}-hint` }, notes), el("p", { class: "field-error", id: `${id}-error` })];
   if (typeof (value ?? standard) === "boolean") {
     return el("div", { class: "choice" }, el("input", { type: "checkbox", ...common, checked: value }), el("label", { for: id }, label), after);
@@ -155,7 +155,7 @@ function markField(key, words) {
 }
 
 function drawChanges() {
-  const changes = config.changes ?? [];
+  const changes = config.changes.toReversed();
   show(byId("settings-changes"), el("h3", {}, "Who changed what"), changes.length === 0 ? el("p", {}, "Nothing was changed here yet.")
     : table("The last changes of the settings of this home", ["When", "Who", "Setting", "Before", "After"].map((words) => el("th", { scope: "col" }, words)),
       changes.map((one) => el("tr", {}, el("th", { scope: "row" }, when(one.at)),

@@ -21,6 +21,13 @@ const VERDICTS = {
   FAILED: ["alert", "bad", "Failed"],
 };
 
+const WOULD = {
+  PROMOTE: ["check", "good", "Would be promoted"],
+  AWAITING_APPROVAL: ["check", "good", "Would wait for approval"],
+};
+const APPROVED = ["check", "good", "Approved"];
+const NOT_APPROVED = ["dash", "", "Was not approved"];
+
 const GATES = {
   PASS: ["check", "good", "Passed"],
   FAIL: ["cross", "bad", "Failed"],
@@ -41,6 +48,8 @@ const CAUSES = {
   "by hand": "By hand",
 };
 
+const OUTCOMES = { skipped: "SKIP", failed: "FAILED", completed: "COMPLETED" };
+
 const DRY_RUN = " (dry run)";
 
 /** Returns the badge of the state of retraining. */
@@ -53,13 +62,23 @@ export function stateWords(state) {
   return (STATES[state] ?? [null, null, sentence(state)])[2];
 }
 
-/** Returns the badges of a verdict or an outcome such as `REJECT (dry run)`. */
-export function verdictBadges(outcome, { dryRun = false } = {}) {
-  const text = String(outcome);
-  const isDry = dryRun || text.endsWith(DRY_RUN);
-  const verdict = text.replace(DRY_RUN, "");
-  const [image, kind, words] = VERDICTS[verdict] ?? ["unknown", "", sentence(verdict.toLowerCase().replaceAll("_", " "))];
-  return [badge([image, kind, isDry && verdict === "PROMOTE" ? "Would be promoted" : words]), isDry && badge(["info", "", "Dry run"])];
+/** Returns the badges of a verdict or an outcome such as `REJECT (dry run)`. What passed every gate may wait, or have become active. */
+export function verdictBadges(outcome, { isDry = String(outcome).endsWith(DRY_RUN), isActive = false, isWaiting = false } = {}) {
+  const verdict = String(outcome).replace(DRY_RUN, "");
+  const known = VERDICTS[verdict] ?? ["unknown", "", sentence(verdict.toLowerCase().replaceAll("_", " "))];
+  const special = isDry ? WOULD[verdict] : verdict === "AWAITING_APPROVAL" && !isWaiting && (isActive ? APPROVED : NOT_APPROVED);
+  return [badge(special || known), isDry && badge(["info", "", "Dry run"])];
+}
+
+/** Returns the badges of a retrain that has ended. */
+export function outcomeBadges({ outcome, status, newVersion, decisionId }, waitingId) {
+  const isWaiting = decisionId !== null && decisionId === waitingId;
+  return verdictBadges(outcome ?? OUTCOMES[status], { isActive: Boolean(newVersion), isWaiting });
+}
+
+/** Returns the decision that waits for approval; null if none does. */
+export function waitingDecision({ actions, lastDecision }) {
+  return actions.approve.decisionId ?? (lastDecision?.waits ? lastDecision.decisionId : null);
 }
 
 /** Returns icon, kind and words of a gate's status. */
