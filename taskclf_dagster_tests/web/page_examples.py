@@ -162,7 +162,7 @@ def rejected() -> Answer:
         "home": "~/taskclf",
         "isDemo": False,
         "state": "completed",
-        "reason": "the last retrain ended with REJECT: macro_f1 is 0.6130, must be at least 0.65",
+        "reason": decision()["sentence"],
         "readOnly": False,
         "user": None,
         "job": job(),
@@ -280,7 +280,7 @@ def waiting() -> Answer:
     better["changes"] = {"becameRight": 96, "becameWrong": 41}
     status = rejected()
     status["lastDecision"] = decision(verdict="AWAITING_APPROVAL", sentence=sentence, gates=PASSED, waits=True, comparison=better)
-    status["reason"] = "the last retrain ended with AWAITING_APPROVAL"
+    status["reason"] = sentence
     status["job"] = job(outcome="AWAITING_APPROVAL", reason="every gate that applies passed")
     status["actions"]["approve"] = {
         "allowed": True,
@@ -302,7 +302,7 @@ def promoted() -> Answer:
     status["lastDecision"]["sentence"] = "The new model passed all 22 checks that apply and became the running model."
     status["activeModel"] |= {"modelId": NEW, "live": None}
     status["actions"]["approve"] = rejected()["actions"]["approve"]
-    status["reason"] = "the last retrain ended with PROMOTE"
+    status["reason"] = status["lastDecision"]["sentence"]
     return status
 
 

@@ -120,7 +120,7 @@ def test_the_page_follows_a_run_every_two_seconds_and_an_open_dialog_keeps_what_
     desk.prepared.status = STATES["running"]()
     page = desk.visit().page
     expect(page.locator("#now")).to_contain_text("round 40 of 100")
-    page.locator("#changes details, #running details").first.click()
+    page.get_by_text("More about this model").click()
     page.get_by_role("button", name="Roll back …").click()
     page.get_by_label("Reason").type("half a rea")
     desk.prepared.status["progress"]["round"] = 77

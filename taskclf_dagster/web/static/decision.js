@@ -1,6 +1,6 @@
 /** The last decision: the verdict, the gates in words, and the comparison of both models. */
 
-import { byId, el, icon, prose, show, table } from "./dom.js";
+import { byId, el, icon, prose, roomIn, show, table } from "./dom.js";
 import { intervalChart } from "./charts.js";
 import { counted, difference, isNumber, score, when } from "./format.js";
 import { gateWords, verdictBadges } from "./words.js";
@@ -85,7 +85,7 @@ function comparisonParts({ comparison, moved }) {
       figure(score(before), "running model"), figure(score(after), "new model"),
       figure(difference(change), isNumber(low) ? `difference, ${percent(1 - significance)} interval ${difference(low)} to ${difference(high)}` : "difference"),
     ),
-    isNumber(change) && intervalChart(comparison, comparison.sentence, byId("changes-body").clientWidth),
+    isNumber(change) && intervalChart(comparison, comparison.sentence, roomIn(byId("changes"))),
     el("p", {}, comparison.sentence),
     changes && el("p", {}, `Of ${counted(windows, "labeled minute")}, `,
       el("strong", { class: "good-text" }, `${counted(changes.becameRight, "minute")} ${right}`), " and ",

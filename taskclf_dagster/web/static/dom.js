@@ -45,6 +45,12 @@ export function show(target, ...children) {
   matchChildren(target, wanted);
 }
 
+/** Returns the pixels that a picture may be wide in a card. */
+export function roomIn(card) {
+  const { paddingLeft, paddingRight } = getComputedStyle(card);
+  return Math.max(1, Math.floor(card.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight)));
+}
+
 /** Changes a text only if it differs, so that a screen reader does not read it again. */
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;

@@ -1,7 +1,7 @@
 /** The retrains so far, as a table with a picture of their scores. */
 
 import { get } from "./api.js";
-import { byId, el, prose, show, svg, table } from "./dom.js";
+import { byId, el, prose, roomIn, show, svg, table } from "./dom.js";
 import { hasPassed, trendChart } from "./charts.js";
 import { difference, isNumber, score, sentence, whenInLines, whole } from "./format.js";
 import { causeWords, outcomeBadges, stateBadge, waitingDecision } from "./words.js";
@@ -14,7 +14,7 @@ let waitingId = null;
 
 /** Shows the picture of the scores. */
 export function showTrend({ trend }) {
-  show(byId("trend"), trend.length > 1 && [trendChart(trend, byId("trend").parentElement.firstElementChild.clientWidth), legend(trend)]);
+  show(byId("trend"), trend.length > 1 && [trendChart(trend, roomIn(byId("history"))), legend(trend)]);
 }
 
 /** Reads the table anew when the last retrain is another one or has changed. */
