@@ -26,8 +26,11 @@ class ApiError(TaskclfDagsterError):
 
 RequestProblem = Literal[
     "unreadable_request",
+    "foreign_host",
     "not_signed_in",
     "forbidden",
+    "foreign_page",
+    "page_token",
     "read_only",
     "not_found",
     "method_not_allowed",

@@ -44,7 +44,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What an action depends on, whatever it acts on.
+    """The circumstances on which every action depends.
 
     Attributes:
         read_only: True if the server changes nothing.

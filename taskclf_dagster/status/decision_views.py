@@ -1,6 +1,6 @@
 """Describes decisions for page and API: the verdict and its gates in plain words, fair figures before and after.
 
-The words are those of `domain.reporting`; the records are in `decision_records`. Reads nothing and decides nothing.
+The sentences are those of `domain.reporting`; the records are in `decision_records`. Reads nothing and decides nothing.
 """
 
 from collections.abc import Sequence

@@ -18,7 +18,8 @@ COST_FACTOR = 50.0
 class KeptResult(Generic[_Result]):
     """One result, computed again when what it is made of has changed, or after COST_FACTOR times the time that it took."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._key: Hashable = None
         self._until = 0.0
         self._result: list[_Result] = []
@@ -30,11 +31,11 @@ class KeptResult(Generic[_Result]):
             key: names what the result is made of, such as the stamps of files.
             compute: makes the result; what it raises is passed on and not kept.
         """
-        begin = time.monotonic()
+        begin = self._clock()
         if self._result and key == self._key and begin < self._until:
             return self._result[0]
         result = compute()
-        end = time.monotonic()
+        end = self._clock()
         self._key, self._result = key, [result]
         self._until = end + max(SHORTEST_SECONDS, COST_FACTOR * (end - begin))
         return result

@@ -1,4 +1,4 @@
-"""Reads the overview of a home: what runs, what was decided, what is due, what is broken, and what can be done now.
+"""Reads the summary of a home: what runs, what was decided, what is due, what is broken, and what can be done now.
 
 Models are described in `model_views`, decisions in `decision_views`, problems in `problems`, actions in `actions`, the registry as a whole
 in `registry_summary`. Nothing here raises for what is in a home: what cannot be read is a problem with its fix. Reads only.
@@ -69,7 +69,7 @@ NO_WINDOWS = "taskclf has not recorded a day in this home yet: let it run for so
 
 @dataclass
 class _Facts:
-    """What the files of a home say.
+    """The contents of the files of a home.
 
     Attributes:
         config: the present configuration; the shipped one if it is not valid.
@@ -97,7 +97,7 @@ class _Facts:
 
 
 class OverviewReader:
-    """Reads the overview of one home again and again, and keeps the parts that cost much until the files behind them change.
+    """Reads the summary of one home again and again, and keeps the parts that cost much until the files behind them change.
 
     A decision and a change of the active model show at once; what depends on time alone shows after SHORTEST_SECONDS, or after COST_FACTOR
     times what it costs. Not for several threads at once.
@@ -115,11 +115,11 @@ class OverviewReader:
     def read(
         self, instance: dg.DagsterInstance, load_config: Callable[[], RetrainConfig], now: datetime, *, read_only: bool = False
     ) -> Overview:
-        """Reads the overview.
+        """Reads the summary.
 
         Args:
             instance: the Dagster instance.
-            load_config: reads the present configuration; its error is a problem of the overview.
+            load_config: reads the present configuration; its error is one of the problems.
             now: the present time.
             read_only: True if nothing can be changed by those to whom it is shown.
         """
@@ -223,7 +223,7 @@ class OverviewReader:
 def read_overview(
     instance: dg.DagsterInstance, home: Home, load_config: Callable[[], RetrainConfig], now: datetime, *, read_only: bool = False
 ) -> Overview:
-    """Reads the overview once; see `OverviewReader`, which keeps what costs much."""
+    """Reads the summary of a home once; the reader of the same name keeps what costs much."""
     return OverviewReader(home).read(instance, load_config, now, read_only=read_only)
 
 

@@ -1,6 +1,6 @@
-"""The records of the overview: all that page and API show of a home at a glance, each with a sentence for a person.
+"""The records of the summary of a home: all that page and API show of a home at a glance, each with a sentence for a person.
 
-Add a field here, and its value in the module of its subject (`overview` lists them); decisions are in `decision_records`. Plain data:
+Add a field here, and its value in the module of its subject; decisions are in `decision_records`. Plain data:
 nothing is read here.
 """
 
@@ -11,7 +11,7 @@ from taskclf_dagster.status.decision_records import DecisionSummary, JobRecord, 
 from taskclf_dagster.status.records import Progress, State, WireView
 
 ProblemKind = Literal["registry", "data", "config", "home"]
-"""What a problem is about: models and their history, windows and labels, the settings, or the folder itself."""
+"""The subjects of problems: models and their history, windows and labels, the settings, or the folder itself."""
 
 
 class FairFigures(WireView):
@@ -72,7 +72,7 @@ class ActiveModelView(WireView):
 
 
 class DueView(WireView):
-    """Whether a retrain is due.
+    """The next retrain by schedule.
 
     Attributes:
         is_due: True if the daily schedule would launch one now.
@@ -100,7 +100,7 @@ class LabelsView(WireView):
 
 
 class DaemonView(WireView):
-    """Whether Dagster's daemon runs, which ticks schedules and sensors and starts queued runs."""
+    """Dagster's daemon, which ticks schedules and sensors and starts queued runs."""
 
     running: bool
     sentence: str
@@ -178,7 +178,7 @@ class RollbackAction(Action):
 
 
 class Actions(WireView):
-    """What can be done now."""
+    """The things that can be done now, or why not."""
 
     trigger: Action
     approve: ApproveAction

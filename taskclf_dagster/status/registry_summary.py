@@ -1,4 +1,4 @@
-"""Summarizes the registry for the overview: the active model, the decisions, what waits, where a rollback can go, and what is broken.
+"""Summarizes the registry: the active model, the decisions, what waits, where a rollback can go, and what is broken.
 
 All of it follows from files that change with a decision or a change of the registry only, so that it is computed once for each.
 """
@@ -26,7 +26,7 @@ from taskclf_dagster.status.problems import find_registry_problems
 
 @dataclass(frozen=True)
 class RegistrySummary:
-    """The registry as the overview shows it; empty for a folder that is no home.
+    """The registry as page and API show it; empty for a folder that is no home.
 
     Attributes:
         model: the active model, without its age and its live figures; None if no model can run.

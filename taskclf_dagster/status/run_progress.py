@@ -26,7 +26,7 @@ LAST_RUNS = 5
 
 
 PACE_BOUNDS = (0.5, 4.0)
-"""How much faster and slower than the last retrains this one is taken to be, by its steps so far."""
+"""The time of this retrain as a multiple of that of the last ones, by its steps so far, is taken to be within these bounds."""
 
 
 LEAST_SHARE = 0.1

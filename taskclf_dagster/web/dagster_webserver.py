@@ -31,7 +31,7 @@ from taskclf_dagster.errors import LaunchRefusedError
 from taskclf_dagster.home import Home, default_home
 from taskclf_dagster.web.access import AccessRules
 from taskclf_dagster.web.headers import DAGSTER_POLICY
-from taskclf_dagster.web.refusals import refuse_query
+from taskclf_dagster.web.problems import answer_problem
 from taskclf_dagster.web.routes import build_own_routes
 from taskclf_dagster.web.rules import read_access_rules
 from taskclf_dagster.web.security import Guard
@@ -95,7 +95,9 @@ class Webserver(DagsterWebserver[Any, Any]):
 
     async def graphql_http_endpoint(self, request: Request) -> Response:
         """Answers a query that came as JSON by POST; a GET shows Dagster's page for queries and executes nothing."""
-        return refuse_query(request) or await super().graphql_http_endpoint(request)
+        if request.method != "POST" and not (request.method == "GET" and "text/html" in request.headers.get("Accept", "")):
+            return answer_problem("method_not_allowed", "Send queries as JSON by POST.", path=request.url.path, headers={"Allow": "POST"})
+        return await super().graphql_http_endpoint(request)
 
     def load_config(self) -> RetrainConfig:
         """Reads the configuration as it is now.

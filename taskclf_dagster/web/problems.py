@@ -29,8 +29,11 @@ class Kind(NamedTuple):
 
 KINDS: Mapping[RequestProblem, Kind] = {
     "unreadable_request": Kind(400, "The request cannot be read"),
+    "foreign_host": Kind(400, "This server has another name"),
     "not_signed_in": Kind(401, "A token is needed"),
     "forbidden": Kind(403, "The request is not allowed"),
+    "foreign_page": Kind(403, "A page of another site asked"),
+    "page_token": Kind(403, "The token of the page is missing"),
     "read_only": Kind(403, "This server changes nothing"),
     "not_found": Kind(404, "There is no such thing"),
     "method_not_allowed": Kind(405, "The method is not allowed"),

@@ -19,7 +19,7 @@ from taskclf_dagster.shown_text import show_line
 from taskclf_dagster.web.access import AccessRules, is_own_host, is_own_origin
 from taskclf_dagster.web.headers import is_own_path, set_headers
 from taskclf_dagster.web.health import HEALTH
-from taskclf_dagster.web.refusals import refuse
+from taskclf_dagster.web.problems import answer_problem
 from taskclf_dagster.web.sign_in import SIGN_IN, SIGN_OUT, SignIn, is_encrypted, wants_page
 from taskclf_dagster.web.tokens import PageTokens
 
@@ -88,19 +88,19 @@ class Guard:
 
     def _refuse_sender(self, connection: HTTPConnection) -> Response | None:
         """Refuses a request to another host, of another site's page, or with two values where one counts."""
-        headers, rules = connection.headers, self._rules
+        scope, headers, rules = connection.scope, connection.headers, self._rules
         hosts = headers.getlist("Host")
         if len(hosts) != 1 or not is_own_host(hosts[0], rules):
             named = show_line(hosts[0][:100]) if hosts else "none"
             detail = f"This server is not {named}. Whoever opens it under another name sets `server.url` or `server.allowed_hosts`."
-            return refuse(HTTPStatus.BAD_REQUEST, detail, kind="host")
+            return answer_problem("foreign_host", detail, path=scope["path"])
         once = ["Origin", "Authorization", "Content-Type", "Content-Length", *([rules.user_header] if rules.user_header else [])]
         if any(len(headers.getlist(name)) > 1 for name in once):
-            return refuse(HTTPStatus.BAD_REQUEST, "A header that counts once was sent twice.", kind="header")
+            return answer_problem("unreadable_request", "A header that counts once was sent twice.", path=scope["path"])
         origin = headers.get("Origin")
         is_own = origin is None or is_own_origin(origin, hosts[0], rules, is_encrypted=is_encrypted(connection))
         if not is_own or (headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not _is_visit(connection)):
-            return refuse(HTTPStatus.FORBIDDEN, "A page of another site asked for this.", kind="origin")
+            return answer_problem("foreign_page", "A page of another site asked for this.", path=scope["path"])
         return None
 
     def _refuse_change(self, connection: HTTPConnection) -> Response | None:
@@ -109,19 +109,19 @@ class Guard:
         own_change = scope["path"] != _WITHOUT_PAGE_TOKEN[0] and not scope["path"].startswith(_WITHOUT_PAGE_TOKEN[1:])
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if scope["method"] in _WITH_BODY and kind != "application/json":
-            return refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send JSON, with `Content-Type: application/json`.", kind="content_type")
+            return answer_problem("unsupported_media_type", "Send JSON, with `Content-Type: application/json`.", path=scope["path"])
         limit = MAX_OWN_BODY_BYTES if is_own_path(scope["path"]) else MAX_BODY_BYTES
         length = headers.get("Content-Length", "0")
         if not length.isdecimal() or int(length) > limit:
-            return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is longer than {limit} bytes.", kind="too_large")
+            return answer_problem("too_large", f"The body is longer than {limit} bytes.", path=scope["path"])
         if own_change and not self._has_token(connection):
             detail = (
                 f"A change needs the token of the page, in the header {PAGE_TOKEN_HEADER} and in its cookie: load the page again."
                 " A program sends `Authorization: Bearer` with TASKCLF_DAGSTER_TOKEN, with which the server was started."
             )
-            return refuse(HTTPStatus.FORBIDDEN, detail, kind="token")
+            return answer_problem("page_token", detail, path=scope["path"])
         if self._rules.read_only and scope["path"] != _WITHOUT_PAGE_TOKEN[0]:  # Dagster refuses the changes among the queries itself
-            return refuse(HTTPStatus.FORBIDDEN, "The server was started with --read-only and changes nothing.", kind="read_only")
+            return answer_problem("read_only", "The server was started with --read-only and changes nothing.", path=scope["path"])
         return None
 
     def _has_token(self, connection: HTTPConnection) -> bool:

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from taskclf_dagster.web.access import AccessRules
-from taskclf_dagster.web.refusals import refuse
+from taskclf_dagster.web.problems import answer_problem
 from taskclf_dagster.web.tokens import SESSION_SECONDS, Sessions, WrongTokens, is_token
 
 SIGN_IN, SIGN_OUT, START = "/retrain/sign-in", "/retrain/sign-out", "/retrain"
@@ -60,7 +60,7 @@ class SignIn:
         if wants_page(connection):
             asked = connection.url.path + (f"?{connection.url.query}" if connection.url.query else "")
             return RedirectResponse(f"{SIGN_IN}?next={quote(asked, safe='')}", HTTPStatus.SEE_OTHER)
-        return self._refuse_without_token("The request has no token.")
+        return self._refuse_without_token("The request has no token.", connection.scope["path"])
 
     def is_program(self, connection: HTTPConnection) -> bool:
         """Returns True if a request that `refuse` let pass has the server's token itself, which no page of another site knows."""
@@ -76,12 +76,12 @@ class SignIn:
         if request.method != "POST":
             return _page(request, "")
         if request.headers.get("Content-Type", "").partition(";")[0].strip().lower() != _FORM:
-            return refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send the token as {_FORM}.", kind="content_type")
+            return answer_problem("unsupported_media_type", f"Send the token as {_FORM}.", path=SIGN_IN)
         body = b""
         async for chunk in request.stream():
             body += chunk
             if len(body) > _MAX_FORM_BYTES:
-                return refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "No token is that long.", kind="too_large")
+                return answer_problem("too_large", "No token is that long.", path=SIGN_IN)
         given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
         refused = self._check(given, request)
         if refused is not None:
@@ -96,7 +96,7 @@ class SignIn:
 
     def _sign_out(self, request: Request) -> Response:
         if request.method != "POST":
-            return refuse(HTTPStatus.METHOD_NOT_ALLOWED, "Sign out by POST.", kind="method", headers={"Allow": "POST"})
+            return answer_problem("method_not_allowed", "Sign out by POST.", path=SIGN_OUT, headers={"Allow": "POST"})
         self._sessions.end(request.cookies.get(self._cookie))
         answer = RedirectResponse(START, HTTPStatus.SEE_OTHER)
         answer.delete_cookie(self._cookie, secure=is_encrypted(request), httponly=True, samesite="strict")
@@ -107,15 +107,15 @@ class SignIn:
         address = "" if connection.client is None else connection.client.host
         if self._wrong.must_wait(address):
             detail = "Too many wrong tokens came from this address. Wait a minute."
-            return refuse(HTTPStatus.TOO_MANY_REQUESTS, detail, kind="too_many", headers={"Retry-After": "60"})
+            return answer_problem("too_many", detail, path=connection.scope["path"], headers={"Retry-After": "60"})
         if self._token is not None and is_token(given, self._token):
             return None
         self._wrong.add(address)
-        return self._refuse_without_token("The token is wrong.")
+        return self._refuse_without_token("The token is wrong.", connection.scope["path"])
 
-    def _refuse_without_token(self, reason: str) -> Response:
+    def _refuse_without_token(self, reason: str, path: str) -> Response:
         detail = f"{reason} Send `Authorization: Bearer` with TASKCLF_DAGSTER_TOKEN of the server, or sign in at {SIGN_IN}."
-        return refuse(HTTPStatus.UNAUTHORIZED, detail, kind="signed_out", headers={"WWW-Authenticate": 'Bearer realm="taskclf_dagster"'})
+        return answer_problem("not_signed_in", detail, path=path, headers={"WWW-Authenticate": 'Bearer realm="taskclf_dagster"'})
 
 
 def bearer_of(connection: HTTPConnection) -> str | None:

@@ -65,8 +65,8 @@ def kind(answer: object) -> tuple[int, str | None]:
 @pytest.mark.parametrize("path", [PAGE, API, "/graphql", "/runs", HEALTH, SIGN_IN, REPORT])
 def test_a_request_to_another_host_is_refused_on_every_route(path: str) -> None:
     client = site()
-    assert kind(client.get(path, headers={"Host": "evil.example:3000"})) == (400, "host")
-    assert kind(client.post(path, headers={"Host": "evil.example:3000"}, json={})) == (400, "host")
+    assert kind(client.get(path, headers={"Host": "evil.example:3000"})) == (400, "foreign_host")
+    assert kind(client.post(path, headers={"Host": "evil.example:3000"}, json={})) == (400, "foreign_host")
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_a_request_to_another_host_is_refused_on_every_route(path: str) -> None:
 @pytest.mark.parametrize("path", [PAGE, API, "/graphql", HEALTH, SIGN_IN, SIGN_OUT, REPORT])
 def test_what_a_page_of_another_site_sends_is_refused_on_every_route(path: str, headers: Mapping[str, str]) -> None:
     client = site()
-    assert kind(client.post(path, headers=headers, json={})) == (403, "origin")
+    assert kind(client.post(path, headers=headers, json={})) == (403, "foreign_page")
     if "Origin" not in headers:
-        assert kind(client.get(path, headers=headers)) == (403, "origin")
+        assert kind(client.get(path, headers=headers)) == (403, "foreign_page")
         embedded = {**headers, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe", "Accept": "text/html"}
-        assert kind(client.get(path, headers=embedded)) == (403, "origin")
+        assert kind(client.get(path, headers=embedded)) == (403, "foreign_page")
 
 
 def test_a_followed_link_leads_to_a_page_that_leads_here_so_that_the_cookies_come_along() -> None:
@@ -94,7 +94,7 @@ def test_a_followed_link_leads_to_a_page_that_leads_here_so_that_the_cookies_com
     answer = site().get("/retrain?a=1&b=%3C", headers=visit)
     assert (answer.status_code, answer.headers.get("Set-Cookie")) == (200, None)
     assert '<meta http-equiv="refresh" content="0; url=/retrain?a=1&amp;b=%3C">' in answer.text
-    assert kind(site().post("/retrain", headers=visit, json={})) == (403, "origin")
+    assert kind(site().post("/retrain", headers=visit, json={})) == (403, "foreign_page")
     assert "url=/evil.example/x" in site().get(f"{URL}//evil.example/x", headers=visit).text
 
 
@@ -110,8 +110,8 @@ def test_a_websocket_of_another_site_is_refused() -> None:
 
 def test_a_header_that_counts_once_is_not_taken_twice() -> None:
     client = site(user_header="x-user")
-    assert kind(client.get(PAGE, headers=[("Host", "127.0.0.1"), ("X-User", "anna"), ("X-User", "ben")])) == (400, "header")
-    assert kind(client.get(PAGE, headers=[("Host", "127.0.0.1"), ("Host", "evil.example")])) == (400, "host")
+    assert kind(client.get(PAGE, headers=[("Host", "127.0.0.1"), ("X-User", "anna"), ("X-User", "ben")])) == (400, "unreadable_request")
+    assert kind(client.get(PAGE, headers=[("Host", "127.0.0.1"), ("Host", "evil.example")])) == (400, "foreign_host")
 
 
 # --- Changes ----------------------------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_a_change_needs_json(path: str, content: str) -> None:
     client = site()
     token = page_token(client)
     answer = client.post(path, content=b"{}", headers={"Content-Type": content, PAGE_TOKEN_HEADER: token})
-    assert kind(answer) == (415, "content_type")
+    assert kind(answer) == (415, "unsupported_media_type")
 
 
 def test_a_change_of_ours_needs_the_token_of_the_page_in_header_and_cookie() -> None:
@@ -133,13 +133,13 @@ def test_a_change_of_ours_needs_the_token_of_the_page_in_header_and_cookie() -> 
     token = page_token(client)
     assert client.post(API, json={}, headers={PAGE_TOKEN_HEADER: token}).status_code == 200
     assert client.put(API, json={}, headers={PAGE_TOKEN_HEADER: token}).status_code == 200
-    assert kind(client.post(API, json={})) == (403, "token"), "cookie without header"
-    assert kind(client.post(API, json={}, headers={PAGE_TOKEN_HEADER: token[:-1] + "x"})) == (403, "token"), "forged"
-    assert kind(client.delete(API)) == (403, "token")
+    assert kind(client.post(API, json={})) == (403, "page_token"), "cookie without header"
+    assert kind(client.post(API, json={}, headers={PAGE_TOKEN_HEADER: token[:-1] + "x"})) == (403, "page_token"), "forged"
+    assert kind(client.delete(API)) == (403, "page_token")
     client.cookies.clear()
-    assert kind(client.post(API, json={}, headers={PAGE_TOKEN_HEADER: token})) == (403, "token"), "header without cookie"
+    assert kind(client.post(API, json={}, headers={PAGE_TOKEN_HEADER: token})) == (403, "page_token"), "header without cookie"
     client.cookies.set("taskclf_token_3000", "a.b")
-    assert kind(client.post(API, json={}, headers={PAGE_TOKEN_HEADER: "a.b"})) == (403, "token"), "a pair that another site made"
+    assert kind(client.post(API, json={}, headers={PAGE_TOKEN_HEADER: "a.b"})) == (403, "page_token"), "a pair that another site made"
 
 
 def test_pages_of_one_browser_share_a_token_and_the_cookie_is_out_of_reach_of_scripts() -> None:
@@ -184,8 +184,8 @@ def test_a_read_only_server_makes_no_change() -> None:
 def test_with_a_token_every_route_needs_it(path: str) -> None:
     client = site(token=TOKEN)
     for headers in ({}, bearer("wrong"), {"Authorization": f"Basic {TOKEN}"}, {"Cookie": "taskclf_session_3000=x"}):
-        assert kind(client.get(path, headers=headers)) == (401, "signed_out")
-        assert kind(client.post(path, headers=headers, json={})) == (401, "signed_out")
+        assert kind(client.get(path, headers=headers)) == (401, "not_signed_in")
+        assert kind(client.post(path, headers=headers, json={})) == (401, "not_signed_in")
     assert client.get(path, headers=bearer()).status_code == 200
 
 
@@ -212,13 +212,13 @@ def test_a_browser_is_led_to_the_sign_in_and_back_and_its_session_ends_when_it_s
     assert {"HttpOnly", "SameSite=strict"} <= set(signed.headers["Set-Cookie"].split("; "))
     assert client.get("/runs").json()["signed_in"] is True
     token = page_token(client)
-    assert kind(client.post(API, json={})) == (403, "token"), "a session alone is no token of the page"
+    assert kind(client.post(API, json={})) == (403, "page_token"), "a session alone is no token of the page"
     assert client.post(API, json={}, headers={PAGE_TOKEN_HEADER: token}).status_code == 200
     kept = dict(client.cookies)
     assert client.get(SIGN_OUT).status_code == 405
     assert client.post(SIGN_OUT).status_code == 303
     client.cookies.update(kept)
-    assert kind(client.get("/runs")) == (401, "signed_out"), "the cookie of an ended session"
+    assert kind(client.get("/runs")) == (401, "not_signed_in"), "the cookie of an ended session"
 
 
 @pytest.mark.parametrize("asked", ["//evil.example", "/\\evil.example", "https://evil.example", "", "/a\nb"])
@@ -246,7 +246,7 @@ def test_the_sign_in_takes_a_short_form_of_an_own_page_only() -> None:
     client = site(token=TOKEN)
     assert client.post(SIGN_IN, json={"token": TOKEN}).status_code == 415
     assert client.post(SIGN_IN, data={"token": TOKEN * 1000}).status_code == 413
-    assert kind(client.post(SIGN_IN, data={"token": TOKEN}, headers={"Origin": "http://evil.example"})) == (403, "origin")
+    assert kind(client.post(SIGN_IN, data={"token": TOKEN}, headers={"Origin": "http://evil.example"})) == (403, "foreign_page")
     assert client.post(SIGN_IN, content=b"token=" + TOKEN.encode(), headers={"Content-Type": "text/plain"}).status_code == 415
 
 

@@ -18,7 +18,16 @@ from taskclf_dagster.defs.display.pointer_changes import describe_pointer, repor
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
-from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, USER_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.run_tags import (
+    HOME_TAG,
+    MAX_RUNTIME_TAG,
+    MODEL_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
+    USER_TAG,
+    WORKER_TAG,
+    home_tag,
+)
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.fsck import check_registry

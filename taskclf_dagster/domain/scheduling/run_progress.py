@@ -1,7 +1,7 @@
 """The progress of the present retrain in a small file, which any other process can read at any time.
 
 A note for people: it is replaced in place of the one before, is not synced, and nothing but what is shown follows from it. Dagster's event
-log is no place for it, because each entry there stays for ever and costs more than a round of training.
+log is no place for it, whose entries are kept, and cost more than a round of training each.
 """
 
 from contextlib import suppress
@@ -17,7 +17,7 @@ from taskclf_dagster.home import Home
 
 
 class RunProgress(Record):
-    """What a run does now.
+    """The work that a run is doing.
 
     Attributes:
         run_id: the run.

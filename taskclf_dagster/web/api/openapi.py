@@ -57,7 +57,8 @@ _IF_MATCH = {
     "in": "header",
     "required": True,
     "description": "The ETag of the configuration that the change was made for.",
-    "schema": {"type": "string", "minLength": 1, "pattern": '^(W/)?"[!#-~]*"$'},
+    "schema": {"type": "string", "minLength": 1, "pattern": "^[!-~]+$"},
+    "example": '"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"',
 }
 
 
@@ -141,9 +142,7 @@ def _describe_query(operation: Operation) -> list[dict[str, object]]:
     return parameters
 
 
-def _describe_success(
-    operation: Operation, names: _Names
-) -> dict[str, dict[str, object]]:
+def _describe_success(operation: Operation, names: _Names) -> dict[str, dict[str, object]]:
     schema: dict[str, object] = {"type": "object"} if operation.answer is None else names[operation.answer, "serialization"]
     content = {"schema": schema}
     if operation.answer in ANSWER_EXAMPLES:
