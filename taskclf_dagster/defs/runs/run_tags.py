@@ -40,6 +40,10 @@ MODEL_TAG = ".dagster/taskclf_model"
 DECISION_TAG = "taskclf/decision"
 
 
+REPORT_TAG = "taskclf/report"
+"""The report of the decision: its page, or its file."""
+
+
 TRIGGER_TAG = ".dagster/taskclf_demand"
 """The trigger that a run was launched for: the content of a label store, a drift report, or the daily schedule."""
 
