@@ -62,7 +62,9 @@ def page(served: Served, browser: Browser) -> Iterator[Page]:
     with Visit(browser, served.url) as visit:
         visit.page.set_default_timeout(30_000)
         yield visit.page
-        assert (visit.errors, visit.foreign) == ([], [])
+        refused = "the server responded with a status of 422"  # chromium's words for the setting that is not valid
+        assert [error for error in visit.errors if refused not in error] == []
+        assert visit.foreign == []
 
 
 def _await_launch(page: Page, words: str) -> None:
