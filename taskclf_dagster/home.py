@@ -53,6 +53,21 @@ class Home:
         return self.root / DEMO_MARKER
 
     @property
+    def settings_file(self) -> Path:
+        """Ours: settings of this home, a layer over the shipped ones; a person, the command line and the API write it."""
+        return self.root / "taskclf_dagster.yaml"
+
+    @property
+    def settings_lock(self) -> Path:
+        """Ours: the lock of the one writer to `settings_file`."""
+        return self.root / ".taskclf_dagster.lock"
+
+    @property
+    def settings_changes(self) -> Path:
+        """Ours: one line for each key of `settings_file` that was changed."""
+        return self.artifacts / "config_changes.jsonl"
+
+    @property
     def processed(self) -> Path:
         return self.root / "data" / "processed"
 

@@ -29,7 +29,8 @@ def calibrate_command(home: Path | None, config: Path | None, as_json: bool, as_
     calibrator that does not help enough on later windows gives way to none. Does nothing if it is not due: calibrators are due after a
     promotion and by cadence, and not while a decision awaits approval.
     """
-    taskclf_home, settings = existing_home(home), load_config(config)
+    taskclf_home = existing_home(home)
+    settings = load_config(taskclf_home, config)
     due = assess_calibration(taskclf_home, now=now(), cadence_days=settings.scheduling.calibrator_update_cadence_days)
     if not due.due and not force and not dry_run:
         say(f"{taskclf_home.display_name}: not calibrated: {due.reason}. --force calibrates all the same.")

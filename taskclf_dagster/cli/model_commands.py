@@ -48,7 +48,7 @@ def list_command(home: Path | None, config: Path | None, as_json: bool) -> None:
     The ranking is for information: the active model is the one that taskclf runs, wherever it is named.
     """
     taskclf_home = existing_home(home)
-    settings = load_config(config)
+    settings = load_config(taskclf_home, config)
     report = find_best_model(taskclf_home.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
     found = find_active_model(read_registry_state(taskclf_home))
     active = found.model_id
@@ -129,7 +129,8 @@ def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
 @json_option
 def compare_command(model_a: str, model_b: str, home: Path | None, config: Path | None, as_json: bool) -> None:
     """Compare MODEL_A with MODEL_B on the current snapshot's test windows, without those that either was trained on."""
-    result = compare_models(existing_home(home), model_a, model_b, config=load_config(config), num_threads=cores())
+    taskclf_home = existing_home(home)
+    result = compare_models(taskclf_home, model_a, model_b, config=load_config(taskclf_home, config), num_threads=cores())
     if as_json:
         say_block(canonical_json(result.model_dump(mode="json")))
         return

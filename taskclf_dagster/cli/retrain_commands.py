@@ -82,7 +82,7 @@ def _run(home: Home, *, judged_run: str | None = None, **fields: object) -> None
     """Runs the job, or the part of it that judges, prints the outcome, and exits with 1 if no decision could be made."""
     params = _params(**fields)
     settings = RunSettingsResource(**params.model_dump())
-    settings.load_config()
+    settings.load_config(home)
     settings.resolve_as_of(ClockResource())
     definitions = build_definitions(home=HomeResource(root=str(home.root)), loggers={"console": _progress_logger})
     with open_instance(home, records=True) as instance:
@@ -98,7 +98,7 @@ def _run(home: Home, *, judged_run: str | None = None, **fields: object) -> None
 def check_retrain_command(home: Path | None, config: Path | None) -> None:
     """Report if a retrain is due and why, and what is wrong with the data; likewise for the calibrators."""
     taskclf_home, clock = existing_home(home), ClockResource()
-    settings = load_config(config)
+    settings = load_config(taskclf_home, config)
     trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
     calibrators = check_calibrator_update_due(
         taskclf_home, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days

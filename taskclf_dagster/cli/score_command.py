@@ -35,7 +35,8 @@ def score_command(
     taskclf_files: bool,
 ) -> None:
     """Score the windows of a day with the active model, and keep what it says in artifacts/scores."""
-    taskclf_home, settings, moment = existing_home(home), load_config(config), now()
+    taskclf_home, moment = existing_home(home), now()
+    settings = load_config(taskclf_home, config)
     scorer = find_scoring_model(taskclf_home, open_keys(taskclf_home, settings.signing, signs=False))
     if day is not None:
         days: list[date] = [day.date()]

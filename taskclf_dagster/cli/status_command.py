@@ -23,7 +23,8 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
 
     State: idle (nothing was ever launched), queued, running, completed, skipped (no label is new) or failed.
     """
-    taskclf_home, settings = existing_home(home), load_config(config)
+    taskclf_home = existing_home(home)
+    settings = load_config(taskclf_home, config)
     with open_instance(taskclf_home) as instance:
         status = read_status(instance, taskclf_home, config=settings, now=now())
     if as_json:

@@ -30,7 +30,8 @@ def study_command(home: Path | None, config: Path | None, as_json: bool, as_of: 
     HOME is a taskclf home; by default that of TASKCLF_HOME, else where taskclf keeps its data. With several dates one lucky split decides
     less. Exits with 1 if there is nothing to train on at any of them.
     """
-    taskclf_home, settings = existing_home(home), load_config(config)
+    taskclf_home = existing_home(home)
+    settings = load_config(taskclf_home, config)
     newest = resolve_as_of(as_of)
     found = study_settings(
         taskclf_home,

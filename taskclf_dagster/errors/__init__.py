@@ -40,7 +40,7 @@ from taskclf_dagster.errors.registry import (
     RunEndedError,
     UnsafeFileSystemError,
 )
-from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError
+from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
 
 __all__ = [
     "INCOMPATIBLE_CODES",
@@ -80,6 +80,7 @@ __all__ = [
     "SinkSettingsError",
     "SinkUnavailableError",
     "SnapshotError",
+    "StaleSettingsError",
     "TaskclfDagsterError",
     "UnreadableFileError",
     "UnsafeFileSystemError",

@@ -47,7 +47,7 @@ def challenger_model(
     record = build_challenger(
         taskclf_home,
         dataset_snapshot,
-        config=run_settings.load_config(),
+        config=run_settings.load_config(taskclf_home),
         earlier=None if last is None else last.settings,
         cores=cores(),
         code_version=code_version(),

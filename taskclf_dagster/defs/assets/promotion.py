@@ -89,7 +89,8 @@ def promotion_decision(
 
     Every verdict is a successful run. The decision receipt is stored in artifacts/decisions.
     """
-    taskclf_home, config = home.open(), run_settings.load_config()
+    taskclf_home = home.open()
+    config = run_settings.load_config(taskclf_home)
     load = load_predictions_once(taskclf_home)
     record = make_decision(
         taskclf_home,
@@ -139,7 +140,7 @@ def active_pointer(
     """
     _require_unended(context)
     taskclf_home = home.open()
-    settings = run_settings.load_config()
+    settings = run_settings.load_config(taskclf_home)
     applied = apply_decision(
         taskclf_home,
         promotion_decision,

@@ -48,9 +48,10 @@ def challenger_report(
     supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
     """Evaluates the challenger's bundle on the test windows, compares it with two baselines, and checks every candidate gate."""
-    config = run_settings.load_config()
+    taskclf_home = home.open()
+    config = run_settings.load_config(taskclf_home)
     threads = _threads(config, dataset_snapshot)
-    record = report_challenger(home.open(), dataset_snapshot, challenger_model, config=config, num_threads=threads)
+    record = report_challenger(taskclf_home, dataset_snapshot, challenger_model, config=config, num_threads=threads)
     for gate in record.gates.gates:
         context.log.info(f"{gate.status:14} {gate.name}: {gate.detail}")
     return materialized(
@@ -81,8 +82,9 @@ def champion_report(
     """
     if dataset_snapshot.skip_reason is not None:
         return
-    config = run_settings.load_config()
-    taskclf_home, threads = home.open(), _threads(config, dataset_snapshot)
+    taskclf_home = home.open()
+    config = run_settings.load_config(taskclf_home)
+    threads = _threads(config, dataset_snapshot)
     keys = open_keys(taskclf_home, config.signing, signs=False)
     record = report_champion(taskclf_home, dataset_snapshot, config=config, num_threads=threads, keys=keys)
     for warning in record.warnings:

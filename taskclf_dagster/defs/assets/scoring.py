@@ -48,7 +48,8 @@ def scored_windows(
     The active model is found once a run: a promotion in the meantime changes nothing. A day that was scored after its end keeps its scores.
     Writes artifacts/scores/date=YYYY-MM-DD/scores.parquet.
     """
-    taskclf_home, settings, as_of = open_watched_home(context, home), run_settings.load_config(), run_settings.resolve_as_of(clock)
+    taskclf_home, as_of = open_watched_home(context, home), run_settings.resolve_as_of(clock)
+    settings = run_settings.load_config(taskclf_home)
     scorer = find_scoring_model(taskclf_home, open_keys(taskclf_home, settings.signing, signs=False))
     first, last = (None if day is None else parse_as_of(day).date() for day in (config.from_day, config.to_day))
     record = score_days(

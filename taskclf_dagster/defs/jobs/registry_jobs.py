@@ -76,7 +76,7 @@ def _roll_back(
     context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
     taskclf_home = _begin(context, home)
-    keys = open_keys(taskclf_home, run_settings.load_config().signing, signs=True)
+    keys = open_keys(taskclf_home, run_settings.load_signing(), signs=True)
     pointer = rollback(taskclf_home, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id, keys=keys)
     _report_move(context, taskclf_home, pointer, config.reason)
 
@@ -88,14 +88,14 @@ def _approve(
     taskclf_home = _begin(context, home)
     decision_id = config.decision_id or require_only_awaiting(taskclf_home)
     if not config.as_judged:
-        require_present_policy(load_decision(taskclf_home, decision_id), run_settings.load_config(), approved=True)
+        require_present_policy(load_decision(taskclf_home, decision_id), run_settings.load_config(taskclf_home), approved=True)
     pointer = approve(
         taskclf_home,
         decision_id,
         recompute=partial(recompute_decision, cores=cores()),
         at=clock.now(),
         run_id=context.run.run_id,
-        keys=open_keys(taskclf_home, run_settings.load_config().signing, signs=True),
+        keys=open_keys(taskclf_home, run_settings.load_signing(), signs=True),
     )
     _report_move(context, taskclf_home, pointer, f"decision {decision_id} was approved")
 
@@ -104,7 +104,8 @@ def _approve(
 def _prune(
     context: dg.OpExecutionContext, config: PruneParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
-    taskclf_home, settings = _begin(context, home), run_settings.load_config()
+    taskclf_home = _begin(context, home)
+    settings = run_settings.load_config(taskclf_home)
     act = plan_prune if config.dry_run else partial(prune, keys=open_keys(taskclf_home, settings.signing, signs=True))
     plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=clock.now())
     verb = "would go" if config.dry_run else "removed"
@@ -121,7 +122,7 @@ def _verify(
     context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
     taskclf_home = _begin(context, home)
-    keys = open_keys(taskclf_home, run_settings.load_config().signing, signs=config.repair)
+    keys = open_keys(taskclf_home, run_settings.load_signing(), signs=config.repair)
     done = repair(taskclf_home, at=clock.now(), keys=keys).done if config.repair else []
     findings = check_registry(taskclf_home, keys)
     damage = [finding for finding in findings if finding.severity == "damage"]

@@ -90,6 +90,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
         "artifacts/drift/one.json",
         "artifacts/retrain_under_way.json",
         "artifacts/.retrain.lock",
+        "artifacts/config_changes.jsonl",
+        "taskclf_dagster.yaml",
+        ".taskclf_dagster.lock",
         "models/.lock",
         "DEMO",
     ):
@@ -171,6 +174,8 @@ KINDS: dict[str, tuple[str, tuple[Callable[[Path], object], ...], str]] = {
     "delivered events": ("artifacts/events/events.jsonl", (edit(value=2),), "delivered events"),
     "calibrators": ("artifacts/calibrator_store/store.json", (edit(value=2),), "calibrators and reports"),
     "drift reports": ("artifacts/drift*/*.json", (edit(value=2),), "calibrators and reports"),
+    "settings of the home": ("taskclf_dagster.yaml", (edit(enabled=False),), "settings of the home"),
+    "changes of settings": ("artifacts/config_changes.jsonl", (edit(value=2),), "settings of the home"),
     "locks": ("artifacts/.retrain.lock", (edit(value=2),), "locks and notes"),
 }
 """Kinds of files: where they are, changes of them, and whether a change is found or the kind by which the file is listed."""
