@@ -15,6 +15,9 @@ from taskclf_dagster.domain.reporting.report_evidence import ReportEvidence, col
 from taskclf_dagster.domain.storage.files import write_text
 from taskclf_dagster.home import Home
 
+REPORT_PAGES = "/retrain/reports/"
+"""The path, on the page's server, below which reports are shown by the id of their decision."""
+
 
 class WrittenReport(NamedTuple):
     """The result of writing a report.
