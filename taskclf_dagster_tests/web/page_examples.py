@@ -29,7 +29,11 @@ def gate(name: str, title: str, sentence: str, status: str = "PASS", help_: str 
 PASSED = [
     gate("loads_and_predicts", "The model works", "Its files load, and it gives an answer for every minute of the test."),
     gate("breakidle_precision", "Takes little other work for BreakIdle", "97 % of what it calls BreakIdle is right; 95 % is required."),
-    gate("beats_lookup_baseline", "Better than a table of apps", "It scores 0.61; always saying the most common label of the app scores 0.43."),
+    gate(
+        "beats_lookup_baseline",
+        "Better than a table of apps",
+        "It scores 0.61; always saying the most common label of the app scores 0.43.",
+    ),
     gate("min_improvement", "Better than the running model", "No improvement is required.", "NOT_APPLICABLE"),
 ]
 FAILED = [
@@ -90,7 +94,9 @@ def history() -> list[Answer]:
     )  # fmt: skip
     dry = job(id="run-6", outcome="PROMOTE (dry run)", cause="api", startedAt=ago(days=8), reason="a dry run promotes nothing")
     held = job(id="run-7", outcome="HOLD", startedAt=ago(days=11), cause="drift", reason="12 user-days are needed, there are 4")
-    first = job(id="run-8", outcome="PROMOTE", modelId=OLD, previousVersion=None, newVersion=OLD, metricsBefore=None, startedAt=ago(days=21))
+    first = job(
+        id="run-8", outcome="PROMOTE", modelId=OLD, previousVersion=None, newVersion=OLD, metricsBefore=None, startedAt=ago(days=21)
+    )
     return [job(), skipped, failed, dry, held, promoted, first]
 
 
@@ -227,7 +233,11 @@ def first_run() -> Answer:
     status = rejected() | {"state": "idle", "reason": "no retrain was launched yet", "job": None, "activeModel": None, "lastDecision": None}
     status |= {"trend": [], "due": {"isDue": True, "reason": "there is no last decided run", "at": None}}
     status["labels"] = {"since": 42, "needed": 5, "summary": "42 label spans: all of them label windows"}
-    status["actions"]["rollback"] |= {"allowed": False, "reason": "There is no other model that can run. A retrain makes one.", "targets": []}
+    status["actions"]["rollback"] |= {
+        "allowed": False,
+        "reason": "There is no other model that can run. A retrain makes one.",
+        "targets": [],
+    }
     return status
 
 
@@ -379,7 +389,11 @@ def config(**changed: Any) -> Answer:
     }
     values = {
         key: {
-            "value": changed.get(key, value), "default": value, "overriddenBy": None, "locked": None, "effect": "from the next run on",
+            "value": changed.get(key, value),
+            "default": value,
+            "overriddenBy": None,
+            "locked": None,
+            "effect": "from the next run on",
             "source": "taskclf_dagster.yaml" if key in changed else "retrain.yaml",
         }
         for key, value in shipped.items()

@@ -28,7 +28,9 @@ WORDS = {
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (390, True)])
-def test_a_state_has_its_own_words_fits_the_window_and_has_no_serious_finding_of_axe(desk: Desk, state: str, width: int, dark: bool) -> None:
+def test_a_state_has_its_own_words_fits_the_window_and_has_no_serious_finding_of_axe(
+    desk: Desk, state: str, width: int, dark: bool
+) -> None:
     desk.prepared.status = STATES[state]()
     if state in ("first_run", "empty"):
         desk.prepared.history = []
