@@ -53,7 +53,7 @@ class SettingView(WireView):
         default: the shipped value.
         overridden_by: what sets the key above the home, so that a change here has no effect; None if nothing does.
         locked: why the key cannot be changed in this home; None if it can.
-        effect: when a changed value counts, in words.
+        effect: time from which a changed value counts, for a person.
     """
 
     value: JsonValue
