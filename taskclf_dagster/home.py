@@ -218,6 +218,11 @@ class Home:
         return self.artifacts / "decisions"
 
     @property
+    def reports(self) -> Path:
+        """Ours: the HTML report of each decision, for people."""
+        return self.artifacts / "reports"
+
+    @property
     def suggestions(self) -> Path:
         """Ours: what to label next, one file for each decision."""
         return self.artifacts / "suggestions"

@@ -29,6 +29,7 @@ COMMANDS = {
     "live": "live_command:live_command",
     "prune": "registry_commands:prune_command",
     "registry": "registry_commands:registry_group",
+    "report": "report_command:report_command",
     "reproduce": "model_commands:reproduce_command",
     "retrain": "retrain_commands:retrain_command",
     "rollback": "registry_commands:rollback_command",

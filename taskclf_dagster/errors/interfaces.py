@@ -12,15 +12,16 @@ class ApiError(TaskclfDagsterError):
 
     Attributes:
         refused: True for a refusal.
+        problem: the problem details (RFC 9457) of the answer; None if it has none.
     """
 
-    def __init__(self, url: str, reason: str, *, refused: bool = False) -> None:
-        self.refused = refused
+    def __init__(self, url: str, reason: str, *, refused: bool = False, problem: Mapping[str, object] | None = None) -> None:
+        self.refused, self.problem = refused, problem
         words = reason.rstrip(".")
         super().__init__(
             f"What was asked of {url} is refused: {words}."
             if refused
-            else f"{url} gave no answer that can be used: {words}. Does `dagster dev` run there, with the code location loaded?"
+            else f"{url} gave no answer that can be used: {words}. Does `taskclf-dagster serve`, or for GraphQL `dagster dev`, run there?"
         )
 
 

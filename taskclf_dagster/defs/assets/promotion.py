@@ -30,7 +30,7 @@ from taskclf_dagster.defs.display.promotion_metadata import (
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
-from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, JUDGED_RUN_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, JUDGED_RUN_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, REPORT_TAG
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -38,6 +38,7 @@ from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.reporting.report_file import try_to_write_report
 from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision, apply_decision
 from taskclf_dagster.domain.retraining.day_effect_step import find_day_effects
 from taskclf_dagster.domain.retraining.decision_step import find_disagreeing_days, load_predictions_once, make_decision
@@ -110,6 +111,7 @@ def promotion_decision(
     effects = find_day_effects(taskclf_home, dataset_snapshot, challenger_model, reports, record, config=config, load=load, cores=cores())
     suggestions = suggest_what_to_label(taskclf_home, dataset_snapshot, *reports, record, effects)
     metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval, suggestions)
+    metadata |= _write_report(context, taskclf_home, record)
     advice = unusual_days_check(DISAGREEMENT, find_disagreeing_days(challenger_report, champion_report, load))
     checks = [promoted_check(record), floors_check(record), *comparative_checks(record, interval), advice]
     return materialized(record, metadata=metadata, check_results=checks)
@@ -154,6 +156,18 @@ def active_pointer(
         record = _describe_change(promotion_decision, applied.pointer, applied.previous)
         shown = pointer_metadata(taskclf_home, applied.pointer, applied.previous, promotion_decision, promotion_decision.reason)
         yield materialized(record, metadata=shown)
+
+
+def _write_report(context: dg.AssetExecutionContext, home: Home, decision: PromotionDecision) -> dict[str, object]:
+    """Writes the report of a decision, and returns where it is; that it cannot be written is a warning."""
+    written = try_to_write_report(home, decision)
+    if written.problem is not None:
+        fix = f"`taskclf-dagster report {decision.decision_id}` writes it"
+        context.log.warning(f"the report of the decision could not be written: {written.problem}; {fix}")
+        return {}
+    context.log.info(f"report: {written.path}")
+    tag_run(context, {REPORT_TAG: str(written.path)})
+    return {"report": dg.MetadataValue.path(str(written.path))}
 
 
 def _find_training_time(context: dg.AssetExecutionContext, home: Home) -> datetime | None:

@@ -67,6 +67,7 @@ UNCHECKED = (
         "step records", ("artifacts/records/**/*",), "a promotion computes what they lead to again from the snapshot and the bundles"
     ),
     Unchecked("what to label next", ("artifacts/suggestions/**/*",), "they are advice; nothing is decided by them"),
+    Unchecked("reports", ("artifacts/reports/**/*",), "they are for people, and can be written again; nothing is decided by them"),
     Unchecked("scores", ("artifacts/scores/**/*",), "they are read by live performance, which can request a retrain at most"),
     Unchecked("drops of performance", ("artifacts/performance_drops/**/*",), "they trigger a retrain at most; nothing is decided by them"),
     Unchecked("bundles without a receipt", (*_BUNDLES, "models/*/*"), "only what a receipt names file by file is promoted"),

@@ -18,8 +18,16 @@ _GROUPS = {"no_user_clearly_worse": "one person", "no_class_clearly_worse": "one
 """The subject of a gate on groups, where the group is not known."""
 
 
+_MEASURED_BOUNDS = ("beats_rule_baseline", "beats_lookup_baseline", "negative_flips")
+"""Gates whose threshold is a measured figure, too, and is rounded as one."""
+
+
 _LEAST_CHANCE = 0.001
 """Smaller p-values are not distinguished."""
+
+
+_LIKELY_CHANCE = 0.5
+"""From larger p-values on there is no decline to speak of."""
 
 
 class GateWords(Record):
@@ -99,7 +107,7 @@ def _list_figures(gate: RegressionGate, shows: Shown, decision: DecisionContent 
         near = low if gate.observed < (low + high) / 2 else high
         return {**figures, "observed": show(gate.observed, near), "low": show(low, low), "high": show(high, high)}
     observed, threshold = show(gate.observed, gate.threshold), show(gate.threshold, gate.threshold)
-    if gate.name in ("beats_rule_baseline", "beats_lookup_baseline"):  # the threshold is a measured figure, too
+    if gate.name in _MEASURED_BOUNDS:
         threshold = show(gate.threshold, gate.observed)
     if gate.name in COMPARATIVE_GATES and shows == "change" and is_strict(gate):
         observed = f"{observed} in the less favorable case"
@@ -114,6 +122,8 @@ def _describe_group(gate: RegressionGate, observed: str, threshold: str, decisio
         observed = f"less than {show_share(_LEAST_CHANCE, _LEAST_CHANCE)}"
     counts = f"only below {threshold} would it count" if gate.passed else f"below {threshold} it counts as shown"
     chance = f"chance alone would show such a decline in {observed} of cases, and {counts}"
+    if gate.passed and gate.observed is not None and gate.observed > _LIKELY_CHANCE:
+        chance = f"no decline is shown (below {threshold} it would be, and it is {observed})"
     groups = _list_groups(gate, decision)
     found = [group for group in groups if group.adjusted_p is not None and group.adjusted_p == gate.observed]
     if not found:
