@@ -130,6 +130,7 @@ class OverviewReader:
         running, stopped = is_daemon_running(instance, now), is_schedule_stopped(instance, DAILY)
         enabled, times = facts.config.scheduling.enabled and not stopped, self._times.read(instance, home)
         model = _complete(facts.registry.model, facts.live, now)
+        under_way = None if unfinished is None else describe_unfinished_retrain(unfinished)
         return Overview(
             home=home.display_name,
             is_demo=home.is_demo,
@@ -150,7 +151,7 @@ class OverviewReader:
             problems=facts.problems,
             actions=find_actions(
                 home,
-                Circumstances(read_only, running, unfinished, facts.problems, times.whole),
+                Circumstances(read_only, running, under_way, facts.problems, times.whole),
                 trigger=facts.trigger,
                 waiting=facts.registry.waiting,
                 targets=facts.registry.targets,

@@ -26,6 +26,10 @@ _LEAST_CHANCE = 0.001
 """Smaller p-values are not distinguished."""
 
 
+_SMALL_SHARE = 0.1
+"""Smaller shares have a digit after the point."""
+
+
 _LIKELY_CHANCE = 0.5
 """From larger p-values on there is no decline to speak of."""
 
@@ -71,7 +75,9 @@ def explain_gate(gate: RegressionGate, decision: DecisionContent | None = None) 
 
 def show_share(value: float, beside: float | None = None) -> str:
     """Returns a share from 0 to 1 as percent, with as many digits as it takes not to contradict what it is compared with."""
-    return f"{_show_beside(100 * value, None if beside is None else 100 * beside, digits=0)} %"
+    digits = 0 if value >= _SMALL_SHARE else 1
+    shown = _show_beside(100 * value, None if beside is None else 100 * beside, digits=digits)
+    return f"{shown.removesuffix('.0')} %"
 
 
 def show_score(value: float, beside: float | None = None) -> str:

@@ -20,7 +20,6 @@ from taskclf_dagster.domain.scheduling.settings_changes import Via, read_changes
 from taskclf_dagster.domain.storage.records import MAX_SAFE_INTEGER
 from taskclf_dagster.errors import (
     InvalidField,
-    LaunchRefusedError,
     RegistryBusyError,
     RequestRefusedError,
     SettingsError,
@@ -45,7 +44,7 @@ NESTED = ("schedule", "gates")
 SHOWN_CHANGES = 20
 
 
-RELOADED = "now: the schedules were loaded again"
+RELOADED = "in about half a minute, when the schedules have been loaded again"
 
 
 class SettingView(WireView):
@@ -158,17 +157,10 @@ def change_config(service: Service, asked: Asked) -> Answer:
     changed = [key for key in wanted if before.settings[key].home_value != after.settings[key].home_value]
     effective = {key: after.settings[key].takes_effect for key in changed}
     loaded_late = [key for key in changed if after.settings[key].effect == "next_load" and after.settings[key].overridden_by is None]
-    if loaded_late and _reload(service):
+    if loaded_late:
+        service.reloader.ask()
         effective |= dict.fromkeys(loaded_late, RELOADED)
     return _answer(service, after, effective)
-
-
-def _reload(service: Service) -> bool:
-    try:
-        service.backend.reload_definitions()
-    except LaunchRefusedError:  # the words of the key say what else makes it count
-        return False
-    return True
 
 
 def _answer(service: Service, settings: HomeSettings, effective: dict[str, str] | None = None) -> Answer:

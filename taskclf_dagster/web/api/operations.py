@@ -22,6 +22,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.status.overview import OverviewReader
 from taskclf_dagster.status.overview_records import Overview
 from taskclf_dagster.status.records import WireView
+from taskclf_dagster.web.api.reloading import Reloader
 from taskclf_dagster.web.backend import Backend
 
 PREFIX = "/api/ml/retrain"
@@ -52,6 +53,11 @@ class Service:
     receipts: ReceiptCache = field(default_factory=ReceiptCache)
     launching: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def reloader(self) -> Reloader:
+        """Loads schedules again after a change of their times."""
+        return Reloader(self.backend)
 
     @cached_property
     def _overview(self) -> OverviewReader:

@@ -5,6 +5,7 @@ Add an operation to OPERATIONS; the OpenAPI document (`openapi`) follows from th
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -142,7 +143,9 @@ def build_api_routes(backend: Backend) -> list[BaseRoute]:
     handlers: dict[Any, Any] = {HTTPException: _answer_http_error}
     api = Starlette(routes=routes, exception_handlers=handlers)
     api.router.redirect_slashes = False
-    return [Mount(ROOT, app=api)]
+    mount = Mount(ROOT, app=api)
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)  # a path with a line end is the API's as well
+    return [mount]
 
 
 def _build_route(service: Service, operations: Sequence[Operation]) -> Route:
