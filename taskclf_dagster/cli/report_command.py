@@ -75,7 +75,7 @@ def _report_decision(home: Home, decision: PromotionDecision, output: Path | Non
 
 def _report_pair(home: Home, models: tuple[str, str], config: Path | None, output: Path | None) -> Path:
     """Compares two models as `compare` does, and writes the report on them."""
-    settings = load_config(config)
+    settings = load_config(home, config)
     found = compare_models(home, *models, config=settings, num_threads=cores())
     path = output or Path.cwd() / f"compare_{models[0]}_{models[1]}.html"
     write_text(path, render_report(describe_pair(found, settings)))
