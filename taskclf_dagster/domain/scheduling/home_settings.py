@@ -34,7 +34,7 @@ EDITABLE = (
 
 
 Effect = Literal["next_tick", "next_run", "next_load"]
-"""When a changed value counts."""
+"""The time from which a changed value counts."""
 
 
 EFFECTS: Mapping[Effect, str] = {
