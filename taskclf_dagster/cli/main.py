@@ -100,9 +100,10 @@ def main(context: click.Context) -> None:
     """  # noqa: D301  # click wants the backspace character, which keeps the lines above apart
     if context.invoked_subcommand is None:
         from taskclf_dagster.cli.next_steps import show_next_steps
+        from taskclf_dagster.cli.output import say_block
 
         show_next_steps()
-        click.echo(context.get_help())
+        say_block(context.get_help())
 
 
 if __name__ == "__main__":

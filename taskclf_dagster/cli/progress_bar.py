@@ -35,7 +35,7 @@ quiet_option = click.option("--quiet", "-q", is_flag=True, help="Print the resul
 
 
 class BarState(NamedTuple):
-    """What a bar shows.
+    """The content of a bar.
 
     Attributes:
         title: what is being done.

@@ -7,6 +7,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import requests
+from starlette.applications import Starlette
+from starlette.responses import HTMLResponse
+from starlette.routing import Route
 
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.errors import ApiError
@@ -18,7 +21,7 @@ from taskclf_dagster_tests.registry_scenario import promoted
 from taskclf_dagster_tests.runs import Status, add_run
 from taskclf_dagster_tests.scenario import make_home
 from taskclf_dagster_tests.servers import free_port
-from taskclf_dagster_tests.web.api_scenario import TOKEN, Server, listening, serving
+from taskclf_dagster_tests.web.api_scenario import TOKEN, Server, Site, listening, serving
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +132,25 @@ def test_a_server_that_does_not_answer_in_time_is_no_refusal(monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ApiError) as caught:
         RetrainClient(f"http://127.0.0.1:{silent.getsockname()[1]}").status()
     assert isinstance(caught.value.__cause__, requests.Timeout)
+
+
+def test_on_a_server_without_a_token_the_client_makes_changes_as_a_page_does(
+    server: Server, instance: dg.DagsterInstance, home: Home
+) -> None:
+    with listening(server.show(home, token=None)) as url:
+        client = RetrainClient(url)
+        assert client.trigger(dryRun=True)["cause"] == "page"
+        client._page_token = "of a server that ended since"  # noqa: S105
+        assert client.rollback("meetings")["job"] == "rollback"
+        with pytest.raises(requests.HTTPError):
+            requests.post(f"{url}/api/ml/retrain/trigger", json={}, timeout=10).raise_for_status()
+
+
+def test_a_server_without_our_api_is_named_as_one(tmp_path: Path) -> None:
+    with listening(Site(Home(tmp_path), None, Starlette(routes=[Route("/{path:path}", lambda _: HTMLResponse("<html>"))]))) as url:  # type: ignore[arg-type]
+        with pytest.raises(ApiError) as caught:
+            RetrainClient(url).status()
+        assert "GraphQLClient" in str(caught.value)
+        with pytest.raises(ApiError) as caught:
+            RetrainClient(url).trigger()
+        assert _refusal(caught) == (False, None)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import GetJsonSchemaHandler, JsonValue, RootModel
+from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema
 
 from taskclf_dagster.config.settings import (
@@ -29,16 +30,12 @@ from taskclf_dagster.status.records import WireView
 from taskclf_dagster.web.api.operations import Answer, Asked, Service
 from taskclf_dagster.web.api.reading import make_pointer, refuse_fields
 
-OTHER_NAMES: Mapping[str, str] = {
-    "timeoutMinutes": "timeout_minutes",
-    "minLabelsRequired": "min_new_labels",
-    "autoPromote": "auto_promote",
-}
-"""Names that a change may use in the place of keys of the file."""
+_NAMES: Mapping[str, str] = {"min_new_labels": "minLabelsRequired"}
+"""Names on the wire that do not follow from those of the file."""
 
 
-NESTED = ("schedule", "gates")
-"""Keys of the file that hold others; a change may give them as objects."""
+ON_THE_WIRE: Mapping[tuple[str, ...], str] = {tuple(_NAMES.get(part, to_camel(part)) for part in key.split(".")): key for key in EDITABLE}
+"""The keys by their names in camelCase, the inner ones within an object: a change may use these names, or else those of the file."""
 
 
 SHOWN_CHANGES = 20
@@ -56,7 +53,7 @@ class SettingView(WireView):
         default: the shipped value.
         overridden_by: what sets the key above the home, so that a change here has no effect; None if nothing does.
         locked: why the key cannot be changed in this home; None if it can.
-        effect: when a changed value counts, in words.
+        effect: time from which a changed value counts, for a person.
     """
 
     value: JsonValue
@@ -110,12 +107,22 @@ class ConfigForm(RootModel[dict[str, object]]):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        """Returns the schema of the keys that can be changed, with the bounds of the settings."""
+        """Returns the schema of a change in either notation, with the bounds of the settings."""
         keys = dict(_schemas())
-        nested = {name: {inner: keys[f"{name}.{inner}"] for inner in _inner_keys(name)} for name in NESTED}
-        within = {name: {"type": "object", "properties": inner, "additionalProperties": False} for name, inner in nested.items()}
-        others = {name: keys[key] for name, key in OTHER_NAMES.items()}
-        return {"type": "object", "properties": {**keys, **within, **others}, "additionalProperties": False}
+        nested: dict[str, Any] = {}
+        for path, key in ON_THE_WIRE.items():
+            if len(path) == 1:
+                nested[path[0]] = keys[key]
+            else:
+                within = nested.setdefault(path[0], {"type": "object", "properties": {}, "additionalProperties": False})
+                within["properties"][path[1]] = keys[key]
+        notations = {"in camelCase, as objects": nested, "as configs/retrain.yaml has them, inner keys with dots": keys}
+        return {
+            "anyOf": [
+                {"type": "object", "description": f"Keys {text}.", "properties": properties, "additionalProperties": False}
+                for text, properties in notations.items()
+            ]
+        }
 
 
 def _schemas() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -131,10 +138,6 @@ def _schemas() -> Iterator[tuple[str, dict[str, Any]]]:
         if key in formats:
             variants = [{"type": "string", "minLength": 1, "format": formats[key]}]
         yield key, {"anyOf": [*variants, {"type": "null"}]}
-
-
-def _inner_keys(name: str) -> list[str]:
-    return [key.removeprefix(f"{name}.") for key in EDITABLE if key.startswith(f"{name}.")]
 
 
 def show_config(service: Service, asked: Asked) -> Answer:
@@ -201,32 +204,34 @@ def _read_keys(given: Mapping[str, object]) -> tuple[dict[str, object], dict[str
     """Returns the values by key of the file, and where each stands in the body.
 
     Raises:
-        RequestRefusedError: a key cannot be changed or is given by two names, or a value is no single one (422).
+        RequestRefusedError: a key cannot be changed, or a value is no single one (422).
     """
     wanted: dict[str, object] = {}
     places: dict[str, str] = {}
     invalid = []
     for key, place, value in _list_keys(given):
-        if key not in EDITABLE:
+        if key is None:
             invalid.append(InvalidField(place, "is none of the keys that can be changed here, which GET names"))
-        elif key in wanted:
-            invalid.append(InvalidField(place, f"is given as {places[key]} already"))
         elif isinstance(value, dict | list) or (isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER):
             invalid.append(InvalidField(place, "must be a single value, and a number of usual size"))
-        wanted[key], places[key] = value, place
+        else:
+            wanted[key], places[key] = value, place
     if invalid:
         raise refuse_fields(invalid)
     return wanted, places
 
 
-def _list_keys(given: Mapping[str, object]) -> Iterator[tuple[str, str, object]]:
-    """Yields each key of the file, where it stands in the body, and its value."""
+def _list_keys(given: Mapping[str, object]) -> Iterator[tuple[str | None, str, object]]:
+    """Yields each key of the file (None if it is not one), where it stands in the body, and its value."""
+    of_the_file = any("_" in name or "." in name for name in given)
     for name, value in given.items():
-        if name in NESTED and isinstance(value, dict):
+        if of_the_file:
+            yield name if name in EDITABLE else None, make_pointer(name), value
+        elif isinstance(value, dict) and any(path[0] == name and len(path) > 1 for path in ON_THE_WIRE):
             for part, item in value.items():
-                yield f"{name}.{part}", make_pointer(name, part), item
+                yield ON_THE_WIRE.get((name, part)), make_pointer(name, part), item
         else:
-            yield OTHER_NAMES.get(name, name), make_pointer(name), value
+            yield ON_THE_WIRE.get((name,)), make_pointer(name), value
 
 
 def _refuse_settings(error: SettingsError, places: Mapping[str, str]) -> RequestRefusedError:

@@ -54,7 +54,7 @@ FORM_EXAMPLES: Mapping[type[BaseModel], Mapping[str, object]] = {
     ApproveForm: {"the one that waits": {"value": {}}, "one by its id": {"value": {"decisionId": _DECISION}}},
     ConfigForm: {
         "label less often, ask first": {"value": {"minLabelsRequired": 30, "autoPromote": False}},
-        "another time, the shipped floor": {"value": {"schedule": {"cron": "0 5 * * *"}, "gates.min_macro_f1": None}},
+        "another time, the shipped floor": {"value": {"schedule.cron": "0 5 * * *", "gates.min_macro_f1": None}},
     },
     RollbackForm: {"to the model before": {"value": {"reason": "meetings are missed"}}},
 }

@@ -41,7 +41,7 @@ _Form = TypeVar("_Form", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Service:
-    """What every operation works on.
+    """The home, and the state that all operations share.
 
     Attributes:
         backend: home, instance and launches.
@@ -72,7 +72,7 @@ class Service:
         return self.backend.instance
 
     def read_overview(self, now: datetime) -> Overview:
-        """Returns the overview; its reader keeps what it has read, and is not for several threads at once."""
+        """Returns the home at a glance; its reader keeps parts of the last read, and is not for several threads at once."""
         with self._reading:
             return self._overview.read(self.instance, self.backend.load_config, now, read_only=self.backend.read_only)
 

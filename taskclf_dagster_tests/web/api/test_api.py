@@ -15,6 +15,7 @@ from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.scheduling.settings_changes import read_changes
 from taskclf_dagster.home import Home
+from taskclf_dagster.web.api.configuration import ON_THE_WIRE
 from taskclf_dagster.web.api.openapi import build_document
 from taskclf_dagster.web.api.routes import OPERATIONS
 from taskclf_dagster_tests.models import AT, MID, NEW, OLD
@@ -275,7 +276,7 @@ def test_a_model_that_is_damaged_or_was_removed_is_shown_with_what_is_known(site
 def test_a_change_of_the_configuration_is_written_recorded_and_shown(server: Server, instance: dg.DagsterInstance, home: Home) -> None:
     site = server.show(home, user_header="x-user")
     before = site.get("/config")
-    change = {"minLabelsRequired": 7, "auto_promote": True, "gates": {"min_macro_f1": 0.5}, "schedule": {"cron": "0 5 * * *"}}
+    change = {"minLabelsRequired": 7, "autoPromote": True, "gates": {"minMacroF1": 0.5}, "schedule": {"cron": "0 5 * * *"}}
     answer = site.put("/config", change, headers={"If-Match": before.headers["ETag"], "X-User": "anna"})
     assert answer.status_code == 200
     shown = answer.json()
@@ -320,8 +321,11 @@ def test_a_change_needs_the_etag_of_what_was_seen(site: Site) -> None:
         ({"schedule": {"timezone": "Mars/Olympus"}}, "#/schedule/timezone"),
         ({"schedule": {"verify_cron": "0 0 * * *"}}, "#/schedule/verify_cron"),
         ({"schedule": "0 5 * * *"}, "#/schedule"),
-        ({"gates": {"min_macro_f1": 1.5}}, "#/gates/min_macro_f1"),
-        ({"gates": {"min_reject_rate": 0.9, "max_reject_rate": 0.1}}, "#/gates/min_reject_rate"),
+        ({"gates": {"minMacroF1": 1.5}}, "#/gates/minMacroF1"),
+        ({"gates": {"min_macro_f1": 0.5}}, "#/gates/min_macro_f1"),
+        ({"gates": {"minRejectRate": 0.9, "maxRejectRate": 0.1}}, "#/gates/minRejectRate"),
+        ({"gates.min_macro_f1": 1.5}, "#/gates.min_macro_f1"),
+        ({"min_new_labels": 7, "minLabelsRequired": 8}, "#/minLabelsRequired"),
         ({"min_new_labels": [7]}, "#/min_new_labels"),
         ({"events": {}}, "#/events"),
         ({"signing.public_key": None}, "#/signing.public_key"),
@@ -335,9 +339,20 @@ def test_a_wrong_setting_is_answered_with_422_and_named_and_nothing_is_written(s
     assert not (site.home.root / SETTINGS).exists()
 
 
-def test_a_key_that_is_given_by_two_names_is_refused(site: Site) -> None:
-    change = {"min_new_labels": 7, "minLabelsRequired": 8}
-    problem_of(site.put("/config", change, headers={"If-Match": "*"}), 422, "invalid")
+def test_a_change_may_use_the_keys_of_the_file(site: Site) -> None:
+    answer = site.put("/config", {"gates.min_macro_f1": 0.5, "min_windows": 7, "enabled": False}, headers={"If-Match": "*"})
+    assert set(answer.json()["effective"]) == {"gates.min_macro_f1", "min_windows", "enabled"}
+
+
+def test_every_key_can_be_changed_by_its_name_in_camel_case(site: Site) -> None:
+    values = site.get("/config").json()["values"]
+    change: dict[str, Any] = {}
+    for path, key in ON_THE_WIRE.items():
+        inner = change if len(path) == 1 else change.setdefault(path[0], {})
+        inner[path[-1]] = values[key]["default"]
+    answer = site.put("/config", change, headers={"If-Match": "*"})
+    assert answer.status_code == 200
+    assert set(answer.json()["effective"]) == {key for key, value in values.items() if value["default"] is not None}
 
 
 def test_a_settings_file_that_is_broken_is_no_fault_of_the_change(site: Site) -> None:
