@@ -75,7 +75,7 @@ function lost(error) {
   showConnection(error instanceof Refused ? refusal(error) : {
     title: "The connection to the server is lost",
     detail: `${readAt ? `What is shown here was read at ${readAt.toLocaleTimeString()}. ` : ""}This page tries again every few seconds. `
-      + "If it stays like this, start the server again: taskclf-dagster serve.",
+      + "If it stays like this, start the server again: `taskclf-dagster serve`.",
   });
   if (status) {
     showActions(status.actions, true);
