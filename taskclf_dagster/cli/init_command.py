@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from taskclf_dagster.cli.common import existing_home, home_option
-from taskclf_dagster.cli.instance import choose_instance
+from taskclf_dagster.cli.instance_choice import choose_instance
 from taskclf_dagster.cli.instance_files import OWN_SETTINGS, WORKSPACE, write_instance_settings, write_own_settings, write_workspace
 from taskclf_dagster.cli.output import say
 from taskclf_dagster.domain.storage.instance_owner import read_owner

@@ -8,6 +8,7 @@ import click
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.cli.progress_bar import quiet_option, show_work
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
@@ -109,10 +110,13 @@ def verify_command(decision_id: str, home: Path | None, config: Path | None, dee
 @click.argument("model_id")
 @home_option
 @json_option
-def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
+@quiet_option
+def reproduce_command(model_id: str, home: Path | None, as_json: bool, quiet: bool) -> None:
     """Train a model again from its stored snapshot, and compare trees and predictions. Exits with 1 if they differ."""
     taskclf_home = existing_home(home)
-    result = reproduce(taskclf_home, require_named_bundle(taskclf_home, model_id), on_progress=lambda line: say(line, err=True))
+    folder = require_named_bundle(taskclf_home, model_id)
+    with show_work(f"training {model_id} again", quiet=quiet) as report:
+        result = reproduce(taskclf_home, folder, on_progress=report)
     say_block(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.summary}")
     if not as_json:
         say(f"trees        {result.tree_hash}")

@@ -7,7 +7,8 @@ import click
 import dagster as dg
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, load_config
-from taskclf_dagster.cli.instance import choose_instance, open_instance
+from taskclf_dagster.cli.instance import open_instance
+from taskclf_dagster.cli.instance_choice import choose_instance
 from taskclf_dagster.cli.output import say
 from taskclf_dagster.config.loading import find_config_file
 from taskclf_dagster.defs.dagster_internals import dump_instance
@@ -38,7 +39,7 @@ def serve_command(home: Path | None, config: Path | None, host: str, port: int, 
     """Show a home in the browser, and run its schedules and sensors.
 
     One address has the page /retrain, its API, and Dagster's own pages. Ctrl-C, or SIGTERM, ends all of it; a retrain that it interrupts is
-    tried again after the next start. Exits with 1 if a part of it ended by itself.
+    retried after the next start. Exits with 1 if a part of it ended by itself.
     """
     if os.name != "posix":
         raise ServeError("platform", "it needs signals and sockets that this system does not have", "Use `dagster dev`, without the page")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, describe_unfinished_retrain
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement
 from taskclf_dagster.domain.registry.retention import find_awaiting
@@ -49,14 +48,14 @@ class Circumstances:
     Attributes:
         read_only: True if the server changes nothing.
         has_daemon: True if what is launched would start.
-        unfinished: the retrain under way, or in the queue.
+        unfinished: describes the retrain under way, or in the queue; None without one.
         problems: what is broken.
         typical_seconds: median time of the last retrains [s]; None without one.
     """
 
     read_only: bool
     has_daemon: bool
-    unfinished: RetrainRun | None
+    unfinished: str | None
     problems: Sequence[Problem]
     typical_seconds: float | None = None
 
@@ -133,7 +132,7 @@ def find_actions(
 def _find_trigger(circumstances: Circumstances, trigger: TriggerAssessment | None, config: RetrainConfig) -> Action:
     reason = circumstances.find_obstacle(needs=("home", "config", "data"))
     if reason is None and circumstances.unfinished is not None:
-        reason = f"{_sentence(describe_unfinished_retrain(circumstances.unfinished))} Wait for it to end."
+        reason = f"{_sentence(circumstances.unfinished)} Wait for it to end."
     if reason is None and trigger is not None and trigger.blockers:
         reason = f"A retrain would end without a result: {'; '.join(trigger.blockers).rstrip('.')}."
     return Action(allowed=reason is None, reason=reason, effect=_say_retrain(circumstances, trigger, config))

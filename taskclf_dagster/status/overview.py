@@ -24,6 +24,7 @@ from taskclf_dagster.defs.runs.retrain_runs import (
 )
 from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
+from taskclf_dagster.domain.data.label_store import find_store
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED
 from taskclf_dagster.domain.monitoring.live_performance import LivePerformance, measure_live_performance
 from taskclf_dagster.domain.scheduling.triggers import TriggerAssessment, assess_trigger
@@ -130,6 +131,7 @@ class OverviewReader:
         running, stopped = is_daemon_running(instance, now), is_schedule_stopped(instance, DAILY)
         enabled, times = facts.config.scheduling.enabled and not stopped, self._times.read(instance, home)
         model = _complete(facts.registry.model, facts.live, now)
+        under_way = None if unfinished is None else describe_unfinished_retrain(unfinished)
         return Overview(
             home=home.display_name,
             is_demo=home.is_demo,
@@ -150,7 +152,7 @@ class OverviewReader:
             problems=facts.problems,
             actions=find_actions(
                 home,
-                Circumstances(read_only, running, unfinished, facts.problems, times.whole),
+                Circumstances(read_only, running, under_way, facts.problems, times.whole),
                 trigger=facts.trigger,
                 waiting=facts.registry.waiting,
                 targets=facts.registry.targets,
@@ -186,7 +188,7 @@ class OverviewReader:
     def _gather_data(self, facts: _Facts, now: datetime) -> None:
         """Reads windows, labels and scores."""
         home, config = self._home, facts.config
-        data = take_stamps([home.labels, *(home.features(version) for version in SCHEMA_VERSIONS)])
+        data = take_stamps([find_store(home), *(home.features(version) for version in SCHEMA_VERSIONS)])
         pointer = take_stamps([home.active_pointer, home.inference_policy, home.active_history])
         key = facts.policy, data, pointer, take_stamps([home.decisions / LAST_DECIDED])
         facts.trigger = facts.attempt(
@@ -195,7 +197,7 @@ class OverviewReader:
         if facts.trigger is None:
             return
         facts.problems += find_data_problems(home, facts.trigger)
-        seen = facts.policy, pointer, take_stamps([home.labels, home.scores])
+        seen = facts.policy, pointer, take_stamps([find_store(home), home.scores])
         facts.live = facts.attempt(
             lambda: self._live.get(seen, lambda: measure_live_performance(home, as_of=now, config=config, keys=facts.keys)),
             "data",

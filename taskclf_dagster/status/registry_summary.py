@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.label_store import find_store
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED, read_last_decided
@@ -75,7 +76,7 @@ def summarize_registry(home: Home, config: RetrainConfig, keys: Keys) -> Registr
 def stamp_registry(home: Home) -> tuple[object, ...]:
     """Returns stamps of every file that a summary is made of."""
     folders = take_stamps([home.models, home.calibrators], depth=2)
-    decided = take_stamps([home.decisions, home.decisions / LAST_DECIDED, home.pending_models, home.labels, home.home_id_file])
+    decided = take_stamps([home.decisions, home.decisions / LAST_DECIDED, home.pending_models, find_store(home), home.home_id_file])
     return folders, decided, take_stamps([home.outbox / WRITTEN_THROUGH])
 
 

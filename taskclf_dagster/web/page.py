@@ -3,7 +3,7 @@
 The page is one template without data: its scripts read everything from the API, and insert it as text.
 """
 
-import re
+from http import HTTPStatus
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -13,6 +13,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from taskclf_dagster.domain.decision.decision_store import report_path
+from taskclf_dagster.errors import DecisionNotFoundError
 from taskclf_dagster.shown_text import show_line
 from taskclf_dagster.web.backend import Backend
 
@@ -21,8 +23,6 @@ PAGE = "/retrain"
 _FOLDER = Path(__file__).resolve().parent
 
 _TEMPLATES = Environment(loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-
-_DECISION_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
 
 _REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """The content policy of a report: its own styles and pictures, no script, nothing from elsewhere."""
@@ -48,12 +48,15 @@ def build_page_routes(backend: Backend) -> list[BaseRoute]:
         return HTMLResponse(text)
 
     def show_report(request: Request) -> Response:
-        decision_id = request.path_params["decision_id"]
-        known = decision_id if _DECISION_ID.fullmatch(decision_id) else None
-        text = None if known is None else _read_report(backend, known)
-        if text is None:
-            return HTMLResponse(_TEMPLATES.get_template("no_report.html").render(decision_id=known), status_code=404)
-        return Response(text, media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+        decision_id: str = request.path_params["decision_id"]
+        try:
+            path = report_path(backend.home, decision_id)
+        except DecisionNotFoundError:
+            return _answer_without_report(None)
+        try:
+            return Response(path.read_bytes(), media_type="text/html", headers={"Content-Security-Policy": _REPORT_POLICY})
+        except OSError:
+            return _answer_without_report(decision_id)
 
     return [
         Route(PAGE, show_page, methods=["GET"]),
@@ -62,8 +65,6 @@ def build_page_routes(backend: Backend) -> list[BaseRoute]:
     ]
 
 
-def _read_report(backend: Backend, decision_id: str) -> bytes | None:
-    try:
-        return (backend.home.artifacts / "reports" / f"{decision_id}.html").read_bytes()
-    except OSError:
-        return None
+def _answer_without_report(decision_id: str | None) -> Response:
+    """Says that a decision has no report; None if the address names no decision."""
+    return HTMLResponse(_TEMPLATES.get_template("no_report.html").render(decision_id=decision_id), HTTPStatus.NOT_FOUND)

@@ -12,7 +12,6 @@ import pytest
 
 from taskclf_dagster.config.loading import load_retrain_config
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.actions import NO_DAEMON, NONE_WAITS, READ_ONLY
@@ -210,7 +209,7 @@ def test_a_promotion_shows_at_the_next_look(tmp_path: Path, instance: dg.Dagster
     home = promoted(make_home(tmp_path), MID)
     reader = OverviewReader(home)
     before = reader.read(instance, lambda: CONFIG, AS_OF)
-    decision: PromotionDecision = judged(home, NEW)
+    decision = judged(home, NEW, as_of=AS_OF + timedelta(hours=1))
     promote(home, decision, at=AT + 5 * DAY)
     after = reader.read(instance, lambda: CONFIG, AS_OF)
     shown = [None if seen.active_model is None else seen.active_model.model_id for seen in (before, after)]

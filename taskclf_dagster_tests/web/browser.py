@@ -20,7 +20,7 @@ WIDTHS = {"wide": 1440, "narrow": 390}
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     """Skips the test where there is no chromium."""
-    program = find_program("chromium")
+    program = next(filter(None, map(find_program, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
     with sync_playwright() as playwright:

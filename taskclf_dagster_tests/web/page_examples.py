@@ -32,7 +32,7 @@ PASSED = [
     gate(
         "beats_lookup_baseline",
         "Better than a table of apps",
-        "It scores 0.61; always saying the most common label of the app scores 0.43.",
+        "It scores 0.61; saying the most common label of the app 0.43.",
     ),
     gate("min_improvement", "Better than the running model", "No improvement is required.", "NOT_APPLICABLE"),
 ]
@@ -88,8 +88,8 @@ def history() -> list[Answer]:
         reportUrl=None, startedAt=ago(days=5), reason="no label is new since the last decision",
     )  # fmt: skip
     failed = job(
-        id="run-5", status="failed", outcome="FAILED", modelId=None, labelCount=None, metricsBefore=None, metricsAfter=None, decisionId=None,
-        reportUrl=None, reason=None, startedAt=ago(days=6),
+        id="run-5", status="failed", outcome="FAILED", modelId=None, labelCount=None, metricsBefore=None, metricsAfter=None,
+        decisionId=None, reportUrl=None, reason=None, startedAt=ago(days=6),
         errorMessage="features_v3/date=2026-11-20/user-1.parquet cannot be read: it ends too early. Let taskclf write it again.",
     )  # fmt: skip
     dry = job(id="run-6", outcome="PROMOTE (dry run)", cause="api", startedAt=ago(days=8), reason="a dry run promotes nothing")
@@ -200,10 +200,10 @@ def rejected() -> Answer:
         },
         "lastDecision": decision(),
         "trend": trend(),
-        "due": {"isDue": False, "reason": "retrain is not due before 2026-12-05, cadence is 7 days; 3 of 5 label spans are new", "at": in_(days=5)},
+        "due": {"isDue": False, "reason": "Retrain is not due yet: the last one was 2 days ago, cadence is 7 days.", "at": in_(days=5)},
         "nextTick": in_(hours=14),
         "enabled": True,
-        "labels": {"since": 3, "needed": 5, "summary": "218 label spans: 201 label windows, 12 lie before the look-back, 5 touch no window"},
+        "labels": {"since": 3, "needed": 5, "summary": "218 label spans: 201 with labeled windows, 17 before the look-back."},
         "daemon": {"running": True, "sentence": "Dagster's daemon runs."},
         "warnings": [],
         "problems": [],
@@ -212,18 +212,19 @@ def rejected() -> Answer:
                 "allowed": True,
                 "reason": None,
                 "effect": (
-                    "Trains a new model on the labels up to now, and tests it beside the running one on minutes that neither has learned from. "
-                    "If it passes every check it waits for your approval; until then the running model stays. It takes about 40 seconds."
+                    "Trains a new model on the labels up to now, and tests it beside the running one on minutes that neither has learned "
+                    "from. If it passes every check it waits for your approval; until then the running model stays."
                 ),
             },
             "approve": {
-                "allowed": False, "reason": "No model waits for approval.", "effect": "", "decisionId": None, "modelId": None, "asJudged": False,
+                "allowed": False, "reason": "No model waits for approval.", "effect": "", "decisionId": None, "modelId": None,
+                "asJudged": False,
             },
             "rollback": {
                 "allowed": True, "reason": None, "effect": "",
                 "targets": [target(OLD, 21, is_default=True), target("2026-11-02_060000_run-2209", 28, is_default=False)],
             },
-            "config": {"allowed": True, "reason": None, "effect": "Changes are written to ~/taskclf/taskclf_dagster.yaml."},
+            "config": {"allowed": True, "reason": None, "effect": "Writes ~/taskclf/taskclf_dagster.yaml."},
         },
     }  # fmt: skip
 
@@ -296,8 +297,8 @@ def waiting() -> Answer:
         "allowed": True,
         "reason": None,
         "effect": (
-            f"taskclf runs {NEW} in place of {RUNNING}, from the next time that it loads its model. First every figure is computed again from "
-            "the stored data, which takes some seconds. Nothing is trained, and a rollback takes it back."
+            f"taskclf runs {NEW} in place of {RUNNING}, from the next time that it loads its model. First every figure is computed again "
+            "from the stored data, which takes some seconds. Nothing is trained, and a rollback takes it back."
         ),
         "decisionId": DECISIONS[-1],
         "modelId": NEW,

@@ -42,7 +42,7 @@ class PreparedHome:
     history: list[dict[str, Any]] = field(default_factory=page_examples.history)
     config: dict[str, Any] = field(default_factory=page_examples.config)
     etag: str = '"one"'
-    run: dict[str, Any] = field(default_factory=lambda: {"status": "STARTED", "message": None})
+    run: dict[str, Any] = field(default_factory=lambda: {"status": "running", "message": "It runs."})
     refusals: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     changes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 

@@ -80,8 +80,13 @@ UNCHECKED = (
         "taskclf's own, or in its formats; nothing is promoted by them",
     ),
     Unchecked(
+        "settings of the home",
+        ("taskclf_dagster.yaml", "artifacts/config_changes.jsonl"),
+        "a receipt states the settings that it was judged by; where promotions are signed, this file sets none of them",
+    ),
+    Unchecked(
         "locks and notes",
-        ("models/.lock", "artifacts/.retrain.lock", "artifacts/retrain_under_way.json", "artifacts/retrain_progress.json", "DEMO"),
+        ("models/.lock", "artifacts/.retrain.lock", ".taskclf_dagster.lock", "artifacts/retrain_*.json", "DEMO"),
         "for people",
     ),
 )

@@ -147,7 +147,7 @@ def study_settings(
     """
     outcomes: dict[datetime, list[_Outcome]] = {}
     skipped: dict[str, str] = {}
-    for as_of in dates:
+    for number, as_of in enumerate(dates):
         datasets = {changed.dataset.training_lookback_days: _load(home, as_of, changed) for changed in _list_configs(config).values()}
         reason = next((each for each in datasets.values() if isinstance(each, str)), None)
         if reason is not None:
@@ -158,7 +158,8 @@ def study_settings(
             dataset = datasets[changed.dataset.training_lookback_days]
             if isinstance(dataset, _Dataset):
                 part = f"{as_of:%Y-%m-%d}: {name}"
-                on_progress(Progress(part, len(outcomes[as_of]), len(SETTINGS), "fit", part))
+                done = number * len(SETTINGS) + len(outcomes[as_of])
+                on_progress(Progress(part, done, len(dates) * len(SETTINGS), "row", part))
                 threads = resolve_num_threads("auto", rows=dataset.snapshot.learning_rows, cores=cores)
                 if len(outcomes) == 1 and not outcomes[as_of]:
                     _train(dataset, changed, threads, cpu_clock)  # the first fit of a process costs more

@@ -24,9 +24,6 @@ from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import InvalidSetting, SettingsError, StaleSettingsError
 from taskclf_dagster.home import Home
 
-LOCK_SECONDS = 10.0
-
-
 EDITABLE = (
     *("enabled", "schedule.cron", "schedule.timezone", "timeout_minutes", "min_new_labels", "auto_promote"),
     *(f"gates.{name}" for name in GateThresholds.model_fields),
@@ -43,7 +40,7 @@ Effect = Literal["next_tick", "next_run", "next_load"]
 EFFECTS: Mapping[Effect, str] = {
     "next_tick": "at the next tick of schedules and sensors, within a minute",
     "next_run": "from the next run on; an approval goes by it at once",
-    "next_load": "once Dagster has loaded its definitions again: with `dagster dev` by Reload in the browser, else by a restart",
+    "next_load": "once Dagster has loaded its definitions again: Reload under Deployment in the browser, or a restart",
 }
 
 
@@ -83,7 +80,7 @@ class HomeSetting:
 
     @property
     def takes_effect(self) -> str:
-        """When a changed value counts, in words; that it does not, if something overrides it."""
+        """A sentence part that says from which time on a changed value counts, or that something overrides it."""
         return EFFECTS[self.effect] if self.overridden_by is None else f"not as long as {self.overridden_by} sets it"
 
 
@@ -112,9 +109,10 @@ def read_home_settings(home: Home, config_path: str | None = None) -> HomeSettin
     Raises:
         SettingsError: the configuration is not valid.
     """
-    config, layer = resolve_config(config_path, home), read_home_layer(home)
+    layer = read_home_layer(home)  # once, so that values and etag belong together
+    config = resolve_config(config_path, layer)
     values, shipped, own = dict(flatten(config.document)), dict(flatten(read_shipped_config())), layer.values
-    sources, overrides = list_sources(config_path, home), list_overrides(config_path)
+    sources, overrides = list_sources(config_path, layer), list_overrides(config_path)
     is_signed = bool(config.signing.public_key)
     return HomeSettings(
         path=layer.path,
@@ -226,5 +224,5 @@ def _write_lock(home: Home) -> Iterator[None]:
     if path.is_symlink():
         message = f"it is a link, and is not replaced; change {os.path.realpath(path)} instead"
         raise SettingsError(path, [InvalidSetting("", "link", message)])
-    with file_system().lock(home.settings_lock, timeout=LOCK_SECONDS):
+    with file_system().lock(home.settings_lock):
         yield

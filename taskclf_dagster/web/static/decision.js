@@ -64,7 +64,7 @@ function changeParts(decision, activeModel) {
   return [
     el("p", { class: "lead" }, effectWords(decision, activeModel)),
     comparison ? comparisonParts(decision) : el("p", {}, "There was no running model to compare with, so no before and after."),
-    decision.reportUrl && el("p", {}, reportLink(decision.reportUrl, "What changes by app, hour and label stands in the report")),
+    decision.reportUrl && el("p", {}, reportLink(`${decision.reportUrl}#changes`, "What changes for you, by app and label, stands in the report")),
   ];
 }
 

@@ -56,6 +56,7 @@ export function showActions(actions, lost) {
   say("approve", actions.approve.asJudged ? { allowed: true } : actions.approve);
   say("rollback", actions.rollback);
   byId("approve-part").hidden = !actions.approve.decisionId;
+  setText(byId("approve-model"), actions.approve.modelId ?? "");
 }
 
 /** Returns the words of an error for the person who pressed a button. */

@@ -1,6 +1,6 @@
 /** The retrains so far, as a table with a picture of their scores. */
 
-import { get } from "./api.js";
+import { Refused, get } from "./api.js";
 import { byId, el, prose, roomIn, show, svg, table } from "./dom.js";
 import { hasPassed, trendChart } from "./charts.js";
 import { difference, isNumber, score, sentence, whenInLines, whole } from "./format.js";
@@ -22,7 +22,8 @@ export async function showHistory(status) {
   waitingId = waitingDecision(status);
   const key = JSON.stringify([status.job?.id, status.job?.status, status.job?.outcome, status.lastDecision?.decisionId, status.activeModel?.modelId, waitingId]);
   if (key === shownFor) return;
-  const { body } = await get(`history?limit=${PAGE}`);
+  const body = await readPage();
+  if (body === null) return;
   const known = new Set(body.items.map((item) => item.id));
   const older = items.slice(PAGE).filter((item) => !known.has(item.id));
   [items, nextCursor] = [[...body.items, ...older], older.length > 0 ? nextCursor : body.nextCursor];
@@ -36,6 +37,16 @@ export async function showEarlier() {
   const known = new Set(items.map((item) => item.id));
   [items, nextCursor] = [[...items, ...body.items.filter((item) => !known.has(item.id))], body.nextCursor];
   draw();
+}
+
+async function readPage() {
+  try {
+    return (await get(`history?limit=${PAGE}`)).body;
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    show(byId("history-body"), el("p", {}, "The history cannot be read now: ", prose(error.message)));
+    return null;
+  }
 }
 
 function draw() {

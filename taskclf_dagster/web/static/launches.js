@@ -30,8 +30,8 @@ export function dismiss(runId) {
   showLaunches(launches);
 }
 
-/** Asks how far each launch is; returns the words of those that ended just now. */
-export async function lookAfterLaunches() {
+/** Asks how far each launch is; returns the words of those that ended just now. The run whose progress is shown needs no words of its own. */
+export async function lookAfterLaunches(shownRunId) {
   const ended = [];
   for (const launch of launches.filter((one) => one.kind === "busy")) {
     const run = await stateOf(launch.runId);
@@ -42,7 +42,7 @@ export async function lookAfterLaunches() {
     Object.assign(launch, { kind, title: ENDS[launch.job][kind], message: sentence(run.message) });
     ended.push(`${launch.title}. ${launch.message}`);
   }
-  showLaunches(launches);
+  showLaunches(launches.filter((launch) => launch.kind !== "busy" || launch.runId !== shownRunId));
   return ended;
 }
 

@@ -30,7 +30,7 @@ async function update() {
     [status, readAt] = [body, new Date()];
     reconnected();
     draw();
-    announce([words, ...(await lookAfterLaunches())].filter(Boolean).join(" "));
+    announce([words, ...(await lookAfterLaunches(body.progress?.runId))].filter(Boolean).join(" "));
     await showHistory(status);
   } catch (error) {
     lost(error);
@@ -67,7 +67,10 @@ function reconnected() {
 }
 
 function lost(error) {
-  if (!(error instanceof ServerLost) && !(error instanceof Refused)) throw error;
+  if (!(error instanceof ServerLost) && !(error instanceof Refused)) {
+    showConnection({ title: "This page cannot show what the server answered", detail: `Load it again. If it stays like this, report: ${error.message}` });
+    throw error;
+  }
   isLost = true;
   showConnection(error instanceof Refused ? refusal(error) : {
     title: "The connection to the server is lost",

@@ -47,18 +47,19 @@ function stateParts(status) {
 }
 
 function progressParts({ state, reason, progress }) {
-  const { steps, stepsDone, round, rounds } = progress;
-  const within = rounds ? Math.min(1, (round ?? 0) / rounds) : 0;
+  const { steps, stepsDone, round, rounds, secondsElapsed, secondsLeft } = progress;
   const step = state === "running" ? Math.min(steps, stepsDone + 1) : 0;
+  // By time where earlier runs tell it: steps differ in length, and rounds are counted anew for each model that is trained.
+  const done = isNumber(secondsLeft) ? secondsElapsed / (secondsElapsed + secondsLeft || 1) : stepsDone / (steps || 1);
   return [
     el("p", { class: "badges" }, stateBadge(state), el("span", { class: "quiet" }, state === "queued" ? "launched " : "started ", since(progress.since))),
     el("p", { class: "lead" }, sentence(progress.stepTitle || reason)),
-    el("progress", { "aria-label": "Progress of the retrain", max: steps || 1, value: state === "running" ? stepsDone + within : 0 }),
+    el("progress", { "aria-label": "Progress of the retrain", max: 1, value: state === "running" ? done.toFixed(3) : 0 }),
     el("p", { class: "quiet number" }, [
       step > 0 && `Step ${step} of ${steps}`,
       rounds && `round ${round ?? 0} of ${rounds}`,
-      `${duration(progress.secondsElapsed)} so far`,
-      isNumber(progress.secondsLeft) ? timeLeft(progress.secondsLeft) : "time left unknown: it is estimated from earlier runs",
+      `${duration(secondsElapsed)} so far`,
+      isNumber(secondsLeft) ? timeLeft(secondsLeft) : "time left unknown: it is estimated from earlier runs",
     ].filter(Boolean).join(" · ")),
     progress.message && !rounds && el("p", { class: "small quiet" }, progress.message),
     runLink(progress.runId),
