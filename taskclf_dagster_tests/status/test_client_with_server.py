@@ -51,7 +51,7 @@ INSTIGATORS = """
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Server(Webserver):
     """A running `dagster dev`, with what it works on."""
 
@@ -81,7 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml"), "-p", str(port)]
     log = folder / "server.log"
     with running(command, log, cwd=folder, env=environment) as process:
-        server = Server(f"http://127.0.0.1:{port}", log, home, folder / "dagster", process, environment)
+        server = Server(f"http://127.0.0.1:{port}", log, home=home, instance=folder / "dagster", process=process, environment=environment)
         await_server(server, process)
         yield server
         assert stop(process, signal.SIGINT) == 0

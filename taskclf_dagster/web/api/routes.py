@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -50,7 +51,12 @@ LOCATION = {"Location": "path of the launched run"}
 
 
 def _show_document(service: Service, asked: Asked) -> Answer:
-    return Answer(build_document(OPERATIONS))
+    return Answer(_document())
+
+
+@cache
+def _document() -> dict[str, object]:
+    return build_document(OPERATIONS)
 
 
 OPERATIONS: tuple[Operation, ...] = (
