@@ -63,8 +63,8 @@ def explain_gate(gate: RegressionGate, decision: DecisionContent | None = None) 
         how = "Not judged, because bootstrap was given" if gate.overridden else "Not asked here"
         return GateWords(title=text.title, sentence=f"{how}: {detail.removeprefix('bootstrap was given: ')}.", help=None)
     if gate.status == "ERROR":
-        help_ = "Retrain with force. If it fails again, report this message: until it is judged no model can be promoted."
-        return GateWords(title=text.title, sentence=f"The check itself failed: {detail}.", help=help_)
+        again = "Retrain with force. If it fails again, report this message: until it is judged no model can be promoted."
+        return GateWords(title=text.title, sentence=f"The check itself failed: {detail}.", help=again)
     if gate.status == "INCONCLUSIVE":
         sentence = f"It could not be judged whether {text.asks}: {detail}."
         return GateWords(title=text.title, sentence=sentence, help=_help_to_decide(gate, text, decision))
