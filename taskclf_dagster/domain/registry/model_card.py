@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE, LABELS
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.evaluation.comparison import Comparison
+from taskclf_dagster.domain.evaluation.block_counts import CHALLENGER, CHAMPION
+from taskclf_dagster.domain.evaluation.comparison import Comparison, f1_by_label
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.bundle_files import METADATA, METRICS
 from taskclf_dagster.domain.storage.json_files import parse_json_object
@@ -31,7 +32,7 @@ and of window titles hashes and counts only.
 _LIMITS = """\
 ## Limits and cautions
 
-- It learned from few people. For somebody else it can be far worse: hold people out to see by how much.
+- It learned from the people of one home. For somebody else it can be far worse: hold people out to see by how much.
 - Labels are what people say they did; what they call alike it cannot keep apart.
 - Habits, apps and seasons change. `taskclf-dagster live` and `taskclf-dagster drift` say when it is time to retrain.
 - A minute below the reject threshold gets no label; where figures count, it counts as wrong.
@@ -111,9 +112,13 @@ def _describe_comparison(decision: PromotionDecision) -> str:
     if comparison is None:
         return f"{head}There was none: the checks of the model alone decided.\n"
     evidence = comparison.evidence
+    f1 = dict(zip(LABELS, f1_by_label(comparison.sums)[1].T.tolist(), strict=True))
     rows = [
         ["macro-F1", _figure(comparison.champion_macro_f1), _figure(comparison.challenger_macro_f1), _change(evidence.difference)],
-        *([f"F1 of {group.name}", "-", "-", _change(group.difference)] for group in evidence.by_label),
+        *(
+            [f"F1 of {group.name}", _figure(f1[group.name][CHAMPION]), _figure(f1[group.name][CHALLENGER]), _change(group.difference)]
+            for group in evidence.by_label
+        ),
     ]
     span = ""
     if evidence.interval is not None:
@@ -142,7 +147,7 @@ def _describe_training(decision: PromotionDecision, model: LoadedModel, metadata
     lines = [
         f"Days: {made.train_date_from} to {made.train_date_to}",
         f"People: {who}" + (f", of whom {held} were held out of learning" if held else ""),
-        f"Labels by: {'generated data' if made.data_provenance != 'real' else 'people'} ({made.data_provenance})",
+        f"Labels: {'generated demo data' if decision.demo else f'{made.data_provenance} (real: given by people)'}",
         "Split of each person's minutes by time: earlier ones to learn from, then to choose the threshold, the newest to judge",
         f"Dataset: SHA-256 {_code(decision.dataset.digest)}",
     ]

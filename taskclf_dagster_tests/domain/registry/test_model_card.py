@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
+from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL_CARD, read_bundle_files
 from taskclf_dagster.domain.models.manifest import find_card_problem, find_manifest_problem
@@ -96,6 +97,9 @@ def test_the_card_compares_with_the_model_before(home: Home) -> None:
     low, high = comparison.evidence.interval
     assert f"95 % interval of the difference in macro-F1 is {low:+.4f} to {high:+.4f}" in text
     assert f"| macro-F1 | {comparison.champion_macro_f1:.4f} | {comparison.challenger_macro_f1:.4f} |" in text
+    before, after = score_fairly(decision)
+    assert before is not None
+    assert f"| F1 of Meet | {before.f1['Meet']:.4f} | {after.f1['Meet']:.4f} |" in text
 
 
 def test_the_card_of_a_first_model_says_that_there_was_none_before(home: Home) -> None:
