@@ -90,6 +90,7 @@ def test_the_answers_of_the_architecture_hold() -> None:
         "scheduling",
         "retraining",
         "monitoring",
+        "reporting",
         "defs",
         "status",
         "cli",

@@ -13,6 +13,7 @@ SUMMARIES = {
     "init": "Write a Dagster instance and a settings file of its own into a home, and print how to start it.",
     "list": "List the bundles in models/, ranked by stored validation metrics, and the reason why others are excluded.",
     "live": "Show how models did on the windows that they scored in the last days, once people have labeled them; nothing is written.",
+    "notify": "List who is notified of what, or send everyone a test message.",
     "prune": "Delete bundles beyond the newest keep_versions and keep_rejected, and what only they needed.",
     "registry": "Check the promises of the registry, or repair damage.",
     "report": "Print where the report of a decision is: an HTML file that needs nothing else.",

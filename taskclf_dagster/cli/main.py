@@ -28,6 +28,7 @@ COMMANDS = {
     "init": "init_command:init_command",
     "list": "model_commands:list_command",
     "live": "live_command:live_command",
+    "notify": "notify_command:notify_command",
     "prune": "registry_commands:prune_command",
     "registry": "registry_commands:registry_group",
     "report": "report_command:report_command",

@@ -10,9 +10,9 @@ from taskclf_dagster.cli.output import say
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions, load_decision, report_path
 from taskclf_dagster.domain.reporting.comparison_report import describe_pair
-from taskclf_dagster.domain.reporting.decision_report import describe_decision
 from taskclf_dagster.domain.reporting.report_document import render_report
 from taskclf_dagster.domain.reporting.report_evidence import collect_evidence
+from taskclf_dagster.domain.reporting.report_file import describe_stored
 from taskclf_dagster.domain.retraining.model_comparison import compare_models
 from taskclf_dagster.domain.storage.files import write_text
 from taskclf_dagster.errors import DecisionNotFoundError
@@ -69,7 +69,7 @@ def _report_decision(home: Home, decision: PromotionDecision, output: Path | Non
         evidence = collect_evidence(home, decision)
         for line in evidence.left_out:
             say(line, err=True)
-        write_text(path, render_report(describe_decision(decision, evidence)))
+        write_text(path, render_report(describe_stored(decision, evidence)))
     return path
 
 

@@ -39,7 +39,7 @@ def serve_command(home: Path | None, config: Path | None, host: str, port: int, 
     """Show a home in the browser, and run its schedules and sensors.
 
     One address has the page /retrain, its API, and Dagster's own pages. Ctrl-C, or SIGTERM, ends all of it; a retrain that it interrupts is
-    tried again after the next start. Exits with 1 if a part of it ended by itself.
+    retried after the next start. Exits with 1 if a part of it ended by itself.
     """
     if os.name != "posix":
         raise ServeError("platform", "it needs signals and sockets that this system does not have", "Use `dagster dev`, without the page")

@@ -70,19 +70,18 @@ def _load(model: type[_Loaded], path: Path | None, layer: HomeLayer | None, envi
         raise SettingsError(Path(blamed), invalid) from None  # its text repeats every value, also secrets
 
 
-def resolve_config(chosen: str | None, home: Home | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
+def resolve_config(chosen: str | None, home: Home | HomeLayer | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
     """Reads the configuration in effect: the default file, the home's, the chosen one, and the environment; each overrides those before it.
 
     Args:
         chosen: a YAML file; None for the one that TASKCLF_DAGSTER_CONFIG names, if it does.
-        home: the home whose settings file counts; None for none.
+        home: the home whose settings file counts, or that file as it was read; None for none.
         environ: the environment.
 
     Raises:
         SettingsError: as `load_retrain_config`.
     """
-    layer = None if home is None else read_home_layer(home)
-    return load_retrain_config(find_config_file(chosen, environ), environ, layer=layer)
+    return load_retrain_config(find_config_file(chosen, environ), environ, layer=_read_layer(home))
 
 
 def check_home_layer(layer: HomeLayer, chosen: str | None, environ: Mapping[str, str] = os.environ) -> RetrainConfig:
@@ -119,14 +118,13 @@ def find_config_file(chosen: str | None, environ: Mapping[str, str] = os.environ
     return make_absolute(environ[CONFIG_VARIABLE], CONFIG_VARIABLE) if environ.get(CONFIG_VARIABLE) else None
 
 
-def list_sources(chosen: str | None, home: Home | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def list_sources(chosen: str | None, home: Home | HomeLayer | None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Returns the source of each key (inner keys with dots): the name of a file, or `environment NAME`.
 
     Raises:
         SettingsError: a file is missing or cannot be used.
     """
-    layer = None if home is None else read_home_layer(home)
-    sources = _open_sources(find_config_file(chosen, environ), layer, environ)
+    sources = _open_sources(find_config_file(chosen, environ), _read_layer(home), environ)
     keys = [key for key, _ in flatten(sources[-1]())]
     return {key: next(name for source in sources if (name := source.describe(key)) is not None) for key in keys}
 
@@ -140,6 +138,10 @@ def list_overrides(chosen: str | None, environ: Mapping[str, str] = os.environ) 
     sources = _open_sources(find_config_file(chosen, environ), None, environ)
     found = {key: [name for source in sources[:-1] if (name := source.describe(key)) is not None] for key, _ in flatten(sources[-1]())}
     return {key: names[0] for key, names in found.items() if names}
+
+
+def _read_layer(home: Home | HomeLayer | None) -> HomeLayer | None:
+    return read_home_layer(home) if isinstance(home, Home) else home
 
 
 def _open_sources(path: Path | None, layer: HomeLayer | None, environ: Mapping[str, str]) -> tuple[ConfigSource, ...]:

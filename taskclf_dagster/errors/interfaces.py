@@ -12,15 +12,16 @@ class ApiError(TaskclfDagsterError):
 
     Attributes:
         refused: True for a refusal.
+        problem: the problem details (RFC 9457) of the answer; None if it has none.
     """
 
-    def __init__(self, url: str, reason: str, *, refused: bool = False) -> None:
-        self.refused = refused
+    def __init__(self, url: str, reason: str, *, refused: bool = False, problem: Mapping[str, object] | None = None) -> None:
+        self.refused, self.problem = refused, problem
         words = reason.rstrip(".")
         super().__init__(
             f"What was asked of {url} is refused: {words}."
             if refused
-            else f"{url} gave no answer that can be used: {words}. Does `dagster dev` run there, with the code location loaded?"
+            else f"{url} gave no answer that can be used: {words}. Does `taskclf-dagster serve`, or for GraphQL `dagster dev`, run there?"
         )
 
 
@@ -113,15 +114,26 @@ class SinkSettingsError(TaskclfDagsterError):
         super().__init__(f"Events cannot be sent to {sink}: {reason.rstrip('.')}. {fix}.")
 
 
-SinkFailure = Literal["status", "redirect", "timeout", "connection", "password", "refused", "file", "settings"]
+class NobodyNotifiedError(TaskclfDagsterError):
+    """A notification was asked for, and no sink is for people."""
+
+    def __init__(self) -> None:
+        example = "{type: apprise, url_env: NOTIFY_URL}"
+        super().__init__(
+            f"Nobody is notified: events.sinks has no sink of the type apprise. Add {example} to it; docs/events.md says more."
+        )
+
+
+SinkFailure = Literal["status", "gone", "redirect", "timeout", "connection", "password", "refused", "file", "settings"]
 
 
 class SinkUnavailableError(TaskclfDagsterError):
-    """A sink did not accept an event, and would not accept another one now; it is retried later."""
+    """A sink did not accept an event, and would not accept another one now; it is retried later, not before `wait_seconds`."""
 
-    def __init__(self, sink: str, reason: str, *, kind: SinkFailure) -> None:
+    def __init__(self, sink: str, reason: str, *, kind: SinkFailure, wait_seconds: float = 0.0) -> None:
         self.reason = reason
         self.kind = kind
+        self.wait_seconds = wait_seconds
         super().__init__(f"{sink} accepted no event: {reason.rstrip('.')}. Events wait and are sent again.")
 
 

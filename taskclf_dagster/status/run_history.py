@@ -1,6 +1,6 @@
 """The run history of a home: every retrain, newest first, from the runs of the instance and the decision receipts of the home.
 
-Add a value here when every retrain should show it; how page and API show one is in `decision_views`. Reads only; printing belongs to `cli`.
+Add a value here when every retrain should show it; how page and API show one is in `job_history`. Reads only; printing belongs to `cli`.
 """
 
 import re

@@ -23,7 +23,7 @@ class AccessRules:
     """The rules of one server.
 
     Attributes:
-        listens_at: its port, which tells the cookies of two servers of one machine apart.
+        listens_at: its port, which is part of the names of its cookies: two servers of one machine have others.
         hosts: names that a request may give as its host, without port, in small letters.
         any_literal: True if it listens on every address of the machine, so that any IP address may be given. A page that was reached by an
             address has that address as its origin, so no rebinding is possible.

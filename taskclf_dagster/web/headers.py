@@ -14,7 +14,7 @@ DAGSTER_POLICY = (
     "default-src 'self'; connect-src 'self'; img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:;"
     " frame-src 'self'; form-action 'self'; frame-ancestors 'self'"
 )
-"""What is added to the content policy of Dagster's pages, which has a nonce for their scripts and allows inline styles: nothing of another
+"""The addition to the content policy of Dagster's pages, which has a nonce for their scripts and allows inline styles: nothing of another
 site. A picture of another site in a description is not loaded, so nobody learns that the page was opened."""
 
 OTHER_POLICY = (

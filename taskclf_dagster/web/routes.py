@@ -10,8 +10,9 @@ from starlette.routing import BaseRoute
 from taskclf_dagster.web.api.routes import build_api_routes
 from taskclf_dagster.web.backend import Backend
 from taskclf_dagster.web.health import build_health_routes
+from taskclf_dagster.web.page import build_page_routes
 
-BUILDERS: tuple[Callable[[Backend], Sequence[BaseRoute]], ...] = (build_health_routes, build_api_routes)
+BUILDERS: tuple[Callable[[Backend], Sequence[BaseRoute]], ...] = (build_health_routes, build_api_routes, build_page_routes)
 
 
 def build_own_routes(backend: Backend) -> list[BaseRoute]:

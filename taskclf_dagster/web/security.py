@@ -34,6 +34,9 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
+API = "/api/ml/"
+"""The path of our API, which answers a change without a body itself: also one whose method the path does not have."""
+
 _WITHOUT_PAGE_TOKEN = ("/graphql", "/report_asset_materialization/", "/report_asset_check/", "/report_asset_observation/")
 """Dagster's own routes for changes, whose pages know nothing of our token."""
 
@@ -108,7 +111,8 @@ class Guard:
         scope, headers = connection.scope, connection.headers
         own_change = scope["path"] != _WITHOUT_PAGE_TOKEN[0] and not scope["path"].startswith(_WITHOUT_PAGE_TOKEN[1:])
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if scope["method"] in _WITH_BODY and kind != "application/json":
+        is_bare = scope["path"].startswith(API) and headers.get("Content-Length", "0") == "0" and "Transfer-Encoding" not in headers
+        if scope["method"] in _WITH_BODY and kind != "application/json" and not is_bare:
             return answer_problem("unsupported_media_type", "Send JSON, with `Content-Type: application/json`.", path=scope["path"])
         limit = MAX_OWN_BODY_BYTES if is_own_path(scope["path"]) else MAX_BODY_BYTES
         length = headers.get("Content-Length", "0")

@@ -47,7 +47,7 @@ SOCKET_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What is served, and where.
+    """One home and one address.
 
     Attributes:
         instance: folder of the Dagster instance.

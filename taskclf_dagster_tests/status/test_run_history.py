@@ -8,7 +8,7 @@ import pytest
 
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG
 from taskclf_dagster.home import Home
-from taskclf_dagster.status.decision_views import describe_job
+from taskclf_dagster.status.job_history import describe_job
 from taskclf_dagster.status.records import Retrain
 from taskclf_dagster.status.run_history import read_history_page, read_retrain, read_retrains
 from taskclf_dagster_tests.retrain_scenario import Waiting

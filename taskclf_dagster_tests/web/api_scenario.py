@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
+import uvicorn
 from starlette.types import ASGIApp
 
 from taskclf_dagster.defs.dagster_internals import LOCATION
@@ -18,6 +20,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.web.access import AccessRules
 from taskclf_dagster.web.dagster_webserver import Webserver
 from taskclf_dagster_tests.dagster_internals import workspace_in_process
+from taskclf_dagster_tests.servers import free_port, until
 
 API = "/api/ml/retrain"
 TOKEN = "a-token-of-enough-characters"  # noqa: S105  # made up
@@ -85,6 +88,23 @@ class Server:
         """The web server of a home."""
         server = Webserver(self.context, home, AccessRules(**{"listens_at": 3000, "token": TOKEN, **rules}))
         return Site(home, self.instance, server.create_asgi_app())
+
+
+@contextmanager
+def listening(site: Site) -> Iterator[str]:
+    """The server as programs reach it: its URL, as long as the block lasts."""
+    config = uvicorn.Config(site.app, host="127.0.0.1", port=free_port(), log_level="error", ws="none")
+    listener = uvicorn.Server(config)
+    thread = threading.Thread(target=listener.run)
+    thread.start()
+    try:
+        for _ in until(30, every=0.05):
+            if listener.started:
+                break
+        yield f"http://127.0.0.1:{config.port}"
+    finally:
+        listener.should_exit = True
+        thread.join()
 
 
 def problem_of(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:

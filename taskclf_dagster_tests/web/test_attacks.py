@@ -1,108 +1,24 @@
 """Attacks on a real server, as pages of other sites and programs without the token make them; some of them on a plain one of Dagster.
 
-Each server has an instance and a small project of its own, whose queue nobody works off: a run that was launched is counted.
+The servers are in `attacked`.
 """
 
-import http.client
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import ExitStack
 
-import dagster as dg
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
 
-from taskclf_dagster.entry_paths import HOME_VARIABLE, INSTANCE_VARIABLE
-from taskclf_dagster.web.health import HEALTH
-from taskclf_dagster.web.rules import TOKEN_VARIABLE
 from taskclf_dagster.web.security import PAGE_TOKEN_HEADER
-from taskclf_dagster_tests.scenario import make_home
-from taskclf_dagster_tests.servers import PROJECT, Webserver, await_server, free_port, make_instance, running
+from taskclf_dagster_tests.web.attacked import JSON, LAUNCH, TOKEN, TRIGGER, Target, attacked
 
 pytestmark = pytest.mark.server
 
-TOKEN = "0123456789abcdef0123"  # noqa: S105  # of the test alone
-TRIGGER = "/api/ml/retrain/trigger"
-LAUNCH = (
-    'mutation { launchRun(executionParams: {selector: {repositoryLocationName: "taskclf_dagster", repositoryName: "__repository__",'
-    ' jobName: "retrain"}, runConfigData: "{}"}) { __typename } }'
-)
-DEFINITIONS = """
-import dagster as dg
-
-@dg.op
-def nothing(): ...
-
-@dg.job
-def retrain(): nothing()
-
-defs = dg.Definitions(jobs=[retrain])
-"""
-JSON = {"Content-Type": "application/json"}
 SIMPLE = ["text/plain", "text/plain;application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]
 """What a page may send to another site without asking it first."""
 
 FOREIGN = {"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-
-
-@dataclass(frozen=True)
-class Target:
-    """A server that is attacked, and its instance."""
-
-    port: int
-    instance: Path
-
-    def send(self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Sends exactly these headers, and Host."""
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
-            connection.request(method, path, body, dict(headers or {}))
-            answer = connection.getresponse()
-            return Answer(answer.status, dict(answer.getheaders()), answer.read().decode("utf-8", "replace"))
-
-    def post(self, query: str, headers: Mapping[str, str] | None = None) -> Answer:
-        return self.send("POST", "/graphql", json.dumps({"query": query}), headers or JSON)
-
-    def greet(self, **headers: str) -> object:
-        """The first message over a websocket of Dagster's pages."""
-        with connect(f"ws://127.0.0.1:{self.port}/graphql", additional_headers=headers, subprotocols=["graphql-ws"], proxy=None) as socket:
-            socket.send(json.dumps({"type": "connection_init", "payload": {}}))
-            return json.loads(socket.recv(timeout=60))
-
-    @property
-    def launched(self) -> int:
-        with dg.DagsterInstance.from_config(str(self.instance)) as instance:
-            return instance.get_runs_count()
-
-
-@contextmanager
-def _target(folder: Path, *, module: str = "taskclf_dagster.web", options: tuple[str, ...] = (), token: str = "") -> Iterator[Target]:
-    instance, port, log = folder / "dagster", free_port(), folder / "server.log"
-    make_instance(instance)
-    (folder / "project.py").write_text(DEFINITIONS, encoding="utf-8")
-    (folder / "workspace.yaml").write_text(
-        "load_from: [{python_file: {relative_path: project.py, location_name: taskclf_dagster}}]", encoding="utf-8"
-    )
-    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment |= {"PYTHONPATH": str(PROJECT), INSTANCE_VARIABLE: str(instance), HOME_VARIABLE: str(make_home(folder).root)}
-    command = [sys.executable, "-m", module, "-p", str(port), "-w", str(folder / "workspace.yaml"), *options]
-    with running(command, log, cwd=folder, env={**environment, TOKEN_VARIABLE: token}) as process:
-        path = "/server_info" if module == "dagster_webserver" else HEALTH
-        await_server(Webserver(f"http://127.0.0.1:{port}", log, path=path), process)
-        yield Target(port, instance)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +30,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Targ
         "read_only": {"options": ("--read-only",)},
     }
     with ExitStack() as stack:
-        yield {name: stack.enter_context(_target(tmp_path_factory.mktemp(name), **how)) for name, how in kinds.items()}
+        yield {name: stack.enter_context(attacked(tmp_path_factory.mktemp(name), **how)) for name, how in kinds.items()}
 
 
 @pytest.fixture

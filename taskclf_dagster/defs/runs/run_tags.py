@@ -1,7 +1,7 @@
 """The tags that runs carry, and the fixed values of some: home, cause, outcome, trigger, retry, worker process.
 
 Add a tag here before a run gets it. Dagster's pages and GraphQL hide tags that begin with `.dagster/`; runs can be selected by them all the
-same. The few others say what a person wants to know. `status.client` repeats the names as text, because it imports nothing of this
+same. The few others say what a person wants to know. `status.graphql_client` repeats the names as text, because it imports nothing of this
 package but errors.
 """
 

@@ -15,7 +15,7 @@ from taskclf_dagster.domain.decision.decision_store import load_decision, save_d
 from taskclf_dagster.domain.decision.verdict import describe_approval
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
-from taskclf_dagster.domain.models.bundle_files import MANIFEST, BundleFiles, read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL_CARD, BundleFiles, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.manifest import build_manifest, find_manifest_problem
 from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_promotion_made
@@ -24,6 +24,7 @@ from taskclf_dagster.domain.registry.history import History, read_history
 from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
+from taskclf_dagster.domain.registry.model_card import write_model_card
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
 from taskclf_dagster.domain.registry.promotion_checks import (
     blocked_model,
@@ -155,7 +156,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     try:
         judged = state.bundles.files(source)
         model = _load_judged_bundle(judged, decision, state.history)
-        _put_into_models(state, judged, target, decision)
+        _put_into_models(state, model, target, decision)
         _require_unmoved(state, decision, target)
         pointer = make_pointer(
             model_id,
@@ -236,23 +237,30 @@ def _load_judged_bundle(files: BundleFiles, decision: PromotionDecision, history
     return model
 
 
-def _put_into_models(state: RegistryState, judged: BundleFiles, target: Path, decision: PromotionDecision) -> None:
-    """Writes the judged bytes and their manifest to models/.staging, each durable, and moves the folder into models/ in one rename.
+def _put_into_models(state: RegistryState, model: LoadedModel, target: Path, decision: PromotionDecision) -> None:
+    """Writes the judged bytes, the model card and the manifest to models/.staging, each durable; one rename moves the folder into models/.
 
-    A bundle that is in models/ already only gets the manifest that it lacks.
+    A bundle that is in models/ already only gets the manifest that it lacks, and a card unless a file has that name.
     """
-    manifest = build_manifest(judged, decision_id=decision.decision_id)
+    judged = model.files
+    has_card = judged.folder == target and MODEL_CARD in judged.names
+    card = None if has_card else write_model_card(decision, model).encode()
+    manifest = build_manifest(judged, decision_id=decision.decision_id, card=card)
     content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
     if not state.receipts.holds(state.home, decision):
         save_decision(state.home, decision)
     if judged.folder == target:
         if MANIFEST not in judged.names:
+            if card is not None:
+                write_atomic(target / MODEL_CARD, card)
             write_atomic(target / MANIFEST, content)
         return
     staged = state.home.staging / target.name
     make_folders(staged)
     for name in sorted(decision.challenger.files):
         write_synced(staged / name, judged.content(name))
+    if card is not None:
+        write_synced(staged / MODEL_CARD, card)
     write_synced(staged / MANIFEST, content)
     file_system().sync_folder(staged)
     move_folder(staged, target)

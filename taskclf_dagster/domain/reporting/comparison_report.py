@@ -19,7 +19,7 @@ _NAMES = {
     "expected_calibration_error": "Calibration error (lower is better)",
     "reject_rate": "Unsure",
 }
-"""What each metric is called; one without a name here is shown as it is."""
+"""The name of each metric for people; one without a name here is shown as it is."""
 
 
 def describe_pair(found: ModelComparison, config: RetrainConfig) -> Report:

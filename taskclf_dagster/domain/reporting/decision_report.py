@@ -28,7 +28,7 @@ BADGES: dict[Verdict, tuple[str, Tone]] = {
     "REJECT": ("Rejected", "bad"),
     "HOLD": ("On hold", "unsure"),
 }
-"""What each verdict is called, and its tone."""
+"""The name of each verdict for people, and its tone."""
 
 
 def describe_decision(decision: PromotionDecision, evidence: ReportEvidence) -> Report:

@@ -28,7 +28,7 @@ RESULTS: dict[Status, tuple[str, Tone]] = {
     "ERROR": ("error", "bad"),
     "NOT_APPLICABLE": ("not asked", "neutral"),
 }
-"""What a status is called, and its tone."""
+"""The name of each status for people, and its tone."""
 
 
 SHOWN_PEOPLE = 40

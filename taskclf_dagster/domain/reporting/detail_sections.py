@@ -19,6 +19,7 @@ from taskclf_dagster.domain.reporting.report_document import (
     text_cells,
 )
 from taskclf_dagster.domain.reporting.report_evidence import ReportEvidence
+from taskclf_dagster.domain.storage.records import canonical_json
 
 PARTS = {
     "older": "older days, only learned from",
@@ -28,7 +29,7 @@ PARTS = {
     "embargo": "between the parts, unused",
     "weak_after_cut": "weak labels on newer days, unused",
 }
-"""What each part of the split is for."""
+"""The purpose of each part of the split."""
 
 
 EXCLUSIONS = {
@@ -38,7 +39,7 @@ EXCLUSIONS = {
     "embargo": "between the parts of the split",
     "weak_after_cut": "with a weak label after the cut",
 }
-"""Why labeled minutes did not count; other reasons are shown as they are called."""
+"""The reasons why labeled minutes did not count; another one is shown by its name."""
 
 
 def describe_data(decision: PromotionDecision, snapshot: DatasetSnapshot | None) -> Section:
@@ -78,10 +79,10 @@ def describe_settings(decision: PromotionDecision, evidence: ReportEvidence) -> 
     now = dict(flatten(decision.policy))
     rows = []
     for name in sorted({*now, *(before or {})}):
-        values = shipped.get(name), None if before is None else before.get(name), now.get(name)
+        values = [_show_value(each, name) for each in (shipped, before, now)]
         if values[2] != values[0] or (before is not None and values[2] != values[1]):
             changed = "-" if before is None else "yes" if values[2] != values[1] else "no"
-            rows.append([Cell(name, "code"), *(Cell(_show_value(value), "code") for value in values), text_cell(changed)])
+            rows.append([Cell(name, "code"), *(Cell(value, "code") for value in values), text_cell(changed)])
     parts: list[Part] = []
     if rows:
         columns = ["Setting", "As shipped", "Decision before", "This decision", "Changed since"]
@@ -158,10 +159,10 @@ def _explain_exclusion(name: str) -> str:
     return f"without a label: {reason}" if name.startswith("unlabeled_") else reason
 
 
-def _show_value(value: object) -> str:
-    return "-" if value is None else str(value)
+def _show_value(values: Mapping[str, object] | None, name: str) -> str:
+    return "-" if values is None or name not in values else canonical_json(values[name])
 
 
 def describe_left_out(left_out: list[str]) -> Section:
-    """Returns the section on what is gone, so that the report leaves it out."""
+    """Returns the section on what the home no longer has, so that the report leaves it out."""
     return Section("left-out", "Left out", [Bullets(left_out)] if left_out else [])

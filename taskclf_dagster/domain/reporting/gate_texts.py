@@ -10,7 +10,7 @@ Shown = Literal["share", "score", "change", "nothing"]
 
 
 class GateText(NamedTuple):
-    """The plain text of one gate; `{observed}`, `{threshold}` and `{detail}` stand for what the gate says.
+    """The plain text of one gate; `{observed}`, `{threshold}`, `{detail}` and others stand for what the gate says.
 
     Attributes:
         title: what the gate asks for, in a few words.
@@ -181,7 +181,7 @@ GATE_TEXTS: dict[str, GateText] = {
         passed="It is shown to be clearly worse for nobody: for {group}, for whom it is nearest to that, {chance}.",
         failed="It is clearly worse for {group}: {chance}.",
         asks="it is clearly worse for any person",
-        improve="Label more stretches of this person, and check the newest labels of this person.",
+        improve="Label more stretches of {whom}, and check the newest labels of {whom}.",
         decide=_COMPARE_MORE,
         shows="share",
     ),
@@ -190,7 +190,7 @@ GATE_TEXTS: dict[str, GateText] = {
         passed="It is shown to be clearly worse at no label: at {group}, which is nearest to that, {chance}.",
         failed="It is clearly worse at {group}: {chance}.",
         asks="it is clearly worse at any label",
-        improve="Label more stretches of this label, and check its newest labels.",
+        improve="Label more stretches of {whom}, and check the newest labels of it.",
         decide=_COMPARE_MORE,
         shows="share",
     ),
@@ -199,7 +199,7 @@ GATE_TEXTS: dict[str, GateText] = {
         passed="It is shown to be clearly worse in no app, hour or other kind of use: in {group}, which is nearest to that, {chance}.",
         failed="It is clearly worse in {group}: {chance}.",
         asks="it is clearly worse in any app or hour",
-        improve="Label more stretches of this kind of use, and check its newest labels.",
+        improve="Label more stretches of {whom}, and check the newest labels of it.",
         decide=_COMPARE_MORE,
         shows="share",
     ),

@@ -26,6 +26,10 @@ _LEAST_CHANCE = 0.001
 """Smaller p-values are not distinguished."""
 
 
+_SMALL_SHARE = 0.1
+"""Smaller shares have a digit after the point."""
+
+
 _LIKELY_CHANCE = 0.5
 """From larger p-values on there is no decline to speak of."""
 
@@ -65,13 +69,16 @@ def explain_gate(gate: RegressionGate, decision: DecisionContent | None = None) 
         sentence = f"It could not be judged whether {text.asks}: {detail}."
         return GateWords(title=text.title, sentence=sentence, help=_help_to_decide(gate, text, decision))
     template = text.passed if gate.passed else text.failed
-    sentence = template.format_map(_list_figures(gate, text.shows, decision)) + _describe_beside(gate)
-    return GateWords(title=text.title, sentence=sentence, help=None if gate.passed else _help_to_improve(gate, text))
+    figures = _list_figures(gate, text.shows, decision)
+    help_ = None if gate.passed else _help_to_improve(gate, text).format_map(figures)
+    return GateWords(title=text.title, sentence=template.format_map(figures) + _describe_beside(gate), help=help_)
 
 
 def show_share(value: float, beside: float | None = None) -> str:
     """Returns a share from 0 to 1 as percent, with as many digits as it takes not to contradict what it is compared with."""
-    return f"{_show_beside(100 * value, None if beside is None else 100 * beside, digits=0)} %"
+    digits = 0 if value >= _SMALL_SHARE else 1
+    shown = _show_beside(100 * value, None if beside is None else 100 * beside, digits=digits)
+    return f"{shown.removesuffix('.0')} %"
 
 
 def show_score(value: float, beside: float | None = None) -> str:
@@ -100,7 +107,8 @@ def _list_figures(gate: RegressionGate, shows: Shown, decision: DecisionContent 
     """Returns what stands for the names in the text of a gate."""
     figures = {"detail": gate.detail.rstrip("."), "observed": "-", "threshold": "-", "low": "-", "high": "-"}
     if gate.observed is None or gate.threshold is None:
-        return {**figures, "group": _GROUPS.get(gate.name, ""), "chance": figures["detail"]}
+        group = _GROUPS.get(gate.name, "")
+        return {**figures, "group": group, "whom": group, "chance": figures["detail"]}
     show = {"share": show_share, "score": show_score, "change": show_change, "nothing": show_score}[shows]
     if isinstance(gate.threshold, tuple):
         low, high = gate.threshold
@@ -127,13 +135,13 @@ def _describe_group(gate: RegressionGate, observed: str, threshold: str, decisio
     groups = _list_groups(gate, decision)
     found = [group for group in groups if group.adjusted_p is not None and group.adjusted_p == gate.observed]
     if not found:
-        return {"group": _GROUPS[gate.name], "chance": chance}
+        return {"group": _GROUPS[gate.name], "whom": _GROUPS[gate.name].replace("one", "that", 1), "chance": chance}
     worst = min(found, key=lambda group: group.difference or 0.0)
     is_user = gate.name == "no_user_clearly_worse"
     name = shorten_names(group.name for group in groups)[worst.name] if is_user else worst.name
     name = f'"{name}"' if gate.name == SLICE_GATE else name
     changed = "" if worst.difference is None else f"the score changes by {show_change(worst.difference)}; "
-    return {"group": name, "chance": f"{changed}{chance}"}
+    return {"group": name, "whom": name, "chance": f"{changed}{chance}"}
 
 
 def _list_groups(gate: RegressionGate, decision: DecisionContent | None) -> Sequence[GroupSignificance]:

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from taskclf_dagster.shown_text import show_block
 
 Tone = Literal["good", "bad", "unsure", "neutral"]
-"""How a verdict or a check is colored, beside the text that says the same."""
+"""The color of a verdict or a check, beside the text that says the same."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _Record = TypeVar("_Record", bound=Record)
 
 
 class ReportEvidence(NamedTuple):
-    """What a report shows beside the receipt; None where it is gone.
+    """The evidence that a report shows beside the receipt; None where the home no longer has it.
 
     Attributes:
         challenger: the evaluation of the challenger on all test windows.
@@ -66,7 +66,7 @@ def collect_evidence(home: Home, decision: PromotionDecision) -> ReportEvidence:
 
 
 def _find_record(home: Home, asset: str, kind: type[_Record], model: ModelRef) -> _Record | None:
-    """Returns the step record with the hash that a receipt names; None if it is gone."""
+    """Returns the step record with the hash that a receipt names; None if there is none."""
     for path in reversed(sort_numbered((home.records / asset).glob("*.json"))):
         record = None if path.name.startswith(".") else _read_record(path, kind, digest=model.report_hash)
         if record is not None:

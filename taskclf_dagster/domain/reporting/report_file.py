@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import report_path
+from taskclf_dagster.domain.decision.decision_store import receipt_text, report_path
 from taskclf_dagster.domain.reporting.decision_report import describe_decision
-from taskclf_dagster.domain.reporting.report_document import render_report
-from taskclf_dagster.domain.reporting.report_evidence import collect_evidence
+from taskclf_dagster.domain.reporting.report_document import Report, render_report
+from taskclf_dagster.domain.reporting.report_evidence import ReportEvidence, collect_evidence
 from taskclf_dagster.domain.storage.files import write_text
 from taskclf_dagster.home import Home
+
+REPORT_PAGES = "/retrain/reports/"
+"""The path, on the page's server, below which reports are shown by the id of their decision."""
 
 
 class WrittenReport(NamedTuple):
@@ -29,8 +32,13 @@ class WrittenReport(NamedTuple):
 
 
 def make_report(home: Home, decision: PromotionDecision) -> str:
-    """Returns the HTML of a decision's report: the same bytes as long as what it is made of is there."""
-    return render_report(describe_decision(decision, collect_evidence(home, decision)))
+    """Returns the HTML of a decision's report: the same bytes as long as the home has the same evidence."""
+    return render_report(describe_stored(decision, collect_evidence(home, decision)))
+
+
+def describe_stored(decision: PromotionDecision, evidence: ReportEvidence) -> Report:
+    """Returns the report of a decision as its file has it: one that was just made has its keys in another order."""
+    return describe_decision(PromotionDecision.model_validate_json(receipt_text(decision)), evidence)
 
 
 def write_report(home: Home, decision: PromotionDecision) -> Path:

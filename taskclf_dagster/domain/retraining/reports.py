@@ -19,6 +19,7 @@ from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_w
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
+from taskclf_dagster.domain.evaluation.score_interval import ScoreInterval, measure_score_interval
 from taskclf_dagster.domain.evaluation.scored_windows import save_scored_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles, read_bundle_files
@@ -161,7 +162,9 @@ def report_challenger(
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
             reproduction = reproduce(home, model, folds=False, stored=stored, on_progress=partial(_report_again, on_progress))
         if files.folder.parent == home.challengers:
-            files = add_test_figures(files, _test_figures(report, snapshot))
+            labels, significance = report.judged_labels, config.comparison.significance
+            spread = measure_score_interval(test.rows, scored, judged_labels=labels, significance=significance)
+            files = add_test_figures(files, _test_figures(report, spread, snapshot))
     except BundleError as error:
         failure = str(error)
     return ChallengerReport(
@@ -327,8 +330,9 @@ def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryS
     )
 
 
-def _test_figures(report: EvaluationReport, snapshot: DatasetSnapshot) -> dict[str, object]:
+def _test_figures(report: EvaluationReport, spread: ScoreInterval, snapshot: DatasetSnapshot) -> dict[str, object]:
     names = ("windows", "macro_f1", "weighted_f1", "all_labels_macro_f1", "all_labels_weighted_f1", "accuracy", "reject_rate")
     figures = report.model_dump(include={*names, "judged_labels", "expected_calibration_error", "flap_rate", "flap_rate_smoothed"})
     f1 = {label: report.per_class[label].f1 for label in report.judged_labels}
-    return {"dataset_hash": snapshot.dataset_hash, **figures, "f1": f1}
+    over_days = {"macro_f1_interval": spread.interval, "confidence": spread.confidence, "user_days": spread.user_days}
+    return {"dataset_hash": snapshot.dataset_hash, **figures, **over_days, "f1": f1}

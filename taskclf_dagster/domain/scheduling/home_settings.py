@@ -40,7 +40,7 @@ Effect = Literal["next_tick", "next_run", "next_load"]
 EFFECTS: Mapping[Effect, str] = {
     "next_tick": "at the next tick of schedules and sensors, within a minute",
     "next_run": "from the next run on; an approval goes by it at once",
-    "next_load": "once Dagster has loaded its definitions again: with `dagster dev` by Reload in the browser, else by a restart",
+    "next_load": "once Dagster has loaded its definitions again: Reload under Deployment in the browser, or a restart",
 }
 
 
@@ -109,9 +109,10 @@ def read_home_settings(home: Home, config_path: str | None = None) -> HomeSettin
     Raises:
         SettingsError: the configuration is not valid.
     """
-    config, layer = resolve_config(config_path, home), read_home_layer(home)
+    layer = read_home_layer(home)  # once, so that values and etag belong together
+    config = resolve_config(config_path, layer)
     values, shipped, own = dict(flatten(config.document)), dict(flatten(read_shipped_config())), layer.values
-    sources, overrides = list_sources(config_path, home), list_overrides(config_path)
+    sources, overrides = list_sources(config_path, layer), list_overrides(config_path)
     is_signed = bool(config.signing.public_key)
     return HomeSettings(
         path=layer.path,

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from taskclf_dagster.status.decision_records import JobRecord, Metrics
 from taskclf_dagster.status.records import WireView
 from taskclf_dagster.web.api.changes import RunView
+from taskclf_dagster.web.api.configuration import ConfigForm
 from taskclf_dagster.web.api.forms import ApproveForm, RollbackForm, TriggerForm
 from taskclf_dagster.web.api.retrains import HistoryPageView
 from taskclf_dagster.web.problems import KINDS, ProblemDetails, type_of
@@ -51,6 +52,10 @@ ANSWER_EXAMPLES: Mapping[type[WireView] | None, WireView] = {
 FORM_EXAMPLES: Mapping[type[BaseModel], Mapping[str, object]] = {
     TriggerForm: {"with the defaults": {"value": {}}, "a dry run": {"value": {"force": True, "dryRun": True}}},
     ApproveForm: {"the one that waits": {"value": {}}, "one by its id": {"value": {"decisionId": _DECISION}}},
+    ConfigForm: {
+        "label less often, ask first": {"value": {"minLabelsRequired": 30, "autoPromote": False}},
+        "another time, the shipped floor": {"value": {"schedule.cron": "0 5 * * *", "gates.min_macro_f1": None}},
+    },
     RollbackForm: {"to the model before": {"value": {"reason": "meetings are missed"}}},
 }
 

@@ -24,7 +24,7 @@ _VISIBLE = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
 
 
 PATTERN_WORDS = {_VISIBLE: "must be one line with a visible character", CURSOR_PATTERN: "must be the nextCursor of another page"}
-"""What a text must be, by the pattern that it does not match."""
+"""Requirements of a text for a person, by the pattern that it does not match."""
 
 
 _AS_OF_YEARS = "^(199[0-9]|[2-8][0-9]{3})-"
@@ -65,7 +65,7 @@ AsOf = Annotated[
 
 
 class TriggerForm(Form):
-    """What a retrain is launched with."""
+    """The options of a retrain."""
 
     force: bool = Field(False, description="Train although nothing is new since the last decided run.")
     dry_run: bool = Field(False, description="Decide, but move nothing.")
@@ -77,7 +77,7 @@ class TriggerForm(Form):
 
 
 class ApproveForm(Form):
-    """Which decision is approved."""
+    """The decision to approve."""
 
     decision_id: str | None = Field(
         None,
@@ -90,7 +90,7 @@ class ApproveForm(Form):
 
 
 class RollbackForm(Form):
-    """Where a rollback goes, and why."""
+    """The model to roll back to, and the reason."""
 
     to: str | None = Field(
         None,
@@ -114,7 +114,7 @@ def _parse_whole(value: object) -> object:
 
 
 class HistoryQuery(BaseModel):
-    """Which page of the history is wanted."""
+    """The page of the history to return."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

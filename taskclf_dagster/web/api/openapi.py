@@ -57,7 +57,8 @@ _IF_MATCH = {
     "in": "header",
     "required": True,
     "description": "The ETag of the configuration that the change was made for.",
-    "schema": {"type": "string", "minLength": 1, "pattern": '^(W/)?"[!#-~]*"$'},
+    "schema": {"type": "string", "minLength": 1},
+    "example": '"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"',
 }
 
 

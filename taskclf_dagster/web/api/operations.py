@@ -22,6 +22,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.status.overview import OverviewReader
 from taskclf_dagster.status.overview_records import Overview
 from taskclf_dagster.status.records import WireView
+from taskclf_dagster.web.api.reloading import Reloader
 from taskclf_dagster.web.backend import Backend
 
 PREFIX = "/api/ml/retrain"
@@ -40,7 +41,7 @@ _Form = TypeVar("_Form", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Service:
-    """What every operation works on.
+    """The home, and the state that all operations share.
 
     Attributes:
         backend: home, instance and launches.
@@ -52,6 +53,11 @@ class Service:
     receipts: ReceiptCache = field(default_factory=ReceiptCache)
     launching: threading.Lock = field(default_factory=threading.Lock)
     _reading: threading.Lock = field(default_factory=threading.Lock)
+
+    @cached_property
+    def reloader(self) -> Reloader:
+        """Loads schedules again after a change of their times."""
+        return Reloader(self.backend)
 
     @cached_property
     def _overview(self) -> OverviewReader:
@@ -66,7 +72,7 @@ class Service:
         return self.backend.instance
 
     def read_overview(self, now: datetime) -> Overview:
-        """Returns the overview; its reader keeps what it has read, and is not for several threads at once."""
+        """Returns the home at a glance; its reader keeps parts of the last read, and is not for several threads at once."""
         with self._reading:
             return self._overview.read(self.instance, self.backend.load_config, now, read_only=self.backend.read_only)
 

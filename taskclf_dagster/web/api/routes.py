@@ -5,6 +5,7 @@ Add an operation to OPERATIONS; the OpenAPI document (`openapi`) follows from th
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -31,6 +32,7 @@ from taskclf_dagster.status.details import DecisionDetail, ModelDetail
 from taskclf_dagster.status.overview_records import Overview
 from taskclf_dagster.status.records import WireView
 from taskclf_dagster.web.api.changes import RunView, approve_decision, roll_back, show_run
+from taskclf_dagster.web.api.configuration import ConfigForm, ConfigView, change_config, show_config
 from taskclf_dagster.web.api.forms import ApproveForm, HistoryQuery, RollbackForm, TriggerForm
 from taskclf_dagster.web.api.models import show_decision, show_model
 from taskclf_dagster.web.api.openapi import build_document
@@ -107,6 +109,28 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/runs/{id}", "getRun", "The state of a launched run of any job", show_run, RunView, problems=("not_found",)),
     Operation("GET", "/decisions/{id}", "getDecision", "One decision in detail", show_decision, DecisionDetail, problems=("not_found",)),
     Operation("GET", "/models/{id}", "getModel", "One model in detail", show_model, ModelDetail, problems=("not_found",)),
+    Operation(
+        "GET",
+        "/config",
+        "getConfig",
+        "The configuration, as far as it can be changed",
+        show_config,
+        ConfigView,
+        answer_headers={"ETag": "of the settings file of the home"},
+    ),
+    Operation(
+        "PUT",
+        "/config",
+        "changeConfig",
+        "Changes keys of the configuration",
+        change_config,
+        ConfigView,
+        problems=("changed_meanwhile", "not_possible", "precondition_required"),
+        form=ConfigForm,
+        answer_headers={"ETag": "of the settings file of the home"},
+        needs_match=True,
+        description="All changes are made or none; they are recorded, and `effective` says when each counts.",
+    ),
     Operation("GET", "/openapi.json", "getOpenapi", "This document", _show_document, None),
 )
 
@@ -119,18 +143,20 @@ def build_api_routes(backend: Backend) -> list[BaseRoute]:
     handlers: dict[Any, Any] = {HTTPException: _answer_http_error}
     api = Starlette(routes=routes, exception_handlers=handlers)
     api.router.redirect_slashes = False
-    return [Mount(ROOT, app=api)]
+    mount = Mount(ROOT, app=api)
+    mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)  # a path with a line end is the API's as well
+    return [mount]
 
 
 def _build_route(service: Service, operations: Sequence[Operation]) -> Route:
     """Returns the route of a path, with the operation of each of its methods."""
-    by_method = {operation.method: operation for operation in operations}
-    head = {"HEAD": by_method["GET"]} if "GET" in by_method else {}
+    methods: list[str] = [operation.method for operation in operations]
+    by_method = dict(zip(methods, operations, strict=True))
 
     async def endpoint(request: Request) -> Response:
-        return await _answer(service, {**by_method, **head}[request.method], request)
+        return await _answer(service, by_method["GET" if request.method == "HEAD" else request.method], request)
 
-    return Route(PREFIX.removeprefix(ROOT) + operations[0].path, endpoint, methods=list(by_method), name=operations[0].name)
+    return Route(PREFIX.removeprefix(ROOT) + operations[0].path, endpoint, methods=methods, name=operations[0].name)
 
 
 async def _answer(service: Service, operation: Operation, request: Request) -> Response:

@@ -80,6 +80,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
         "artifacts/predictions/0a963156a3de73d5/x.parquet",
         "artifacts/records/champion_report/latest.json",
         "artifacts/suggestions/2026-02-04_000000_0a963156.json",
+        "artifacts/reports/2026-02-04_000000_0a963156.html",
         "artifacts/scores/date=2026-02-03/scores.parquet",
         f"artifacts/performance_drops/{NEW}.json",
         "artifacts/outbox/delivery.json",

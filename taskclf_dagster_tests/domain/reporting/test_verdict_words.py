@@ -75,7 +75,7 @@ def test_a_champion_that_cannot_be_read_is_named_as_such(home: Home) -> None:
 def test_what_would_help_begins_with_what_stopped_the_model_and_repeats_nothing(home: Home) -> None:
     lost = receipt(home, Candidate(comparison=label_lost(), config=SHIPPED))
     helps = say_help(lost)
-    assert helps[0] == "Label more stretches of this label, and check its newest labels."
+    assert helps[0] == "Label more stretches of Meet, and check the newest labels of it."
     assert len(helps) == len(set(helps))
     assert say_help(a_decision(home)) == []
 

@@ -25,6 +25,8 @@ NO_IDS = [
     "a/b",
     "a\\b",
     "nul\0byte",
+    "line\nend",
+    "line end\n",
     "0",
     "é" * 40,
     "x" * 4000,
