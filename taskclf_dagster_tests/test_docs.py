@@ -93,6 +93,7 @@ def test_the_answers_of_the_architecture_hold() -> None:
         "reporting",
         "defs",
         "status",
+        "web",
         "cli",
     }
     assert _modules_that_mention(r"\bRETRY_AFTER\b") == {"domain.scheduling.retry_policy"}
