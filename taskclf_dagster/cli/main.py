@@ -94,7 +94,7 @@ def main(context: click.Context) -> None:
     Try it on generated data:
       taskclf-dagster demo demo_home
       taskclf-dagster retrain --home demo_home
-      taskclf-dagster serve --home demo_home    shows it in the browser, and retrains by itself
+      taskclf-dagster serve --home demo_home    shows it in the browser
 
     On your own data, leave out --home. A model that passes every gate waits for your approval, unless auto_promote is set.
     """  # noqa: D301  # click wants the backspace character, which keeps the lines above apart
@@ -103,7 +103,9 @@ def main(context: click.Context) -> None:
         from taskclf_dagster.cli.output import say_block
 
         show_next_steps()
-        say_block(context.get_help())
+        formatter = context.make_formatter()
+        main.format_commands(context, formatter)
+        say_block(formatter.getvalue().rstrip())
 
 
 if __name__ == "__main__":
