@@ -211,9 +211,23 @@ def test_a_setting_that_is_not_valid_is_marked_with_the_reason(desk: Desk) -> No
     field = page.get_by_label("New label spans that start a retrain")
     field.fill("0")
     page.get_by_role("button", name="Save changes").click()
+    expect(page.locator("#settings-error")).to_have_text(re.compile("What must be corrected is marked: “New label spans that start a retrain”"))
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_accessible_description(re.compile("must be at least 1$"))
     expect(field).to_have_value("0")
+
+
+def test_a_gate_that_is_not_valid_is_shown_although_its_part_was_folded(desk: Desk) -> None:
+    errors = [{"pointer": "#/gates.min_macro_f1", "detail": "must be at most 1"}]
+    desk.prepared.refusals["config"] = (422, {"kind": "invalid", "detail": "gates.min_macro_f1 must be at most 1", "errors": errors})
+    page = desk.visit().page
+    _open_settings(page)
+    part = page.locator("#settings-fields summary")
+    part.click()
+    page.get_by_label("Least macro-F1", exact=True).fill("2")
+    part.click()
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_label("Least macro-F1", exact=True)).to_be_visible()
 
 
 def test_settings_that_somebody_else_changed_meanwhile_are_not_overwritten(desk: Desk) -> None:
@@ -223,5 +237,10 @@ def test_settings_that_somebody_else_changed_meanwhile_are_not_overwritten(desk:
     desk.prepared.config, desk.prepared.etag = config(min_new_labels=9), '"other"'
     page.get_by_role("button", name="Save changes").click()
     expect(page.locator("#settings-error")).to_contain_text("changed elsewhere")
+    page.wait_for_timeout(300)  # the present settings have been read
+    page.get_by_role("button", name="Save changes").click()
+    page.wait_for_timeout(300)
+    expect(page.locator("#settings-error")).to_contain_text("changed elsewhere")
+    assert desk.prepared.config["values"]["min_new_labels"]["value"] == 9, "saving once more overwrites no more than saving once"
     page.get_by_role("button", name="Undo my changes").click()
     expect(page.get_by_label("New label spans that start a retrain")).to_have_value("9")
