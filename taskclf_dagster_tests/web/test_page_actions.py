@@ -116,6 +116,35 @@ def test_a_refusal_stands_in_the_dialog_which_stays_open(desk: Desk) -> None:
     expect(page.get_by_role("dialog").get_by_role("button", name="Retrain")).to_be_enabled()
 
 
+def test_what_is_on_its_way_cannot_be_cancelled_and_its_refusal_is_seen(desk: Desk) -> None:
+    detail = f"A retrain is queued already: run {RUN}."
+    desk.prepared.refusals["trigger"] = (409, {"kind": "retrain_under_way", "detail": detail})
+    page = desk.visit().page
+    page.get_by_role("button", name="Retrain now").click()
+    dialog = page.get_by_role("dialog")
+    with desk.prepared.busy:
+        dialog.get_by_role("button", name="Retrain").click()
+        expect(dialog.get_by_role("button", name="Sending …")).to_be_visible()
+        dialog.get_by_role("button", name="Cancel").click(force=True)
+        expect(dialog).to_be_visible()
+        _press(page, "Escape", "Escape")
+    expect(dialog.get_by_role("alert")).to_have_text(detail)
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_a_launch_takes_the_place_of_those_that_have_ended(desk: Desk) -> None:
+    desk.prepared.run = {"status": "completed", "message": f"taskclf now runs {OLD}: it was worse"}
+    page = desk.visit().page
+    for reason in ("worse", "worse still"):
+        page.get_by_role("button", name="Roll back …").click()
+        page.get_by_label("Reason").fill(reason)
+        page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+        expect(page.locator("#launches")).to_contain_text("Rolled back", timeout=10_000)
+    expect(page.locator("#launches .launch")).to_have_count(1)
+    expect(page.locator("#launches")).to_contain_text("taskclf now runs")
+
+
 def test_the_page_follows_a_run_every_two_seconds_and_an_open_dialog_keeps_what_was_typed_in_it(desk: Desk) -> None:
     desk.prepared.status = STATES["running"]()
     page = desk.visit().page
@@ -211,7 +240,7 @@ def test_a_setting_that_is_not_valid_is_marked_with_the_reason(desk: Desk) -> No
     field = page.get_by_label("New label spans that start a retrain")
     field.fill("0")
     page.get_by_role("button", name="Save changes").click()
-    expect(page.locator("#settings-error")).to_have_text(re.compile("What must be corrected is marked: “New label spans that start a retrain”"))
+    expect(page.locator("#settings-error")).to_have_text(re.compile("corrected is marked: “New label spans that start a retrain”"))
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_accessible_description(re.compile("must be at least 1$"))
     expect(field).to_have_value("0")
