@@ -230,8 +230,8 @@ def test_while_a_retrain_waits_or_runs_no_other_can_be_launched(tmp_path: Path, 
     seen = look(instance, home)
     assert (seen.state, seen.job is not None and seen.job.status) == ("queued", "pending")
     assert refusal(seen.actions.trigger) == "A retrain is queued already. Wait for it to end."
-    assert seen.progress is not None and seen.progress.run_id == run.run_id
     assert seen.progress is not None
+    assert seen.progress.run_id == run.run_id
     assert (seen.progress.step_title, seen.progress.seconds_left) == ("waiting in the queue", None)
 
 
