@@ -48,7 +48,7 @@ class Circumstances:
     Attributes:
         read_only: True if the server changes nothing.
         has_daemon: True if what is launched would start.
-        unfinished: describes the retrain under way, or in the queue; None without one.
+        unfinished: sentence about the retrain under way, or in the queue; None without one.
         problems: what is broken.
         typical_seconds: median time of the last retrains [s]; None without one.
     """
@@ -102,6 +102,7 @@ def find_actions(
     trigger: TriggerAssessment | None,
     waiting: Waiting,
     targets: list[RollbackTarget],
+    blocked: Sequence[str],
     config: RetrainConfig,
     active_id: str | None,
 ) -> Actions:
@@ -113,6 +114,7 @@ def find_actions(
         trigger: the assessment of the triggers; None if a file cannot be read.
         waiting: the decision that waits.
         targets: of a rollback, the default first.
+        blocked: models that a rollback left, in that order.
         config: the present configuration.
         active_id: the active model; None without one.
     """
@@ -120,7 +122,7 @@ def find_actions(
     return Actions(
         trigger=_find_trigger(circumstances, trigger, config),
         approve=_find_approval(obstacle, waiting, active_id),
-        rollback=_find_rollback(obstacle, targets),
+        rollback=_find_rollback(obstacle, targets, blocked),
         config=Action(
             allowed=not circumstances.read_only,
             reason=READ_ONLY if circumstances.read_only else None,
@@ -132,7 +134,7 @@ def find_actions(
 def _find_trigger(circumstances: Circumstances, trigger: TriggerAssessment | None, config: RetrainConfig) -> Action:
     reason = circumstances.find_obstacle(needs=("home", "config", "data"))
     if reason is None and circumstances.unfinished is not None:
-        reason = f"{_sentence(circumstances.unfinished)} Wait for it to end."
+        reason = f"{circumstances.unfinished} Wait for it to end."
     if reason is None and trigger is not None and trigger.blockers:
         reason = f"A retrain would end without a result: {'; '.join(trigger.blockers).rstrip('.')}."
     return Action(allowed=reason is None, reason=reason, effect=_say_retrain(circumstances, trigger, config))
@@ -181,10 +183,12 @@ def _find_approval(obstacle: str | None, waiting: Waiting, active_id: str | None
     )
 
 
-def _find_rollback(obstacle: str | None, targets: list[RollbackTarget]) -> RollbackAction:
+def _find_rollback(obstacle: str | None, targets: list[RollbackTarget], blocked: Sequence[str]) -> RollbackAction:
     default = next((target for target in targets if target.is_default), None)
-    if not targets:
-        reason: str | None = "There is no other model that can run. A retrain makes one."
+    if not targets and blocked:
+        reason: str | None = f"A rollback left {blocked[-1]} and blocked it. `taskclf-dagster unblock {blocked[-1]}` allows it again."
+    elif not targets:
+        reason = "There is no other model that can run. A retrain makes one."
     else:
         reason = obstacle
     effect = default.effect if default is not None else targets[0].effect if targets else ""
@@ -206,7 +210,3 @@ def _explain_none(state: RegistryState, decisions: Sequence[PromotionDecision]) 
     else:
         why = "the running model or its settings changed since, so that its comparison no longer holds"
     return f"Decision {newest.decision_id} waited, and can no longer be approved: {why}. Retrain to get a new one."
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

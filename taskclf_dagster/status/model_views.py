@@ -18,7 +18,7 @@ from taskclf_dagster.domain.registry.history import History
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.storage.files import list_folders
 from taskclf_dagster.errors import BundleError
-from taskclf_dagster.shown_text import counted
+from taskclf_dagster.shown_text import counted, show_line
 from taskclf_dagster.status.overview_records import ActiveModelView, FairFigures, LiveView, RollbackTarget
 
 
@@ -42,6 +42,7 @@ def describe_active_model(state: RegistryState, active: ActiveModel, decisions: 
         summary=active.summary,
         trained_at=None if bundle is None else bundle.created_at,
         active_since=None if times is None else times[0],
+        went_back_because=_find_rollback_reason(state.history, active.model_id),
         age_days=None,
         reject_threshold=None if active.threshold is None else active.threshold.value,
         decision_id=decision_id,
@@ -127,6 +128,14 @@ def _find_decision(history: History, model_id: str) -> str | None:
     """Returns the decision by which a model was promoted last; None if none did."""
     made = (entry.decision_id for entry in reversed(history.moves) if entry.new is not None and entry.new.name == model_id)
     return next((decision_id for decision_id in made if decision_id is not None), None)
+
+
+def _find_rollback_reason(history: History, model_id: str) -> str | None:
+    """Returns the reason of the last change of the active model, if that was a rollback to this one."""
+    last = history.moves[-1] if history.moves else None
+    if last is None or last.action != "rollback" or last.new is None or last.new.name != model_id or not last.reason:
+        return None
+    return show_line(last.reason)
 
 
 def _describe_fair(decision: PromotionDecision) -> FairFigures:

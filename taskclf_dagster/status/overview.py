@@ -131,7 +131,7 @@ class OverviewReader:
         running, stopped = is_daemon_running(instance, now), is_schedule_stopped(instance, DAILY)
         enabled, times = facts.config.scheduling.enabled and not stopped, self._times.read(instance, home)
         model = _complete(facts.registry.model, facts.live, now)
-        under_way = None if unfinished is None else describe_unfinished_retrain(unfinished)
+        under_way = None if unfinished is None else f"A retrain is {unfinished.state} already."
         return Overview(
             home=home.display_name,
             is_demo=home.is_demo,
@@ -156,6 +156,7 @@ class OverviewReader:
                 trigger=facts.trigger,
                 waiting=facts.registry.waiting,
                 targets=facts.registry.targets,
+                blocked=facts.registry.blocked,
                 config=facts.config,
                 active_id=None if model is None else model.model_id,
             ),

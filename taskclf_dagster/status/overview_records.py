@@ -52,6 +52,7 @@ class ActiveModelView(WireView):
         summary: model, source and reject threshold in a sentence.
         trained_at: time of its training; None if its bundle does not say.
         active_since: time since which it has been active; None if the history does not say.
+        went_back_because: the reason of the rollback that made it active; None if it became active in another way.
         age_days: time since its training [days].
         reject_threshold: the threshold that taskclf applies to it [0 to 1].
         decision_id: the decision that promoted it; None if none did.
@@ -64,6 +65,7 @@ class ActiveModelView(WireView):
     summary: str
     trained_at: datetime | None
     active_since: datetime | None
+    went_back_because: str | None = None
     age_days: float | None
     reject_threshold: float | None
     decision_id: str | None

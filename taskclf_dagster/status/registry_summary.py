@@ -35,6 +35,7 @@ class RegistrySummary:
         trend: the fair figures of the last decisions.
         waiting: the decision that waits for approval.
         targets: models to which a rollback can go.
+        blocked: models that a rollback left.
         problems: what is broken.
         warnings: what a person should know about how the active model was found.
     """
@@ -44,6 +45,7 @@ class RegistrySummary:
     trend: list[TrendPoint] = field(default_factory=list)
     waiting: Waiting = field(default_factory=lambda: Waiting(None, NONE_WAITS))
     targets: list[RollbackTarget] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -68,6 +70,7 @@ def summarize_registry(home: Home, config: RetrainConfig, keys: Keys) -> Registr
         trend=find_trend(decisions),
         waiting=waiting,
         targets=find_rollback_targets(state, active),
+        blocked=list(state.history.blocked),
         problems=find_registry_problems(state, active),
         warnings=active.details("policy_names_another_model", "threshold_differs", "repair_restores", "not_calibrated"),
     )

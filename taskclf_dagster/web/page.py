@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -58,10 +58,18 @@ def build_page_routes(backend: Backend) -> list[BaseRoute]:
         except OSError:
             return _answer_without_report(decision_id)
 
+    def lead_to_page(_: Request) -> Response:
+        return RedirectResponse(PAGE)
+
+    def show_nothing(_: Request) -> Response:
+        return HTMLResponse(_TEMPLATES.get_template("not_found.html").render(), HTTPStatus.NOT_FOUND)
+
     return [
         Route(PAGE, show_page, methods=["GET"]),
+        Route(f"{PAGE}/", lead_to_page, methods=["GET"]),
         Route(f"{PAGE}/reports/{{decision_id}}", show_report, methods=["GET"]),
         Mount(f"{PAGE}/static", _StaticFiles(directory=_FOLDER / "static")),
+        Route(f"{PAGE}/{{rest:path}}", show_nothing, methods=["GET"]),  # Dagster's own page would take it
     ]
 
 

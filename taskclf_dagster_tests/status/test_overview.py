@@ -202,7 +202,9 @@ def test_a_rollback_shows_at_the_next_look_and_what_it_left_is_no_target(tmp_pat
     seen = reader.read(instance, lambda: CONFIG, AT + 10 * DAY)
     assert seen.active_model is not None
     assert (seen.active_model.model_id, seen.active_model.active_since) == (OLD, AT + 9 * DAY)
+    assert seen.active_model.went_back_because == "a test"
     assert seen.actions.rollback.targets == []
+    assert refusal(seen.actions.rollback) == f"A rollback left {MID} and blocked it. `taskclf-dagster unblock {MID}` allows it again."
 
 
 def test_a_promotion_shows_at_the_next_look(tmp_path: Path, instance: dg.DagsterInstance) -> None:
@@ -227,8 +229,9 @@ def test_while_a_retrain_waits_or_runs_no_other_can_be_launched(tmp_path: Path, 
     run = add_run(instance, home, Status.QUEUED)
     seen = look(instance, home)
     assert (seen.state, seen.job is not None and seen.job.status) == ("queued", "pending")
-    assert run.run_id in refusal(seen.actions.trigger)
+    assert refusal(seen.actions.trigger) == "A retrain is queued already. Wait for it to end."
     assert seen.progress is not None
+    assert seen.progress.run_id == run.run_id
     assert (seen.progress.step_title, seen.progress.seconds_left) == ("waiting in the queue", None)
 
 

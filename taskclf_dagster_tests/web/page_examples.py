@@ -179,6 +179,7 @@ def rejected() -> Answer:
             "summary": f"{RUNNING} (inference policy), reject threshold 0.48",
             "trainedAt": ago(days=14),
             "activeSince": ago(days=14),
+            "wentBackBecause": None,
             "ageDays": 14.0,
             "rejectThreshold": 0.48,
             "decisionId": DECISIONS[5],

@@ -1,5 +1,6 @@
 """A server whose API gives prepared answers, behind the guard and with the page of the real one: for states that are hard to reach."""
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ class PreparedHome:
         run: answer of GET runs/...
         refusals: a problem for a change, by its path.
         changes: what was sent, oldest first.
+        busy: held while changes have to wait for their answer.
     """
 
     home: Home
@@ -45,6 +47,7 @@ class PreparedHome:
     run: dict[str, Any] = field(default_factory=lambda: {"status": "running", "message": "It runs."})
     refusals: dict[str, tuple[int, dict[str, Any]]] = field(default_factory=dict)
     changes: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    busy: threading.Lock = field(default_factory=threading.Lock)
 
 
 def build_application(prepared: PreparedHome, port: int) -> Starlette:
@@ -67,6 +70,8 @@ def build_application(prepared: PreparedHome, port: int) -> Starlette:
     async def change(request: Request) -> Response:
         name = request.url.path.removeprefix(f"{API}/")
         body = await request.json()
+        while prepared.busy.locked():
+            await asyncio.sleep(0.05)
         prepared.changes.append((name, body))
         if name in prepared.refusals:
             code, problem = prepared.refusals[name]

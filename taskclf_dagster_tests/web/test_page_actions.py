@@ -116,6 +116,35 @@ def test_a_refusal_stands_in_the_dialog_which_stays_open(desk: Desk) -> None:
     expect(page.get_by_role("dialog").get_by_role("button", name="Retrain")).to_be_enabled()
 
 
+def test_what_is_on_its_way_cannot_be_cancelled_and_its_refusal_is_seen(desk: Desk) -> None:
+    detail = f"A retrain is queued already: run {RUN}."
+    desk.prepared.refusals["trigger"] = (409, {"kind": "retrain_under_way", "detail": detail})
+    page = desk.visit().page
+    page.get_by_role("button", name="Retrain now").click()
+    dialog = page.get_by_role("dialog")
+    with desk.prepared.busy:
+        dialog.get_by_role("button", name="Retrain").click()
+        expect(dialog.get_by_role("button", name="Sending …")).to_be_visible()
+        dialog.get_by_role("button", name="Cancel").click(force=True)
+        expect(dialog).to_be_visible()
+        _press(page, "Escape", "Escape")
+    expect(dialog.get_by_role("alert")).to_have_text(detail)
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+
+
+def test_a_launch_takes_the_place_of_those_that_have_ended(desk: Desk) -> None:
+    desk.prepared.run = {"status": "completed", "message": f"taskclf now runs {OLD}: it was worse"}
+    page = desk.visit().page
+    for reason in ("worse", "worse still"):
+        page.get_by_role("button", name="Roll back …").click()
+        page.get_by_label("Reason").fill(reason)
+        page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+        expect(page.locator("#launches")).to_contain_text("Rolled back", timeout=10_000)
+    expect(page.locator("#launches .launch")).to_have_count(1)
+    expect(page.locator("#launches")).to_contain_text("taskclf now runs")
+
+
 def test_the_page_follows_a_run_every_two_seconds_and_an_open_dialog_keeps_what_was_typed_in_it(desk: Desk) -> None:
     desk.prepared.status = STATES["running"]()
     page = desk.visit().page
@@ -211,9 +240,23 @@ def test_a_setting_that_is_not_valid_is_marked_with_the_reason(desk: Desk) -> No
     field = page.get_by_label("New label spans that start a retrain")
     field.fill("0")
     page.get_by_role("button", name="Save changes").click()
+    expect(page.locator("#settings-error")).to_have_text(re.compile("corrected is marked: “New label spans that start a retrain”"))
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_accessible_description(re.compile("must be at least 1$"))
     expect(field).to_have_value("0")
+
+
+def test_a_gate_that_is_not_valid_is_shown_although_its_part_was_folded(desk: Desk) -> None:
+    errors = [{"pointer": "#/gates.min_macro_f1", "detail": "must be at most 1"}]
+    desk.prepared.refusals["config"] = (422, {"kind": "invalid", "detail": "gates.min_macro_f1 must be at most 1", "errors": errors})
+    page = desk.visit().page
+    _open_settings(page)
+    part = page.locator("#settings-fields summary")
+    part.click()
+    page.get_by_label("Least macro-F1", exact=True).fill("2")
+    part.click()
+    page.get_by_role("button", name="Save changes").click()
+    expect(page.get_by_label("Least macro-F1", exact=True)).to_be_visible()
 
 
 def test_settings_that_somebody_else_changed_meanwhile_are_not_overwritten(desk: Desk) -> None:
@@ -223,5 +266,10 @@ def test_settings_that_somebody_else_changed_meanwhile_are_not_overwritten(desk:
     desk.prepared.config, desk.prepared.etag = config(min_new_labels=9), '"other"'
     page.get_by_role("button", name="Save changes").click()
     expect(page.locator("#settings-error")).to_contain_text("changed elsewhere")
+    page.wait_for_timeout(300)  # the present settings have been read
+    page.get_by_role("button", name="Save changes").click()
+    page.wait_for_timeout(300)
+    expect(page.locator("#settings-error")).to_contain_text("changed elsewhere")
+    assert desk.prepared.config["values"]["min_new_labels"]["value"] == 9, "saving once more overwrites no more than saving once"
     page.get_by_role("button", name="Undo my changes").click()
     expect(page.get_by_label("New label spans that start a retrain")).to_have_value("9")

@@ -38,6 +38,13 @@ def test_the_page_has_no_inline_script_and_no_inline_style_and_names_no_other_ho
     assert re.findall(r"<script(?! type=\"module\" src=\"/retrain/static/main.js\">)|<style|style=|\son[a-z]+=|https?:", answer.text) == []
 
 
+def test_a_slash_at_the_end_leads_to_the_page_and_what_is_no_page_below_it_says_so(client: Client) -> None:
+    assert client.get("/retrain/").headers["Location"] == "/retrain"
+    for path in ("/retrain/x", "/retrain/reports/..%2fx/y", "/retrain%2f..%2fgraphql"):
+        answer = client.get(path)
+        assert (answer.status_code, "There is no such page" in answer.text) == (404, True), path
+
+
 def test_the_page_has_the_token_that_its_cookie_has(client: Client) -> None:
     answer = client.get("/retrain")
     token = re.search(r'name="taskclf-token" content="([^"]+)"', answer.text)

@@ -44,6 +44,21 @@ def test_a_state_has_its_own_words_fits_the_window_and_has_no_serious_finding_of
     assert (visit.errors, visit.foreign) == ([], [])
 
 
+@pytest.mark.parametrize("state", ["rejected", "first_run", "promoted"])
+def test_the_cards_of_both_columns_follow_each_other_and_none_is_longer_than_what_it_says(desk: Desk, state: str) -> None:
+    desk.prepared.status = STATES[state]()
+    page = desk.visit().page
+    boxes = {name: page.locator(f"#{name}").bounding_box() or {} for name in ("running", "next", "back", "decision", "changes")}
+    pairs = (("running", "next"), ("next", "back"), ("decision", "changes"))
+    gaps = [boxes[low]["y"] - boxes[high]["y"] - boxes[high]["height"] for high, low in pairs]
+    assert gaps == [16] * 3
+    below = page.evaluate(
+        "[...document.querySelectorAll('.answers .card')].map(card => card.getBoundingClientRect().bottom - "
+        "Math.max(...[...card.children].map(child => child.getBoundingClientRect().bottom)))"
+    )
+    assert max(below) < 30
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("name", ["retrain", "approve", "rollback"])
 def test_a_confirmation_fits_the_window_and_has_no_serious_finding_of_axe(desk: Desk, name: str, width: int) -> None:
@@ -63,6 +78,21 @@ def test_the_settings_fit_the_window_and_have_no_serious_finding_of_axe(desk: De
     visit.page.locator("#settings-fields summary").click()
     assert visit.overflow == 0
     assert visit.axe_findings() == []
+
+
+def test_a_way_back_that_was_taken_is_told_with_its_reason(desk: Desk) -> None:
+    desk.prepared.status["activeModel"]["wentBackBecause"] = "<b>it missed meetings</b>"
+    expect(desk.visit().page.locator("#running")).to_contain_text("It runs again since a rollback: “<b>it missed meetings</b>”.")
+
+
+def test_a_comparison_in_which_nothing_changed_has_no_figures_of_nothing(desk: Desk) -> None:
+    comparison = desk.prepared.status["lastDecision"]["comparison"]
+    comparison |= {"after": comparison["before"], "difference": 0.0, "low": 0.0, "high": 0.0, "detectable": 0.0}
+    comparison["changes"] = {"becameRight": 0, "becameWrong": 0}
+    changes = desk.visit().page.locator("#changes")
+    expect(changes).to_contain_text("none becomes right or wrong by it")
+    for words in ("interval ±0.000", "0 minutes would", "difference of 0.000"):
+        expect(changes).not_to_contain_text(words)
 
 
 def test_a_button_that_cannot_be_used_says_why_and_opens_nothing(desk: Desk) -> None:

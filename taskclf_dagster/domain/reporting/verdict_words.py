@@ -60,16 +60,20 @@ def say_difference(comparison: Comparison, first: str, second: str) -> str:
         )
     if ours is None or theirs is None or evidence.difference is None:
         return f"{basis}, no label has enough minutes to be judged, so nothing can be said about a difference."
-    scores = f"{basis}, {first} scores {show_score(ours, theirs)} and {second} {show_score(theirs, ours)}"
     gap = evidence.difference
-    same = abs(gap) <= ROUNDING_NOISE
-    found = "which is the same" if same else f"{show_change(abs(gap)).removeprefix('+')} {'better' if gap > 0 else 'worse'}"
+    if abs(gap) <= ROUNDING_NOISE:
+        low, high = evidence.interval or (0.0, 0.0)
+        certain = max(abs(low), abs(high)) <= ROUNDING_NOISE
+        span = "" if certain else f" ({evidence.confidence * 100:g} % interval {show_change(low)} to {show_change(high)})"
+        return f"{basis}, {first} and {second} score the same, {show_score(ours)}{span}."
+    scores = f"{basis}, {first} scores {show_score(ours, theirs)} and {second} {show_score(theirs, ours)}"
+    found = f"{show_change(abs(gap)).removeprefix('+')} {'better' if gap > 0 else 'worse'}"
     if evidence.interval is None:
         return f"{scores}, {found}. How sure that is cannot be said from a single day."
     low, high = evidence.interval
     span = f"{evidence.confidence * 100:g} % interval {show_change(low)} to {show_change(high)}"
     meaning = "that is more than chance" if low > 0 or high < 0 else "that may be chance"
-    return f"{scores}, {found} ({span}): {meaning}." if not same else f"{scores}, {found} ({span})."
+    return f"{scores}, {found} ({span}): {meaning}."
 
 
 def say_help(decision: DecisionContent) -> list[str]:

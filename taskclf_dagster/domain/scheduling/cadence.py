@@ -17,6 +17,10 @@ from taskclf_dagster.errors import BundleError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
+AT_ONCE = timedelta(minutes=5)
+"""What is this little in the future was done while the present time was already read, or by a clock that differs a little: it counts as
+done just now, and no clock was set back."""
+
 DueKind = Literal["never_done", "clock_set_back", "due", "not_due"]
 
 
@@ -122,6 +126,8 @@ def _find_created_at(home: Home) -> datetime | None:
 def _due(what: str, since: datetime | None, now: datetime, cadence_days: int, never: str, slack: timedelta = timedelta(0)) -> DueDate:
     if since is None:
         return DueDate(due=True, due_at=None, kind="never_done", reason=f"{what} is due: {never}")
+    if now < since <= now + AT_ONCE:
+        since = now
     if since > now:
         reason = f"{what} is due: the last one is in the future ({since:%Y-%m-%d %H:%M %Z})"
         return DueDate(due=True, due_at=None, kind="clock_set_back", reason=reason)

@@ -9,8 +9,6 @@ const OPEN = ["FAIL", "INCONCLUSIVE", "ERROR"];
 
 /** Shows the verdict, and each gate that stood in the way with what would help. */
 export function showDecision({ lastDecision }) {
-  byId("decision").classList.toggle("short", !lastDecision);
-  byId("changes").classList.toggle("short", !lastDecision);
   show(byId("decision-body"), lastDecision ? verdictParts(lastDecision) : el("p", {},
     "There is no decision yet. Each retrain ends with one: the new model is promoted, or it is said here which gate it failed and what would help."));
   show(byId("gates-body"), lastDecision && gateParts(lastDecision));
@@ -83,16 +81,20 @@ function comparisonParts({ comparison, moved }) {
   return [
     el("div", { class: "figures" },
       figure(score(before), "running model"), figure(score(after), "new model"),
-      figure(difference(change), isNumber(low) ? `difference, ${percent(1 - significance)} interval ${difference(low)} to ${difference(high)}` : "difference"),
+      figure(difference(change), low < high ? `difference, ${percent(1 - significance)} interval ${difference(low)} to ${difference(high)}` : "difference"),
     ),
     isNumber(change) && intervalChart(comparison, comparison.sentence, roomIn(byId("changes"))),
     el("p", {}, comparison.sentence),
-    changes && el("p", {}, `Of ${counted(windows, "labeled minute")}, `,
-      el("strong", { class: "good-text" }, `${counted(changes.becameRight, "minute")} ${right}`), " and ",
-      el("strong", { class: "bad-text" }, `${counted(changes.becameWrong, "minute")} ${wrong}`), "."),
+    changes && flipWords(counted(windows, "labeled minute"), changes, right, wrong),
     el("p", { class: "small quiet" }, `Macro-F1, on minutes that neither model has learned from.`
-      + (isNumber(comparison.detectable) ? ` So many days can show a difference of ${comparison.detectable.toFixed(3)} or more.` : "")),
+      + (comparison.detectable >= 0.0005 ? ` So many days can show a difference of ${comparison.detectable.toFixed(3)} or more.` : "")),
   ];
+}
+
+function flipWords(all, { becameRight, becameWrong }, right, wrong) {
+  if (becameRight + becameWrong === 0) return el("p", {}, `Of ${all}, none becomes right or wrong by it.`);
+  return el("p", {}, `Of ${all}, `, el("strong", { class: "good-text" }, `${counted(becameRight, "minute")} ${right}`), " and ",
+    el("strong", { class: "bad-text" }, `${counted(becameWrong, "minute")} ${wrong}`), ".");
 }
 
 function figure(value, words) {

@@ -76,11 +76,14 @@ function setUp(name, { open, send, check = () => true }) {
     open();
     dialog.showModal();
   });
-  dialog.querySelector("[data-close]").addEventListener("click", () => dialog.close());
+  const close = dialog.querySelector("[data-close]");
+  close.addEventListener("click", () => isAllowed(submit) && dialog.close());
+  // What is on its way can no longer be called back, so the dialog stays until the answer is there.
+  dialog.addEventListener("cancel", (event) => isAllowed(submit) || event.preventDefault());
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (!isAllowed(submit) || !check()) return;
-    submit.setAttribute("aria-disabled", "true");
+    for (const one of [submit, close]) one.setAttribute("aria-disabled", "true");
     setText(submit, WORKING);
     show(trouble);
     try {
@@ -88,8 +91,9 @@ function setUp(name, { open, send, check = () => true }) {
       dialog.close();
     } catch (error) {
       show(trouble, el("p", { class: "banner banner-bad" }, el("span", {}, prose(errorWords(error)))));
+      if (!dialog.open) dialog.showModal(); // chromium closes it at a second Escape, whatever the page says
     } finally {
-      submit.removeAttribute("aria-disabled");
+      for (const one of [submit, close]) one.removeAttribute("aria-disabled");
       setText(submit, words);
     }
   });

@@ -77,10 +77,10 @@ export function isNumber(value) {
   return typeof value === "number" && Number.isFinite(value);
 }
 
-/** Returns a text that begins with a capital letter, unless its first word is a name such as `min_labels` or a path. */
+/** Returns a text that begins with a capital letter, unless its first word is a name such as `min_labels`, `taskclf` or a path. */
 export function sentence(text) {
   const words = String(text ?? "").trim();
-  return /^[a-z][a-z-]*[ ,:;.]/.test(`${words} `) ? words[0].toUpperCase() + words.slice(1) : words;
+  return /^(?!taskclf\b)[a-z][a-z-]*[ ,:;.]/.test(`${words} `) ? words[0].toUpperCase() + words.slice(1) : words;
 }
 
 /** Returns the day of a moment. */

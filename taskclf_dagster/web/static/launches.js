@@ -15,13 +15,17 @@ let launches = [];
 
 /** Follows a launch from now on. */
 export function follow(title, runId, job) {
-  launches = [...launches, { title: `${title} was launched`, runId, job, kind: "busy", message: "It waits for its turn; that takes a few seconds." }];
+  launches = [...launches.filter(isBusy), { title: `${title} was launched`, runId, job, kind: "busy", message: "It waits for its turn; that takes a few seconds." }];
   showLaunches(launches);
 }
 
 /** Returns true while something that was launched here has not ended. */
 export function isFollowing() {
-  return launches.some((launch) => launch.kind === "busy");
+  return launches.some(isBusy);
+}
+
+function isBusy(launch) {
+  return launch.kind === "busy";
 }
 
 /** Forgets a launch that has ended. */
@@ -33,16 +37,19 @@ export function dismiss(runId) {
 /** Asks how far each launch is; returns the words of those that ended just now. The run whose progress is shown needs no words of its own. */
 export async function lookAfterLaunches(shownRunId) {
   const ended = [];
-  for (const launch of launches.filter((one) => one.kind === "busy")) {
+  for (const launch of launches.filter(isBusy)) {
     const run = await stateOf(launch.runId);
     if (!run) continue;
     const kind = OVER[run.status];
     launch.message = sentence(run.message) || launch.message;
     if (!kind) continue;
-    Object.assign(launch, { kind, title: ENDS[launch.job][kind], message: sentence(run.message) });
+    const isSkipped = run.status === "skipped";
+    Object.assign(launch, { kind, title: isSkipped ? "Nothing was done" : ENDS[launch.job][kind], message: sentence(run.message) });
     ended.push(`${launch.title}. ${launch.message}`);
+    // What a retrain decided stands above, in the words of the page.
+    if (launch.job === "retrain" && run.status === "completed") launch.message = "";
   }
-  showLaunches(launches.filter((launch) => launch.kind !== "busy" || launch.runId !== shownRunId));
+  showLaunches(launches.filter((launch) => !isBusy(launch) || launch.runId !== shownRunId));
   return ended;
 }
 

@@ -37,7 +37,7 @@ export function showBack({ rollback }) {
       el("p", {}, "The one before: ", el("span", { class: "id" }, target.modelId),
         target.activeUntil && [", active until ", when(target.activeUntil, { relative: false })], "."),
     ]
-    : el("p", {}, "There is no earlier model yet. As soon as a second model was promoted, you can go back to the first one here."));
+    : el("p", {}, "There is no earlier model to go back to. Every promoted model stays one, unless a rollback left it."));
 }
 
 function modelParts(model) {
@@ -46,6 +46,7 @@ function modelParts(model) {
     !CHOSEN.includes(model.source) && el("p", {}, badge(["alert", "warn", "Not the chosen model"]), ` ${sentence(SOURCES[model.source])}.`),
     el("p", {}, model.trainedAt ? ["Trained ", since(model.trainedAt)] : "Its bundle does not say when it was trained",
       model.activeSince && [", active since ", when(model.activeSince, { relative: false })], "."),
+    model.wentBackBecause && el("p", {}, `It runs again since a rollback: “${model.wentBackBecause}”.`),
     figureTable(model),
     [model.fair, model.live].filter(Boolean).map((figures) => el("p", { class: "small quiet" }, figures.sentence)),
     !model.live && el("p", { class: "small quiet" }, "No live figures yet: they need labels for minutes that this model has scored."),

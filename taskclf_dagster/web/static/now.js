@@ -61,7 +61,6 @@ function progressParts({ state, reason, progress }) {
       `${duration(secondsElapsed)} so far`,
       isNumber(secondsLeft) ? timeLeft(secondsLeft) : "time left unknown: it is estimated from earlier runs",
     ].filter(Boolean).join(" · ")),
-    progress.message && !rounds && el("p", { class: "small quiet" }, progress.message),
     runLink(progress.runId),
   ];
 }

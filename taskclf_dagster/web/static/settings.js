@@ -7,9 +7,11 @@ import { when } from "./format.js";
 import { GATES, SCHEDULING, fieldText, inOrder, settingWords, shownValue } from "./settings_words.js";
 
 const STALE = 412;
+const VIA = { api: "page or API", "command line": "command line", file: "an editor" };
 
 let config = null;
 let etag = null;
+let newer = null; // what somebody else saved since the form was drawn; it replaces the two above with the form, never before
 let isSending = false;
 
 /** Sets up the form. `changed()` is called after a change. */
@@ -17,7 +19,9 @@ export function setUpSettings(changed) {
   const form = byId("settings-form");
   byId("settings-details").addEventListener("toggle", (event) => event.target.open && !edits().length && load());
   byId("settings-reset").addEventListener("click", () => {
+    if (newer) [config, etag] = [newer.body, newer.etag];
     drawFields();
+    drawChanges();
     clear();
   });
   form.addEventListener("input", (event) => markField(event.target.dataset.key, ""));
@@ -80,10 +84,13 @@ function fail(error) {
     show(byId("settings-error"), el("div", { class: "banner banner-warn" }, el("div", {},
       el("p", {}, el("strong", {}, "The settings were changed elsewhere meanwhile.")),
       el("p", {}, "Undo your changes to see the present values, then change them again."))));
-    get("config").then(({ body, etag: newer }) => ([config, etag] = [body, newer]));
+    get("config").then((answer) => (newer = answer)).catch(() => {});
   } else {
-    show(byId("settings-error"), el("p", { class: "banner banner-bad" }, el("span", {}, prose(errorWords(error)))));
-    for (const [key, text] of problemFields(error)) markField(key, text);
+    const invalid = problemFields(error);
+    for (const [key, text] of invalid) markField(key, text);
+    const names = invalid.map(([key]) => `“${settingWords(key).label}”`).join(", ");
+    show(byId("settings-error"), el("div", { class: "banner banner-bad" }, el("p", {}, names && invalid.every(([key]) => field(key))
+      ? `Nothing was saved. What must be corrected is marked: ${names}.` : prose(errorWords(error)))));
   }
   byId("settings-error").focus();
 }
@@ -100,6 +107,7 @@ function clear() {
 
 function drawFields() {
   if (!config) return;
+  newer = null;
   const keys = inOrder(config.editable);
   const groupOf = (name) => el("div", { class: "field-grid" }, keys.filter((key) => settingWords(key).group === name).map(fieldOf));
   byId("settings-fields").replaceChildren(
@@ -151,15 +159,18 @@ function markField(key, words) {
   if (!key || !field(key)) return;
   show(byId(`setting-${key}-error`), words);
   field(key).removeAttribute("aria-invalid");
-  if (words) field(key).setAttribute("aria-invalid", "true");
+  if (!words) return;
+  field(key).setAttribute("aria-invalid", "true");
+  for (let part = field(key).closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
 }
 
 function drawChanges() {
+  if (!config) return;
   const changes = config.changes.toReversed();
   show(byId("settings-changes"), el("h3", {}, "Who changed what"), changes.length === 0 ? el("p", {}, "Nothing was changed here yet.")
     : table("The last changes of the settings of this home", ["When", "Who", "Setting", "Before", "After"].map((words) => el("th", { scope: "col" }, words)),
       changes.map((one) => el("tr", {}, el("th", { scope: "row" }, when(one.at)),
-        el("td", { "data-label": "Who" }, [one.who, one.via].filter(Boolean).join(", ") || "unknown"),
+        el("td", { "data-label": "Who" }, [one.who, VIA[one.via] ?? one.via].filter(Boolean).join(", ") || "unknown"),
         el("td", { "data-label": "Setting" }, settingWords(one.key).label),
         el("td", { "data-label": "Before" }, shownValue(one.before)), el("td", { "data-label": "After" }, shownValue(one.after))))));
 }

@@ -64,6 +64,22 @@ def test_a_difference_whose_interval_holds_zero_may_be_chance(home: Home, better
     assert say_comparison(with_changes(better, comparison=unsure)).endswith("(95 % interval -0.010 to +0.050): that may be chance.")
 
 
+def test_models_that_score_the_same_are_said_to_with_few_digits_and_no_interval_of_nothing(
+    better: PromotionDecision,
+) -> None:
+    comparison = better.comparison
+    assert comparison is not None
+    said = []
+    for interval in ((0.0, 0.0), (-0.004, 0.0), None):
+        evidence = comparison.evidence.model_copy(update={"difference": 0.0, "interval": interval})
+        same = comparison.model_copy(
+            update={"challenger_macro_f1": 0.859476021501398, "champion_macro_f1": 0.859476021501398, "evidence": evidence}
+        )
+        said.append(say_comparison(with_changes(better, comparison=same)).partition("from, ")[2])
+    words = "the new model and the running one score the same, 0.86"
+    assert said == [f"{words}.", f"{words} (95 % interval -0.004 to +0.000).", f"{words}."]
+
+
 def test_without_a_champion_there_is_nothing_to_compare_with(home: Home) -> None:
     assert say_comparison(a_decision(home)) == "There was no running model to compare the new one with."
 

@@ -8,7 +8,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided, write_last_decided
-from taskclf_dagster.domain.scheduling.cadence import DueDate, check_calibrator_update_due, check_model_age, check_retrain_due
+from taskclf_dagster.domain.scheduling.cadence import AT_ONCE, DueDate, check_calibrator_update_due, check_model_age, check_retrain_due
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, point_at, write_tiny_bundle
 from taskclf_dagster_tests.scenario import at, make_home
@@ -81,10 +81,16 @@ def test_a_home_without_a_decision_is_due() -> None:
     assert (found.due, found.due_at, found.kind) == (True, None, "never_done")
 
 
-@pytest.mark.parametrize("wrong", [DECIDED + MICROSECOND, datetime(2099, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
+@pytest.mark.parametrize("wrong", [DECIDED + AT_ONCE + MICROSECOND, datetime(2099, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
 def test_a_decision_in_the_future_makes_a_retrain_due(wrong: datetime) -> None:
     found = check_retrain_due(last(wrong), now=DECIDED, cadence_days=7)
     assert (found.due, found.due_at, found.kind) == (True, None, "clock_set_back")
+
+
+@pytest.mark.parametrize("ahead", [MICROSECOND, AT_ONCE])
+def test_a_decision_that_was_made_while_the_clock_was_read_was_made_just_now(ahead: timedelta) -> None:
+    found = check_retrain_due(last(DECIDED + ahead), now=DECIDED, cadence_days=7)
+    assert (found.due, found.due_at, found.kind) == (False, DECIDED + WEEK, "not_due")
 
 
 def test_reasons_name_age_bound_and_cadence(home: Home, snapshot: SnapshotAssertion) -> None:
