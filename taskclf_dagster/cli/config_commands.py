@@ -79,8 +79,9 @@ def set_command(assignments: tuple[str, ...], unset: tuple[str, ...], home: Path
     )
     for key in changes:
         setting = made.settings[key]
-        set_to = f"is {json.dumps(setting.home_value)}" if setting.in_home else f"is not set, and by default {json.dumps(setting.default)}"
-        say(f"{key} {set_to} in {made.path}. In effect: {setting.takes_effect}.")
+        value = f"is {json.dumps(setting.home_value)} in {made.path}"
+        absent = f"is not set in {made.path}, and by default {json.dumps(setting.default)}"
+        say(f"{key} {value if setting.in_home else absent}. In effect: {setting.takes_effect}.")
 
 
 @config_group.command("history")
@@ -115,9 +116,11 @@ def _read_assignment(text: str) -> tuple[str, object]:
     key, sign, written = text.partition("=")
     if not sign or not key.strip():
         raise click.UsageError(f"{text} is not KEY=VALUE, such as min_new_labels=8.")
+    if not written.strip():
+        raise click.UsageError(f"{text} has no value. Give one, or remove the key from the file with --unset {key.strip()}.")
     try:
         value = parse_yaml(written)
-    except yaml.YAMLError:  # such as */5 in a cron line
+    except (yaml.YAMLError, ArithmeticError, ValueError):  # such as */5 in a cron line, or a character whose number is none
         value = written
     return key.strip(), value if value is None or isinstance(value, bool | int | float) else written.strip()
 

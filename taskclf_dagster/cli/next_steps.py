@@ -5,11 +5,14 @@ Reads as little as possible, because it must be quick: neither windows nor Dagst
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from taskclf_dagster.cli.common import choose_home, load_config, now
 from taskclf_dagster.cli.instance_glance import InstanceGlance, glance_at_instance
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.day_folders import list_days
+from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
 from taskclf_dagster.domain.data.label_fingerprints import count_changed_spans
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
@@ -19,7 +22,7 @@ from taskclf_dagster.domain.storage.signatures import NO_KEYS
 from taskclf_dagster.errors import HomeNotFoundError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.overview_records import Problem
-from taskclf_dagster.status.problems import describe_error, has_windows
+from taskclf_dagster.status.problems import describe_error
 from taskclf_dagster.status.registry_summary import RegistrySummary, summarize_registry
 
 MAX_STEPS = 3
@@ -44,7 +47,7 @@ class HomeState:
         registry: the models and the decisions.
         last: the last decided run; None if there is none.
         changed_spans: number of label spans that changed since; None if they cannot be read.
-        has_windows: True if taskclf has recorded a day.
+        has_windows: True if taskclf has recorded a day that a retrain would read.
         due: True if a retrain is due.
         due_reason: why, or why not and until when.
         instance: a glance at the Dagster instance; None if there is none.
@@ -86,8 +89,9 @@ def show_next_steps() -> None:
         _print_steps("", [], [("taskclf-dagster registry fsck", "says what is damaged")])
 
 
-def read_home_state(home: Home) -> HomeState:
-    """Reads the state of a home."""
+def read_home_state(home: Home, at: datetime | None = None) -> HomeState:
+    """Reads the state of a home at a time, now by default."""
+    at = at or now()
     problems: list[Problem] = []
     try:
         config = load_config(home, None)
@@ -96,27 +100,39 @@ def read_home_state(home: Home) -> HomeState:
         config = RetrainConfig.model_validate({})
     registry, last = summarize_registry(home, config, NO_KEYS), read_last_decided(home)
     problems += registry.problems
-    cadence = check_retrain_due(last, now=now(), cadence_days=config.scheduling.global_retrain_cadence_days)
+    cadence = check_retrain_due(last, now=at, cadence_days=config.scheduling.global_retrain_cadence_days)
     changed, due, reason = None, cadence.due, cadence.reason
     try:
         changed = count_changed_spans(home.decisions, last.label_watermark if last else None, read_fingerprints(home))
     except (TaskclfDagsterError, OSError) as error:
         problems.append(describe_error(error, "data", "The labels cannot be read"))
-    recorded = has_windows(home)
+    gap = _find_gap(home, config.dataset.data_lookback_days, at)
     if changed is not None and not due and changed >= config.scheduling.min_new_labels:
         due, reason = True, describe_changed_spans(changed, config.scheduling)
-    if not recorded:
-        due, reason = False, NO_WINDOWS
+    if gap is not None:
+        due, reason = False, gap
     return HomeState(
         registry=registry,
         last=last,
         changed_spans=changed,
-        has_windows=recorded,
+        has_windows=gap is None,
         due=due,
         due_reason=reason,
         instance=glance_at_instance(home),
         problems=problems,
     )
+
+
+def _find_gap(home: Home, look_back_days: int, at: datetime) -> str | None:
+    """Returns why a retrain would find no windows: none were recorded, or none of the days that it looks back; None if there are some."""
+    try:
+        days = {day for version in SCHEMA_VERSIONS for day in list_days(home, version) if day <= at.date()}
+    except TaskclfDagsterError:  # a retrain says what is wrong with the folder
+        return None
+    first = (at - timedelta(days=look_back_days)).date()
+    if not days:
+        return NO_WINDOWS
+    return None if max(days) >= first else f"taskclf recorded nothing since {max(days)}, and a retrain reads the days from {first} on"
 
 
 def find_first_steps() -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ document is read (aliases, block texts) is written anew as a whole, without comm
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 
 import yaml
@@ -26,6 +27,8 @@ def edit_yaml(text: str, values: Mapping[str, object], unset: Collection[str] = 
     Raises:
         yaml.YAMLError: the text is not YAML.
     """
+    if "\r\n" in text and "\n" not in text.replace("\r\n", ""):
+        return edit_yaml(text.replace("\r\n", "\n"), values, unset).replace("\n", "\r\n")
     document = _as_mapping(parse_yaml(text))
     for key, value in values.items():
         document = merge_mappings(document, nest(key, value))
@@ -57,7 +60,7 @@ def _set(text: str, key: str, value: object) -> str:
         inner = merge_mappings(_as_mapping(parse_yaml(text[parent.start_mark.index : parent.end_mark.index])), nest(rest, value))
         return _replace(text, parent, json.dumps(inner, ensure_ascii=False))
     indent = " " * parent.value[0][0].start_mark.column
-    if len(path) == 1:
+    if len(path) == 1 and not re.search(r"^\.\.\.", text, re.MULTILINE):  # behind the end of a document nothing can stand
         return _append(text, indent, rest, value)
     end = _end_of_line(text, _last_index(parent))
     return text[:end].rstrip("\n") + "\n" + _lines(indent, rest, value) + text[end:]

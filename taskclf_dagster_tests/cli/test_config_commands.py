@@ -46,6 +46,15 @@ def test_config_set_writes_values_as_yaml_reads_them_and_texts_as_they_are(home:
     assert home.settings_file.read_text(encoding="utf-8").splitlines()[1:] == ["gates:", "  min_macro_f1: 0.7"]
 
 
+def test_config_set_takes_no_empty_value_and_whatever_is_no_yaml_as_text(home: Home) -> None:
+    run(home, "config", "set", "min_new_labels=8")
+    for empty in ("min_new_labels=", "min_new_labels= "):
+        assert "--unset min_new_labels" in run(home, "config", "set", empty, exits=2).stderr
+    assert json.loads(run(home, "config", "show", "--json").stdout)["min_new_labels"] == 8
+    for text in (r'"\UFFFFFFFF"', r'"\ud800"', "!!int x", "["):
+        assert isinstance(error_of(home, "config", "set", f"schedule.cron={text}"), SettingsError), text
+
+
 def test_config_set_says_for_each_key_when_it_counts_and_what_overrides_it(home: Home) -> None:
     arguments = ("config", "set", "min_new_labels=8", "schedule.cron=0 7 * * *", "enabled=true")
     labels, cron, enabled = run(home, *arguments, RETRAIN_ENABLED="no").stdout.splitlines()

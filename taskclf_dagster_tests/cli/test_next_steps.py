@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from taskclf_dagster.cli.instance_files import write_instance_settings
 from taskclf_dagster.cli.instance_glance import InstanceGlance, glance_at_instance
 from taskclf_dagster.cli.main import COMMANDS, main
 from taskclf_dagster.cli.next_steps import MAX_STEPS, HomeState, find_first_steps, find_next_steps, read_home_state
+from taskclf_dagster.config.shipped import read_shipped_config
 from taskclf_dagster.defs.dagster_internals import read_scheduler_heartbeat
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.cli.test_start_up import MODELS, _imported
@@ -23,7 +25,7 @@ from taskclf_dagster_tests.models import MID, OLD
 from taskclf_dagster_tests.registry_scenario import promoted
 from taskclf_dagster_tests.retrain_scenario import Waiting
 from taskclf_dagster_tests.runs import Status, add_run
-from taskclf_dagster_tests.scenario import learnable_home, make_home
+from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home
 
 
 def run(home: Home | Path, *arguments: str) -> Result:
@@ -59,9 +61,18 @@ def test_a_new_home_is_told_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_with_labels_the_first_retrain_is_next(tmp_path: Path) -> None:
-    state = read_home_state(learnable_home(tmp_path, users=1, days=3))
+    state = read_home_state(learnable_home(tmp_path, users=1, days=3), AS_OF)
     assert state.due
     assert steps(state)[0] == "retrain"
+
+
+def test_where_every_day_is_too_old_no_retrain_is_proposed(tmp_path: Path) -> None:
+    home = learnable_home(tmp_path, users=1, days=3)
+    look_back = timedelta(days=read_shipped_config()["data_lookback_days"])
+    last = AS_OF - timedelta(days=1)
+    within, beyond = (read_home_state(home, last + look_back + timedelta(days=days)) for days in (0, 1))
+    assert (within.due, beyond.due, steps(within)[0], steps(beyond)[0]) == (True, False, "retrain", "check-retrain")
+    assert f"nothing since {last:%Y-%m-%d}" in beyond.due_reason
 
 
 def test_a_decision_that_waits_is_to_be_read_and_approved(waiting_home: Waiting) -> None:

@@ -40,6 +40,8 @@ PLACED: dict[str, tuple[str, dict[str, object], tuple[str, ...], str]] = {
     "braces": ("gates: {min_macro_f1: 0.1} # x\n", {"gates.min_macro_f1": 0.2}, (), "gates: {min_macro_f1: 0.2} # x\n"),
     "a new key in braces": ("gates: {a: 1} # x\n", {"gates.b": 2}, (), 'gates: {"a": 1, "b": 2} # x\n'),
     "a key in braces that goes": ("gates: {a: 1, b: 2} # x\n", {}, ("gates.a",), 'gates: {"b": 2} # x\n'),
+    "line ends of Windows": ("a: 1 # x\r\nb:\r\n  c: 2\r\n", {"b.d": 3, "e": 4}, (), "a: 1 # x\r\nb:\r\n  c: 2\r\n  d: 3\r\ne: 4\r\n"),
+    "an end of the document": ("--- # x\na: 1\n... # y\n", {"b": 2}, (), "--- # x\na: 1\nb: 2\n... # y\n"),
     "quotes": ("schedule:\n  cron: '0 6 * * *' # c\n", {"schedule.cron": "*/5 * * * *"}, (), 'schedule:\n  cron: "*/5 * * * *" # c\n'),
 }
 
@@ -57,10 +59,10 @@ def test_a_change_leaves_every_other_character_as_it_is() -> None:
     [
         ("a: &x 0.3\nb: *x\n", {"a": 0.5}, {"a": 0.5, "b": 0.3}),
         ("a: >\n  many\n  lines\nb: 1\n", {"a": True}, {"a": True, "b": 1}),
-        ("---\na: 1\n...\n", {"b": 2}, {"a": 1, "b": 2}),
+        ("{a: 1} # all\n", {"b": 2}, {"a": 1, "b": 2}),
         ("a: 1\n", {"b": float("nan")}, None),
     ],
-    ids=["an alias", "a block text", "an end of the document", "no number"],
+    ids=["an alias", "a block text", "braces around everything", "no number"],
 )
 def test_what_cannot_be_changed_in_place_is_written_anew_and_loses_no_key(
     text: str, values: dict[str, object], document: dict[str, object] | None

@@ -30,6 +30,10 @@ _SMALL_SHARE = 0.1
 """Smaller shares have a digit after the point."""
 
 
+_MOST_DIGITS = 6
+"""Digits after the point of a percentage."""
+
+
 _LIKELY_CHANCE = 0.5
 """From larger p-values on there is no decline to speak of."""
 
@@ -75,8 +79,13 @@ def explain_gate(gate: RegressionGate, decision: DecisionContent | None = None) 
 
 
 def show_share(value: float, beside: float | None = None) -> str:
-    """Returns a share from 0 to 1 as percent, with as many digits as it takes not to contradict what it is compared with."""
+    """Returns a share from 0 to 1 as percent, with as many digits as it takes not to contradict what it is compared with.
+
+    Only all is 100 %, and only nothing 0 %.
+    """
     digits = 0 if value >= _SMALL_SHARE else 1
+    while 0 < value < 1 and digits < _MOST_DIGITS and float(f"{100 * value:.{digits}f}") in (0, 100):
+        digits += 1
     shown = _show_beside(100 * value, None if beside is None else 100 * beside, digits=digits)
     return f"{shown.removesuffix('.0')} %"
 

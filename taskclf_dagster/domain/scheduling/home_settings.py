@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
@@ -202,9 +203,20 @@ def _same(one: object, other: object) -> bool:
 def _require_editable(path: Path, wanted: Mapping[str, object]) -> None:
     refused = [key for key in wanted if key not in EDITABLE]
     if refused:
-        places = {key: INSTEAD if key.partition(".")[0] in PROTECTED else "the file itself" for key in refused}
-        messages = {key: f"is not one of the keys that can be changed this way; write it into {place}" for key, place in places.items()}
-        raise SettingsError(path, [InvalidSetting(key, "not_editable", message) for key, message in messages.items()])
+        raise SettingsError(path, [InvalidSetting(key, "not_editable", _explain_refusal(key)) for key in refused])
+
+
+def _explain_refusal(key: str) -> str:
+    """Returns why a key is not editable: it is protected, belongs to the file itself, is a group of keys, or does not exist."""
+    known = [name for name, _ in flatten(read_shipped_config())]
+    inner = [name for name in known if name.startswith(f"{key}.")]
+    if key.partition(".")[0] in PROTECTED:
+        return f"is not one of the keys that can be changed this way; write it into {INSTEAD}"
+    if inner:
+        return f"is a group of keys; change those in it, such as {inner[0]}"
+    if key in known:
+        return "is not one of the keys that can be changed this way; write it into the file itself"
+    return "".join(["unknown key", *(f"; did you mean {name}?" for name in get_close_matches(key, known, n=1))])
 
 
 def _find_lock(key: str) -> str | None:

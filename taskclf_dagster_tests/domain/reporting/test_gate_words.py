@@ -131,6 +131,7 @@ def test_a_gate_of_another_version_is_shown_as_it_is() -> None:
 
 def test_numbers_never_contradict_what_they_are_compared_with() -> None:
     assert (show_share(0.5), show_share(0.07, 0.07), show_share(0.999999, 1.0)) == ("50 %", "7 %", "99.9999 %")
+    assert [show_share(value) for value in (1.0, 0.9955, 0.99999, 0.0, 0.0004)] == ["100 %", "99.5 %", "99.999 %", "0 %", "0.04 %"]
     assert (show_score(0.65, 0.65), show_score(0.649999, 0.65)) == ("0.65", "0.649999")
     assert (show_change(0.0), show_change(-0.0204), show_change(0.02, 0.02)) == ("+0.000", "-0.020", "+0.020")
 

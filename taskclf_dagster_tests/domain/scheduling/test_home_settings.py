@@ -156,6 +156,21 @@ def test_keys_that_are_not_editable_are_refused_by_name(home: Home) -> None:
         assert refused(home, {key: None, "enabled": False}) == [(key, "not_editable")], key
 
 
+def test_the_refusal_of_a_key_says_what_to_do_instead(home: Home) -> None:
+    said = {
+        "min_new_lables": "unknown key; did you mean min_new_labels?",
+        "min_macro_f1": "unknown key; did you mean gates.min_macro_f1?",
+        "zzz": "unknown key",
+        "gates": "a group of keys; change those in it, such as gates.",
+        "max_attempts": "write it into the file itself",
+        "server.url": "write it into the file that --config",
+    }
+    for key, words in said.items():
+        with pytest.raises(SettingsError) as error:
+            change(home, {key: 1})
+        assert words in str(error.value), key
+
+
 def test_a_value_is_refused_that_contradicts_what_overrides_the_home(home: Home, tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("gates: {max_reject_rate: 0.1}\n", encoding="utf-8")

@@ -23,6 +23,7 @@ PLACES = {
     "a decision": "decisions/2026-02-04_000000_0123.json",
     "a record": "records/dataset_snapshot/latest.json",
     "an event": "outbox/0123.json",
+    "a report": "reports/2026-02-04_000000_0123.html",
 }
 """What a retrain writes, by where it lies below artifacts/."""
 
