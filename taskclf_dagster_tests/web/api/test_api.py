@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,9 @@ from taskclf_dagster_tests.registry_scenario import promoted
 from taskclf_dagster_tests.retrain_scenario import Learned, Waiting
 from taskclf_dagster_tests.runs import Status, add_run
 from taskclf_dagster_tests.scenario import DAY, make_home
-from taskclf_dagster_tests.web.api_scenario import API, TOKEN, Server, Site, problem_of, serving
+from taskclf_dagster_tests.web.api_scenario import API, TOKEN, Server, Site, problem_of
 
 SETTINGS = "taskclf_dagster.yaml"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def instance(server: Server) -> dg.DagsterInstance:
-    return server.instance
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.web.api.reading import MAX_BODY_BYTES, MAX_BODY_DEPTH
 from taskclf_dagster.web.api.routes import OPERATIONS
 from taskclf_dagster_tests.scenario import make_home
-from taskclf_dagster_tests.web.api_scenario import API, Server, Site, problem_of, serving
+from taskclf_dagster_tests.web.api_scenario import API, Server, Site, problem_of
 
 JSON = {"Content-Type": "application/json"}
 CHANGES = [operation for operation in OPERATIONS if operation.changes]
@@ -85,17 +85,6 @@ INVALID: list[tuple[bytes, str]] = [
     (b'{"asOf": "2026-W06"}', "#/asOf"),
 ]
 """Bodies of a trigger, and the part that is wrong."""
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def instance(server: Server) -> dg.DagsterInstance:
-    return server.instance
 
 
 @pytest.fixture
