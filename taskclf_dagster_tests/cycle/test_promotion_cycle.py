@@ -28,7 +28,7 @@ from taskclf_dagster.domain.decision.decision_store import list_decisions, verif
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.models.bundle import load_bundle
-from taskclf_dagster.domain.models.bundle_files import MANIFEST, read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL_CARD, read_bundle_files
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.registry.health import find_history_disagreement, find_pointer_problem
 from taskclf_dagster.domain.registry.history import read_history
@@ -295,7 +295,7 @@ def test_what_was_promoted_is_byte_for_byte_what_was_judged(first: tuple[Stage, 
     stage, result = first
     assert result.decision is not None
     assert {name: len(digest) for name, digest in result.decision.challenger.files.items()} == {
-        path.name: 64 for path in stage.champion_bundle().iterdir() if path.name != MANIFEST
+        path.name: 64 for path in stage.champion_bundle().iterdir() if path.name not in (MANIFEST, MODEL_CARD)
     }
     assert find_manifest_problem(read_bundle_files(stage.champion_bundle())) is None
     assert load_bundle(stage.champion_bundle()).bundle.model_id == result.decision.challenger.model_id

@@ -261,6 +261,7 @@ def _put_into_models(state: RegistryState, model: LoadedModel, target: Path, dec
         write_synced(staged / name, judged.content(name))
     if card is not None:
         write_synced(staged / MODEL_CARD, card)
+    file_system().sync_folder(staged)  # where there is a manifest, there is everything that it names
     write_synced(staged / MANIFEST, content)
     file_system().sync_folder(staged)
     move_folder(staged, target)

@@ -20,7 +20,16 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import read_decision, save_decision
 from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.decision.verification import verify_decision
-from taskclf_dagster.domain.models.bundle_files import ENCODERS, MANIFEST, METADATA, METRICS, MODEL, bundle_hashes, read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import (
+    ENCODERS,
+    MANIFEST,
+    METADATA,
+    METRICS,
+    MODEL,
+    MODEL_CARD,
+    bundle_hashes,
+    read_bundle_files,
+)
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.encoding import encode_inputs
 from taskclf_dagster.domain.models.fitting import predict
@@ -291,6 +300,8 @@ def test_each_step_is_durable_before_the_next_begins(challenger_home: Home) -> N
         ("replace", f"{decision.decision_id}.json"),
         ("sync_folder", "decisions"),
         ("sync_file", MODEL),
+        ("sync_file", MODEL_CARD),
+        ("sync_folder", NEW),
         ("create", MANIFEST),
         ("sync_file", MANIFEST),
         ("sync_folder", NEW),
