@@ -106,9 +106,7 @@ def promotion_decision(
         keys=open_keys(taskclf_home, config.signing, signs=True),
         load=load,
     )
-    context.log.info(f"{record.outcome}: {record.reason}")
-    tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}
-    tag_run(context, {**tags, MODEL_TAG: record.challenger.model_id, DECISION_TAG: record.decision_id})
+    _say_decision(context, record)
     reports, interval = (challenger_report, champion_report), draw_interval(record)
     effects = find_day_effects(taskclf_home, dataset_snapshot, challenger_model, reports, record, config=config, load=load, cores=cores())
     suggestions = suggest_what_to_label(taskclf_home, dataset_snapshot, *reports, record, effects)
@@ -171,6 +169,13 @@ def _write_report(context: dg.AssetExecutionContext, home: Home, decision: Promo
     context.log.info(f"report: {page or written.path}")
     tag_run(context, {REPORT_TAG: page or str(written.path)})
     return report_metadata(written.path, page)
+
+
+def _say_decision(context: dg.AssetExecutionContext, record: PromotionDecision) -> None:
+    """Writes the verdict into the log and the tags of the run."""
+    context.log.info(f"{record.outcome}: {record.reason}")
+    tags = {OUTCOME_TAG: record.outcome, OUTCOME_REASON_TAG: record.reason}
+    tag_run(context, {**tags, MODEL_TAG: record.challenger.model_id, DECISION_TAG: record.decision_id})
 
 
 def _find_training_time(context: dg.AssetExecutionContext, home: Home) -> datetime | None:
