@@ -78,11 +78,8 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     from taskclf_dagster.domain.registry import health, promotion, state
     from taskclf_dagster.domain.retraining import decision_step, recomputation, reports, steps
 
-    with step("label_windows"):
-        result = labeled_windows.label_windows(home, as_of=as_of, settings=config.dataset)
-    with step("save_labeled_windows"):
-        record = labeled_windows.save_labeled_windows(home, result)
-    del result
+    with step("store_labeled_windows"):
+        record = labeled_windows.store_labeled_windows(home, as_of=as_of, settings=config.dataset).record
     with step(CHECK + "labeled_windows_file"):
         labeled_windows.load_stored_keys(home, record)[0].duplicated().sum()
     with step("load_labeled_windows"):

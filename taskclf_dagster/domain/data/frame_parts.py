@@ -5,7 +5,7 @@ Where rows are per user (reading, projection, split), each part is done alone; c
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ PART_WINDOWS = 1_000_000
 on it."""
 
 
-@runtime_checkable
 class FrameParts(Protocol):
     """Rows in one or more parts that follow each other in the order of their keys; no user is in two of them."""
 
@@ -33,7 +32,7 @@ class FrameParts(Protocol):
         """Returns the rows of a part, numbered from 0; some columns, or all."""
 
 
-Rows = pd.DataFrame | FrameParts
+Rows: TypeAlias = pd.DataFrame | FrameParts
 """Rows as one frame or in parts."""
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion
+from taskclf_dagster.domain.data.frame_parts import join_frames
 from taskclf_dagster.domain.data.stored_frames import load_frame, store_frame
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
@@ -31,16 +32,20 @@ class RecentWindows(Record):
     digest: str
 
 
-def save_recent_windows(home: Home, frame: pd.DataFrame, *, as_of: datetime, schema_version: SchemaVersion) -> RecentWindows:
-    """Stores the windows of the last seven days.
+def select_recent(frame: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
+    """Returns the windows of the last seven days before a time; `frame` is as `WindowReading.frame`."""
+    return frame[frame["bucket_start_ts"] >= as_of - timedelta(days=RECENT_DAYS)].reset_index(drop=True)
+
+
+def save_recent_windows(home: Home, frames: list[pd.DataFrame], *, schema_version: SchemaVersion) -> RecentWindows:
+    """Stores recent windows.
 
     Args:
         home: the taskclf home.
-        frame: the windows of the look-back, as `WindowReading.frame`.
-        as_of: end of the look-back.
-        schema_version: of the frame.
+        frames: those of each part of a reading, at least one; the list is emptied to save memory.
+        schema_version: of the frames.
     """
-    recent = frame[frame["bucket_start_ts"] >= as_of - timedelta(days=RECENT_DAYS)].reset_index(drop=True)
+    recent = join_frames(frames)
     for column in recent.columns:
         if isinstance(recent[column].dtype, pd.CategoricalDtype):
             recent[column] = recent[column].cat.remove_unused_categories()

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from taskclf_dagster.config.settings import DatasetSettings, RetrainConfig
-from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_labeled_windows, store_labeled_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
 from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_labels
 from taskclf_dagster.home import Home
@@ -14,9 +14,9 @@ def make_labeled_windows(home: Home, *, as_of: datetime, settings: DatasetSettin
 
     Also keeps fingerprints of the label spans, so that spans which change while the run decides are counted later.
     """
-    result = label_windows(home, as_of=as_of, settings=settings)
-    remember_labels(home, result.label_fingerprints)
-    return save_labeled_windows(home, result)
+    record, fingerprints = store_labeled_windows(home, as_of=as_of, settings=settings)
+    remember_labels(home, fingerprints)
+    return record
 
 
 def make_snapshot(

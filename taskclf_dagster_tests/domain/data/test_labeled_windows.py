@@ -18,7 +18,7 @@ from taskclf_dagster.domain.data.labeled_windows import (
     label_windows,
     load_labeled_windows,
     load_stored_keys,
-    save_labeled_windows,
+    store_labeled_windows,
 )
 from taskclf_dagster.domain.data.stored_frames import KEPT_FRAMES
 from taskclf_dagster.domain.data.windows import read_windows
@@ -48,7 +48,7 @@ def label(home: Home, as_of: datetime = TOMORROW, **settings: object) -> tuple[L
 
 
 def save(home: Home, as_of: datetime = TOMORROW, **settings: object) -> LabeledWindows:
-    return save_labeled_windows(home, label_windows(home, as_of=as_of, settings=retrain_config(**settings).dataset))
+    return store_labeled_windows(home, as_of=as_of, settings=retrain_config(**settings).dataset).record
 
 
 def two_user_home(tmp_path: Path) -> Home:

@@ -13,7 +13,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
-from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
+from taskclf_dagster.domain.data.labeled_windows import label_windows, store_labeled_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, find_blockers, open_snapshot, save_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, holds_every_label_of, label_codes, read_snapshot_rows
 from taskclf_dagster.domain.data.split import SPLITS
@@ -48,7 +48,8 @@ def built(home: Home, *, as_of: datetime | None = None, holdout_fraction: float 
     """The snapshot of a home, by the same steps as in a run."""
     config = retrain_config(**settings)
     labeled = label_windows(home, as_of=as_of or TUESDAY, settings=config.dataset)
-    return build_snapshot(home, save_labeled_windows(home, labeled), labeled.frame, config=config, holdout_fraction=holdout_fraction)
+    record = store_labeled_windows(home, as_of=as_of or TUESDAY, settings=config.dataset).record
+    return build_snapshot(home, record, labeled.frame, config=config, holdout_fraction=holdout_fraction)
 
 
 def session_start(number: int) -> datetime:
