@@ -61,6 +61,17 @@ class FrameFile:
             table = pa.Table.from_batches([file.get_batch(number)] if file.num_record_batches else [], file.schema)
             return _to_pandas(table if columns is None else table.select(list(columns)))
 
+    def digest(self) -> str:
+        """Returns the digest of the rows; see `hashing.frame_digest`.
+
+        Raises:
+            SnapshotError: the file is missing or unreadable, or has users of a part in another.
+        """
+        try:
+            return parts_digest(self)
+        except ValueError as error:
+            raise SnapshotError(self.path, str(error)) from error
+
 
 def store_frame(folder: Path, frame: pd.DataFrame, *, kind: str) -> StoredFrame:
     """Writes one frame; see `store_parts`."""
@@ -79,7 +90,7 @@ def store_parts(folder: Path, frames: Iterable[pd.DataFrame], *, kind: str) -> S
     digests: list[str] = []
 
     def write(temporary: Path) -> None:
-        digests.append(_write(temporary, frames) or parts_digest(FrameFile(temporary)))
+        digests.append(_write(temporary, frames) or FrameFile(temporary).digest())
 
     def choose_name() -> Path:
         name, present = f"{digests[0][:16]}.{kind}.arrow", list_frames(folder, kind)
@@ -110,11 +121,7 @@ def open_frames(path: Path, digest: str) -> FrameFile:
         SnapshotError: the file is missing or unreadable, or has another digest.
     """
     file = FrameFile(path)
-    try:
-        same = parts_digest(file) == digest
-    except ValueError:
-        same = False
-    if not same:
+    if file.digest() != digest:
         raise SnapshotError(path, "the values in it do not have the hash of their record")
     return file
 

@@ -110,7 +110,7 @@ def reproduce(
     loaded = source if isinstance(source, LoadedModel) else load_bundle(source)
     recipe = _read_recipe(loaded.files)
     folder = snapshot_folder(home, recipe.snapshot_path)
-    stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.path.parent != folder else stored)
+    stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.folder != folder else stored)
     again = train_challenger(
         lambda part: load_part(stored, part),
         SCHEMAS[loaded.schema.version],

@@ -147,7 +147,7 @@ KINDS: dict[str, tuple[str, tuple[Callable[[Path], object], ...], str]] = {
     ),
     "label fingerprints": ("artifacts/decisions/labels_*.npy", (lambda path: flip(path, 0.9), lambda path: flip(path, 0.01)), "found"),
     "rows of a snapshot": (
-        "artifacts/snapshots/*/windows.parquet",
+        "artifacts/snapshots/*/windows/part-000.parquet",
         (change_a_label, lambda path: flip(path, 0.3), lambda path: path.write_bytes(path.read_bytes()[:-9])),
         "found",
     ),
@@ -225,7 +225,7 @@ def test_a_snapshot_without_its_record_is_compared_with_the_receipt_that_names_i
     assert codes(home) == set()
     judged(home, MODELS[2], path=f"artifacts/snapshots/{folder.name}", digest=digest)
     assert codes(home) == set()
-    change_a_label(folder / "windows.parquet")
+    change_a_label(folder / "windows" / "part-000.parquet")
     assert codes(home) == {"snapshot_differs"}
 
 
@@ -234,7 +234,7 @@ def test_each_snapshot_is_read_once(full: Home, monkeypatch: pytest.MonkeyPatch)
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: [opened.append(path.name), read(path)][1])
     check_registry(full)
-    assert opened.count("windows.parquet") == len(list(full.snapshots.iterdir())) == 1
+    assert opened.count("part-000.parquet") == len(list(full.snapshots.iterdir())) == 1
 
 
 # --- Receipts that contradict each other ------------------------------------------------------------------------------------------------
