@@ -107,11 +107,13 @@ def join_parts(rows: Rows, columns: Sequence[str] | None = None) -> pd.DataFrame
 
 def join_frames(frames: list[pd.DataFrame]) -> pd.DataFrame:
     """Returns frames of equal columns, at least one, as one frame; empties the list to save memory, column by column."""
-    if len(frames) == 1:
-        return frames.pop()
-    names = list(frames[0].columns)
-    series = [{name: frame[name] for name in names} for frame in frames]
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
     frames.clear()
+    if len(filled) == 1:
+        return filled.pop()
+    names = list(filled[0].columns)
+    series = [{name: frame[name] for name in names} for frame in filled]
+    filled.clear()
     return pd.DataFrame({name: _join_column([part.pop(name) for part in series]) for name in names})
 
 

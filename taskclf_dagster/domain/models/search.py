@@ -8,10 +8,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, get_args
 
-import pandas as pd
-
 from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
+from taskclf_dagster.domain.data.frame_parts import Rows
 from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FoldFits
 from taskclf_dagster.domain.models.fold_scores import Gain
@@ -49,7 +48,7 @@ class Search(NamedTuple):
 
 
 def search_choices(
-    rows: pd.DataFrame,
+    rows: Rows,
     schema: FeatureSchema,
     *,
     params: TrainParams,
