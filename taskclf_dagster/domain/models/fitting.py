@@ -4,7 +4,7 @@ Deterministic: equal rows, parameters and seed give equal trees, independent of 
 in which order, is in `training`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from taskclf_dagster.config.settings import TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
 from taskclf_dagster.domain.data.frame_parts import Rows, as_parts, join_parts
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
-from taskclf_dagster.domain.models.encoding import encode_blocks, fit_encoders
+from taskclf_dagster.domain.models.encoding import Encoders, encode_blocks, fit_encoders
 
 if TYPE_CHECKING:
     import lightgbm
@@ -43,8 +43,8 @@ class Fit:
     encoders: dict[str, list[str]]
 
     def predict(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
-        """Returns class probabilities of shape (n_rows, 8); see `predict`."""
-        return predict(self.booster, encode_blocks(rows, self.schema, self.encoders), num_threads=num_threads)
+        """Returns class probabilities of shape (n_rows, 8); see `predict_rows`."""
+        return predict_rows(self.booster, rows, self.schema, self.encoders, num_threads=num_threads)
 
 
 def fit_model(
@@ -101,14 +101,27 @@ def lightgbm_params(params: TrainParams, *, seed: int, num_threads: int) -> dict
 
 
 def predict(
-    booster: "lightgbm.Booster", matrices: Iterable[npt.NDArray[np.float64]], *, num_threads: int, raw_score: bool = False
+    booster: "lightgbm.Booster", matrix: npt.NDArray[np.float64], *, num_threads: int, raw_score: bool = False
 ) -> npt.NDArray[np.float64]:
-    """Returns the class probabilities, or with `raw_score` the raw scores, of the rows of matrices, shape (n_rows, 8).
+    """Returns class probabilities or raw scores of shape (n_rows, 8), columns in the order of LABELS; probabilities of a row sum to 1."""
+    if len(matrix) == 0:
+        return np.empty((0, len(LABELS)))
+    return np.asarray(booster.predict(matrix, num_threads=num_threads, raw_score=raw_score))
 
-    Columns are in the order of LABELS; probabilities of a row sum to 1.
-    """
-    predicted = [np.asarray(booster.predict(matrix, raw_score=raw_score, num_threads=num_threads)) for matrix in matrices]
-    return np.concatenate(predicted) if predicted else np.empty((0, len(LABELS)))
+
+def predict_rows(
+    booster: "lightgbm.Booster",
+    rows: pd.DataFrame,
+    schema: FeatureSchema,
+    encoders: Encoders,
+    *,
+    num_threads: int,
+    raw_score: bool = False,
+) -> npt.NDArray[np.float64]:
+    """Returns what `predict` does, for rows with the model inputs of a schema; one block of rows after another is encoded."""
+    blocks = encode_blocks(rows, schema, encoders)
+    found = [predict(booster, block, num_threads=num_threads, raw_score=raw_score) for block in blocks]
+    return found[0] if len(found) == 1 else np.concatenate([np.empty((0, len(LABELS))), *found])
 
 
 def class_weights(labels: npt.NDArray[np.int64], method: str) -> npt.NDArray[np.float64] | None:

@@ -12,8 +12,7 @@ from taskclf_dagster.domain.data.frame_parts import ChosenRows, Rows, as_parts, 
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us
 from taskclf_dagster.domain.models.choice import Choice, derive_seed
-from taskclf_dagster.domain.models.encoding import encode_blocks
-from taskclf_dagster.domain.models.fitting import fit_model, predict
+from taskclf_dagster.domain.models.fitting import fit_model, predict_rows
 from taskclf_dagster.domain.models.fold_scores import Gain, count_days, macro_f1, paired_gain
 from taskclf_dagster.domain.models.folds import make_folds
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
@@ -135,8 +134,7 @@ class FoldFits:
             )
             judged = ChosenRows(self._rows, divide_mask(fold.judged, self._rows.sizes))
             for part in iterate_parts(judged, self._schema.model_inputs):
-                blocks = encode_blocks(part, self._schema, fit.encoders)
-                yield predict(fit.booster, blocks, num_threads=self._threads, raw_score=True)
+                yield predict_rows(fit.booster, part, self._schema, fit.encoders, num_threads=self._threads, raw_score=True)
 
 
 def _key(choice: Choice, number: int) -> str:
