@@ -13,7 +13,7 @@ from taskclf_dagster.defs.display.metadata import unusual_days_check
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
-from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import find_split_overlaps
 from taskclf_dagster.domain.evaluation.unusual_days import find_days_of_one_label
 from taskclf_dagster.shown_text import counted
@@ -41,8 +41,6 @@ DAYS = dg.AssetCheckSpec(
     asset=dataset_snapshot,
     description="Advice: no day is labeled with one label alone though the other days of this user have several.",
 )
-
-CHECKED = ("user_id", "bucket_start_ts", "label", "gold", "split")
 
 
 @dg.multi_asset_check(name="labeled_windows_file", specs=[KEYS, PRIVACY], pool="retrain")
@@ -73,7 +71,7 @@ def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource)
     """Reads the rows: computes their digest again, compares the ends of the splits of each user, and looks for days of one label."""
     stored = open_snapshot_rows(snapshot_folder(home.open(), dataset_snapshot.path))
     digest = stored.digest()
-    rows = stored.load(columns=CHECKED)
+    rows = stored.load(columns=ABOUT_ROWS)
     same = digest == dataset_snapshot.dataset_digest
     yield dg.AssetCheckResult(
         passed=same,

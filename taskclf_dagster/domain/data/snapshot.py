@@ -23,6 +23,7 @@ from taskclf_dagster.domain.data.label_store import SYNTHETIC
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.recent_windows import RecentWindows
 from taskclf_dagster.domain.data.snapshot_rows import (
+    ABOUT_ROWS,
     StoredPart,
     StoredRows,
     count_classes,
@@ -48,9 +49,6 @@ SNAPSHOT_FILE = "snapshot.json"
 
 
 _HASH = "record_hash"
-
-
-_COUNTED = ("user_id", "bucket_start_ts", "label", "gold", "split")
 
 
 class Blocker(Record):
@@ -146,7 +144,7 @@ def build_snapshot_parts(
     schema = SCHEMAS[labeled.schema_version]
     split = split_rows(source, schema, split_from=labeled.split_from, holdout_fraction=holdout_fraction)
     digest = parts_digest(split.rows)
-    rows = join_parts(split.rows, _COUNTED)
+    rows = join_parts(split.rows, ABOUT_ROWS)
     counts = count_splits(rows)
     distribution = count_classes(rows)
     starts = rows["bucket_start_ts"]

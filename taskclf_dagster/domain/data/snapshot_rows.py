@@ -39,6 +39,10 @@ ROWS_FOLDER = "windows"
 ROWS_FILE_OF_0_3 = "windows.parquet"
 
 
+ABOUT_ROWS = ("user_id", "bucket_start_ts", "label", "gold", "split")
+"""The columns that say what a row is, without its inputs."""
+
+
 _LABELED = ("user_id", "bucket_start_ts", "label")
 
 
@@ -173,7 +177,7 @@ def open_snapshot_rows(folder: Path, *, parts: Sequence[StoredPart] | None = Non
 
     Args:
         folder: the snapshot.
-        parts: the files by the record that names them; None for those that are there.
+        parts: the files by the record that names them; None for those that are there, as they are now.
 
     Raises:
         SnapshotError: a file is missing; or the only one does not have the hash of its record.
@@ -181,6 +185,8 @@ def open_snapshot_rows(folder: Path, *, parts: Sequence[StoredPart] | None = Non
     sources = [_Source(path, None, None) for path in list_row_files(folder)]
     if parts is not None:
         sources = [_Source(folder / part.file, part.sha256, None) for part in parts]
+    if parts is None and len(sources) > 1:
+        sources = [replace(source, sha256=hash_file(source.path)) for source in sources]  # so that no later call reads other bytes
     if len(sources) <= 1:
         only = sources[0] if sources else _Source(folder / ROWS_FOLDER / "part-000.parquet", None, None)
         sources = [replace(only, content=_read(only))]
@@ -237,7 +243,7 @@ def read_verified(path: Path, sha256: str) -> bytes:
 
 
 def _hash(source: _Source) -> str:
-    return hash_file(source.path) if source.content is None else hashlib.sha256(source.content).hexdigest()
+    return source.sha256 or hashlib.sha256(source.content or b"").hexdigest()
 
 
 def _count_rows(source: _Source) -> int:
