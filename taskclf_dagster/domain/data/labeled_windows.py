@@ -3,7 +3,7 @@
 Windows are labeled in `labeling`; they are split and excluded in `snapshot`.
 """
 
-from collections.abc import Iterator
+from collections import deque
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
@@ -21,8 +21,8 @@ from taskclf_dagster.domain.data.frame_parts import PART_WINDOWS
 from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_fingerprints import watermark
 from taskclf_dagster.domain.data.labeling import Labeling
-from taskclf_dagster.domain.data.recent_windows import RecentWindows, save_recent_windows, select_recent
-from taskclf_dagster.domain.data.stored_frames import FrameFile, load_columns, load_frame, open_frames, store_parts
+from taskclf_dagster.domain.data.recent_windows import RecentWindows, save_recent_windows
+from taskclf_dagster.domain.data.stored_frames import FrameFile, load_columns, open_frames, store_parts
 from taskclf_dagster.domain.data.window_parts import DaySpill
 from taskclf_dagster.domain.storage.files import temporary_path
 from taskclf_dagster.domain.storage.path_names import InnerPath
@@ -138,26 +138,16 @@ def store_labeled_windows(home: Home, *, as_of: datetime, settings: DatasetSetti
     spill = DaySpill(temporary_path(home.labeled_windows / "windows"), part_windows)
     try:
         labeling = Labeling(home, as_of=as_of, settings=settings, spill=spill)
-        recent: list[pd.DataFrame] = []
         if not labeling.is_valid:
-            for _ in labeling.label():
-                pass  # the record counts them
+            deque(labeling.label(), maxlen=0)  # the record counts the windows all the same
             return StoredLabeling(_describe(home, labeling), labeling.labels.fingerprints)
-        stored = store_parts(home.labeled_windows, _labeled_frames(labeling, recent), kind="labeled")
+        stored = store_parts(home.labeled_windows, (part.labeled for part in labeling.label() if part.labeled is not None), kind="labeled")
+        recent = save_recent_windows(home, labeling.recent(), schema_version=labeling.reading.schema.version)
     finally:
         spill.remove()
-    kept = save_recent_windows(home, recent, schema_version=labeling.reading.schema.version)
     path = str(stored.path.relative_to(home.root))
-    record = _describe(home, labeling).model_copy(update={"path": path, "digest": stored.digest, "recent": kept})
+    record = _describe(home, labeling).model_copy(update={"path": path, "digest": stored.digest, "recent": recent})
     return StoredLabeling(record, labeling.labels.fingerprints)
-
-
-def _labeled_frames(labeling: "Labeling", recent: list[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Yields the labeled windows of each part, and appends its recent windows to a list."""
-    for part in labeling.label():
-        recent.append(select_recent(part.windows, as_of=labeling.as_of))
-        if part.labeled is not None:
-            yield part.labeled
 
 
 def load_stored_keys(home: Home, record: LabeledWindows) -> tuple[pd.DataFrame, list[str]]:
@@ -170,18 +160,13 @@ def load_stored_keys(home: Home, record: LabeledWindows) -> tuple[pd.DataFrame, 
     return load_columns(_path_of(home, record), ["user_id", "bucket_start_ts"])
 
 
-def load_labeled_windows(home: Home, record: LabeledWindows) -> pd.DataFrame:
-    """Reads the frame of a record.
+def open_labeled_windows(home: Home, record: LabeledWindows) -> FrameFile:
+    """Returns the parts of the frame of a record.
 
     Raises:
         DataContractError: the record has violations, so there is no frame.
         SnapshotError: the file is missing or unreadable, or does not have the recorded hash.
     """
-    return load_frame(_path_of(home, record), record.digest or "")
-
-
-def open_labeled_windows(home: Home, record: LabeledWindows) -> FrameFile:
-    """Returns the parts of the frame of a record, compared with its hash; else as `load_labeled_windows`."""
     return open_frames(_path_of(home, record), record.digest or "")
 
 

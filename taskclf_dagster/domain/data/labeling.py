@@ -13,10 +13,12 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import DatasetSettings
 from taskclf_dagster.domain.data.feature_schema import LABELS, WINDOW_SECONDS
+from taskclf_dagster.domain.data.frame_parts import choose_rows
 from taskclf_dagster.domain.data.label_fates import FateCounter, LabelFates, SpanFate
 from taskclf_dagster.domain.data.label_projection import NO_LABEL, Projection, SpanProjector, UnlabeledReason
 from taskclf_dagster.domain.data.label_store import read_label_spans
-from taskclf_dagster.domain.data.times import epoch_us
+from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS
+from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.domain.data.window_parts import DaySpill, OneFrame, WindowParts
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.home import Home
@@ -100,6 +102,16 @@ class Labeling:
         }
         self.fates = None if self.labels.damaged else fates.count(left_out)
 
+    def recent(self) -> Iterator[pd.DataFrame]:
+        """Yields the windows of the last days, labeled or not, of each part; at least one frame."""
+        since = to_epoch_us(self.as_of - timedelta(days=RECENT_DAYS))
+        if self._parts is None:
+            return
+        for number in range(len(self._parts)):
+            windows = self._parts.load(number, since=since)[0]
+            windows = choose_rows(windows, epoch_us(windows["bucket_start_ts"]) >= since)
+            yield windows if self.reading.parts is not None else _drop_unused_categories(windows)
+
     def _count(self, windows: pd.DataFrame, projection: Projection) -> None:
         self.windows += len(windows)
         counts = windows["user_id"].value_counts(sort=False)
@@ -110,6 +122,11 @@ class Labeling:
                 self.class_counts[tier][label] += n
         for reason, n in projection.unlabeled.items():
             self.unlabeled[reason] = self.unlabeled.get(reason, 0) + n
+
+
+def _drop_unused_categories(windows: pd.DataFrame) -> pd.DataFrame:
+    texts = (column for column in windows.columns if isinstance(windows[column].dtype, pd.CategoricalDtype))
+    return windows.assign(**{column: windows[column].cat.remove_unused_categories() for column in texts})
 
 
 def _find_last_gold(parts: OneFrame | WindowParts, projector: SpanProjector) -> int:

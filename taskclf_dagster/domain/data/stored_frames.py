@@ -73,11 +73,6 @@ class FrameFile:
             raise SnapshotError(self.path, str(error)) from error
 
 
-def store_frame(folder: Path, frame: pd.DataFrame, *, kind: str) -> StoredFrame:
-    """Writes one frame; see `store_parts`."""
-    return store_parts(folder, [frame], kind=kind)
-
-
 def store_parts(folder: Path, frames: Iterable[pd.DataFrame], *, kind: str) -> StoredFrame:
     """Writes rows under their digest; files of their kind that were written before the newest few are removed.
 
@@ -124,18 +119,6 @@ def open_frames(path: Path, digest: str) -> FrameFile:
     if file.digest() != digest:
         raise SnapshotError(path, "the values in it do not have the hash of their record")
     return file
-
-
-def load_frame(path: Path, digest: str) -> pd.DataFrame:
-    """Reads a frame and compares its digest.
-
-    Raises:
-        SnapshotError: the file is missing or unreadable, or has another digest.
-    """
-    frame, _ = load_columns(path, None)
-    if frame_digest(frame) != digest:
-        raise SnapshotError(path, "the values in it do not have the hash of their record")
-    return frame
 
 
 def load_columns(path: Path, columns: list[str] | None) -> tuple[pd.DataFrame, list[str]]:

@@ -5,7 +5,7 @@ Daily files are read in `day_tables` and joined in `windows`.
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,9 +43,11 @@ class _SortedDay:
         path: the file.
         users: the number of each user who has rows, in the order of their names.
         begins: position of each user's first row, and the number of rows, shape (users + 1,).
+        last: start of the last window [microseconds since 1970].
     """
 
     path: Path
+    last: int
     users: npt.NDArray[np.int64]
     begins: npt.NDArray[np.int64]
 
@@ -86,7 +88,7 @@ class DaySpill:
         counts = [self._counts[self._numbers[user]] for user in users]
         rank = np.empty(len(users), dtype=np.int64)
         rank[[self._numbers[user] for user in users]] = np.arange(len(users))
-        days = [_SortedDay(day.path, rank[day.users], day.begins) for day in self._days]
+        days = [replace(day, users=rank[day.users]) for day in self._days]
         vocabularies = {name: sorted(values) for name, values in self._vocabularies.items()}
         violations = sorted(self._violations, key=lambda found: _order_of(found, schema))
         return WindowParts(schema, days, vocabularies, divide_users(counts, self.part_windows), self._times or TimeRange(0, 0), violations)
@@ -120,7 +122,7 @@ class DaySpill:
         path = self.folder / f"{len(self._days):06d}.arrow"
         make_folders(self.folder)
         file_system().create(path, lambda new: _write(new, table.combine_chunks()))
-        self._days.append(_SortedDay(path, np.array(numbers), np.concatenate([[0], np.cumsum(counts)])))
+        self._days.append(_SortedDay(path, last, np.array(numbers), np.concatenate([[0], np.cumsum(counts)])))
 
 
 @dataclass(frozen=True)
@@ -152,17 +154,23 @@ class WindowParts:
         """The users, sorted."""
         return self.vocabularies["user_id"]
 
-    def load(self, number: int, *, only_keys: bool = False) -> tuple[pd.DataFrame, int]:
-        """Returns the windows of a part as `WindowReading.frame`, or the keys alone, and the number of duplicates left out."""
+    def load(self, number: int, *, only_keys: bool = False, since: int | None = None) -> tuple[pd.DataFrame, int]:
+        """Returns the windows of a part as `WindowReading.frame`, and the number of duplicates left out.
+
+        Args:
+            number: of the part.
+            only_keys: True for the keys alone.
+            since: windows that start earlier [microseconds since 1970] may be missing.
+        """
         begin, end = self.bounds[number : number + 2]
         columns = list(dict.fromkeys((*KEYS, *(() if only_keys else self.schema.model_inputs))))
         slices = []
         for day in self.days:
-            first, last = np.searchsorted(day.users, [begin, end])
-            rows = day.begins[[first, last]].tolist()
-            if rows[0] < rows[1]:
-                with pa.memory_map(str(day.path)) as source, pa.ipc.open_file(source) as file:
-                    slices.append(file.read_all().select([*columns, _OF_DAY]).slice(rows[0], rows[1] - rows[0]))
+            if since is not None and day.last < since:
+                continue
+            rows = day.begins[np.searchsorted(day.users, [begin, end])].tolist()
+            with pa.memory_map(str(day.path)) as source, pa.ipc.open_file(source) as file:
+                slices.append(file.read_all().select([*columns, _OF_DAY]).slice(rows[0], rows[1] - rows[0]))
         merged = pa.concat_tables(slices).unify_dictionaries()
         of_day = merged[_OF_DAY].to_numpy()
         frame = merged.select(columns).to_pandas(split_blocks=True, use_threads=False)
@@ -194,8 +202,8 @@ class OneFrame:
         """From the first to the last start."""
         return time_range(self.frame)
 
-    def load(self, _number: int, *, only_keys: bool = False) -> tuple[pd.DataFrame, int]:
-        """Returns the frame, or its keys alone, and 0, for duplicates were left out when it was made."""
+    def load(self, _number: int, *, only_keys: bool = False, since: int | None = None) -> tuple[pd.DataFrame, int]:
+        """Returns the frame, or its keys alone, and 0, for duplicates were left out when it was made; `since` changes nothing."""
         return self.frame[list(KEYS)] if only_keys else self.frame, 0
 
 

@@ -11,7 +11,7 @@ import pytest
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot, save_snapshot
-from taskclf_dagster.domain.data.stored_frames import store_frame
+from taskclf_dagster.domain.data.stored_frames import store_parts
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import save_decision
@@ -66,7 +66,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
     labeled, frame, fingerprints = result[:3]
     record, rows = build_snapshot(home, labeled, frame, config=config)
     save_snapshot(home, record, rows)
-    store_frame(home.labeled_windows, frame, kind="labeled")
+    store_parts(home.labeled_windows, [frame], kind="labeled")
     mark = keep_fingerprints(home.decisions, fingerprints)
     rejected = judged(home, REJECTED, gates=all_gates(macro_f1="FAIL"), label_watermark=mark)
     put_aside(home, rejected)
