@@ -152,7 +152,9 @@ def predict_recent_windows(
     for part in iterate_parts(windows):
         predicted = _predict(model, part, known, num_threads=num_threads)
         said.append(pd.concat([part[[*_KEYS, "session_id"]].reset_index(drop=True), predicted], axis=1))
-    return RecentPredictions(version, join_frames(said))
+    rows = join_frames(said)
+    texts = {column: rows[column].cat.remove_unused_categories() for column in ("user_id", "session_id")}
+    return RecentPredictions(version, rows.assign(**texts))  # so that its file does not depend on the parts
 
 
 def _read_recent_windows(home: Home, end: datetime, version: SchemaVersion, days: int) -> pd.DataFrame | None:
