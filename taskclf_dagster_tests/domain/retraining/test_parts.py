@@ -37,7 +37,10 @@ CONFIG = retrain_config(
 )
 
 WINDOWS_OF_PARTS = {1: 1_000_000, 2: 3605, 3: 2410, 7: 800}
-"""Windows of a part by number of parts, for eight people: the first has 1600 windows, the others 800, the last no labels, and ten come twice."""
+"""Windows of a part by number of parts, for eight people: the first has 1600 windows, the others 800, the last no labels.
+
+Ten windows come twice.
+"""
 
 
 class Made(NamedTuple):
