@@ -28,8 +28,20 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS, column_bounds
 
 LAST_DAY, PEOPLE, WINDOWS_PER_USER_DAY = date(2026, 6, 30), 10, 335
 JITTER, MAX_PEAK_GIB, JUDGED_AT = 0.05, 4.0, 10_000_000
-SIZES = "10000:1,100000:10,1000000:100,1000000:1000"
-HEADERS = ["windows", "users", "parts", "CPU s", "lightgbm.train", "/ train", "else / window [us]", "peak GiB", "in", "stored GiB", "wall s"]
+SIZES = "10000:1,100000:10,1000000:100,1000000:10000"
+HEADERS = [
+    "windows",
+    "users",
+    "parts",
+    "CPU s",
+    "lightgbm.train",
+    "/ train",
+    "else / window [us]",
+    "peak GiB",
+    "in",
+    "stored GiB",
+    "wall s",
+]
 
 
 def generate(windows: int, users: int) -> Path:

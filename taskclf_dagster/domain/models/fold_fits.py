@@ -74,9 +74,19 @@ class FoldFits:
 
     def probabilities(self, choice: Choice) -> _Float:
         """Returns the probabilities of the judged rows, shape (n, 8): the softmax of the average raw score of the choice's seeds."""
-        raw = np.mean([self._raw_scores(choice, number) for number in range(choice.seeds)], axis=0)
-        odds = np.exp(raw - raw.max(axis=1, keepdims=True, initial=-np.inf))
-        return odds / odds.sum(axis=1, keepdims=True)
+        scores = self._raw_scores(choice, 0).copy()  # in place from here on: a large dataset has gigabytes of them
+        for number in range(1, choice.seeds):
+            scores += self._raw_scores(choice, number)
+        scores /= choice.seeds
+        scores -= scores.max(axis=1, keepdims=True, initial=-np.inf)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores
+
+    def keep_only(self, choice: Choice) -> None:
+        """Forgets the fits of other choices, so that their scores take no memory."""
+        kept = {_key(choice, number) for number in range(choice.seeds)}
+        self._raw = {key: scores for key, scores in self._raw.items() if key in kept}
 
     def out_of_fold(self, choice: Choice) -> OutOfFold:
         """Returns the predictions of the judged rows, one fold after another."""

@@ -128,6 +128,7 @@ def _try_changes(
             verdict="taken" if taken else "not better",
         )
         left, present = left - cost, choice if taken else present
+        fits.keep_only(present)
 
 
 def _list_changes(given: Choice, *, has_older: bool) -> Iterator[tuple[str, dict[str, object]]]:
