@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= demo_home
-# Where another home has the instance of this folder, the demo home has one of its own.
-OWN_INSTANCE = $(if $(wildcard $(DEMO_HOME)/.dagster/dagster.yaml),DAGSTER_HOME=$(abspath $(DEMO_HOME)/.dagster))
 # LOCK=requirements.lock installs exactly what CI was tested with; empty: the newest versions within the bounds of pyproject.toml.
 LOCK ?=
 
@@ -38,11 +36,11 @@ demo: install ## Set up, write a demo home, retrain on it, and say where to look
 	$(BIN)/taskclf-dagster demo $(DEMO_HOME)
 	$(BIN)/taskclf-dagster retrain --home $(DEMO_HOME) --config configs/demo.yaml
 	@echo
-	@echo 'Look at it:    make dev     then open http://127.0.0.1:3000/asset-groups'
+	@echo 'Look at it:    make dev     then open http://127.0.0.1:3000/retrain'
 	@echo 'A week later:  $(BIN)/taskclf-dagster demo $(DEMO_HOME) --extend 7   and retrain as it says'
 
-dev: install ## Open the demo home in Dagster; for your own, type `dagster dev`.
-	TASKCLF_HOME=$(abspath $(DEMO_HOME)) TASKCLF_DAGSTER_CONFIG=$(abspath configs/demo.yaml) $(OWN_INSTANCE) $(BIN)/dagster dev
+dev: install ## Show the demo home in the browser; for your own, `taskclf-dagster serve`.
+	$(BIN)/taskclf-dagster serve --home $(DEMO_HOME) --config configs/demo.yaml
 
 test: install ## Run the tests of a change, all that take neither servers nor minutes.
 	$(PYTEST) -m 'not ($(REST))' $(TESTS)

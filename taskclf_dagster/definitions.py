@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.calibration import calibrator_store
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.drift import drift_report
@@ -37,6 +38,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.resources.record_io_manager import RecordIOManager
 from taskclf_dagster.defs.resources.run_supervisor import GRACE_SECONDS, RunSupervisor
 from taskclf_dagster.entry_paths import make_environment_absolute
+from taskclf_dagster.errors import SettingsError
 
 ASSETS = [
     labeled_windows,
@@ -75,9 +77,9 @@ def build_definitions(
     Raises:
         SettingsError: the configuration is not valid.
     """
-    run_settings = run_settings or RunSettingsResource()
-    config = run_settings.load_config()
-    shared_home, shared_settings = _share(home or HomeResource()), _share(run_settings)
+    home, run_settings = home or HomeResource(), run_settings or RunSettingsResource()
+    config = _load_config(home, run_settings)
+    shared_home, shared_settings = _share(home), _share(run_settings)
     limits = {} if timeout_seconds is None else {"timeout_seconds": timeout_seconds}
     resources = {
         "home": shared_home,
@@ -91,11 +93,28 @@ def build_definitions(
         asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS],
         jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(), build_calibrate_job(config), *OPERATIONS],
         schedules=build_schedules(config),
-        sensors=[*build_sensors(config), build_calibration_sensor(config), failed_runs, event_delivery],
+        sensors=[*build_sensors(), build_calibration_sensor(), failed_runs, event_delivery],
         resources=resources,
         executor=dg.in_process_executor,
         loggers=loggers,
     )
+
+
+def _load_config(home: HomeResource, run_settings: RunSettingsResource) -> RetrainConfig:
+    """Returns the configuration for cron lines, time limits and freshness, which Dagster reads with the definitions.
+
+    A settings file of the home that cannot be used does not keep them from loading, so that a rollback can be launched: it counts as
+    missing here, and each tick and retrain says what is wrong.
+
+    Raises:
+        SettingsError: the configuration is not valid without the home's settings either.
+    """
+    try:
+        return run_settings.load_config(home.open())
+    except SettingsError as error:
+        config = run_settings.load_config(None)
+        dg.get_dagster_logger().warning(f"nothing is launched by itself until this is corrected: {error}")
+        return config
 
 
 def _share(resource: dg.ConfigurableResource[Any]) -> Any:

@@ -53,6 +53,21 @@ class Home:
         return self.root / DEMO_MARKER
 
     @property
+    def settings_file(self) -> Path:
+        """Ours: settings of this home, a layer over the shipped ones; a person, the command line and the API write it."""
+        return self.root / "taskclf_dagster.yaml"
+
+    @property
+    def settings_lock(self) -> Path:
+        """Ours: the lock of the one writer to `settings_file`."""
+        return self.root / ".taskclf_dagster.lock"
+
+    @property
+    def settings_changes(self) -> Path:
+        """Ours: one line for each key of `settings_file` that was changed."""
+        return self.artifacts / "config_changes.jsonl"
+
+    @property
     def processed(self) -> Path:
         return self.root / "data" / "processed"
 
@@ -153,6 +168,11 @@ class Home:
         return self.artifacts / "retrain_under_way.json"
 
     @property
+    def run_progress(self) -> Path:
+        """Ours: what the present retrain is doing, for people to read."""
+        return self.artifacts / "retrain_progress.json"
+
+    @property
     def pending_models(self) -> Path:
         """Ours: bundles that await approval, or the resolution of a HOLD."""
         return self.artifacts / "pending_models"
@@ -196,6 +216,11 @@ class Home:
     def decisions(self) -> Path:
         """Ours: one receipt for each promotion decision."""
         return self.artifacts / "decisions"
+
+    @property
+    def reports(self) -> Path:
+        """Ours: the HTML report of each decision, for people."""
+        return self.artifacts / "reports"
 
     @property
     def suggestions(self) -> Path:

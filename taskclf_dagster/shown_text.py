@@ -6,11 +6,17 @@ direction; line separators; half characters) are shown as JSON writes them: `\u0
 
 import operator
 import re
+from collections.abc import Iterable
+from itertools import pairwise, takewhile
 
 _RELATIONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
 _HIDDEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+
+
+SHORT_NAME = 8
+"""Number of characters of a user's id that are shown, if they distinguish it."""
 
 
 _IN_A_BLOCK = re.compile(f"[{_HIDDEN}]")
@@ -68,3 +74,13 @@ def show_relation(one: float, sign: str, other: float) -> str:
     if holds(one, other) and not holds(float(shown[0]), float(shown[1])):
         shown = repr(one), repr(other)
     return f"{shown[0]} {sign} {shown[1]}"
+
+
+def shorten_names(names: Iterable[str]) -> dict[str, str]:
+    """Returns a short form of each name, such as a user's id: its first characters, as many as distinguish it from the others."""
+    ordered = sorted({*names})
+    wanted = dict.fromkeys(ordered, SHORT_NAME)
+    for name, following in pairwise(ordered):  # the longest common beginning is with a neighbor
+        needed = 1 + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, following, strict=False)))
+        wanted |= {name: max(wanted[name], needed), following: needed} if needed > SHORT_NAME else {}
+    return {name: name if len(name) <= length + 1 else f"{name[:length]}…" for name, length in wanted.items()}

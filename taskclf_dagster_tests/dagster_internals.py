@@ -1,20 +1,26 @@
 """Everything of Dagster that tests use and that is not public; what the package itself uses is in `defs.dagster_internals`."""
 
+import sys
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from dagster import DagsterInstance
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.execution.api import execute_run
 from dagster._core.instance import InstanceRef
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, ScheduleInstigatorData
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
+from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.schedules import CroniterShim, cron_string_iterator, is_valid_cron_schedule
@@ -39,6 +45,7 @@ __all__ = [
     "execute_run",
     "is_valid_cron_schedule",
     "normalize_metadata",
+    "workspace_in_process",
 ]
 
 
@@ -58,3 +65,15 @@ def engines_made_once() -> Iterator[None]:
 
             patch.setattr(module, "create_engine", find)
         yield
+
+
+@contextmanager
+def workspace_in_process(instance: DagsterInstance, module: str, location: str) -> Iterator[WorkspaceProcessContext]:
+    """What Dagster's web server works on, with a code location that is loaded in this process."""
+    target = LoadableTargetOrigin(executable_path=sys.executable, module_name=module)
+    origin = InProcessCodeLocationOrigin(loadable_target_origin=target, location_name=location)
+    with ExitStack() as stack:
+        with warnings.catch_warnings():  # Dagster warns about itself when it describes a schedule
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context = stack.enter_context(WorkspaceProcessContext(instance, InProcessTestWorkspaceLoadTarget(origin)))
+        yield context

@@ -1,8 +1,11 @@
-"""Real receivers of events for the tests: an HTTP server whose answers are given in advance, and a Redis server of our own.
+"""Real receivers of events for the tests: an HTTP server whose answers are given in advance, a mail server, a Redis server of our own.
 
-Both listen on a free loopback port and live as long as the block that starts them.
+All listen on a free loopback port and live as long as the block that starts them.
 """
 
+import asyncio
+import email
+import email.policy
 import json
 import shutil
 import socket
@@ -13,11 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import redis
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 
@@ -45,7 +51,7 @@ class Post:
 
     @property
     def event_id(self) -> str:
-        return json.loads(self.body)["eventId"]
+        return str(json.loads(self.body).get("eventId", ""))
 
 
 @dataclass
@@ -60,6 +66,7 @@ class Receiver:
         delay: seconds before an answer.
         drip: seconds between the bytes of an answer.
         statuses: what each post was answered.
+        retry_after: the header `Retry-After` of each answer; empty for none.
     """
 
     url: str
@@ -70,6 +77,7 @@ class Receiver:
     delay: float = 0.0
     drip: float = 0.0
     statuses: list[int] = field(default_factory=list)
+    retry_after: str = ""
 
     @property
     def received(self) -> list[str]:
@@ -90,7 +98,9 @@ def http_receiver(*, port: int = 0) -> Iterator[Receiver]:
             status = receiver.refuses.get(post.event_id, usual)
             receiver.posts.append(post)
             receiver.statuses.append(status)
-            answer = f"HTTP/1.1 {status} Told\r\nLocation: {receiver.url}/elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            headers = ["Content-Length: 0", "Connection: close", f"Location: {receiver.url}/elsewhere"]
+            headers += [f"Retry-After: {receiver.retry_after}"] if receiver.retry_after else []
+            answer = "\r\n".join([f"HTTP/1.1 {status} Told", *headers, "", ""])
             try:
                 if not receiver.drip:
                     self.wfile.write(answer.encode())
@@ -123,6 +133,58 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+# --- Mail -------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Mailbox:
+    """A mail server.
+
+    Attributes:
+        port: where it listens.
+        mails: what came in, in order.
+        refused: addresses that it does not know.
+        delay: seconds before a mail is taken.
+    """
+
+    port: int
+    mails: list[EmailMessage] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    delay: float = 0.0
+
+    def url(self, to: str = "ann@example.org", **more: str) -> str:
+        """The URL by which apprise sends to it."""
+        options = "".join(f"&{name}={value}" for name, value in more.items())
+        return f"mailto://127.0.0.1:{self.port}?mode=insecure&from=home@example.org&to={to}{options}"
+
+    async def handle_RCPT(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _: list[str]) -> str:  # noqa: N802
+        if address in self.refused:
+            return "550 5.1.1 nobody has that address"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802  # as aiosmtpd calls it
+        await asyncio.sleep(self.delay)
+        assert isinstance(envelope.content, bytes)
+        mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        assert isinstance(mail, EmailMessage)
+        self.mails.append(mail)
+        return "250 OK"
+
+
+@contextmanager
+def mail_server(*, port: int = 0) -> Iterator[Mailbox]:
+    """A mail server on a free port, or on the one of a server that was stopped."""
+    mailbox = Mailbox(port or free_port())
+    controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port, ready_timeout=30)
+    controller.start()
+    try:
+        yield mailbox
+    finally:
+        controller.stop()
+        controller.loop.close()
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------------------------

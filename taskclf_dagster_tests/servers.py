@@ -68,15 +68,17 @@ class Webserver:
     Attributes:
         url: where it listens.
         log: what it printed, for a test that fails.
+        path: what answers without a login.
     """
 
     url: str
     log: Path
+    path: str = "/server_info"
 
     @property
     def answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/server_info", timeout=5):  # noqa: S310  # 127.0.0.1
+            with urllib.request.urlopen(f"{self.url}{self.path}", timeout=5):  # noqa: S310  # 127.0.0.1
                 return True
         except (urllib.error.URLError, OSError):
             return False

@@ -309,20 +309,11 @@ def test_the_sensor_that_delivers_events_looks_twice_a_minute_launches_nothing_a
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
 
 
-def test_what_launches_by_itself_is_off_where_enabled_is_false_and_what_looks_after_runs_and_registry_stays_on(tmp_path: Path) -> None:
-    defs = build_definitions(run_settings=_overlay(tmp_path, "enabled: false\n"))
-    schedules = {name: defs.resolve_schedule_def(name).default_status for name in ("daily_retrain", "weekly_verification")}
-    sensors = {name: defs.resolve_sensor_def(name).default_status for name in SENSORS}
-    off, on = dg.DefaultSensorStatus.STOPPED, dg.DefaultSensorStatus.RUNNING
-    assert sensors == {"label_arrival": off, "drift_report": off, "performance_drop": off, "calibration_due": off, "failed_runs": on}
-    assert schedules == {"daily_retrain": dg.DefaultScheduleStatus.STOPPED, "weekly_verification": dg.DefaultScheduleStatus.RUNNING}
-
-
-def test_the_environment_turns_off_what_launches_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RETRAIN_ENABLED", "false")
-    assert build_definitions().resolve_schedule_def("daily_retrain").default_status == dg.DefaultScheduleStatus.STOPPED
-    monkeypatch.setenv("RETRAIN_ENABLED", "true")
-    assert build_definitions().resolve_schedule_def("daily_retrain").default_status == dg.DefaultScheduleStatus.RUNNING
+def test_every_schedule_and_sensor_is_on_in_dagster_so_that_a_changed_setting_counts_at_its_next_tick(tmp_path: Path) -> None:
+    defs = build_definitions(run_settings=_overlay(tmp_path, "enabled: false\nscore_schedule: 'off'\n"))
+    schedules = {schedule.default_status for schedule in defs.schedules or [] if isinstance(schedule, dg.ScheduleDefinition)}
+    assert schedules == {dg.DefaultScheduleStatus.RUNNING}
+    assert {defs.resolve_sensor_def(name).default_status for name in SENSORS} == {dg.DefaultSensorStatus.RUNNING}
 
 
 @pytest.mark.usefixtures("_machine_in_tokyo")

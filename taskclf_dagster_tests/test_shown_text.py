@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.defs.display.metadata import make_result_showable, make_showable, table
-from taskclf_dagster.shown_text import counted, reason_of, rounded, rounded_pair, show_block, show_line, show_relation
+from taskclf_dagster.shown_text import counted, reason_of, rounded, rounded_pair, shorten_names, show_block, show_line, show_relation
 from taskclf_dagster_tests.models import AT, MID, NEW, edit_json
 from taskclf_dagster_tests.registry_scenario import promoted, set_active
 from taskclf_dagster_tests.scenario import DAY, make_home
@@ -130,6 +130,17 @@ def test_a_number_has_its_noun_and_four_digits_unless_two_values_would_look_the_
 )
 def test_two_numbers_never_contradict_the_sign_between_them(one: float, sign: str, other: float, shown: str) -> None:
     assert show_relation(one, sign, other) == shown
+
+
+def test_long_names_are_shortened_to_what_distinguishes_them() -> None:
+    alike = ["af896801-2b6f-4d7e", "af896801-9c55-4d7e", "0123456789"]
+    assert shorten_names([*alike, "bob", "carol-ann"]) == {
+        "af896801-2b6f-4d7e": "af896801-2…",
+        "af896801-9c55-4d7e": "af896801-9…",
+        "0123456789": "01234567…",
+        "bob": "bob",
+        "carol-ann": "carol-ann",
+    }
 
 
 def test_commands_print_through_one_module() -> None:

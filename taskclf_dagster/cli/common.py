@@ -30,7 +30,7 @@ home_option = click.option("--home", type=GIVEN_PATH, help="The taskclf home. De
 config_option = click.option(
     "--config",
     type=GIVEN_PATH,
-    help=f"A YAML file that overrides configs/retrain.yaml. Default: {CONFIG_VARIABLE}, else that file alone.",
+    help=f"A YAML file that overrides configs/retrain.yaml and the settings file of the home. Default: {CONFIG_VARIABLE}.",
 )
 
 
@@ -47,20 +47,25 @@ def _require_words(context: click.Context, parameter: click.Parameter, value: st
 reason_option = click.option("--reason", required=True, callback=_require_words, help="Why, for the record.")
 
 
+def choose_home(home: Path | None) -> Home:
+    """Returns the given home, else the default one, even if its folder does not exist."""
+    return Home(default_home() if home is None else home)
+
+
 def existing_home(home: Path | None) -> Home:
     """Returns the given home, else the default one.
 
     Raises:
         HomeNotFoundError: the folder is no home.
     """
-    taskclf_home = Home(default_home() if home is None else home)
+    taskclf_home = choose_home(home)
     taskclf_home.require()
     return taskclf_home
 
 
-def load_config(config: Path | None) -> RetrainConfig:
-    """Returns the given configuration, else the default one."""
-    return resolve_config(None if config is None else str(config))
+def load_config(home: Home, config: Path | None) -> RetrainConfig:
+    """Returns the configuration of a home: the default one, overridden by the home's and by the given file."""
+    return resolve_config(None if config is None else str(config), home)
 
 
 def shorten(path: Path) -> str:

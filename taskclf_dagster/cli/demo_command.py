@@ -8,6 +8,7 @@ import click
 
 from taskclf_dagster.cli.common import GIVEN_PATH, shorten
 from taskclf_dagster.cli.output import say
+from taskclf_dagster.cli.progress_bar import quiet_option, show_work
 from taskclf_dagster.config.shipped import find_shipped
 from taskclf_dagster.demo.generator import extend_demo_home, generate_demo_home
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion
@@ -24,16 +25,21 @@ from taskclf_dagster.shown_text import counted
 @click.option(
     "--extend", type=click.IntRange(min=1), metavar="DAYS", help="Add days to the demo home that is there; ignores the other options."
 )
-def demo_command(folder: Path, end: datetime | None, users: int, days: int, seed: int, schema: str, extend: int | None) -> None:
+@quiet_option
+def demo_command(
+    folder: Path, end: datetime | None, users: int, days: int, seed: int, schema: str, extend: int | None, quiet: bool
+) -> None:
     """Write a demo home: generated windows and labels of invented users.
 
     FOLDER (default: demo_home) must be new, empty or a demo home.
     """
-    if extend is not None:
-        made = extend_demo_home(folder, days=extend)
-    else:
-        last = (datetime.now(UTC) - timedelta(days=1)).date() if end is None else end.date()
-        made = generate_demo_home(folder, end=last, users=users, days=days, seed=seed, schema=cast("SchemaVersion", schema))
+    with show_work("inventing days", quiet=quiet) as report:
+        if extend is not None:
+            made = extend_demo_home(folder, days=extend, on_progress=report)
+        else:
+            last = (datetime.now(UTC) - timedelta(days=1)).date() if end is None else end.date()
+            version = cast("SchemaVersion", schema)
+            made = generate_demo_home(folder, end=last, users=users, days=days, seed=seed, schema=version, on_progress=report)
     size = (
         f"{counted(len(made.users), 'user')}, {made.first_day} to {made.last_day}, "
         f"{counted(made.windows, 'window')}, {counted(made.spans, 'label span')}"

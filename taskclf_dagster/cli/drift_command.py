@@ -29,9 +29,8 @@ def drift_command(home: Path | None, config: Path | None, as_json: bool, as_of: 
     """
     taskclf_home = existing_home(home)
     moment = resolve_as_of(as_of)
-    report = run_drift_check(
-        taskclf_home, config=load_config(config), as_of=moment, num_threads=cores(), keys=open_home_keys(taskclf_home, config, signs=False)
-    )
+    settings, keys = load_config(taskclf_home, config), open_home_keys(taskclf_home, config, signs=False)
+    report = run_drift_check(taskclf_home, config=settings, as_of=moment, num_threads=cores(), keys=keys)
     added = len(add_to_label_queue(taskclf_home, [each.to_request(at=now()) for each in report.stretches])) if queue else None
     if as_json:
         stretches = [{**each.model_dump(mode="json"), "minutes": each.minutes} for each in report.stretches]

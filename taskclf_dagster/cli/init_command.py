@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from taskclf_dagster.cli.common import existing_home, home_option
-from taskclf_dagster.cli.instance import choose_instance
+from taskclf_dagster.cli.instance_choice import choose_instance
 from taskclf_dagster.cli.instance_files import OWN_SETTINGS, WORKSPACE, write_instance_settings, write_own_settings, write_workspace
 from taskclf_dagster.cli.output import say
 from taskclf_dagster.domain.storage.instance_owner import read_owner
@@ -33,7 +33,11 @@ def init_command(home: Path | None) -> None:
     if not written:
         say(f"nothing to write: {folder} has every file, and they stay as they are")
     say()
-    say("Start it, and open http://127.0.0.1:3000:")
+    start = f"--home {shlex.quote(str(taskclf_home.root))} --config {shlex.quote(str(folder / OWN_SETTINGS))}"
+    say("Start it, and open http://127.0.0.1:3000/retrain:")
+    say(f"  taskclf-dagster serve {start}")
+    say()
+    say("Or Dagster alone, without the page:")
     say(f"  export {HOME_VARIABLE}={shlex.quote(str(taskclf_home.root))}")
     say(f"  export {CONFIG_VARIABLE}={shlex.quote(str(folder / OWN_SETTINGS))}")
     if in_checkout:

@@ -1,63 +1,25 @@
-"""The Dagster instance of a home: which one it is, and opening it.
-
-With DAGSTER_HOME that is the instance. Without it, a home has its own in `.dagster`, unless it shares that of a checkout with `dagster dev`
-there (docs/adr/0009-one-home-per-instance.md). Nothing depends on the working directory. Errors are explained in `instance_errors`.
-"""
+"""Opens the Dagster instance of a home, which `instance_choice` chooses. Errors are explained in `instance_errors`."""
 
 import logging
 import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import dagster as dg
 import yaml
 
+from taskclf_dagster.cli.instance_choice import InstanceChoice, choose_instance
 from taskclf_dagster.cli.instance_errors import check_folder, explain_errors
 from taskclf_dagster.cli.instance_files import SETTINGS, write_instance_settings
 from taskclf_dagster.cli.output import say
-from taskclf_dagster.config.shipped import CHECKOUT
 from taskclf_dagster.defs.dagster_internals import open_instance_of_settings
-from taskclf_dagster.domain.storage.instance_owner import check_owner, claim_instance, is_owned_by, read_owner
-from taskclf_dagster.entry_paths import INSTANCE_VARIABLE, make_absolute
+from taskclf_dagster.domain.storage.instance_owner import check_owner, claim_instance
+from taskclf_dagster.entry_paths import INSTANCE_VARIABLE
 from taskclf_dagster.errors import InstanceError
 from taskclf_dagster.home import Home
-
-CHECKOUT_INSTANCE = ".dagster"
-"""The instance of a checkout, relative to its folder, as `dagster.yaml` there says."""
-
-
-@dataclass(frozen=True)
-class InstanceChoice:
-    """The instance of a home.
-
-    Attributes:
-        folder: where it keeps its files.
-        source: `environment` if DAGSTER_HOME names it; `home` if it is the home's own; `checkout` if `dagster dev` there uses it.
-    """
-
-    folder: Path
-    source: Literal["environment", "home", "checkout"]
-
-
-def choose_instance(home: Home, environ: Mapping[str, str] = os.environ, checkout: Path | None = CHECKOUT) -> InstanceChoice:
-    """Returns the instance of a home: that of DAGSTER_HOME; else the home's own if it exists; else the checkout's if no other home has it.
-
-    Raises:
-        PathError: DAGSTER_HOME cannot be made absolute.
-        UnreadableFileError: the record of the home of the checkout's instance is damaged.
-    """
-    if environ.get(INSTANCE_VARIABLE):
-        return InstanceChoice(make_absolute(environ[INSTANCE_VARIABLE], INSTANCE_VARIABLE), "environment")
-    own = InstanceChoice(home.instance, "home")
-    if checkout is None or (home.instance / SETTINGS).is_file():
-        return own
-    shared = checkout / CHECKOUT_INSTANCE
-    owner = read_owner(shared)
-    return InstanceChoice(shared, "checkout") if owner is None or is_owned_by(shared, owner, home) else own
 
 
 @contextmanager

@@ -12,12 +12,13 @@ class LazyGroup(click.Group):
     Args:
         lazy: module and attribute of each command, as `module:attribute`.
         package: package of these modules.
+        summaries: the first sentence of each command's description, so that listing the commands imports none of them.
         options: as for `click.Group`.
     """
 
-    def __init__(self, *, lazy: Mapping[str, str], package: str, **options: object) -> None:
+    def __init__(self, *, lazy: Mapping[str, str], package: str, summaries: Mapping[str, str], **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]
-        self._lazy, self._package = lazy, package
+        self._lazy, self._package, self._summaries = lazy, package, summaries
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Returns the names of all commands."""
@@ -29,3 +30,10 @@ class LazyGroup(click.Group):
             module, _, attribute = self._lazy[cmd_name].partition(":")
             self.add_command(getattr(import_module(f"{self._package}.{module}"), attribute), cmd_name)
         return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list of commands, as click does, from the summaries."""
+        names = self.list_commands(ctx)
+        limit = formatter.width - 6 - max(map(len, names), default=0)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, click.Command(name, help=self._summaries[name]).get_short_help_str(limit)) for name in names])

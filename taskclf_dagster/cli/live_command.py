@@ -26,7 +26,7 @@ def live_command(home: Path | None, config: Path | None, as_json: bool, as_of: s
     moment = resolve_as_of(as_of)
     taskclf_home = existing_home(home)
     keys = open_home_keys(taskclf_home, config, signs=False)
-    record = measure_live_performance(taskclf_home, as_of=moment, config=load_config(config), keys=keys)
+    record = measure_live_performance(taskclf_home, as_of=moment, config=load_config(taskclf_home, config), keys=keys)
     if as_json:
         say_block(json.dumps(record.model_dump(mode="json"), indent=2))
         return

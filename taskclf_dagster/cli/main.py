@@ -8,6 +8,7 @@ import os
 
 import click
 
+from taskclf_dagster.cli.command_summaries import SUMMARIES
 from taskclf_dagster.cli.lazy_group import LazyGroup
 from taskclf_dagster.domain.storage.json_files import has_half_character
 from taskclf_dagster.entry_paths import make_environment_absolute
@@ -27,12 +28,15 @@ COMMANDS = {
     "init": "init_command:init_command",
     "list": "model_commands:list_command",
     "live": "live_command:live_command",
+    "notify": "notify_command:notify_command",
     "prune": "registry_commands:prune_command",
     "registry": "registry_commands:registry_group",
+    "report": "report_command:report_command",
     "reproduce": "model_commands:reproduce_command",
     "retrain": "retrain_commands:retrain_command",
     "rollback": "registry_commands:rollback_command",
     "score": "score_command:score_command",
+    "serve": "serve_command:serve_command",
     "status": "status_command:status_command",
     "study": "study_command:study_command",
     "suggest": "suggest_command:suggest_command",
@@ -73,19 +77,35 @@ class _Group(LazyGroup):
             raise
 
 
-@click.group(cls=_Group, lazy=COMMANDS, package="taskclf_dagster.cli")
+@click.group(
+    cls=_Group,
+    lazy=COMMANDS,
+    package="taskclf_dagster.cli",
+    summaries=SUMMARIES,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+)
 @click.version_option(package_name="taskclf-dagster")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Keeps taskclf's activity classifier fresh.
 
     \b
     Try it on generated data:
       taskclf-dagster demo demo_home
       taskclf-dagster retrain --home demo_home
-      taskclf-dagster init --home demo_home     prints how to start Dagster, with its pages
+      taskclf-dagster serve --home demo_home    shows it in the browser
 
     On your own data, leave out --home. A model that passes every gate waits for your approval, unless auto_promote is set.
     """  # noqa: D301  # click wants the backspace character, which keeps the lines above apart
+    if context.invoked_subcommand is None:
+        from taskclf_dagster.cli.next_steps import show_next_steps
+        from taskclf_dagster.cli.output import say_block
+
+        show_next_steps()
+        formatter = context.make_formatter()
+        main.format_commands(context, formatter)
+        say_block(formatter.getvalue().rstrip())
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import click
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.cli.progress_bar import quiet_option, show_work
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
@@ -48,7 +49,7 @@ def list_command(home: Path | None, config: Path | None, as_json: bool) -> None:
     The ranking is for information: the active model is the one that taskclf runs, wherever it is named.
     """
     taskclf_home = existing_home(home)
-    settings = load_config(config)
+    settings = load_config(taskclf_home, config)
     report = find_best_model(taskclf_home.models, SelectionPolicy(min_improvement=settings.comparison.min_improvement))
     found = find_active_model(read_registry_state(taskclf_home))
     active = found.model_id
@@ -109,10 +110,13 @@ def verify_command(decision_id: str, home: Path | None, config: Path | None, dee
 @click.argument("model_id")
 @home_option
 @json_option
-def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
+@quiet_option
+def reproduce_command(model_id: str, home: Path | None, as_json: bool, quiet: bool) -> None:
     """Train a model again from its stored snapshot, and compare trees and predictions. Exits with 1 if they differ."""
     taskclf_home = existing_home(home)
-    result = reproduce(taskclf_home, require_named_bundle(taskclf_home, model_id), on_progress=lambda line: say(line, err=True))
+    folder = require_named_bundle(taskclf_home, model_id)
+    with show_work(f"training {model_id} again", quiet=quiet) as report:
+        result = reproduce(taskclf_home, folder, on_progress=report)
     say_block(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.summary}")
     if not as_json:
         say(f"trees        {result.tree_hash}")
@@ -129,7 +133,8 @@ def reproduce_command(model_id: str, home: Path | None, as_json: bool) -> None:
 @json_option
 def compare_command(model_a: str, model_b: str, home: Path | None, config: Path | None, as_json: bool) -> None:
     """Compare MODEL_A with MODEL_B on the current snapshot's test windows, without those that either was trained on."""
-    result = compare_models(existing_home(home), model_a, model_b, config=load_config(config), num_threads=cores())
+    taskclf_home = existing_home(home)
+    result = compare_models(taskclf_home, model_a, model_b, config=load_config(taskclf_home, config), num_threads=cores())
     if as_json:
         say_block(canonical_json(result.model_dump(mode="json")))
         return

@@ -15,8 +15,8 @@ FALLBACK_SIZE = (120, 24)
 COLUMN_GAP = 2
 
 
-NARROWEST = 16
-"""Columns that a column with sentences has at least."""
+NARROWEST, NARROW_SENTENCE = 16, 30
+"""Columns that a column with sentences has at least, and those below which columns that can be spared are left out."""
 
 
 def say(text: object = "", *, err: bool = False, bold: bool = False) -> None:
@@ -30,7 +30,12 @@ def say_block(text: str) -> None:
 
 
 def make_table(
-    rows: Iterable[Sequence[object]], *, headers: Sequence[str] = (), wraps: Sequence[int] = (), tablefmt: str = "simple"
+    rows: Iterable[Sequence[object]],
+    *,
+    headers: Sequence[str] = (),
+    wraps: Sequence[int] = (),
+    spare: Sequence[int] = (),
+    tablefmt: str = "simple",
 ) -> str:
     """Returns a table as text, as wide as the terminal if its contents allow that.
 
@@ -38,6 +43,7 @@ def make_table(
         rows: each cell is one line before it is wrapped.
         headers: of the columns.
         wraps: numbers of the columns with sentences, which are wrapped to share the width that the others leave.
+        spare: numbers of columns that are left out where sentences would get less than NARROW_SENTENCE columns.
         tablefmt: as for `tabulate`.
     """
     cells = [[_show_cell(value) for value in row] for row in rows]
@@ -45,7 +51,13 @@ def make_table(
     if not lengths:
         return ""
     fixed = sum(length for column, length in enumerate(lengths) if column not in wraps) + COLUMN_GAP * (len(lengths) - 1)
-    share = max(NARROWEST, (shutil.get_terminal_size(FALLBACK_SIZE).columns - fixed) // max(1, len(wraps)))
+    share = (shutil.get_terminal_size(FALLBACK_SIZE).columns - fixed) // max(1, len(wraps))
+    if spare and share < NARROW_SENTENCE:
+        kept = [column for column in range(len(lengths)) if column not in spare]
+        fewer = [[row[column] for column in kept] for row in cells]
+        names = [headers[column] for column in kept] if headers else []
+        return make_table(fewer, headers=names, wraps=[kept.index(column) for column in wraps], tablefmt=tablefmt)
+    share = max(NARROWEST, share)
     widths = [min(share, length) if column in wraps else None for column, length in enumerate(lengths)]
     return tabulate(cells, headers=headers, tablefmt=tablefmt, maxcolwidths=widths, disable_numparse=True)
 

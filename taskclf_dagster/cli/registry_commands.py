@@ -63,7 +63,7 @@ def approve_command(decision_id: str | None, home: Path | None, config: Path | N
     taskclf_home = existing_home(home)
     decision_id = require_only_awaiting(taskclf_home) if decision_id is None else decision_id
     if not as_judged:
-        require_present_policy(load_decision(taskclf_home, decision_id), load_config(config), approved=True)
+        require_present_policy(load_decision(taskclf_home, decision_id), load_config(taskclf_home, config), approved=True)
     keys = open_home_keys(taskclf_home, config, signs=True)
     pointer = approve(taskclf_home, decision_id, recompute=partial(recompute_decision, cores=cores()), at=now(), keys=keys)
     say(f"taskclf now runs {pointer.name} ({pointer.model_dir}), record {pointer.sequence}")
@@ -90,7 +90,8 @@ def prune_command(home: Path | None, config: Path | None, dry_run: bool) -> None
 
     The active model, the last known good one, anchors, what awaits approval, and what their receipts name are always kept.
     """
-    taskclf_home, settings = existing_home(home), load_config(config)
+    taskclf_home = existing_home(home)
+    settings = load_config(taskclf_home, config)
     act = plan_prune if dry_run else partial(prune, keys=open_home_keys(taskclf_home, config, signs=True))
     plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=now())
     rows = [[item.kind, item.path, f"{item.bytes / MEBIBYTE:.1f} MiB", item.reason] for item in plan.remove]

@@ -1,15 +1,15 @@
 """The commands `retrain`, `decide` and `check-retrain`."""
 
-import logging
 from pathlib import Path
 
 import click
-import dagster as dg
 from pydantic import ValidationError
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, load_config
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.cli.progress_bar import quiet_option
+from taskclf_dagster.cli.retrain_progress import show_retrain
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.display.metadata import format_needed
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
@@ -34,8 +34,16 @@ from taskclf_dagster.validation_text import describe_validation_error
 @click.option("--as-of", help="End of the look-back range: an ISO date or time, UTC without an offset. Default: now.")
 @click.option("--bootstrap", is_flag=True, help="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
 @click.option("--holdout-user-fraction", type=float, default=0.0, help="Share of users kept out of training, to judge unseen users.")
+@quiet_option
 def retrain_command(
-    home: Path | None, config: Path | None, force: bool, dry_run: bool, as_of: str | None, bootstrap: bool, holdout_user_fraction: float
+    home: Path | None,
+    config: Path | None,
+    force: bool,
+    dry_run: bool,
+    as_of: str | None,
+    bootstrap: bool,
+    holdout_user_fraction: float,
+    quiet: bool,
 ) -> None:
     """Run one retrain in this process, recorded in the Dagster instance of the home.
 
@@ -43,6 +51,7 @@ def retrain_command(
     """
     _run(
         existing_home(home),
+        quiet=quiet,
         force=force,
         dry_run=dry_run,
         as_of=as_of,
@@ -57,7 +66,8 @@ def retrain_command(
 @config_option
 @click.option("--dry-run", is_flag=True, help="Decide, but move nothing.")
 @click.option("--bootstrap", is_flag=True, help="Let the absolute gates alone decide where a champion exists that cannot be compared with.")
-def decide_command(home: Path | None, config: Path | None, dry_run: bool, bootstrap: bool) -> None:
+@quiet_option
+def decide_command(home: Path | None, config: Path | None, dry_run: bool, bootstrap: bool, quiet: bool) -> None:
     """Judge the last challenger again, on its dataset and by today's configuration, without training.
 
     For a gate or a policy that changed while no label is new. Evaluates challenger and champion again; otherwise as `retrain`.
@@ -75,17 +85,18 @@ def decide_command(home: Path | None, config: Path | None, dry_run: bool, bootst
         raise RegistryRefusedError(
             f"Judging {challenger}", "model_active", "it is the active model", "Label more, or launch `taskclf-dagster retrain --force`."
         )
-    _run(taskclf_home, judged_run=judged, dry_run=dry_run, bootstrap=bootstrap, config_path=None if config is None else str(config))
+    chosen = None if config is None else str(config)
+    _run(taskclf_home, judged_run=judged, quiet=quiet, dry_run=dry_run, bootstrap=bootstrap, config_path=chosen)
 
 
-def _run(home: Home, *, judged_run: str | None = None, **fields: object) -> None:
+def _run(home: Home, *, quiet: bool, judged_run: str | None = None, **fields: object) -> None:
     """Runs the job, or the part of it that judges, prints the outcome, and exits with 1 if no decision could be made."""
     params = _params(**fields)
     settings = RunSettingsResource(**params.model_dump())
-    settings.load_config()
+    settings.load_config(home)
     settings.resolve_as_of(ClockResource())
-    definitions = build_definitions(home=HomeResource(root=str(home.root)), loggers={"console": _progress_logger})
-    with open_instance(home, records=True) as instance:
+    with open_instance(home, records=True) as instance, show_retrain(instance, home, quiet=quiet) as logger:
+        definitions = build_definitions(home=HomeResource(root=str(home.root)), loggers={"console": logger})
         result = run_retrain_pipeline(definitions, params, instance=instance, judged_run=judged_run)
     _print_result(result, home)
     if not result.success:
@@ -98,7 +109,7 @@ def _run(home: Home, *, judged_run: str | None = None, **fields: object) -> None
 def check_retrain_command(home: Path | None, config: Path | None) -> None:
     """Report if a retrain is due and why, and what is wrong with the data; likewise for the calibrators."""
     taskclf_home, clock = existing_home(home), ClockResource()
-    settings = load_config(config)
+    settings = load_config(taskclf_home, config)
     trigger = assess_trigger(taskclf_home, config=settings, now=clock.now())
     calibrators = check_calibrator_update_due(
         taskclf_home, now=clock.now(), cadence_days=settings.scheduling.calibrator_update_cadence_days
@@ -127,7 +138,7 @@ def _print_result(result: RetrainResult, home: Home) -> None:
             ]
             for gate in result.decision.gates
         ]
-        say_block(make_table(rows, headers=["verdict", "gate", "observed", "needed", "detail"], wraps=[4]))
+        say_block(make_table(rows, headers=["verdict", "gate", "observed", "needed", "detail"], wraps=[4], spare=[2, 3]))
         say()
     outcome = result.outcome if result.decision is None else result.decision.outcome
     say(f"{outcome}: {result.reason}", bold=True)
@@ -145,22 +156,3 @@ def _params(**fields: object) -> RetrainParams:
         return RetrainParams.model_validate(fields)
     except ValidationError as error:
         raise click.ClickException(f"{describe_validation_error(error)} (value {error.errors()[0]['input']!r})") from error
-
-
-class _ProgressHandler(logging.Handler):
-    """Prints the log messages of assets, without Dagster's own events."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        meta = getattr(record, "dagster_meta", {})
-        message = str(meta.get("orig_message") or record.getMessage())
-        if not meta.get("dagster_event") and not message.startswith(("Skipping step", "Dependencies for step")):
-            say(f"{meta.get('step_key') or 'run'}: {message}")
-
-
-@dg.logger(config_schema={"log_level": str})
-def _progress_logger(init_context: dg.InitLoggerContext) -> logging.Logger:
-    logger = logging.getLogger("taskclf_dagster.progress")
-    logger.setLevel(init_context.logger_config["log_level"])
-    logger.propagate = False
-    logger.handlers = [_ProgressHandler()]
-    return logger

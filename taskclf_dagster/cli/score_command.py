@@ -8,6 +8,7 @@ import click
 
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now
 from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.cli.progress_bar import quiet_option, show_work
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.monitoring.day_scores import DayScores, find_scoring_model
 from taskclf_dagster.domain.monitoring.scored_days import choose_days, score_days, write_score_events
@@ -25,6 +26,7 @@ DAY = click.DateTime(["%Y-%m-%d"])
 @click.option("--from", "first", type=DAY, help="First day of a range, up to today.")
 @click.option("--replace", is_flag=True, help="Score days again whose scores are complete; what was predicted at the time is lost.")
 @click.option("--taskclf-files", is_flag=True, help="Also write segments.json and predictions.csv, as taskclf does, beside the scores.")
+@quiet_option
 def score_command(
     home: Path | None,
     config: Path | None,
@@ -33,15 +35,18 @@ def score_command(
     first: datetime | None,
     replace: bool,
     taskclf_files: bool,
+    quiet: bool,
 ) -> None:
     """Score the windows of a day with the active model, and keep what it says in artifacts/scores."""
-    taskclf_home, settings, moment = existing_home(home), load_config(config), now()
+    taskclf_home, moment = existing_home(home), now()
+    settings = load_config(taskclf_home, config)
     scorer = find_scoring_model(taskclf_home, open_keys(taskclf_home, settings.signing, signs=False))
     if day is not None:
         days: list[date] = [day.date()]
     else:
         days = choose_days(taskclf_home, scorer, first=None if first is None else first.date(), last=None, now=moment)
-    record = score_days(taskclf_home, days, scorer, as_of=moment, cores=cores(), replace=replace)
+    with show_work("scoring", quiet=quiet, lines=False) as report:
+        record = score_days(taskclf_home, days, scorer, as_of=moment, cores=cores(), replace=replace, on_progress=report)
     write_score_events(taskclf_home, record, run_id=None, at=moment)
     if taskclf_files:
         for each in record.days:

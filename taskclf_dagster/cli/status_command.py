@@ -9,6 +9,7 @@ import click
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say_block
+from taskclf_dagster.cli.progress_bar import say_time
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.reader import read_status
 from taskclf_dagster.status.records import Progress, Status
@@ -23,7 +24,8 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
 
     State: idle (nothing was ever launched), queued, running, completed, skipped (no label is new) or failed.
     """
-    taskclf_home, settings = existing_home(home), load_config(config)
+    taskclf_home = existing_home(home)
+    settings = load_config(taskclf_home, config)
     with open_instance(taskclf_home) as instance:
         status = read_status(instance, taskclf_home, config=settings, now=now())
     if as_json:
@@ -57,9 +59,12 @@ def _last_words(status: Status) -> str:
 
 
 def _progress_words(progress: Progress) -> str:
-    step = f", now {progress.step}" if progress.step else ""
+    step = f" ({progress.step})" if progress.step else ""
+    rounds = "" if progress.rounds is None else f", {progress.round} of {counted(progress.rounds, 'round')}"
+    left = "" if progress.seconds_left is None else f", {say_time(progress.seconds_left)} left by the last retrains"
     message = f": {progress.message}" if progress.message else ""
-    return f"{progress.steps_done} of {counted(progress.steps, 'step')} since {_when(progress.since)}{step}{message}"
+    done = f"{progress.steps_done} of {counted(progress.steps, 'step')} since {_when(progress.since)}"
+    return f"{done}, now {progress.step_title}{step}{rounds}{left}{message}"
 
 
 def _when(moment: datetime) -> str:

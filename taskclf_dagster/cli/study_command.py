@@ -10,6 +10,7 @@ import click
 from taskclf_dagster.cli.as_of import resolve_as_of
 from taskclf_dagster.cli.common import GIVEN_PATH, config_option, existing_home, json_option, load_config
 from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.cli.progress_bar import quiet_option, show_work
 from taskclf_dagster.domain.retraining.study import StudiedSettings, Study, study_settings
 from taskclf_dagster.provenance import cores
 from taskclf_dagster.shown_text import counted
@@ -24,22 +25,25 @@ from taskclf_dagster.shown_text import counted
     "--dates", type=click.IntRange(min=1, max=100), default=1, show_default=True, help="Number of dates, each with its test windows."
 )
 @click.option("--every", type=click.IntRange(min=1, max=3650), default=7, show_default=True, help="Days between them.")
-def study_command(home: Path | None, config: Path | None, as_json: bool, as_of: str | None, dates: int, every: int) -> None:
+@quiet_option
+def study_command(home: Path | None, config: Path | None, as_json: bool, as_of: str | None, dates: int, every: int, quiet: bool) -> None:
     """Compare training settings on the test windows of HOME, in some minutes; nothing is written.
 
     HOME is a taskclf home; by default that of TASKCLF_HOME, else where taskclf keeps its data. With several dates one lucky split decides
     less. Exits with 1 if there is nothing to train on at any of them.
     """
-    taskclf_home, settings = existing_home(home), load_config(config)
+    taskclf_home = existing_home(home)
+    settings = load_config(taskclf_home, config)
     newest = resolve_as_of(as_of)
-    found = study_settings(
-        taskclf_home,
-        [newest - number * timedelta(days=every) for number in reversed(range(dates))],
-        config=settings,
-        cores=cores(),
-        cpu_clock=time.process_time,
-        on_progress=lambda line: say(line, err=True),
-    )
+    with show_work("reading windows and labels", quiet=quiet) as report:
+        found = study_settings(
+            taskclf_home,
+            [newest - number * timedelta(days=every) for number in reversed(range(dates))],
+            config=settings,
+            cores=cores(),
+            cpu_clock=time.process_time,
+            on_progress=report,
+        )
     for date, reason in found.skipped.items():
         say(f"skipped {date}: {reason}", err=True)
     if not found.settings:

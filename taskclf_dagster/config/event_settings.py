@@ -1,4 +1,4 @@
-"""Settings of event sinks: a file in the home, a webhook, a Redis stream.
+"""Settings of event sinks: a file in the home, a webhook, a Redis stream, notifications for people.
 
 Secret URLs and keys are given by the name of an environment variable. A secret that is written here by mistake is refused and never
 printed, so no message may repeat a value. Sending, and the schemes that a URL may have, are in `domain/events/sinks`.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from taskclf_dagster.config.event_types import FOR_PEOPLE, EventType
 from taskclf_dagster.validation_text import describe_details
 
 if TYPE_CHECKING:
@@ -42,12 +43,20 @@ PublicUrl = Annotated[str, AfterValidator(_require_no_secret)]
 
 
 class _Sink(BaseModel):
+    """A sink.
+
+    Attributes:
+        events: the types of events that it gets; None for all.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    events: Annotated[list[EventType], Field(min_length=1)] | None = None
 
     @property
     def name(self) -> str:
         """Name in logs and in the delivery state: type and hash of the settings."""
-        content = self.model_dump_json().encode()
+        content = self.model_dump_json(exclude={"events"} if self.events is None else None).encode()
         return f"{self.type}-{hashlib.sha256(content).hexdigest()[:8]}"  # type: ignore[attr-defined]  # every sink has a type
 
 
@@ -81,7 +90,7 @@ class _RemoteSink(_Sink):
 
 
 class WebhookSink(_RemoteSink):
-    """Events as HTTP POST, signed if `secret_env` names the environment variable with the secret."""
+    """Events as HTTP POST, signed if `secret_env` names the environment variable with one or more secrets."""
 
     type: Literal["webhook"]
     secret_env: EnvironmentName | None = None
@@ -95,7 +104,21 @@ class RedisSink(_RemoteSink):
     max_length: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000
 
 
-SinkSettings = Annotated[JsonLinesSink | WebhookSink | RedisSink, Field(discriminator="type")]
+class AppriseSink(_Sink):
+    """Notifications for people, by the library apprise: mail, chat, push, desktop.
+
+    Attributes:
+        url_env: the environment variable with one or more URLs of apprise, each for one recipient. There is no key for the URL itself,
+            because nearly every one has a secret.
+    """
+
+    type: Literal["apprise"]
+    url_env: EnvironmentName
+    events: Annotated[list[EventType], Field(min_length=1)] = list(FOR_PEOPLE)
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 10.0
+
+
+SinkSettings = Annotated[JsonLinesSink | WebhookSink | RedisSink | AppriseSink, Field(discriminator="type")]
 
 
 class EventSettings(BaseModel):

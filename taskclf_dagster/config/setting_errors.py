@@ -1,14 +1,15 @@
 """Descriptions of errors in the configuration, without a value that may be a secret."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from taskclf_dagster.config.environment import find_overrides
 from taskclf_dagster.config.event_settings import describe_event_error
 from taskclf_dagster.config.settings import GROUPS
+from taskclf_dagster.config.sources import ConfigSource
+from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.errors import InvalidSetting
 from taskclf_dagster.validation_text import describe_details
 
@@ -20,15 +21,39 @@ _SECRET = ("events", "signing")
 """Keys below which a value may be a secret that was written there by mistake."""
 
 
-def describe_errors(error: ValidationError, environ: Mapping[str, str]) -> list[InvalidSetting]:
-    """Returns the key, kind and message of each error, with the environment variable that set the key, if one did."""
-    overrides = find_overrides(environ)
+def find_origin(error: ValidationError, sources: Sequence[ConfigSource]) -> str | None:
+    """Returns the name of the first of the sources that sets a key of one of the errors; None if none does.
+
+    Args:
+        error: the error.
+        sources: files, highest precedence first; the last one is the default and is never named.
+    """
+    keys = [_key(details) for details in error.errors()]
+    return next((name for source in sources[:-1] for key in keys if (name := _find(source, key)) is not None), None)
+
+
+def describe_errors(error: ValidationError, sources: Sequence[ConfigSource], *, blamed: object) -> list[InvalidSetting]:
+    """Returns the key, kind and message of each error, with the source that set the key, unless that is the file to blame.
+
+    Args:
+        error: the error.
+        sources: all sources, highest precedence first; the last one is the default.
+        blamed: the file that the errors are reported for.
+    """
     invalid = []
     for details in error.errors():
         key = _key(details)
-        origin = f"; the environment variable {overrides[key][0]} sets it" if key in overrides else ""
+        name = next((name for source in sources[:-1] if (name := _find(source, key)) is not None), str(blamed))
+        kind, _, variable = name.partition(" ")
+        origin = "" if name == str(blamed) else f"; {f'the environment variable {variable}' if kind == 'environment' else name} sets it"
         invalid.append(InvalidSetting(key, details["type"], _describe(key, details) + origin))
     return invalid
+
+
+def _find(source: ConfigSource, key: str) -> str | None:
+    """Returns the name of a source that sets a key or one below it."""
+    below = (given for given, _ in flatten(source()) if f"{given}.".startswith(f"{key}."))
+    return next((name for given in below if (name := source.describe(given)) is not None), None)
 
 
 def _describe(key: str, error: "ErrorDetails") -> str:

@@ -22,18 +22,14 @@ class ConfigSource(PydanticBaseSettingsSource):
         return self().get(field_name), field_name, False
 
 
-class YamlFileSource(ConfigSource):
-    """A YAML file that is read strictly.
+class DocumentSource(ConfigSource):
+    """A document that was read from a YAML file."""
 
-    Raises:
-        SettingsError: the file is missing or cannot be used.
-    """
-
-    def __init__(self, settings_cls: type[BaseSettings], path: Path, *, name: str | None = None) -> None:
+    def __init__(self, settings_cls: type[BaseSettings], document: dict[str, object], *, name: str) -> None:
         super().__init__(settings_cls)
-        self.name = name or str(path)
-        self.document = read_mapping(path)
-        self.keys = frozenset(key for key, _ in flatten(self.document))
+        self.name = name
+        self.document = document
+        self.keys = frozenset(key for key, _ in flatten(document))
 
     def __call__(self) -> dict[str, object]:
         """Returns the contents of the file."""
@@ -42,3 +38,14 @@ class YamlFileSource(ConfigSource):
     def describe(self, key: str) -> str | None:
         """Returns the name of the file if it has the key."""
         return self.name if key in self.keys else None
+
+
+class YamlFileSource(DocumentSource):
+    """A YAML file that is read strictly.
+
+    Raises:
+        SettingsError: the file is missing or cannot be used.
+    """
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path, *, name: str | None = None) -> None:
+        super().__init__(settings_cls, read_mapping(path), name=name or str(path))

@@ -128,13 +128,25 @@ def read_mapping(path: Path) -> dict[str, object]:
             is no text.
     """
     try:
-        content = copy.deepcopy(_parse(_read_text(path)))
-    except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a secret
-        where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
-        raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error.problem}{where}")]) from None
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = "it does not exist" if isinstance(error, FileNotFoundError) else reason_of(error)
         raise SettingsError(path, [InvalidSetting("", "file", reason)]) from error
+    return parse_mapping(path, content)
+
+
+def parse_mapping(path: Path, written: bytes) -> dict[str, object]:
+    """Parses the bytes of a file, of which no more than one beyond MAX_BYTES have to be given, under the rules of `read_mapping`.
+
+    Raises:
+        SettingsError: as there.
+    """
+    try:
+        content = copy.deepcopy(parse_yaml(_decode(written)))
+    except yaml.MarkedYAMLError as error:  # its own text quotes the line, which may hold a secret
+        where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+        raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error.problem}{where}")]) from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError(path, [InvalidSetting("", "yaml", f"cannot be read as YAML: {error}")]) from error
     except (ArithmeticError, ValueError) as error:  # of a character's number; its text may quote a secret
@@ -149,14 +161,25 @@ def read_mapping(path: Path) -> dict[str, object]:
 
 
 @lru_cache(maxsize=8)
-def _parse(text: str) -> object:
-    """Parses YAML, each text once: sensors read the same configuration every few seconds."""
+def parse_yaml(text: str) -> object:
+    """Parses YAML, each text once: sensors read the same configuration every few seconds. The value is shared: copy it to change it.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or beyond a limit of this module.
+    """
     return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a SafeLoader
 
 
-def _read_text(path: Path) -> str:
-    with path.open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
+def compose_yaml(text: str) -> yaml.Node | None:
+    """Returns the nodes of a YAML text with their places in it; None if it holds nothing.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, or beyond a limit of this module.
+    """
+    return yaml.compose(text, Loader=_StrictLoader)
+
+
+def _decode(content: bytes) -> str:
     if len(content) > MAX_BYTES:
         raise yaml.YAMLError(f"it has more than {MAX_BYTES} bytes")
     return content.decode("utf-8")

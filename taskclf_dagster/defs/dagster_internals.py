@@ -92,11 +92,11 @@ def read_scheduler_heartbeat(instance: dg.DagsterInstance) -> float | None:
     return None if heartbeat is None else float(heartbeat.timestamp)
 
 
-def count_planned_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int | None:
-    """Returns the number of steps that a run is to execute; None if its plan is not stored."""
+def list_planned_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list[str] | None:
+    """Returns the keys of the steps that a run is to execute; None if its plan is not stored."""
     if run.execution_plan_snapshot_id is None:
         return None
-    return len(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute)
+    return list(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute)
 
 
 def report_check(instance: dg.DagsterInstance, asset: dg.AssetKey, result: dg.AssetCheckResult) -> None:

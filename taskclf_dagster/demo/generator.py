@@ -29,6 +29,7 @@ from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Progress, Report, ignore_progress
 
 _DAY = timedelta(days=1)
 
@@ -102,7 +103,16 @@ class _Marker(Record):
     labeled_minutes: int = 0
 
 
-def generate_demo_home(root: Path, *, end: date, users: int = 3, days: int = 30, seed: int = 7, schema: SchemaVersion = "v1") -> DemoHome:
+def generate_demo_home(
+    root: Path,
+    *,
+    end: date,
+    users: int = 3,
+    days: int = 30,
+    seed: int = 7,
+    schema: SchemaVersion = "v1",
+    on_progress: Report = ignore_progress,
+) -> DemoHome:
     """Writes a demo home; the same arguments give the same bytes. An earlier demo home's windows and labels are replaced.
 
     Args:
@@ -112,6 +122,7 @@ def generate_demo_home(root: Path, *, end: date, users: int = 3, days: int = 30,
         days: number of days, `end` included.
         seed: 0 or more; another seed invents other people.
         schema: the version of the feature rows.
+        on_progress: takes a report after each day.
 
     Raises:
         DemoHomeError: `users`, `days` or `seed` is out of range, or the folder holds something but is not marked as a demo home.
@@ -128,15 +139,16 @@ def generate_demo_home(root: Path, *, end: date, users: int = 3, days: int = 30,
     write_json(home.demo_marker, marker.model_dump(mode="json", by_alias=True))
     for path in [home.labels, *(path for version in SCHEMA_VERSIONS for path in list_days(home, version).values())]:
         file_system().remove_file(path)
-    return _write_days(home, marker, new_days=days, spans=_SPAN_SCHEMA.empty_table())
+    return _write_days(home, marker, new_days=days, spans=_SPAN_SCHEMA.empty_table(), on_progress=on_progress)
 
 
-def extend_demo_home(root: Path, *, days: int) -> DemoHome:
+def extend_demo_home(root: Path, *, days: int, on_progress: Report = ignore_progress) -> DemoHome:
     """Adds days after the last one of a demo home; existing windows and spans are kept.
 
     Args:
         root: the folder of a complete demo home.
         days: number of days to add.
+        on_progress: takes a report after each day.
 
     Raises:
         DemoHomeError: `days` is less than 1, the folder has no marker, its generation never finished, or its label store is damaged.
@@ -153,7 +165,7 @@ def extend_demo_home(root: Path, *, days: int) -> DemoHome:
         raise DemoHomeError(root, "its generation was interrupted. Generate it again")
     spans = _read_spans(home, datetime.combine(marker.end + _DAY, time(), UTC))
     grown = marker.model_copy(update={"days": marker.days + days, "end": marker.end + days * _DAY})
-    return _write_days(home, grown, new_days=days, spans=spans)
+    return _write_days(home, grown, new_days=days, spans=spans, on_progress=on_progress)
 
 
 def _read_spans(home: Home, end: datetime) -> pa.Table:
@@ -169,7 +181,7 @@ def _read_spans(home: Home, end: datetime) -> pa.Table:
     return spans.filter(pc.invert(pc.and_(again, pc.equal(spans["provenance"], PROVENANCE))))
 
 
-def _write_days(home: Home, marker: _Marker, *, new_days: int, spans: pa.Table) -> DemoHome:
+def _write_days(home: Home, marker: _Marker, *, new_days: int, spans: pa.Table, on_progress: Report) -> DemoHome:
     """Writes the marker's last `new_days` days, then all spans, then the marker with the new totals."""
     columns = SCHEMAS[marker.rows].columns
     schema = pa.schema([(name, pa.null() if name == "device_id" else _ARROW_TYPES[kind]) for name, kind in columns.items()])
@@ -184,6 +196,7 @@ def _write_days(home: Home, marker: _Marker, *, new_days: int, spans: pa.Table) 
         span_tables += [_table(own_spans, _SPAN_SCHEMA) for _, own_spans in lived]
         windows += table.num_rows
         labeled += sum(_count_labeled(rows, own_spans) for rows, own_spans in lived)
+        on_progress(Progress("inventing days", new_days - back, new_days, "day"))
     write_atomic(home.labels, partial(pq.write_table, pa.concat_tables(span_tables, promote_options="permissive")))
     totals = {"windows": windows, "labeled_minutes": labeled, "spans": marker.spans + sum(table.num_rows for table in span_tables[1:])}
     marker = marker.model_copy(update=totals)

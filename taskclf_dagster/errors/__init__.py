@@ -28,7 +28,20 @@ from taskclf_dagster.errors.decisions import (
     ReceiptVersionError,
 )
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
-from taskclf_dagster.errors.interfaces import ApiError, EventRefusedError, SinkFailure, SinkSettingsError, SinkUnavailableError
+from taskclf_dagster.errors.interfaces import (
+    ApiError,
+    EventRefusedError,
+    InvalidField,
+    LaunchRefusedError,
+    NobodyNotifiedError,
+    RequestProblem,
+    RequestRefusedError,
+    ServeError,
+    ServeErrorKind,
+    SinkFailure,
+    SinkSettingsError,
+    SinkUnavailableError,
+)
 from taskclf_dagster.errors.registry import (
     LockFileError,
     NoActiveModelError,
@@ -40,7 +53,7 @@ from taskclf_dagster.errors.registry import (
     RunEndedError,
     UnsafeFileSystemError,
 )
-from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError
+from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
 
 __all__ = [
     "INCOMPATIBLE_CODES",
@@ -58,11 +71,14 @@ __all__ = [
     "HomeNotFoundError",
     "InstanceError",
     "InstanceErrorKind",
+    "InvalidField",
     "InvalidSetting",
     "LabelColumnsError",
+    "LaunchRefusedError",
     "LockFileError",
     "NoActiveModelError",
     "NoWindowsError",
+    "NobodyNotifiedError",
     "PathError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",
@@ -72,14 +88,19 @@ __all__ = [
     "RegistryBusyError",
     "RegistryNotSignedError",
     "RegistryRefusedError",
+    "RequestProblem",
+    "RequestRefusedError",
     "RetrainBusyError",
     "RunEndedError",
+    "ServeError",
+    "ServeErrorKind",
     "SettingsError",
     "SigningKeyError",
     "SinkFailure",
     "SinkSettingsError",
     "SinkUnavailableError",
     "SnapshotError",
+    "StaleSettingsError",
     "TaskclfDagsterError",
     "UnreadableFileError",
     "UnsafeFileSystemError",

@@ -19,7 +19,7 @@ class UnreadableFileError(TaskclfDagsterError):
     """A file exists but cannot be read as what it should be."""
 
     def __init__(self, path: Path, reason: str, fix: str) -> None:
-        self.reason = reason
+        self.path, self.reason, self.fix = path, reason, fix
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 

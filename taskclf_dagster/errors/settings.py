@@ -14,7 +14,7 @@ class InvalidSetting:
     Attributes:
         key: the key, inner keys with dots; "" for the whole file.
         kind: pydantic's type of the error, such as `int_type` or `extra_forbidden`; for the whole file `file` (unreadable), `yaml` or
-            `mapping`.
+            `mapping`; in the settings file of a home also `protected`, `signed`, `not_editable` or `link`.
         message: the rule, and the value unless it may be a secret.
     """
 
@@ -27,17 +27,35 @@ class InvalidSetting:
 
 
 class SettingsError(TaskclfDagsterError):
-    """A configuration cannot be read, or has an unknown key, a wrong type or a value out of bounds; all of them are listed."""
+    """A configuration cannot be read, or has an unknown key, a wrong type or a value out of bounds; all of them are listed.
 
-    def __init__(self, path: Path, invalid: list[InvalidSetting]) -> None:
+    Attributes:
+        path: the file.
+        invalid: what is wrong with it.
+    """
+
+    def __init__(self, path: Path, invalid: list[InvalidSetting], *, fix: str | None = None) -> None:
+        self.path = path
         self.invalid = invalid
         if [setting.kind for setting in invalid] == ["file"]:
-            fix = "Correct its path, or make one with `taskclf-dagster init`"
+            fix = fix or "Correct its path, or make one with `taskclf-dagster init`"
             super().__init__(f"The configuration file {path} cannot be read: {invalid[0].message}. {fix}.")
             return
         lines = "\n".join(f"  - {setting}" for setting in invalid)
         explained = "Every key is explained in configs/retrain.yaml, and in the file that `taskclf-dagster init` writes."
         super().__init__(f"{path} is not a valid retrain configuration:\n{lines}\n{explained}")
+
+
+class StaleSettingsError(TaskclfDagsterError):
+    """The settings file of a home has changed since the caller read it; nothing was written.
+
+    Attributes:
+        etag: that of the present file.
+    """
+
+    def __init__(self, path: Path, etag: str) -> None:
+        self.etag = etag
+        super().__init__(f"{path} has changed since it was read, so nothing was written. Read the settings again, and repeat the change.")
 
 
 class AsOfError(TaskclfDagsterError):

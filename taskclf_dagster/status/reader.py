@@ -11,7 +11,7 @@ import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.automation.schedules import DAILY, time_zone
-from taskclf_dagster.defs.dagster_internals import count_planned_steps, is_schedule_stopped, iterate_ticks, read_scheduler_heartbeat
+from taskclf_dagster.defs.dagster_internals import is_schedule_stopped, iterate_ticks, read_scheduler_heartbeat
 from taskclf_dagster.defs.runs.retrain_runs import (
     FINISHED,
     RetrainRun,
@@ -23,7 +23,7 @@ from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
 from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
-from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
+from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events
 from taskclf_dagster.domain.registry.active_model import ActiveModel, find_active_model
 from taskclf_dagster.domain.registry.health import find_history_problem, find_policy_problem, find_usable_pointer
@@ -34,10 +34,8 @@ from taskclf_dagster.domain.scheduling.triggers import TriggerAssessment, assess
 from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
-from taskclf_dagster.status.records import Progress, Status
-
-MAX_LOG_EVENTS = 200
-
+from taskclf_dagster.status.records import Status
+from taskclf_dagster.status.run_progress import StepTimesReader, read_progress
 
 MAX_VIOLATIONS = 5
 """Largest number of violations of the data contract that are warnings; the others are counted."""
@@ -57,10 +55,13 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
     registry, stopped = read_registry_state(home), is_schedule_stopped(instance, DAILY)
     moves = {entry.decision_id: entry.sequence for entry in registry.history.moves if entry.decision_id}
     active = find_active_model(registry)
+    progress = None
+    if unfinished is not None:
+        progress = read_progress(instance, home, unfinished, now=now, times=StepTimesReader().read(instance, home))
     return Status(
         home=home.display_name,
         state="idle" if shown is None else shown.state,
-        reason=_explain_idle(last) if shown is None else _explain(instance, shown, moves),
+        reason=describe_idle(home) if shown is None else _explain(instance, shown, moves),
         last_run_id=None if ended is None else ended.run_id,
         last_finished=None if ended is None else ended.finished,
         last_decision=None if last is None else last.decision_id,
@@ -80,7 +81,7 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         next_tick=find_next_tick(config, now=now) if config.scheduling.enabled and not stopped else None,
         events_waiting=count_events(home),
         warnings=[*_find_warnings(instance, registry, active, now=now, stopped=stopped), *_find_data_warnings(home, trigger)],
-        progress=None if unfinished is None else read_progress(instance, unfinished),
+        progress=progress,
     )
 
 
@@ -90,29 +91,25 @@ def find_next_tick(config: RetrainConfig, *, now: datetime) -> datetime:
     return next(iterate_ticks(schedule.cron, time_zone(schedule), after=now))
 
 
-def read_progress(instance: dg.DagsterInstance, run: RetrainRun) -> Progress:
-    """Returns the progress of a run, from its event log."""
-    stats = instance.get_run_step_stats(run.run_id)
-    begun = [step for step in stats if step.start_time is not None]
-    executing = [step for step in begun if step.end_time is None]
-    records = instance.get_records_for_run(run.run_id, limit=MAX_LOG_EVENTS, ascending=False).records
-    planned = count_planned_steps(instance, run.run)
-    return Progress(
-        run_id=run.run_id,
-        since=run.began,
-        steps_done=len(begun) - len(executing),
-        steps=len(begun) if planned is None else planned,
-        step=executing[-1].step_key if executing else None,
-        message=next((record.event_log_entry.user_message for record in records if not record.event_log_entry.is_dagster_event), None),
-    )
+def is_daemon_running(instance: dg.DagsterInstance, now: datetime) -> bool:
+    """Returns True if the daemon that ticks schedules and starts queued runs gave a sign of life lately."""
+    heartbeat = read_scheduler_heartbeat(instance)
+    return heartbeat is not None and now.timestamp() - heartbeat <= DAEMON_SECONDS
+
+
+def describe_idle(home: Home) -> str:
+    """Returns the reason of the state of a home of which the instance has no run."""
+    last = read_last_decided(home)
+    if last is None:
+        return "no retrain was ever launched for this home"
+    return f"this Dagster instance has no retrain of this home; the last one decided on {last.decided_at:%Y-%m-%d %H:%M %Z}"
 
 
 def _find_warnings(
     instance: dg.DagsterInstance, registry: RegistryState, active: ActiveModel, *, now: datetime, stopped: bool
 ) -> list[str]:
-    heartbeat = read_scheduler_heartbeat(instance)
     warnings = []
-    if heartbeat is None or now.timestamp() - heartbeat > DAEMON_SECONDS:
+    if not is_daemon_running(instance, now):
         warnings.append("no daemon is running, so nothing happens by itself: start `dagster dev`, or the deployment")
     elif stopped:
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
@@ -155,13 +152,6 @@ def _find_data_warnings(home: Home, trigger: TriggerAssessment | None) -> list[s
             f"{counted(len(violations) - MAX_VIOLATIONS, 'more violation')} of the data contract: a retrain lists them in its checks"
         )
     return warnings if trigger.data.label_fates is None else warnings + trigger.data.label_fates.causes
-
-
-def _explain_idle(last: LastDecided | None) -> str:
-    """Returns the reason of the state of an instance that has no run of the home."""
-    if last is None:
-        return "no retrain was ever launched for this home"
-    return f"this Dagster instance has no retrain of this home; the last one decided on {last.decided_at:%Y-%m-%d %H:%M %Z}"
 
 
 def _explain(instance: dg.DagsterInstance, run: RetrainRun, moves: Mapping[str, int | None]) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
 
 State = Literal["idle", "queued", "running", "completed", "skipped", "failed"]
 """The state of retraining: that of the unfinished run, else of the last run; idle if there never was one."""
@@ -17,7 +18,13 @@ class _View(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Progress(_View):
+class WireView(BaseModel):
+    """A record that has camelCase names on the wire: `model_dump(by_alias=True, mode="json")` gives them."""
+
+    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
+
+
+class Progress(WireView):
     """The progress of an unfinished run.
 
     Attributes:
@@ -26,7 +33,12 @@ class Progress(_View):
         steps_done: number of assets and checks that have ended.
         steps: number of all of them.
         step: the step that runs now; None before the first.
+        step_title: what that step does, in plain words; what the run waits for before the first.
         message: the last message that it logged.
+        round: number of rounds of the present fit that are done; None if nothing is being fitted.
+        rounds: number of all of them.
+        seconds_elapsed: time since the start [s].
+        seconds_left: estimate from the last runs of the home [s]; None if there is none to estimate from.
     """
 
     run_id: str
@@ -34,7 +46,12 @@ class Progress(_View):
     steps_done: int
     steps: int
     step: str | None
+    step_title: str
     message: str | None
+    round: int | None
+    rounds: int | None
+    seconds_elapsed: float
+    seconds_left: float | None
 
 
 class Status(_View):
@@ -106,8 +123,9 @@ class Retrain(_View):
         new_version: its model, if the pointer changed to it.
         challenger: the model that it trained.
         labels: number of labeled windows of its dataset.
-        metrics_before: macro_f1, weighted_f1 and accuracy of the champion on the windows that neither model was trained on [0 to 1].
-        metrics_after: the same of the challenger; without a champion on all test windows, and without accuracy.
+        metrics_before: macro_f1, weighted_f1, accuracy, macro_precision and macro_recall of the champion on the windows that neither model
+            was trained on [0 to 1].
+        metrics_after: the same of the challenger; without a champion its F1 on all test windows.
         compared_windows: number of these windows.
         moved: sequence number of the history record of the pointer change.
         error: reason of a failure.

@@ -1,4 +1,4 @@
-"""What page and API need of the server that they run in. `dagster_webserver` has the one that runs."""
+"""The needs of page and API of the server that they run in. `dagster_webserver` has the one that runs."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -146,6 +146,7 @@ COMMANDS: dict[str, list[str]] = {
     "registry repair": ["registry", "repair"],
     "verify": ["verify", "d-1"],
     "reproduce": ["reproduce", MID],
+    "report": ["report", "latest"],
     "compare": ["compare", MID, OLD],
 }
 
@@ -460,6 +461,53 @@ def test_repair_takes_note_of_what_another_program_did(tmp_path: Path) -> None:
     _succeeds(result, OLD)
     assert _active(home) == OLD
     assert read_history(home).entries[-1].action == "adopt"
+
+
+# --- report ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_report_prints_the_file_that_the_retrain_wrote_and_writes_it_if_it_is_missing(story: Story) -> None:
+    decision_id = story.waiting.decision_id
+    path = story.home.reports / f"{decision_id}.html"
+    written = path.read_bytes()
+    path.unlink()
+    for name in (decision_id, "latest"):
+        result = _run(story.home, "report", name)
+        assert (result.exit_code, result.stdout, result.stderr) == (0, f"{path}\n", "")
+    assert path.read_bytes() == written
+    path.write_bytes(b"as it is")
+    _succeeds(_run(story.home, "report", decision_id), str(path))
+    assert path.read_bytes() == b"as it is"
+
+
+def test_report_says_what_the_home_no_longer_has(story: Story, tmp_path: Path) -> None:
+    shutil.rmtree(story.home.records)
+    result = _run(story.home, "report", "latest", "--output", tmp_path / "report.html")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path / 'report.html'}\n")
+    assert "confusions and calibration are left out" in result.stderr
+    assert "What it confuses" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_report_compares_two_models_without_a_verdict(story: Story, tmp_path: Path) -> None:
+    models = story.challenger, story.champion
+    output = tmp_path / "pair.html"
+    _succeeds(_run(story.home, "report", "--compare", *models, "--output", output, "--config", story.config), str(output))
+    text = output.read_text(encoding="utf-8")
+    assert [name for name in models if name not in text] == []
+    assert "New and running model on the same minutes" in text
+    assert 'class="badge' not in text
+
+
+@pytest.mark.parametrize("name", ["../active", "2026-01-01_000000_0a963156"])
+def test_report_of_an_unknown_decision_is_refused(registry: Home, name: str) -> None:
+    _refuses(DecisionNotFoundError, registry, ["report", name], "history")
+
+
+def test_report_wants_a_decision_or_two_models(registry: Home) -> None:
+    for arguments in ([], ["latest", "--compare", OLD, MID]):
+        result = _run(registry, "report", *arguments)
+        assert result.exit_code == 2
+        assert "--compare MODEL_A MODEL_B" in result.output
 
 
 # --- verify ------------------------------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 
-from taskclf_dagster.cli.instance import CHECKOUT_INSTANCE, choose_instance, open_instance
+from taskclf_dagster.cli.instance import open_instance
+from taskclf_dagster.cli.instance_choice import CHECKOUT_INSTANCE, choose_instance
 from taskclf_dagster.cli.instance_files import PLACES, write_instance_settings
 from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.loading import load_retrain_config

@@ -1,12 +1,15 @@
 """Settings of event sinks: what a sink may be, and secrets that were written here by mistake."""
 
+import hashlib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 from syrupy.assertion import SnapshotAssertion
 
-from taskclf_dagster.config.event_settings import EventSettings, JsonLinesSink
+from taskclf_dagster.config.event_settings import AppriseSink, EventSettings, JsonLinesSink
+from taskclf_dagster.config.event_types import FOR_PEOPLE, EventType
 from taskclf_dagster.config.loading import load_retrain_config
 from taskclf_dagster_tests.config.yaml_documents import everything_printed, kinds, load_error, write
 
@@ -28,6 +31,9 @@ SECRETS: dict[str, tuple[object, str]] = {
     "a sink that is a text": ("https://u:TOPSECRET@h", "model_attributes_type"),
     "a list for a URL": ({"type": "webhook", "url": ["TOPSECRET"]}, "string_type"),
     "a key without a space behind it": ({"type": "webhook", "url_env": "X", "url:https://u:TOPSECRET@h": None}, "extra_forbidden"),
+    "a URL of apprise": ({"type": "apprise", "url": "json://h/TOPSECRET", "url_env": "X"}, "extra_forbidden"),
+    "a URL of apprise for a variable": ({"type": "apprise", "url_env": "json://h/TOPSECRET"}, "value_error"),
+    "a URL among the types of events": ({"type": "apprise", "url_env": "X", "events": ["json://h/TOPSECRET"]}, "literal_error"),
     "a URL for a path": ({"type": "jsonl", "path": "https://u:TOPSECRET@h"}, "value_error"),
 }
 BAD_SINKS: dict[str, tuple[object, str]] = {
@@ -36,6 +42,11 @@ BAD_SINKS: dict[str, tuple[object, str]] = {
     "two URLs": ({"type": "redis", "url": "redis://127.0.0.1", "url_env": "X"}, "value_error"),
     "a timeout of more than a minute": ({"type": "webhook", "url": "http://127.0.0.1", "timeout_seconds": 61}, "less_than_equal"),
     "no timeout": ({"type": "webhook", "url": "http://127.0.0.1", "timeout_seconds": 0}, "greater_than"),
+    "no events": ({"type": "apprise", "url_env": "X", "events": []}, "too_short"),
+    "an unknown event": ({"type": "jsonl", "path": "artifacts/events/x", "events": ["model.promotet"]}, "literal_error"),
+    "no recipient": ({"type": "apprise"}, "missing"),
+    "a timeout of apprise of more than a minute": ({"type": "apprise", "url_env": "X", "timeout_seconds": 60.5}, "less_than_equal"),
+    "no timeout of apprise": ({"type": "apprise", "url_env": "X", "timeout_seconds": 0}, "greater_than"),
     "no name of a variable": ({"type": "webhook", "url": "http://127.0.0.1", "secret_env": "MY KEY"}, "value_error"),
 }
 GOOD_URLS = (
@@ -90,7 +101,7 @@ def test_messages_name_the_rule_and_no_value(tmp_path: Path, snapshot: SnapshotA
 def test_a_url_without_a_secret_is_allowed(tmp_path: Path) -> None:
     for kind, url in GOOD_URLS:
         (sink,) = load_retrain_config(write(tmp_path, "events.sinks", [{"type": kind, "url": url}])).events.sinks
-        assert not isinstance(sink, JsonLinesSink)
+        assert not isinstance(sink, JsonLinesSink | AppriseSink)
         assert sink.url == url
 
 
@@ -100,6 +111,23 @@ def test_files_of_events_are_allowed_below_their_folder_only(tmp_path: Path) -> 
     assert tuple(sink.path for sink in loaded if isinstance(sink, JsonLinesSink)) == GOOD_PATHS
     refused = load_error(write(tmp_path, "events.sinks", [{"type": "jsonl", "path": path} for path in BAD_PATHS]))
     assert kinds(refused) == [(f"events.sinks.{number}.jsonl.path", "value_error") for number in range(len(BAD_PATHS))]
+
+
+def test_people_are_notified_of_what_they_may_have_to_act_on_unless_other_types_are_chosen(tmp_path: Path) -> None:
+    people = [{"type": "apprise", "url_env": "X"}, {"type": "apprise", "url_env": "X", "events": ["model.scored"]}]
+    usual, chosen = load_retrain_config(write(tmp_path, "events.sinks", people)).events.sinks
+    assert (usual.events, chosen.events) == ([*FOR_PEOPLE], ["model.scored"])
+    assert {"model.awaiting_approval", "model.retrain.failed"} <= {*FOR_PEOPLE} < {*get_args(EventType)}
+
+
+def test_nobody_is_notified_by_the_shipped_settings() -> None:
+    assert [sink.type for sink in load_retrain_config().events.sinks] == ["jsonl"]
+
+
+def test_chosen_types_make_another_sink_and_none_the_same_as_before() -> None:
+    line = {"type": "jsonl", "path": "artifacts/events/a"}
+    plain, chosen = EventSettings.model_validate({"sinks": [line, {**line, "events": ["model.promoted"]}]}).sinks
+    assert plain.name == "jsonl-" + hashlib.sha256(b'{"type":"jsonl","path":"artifacts/events/a"}').hexdigest()[:8] != chosen.name
 
 
 def test_another_setting_is_another_sink_by_name() -> None:

@@ -101,9 +101,9 @@ def test_the_chosen_file_goes_before_that_of_the_variable_and_the_environment_be
     (tmp_path / "other").mkdir()
     other = write(tmp_path / "other", "min_new_labels", 8)
     environ = {"TASKCLF_DAGSTER_CONFIG": str(other)}
-    assert resolve_config(None, environ).scheduling.min_new_labels == 8
-    assert resolve_config(str(chosen), environ).scheduling.min_new_labels == 9
-    assert resolve_config(str(chosen), environ | {"RETRAIN_MIN_LABELS": "12"}).scheduling.min_new_labels == 12
+    assert resolve_config(None, None, environ).scheduling.min_new_labels == 8
+    assert resolve_config(str(chosen), None, environ).scheduling.min_new_labels == 9
+    assert resolve_config(str(chosen), None, environ | {"RETRAIN_MIN_LABELS": "12"}).scheduling.min_new_labels == 12
 
 
 def test_a_relative_path_starts_at_the_folder_of_the_caller_whichever_way_it_is_given(
@@ -112,16 +112,16 @@ def test_a_relative_path_starts_at_the_folder_of_the_caller_whichever_way_it_is_
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "own.yaml").write_text("min_new_labels: 31\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path / "mine")
-    assert resolve_config("own.yaml", {}).scheduling.min_new_labels == 31
-    assert resolve_config(None, {"TASKCLF_DAGSTER_CONFIG": "../mine/own.yaml"}).scheduling.min_new_labels == 31
+    assert resolve_config("own.yaml", None, {}).scheduling.min_new_labels == 31
+    assert resolve_config(None, None, {"TASKCLF_DAGSTER_CONFIG": "../mine/own.yaml"}).scheduling.min_new_labels == 31
     with pytest.raises(SettingsError):
-        resolve_config("configs/demo.yaml", {})
+        resolve_config("configs/demo.yaml", None, {})
 
 
 def test_the_source_of_each_key_is_known(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("min_labels: 50\nenabled: false\ntrain_params: {num_leaves: 15}\n", encoding="utf-8")
-    sources = list_sources(str(path), {"RETRAIN_ENABLED": "true", "RETRAIN_SCHEDULE": "5 4 * * *", "RETRAIN_MIN_LABELS": " "})
+    sources = list_sources(str(path), None, {"RETRAIN_ENABLED": "true", "RETRAIN_SCHEDULE": "5 4 * * *", "RETRAIN_MIN_LABELS": " "})
     assert set(sources) == set(dict(flatten(load_retrain_config().document)))
     others = {key: source for key, source in sources.items() if source != "retrain.yaml"}
     assert others == {

@@ -32,7 +32,7 @@ DRY_RUNS = {
 TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Server(Webserver):
     """A running `dagster dev`, with what it works on."""
 
@@ -88,7 +88,7 @@ def server() -> Iterator[Server]:
         command = [sys.executable, "-m", "dagster", "dev", "-w", folder / "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
         log = folder / "server.log"
         with running(command, log, cwd=folder, env=site.environment()) as process:
-            server = Server(f"http://127.0.0.1:{port}", log, site)
+            server = Server(f"http://127.0.0.1:{port}", log, site=site)
             await_server(server, process)
             try:
                 yield server

@@ -20,9 +20,12 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.suggestion_store import load_suggestions
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
+from taskclf_dagster.domain.models.bundle_files import MODEL_CARD
+from taskclf_dagster.domain.reporting.report_file import make_report
 from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import MID, OLD, contents, home_with_champion
@@ -294,6 +297,23 @@ def test_promotion_decision_shows_the_evidence_as_numbers_tables_and_a_picture(r
     assert all(line in str(shown["protections"]) for line in run.record("promotion_decision")["protections"])
 
 
+def test_promotion_decision_writes_the_report_and_says_where_it_is(run: Run) -> None:
+    shown = run.shown("promotion_decision")
+    name = f"{shown['decision_id']}.html"
+    assert [path.name for path in run.home.reports.iterdir()] == [name]
+    assert Path(str(shown["report"])).name == Path(run.tags["taskclf/report"]).name == name
+    text = (run.home.reports / name).read_text(encoding="utf-8")
+    sections = ("What it confuses", "How sure it is, and how often it is right", "What changes for you", "Minutes that did not count")
+    assert [section for section in sections if section not in text] == []
+    assert ">Left out<" not in text
+    assert make_report(run.home, load_decision(run.home, str(shown["decision_id"]))) == text
+    card = (run.home.models / str(shown["challenger_model"]) / MODEL_CARD).read_text(encoding="utf-8")
+    assert "raw_window_title" not in text + card
+    assert "secret" not in text + card
+    assert "user-0" not in card
+    assert re.search(r"macro-F1, the mean over labels \| 0\.\d{4} \| [01]\.\d{4} to [01]\.\d{4} \(95 %\)", card)
+
+
 def test_promotion_decision_shows_what_to_label_next_as_it_is_stored(run: Run) -> None:
     found = load_suggestions(run.home, str(run.shown("promotion_decision")["decision_id"]))
     assert found is not None
@@ -423,6 +443,22 @@ def test_a_dry_run_trains_although_nothing_is_new_and_does_not_count(again: Run,
     dry = _run(again.home, config, dry_run=True)
     assert "dry run" in dry.tags["taskclf/outcome"]
     assert {path.name: path.read_bytes() for path in again.home.decisions.iterdir() if not path.name.startswith("20")} == before
+
+
+def test_a_report_that_cannot_be_written_stops_no_decision(again: Run, tmp_path: Path) -> None:
+    shutil.rmtree(again.home.reports)
+    again.home.reports.write_bytes(b"")
+    config = tmp_path / "served.yaml"
+    config.write_text("server: {url: https://retrain.example.org}\nmin_class_windows: 20\ntrain_params: {num_boost_round: 5}\n", "utf-8")
+    dry = _run(again.home, config, dry_run=True)
+    assert dry.result.success
+    assert "report" not in dry.shown("promotion_decision")
+    assert "taskclf/report" not in dry.tags
+    again.home.reports.unlink()
+    dry = _run(again.home, config, dry_run=True)
+    page = f"https://retrain.example.org/retrain/reports/{dry.shown('promotion_decision')['decision_id']}"
+    assert dry.shown("promotion_decision")["report_page"] == dry.tags["taskclf/report"] == page
+    shutil.rmtree(again.home.reports)
 
 
 def test_what_taskclf_reads_is_left_as_it_was(runs: tuple[Run, Run]) -> None:

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from taskclf_dagster.config.environment import ENVIRONMENT
-from taskclf_dagster.config.loading import CONFIG_VARIABLE
+from taskclf_dagster.config.loading import CONFIG_VARIABLE, load_retrain_config
+from taskclf_dagster.web.rules import TOKEN_VARIABLE
 from taskclf_dagster_tests.deploy.shipped import CODE_PORT, DEPLOY, INSTALLED, SERVICES, UNITS, WEB_PORT, read_environment, read_unit
 from taskclf_dagster_tests.servers import PROJECT, SCRIPTS
 
@@ -48,7 +49,7 @@ def test_one_retrain_at_a_time_is_said_by_pool_and_by_tag() -> None:
 
 
 def test_every_variable_is_in_the_example_and_in_the_readme_and_no_other() -> None:
-    read = {"DAGSTER_HOME", "TASKCLF_HOME", CONFIG_VARIABLE, *ENVIRONMENT}
+    read = {"DAGSTER_HOME", "TASKCLF_HOME", CONFIG_VARIABLE, TOKEN_VARIABLE, *ENVIRONMENT}
     for path in FILES:
         text = path.read_text(encoding="utf-8")
         read |= _named_in_yaml(yaml.safe_load(text)) if path.suffix == ".yaml" else set()
@@ -62,7 +63,7 @@ def test_the_example_holds_no_secret_and_sets_what_has_no_default() -> None:
     example = read_environment()
     assert example["DAGSTER_PG_PASSWORD"] == ""
     assert {name for name, value in example.items() if not value} == {"DAGSTER_PG_PASSWORD"}
-    assert {name for name in read_environment(commented=True) if name not in example} == {CONFIG_VARIABLE, *ENVIRONMENT}
+    assert {name for name in read_environment(commented=True) if name not in example} == {TOKEN_VARIABLE, *ENVIRONMENT}
 
 
 def test_the_readme_shows_the_values_of_the_example() -> None:
@@ -83,7 +84,7 @@ def test_what_listens_listens_on_loopback() -> None:
     assert f"proxy_pass http://127.0.0.1:{WEB_PORT};" in (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
     for path in FILES:
         text = path.read_text(encoding="utf-8")
-        assert "0.0.0.0" not in text.replace("`-h 0.0.0.0`", "")  # noqa: S104  # the README warns of it
+        assert "0.0.0.0" not in text  # noqa: S104  # no address of every network
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -92,7 +93,7 @@ def test_a_service_has_a_user_of_its_own_and_writes_where_it_must_only(service: 
     assert unit["User"] == unit["Group"] == "taskclf-dagster"
     assert (unit["NoNewPrivileges"], unit["ProtectSystem"], unit["Restart"]) == ("yes", "strict", "on-failure")
     assert unit["EnvironmentFile"] == "/etc/taskclf-dagster/taskclf-dagster.env"
-    writable = {example["DAGSTER_HOME"]} | ({example["TASKCLF_HOME"]} if service == "code" else set())
+    writable = {example["DAGSTER_HOME"]} | (set() if service == "daemon" else {example["TASKCLF_HOME"]})
     assert set(unit["ReadWritePaths"].split()) == writable
     assert unit["WorkingDirectory"] == example["DAGSTER_HOME"]
 
@@ -104,6 +105,15 @@ def test_stopping_the_code_server_waits_longer_than_a_retrain_may_take_and_stops
     assert minutes > yaml.safe_load((PROJECT / "configs" / "retrain.yaml").read_text(encoding="utf-8"))["timeout_minutes"]
     assert daemon["Requires"] == "taskclf-dagster-code.service"
     assert "taskclf-dagster-code.service" in daemon["After"].split()
+
+
+def test_the_settings_name_the_proxy_and_its_header_as_nginx_has_them() -> None:
+    server = load_retrain_config(DEPLOY / "retrain.yaml").server
+    proxy = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    assert server.url is not None
+    assert f"server_name {server.url.removeprefix('https://')};" in proxy
+    assert re.search(rf"proxy_set_header {server.user_header} +\$remote_user;", proxy)
+    assert f"deploy/retrain.yaml {read_environment()[CONFIG_VARIABLE]}\n" in README
 
 
 def test_files_that_are_named_exist_where_the_install_puts_them() -> None:

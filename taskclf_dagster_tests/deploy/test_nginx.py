@@ -1,7 +1,7 @@
 """deploy/nginx.conf in a real nginx, before the webserver as the unit starts it: no login, no access.
 
-Replaced in nginx.conf: the two addresses it listens on, the port of the webserver, and the paths of certificate and password file. TLS
-stays on, with a certificate made here. Around it is a minimal `http` block with every file in the test's folder.
+Replaced in nginx.conf: the two addresses it listens on, its name, the port of the webserver, the paths of certificate and password file.
+TLS stays on, with a certificate made here. Around it is a minimal `http` block with every file in the test's folder.
 """
 
 import base64
@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from taskclf_dagster_tests.deploy.shipped import DEPLOY, read_command, service_environment, write_workspace
+from taskclf_dagster_tests.scenario import make_home
 from taskclf_dagster_tests.servers import (
     PROJECT,
     TIMEOUT_SECONDS,
@@ -41,6 +43,7 @@ pytestmark = pytest.mark.server
 USER, PASSWORD = "alice", "correct horse"
 LOGIN = f"{USER}:{PASSWORD}"
 PATHS = ("/", "/graphql", "/server_info", "/runs", "/logs/x", "/graphql?query=%7Bversion%7D", "//graphql", "/%67raphql")
+PROTECTION = ("X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Content-Security-Policy", "Strict-Transport-Security")
 MUTATION = "mutation { setNuxSeen }"
 AROUND = """
 daemon off;
@@ -90,6 +93,16 @@ class Site:
         except urllib.error.HTTPError as error:
             return error.code, str(error.headers) + error.read().decode("utf-8", "replace")
 
+    def look(self, path: str, *, login: str | None) -> tuple[int, Message]:
+        """Status and headers of a page."""
+        request = urllib.request.Request(self.url + path, headers={**basic(login), "Accept": "text/html"})  # noqa: S310  # 127.0.0.1
+        opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=self.trust), _NoRedirect())
+        try:
+            with opener.open(request, timeout=60) as answer:
+                return answer.status, answer.headers
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers
+
     def greet(self, *, login: str | None = LOGIN, **headers: str) -> object:
         """The first message over a WebSocket of the pages."""
         url = self.url.replace("https:", "wss:") + "/graphql"
@@ -111,8 +124,10 @@ def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subpro
     (folder / "dagster.yaml").write_text(yaml.safe_dump({key: settings[key] for key in ("telemetry", "nux")}), encoding="utf-8")
     port, code_port = free_port(), free_port()
     command = read_command("webserver", workspace=write_workspace(folder, code_port=code_port), code_port=code_port, web_port=port)
-    log = folder / "webserver.log"
-    with running(command, log, cwd=folder, env=service_environment({"DAGSTER_HOME": str(folder)})) as process:
+    log, places = folder / "webserver.log", {"DAGSTER_HOME": folder, "TASKCLF_HOME": make_home(folder).root}
+    places["TASKCLF_DAGSTER_CONFIG"] = DEPLOY / "retrain.yaml"
+    environment = service_environment({name: str(place) for name, place in places.items()})
+    with running(command, log, cwd=folder, env=environment) as process:
         await_server(Webserver(f"http://127.0.0.1:{port}", log), process)
         yield process, port
 
@@ -155,6 +170,8 @@ def _write_site(folder: Path, openssl: Path, replaced: dict[str, str], upstream:
     for old, new in replaced.items():
         assert text.count(old) == 1, old
         text = text.replace(old, new)
+    assert text.count("server_name dagster.example.org;") == 2
+    text = text.replace("server_name dagster.example.org;", "server_name 127.0.0.1;")
     (folder / "site.conf").write_text(text, encoding="utf-8")
     # Workers of a root nginx would run as nobody, who may not look into the folders of pytest.
     user = "user root;" if os.geteuid() == 0 else ""
@@ -197,7 +214,7 @@ def test_live_updates_pass_with_the_login_and_only_with_it(site: Site) -> None:
 
 def test_what_pages_of_other_sites_ask_for_is_refused_although_the_browser_adds_the_login(site: Site) -> None:
     change = "/graphql?query=mutation%7BsetNuxSeen%7D"
-    assert site.send(change, None)[0] == 200, "Dagster takes changes by GET, which is why this matters"
+    assert site.send(change, None)[0] == 405, "a plain webserver of Dagster takes changes by GET, which is why this matters"
     for fetch_site in ("cross-site", "same-site"):
         for mode in ("no-cors", "cors", "navigate", "websocket"):
             assert site.send(change, None, Sec_Fetch_Site=fetch_site, Sec_Fetch_Mode=mode)[0] == 403
@@ -211,7 +228,7 @@ def test_what_pages_of_other_sites_ask_for_is_refused_although_the_browser_adds_
 def test_own_pages_and_followed_links_are_not_refused(site: Site) -> None:
     assert site.post(MUTATION, Origin=site.url, Sec_Fetch_Site="same-origin", Sec_Fetch_Mode="cors")[0] == 200
     assert site.send("/runs", None, Sec_Fetch_Site="none", Sec_Fetch_Mode="navigate")[0] == 200
-    assert site.send("/runs", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
+    assert site.send("/runs", None, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="document")[0] == 200
 
 
 def test_without_the_password_file_nobody_gets_in(site: Site) -> None:
@@ -227,7 +244,34 @@ def test_without_the_password_file_nobody_gets_in(site: Site) -> None:
 
 def test_plain_http_is_sent_on_to_https(site: Site) -> None:
     status, answer = site.send("/runs", None, url=site.plain_url)
-    assert (status, "Location: https://dagster.example.org/runs" in answer) == (301, True)
+    assert (status, "Location: https://127.0.0.1/runs" in answer) == (301, True)
+
+
+def test_another_host_is_refused_by_nginx_and_by_the_web_server(site: Site, webserver: tuple[subprocess.Popen, int]) -> None:
+    for name in ("evil.example", "dagster.example.org.evil.example"):
+        assert site.send("/runs", None, Host=name)[0] == 421
+        assert site.post(MUTATION, Host=name)[0] == 421
+        assert site.send("/runs", None, url=f"http://127.0.0.1:{webserver[1]}", Host=name)[0] == 400
+    assert site.send("/runs", None, url=f"http://127.0.0.1:{webserver[1]}", Host="dagster.example.org")[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/runs", "/retrain/health", "/graphql"])
+def test_every_answer_has_each_header_of_protection_once_whoever_gave_it(site: Site, path: str) -> None:
+    for login in (LOGIN, None):
+        _, headers = site.look(path, login=login)
+        for name in (
+            "X-Frame-Options",
+            "X-Content-Type-Options",
+            "Referrer-Policy",
+            "Content-Security-Policy",
+            "Strict-Transport-Security",
+        ):
+            assert len(headers.get_all(name, [])) == 1, (path, login, name)
+
+
+def test_the_web_server_learns_the_user_from_nginx_and_not_from_the_browser(site: Site) -> None:
+    _, answer = site.send("/api/ml/retrain/status", None, X_Forwarded_User="mallory")
+    assert json.loads(answer)["user"] == USER
 
 
 def test_a_body_beyond_the_limit_is_refused(site: Site) -> None:

@@ -113,6 +113,16 @@ def test_wheel_and_sdist_hold_the_shipped_settings_as_they_are_in_the_checkout(b
 
 
 @pytest.mark.slow
+def test_the_wheel_holds_every_template_style_and_script_of_the_page(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    web = PROJECT / "taskclf_dagster" / "web"
+    files = {path.relative_to(PROJECT).as_posix() for folder in ("templates", "static") for path in (web / folder).iterdir()}
+    assert len(files) > 15
+    with zipfile.ZipFile(wheel) as archive:
+        assert files <= set(archive.namelist())
+
+
+@pytest.mark.slow
 def test_outside_of_a_checkout_every_kind_of_command_works_and_the_history_is_in_the_home(installed: Installed, retrained: Home) -> None:
     packages = {name for name in contents(installed.packages) if not name.endswith(".pyc") and "__pycache__" not in name}
     home = retrained

@@ -22,7 +22,7 @@ from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.errors import ApiError
 from taskclf_dagster.home import Home
-from taskclf_dagster.status.client import RetrainClient
+from taskclf_dagster.status.graphql_client import GraphQLClient
 from taskclf_dagster_tests.models import point_at
 from taskclf_dagster_tests.servers import (
     ASSETS,
@@ -51,7 +51,7 @@ INSTIGATORS = """
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Server(Webserver):
     """A running `dagster dev`, with what it works on."""
 
@@ -81,7 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [sys.executable, "-m", "dagster", "dev", "-w", str(PROJECT / "workspace.yaml"), "-p", str(port)]
     log = folder / "server.log"
     with running(command, log, cwd=folder, env=environment) as process:
-        server = Server(f"http://127.0.0.1:{port}", log, home, folder / "dagster", process, environment)
+        server = Server(f"http://127.0.0.1:{port}", log, home=home, instance=folder / "dagster", process=process, environment=environment)
         await_server(server, process)
         yield server
         assert stop(process, signal.SIGINT) == 0
@@ -149,14 +149,14 @@ def test_the_home_has_its_first_model_from_the_second_of_two_decisions(server: S
 
 
 @pytest.fixture(scope="module")
-def client(server: Server, dry_run_and_all: tuple[str, str]) -> RetrainClient:
+def client(server: Server, dry_run_and_all: tuple[str, str]) -> GraphQLClient:
     for run_id in dry_run_and_all:
         server.wait(run_id)
-    return RetrainClient(server.url)
+    return GraphQLClient(server.url)
 
 
 def test_the_history_over_the_api_has_versions_labels_and_scores(
-    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+    server: Server, client: GraphQLClient, dry_run_and_all: tuple[str, str]
 ) -> None:
     everything, dry_run = client.history()
     assert (dry_run["run_id"], everything["run_id"]) == dry_run_and_all
@@ -171,7 +171,7 @@ def test_the_history_over_the_api_has_versions_labels_and_scores(
 
 
 def test_the_status_over_the_api_tells_what_runs_whether_it_is_fresh_and_when_the_schedule_looks(
-    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+    server: Server, client: GraphQLClient, dry_run_and_all: tuple[str, str]
 ) -> None:
     for _ in until(TIMEOUT_SECONDS):  # the daemon looks at freshness every 30 seconds
         if client.status()["freshness"] == "HEALTHY":
@@ -183,8 +183,8 @@ def test_the_status_over_the_api_tells_what_runs_whether_it_is_fresh_and_when_th
     assert status["next_tick"][4:10] in ("-01-01", "-12-31")  # the machine's new year
     assert re.match("no: retrain is not due before .*, cadence is 7 days; ", status["due"]), status["due"]  # though it never ticked
     assert status["labels"] not in (None, "", status["due"])
-    assert RetrainClient(server.url, home=str(server.home.root.resolve())).status()["active_model"] == status["active_model"]
-    elsewhere = RetrainClient(server.url, home="/elsewhere").status()
+    assert GraphQLClient(server.url, home=str(server.home.root.resolve())).status()["active_model"] == status["active_model"]
+    elsewhere = GraphQLClient(server.url, home="/elsewhere").status()
     assert (elsewhere["state"], elsewhere["run"], elsewhere["active_model"]) == ("idle", None, None)
 
 
@@ -196,12 +196,12 @@ def test_a_server_for_readers_evaluates_no_schedule_so_due_is_its_last_tick(
     with running(command, log, cwd=tmp_path, env=server.environment) as process:
         readers = Webserver(f"http://127.0.0.1:{port}", log)
         await_server(readers, process)
-        status = RetrainClient(readers.url).status()
+        status = GraphQLClient(readers.url).status()
     assert status["next_tick"] is not None
     assert status["due"] == snapshot  # its words for a schedule that never ticked
 
 
-def test_a_retrain_that_is_triggered_over_the_api_can_be_watched_until_it_ends(client: RetrainClient) -> None:
+def test_a_retrain_that_is_triggered_over_the_api_can_be_watched_until_it_ends(client: GraphQLClient) -> None:
     run_id = client.trigger(force=True, dry_run=True)
     seen: list[tuple[str, int | None]] = []
     for _ in until(TIMEOUT_SECONDS):
@@ -217,7 +217,7 @@ def test_a_retrain_that_is_triggered_over_the_api_can_be_watched_until_it_ends(c
     assert (newest["run_id"], newest["cause"], newest["outcome"]) == (run_id, "api", "PROMOTE (dry run)")
 
 
-def test_a_retrain_that_fails_is_told_with_its_reason(client: RetrainClient) -> None:
+def test_a_retrain_that_fails_is_told_with_its_reason(client: GraphQLClient) -> None:
     run_id = client.trigger(config_path="/nowhere/own.yaml")
     for _ in until(TIMEOUT_SECONDS):  # the sensor failed_runs notes the reason within 30 seconds
         status = client.status()
@@ -229,13 +229,13 @@ def test_a_retrain_that_fails_is_told_with_its_reason(client: RetrainClient) -> 
 
 
 def test_a_client_for_one_home_sees_its_runs_behind_newer_ones_of_another_home(
-    server: Server, client: RetrainClient, dry_run_and_all: tuple[str, str]
+    server: Server, client: GraphQLClient, dry_run_and_all: tuple[str, str]
 ) -> None:
     with dg.DagsterInstance.from_config(str(server.instance)) as instance:
         run = instance.create_run_for_job(build_definitions().resolve_job_def("retrain"), tags={HOME_TAG: "/another"})
         instance.report_run_failed(run)
     assert client.status()["run"]["run_id"] == run.run_id
-    ours, other = (RetrainClient(server.url, home=home) for home in (str(server.home.root.resolve()), "/another/"))
+    ours, other = (GraphQLClient(server.url, home=home) for home in (str(server.home.root.resolve()), "/another/"))
     assert other.status()["run"]["run_id"] == run.run_id
     assert [row["run_id"] for row in other.history()] == [run.run_id]
     known = [row["run_id"] for row in ours.history()]
@@ -244,8 +244,8 @@ def test_a_client_for_one_home_sees_its_runs_behind_newer_ones_of_another_home(
     assert (ours.status()["run"]["run_id"], [row["run_id"] for row in ours.history(limit=1)]) == (known[0], known[:1])
 
 
-def test_a_run_that_is_triggered_for_a_home_is_found_before_it_begins(server: Server, client: RetrainClient) -> None:
-    ours = RetrainClient(server.url, home=str(server.home.root.resolve()))
+def test_a_run_that_is_triggered_for_a_home_is_found_before_it_begins(server: Server, client: GraphQLClient) -> None:
+    ours = GraphQLClient(server.url, home=str(server.home.root.resolve()))
     run_id = ours.trigger(force=True, dry_run=True)
     status = ours.status()
     assert (status["run"]["run_id"], status["state"]) == (run_id, "queued")
@@ -253,13 +253,13 @@ def test_a_run_that_is_triggered_for_a_home_is_found_before_it_begins(server: Se
     assert client.history(limit=1)[0]["run_id"] == run_id
 
 
-def test_the_configuration_over_the_api_is_that_of_the_file(server: Server, client: RetrainClient) -> None:
+def test_the_configuration_over_the_api_is_that_of_the_file(server: Server, client: GraphQLClient) -> None:
     expected = load_retrain_config(server.home.root.parent / "config.yaml").document
     assert client.config() == expected
 
 
 def test_what_the_api_refuses_is_an_error_with_the_reason_and_a_server_that_is_not_there_is_no_refusal(server: Server) -> None:
-    elsewhere = RetrainClient(server.url, location="elsewhere")
+    elsewhere = GraphQLClient(server.url, location="elsewhere")
     for ask in (elsewhere.status, elsewhere.trigger, elsewhere.config):
         with pytest.raises(ApiError) as caught:
             ask()
@@ -267,12 +267,12 @@ def test_what_the_api_refuses_is_an_error_with_the_reason_and_a_server_that_is_n
         assert "elsewhere" in str(caught.value)
     port = free_port()
     with pytest.raises(ApiError) as caught:
-        RetrainClient(f"http://127.0.0.1:{port}").status()
+        GraphQLClient(f"http://127.0.0.1:{port}").status()
     assert not caught.value.refused
     assert f"127.0.0.1:{port}/graphql" in str(caught.value)
 
 
-def test_the_daemon_delivers_events_of_these_runs_to_the_default_sink(server: Server, client: RetrainClient) -> None:
+def test_the_daemon_delivers_events_of_these_runs_to_the_default_sink(server: Server, client: GraphQLClient) -> None:
     path = server.home.root / "artifacts" / "events" / "events.jsonl"
     wanted = {"model.retrain.started", "model.retrain.completed", "model.retrain.failed", "model.retrained", "model.promoted"}
     types: set[str] = set()
@@ -283,12 +283,12 @@ def test_the_daemon_delivers_events_of_these_runs_to_the_default_sink(server: Se
     assert types == wanted
 
 
-def test_a_move_of_the_pointer_outside_dagster_shows_in_the_status(server: Server, client: RetrainClient) -> None:
+def test_a_move_of_the_pointer_outside_dagster_shows_in_the_status(server: Server, client: GraphQLClient) -> None:
     before = read_active(server.home)
     copy = "2026-01-01_000000_run-copy"
     shutil.copytree(server.home.models / before.name, server.home.models / copy)
     point_at(server.home, copy)
-    ours, other = (RetrainClient(server.url, home=home) for home in (str(server.home.root.resolve()), "/another"))
+    ours, other = (GraphQLClient(server.url, home=home) for home in (str(server.home.root.resolve()), "/another"))
     for _ in until(TIMEOUT_SECONDS):  # the sensor event_delivery looks every 30 seconds
         if client.status()["active_model"] == copy:
             break

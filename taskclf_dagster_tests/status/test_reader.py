@@ -18,6 +18,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
 from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, HOME_TAG, home_tag
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Progress
 from taskclf_dagster.status.reader import find_next_tick, read_status
 from taskclf_dagster.status.records import Status
 from taskclf_dagster.status.run_history import read_retrains
@@ -57,7 +58,7 @@ def test_while_a_model_is_trained_the_status_tells_the_step_and_what_it_said_las
     build, seen = model_assets.build_challenger, list[Status]()
 
     def look_and_build(*args: object, **kwargs: object) -> object:
-        kwargs["on_progress"]("refit: 50 of 100 rounds")
+        kwargs["on_progress"](Progress("refit", 50, 100, "round", "refit: 50 of 100 rounds"))
         seen.append(read_status(instance, home, config=CONFIG, now=AS_OF))
         return build(*args, **kwargs)
 
@@ -69,7 +70,10 @@ def test_while_a_model_is_trained_the_status_tells_the_step_and_what_it_said_las
     progress = status.progress
     assert progress is not None
     assert (progress.run_id, progress.step, progress.message) == (result.run_id, "challenger_model", "refit: 50 of 100 rounds")
+    assert (progress.step_title, progress.round, progress.rounds) == ("training the new model", 50, 100)
+    assert progress.seconds_left is None, "there is no earlier run to estimate it from"
     assert 2 <= progress.steps_done < progress.steps
+    assert not home.run_progress.exists()
     after = read_status(instance, home, config=CONFIG, now=AS_OF)
     assert (after.state, after.progress, after.last_run_id, after.last_outcome) == ("completed", None, result.run_id, "HOLD")
 

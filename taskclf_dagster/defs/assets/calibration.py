@@ -41,7 +41,8 @@ def calibrator_store(
     Fitted when they are due: after a promotion, and every `calibrator_update_cadence_days`; with `force` at once. The inference policy then
     names model, calibrators and a reject threshold for calibrated scores, as one change that a rollback takes back. The pointer stays.
     """
-    taskclf_home, config, now = home.open(), run_settings.load_config(), clock.now()
+    taskclf_home, now = home.open(), clock.now()
+    config = run_settings.load_config(taskclf_home)
     if run_settings.as_of is not None and context.job_name == MONITOR:
         context.log.info("not calibrated: monitoring of a time in the past changes nothing")
         return

@@ -53,8 +53,8 @@ def labeled_windows(
     Reads feature partitions and label store, checks them against the data contract, and gives each window the label of the one span that
     contains it. Columns whose names start with `raw_` are never read. A contract violation names file, column, row, value, bound and fix.
     """
-    as_of, settings = run_settings.resolve_as_of(clock), run_settings.load_config().dataset
-    record = make_labeled_windows(home.open(), as_of=as_of, settings=settings)
+    taskclf_home, as_of = home.open(), run_settings.resolve_as_of(clock)
+    record = make_labeled_windows(taskclf_home, as_of=as_of, settings=run_settings.load_config(taskclf_home).dataset)
     context.log.info(f"labeled: {record.gold + record.weak} of {counted(record.windows, 'window')} of {record.home}")
     return materialized(record, metadata=labeled_windows_metadata(record), check_results=labeled_windows_checks(record))
 
@@ -99,7 +99,7 @@ def dataset_snapshot(
     record = make_snapshot(
         taskclf_home,
         labeled_windows,
-        config=run_settings.load_config(),
+        config=run_settings.load_config(taskclf_home),
         holdout_fraction=run_settings.holdout_user_fraction,
         may_skip=not (run_settings.force or run_settings.dry_run or run_settings.bootstrap),
     )

@@ -32,7 +32,7 @@ def drift_report(
     A drift that two days in a row confirm requests one retrain through the sensor `drift_report`; it never promotes.
     """
     taskclf_home = open_watched_home(context, home)
-    config = run_settings.load_config()
+    config = run_settings.load_config(taskclf_home)
     record = run_drift_check(
         taskclf_home,
         config=config,

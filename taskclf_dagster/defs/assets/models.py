@@ -12,6 +12,7 @@ from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized
 from taskclf_dagster.defs.display.model_metadata import challenger_metadata
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
+from taskclf_dagster.defs.runs.progress_reports import reports_of
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
@@ -44,17 +45,18 @@ def challenger_model(
         return
     taskclf_home = home.open()
     last = read_last_decided(taskclf_home)
-    record = build_challenger(
-        taskclf_home,
-        dataset_snapshot,
-        config=run_settings.load_config(),
-        earlier=None if last is None else last.settings,
-        cores=cores(),
-        code_version=code_version(),
-        library_versions=library_versions(),
-        stopwatch=time.perf_counter,
-        on_progress=context.log.info,
-    )
+    with reports_of(taskclf_home, context.run.run_id, context.log.info) as report:
+        record = build_challenger(
+            taskclf_home,
+            dataset_snapshot,
+            config=run_settings.load_config(taskclf_home),
+            earlier=None if last is None else last.settings,
+            cores=cores(),
+            code_version=code_version(),
+            library_versions=library_versions(),
+            stopwatch=time.perf_counter,
+            on_progress=report,
+        )
     context.log.info(record.settings.reason)
     context.log.info(f"reject threshold {record.reject.detail}")
     yield materialized(record, metadata=challenger_metadata(record, dataset_snapshot))

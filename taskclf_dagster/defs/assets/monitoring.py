@@ -35,7 +35,7 @@ def live_performance(
     model performs clearly worse than its own test figure or the lookup table, that is an event and triggers one retrain, once for a model.
     """
     taskclf_home = open_watched_home(context, home)
-    config, as_of = run_settings.load_config(), run_settings.resolve_as_of(clock)
+    config, as_of = run_settings.load_config(taskclf_home), run_settings.resolve_as_of(clock)
     keys = open_keys(taskclf_home, config.signing, signs=False)
     record = measure_live_performance(taskclf_home, as_of=as_of, config=config, keys=keys)
     context.log.info(record.summary)

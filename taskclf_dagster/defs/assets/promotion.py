@@ -10,6 +10,7 @@ from functools import partial
 
 import dagster as dg
 
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, POOL, materialized, tag_run
 from taskclf_dagster.defs.display.decision_metadata import ENOUGH_USER_DAYS, comparative_checks, draw_interval
 from taskclf_dagster.defs.display.metadata import unusual_days_check
@@ -26,11 +27,12 @@ from taskclf_dagster.defs.display.promotion_metadata import (
     floors_check,
     pointer_metadata,
     promoted_check,
+    report_metadata,
 )
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
-from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, JUDGED_RUN_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, JUDGED_RUN_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, REPORT_TAG
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -38,6 +40,7 @@ from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.pointer import ActivePointer
+from taskclf_dagster.domain.reporting.report_file import REPORT_PAGES, try_to_write_report
 from taskclf_dagster.domain.retraining.apply_decision import AppliedDecision, apply_decision
 from taskclf_dagster.domain.retraining.day_effect_step import find_day_effects
 from taskclf_dagster.domain.retraining.decision_step import find_disagreeing_days, load_predictions_once, make_decision
@@ -88,7 +91,8 @@ def promotion_decision(
 
     Every verdict is a successful run. The decision receipt is stored in artifacts/decisions.
     """
-    taskclf_home, config = home.open(), run_settings.load_config()
+    taskclf_home = home.open()
+    config = run_settings.load_config(taskclf_home)
     load = load_predictions_once(taskclf_home)
     record = make_decision(
         taskclf_home,
@@ -109,6 +113,7 @@ def promotion_decision(
     effects = find_day_effects(taskclf_home, dataset_snapshot, challenger_model, reports, record, config=config, load=load, cores=cores())
     suggestions = suggest_what_to_label(taskclf_home, dataset_snapshot, *reports, record, effects)
     metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval, suggestions)
+    metadata |= _write_report(context, taskclf_home, record, config)
     advice = unusual_days_check(DISAGREEMENT, find_disagreeing_days(challenger_report, champion_report, load))
     checks = [promoted_check(record), floors_check(record), *comparative_checks(record, interval), advice]
     return materialized(record, metadata=metadata, check_results=checks)
@@ -137,7 +142,7 @@ def active_pointer(
     """
     _require_unended(context)
     taskclf_home = home.open()
-    settings = run_settings.load_config()
+    settings = run_settings.load_config(taskclf_home)
     applied = apply_decision(
         taskclf_home,
         promotion_decision,
@@ -153,6 +158,19 @@ def active_pointer(
         record = _describe_change(promotion_decision, applied.pointer, applied.previous)
         shown = pointer_metadata(taskclf_home, applied.pointer, applied.previous, promotion_decision, promotion_decision.reason)
         yield materialized(record, metadata=shown)
+
+
+def _write_report(context: dg.AssetExecutionContext, home: Home, decision: PromotionDecision, config: RetrainConfig) -> dict[str, object]:
+    """Writes the report of a decision, and returns where it is; that it cannot be written is a warning."""
+    written = try_to_write_report(home, decision)
+    if written.problem is not None:
+        fix = f"`taskclf-dagster report {decision.decision_id}` writes it"
+        context.log.warning(f"the report of the decision could not be written: {written.problem}; {fix}")
+        return {}
+    page = None if config.server.url is None else f"{config.server.url}{REPORT_PAGES}{decision.decision_id}"
+    context.log.info(f"report: {page or written.path}")
+    tag_run(context, {REPORT_TAG: page or str(written.path)})
+    return report_metadata(written.path, page)
 
 
 def _find_training_time(context: dg.AssetExecutionContext, home: Home) -> datetime | None:

@@ -21,6 +21,7 @@ from taskclf_dagster.defs.display.model_metadata import (
 from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
+from taskclf_dagster.defs.runs.progress_reports import reports_of
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.training import resolve_num_threads
@@ -48,9 +49,11 @@ def challenger_report(
     supervisor: RunSupervisor,
 ) -> dg.MaterializeResult:
     """Evaluates the challenger's bundle on the test windows, compares it with two baselines, and checks every candidate gate."""
-    config = run_settings.load_config()
+    taskclf_home = home.open()
+    config = run_settings.load_config(taskclf_home)
     threads = _threads(config, dataset_snapshot)
-    record = report_challenger(home.open(), dataset_snapshot, challenger_model, config=config, num_threads=threads)
+    with reports_of(taskclf_home, context.run.run_id, context.log.info) as report:
+        record = report_challenger(taskclf_home, dataset_snapshot, challenger_model, config=config, num_threads=threads, on_progress=report)
     for gate in record.gates.gates:
         context.log.info(f"{gate.status:14} {gate.name}: {gate.detail}")
     return materialized(
@@ -81,8 +84,9 @@ def champion_report(
     """
     if dataset_snapshot.skip_reason is not None:
         return
-    config = run_settings.load_config()
-    taskclf_home, threads = home.open(), _threads(config, dataset_snapshot)
+    taskclf_home = home.open()
+    config = run_settings.load_config(taskclf_home)
+    threads = _threads(config, dataset_snapshot)
     keys = open_keys(taskclf_home, config.signing, signs=False)
     record = report_champion(taskclf_home, dataset_snapshot, config=config, num_threads=threads, keys=keys)
     for warning in record.warnings:

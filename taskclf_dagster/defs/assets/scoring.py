@@ -14,6 +14,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.monitoring.day_scores import find_scoring_model
 from taskclf_dagster.domain.monitoring.scored_days import ScoredDays, choose_days, remove_old_scores, score_days, write_score_events
+from taskclf_dagster.progress import report_lines
 from taskclf_dagster.provenance import cores
 
 SCORING_POOL = "scoring"
@@ -48,7 +49,8 @@ def scored_windows(
     The active model is found once a run: a promotion in the meantime changes nothing. A day that was scored after its end keeps its scores.
     Writes artifacts/scores/date=YYYY-MM-DD/scores.parquet.
     """
-    taskclf_home, settings, as_of = open_watched_home(context, home), run_settings.load_config(), run_settings.resolve_as_of(clock)
+    taskclf_home, as_of = open_watched_home(context, home), run_settings.resolve_as_of(clock)
+    settings = run_settings.load_config(taskclf_home)
     scorer = find_scoring_model(taskclf_home, open_keys(taskclf_home, settings.signing, signs=False))
     first, last = (None if day is None else parse_as_of(day).date() for day in (config.from_day, config.to_day))
     record = score_days(
@@ -58,7 +60,7 @@ def scored_windows(
         as_of=as_of,
         cores=cores(),
         replace=config.replace,
-        on_progress=context.log.info,
+        on_progress=report_lines(context.log.info),
     )
     write_score_events(taskclf_home, record, run_id=context.run.run_id, at=clock.now())
     removed = remove_old_scores(taskclf_home, keep_days=settings.monitoring.keep_score_days, now=as_of)

@@ -8,7 +8,6 @@ from datetime import datetime
 
 import dagster as dg
 
-from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.automation.run_requests import DISABLED
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
@@ -24,14 +23,14 @@ from taskclf_dagster.home import Home
 SECONDS = 300
 
 
-def build_calibration_sensor(config: RetrainConfig) -> dg.SensorDefinition:
-    """Returns the sensor; on unless the settings turn off what is launched by itself."""
+def build_calibration_sensor() -> dg.SensorDefinition:
+    """Returns the sensor; where the settings turn off what is launched by itself, its ticks skip."""
 
     @dg.sensor(
         job_name=CALIBRATE,
         name="calibration_due",
         minimum_interval_seconds=SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING if config.scheduling.enabled else dg.DefaultSensorStatus.STOPPED,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Launches the job calibrate after a promotion: once for each, when the inference policy names no calibrators.",
     )
     def calibration_due(
@@ -48,7 +47,7 @@ def evaluate_calibration_due(
 ) -> dg.RunRequest | dg.SkipReason:
     """Evaluates one tick of `calibration_due`; skips if it is disabled, a retrain is unfinished, or a file cannot be read."""
     try:
-        config = run_settings.load_config()
+        config = run_settings.load_config(home)
         if not config.scheduling.enabled:
             return dg.SkipReason(DISABLED)
         if config.calibrating.calibration_method == "off":

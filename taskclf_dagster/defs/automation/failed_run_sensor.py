@@ -106,7 +106,7 @@ def failed_runs(
     tag_failures(context.instance, taskclf_home, now=now)
     reported = "".join(f"run {run_id} was ended: its process has ended. " for run_id in ended)
     try:
-        if not run_settings.load_config().scheduling.enabled:
+        if not run_settings.load_config(taskclf_home).scheduling.enabled:
             return dg.SkipReason(reported + DISABLED)
         answer = find_retry(context.instance, taskclf_home, now=now)
     except (TaskclfDagsterError, OSError) as error:

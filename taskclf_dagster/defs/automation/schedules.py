@@ -27,19 +27,22 @@ DAILY, WEEKLY, MONITORING = "daily_retrain", "weekly_verification", "daily_monit
 def build_schedules(config: RetrainConfig) -> list[dg.ScheduleDefinition]:
     """Returns the schedules, with cron lines and time zone of the settings; the default time zone is the machine's."""
     settings = config.scheduling.schedule
-    others = [_build_weekly_schedule(settings), _build_monitoring_schedule(config), build_score_schedule(config)]
-    return [build_daily_schedule(config), *others]
+    others = [_build_weekly_schedule(settings), _build_monitoring_schedule(settings), build_score_schedule()]
+    return [build_daily_schedule(settings), *others]
 
 
-def build_daily_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
-    """Returns the schedule that launches a retrain if one is due; on unless the settings turn it off."""
+def build_daily_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:
+    """Returns the schedule that launches a retrain if one is due.
+
+    Dagster has it on; where the settings turn it off, its ticks skip, so that turning it on again needs no restart.
+    """
 
     @dg.schedule(
         job_name=RETRAIN,
         name=DAILY,
-        cron_schedule=config.scheduling.schedule.cron,
-        execution_timezone=time_zone(config.scheduling.schedule),
-        default_status=dg.DefaultScheduleStatus.RUNNING if config.scheduling.enabled else dg.DefaultScheduleStatus.STOPPED,
+        cron_schedule=settings.cron,
+        execution_timezone=time_zone(settings),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Launches a retrain if one is due by cadence, new labels or the model's age; otherwise skips with the reason.",
     )
     def daily_retrain(
@@ -61,7 +64,7 @@ def evaluate_daily_retrain(
 ) -> dg.RunRequest | SkipReason:
     """Evaluates one tick of `daily_retrain`; skips if it is disabled, a retrain is unfinished, or a file or the home cannot be used."""
     try:
-        settings = run_settings.load_config()
+        settings = run_settings.load_config(home)
         if not settings.scheduling.enabled:
             return SkipReason(kind="disabled", message=DISABLED)
         require_own_instance(instance, home)
@@ -97,12 +100,20 @@ def _build_weekly_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:
     )
 
 
-def _build_monitoring_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
-    return dg.ScheduleDefinition(
+def _build_monitoring_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:
+    @dg.schedule(
         job_name=MONITOR,
         name=MONITORING,
-        cron_schedule=config.scheduling.schedule.monitor_cron,
-        execution_timezone=time_zone(config.scheduling.schedule),
-        default_status=dg.DefaultScheduleStatus.RUNNING if config.scheduling.enabled else dg.DefaultScheduleStatus.STOPPED,
+        cron_schedule=settings.monitor_cron,
+        execution_timezone=time_zone(settings),
+        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Watches the active model: drift, and how it does on labels that came later. Promotes nothing.",
     )
+    def daily_monitoring(home: HomeResource, run_settings: RunSettingsResource) -> dg.RunRequest | dg.SkipReason:
+        try:
+            is_enabled = run_settings.load_config(home.open()).scheduling.enabled
+        except (TaskclfDagsterError, OSError) as error:
+            return dg.SkipReason(str(error))
+        return dg.RunRequest() if is_enabled else dg.SkipReason(DISABLED)
+
+    return daily_monitoring

@@ -4,7 +4,6 @@ from datetime import datetime
 
 import dagster as dg
 
-from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
@@ -22,7 +21,7 @@ CRON = "20 * * * *"
 """Some minutes after the hour, when taskclf has written the windows of the hour before."""
 
 
-def build_score_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
+def build_score_schedule() -> dg.ScheduleDefinition:
     """Returns the schedule; its ticks are hourly, and those of a day that has nothing new skip with the reason."""
 
     @dg.schedule(
@@ -30,7 +29,7 @@ def build_score_schedule(config: RetrainConfig) -> dg.ScheduleDefinition:
         name=SCORE_DAYS,
         cron_schedule=CRON,
         execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.STOPPED if config.monitoring.score_schedule == "off" else dg.DefaultScheduleStatus.RUNNING,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
         description="Scores the days that are over and, with score_schedule: hourly, today's windows, by the active model.",
     )
     def score_days(
@@ -47,7 +46,7 @@ def evaluate_score_days(
     """Evaluates one tick; skips without a model, without a day that waits, and if a file or the home cannot be used."""
     taskclf_home = home.open()
     try:
-        settings = run_settings.load_config()
+        settings = run_settings.load_config(taskclf_home)
         if settings.monitoring.score_schedule == "off":
             return dg.SkipReason("score_schedule is off")
         require_own_instance(instance, taskclf_home)

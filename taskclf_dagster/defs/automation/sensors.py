@@ -51,15 +51,17 @@ FIRST_START = (
 )
 
 
-def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
-    """Returns the sensors for label arrival, drift reports and drops of performance; on unless the settings turn them off."""
-    status = dg.DefaultSensorStatus.RUNNING if config.scheduling.enabled else dg.DefaultSensorStatus.STOPPED
+def build_sensors() -> list[dg.SensorDefinition]:
+    """Returns the sensors for label arrival, drift reports and drops of performance.
+
+    Dagster has them on; where the settings turn them off, their ticks skip, so that turning them on again needs no restart.
+    """
 
     @dg.sensor(
         job_name=RETRAIN,
         name="label_arrival",
         minimum_interval_seconds=LABELS_SECONDS,
-        default_status=status,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Launches a retrain once min_new_labels label spans changed since the last decided run and labelling has paused.",
     )
     def label_arrival(
@@ -71,14 +73,12 @@ def build_sensors(config: RetrainConfig) -> list[dg.SensorDefinition]:
     drift_report = _build_trigger_sensor(
         "drift_report",
         DRIFT_SECONDS,
-        status,
         "Launches a retrain, forced, for a drift report in artifacts/ with an alert as grave as drift_trigger; once for each.",
         evaluate_drift_report,
     )
     performance_drop = _build_trigger_sensor(
         "performance_drop",
         PERFORMANCE_SECONDS,
-        status,
         "Launches a retrain, forced, if live_performance found the active model to perform clearly worse; once for each model.",
         evaluate_performance_drop,
     )
@@ -91,12 +91,16 @@ class _Evaluate(Protocol):
     def __call__(self, instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, now: datetime) -> Answer: ...
 
 
-def _build_trigger_sensor(
-    name: str, seconds: int, status: dg.DefaultSensorStatus, description: str, evaluate: _Evaluate
-) -> dg.SensorDefinition:
+def _build_trigger_sensor(name: str, seconds: int, description: str, evaluate: _Evaluate) -> dg.SensorDefinition:
     """Returns a sensor that launches one retrain for each thing that it finds, unless a challenger was trained since."""
 
-    @dg.sensor(job_name=RETRAIN, name=name, minimum_interval_seconds=seconds, default_status=status, description=description)
+    @dg.sensor(
+        job_name=RETRAIN,
+        name=name,
+        minimum_interval_seconds=seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=description,
+    )
     def trigger(
         context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
     ) -> dg.SensorResult:
@@ -126,7 +130,7 @@ def _evaluate(
     instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, evaluate: Callable[[RetrainConfig], Answer]
 ) -> Answer:
     try:
-        config = run_settings.load_config()
+        config = run_settings.load_config(home)
         if not config.scheduling.enabled:
             return Answer(skip=SkipReason(kind="disabled", message=DISABLED))
         require_own_instance(instance, home)

@@ -24,8 +24,9 @@ def improves_brier_or_stays_identity(
     calibrator_store: Calibration, home: HomeResource, run_settings: RunSettingsResource
 ) -> dg.AssetCheckResult:
     """Compares the stored calibrators with the scores of the record."""
-    gain = run_settings.load_config().calibrating.calibration.min_brier_gain
-    problems = find_unearned(calibrator_store, read_fitted(home.open(), calibrator_store), min_brier_gain=gain)
+    taskclf_home = home.open()
+    gain = run_settings.load_config(taskclf_home).calibrating.calibration.min_brier_gain
+    problems = find_unearned(calibrator_store, read_fitted(taskclf_home, calibrator_store), min_brier_gain=gain)
     return _result(problems, f"{counted(len(calibrator_store.fits), 'calibrator')}: {calibrator_store.reason}", ERROR)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, shorten_names, table
+from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, table
 from taskclf_dagster.defs.display.model_metadata import difference_row
 from taskclf_dagster.defs.display.pictures import interval_picture, interval_sketch
 from taskclf_dagster.domain.data.feature_schema import LABELS
@@ -22,7 +22,7 @@ from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
 from taskclf_dagster.domain.evaluation.resampling import REPLICATES, bootstrap_distribution
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
 from taskclf_dagster.domain.evaluation.slice_significance import assess_slices
-from taskclf_dagster.shown_text import counted
+from taskclf_dagster.shown_text import counted, shorten_names
 
 ENOUGH_USER_DAYS = "enough_user_days"
 

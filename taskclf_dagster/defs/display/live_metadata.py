@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from taskclf_dagster.defs.display.metadata import Cell, format_metric, plotted, shorten_names, table
+from taskclf_dagster.defs.display.metadata import Cell, format_metric, plotted, table
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.monitoring.live_figures import LiveFigures, LiveModel
 from taskclf_dagster.domain.monitoring.live_performance import LivePerformance
-from taskclf_dagster.shown_text import counted
+from taskclf_dagster.shown_text import counted, shorten_names
 
 PERFORMANCE, SCORES_READ = "active_model_performs_as_tested", "every_score_file_is_read"
 

@@ -5,7 +5,6 @@ nothing is computed that a decision depends on.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise, takewhile
 from typing import Any
 
 import dagster as dg
@@ -17,10 +16,6 @@ from taskclf_dagster.domain.evaluation.unusual_days import UnusualDay, describe_
 from taskclf_dagster.shown_text import show_block, show_line
 
 DECIMALS = 4
-
-
-SHORT_NAME = 8
-"""Number of characters of a user's id that are shown, if they distinguish it."""
 
 
 UPPER_BOUNDS = frozenset({"negative_flips"})
@@ -153,16 +148,6 @@ def format_needed(gate: RegressionGate) -> str:
     direction = "at most" if gate.name in UPPER_BOUNDS else "above" if is_strict(gate) else "at least"
     or_champion = "" if gate.beside is None else f", or the champion's {format_metric(gate.beside.champion)}"
     return f"{direction} {format_threshold(gate.threshold)}{or_champion}"
-
-
-def shorten_names(names: Iterable[str]) -> dict[str, str]:
-    """Returns a short form of each name, such as a user's id: its first characters, as many as distinguish it from the others."""
-    ordered = sorted({*names})
-    wanted = dict.fromkeys(ordered, SHORT_NAME)
-    for name, following in pairwise(ordered):  # the longest common beginning is with a neighbor
-        needed = 1 + sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(name, following, strict=False)))
-        wanted |= {name: max(wanted[name], needed), following: needed} if needed > SHORT_NAME else {}
-    return {name: name if len(name) <= length + 1 else f"{name[:length]}…" for name, length in wanted.items()}
 
 
 def format_threshold(threshold: float | tuple[float, float] | None) -> str:

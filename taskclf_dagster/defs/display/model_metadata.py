@@ -6,7 +6,7 @@ Add here what their pages show. Metrics come from `domain.evaluation`, gates fro
 import dagster as dg
 
 from taskclf_dagster.config.settings import AdviceThresholds, EvaluationSettings
-from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, gate_table, plotted, shorten_names, table
+from taskclf_dagster.defs.display.metadata import Cell, format_metric, gate_check, gate_table, plotted, table
 from taskclf_dagster.defs.display.pictures import calibration_picture, confusion_picture, importance_picture, learning_curve_picture
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
@@ -16,6 +16,7 @@ from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport
+from taskclf_dagster.shown_text import shorten_names
 
 TOP_FEATURES = 15
 

@@ -4,6 +4,7 @@ Add here what their pages show; tables and pictures of the comparison are in `de
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import dagster as dg
 
@@ -116,6 +117,11 @@ def decision_metadata(
         "record": dg.MetadataValue.path(str(receipt_path(home, record.decision_id))),
         "home": record.home,
     }
+
+
+def report_metadata(path: Path, page: str | None) -> dict[str, object]:
+    """Returns where the report of a decision is: its file, and its page if the address of the server is configured."""
+    return {"report": dg.MetadataValue.path(str(path)), **({} if page is None else {"report_page": dg.MetadataValue.url(page)})}
 
 
 def floors_check(record: PromotionDecision) -> dg.AssetCheckResult:

@@ -43,7 +43,8 @@ def event_delivery(
     except (OSError, TaskclfDagsterError) as error:
         messages.append(f"new events could not be put into the outbox and come later: {error}")
     try:
-        sinks = build_sinks(taskclf_home, run_settings.load_config().events)
+        config = run_settings.load_config(taskclf_home)
+        sinks = build_sinks(taskclf_home, config.events, address=config.server.address)
         report = deliver(taskclf_home, sinks, now=now, stopwatch=time.monotonic)
         messages.append(report.summary)
         is_empty = report.is_empty

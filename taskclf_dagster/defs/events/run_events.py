@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 import dagster as dg
 from pydantic import AwareDatetime, ValidationError
 
+from taskclf_dagster.config.event_types import EventType
 from taskclf_dagster.defs.runs.retrain_runs import RetrainRun, iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, DECISION_TAG, MODEL_TAG, OUTCOME_REASON_TAG, REASON_TAG
 from taskclf_dagster.domain.decision.decision_events import describe_decision
 from taskclf_dagster.domain.decision.decision_store import read_decision
-from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
+from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.home import Home

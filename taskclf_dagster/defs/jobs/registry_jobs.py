@@ -18,7 +18,16 @@ from taskclf_dagster.defs.display.pointer_changes import describe_pointer, repor
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
-from taskclf_dagster.defs.runs.run_tags import HOME_TAG, MAX_RUNTIME_TAG, MODEL_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG, WORKER_TAG, home_tag
+from taskclf_dagster.defs.runs.run_tags import (
+    HOME_TAG,
+    MAX_RUNTIME_TAG,
+    MODEL_TAG,
+    OUTCOME_REASON_TAG,
+    OUTCOME_TAG,
+    USER_TAG,
+    WORKER_TAG,
+    home_tag,
+)
 from taskclf_dagster.defs.runs.worker_processes import describe_worker
 from taskclf_dagster.domain.decision.decision_store import load_decision
 from taskclf_dagster.domain.registry.fsck import check_registry
@@ -76,9 +85,11 @@ def _roll_back(
     context: dg.OpExecutionContext, config: RollbackParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
     taskclf_home = _begin(context, home)
-    keys = open_keys(taskclf_home, run_settings.load_config().signing, signs=True)
-    pointer = rollback(taskclf_home, to=config.to, reason=config.reason, at=clock.now(), run_id=context.run.run_id, keys=keys)
-    _report_move(context, taskclf_home, pointer, config.reason)
+    keys = open_keys(taskclf_home, run_settings.load_signing(), signs=True)
+    by = context.run.tags.get(USER_TAG)
+    reason = config.reason if by is None else f"{config.reason} (by {by})"
+    pointer = rollback(taskclf_home, to=config.to, reason=reason, at=clock.now(), run_id=context.run.run_id, keys=keys)
+    _report_move(context, taskclf_home, pointer, reason)
 
 
 @dg.op(pool=REGISTRY_POOL, name="approve_decision")
@@ -88,23 +99,26 @@ def _approve(
     taskclf_home = _begin(context, home)
     decision_id = config.decision_id or require_only_awaiting(taskclf_home)
     if not config.as_judged:
-        require_present_policy(load_decision(taskclf_home, decision_id), run_settings.load_config(), approved=True)
+        require_present_policy(load_decision(taskclf_home, decision_id), run_settings.load_config(taskclf_home), approved=True)
+    by = context.run.tags.get(USER_TAG)
     pointer = approve(
         taskclf_home,
         decision_id,
         recompute=partial(recompute_decision, cores=cores()),
         at=clock.now(),
+        by=by,
         run_id=context.run.run_id,
-        keys=open_keys(taskclf_home, run_settings.load_config().signing, signs=True),
+        keys=open_keys(taskclf_home, run_settings.load_signing(), signs=True),
     )
-    _report_move(context, taskclf_home, pointer, f"decision {decision_id} was approved")
+    _report_move(context, taskclf_home, pointer, f"decision {decision_id} was approved{'' if by is None else f' by {by}'}")
 
 
 @dg.op(pool=REGISTRY_POOL, name="remove_old_bundles")
 def _prune(
     context: dg.OpExecutionContext, config: PruneParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
-    taskclf_home, settings = _begin(context, home), run_settings.load_config()
+    taskclf_home = _begin(context, home)
+    settings = run_settings.load_config(taskclf_home)
     act = plan_prune if config.dry_run else partial(prune, keys=open_keys(taskclf_home, settings.signing, signs=True))
     plan = act(taskclf_home, keep_versions=settings.retention.keep_versions, keep_rejected=settings.retention.keep_rejected, at=clock.now())
     verb = "would go" if config.dry_run else "removed"
@@ -121,7 +135,7 @@ def _verify(
     context: dg.OpExecutionContext, config: VerifyParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> None:
     taskclf_home = _begin(context, home)
-    keys = open_keys(taskclf_home, run_settings.load_config().signing, signs=config.repair)
+    keys = open_keys(taskclf_home, run_settings.load_signing(), signs=config.repair)
     done = repair(taskclf_home, at=clock.now(), keys=keys).done if config.repair else []
     findings = check_registry(taskclf_home, keys)
     damage = [finding for finding in findings if finding.severity == "damage"]

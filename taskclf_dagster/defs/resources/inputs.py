@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from taskclf_dagster.config.loading import resolve_config
+from taskclf_dagster.config.loading import resolve_config, resolve_signing
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.entry_paths import require_absolute
 from taskclf_dagster.errors import AsOfError
 from taskclf_dagster.home import Home, default_home
@@ -49,8 +50,8 @@ class ClockResource(dg.ConfigurableResource[None]):
 class RunSettingsResource(dg.ConfigurableResource[None]):
     """The settings of a single run, with the fields of the launch form of the job `retrain`, and the configuration that it chooses.
 
-    The configuration is loaded once a run, when Dagster sets up the run's resources; a file that is edited in the middle of a run changes
-    nothing. Ticks of schedules and sensors, and functions called without a run, read the present file.
+    The configuration is loaded once a run, by whatever asks for it first, the supervisor where there is one; a file that is edited in the
+    middle of a run changes nothing. Ticks of schedules and sensors, and functions called without a run, read the present files.
     """
 
     force: bool = False
@@ -59,22 +60,17 @@ class RunSettingsResource(dg.ConfigurableResource[None]):
     holdout_user_fraction: float = Field(default=0.0, ge=0, lt=1)
     config_path: str | None = None
     bootstrap: bool = False
+    _is_in_run: bool = PrivateAttr(default=False)
     _config: RetrainConfig | None = PrivateAttr(default=None)
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Loads the configuration of a run. A tick is not a run and loads nothing here, so that a wrong file is a skip reason.
+        """Notes if this is a run, whose configuration is kept. Nothing is loaded yet, so that a tick can skip with what is wrong."""
+        self._is_in_run = context.run is not None
 
-        Raises:
-            PathError: config_path is relative.
-            SettingsError: the configuration is not valid.
-        """
-        if context.run is not None:
-            self._config = self.load_config()
+    def load_config(self, home: Home | None) -> RetrainConfig:
+        """Returns the configuration of the run; outside a run reads it: configs/retrain.yaml, overridden by the home's and by config_path.
 
-    def load_config(self) -> RetrainConfig:
-        """Returns the configuration of the run; outside a run reads it: configs/retrain.yaml with the overrides of config_path.
-
-        Without a config_path, the file that TASKCLF_DAGSTER_CONFIG names overrides.
+        Without a config_path, the file that TASKCLF_DAGSTER_CONFIG names overrides; without a home, no home does.
 
         Raises:
             PathError: config_path is relative.
@@ -82,7 +78,23 @@ class RunSettingsResource(dg.ConfigurableResource[None]):
         """
         if self._config is not None:
             return self._config
-        return resolve_config(str(require_absolute(self.config_path, "config_path")) if self.config_path else None)
+        config = resolve_config(self._chosen, home)
+        if self._is_in_run:
+            self._config = config
+        return config
+
+    def load_signing(self) -> SigningSettings:
+        """Reads only the signing settings, so that an invalid value elsewhere cannot stop a rollback or a repair.
+
+        Raises:
+            PathError: config_path is relative.
+            SettingsError: a file cannot be read, or a signing key is invalid.
+        """
+        return resolve_signing(self._chosen)
+
+    @property
+    def _chosen(self) -> str | None:
+        return str(require_absolute(self.config_path, "config_path")) if self.config_path else None
 
     def resolve_as_of(self, clock: ClockResource) -> datetime:
         """Returns the as-of time of the run; by default the present second.

@@ -77,7 +77,7 @@ class RunSupervisor(dg.ConfigurableResource["RunSupervisor"]):
             yield self
             return
         home = self.home.open()
-        seconds = self.timeout_seconds or 60.0 * self.run_settings.load_config().scheduling.timeout_minutes
+        seconds = self.timeout_seconds or 60.0 * self.run_settings.load_config(home).scheduling.timeout_minutes
         worker = describe_worker(os.getpid())
         tags = {HOME_TAG: home_tag(home), WORKER_TAG: worker, MAX_RUNTIME_TAG: str(max_runtime(seconds))}
         tags |= dict.fromkeys(find_copied_tags(run), "")

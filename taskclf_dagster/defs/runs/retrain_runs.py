@@ -4,6 +4,7 @@ A retrain is a run of the job `retrain`, or a run of Dagster's implicit job ("Ma
 holds the run lock while it lasts. Add a query of stored runs here. Nothing is launched or decided here; tags are in `run_tags`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +44,9 @@ FINISHED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagster
 
 
 _PAGE = 100
+
+
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,10 @@ def _iterate_runs(
     statuses: tuple[dg.DagsterRunStatus, ...] | None = None,
     tags: Mapping[str, str] | None = None,
     updated_after: datetime | None = None,
+    run_ids: list[str] | None = None,
 ) -> Iterator[RetrainRun]:
     since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster ignores the offset
-    filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=since)
+    filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=since, run_ids=run_ids)
     cursor, own = None, find_home_tags(instance, home)
     while True:
         records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
@@ -157,6 +162,24 @@ def _iterate_runs(
 def find_unfinished_retrain(instance: dg.DagsterInstance, home: Home) -> RetrainRun | None:
     """Returns the oldest run that holds the run lock or waits for it; None if every run has ended."""
     return min(iterate_retrains(instance, home, statuses=UNFINISHED, whole=False), key=lambda run: run.created, default=None)
+
+
+def find_retrain(instance: dg.DagsterInstance, home: Home, run_id: str) -> RetrainRun | None:
+    """Returns a retrain of a home by the id of its run; None if there is none."""
+    found = find_run(instance, home, run_id)
+    return found if found is not None and _is_retrain(found.run, whole=True) else None
+
+
+def find_run(instance: dg.DagsterInstance, home: Home, run_id: str) -> RetrainRun | None:
+    """Returns a run of any job by its id; None if there is none, or it is one of another home."""
+    if not is_run_id(run_id):
+        return None
+    return next(_iterate_runs(instance, home, run_ids=[run_id]), None)
+
+
+def is_run_id(text: str) -> bool:
+    """Returns True if a text can be the id of a run."""
+    return _RUN_ID.fullmatch(text) is not None
 
 
 def describe_unfinished_retrain(run: RetrainRun) -> str:

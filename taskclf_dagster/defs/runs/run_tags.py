@@ -1,7 +1,7 @@
 """The tags that runs carry, and the fixed values of some: home, cause, outcome, trigger, retry, worker process.
 
 Add a tag here before a run gets it. Dagster's pages and GraphQL hide tags that begin with `.dagster/`; runs can be selected by them all the
-same. At most five others say what a person wants to know. `status.client` repeats the names as text, because it imports nothing of this
+same. The few others say what a person wants to know. `status.graphql_client` repeats the names as text, because it imports nothing of this
 package but errors.
 """
 
@@ -20,6 +20,10 @@ REASON_TAG = "taskclf/reason"
 """The reason of the launch, for people."""
 
 
+USER_TAG = "taskclf/user"
+"""The signed-in person who launched a run over page or API."""
+
+
 EXCLUSIVE_TAG = ".dagster/taskclf_exclusive"
 """The run queue admits one run with this tag at a time (dagster.yaml)."""
 
@@ -34,6 +38,10 @@ MODEL_TAG = ".dagster/taskclf_model"
 
 
 DECISION_TAG = "taskclf/decision"
+
+
+REPORT_TAG = "taskclf/report"
+"""The report of the decision: its page, or its file."""
 
 
 TRIGGER_TAG = ".dagster/taskclf_demand"
@@ -64,7 +72,7 @@ WORKER_TAG = ".dagster/taskclf_worker"
 MAX_RUNTIME_TAG = "dagster/max_runtime"
 
 
-RunCause = Literal[Cause, "by hand", "command line", "api"]
+RunCause = Literal[Cause, "by hand", "command line", "api", "page"]
 
 
 BY_HAND: RunCause = "by hand"
@@ -72,6 +80,12 @@ BY_HAND: RunCause = "by hand"
 
 
 COMMAND_LINE: RunCause = "command line"
+
+
+API: RunCause = "api"
+
+
+PAGE: RunCause = "page"
 
 
 RunState = Literal["queued", "running", "completed", "skipped", "failed"]

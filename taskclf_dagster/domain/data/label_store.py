@@ -5,6 +5,7 @@ Spans are projected onto windows in `label_projection`. The store belongs to tas
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,11 @@ class LabelReading:
     invalid: int = 0
     later: int = 0
     fingerprints: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+
+
+def find_store(home: Home) -> Path:
+    """Returns the file of the label store, for those who look at its stamp."""
+    return home.labels
 
 
 def read_label_spans(home: Home, *, start: datetime, end: datetime) -> LabelReading:

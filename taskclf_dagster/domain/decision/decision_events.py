@@ -5,11 +5,12 @@ Events of pointer changes are in `registry.history_events`, those of runs in `de
 
 from datetime import datetime
 
+from taskclf_dagster.config.event_types import EventType
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
-from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
+from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import REPORTED_DECISION, write_event
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object

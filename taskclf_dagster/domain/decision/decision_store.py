@@ -90,6 +90,23 @@ def receipt_path(home: Home, decision_id: str) -> Path:
     return home.decisions / f"{decision_id}.json"
 
 
+def report_path(home: Home, decision_id: str) -> Path:
+    """Returns the file of a decision's HTML report; it may not exist.
+
+    Raises:
+        DecisionNotFoundError: the id is none that a decision has, such as a path.
+    """
+    path = receipt_path(home, decision_id)
+    if find_name_problem(path.name) is not None or not is_receipt(path):
+        raise DecisionNotFoundError(decision_id, home.decisions)
+    return home.reports / f"{decision_id}.html"
+
+
+def is_report(path: Path) -> bool:
+    """Returns True if a file has the name of a decision's report."""
+    return path.suffix == ".html" and is_receipt(path.with_suffix(".json"))
+
+
 def verify_stored(home: Home, decision_id: str) -> tuple[PromotionDecision, list[DecisionFinding]]:
     """Reads a receipt and verifies it; its file must be, byte for byte, the one that follows from its contents.
 

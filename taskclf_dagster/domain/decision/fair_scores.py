@@ -18,6 +18,8 @@ class FairScores(Record):
     Attributes:
         windows: number of windows.
         macro_f1: mean F1 of the judged labels.
+        macro_precision: mean precision of the judged labels; that of a label that is never predicted is 0. None without a comparison.
+        macro_recall: mean recall of the judged labels; a rejected window is not found. None without a comparison.
         weighted_f1: the same, weighted by the number of true windows.
         accuracy: share of windows that are predicted correctly; a rejected window is not. None without a comparison.
         f1: of every judged label; empty without a comparison.
@@ -27,6 +29,8 @@ class FairScores(Record):
     macro_f1: float | None
     weighted_f1: float | None
     accuracy: float | None
+    macro_precision: float | None
+    macro_recall: float | None
     f1: dict[str, float]
 
 
@@ -39,17 +43,21 @@ def score_fairly(decision: PromotionDecision) -> tuple[FairScores | None, FairSc
         return _score(decision.comparison, CHAMPION), _score(decision.comparison, CHALLENGER)
     model = decision.challenger
     windows = decision.dataset.split.get("test", 0)
-    return None, FairScores(windows=windows, macro_f1=model.macro_f1, weighted_f1=model.weighted_f1, accuracy=None, f1={})
+    unknown = {"accuracy": None, "macro_precision": None, "macro_recall": None}
+    return None, FairScores(windows=windows, macro_f1=model.macro_f1, weighted_f1=model.weighted_f1, f1={}, **unknown)
 
 
 def _score(comparison: Comparison, model: int) -> FairScores:
     support, f1 = f1_by_label(comparison.sums)
     judged = [LABELS.index(label) for label in comparison.judged_labels]
-    correct = int(comparison.sums.by_block().total.correct[:, model].sum())
+    counts = comparison.sums.by_block().total
+    right, named = counts.correct[:, model], counts.predicted[:, model]
     return FairScores(
         windows=comparison.windows,
         macro_f1=(comparison.challenger_macro_f1, comparison.champion_macro_f1)[model],
         weighted_f1=float(np.average(f1[model, judged], weights=support[judged])) if judged else None,
-        accuracy=correct / comparison.windows if comparison.windows else None,
+        accuracy=int(right.sum()) / comparison.windows if comparison.windows else None,
+        macro_precision=float((right / np.maximum(named, 1))[judged].mean()) if judged else None,
+        macro_recall=float((right / np.maximum(support, 1))[judged].mean()) if judged else None,
         f1={LABELS[label]: float(f1[model, label]) for label in judged},
     )

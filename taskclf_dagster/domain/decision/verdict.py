@@ -57,9 +57,14 @@ def decide(
     return "AWAITING_APPROVAL", f"{passed}{_ASK}."
 
 
-def describe_approval(reason: str) -> str:
-    """Returns the reason of a decision that a person has approved, from that of its verdict."""
-    return f"approved by a person. {reason.replace(_ASK, '')}"
+def describe_approval(reason: str, by: str | None = None) -> str:
+    """Returns the reason of a decision that a person has approved, from that of its verdict.
+
+    Args:
+        reason: the reason of its verdict.
+        by: who approved it; None if that is not known.
+    """
+    return f"approved by {by or 'a person'}. {reason.replace(_ASK, '')}"
 
 
 def _list_missing(gates: Sequence[RegressionGate], required: Sequence[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Delivers events of the outbox to every sink, at least once.
 
 An event is removed once every configured sink has it; `delivery_state` keeps what each has of those that still wait, so that a sink that
-works gets nothing twice while another is down. How a sink sends is in `sinks`, `webhook` and `redis_stream`.
+works gets nothing twice while another is down. How a sink sends is in `sinks`, `webhook`, `redis_stream` and `apprise_service`.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from taskclf_dagster.domain.events.delivery_state import (
 )
 from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.outbox import count_events, drop_oldest_events, event_path, read_outbox
-from taskclf_dagster.domain.events.sinks import Sink, UnusableSink
+from taskclf_dagster.domain.events.sinks import DigestSink, Sink, UnusableSink, wants
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.errors import EventRefusedError, SinkUnavailableError
 from taskclf_dagster.home import Home
@@ -54,7 +54,7 @@ def deliver(
         return DeliveryReport([], {}, kept=count_events(home), dropped=dropped, keep_at_most=KEPT_WITHOUT_SINKS)
     outbox = read_outbox(home)
     unique = {sink.name: sink for sink in sinks}
-    delivery = _Delivery(home, outbox.events, list(unique), now, stopwatch)
+    delivery = _Delivery(home, outbox.events, list(unique.values()), now, stopwatch)
     reports = []
     for number, sink in enumerate(unique.values()):
         share = (budget - delivery.elapsed) / (len(unique) - number)
@@ -71,11 +71,11 @@ class _Delivery:
         states: state by name of the sink.
     """
 
-    def __init__(self, home: Home, events: list[Event], names: list[str], now: datetime, stopwatch: Callable[[], float]) -> None:
-        self.home, self.now, self.stopwatch, self.begin = home, now, stopwatch, stopwatch()
+    def __init__(self, home: Home, events: list[Event], sinks: list[Sink], now: datetime, stopwatch: Callable[[], float]) -> None:
+        self.home, self.sinks, self.now, self.stopwatch, self.begin = home, sinks, now, stopwatch, stopwatch()
         self.pending = {event.event_id: event for event in events}
         self.stored = read_delivery_state(home)
-        self.states = {name: self._without_finished_events(self.stored.sinks.get(name, SinkState())) for name in names}
+        self.states = {sink.name: self._without_finished_events(self.stored.sinks.get(sink.name, SinkState())) for sink in sinks}
         self.removed, self.is_writable = False, False
 
     @property
@@ -89,26 +89,25 @@ class _Delivery:
     def send_all(self, sink: Sink, *, until: float) -> SinkReport:
         """Sends one event after the other until all are sent, the sink fails, or its time is up [s elapsed]."""
         if isinstance(sink, UnusableSink):
-            return SinkReport(sink.name, 0, len(self._waiting(sink.name)), sink.problem, None)
+            return SinkReport(sink.name, 0, len(self._waiting(sink)), sink.problem, None)
         delivered = 0
         if is_retry_due(self.states[sink.name].retry, now=self.time):
-            attempts = 0
-            for event in self._waiting(sink.name):
-                if not is_retry_due(self.states[sink.name].refused.get(event.event_id), now=self.time):
-                    continue
-                left = until - self.elapsed
-                if attempts and left < sink.timeout_seconds:
-                    break  # an attempt that is begun has its whole timeout
-                attempts += 1
-                try:
+            events = [event for event in self._waiting(sink) if is_retry_due(self._refusal(sink, event), now=self.time)]
+            try:
+                if isinstance(sink, DigestSink) and len(events) > sink.most_single:
+                    delivered += self._send_digest(sink, events, timeout=max(until - self.elapsed, SHORTEST_ATTEMPT_SECONDS))
+                    events = []
+                for attempts, event in enumerate(events):
+                    left = until - self.elapsed
+                    if attempts and left < sink.timeout_seconds:
+                        break  # an attempt that is begun has its whole timeout
                     delivered += self._send(sink, event, timeout=max(left, SHORTEST_ATTEMPT_SECONDS))
-                except SinkUnavailableError as error:
-                    self._save_failure(sink.name, error.reason)
-                    break
-        return self._report(sink.name, delivered)
+            except SinkUnavailableError as error:
+                self._save_failure(sink.name, error)
+        return self._report(sink, delivered)
 
     def finish(self) -> None:
-        """Removes events that only a former sink was waiting for, syncs removals, and drops the state of finished events."""
+        """Removes events that no sink waits for, syncs removals, and drops the state of finished events."""
         for event_id in list(self.pending):
             self._remove_if_finished(event_id)
         if self.removed:
@@ -129,18 +128,38 @@ class _Delivery:
         except EventRefusedError as error:
             self._save_refusal(sink.name, event, error.reason)
             return False
-        self._save_delivered(sink.name, event)
+        self._save_delivered(sink.name, [event])
         return True
 
-    def _waiting(self, name: str) -> list[Event]:
-        delivered = set(self.states[name].delivered)
-        return [event for event in self.pending.values() if event.event_id not in delivered]
+    def _send_digest(self, sink: DigestSink, events: list[Event], *, timeout: float) -> int:
+        """Sends one message about several events.
 
-    def _save_delivered(self, name: str, event: Event) -> None:
-        state = self.states[name]
-        refused = {event_id: retry for event_id, retry in state.refused.items() if event_id != event.event_id}
-        self.states[name] = SinkState(delivered=[*state.delivered, event.event_id], refused=refused)
-        if not self._remove_if_finished(event.event_id):
+        Returns:
+            The number of events.
+
+        Raises:
+            SinkUnavailableError: the sink accepts nothing now.
+        """
+        self._require_writable()
+        sink.send_digest(events, at=self.time, timeout=timeout)
+        self._save_delivered(sink.name, events)
+        return len(events)
+
+    def _waiting(self, sink: Sink) -> list[Event]:
+        delivered = set(self.states[sink.name].delivered)
+        return [event for event in self.pending.values() if wants(sink, event) and event.event_id not in delivered]
+
+    def _refusal(self, sink: Sink, event: Event) -> RetryState | None:
+        return self.states[sink.name].refused.get(event.event_id)
+
+    def _save_delivered(self, name: str, events: list[Event]) -> None:
+        state, ids = self.states[name], [event.event_id for event in events]
+        refused = {event_id: retry for event_id, retry in state.refused.items() if event_id not in ids}
+        self.states[name] = SinkState(delivered=[*state.delivered, *ids], refused=refused)
+        if len(ids) > 1:  # before any is removed: after a crash the digest is not sent again
+            write_delivery_state(self.home, self._state())
+        finished = [self._remove_if_finished(event_id) for event_id in ids]
+        if not all(finished):
             write_delivery_state(self.home, self._state())
 
     def _save_refusal(self, name: str, event: Event, problem: str) -> None:
@@ -149,21 +168,23 @@ class _Delivery:
         self.states[name] = state.model_copy(update={"refused": {**state.refused, event.event_id: retry}, "retry": None})
         write_delivery_state(self.home, self._state())
 
-    def _save_failure(self, name: str, problem: str) -> None:
+    def _save_failure(self, name: str, error: SinkUnavailableError) -> None:
         state = self.states[name]
-        self.states[name] = state.model_copy(update={"retry": plan_retry(state.retry, now=self.time, problem=problem)})
+        retry = plan_retry(state.retry, now=self.time, problem=error.reason, wait_seconds=error.wait_seconds)
+        self.states[name] = state.model_copy(update={"retry": retry})
         write_delivery_state(self.home, self._state())
 
     def _remove_if_finished(self, event_id: str) -> bool:
-        if not all(event_id in state.delivered for state in self.states.values()):
+        event = self.pending[event_id]
+        if not all(event_id in self.states[sink.name].delivered or not wants(sink, event) for sink in self.sinks):
             return False
         file_system().remove_file(event_path(self.home, event_id))
         del self.pending[event_id]
         self.removed = True
         return True
 
-    def _report(self, name: str, delivered: int) -> SinkReport:
-        waiting, state = self._waiting(name), self.states[name]
+    def _report(self, sink: Sink, delivered: int) -> SinkReport:
+        name, waiting, state = sink.name, self._waiting(sink), self.states[sink.name]
         cause: RetryState | None = state.retry if waiting else None
         refused = [state.refused[event.event_id] for event in waiting if event.event_id in state.refused]
         if cause is None and refused and len(refused) == len(waiting):

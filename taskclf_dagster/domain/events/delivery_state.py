@@ -17,6 +17,9 @@ from taskclf_dagster.home import Home
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=30), timedelta(hours=1)
 
 
+LONGEST_WAIT_ASKED_FOR = timedelta(days=1)
+
+
 class RetryState(Record):
     """A failure of a sink or an event, and its next attempt.
 
@@ -68,13 +71,21 @@ def write_delivery_state(home: Home, state: DeliveryState) -> None:
     write_json(home.outbox / DELIVERY, state.model_dump(mode="json"))
 
 
-def plan_retry(before: RetryState | None, *, now: datetime, problem: str) -> RetryState:
-    """Returns the next attempt after a failure: 30 s later, then twice as long each time, at most an hour."""
+def plan_retry(before: RetryState | None, *, now: datetime, problem: str, wait_seconds: float = 0.0) -> RetryState:
+    """Returns the next attempt after a failure: 30 s later, then twice as long each time, at most an hour.
+
+    Args:
+        before: the failure before, if the last attempt failed as well.
+        now: the present time.
+        problem: the reason of the failure.
+        wait_seconds: the shortest wait that the receiver asked for, of which at most a day counts [s].
+    """
     failures = 1 if before is None else before.failures + 1
     wait = min(FIRST_WAIT * 2 ** min(failures - 1, 20), LONGEST_WAIT)
+    wait = max(wait, min(timedelta(seconds=wait_seconds), LONGEST_WAIT_ASKED_FOR))
     return RetryState(failures=failures, retry_at=now + wait, problem=problem)
 
 
 def is_retry_due(retry: RetryState | None, *, now: datetime) -> bool:
     """Returns True if an attempt is due; also if its time is further away than any wait, because the clock was wrong."""
-    return retry is None or not now < retry.retry_at <= now + LONGEST_WAIT
+    return retry is None or not now < retry.retry_at <= now + LONGEST_WAIT_ASKED_FOR

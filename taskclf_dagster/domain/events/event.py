@@ -1,4 +1,4 @@
-"""The envelope of an event: its types, its keys, and its JSON.
+"""The envelope of an event: its keys, and its JSON. The types are in `config.event_types`.
 
 `registry/history_events`, `decision/decision_events`, `monitoring/live_performance` and `defs/events/run_events` build the events;
 `delivery` sends them.
@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from taskclf_dagster.config.event_types import EventType
 from taskclf_dagster.domain.storage.records import Record, replace_unrepresentable
 
 EVENT_VERSION: Literal[1] = 1
@@ -22,25 +23,6 @@ MAX_REASON = 4000
 
 
 METRICS = ("macro_f1", "weighted_f1", "windows")
-
-
-EventType = Literal[
-    "model.retrain.started",
-    "model.retrain.completed",
-    "model.retrain.skipped",
-    "model.retrain.failed",
-    "model.retrained",
-    "model.promoted",
-    "model.rejected",
-    "model.awaiting_approval",
-    "model.rolled_back",
-    "model.pointer_repaired",
-    "model.pointer_adopted",
-    "model.scored",
-    "performance.dropped",
-    "drift.confirmed",
-    "model.calibrated",
-]
 
 
 def _cut(reason: object) -> object:

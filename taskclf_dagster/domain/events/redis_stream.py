@@ -21,7 +21,16 @@ class RedisStream:
         timeout_seconds: the longest wait for a connection or an answer.
     """
 
-    def __init__(self, name: str, url: str, *, stream: str, max_length: int, timeout_seconds: float = 5.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        *,
+        stream: str,
+        max_length: int,
+        timeout_seconds: float = 5.0,
+        events: frozenset[str] | None = None,
+    ) -> None:
         """Makes the sink; connects when there is something to send.
 
         Raises:
@@ -38,7 +47,7 @@ class RedisStream:
             redis.ConnectionPool.from_url(url)  # connects to nothing
         except ValueError as error:  # its message may contain a part of the password
             raise SinkSettingsError(name, "the URL is not one of Redis: its host, port or options are wrong", fix) from error
-        self.name, self.timeout_seconds = name, timeout_seconds
+        self.name, self.timeout_seconds, self.events = name, timeout_seconds, events
         self._url, self._stream, self._max_length, self._redis = url, stream, max_length, redis
 
     def send(self, event: Event, *, at: datetime, timeout: float) -> None:  # as every sink

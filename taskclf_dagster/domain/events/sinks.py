@@ -1,12 +1,14 @@
 """The interface of event sinks, the sink that cannot be used, and the JSON Lines sink.
 
-`webhook` and `redis_stream` have the others. URLs, secrets and the time are passed in; `delivery` decides what is sent when.
+`webhook`, `redis_stream` and `apprise_service` have the others. URLs, secrets and the time are passed in; `delivery` decides what is sent
+when.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from taskclf_dagster.domain.events.event import Event
@@ -24,6 +26,7 @@ class Sink(Protocol):
     Attributes:
         name: the name of the sink in logs and in the delivery state.
         timeout_seconds: the longest time for one event.
+        events: the types of events that it gets; None for all. Others count as delivered.
     """
 
     @property
@@ -31,6 +34,9 @@ class Sink(Protocol):
 
     @property
     def timeout_seconds(self) -> float: ...
+
+    @property
+    def events(self) -> frozenset[str] | None: ...
 
     def send(self, event: Event, *, at: datetime, timeout: float) -> None:
         """Sends an event; when this returns, the sink has it.
@@ -46,6 +52,25 @@ class Sink(Protocol):
         """
 
 
+@runtime_checkable
+class DigestSink(Sink, Protocol):
+    """A sink that can say in one message what many events say.
+
+    Attributes:
+        most_single: of more events that wait at once, all are sent as one digest.
+    """
+
+    @property
+    def most_single(self) -> int: ...
+
+    def send_digest(self, events: Sequence[Event], *, at: datetime, timeout: float) -> None:
+        """Sends one message about several events, oldest first; when this returns, the sink has them all.
+
+        Raises:
+            SinkUnavailableError: the sink accepts nothing now; it may or may not have this message.
+        """
+
+
 @dataclass(frozen=True)
 class UnusableSink:
     """A sink whose settings cannot be used now; its events wait.
@@ -57,6 +82,7 @@ class UnusableSink:
     name: str
     problem: str
     timeout_seconds: float = 0.0
+    events: frozenset[str] | None = None
 
     def send(self, event: Event, *, at: datetime, timeout: float) -> None:  # as every sink
         """Accepts nothing.
@@ -79,6 +105,7 @@ class JsonLinesFile:
     path: Path
     rotate_bytes: int = ROTATE_BYTES
     timeout_seconds: float = 0.0
+    events: frozenset[str] | None = None
 
     @property
     def older(self) -> Path:
@@ -107,6 +134,11 @@ class JsonLinesFile:
         fs.sync_file(self.path)
         if not size:
             fs.sync_folder(self.path.parent)
+
+
+def wants(sink: Sink, event: Event) -> bool:
+    """Returns True if a sink gets events of this type."""
+    return sink.events is None or event.event_type in sink.events
 
 
 def split_url(url: str) -> tuple[str, str | None]:

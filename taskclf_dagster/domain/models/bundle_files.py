@@ -17,6 +17,10 @@ OUT_OF_FOLD = "out_of_fold.parquet"
 MANIFEST = "MANIFEST.json"
 
 
+MODEL_CARD = "MODEL_CARD.md"
+"""For people, in promoted bundles. The manifest names it, no receipt does, and a model runs without it."""
+
+
 REQUIRED = (MODEL, METADATA, METRICS, CONFUSION, ENCODERS)
 """The files of every bundle (contract, section 7)."""
 

@@ -29,6 +29,7 @@ from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, sorted_json
 from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Report
 
 
 class ChallengerModel(Record):
@@ -78,7 +79,7 @@ def build_challenger(
     code_version: str,
     library_versions: Mapping[str, str],
     stopwatch: Callable[[], float],
-    on_progress: Callable[[str], None],
+    on_progress: Report,
 ) -> ChallengerModel:
     """Trains on a snapshot and writes the bundle.
 
@@ -91,7 +92,7 @@ def build_challenger(
         code_version: commit of this package, for the bundle's metadata.
         library_versions: for the bundle's metadata.
         stopwatch: a monotonic clock [s], for the timings.
-        on_progress: called with a line of text every 10 rounds.
+        on_progress: takes reports of the rounds of the fits.
 
     Raises:
         DataContractError: the snapshot has blockers.

@@ -1,5 +1,6 @@
 """One choice of the settings that differ between people, and the fit that follows it. `search` compares choices."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
@@ -67,7 +68,7 @@ def fit_choice(
     params: TrainParams,
     dataset_digest: str,
     num_threads: int,
-    on_progress: "Callable[[int], None]" = lambda _: None,
+    on_round: "Callable[[int, int], object]" = lambda done, total: None,
 ) -> Fit:
     """Fits a choice: one model, or one whose raw scores are the average of several seeds.
 
@@ -78,13 +79,23 @@ def fit_choice(
         params: every other parameter.
         dataset_digest: the seeds are derived from it.
         num_threads: of LightGBM; the trees do not depend on it.
-        on_progress: called with the number of rounds done, for each seed.
+        on_round: called after each round with the number of rounds that are done, and of those of all seeds.
     """
     learned, chosen = choice.takes(rows), choice.apply_to(params)
+    rounds = chosen.num_boost_round
     fits = [
         fit_model(
-            learned, schema, params=chosen, seed=derive_seed(dataset_digest, number), num_threads=num_threads, on_progress=on_progress
+            learned,
+            schema,
+            params=chosen,
+            seed=derive_seed(dataset_digest, number),
+            num_threads=num_threads,
+            on_round=partial(_count_on, on_round, number * rounds, choice.seeds * rounds),
         )
         for number in range(choice.seeds)
     ]
     return Fit(average_boosters([fit.booster for fit in fits]), schema, fits[0].encoders)
+
+
+def _count_on(on_round: "Callable[[int, int], object]", before: int, total: int, done: int) -> None:
+    on_round(before + done, total)

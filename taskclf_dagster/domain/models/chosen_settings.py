@@ -3,7 +3,6 @@
 Choices are compared in `search`. Where an earlier choice is remembered is decided by the caller.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,9 +14,10 @@ from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
 from taskclf_dagster.domain.models.learned_rows import open_splits
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
-from taskclf_dagster.domain.models.search import search_choices
+from taskclf_dagster.domain.models.search import fit_with_reports, search_choices
 from taskclf_dagster.domain.models.search_result import SearchResult
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.progress import Report
 from taskclf_dagster.shown_text import counted
 
 
@@ -58,7 +58,7 @@ def choose_settings(
     config: RetrainConfig,
     earlier: ChosenSettings | None,
     num_threads: int,
-    on_progress: Callable[[str], None],
+    on_progress: Report,
 ) -> Chosen:
     """Returns the settings to train with. With `search: auto` the folds of the choice are fitted in every run.
 
@@ -68,7 +68,7 @@ def choose_settings(
         config: the settings as given, and those of the search.
         earlier: the choice of the last decided run; None if there is none.
         num_threads: of LightGBM; the choice does not depend on it.
-        on_progress: called with a line of text before each comparison.
+        on_progress: takes reports of the rounds of the fits.
 
     Raises:
         SnapshotError: the snapshot cannot be read.
@@ -84,9 +84,9 @@ def choose_settings(
             f"Kept from the search as of {earlier.searched_at:%Y-%m-%d}, for {counted(training.search_cadence_days, 'day')}: "
             f"{earlier.choice.describe()}."
         )
-        on_progress("folds of the settings that are kept")
         kept = earlier.model_copy(update={"reason": reason, "search": None})
         folds = FoldFits(rows, schema, params=training.train_params, dataset_digest=snapshot.dataset_digest, num_threads=num_threads)
+        fit_with_reports(folds, kept.choice, "folds of the settings that are kept", on_progress)
         return Chosen(kept, folds.out_of_fold(kept.choice))
     result, out_of_fold = search_choices(
         rows,

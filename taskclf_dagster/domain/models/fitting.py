@@ -28,9 +28,6 @@ UNKNOWN_CATEGORY_FREQ_THRESHOLD = 5
 UNKNOWN_CATEGORY_MASK_RATE = 0.05
 
 
-PROGRESS_ROUNDS = 10
-
-
 Param = float | int | str | bool | list[str]
 
 
@@ -54,7 +51,7 @@ def fit_model(
     params: TrainParams,
     seed: int,
     num_threads: int,
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_round: Callable[[int], object] = lambda _: None,
 ) -> Fit:
     """Fits LightGBM on rows with their labels, as `build_snapshot` describes them.
 
@@ -64,23 +61,21 @@ def fit_model(
         params: parameters of LightGBM and of the preparation of the rows.
         seed: every random choice follows from it.
         num_threads: of LightGBM; the trees do not depend on it.
-        on_progress: called with the number of rounds done, every 10 rounds and at the end.
+        on_round: called with the number of rounds done after each of them; the trees do not depend on it.
     """
     import lightgbm  # costs two seconds; only what trains or predicts pays for it
 
     data, encoders = _training_data(rows, schema, params=params, seed=seed)
     del rows
 
-    def progress(env: "lightgbm.callback.CallbackEnv") -> None:
-        done = env.iteration + 1
-        if done % PROGRESS_ROUNDS == 0 or done == params.num_boost_round:
-            on_progress(done)
+    def after_round(env: "lightgbm.callback.CallbackEnv") -> None:
+        on_round(env.iteration + 1)
 
     booster = lightgbm.train(
         lightgbm_params(params, seed=seed, num_threads=num_threads),
         data,
         num_boost_round=params.num_boost_round,
-        callbacks=[progress],
+        callbacks=[after_round],
     )
     return Fit(booster, schema, encoders)
 

@@ -1,6 +1,7 @@
 """Fits of choices on the folds of one snapshot, and what their predictions of the judged rows say. Each fit is done once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,18 @@ class FoldFits:
         sizes = [int(self._learned(choice, fold).sum() + self._folds[fold].judged.sum()) for fold in range(len(self._folds))]
         return missing * sum(fit_cost(size, params) for size in sizes) / self.unit
 
+    def fit(self, choice: Choice, on_round: Callable[[int, int], object] = lambda done, total: None) -> None:
+        """Does the fits of a choice that are not done yet; whatever needs them does the same without reports.
+
+        Args:
+            choice: the choice.
+            on_round: called after each round with the number of rounds that are done, and of those of all these fits.
+        """
+        missing = [number for number in range(choice.seeds) if _key(choice, number) not in self._raw]
+        rounds = len(self._folds) * choice.apply_to(self._params).num_boost_round
+        for position, number in enumerate(missing):
+            self._raw_scores(choice, number, partial(_count_on, on_round, position * rounds, len(missing) * rounds))
+
     def probabilities(self, choice: Choice) -> _Float:
         """Returns the probabilities of the judged rows, shape (n, 8): the softmax of the average raw score of the choice's seeds."""
         scores = self._raw_scores(choice, 0).copy()  # in place from here on: a large dataset has gigabytes of them
@@ -126,21 +139,23 @@ class FoldFits:
         learned = self._folds[fold].learned
         return learned if choice.uses_older else learned & ~self._is_older
 
-    def _raw_scores(self, choice: Choice, number: int) -> _Float:
+    def _raw_scores(self, choice: Choice, number: int, on_round: Callable[[int], object] = lambda done: None) -> _Float:
         """Returns the raw scores of the judged rows by the models of one seed, shape (n, 8)."""
         key = _key(choice, number)
         if key not in self._raw:
-            self._raw[key] = np.concatenate([np.empty((0, len(LABELS))), *self._fit(choice, number)])
+            self._raw[key] = np.concatenate([np.empty((0, len(LABELS))), *self._fit(choice, number, on_round)])
         return self._raw[key]
 
-    def _fit(self, choice: Choice, number: int) -> Iterator[_Float]:
+    def _fit(self, choice: Choice, number: int, on_round: Callable[[int], object]) -> Iterator[_Float]:
+        params = choice.apply_to(self._params)
         for position, fold in enumerate(self._folds):
             fit = fit_model(
                 ChosenRows(self._rows, divide_mask(self._learned(choice, position), self._rows.sizes)),
                 self._schema,
-                params=choice.apply_to(self._params),
+                params=params,
                 seed=derive_seed(self._digest, number),
                 num_threads=self._threads,
+                on_round=partial(_add, on_round, position * params.num_boost_round),
             )
             judged = ChosenRows(self._rows, divide_mask(fold.judged, self._rows.sizes))
             for part in iterate_parts(judged, self._schema.model_inputs):
@@ -150,6 +165,14 @@ class FoldFits:
 def _key(choice: Choice, number: int) -> str:
     """Returns the name of one fit of a choice; the number of its seeds is no part of it."""
     return f"{choice.model_copy(update={'seeds': 1}).model_dump_json()} {number}"
+
+
+def _add(on_round: Callable[[int], object], before: int, done: int) -> None:
+    on_round(before + done)
+
+
+def _count_on(on_round: Callable[[int, int], object], before: int, total: int, done: int) -> None:
+    on_round(before + done, total)
 
 
 def _number_user_days(rows: pd.DataFrame) -> _Int:

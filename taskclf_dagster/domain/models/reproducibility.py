@@ -3,7 +3,6 @@
 Training is made deterministic in `training`.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,12 +24,14 @@ from taskclf_dagster.domain.models.learned_rows import open_part, open_splits
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold, read_out_of_fold
 from taskclf_dagster.domain.models.reject_threshold import Basis, RejectThreshold
+from taskclf_dagster.domain.models.search import fit_with_reports
 from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, train_challenger
 from taskclf_dagster.domain.storage.json_files import parse_json_object
 from taskclf_dagster.domain.storage.path_names import find_path_problem
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Report, ignore_progress
 
 PROVE_BELOW_WINDOWS = 200_000
 """`prove_reproducible: auto` trains again below this number of labeled windows."""
@@ -91,7 +92,7 @@ def reproduce(
     *,
     folds: bool = True,
     stored: StoredRows | None = None,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Report = ignore_progress,
 ) -> Reproduction:
     """Trains a model again from its stored snapshot and its own settings, and compares both.
 
@@ -101,7 +102,7 @@ def reproduce(
         folds: False takes the out-of-fold predictions that the bundle keeps instead of fitting the folds again, which costs about as
             much as the two fits of the model.
         stored: the rows of a snapshot that was opened already; used if it is the model's.
-        on_progress: called with a line of text every 10 rounds.
+        on_progress: takes reports of the rounds of the fits.
 
     Raises:
         BundleError: the bundle does not load, or its metadata does not name snapshot and settings, as those of other programs.
@@ -116,7 +117,7 @@ def reproduce(
         SCHEMAS[loaded.schema.version],
         settings=recipe.settings,
         choice=recipe.choice,
-        out_of_fold=_predict_folds(loaded, recipe, stored, refit=folds),
+        out_of_fold=_predict_folds(loaded, recipe, stored, on_progress, refit=folds),
         dataset_digest=recipe.dataset_digest,
         num_threads=recipe.num_threads,
         on_progress=on_progress,
@@ -136,7 +137,7 @@ def open_training_snapshot(home: Home, files: BundleFiles) -> StoredRows:
     return _open_verified(snapshot_folder(home, recipe.snapshot_path), recipe.dataset_digest, None)
 
 
-def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, *, refit: bool) -> OutOfFold | None:
+def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, on_progress: Report, *, refit: bool) -> OutOfFold | None:
     """Returns the out-of-fold predictions of a recipe; None if the threshold was chosen on those of the first fit."""
     if recipe.basis == "validation":
         return None
@@ -144,7 +145,9 @@ def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, *, 
         return read_out_of_fold(loaded.files)
     params, threads = recipe.settings.train_params, recipe.num_threads
     rows, schema = open_splits(stored, FOLD_SPLITS), SCHEMAS[loaded.schema.version]
-    return FoldFits(rows, schema, params=params, dataset_digest=recipe.dataset_digest, num_threads=threads).out_of_fold(recipe.choice)
+    fits = FoldFits(rows, schema, params=params, dataset_digest=recipe.dataset_digest, num_threads=threads)
+    fit_with_reports(fits, recipe.choice, "folds", on_progress)
+    return fits.out_of_fold(recipe.choice)
 
 
 def _open_verified(folder: Path, dataset_digest: str, known: StoredRows | None) -> StoredRows:

@@ -5,7 +5,7 @@ What is compared is in `search_result`, where the folds are in `folds`.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, get_args
 
 from taskclf_dagster.config.settings import ClockInput, TrainParams
@@ -16,6 +16,7 @@ from taskclf_dagster.domain.models.fold_fits import FoldFits
 from taskclf_dagster.domain.models.fold_scores import Gain
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.search_result import SearchResult, SearchState, TriedChoice, explain_off, summarize
+from taskclf_dagster.progress import Progress, Report, ignore_progress
 
 MIN_GAIN = 0.02
 """Smallest gain in macro-F1 that is taken. Changes that hardly change a prediction are often better by chance, but not by so much."""
@@ -57,7 +58,7 @@ def search_choices(
     min_user_days: int,
     budget: float,
     num_threads: int = 1,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Report = ignore_progress,
 ) -> Search:
     """Compares clock inputs in or constant, older rows in or out, more leaves and an average of seeds with the settings as given.
 
@@ -74,7 +75,7 @@ def search_choices(
         budget: largest cost of all fits, in fits of the original settings on the older and training rows. The folds of the settings as
             given are fitted in any case, for the learning curve and the reject threshold.
         num_threads: of LightGBM; the result does not depend on it.
-        on_progress: called with a line of text before each fit of all folds.
+        on_progress: takes reports of the rounds of the fits, with a line before those of each change.
     """
     fits = FoldFits(rows, schema, params=params, dataset_digest=dataset_digest, num_threads=num_threads)
     labels, needed = fits.judged_labels(min_class_windows), max(min_user_days, MIN_USER_DAYS)
@@ -97,18 +98,22 @@ def search_choices(
     return Search(result, fits.out_of_fold(choice))
 
 
+def fit_with_reports(fits: FoldFits, choice: Choice, part: str, report: Report) -> None:
+    """Does the fits of a choice, with a line before them and a report of each round."""
+    report(Progress(part, 0, 0, "round", part))
+    fits.fit(choice, lambda done, total: report(Progress(part, done, total, "round")))
+
+
 def is_clearly_better(gain: Gain) -> bool:
     """Returns True for a gain that is taken: neither small nor likely by chance."""
     return gain.value >= MIN_GAIN and gain.p_value <= MAX_P_VALUE
 
 
-def _try_changes(
-    fits: FoldFits, params: TrainParams, labels: Sequence[int], budget: float, on_progress: Callable[[str], None]
-) -> Iterator[TriedChoice]:
+def _try_changes(fits: FoldFits, params: TrainParams, labels: Sequence[int], budget: float, on_progress: Report) -> Iterator[TriedChoice]:
     """Yields the settings as given, whatever the budget is, then each change of what is present when its turn comes."""
     present, given = present_choice(params), "settings as given"
     left = budget - (cost := fits.cost(present))
-    on_progress(f"search: {given}")
+    fit_with_reports(fits, present, f"search: {given}", on_progress)
     yield TriedChoice(change=given, choice=present, macro_f1=fits.macro_f1(present, labels), cost=cost, verdict="present")
     for change, values in _list_changes(present, has_older=fits.has_older):
         choice = present.model_copy(update=values)
@@ -116,7 +121,7 @@ def _try_changes(
         if cost > left:
             yield TriedChoice(change=change, choice=choice, macro_f1=None, cost=cost, verdict="not tried")
             continue
-        on_progress(f"search: {change}")
+        fit_with_reports(fits, choice, f"search: {change}", on_progress)
         gain = fits.compare(choice, present, labels)
         taken = is_clearly_better(gain)
         yield TriedChoice(

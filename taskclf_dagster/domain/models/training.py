@@ -6,6 +6,7 @@ threads. The result is written in `bundle_writer`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,9 +28,14 @@ from taskclf_dagster.domain.models.learned_rows import Part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.reject_threshold import Basis, RejectThreshold, tune_reject_threshold
+from taskclf_dagster.progress import Progress, Report
 
 if TYPE_CHECKING:
     import lightgbm
+
+
+LINE_ROUNDS = 10
+"""A fit has a line in the log after so many rounds."""
 
 
 NAMES: dict[Part, str] = {"first_fit": "first fit", "refit": "refit"}
@@ -80,7 +86,7 @@ def train_challenger(
     choice: Choice,
     dataset_digest: str,
     num_threads: int,
-    on_progress: Callable[[str], None],
+    on_progress: Report,
     out_of_fold: OutOfFold | None = None,
 ) -> TrainedModel:
     """Fits a model, chooses its reject threshold, and, with `refit`, fits it again on the validation rows as well.
@@ -93,16 +99,13 @@ def train_challenger(
         choice: the settings that take the place of those of the same name.
         dataset_digest: seeds are derived from it.
         num_threads: of LightGBM; the trees do not depend on it.
-        on_progress: called with a line of text every 10 rounds.
+        on_progress: takes reports of the rounds of the fits.
         out_of_fold: predictions of the choice on the folds, for the reject threshold; if they are None or empty, those of the first fit
             for the validation rows take their place.
     """
     params = settings.train_params
 
     def fit(part: Part) -> Fit:
-        def tell(done: int) -> None:
-            on_progress(f"{NAMES[part]}: {done} of {params.num_boost_round} rounds")
-
         return fit_choice(
             load_rows(part),
             schema,
@@ -110,7 +113,7 @@ def train_challenger(
             params=params,
             dataset_digest=dataset_digest,
             num_threads=num_threads,
-            on_progress=tell,
+            on_round=partial(_report_round, on_progress, NAMES[part]),
         )
 
     first = fit("first_fit")
@@ -143,6 +146,11 @@ def train_challenger(
             "unknown_category_mask_rate": UNKNOWN_CATEGORY_MASK_RATE,
         },
     )
+
+
+def _report_round(report: Report, part: str, done: int, total: int) -> None:
+    line = f"{part}: {done} of {total} rounds" if done % LINE_ROUNDS == 0 or done == total else None
+    report(Progress(part, done, total, "round", line))
 
 
 def resolve_num_threads(setting: int | str, *, rows: int, cores: int) -> int:

@@ -1,6 +1,6 @@
 """Scores several days in one run with one model, and finds the days that wait for their scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from taskclf_dagster.domain.data.day_folders import list_days
@@ -19,6 +19,7 @@ from taskclf_dagster.domain.storage.files import remove_tree
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, DataContractError, NoActiveModelError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Progress, Report, ignore_progress
 from taskclf_dagster.shown_text import counted
 
 WAITING_DAYS = 7
@@ -55,7 +56,7 @@ def score_days(
     as_of: datetime,
     cores: int,
     replace: bool = False,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Report = ignore_progress,
 ) -> ScoredDays:
     """Scores days with one model; a promotion in the meantime changes nothing, and a day that cannot be read does not stop the others.
 
@@ -66,7 +67,7 @@ def score_days(
         as_of: windows that end later are left out.
         cores: number of threads of LightGBM; the scores do not depend on it.
         replace: score days again also if their scores are complete.
-        on_progress: called with a line of text after each day.
+        on_progress: takes a report after each day.
 
     Raises:
         NoActiveModelError: nothing was ever promoted.
@@ -77,14 +78,15 @@ def score_days(
         if scorer.is_broken:
             raise BundleError(home.models, "not_loadable", f"{scorer.reason}; the scores of earlier runs stay as they are")
         raise NoActiveModelError(home.models)
-    scored = []
+    scored: list[DayScores] = []
     for day in sorted(set(days)):
         try:
             found = score_day(home, day, scorer, model, as_of=as_of, num_threads=cores, replace=replace)
         except (DataContractError, UnreadableFileError) as error:
             found = DayScores(day=day, outcome="unreadable", as_of=as_of, reason=str(error))
-        on_progress(f"{day}: {found.outcome.replace('_', ' ')}, {found.windows} windows")
         scored.append(found)
+        line = f"{day}: {found.outcome.replace('_', ' ')}, {found.windows} windows"
+        on_progress(Progress("scoring", len(scored), len(set(days)), "day", line))
     return ScoredDays(
         home=home.display_name,
         model_id=scorer.model_id,

@@ -133,6 +133,7 @@ def _find_damaged_state(home: Home) -> Iterator[tuple[Path, str]]:
         home.home_id_file: HomeId.model_validate,
         home.index: IndexCache.model_validate,
         home.run_lock_holder: None,
+        home.run_progress: None,
         home.outbox / DELIVERY: DeliveryState.model_validate,
         home.outbox / REPORTED_DECISION: None,
         **dict.fromkeys(sorted(home.records.glob("*/latest.json"))),

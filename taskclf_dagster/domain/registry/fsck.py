@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from taskclf_dagster.domain.models.bundle_paths import is_model_id, list_bundle_folders
-from taskclf_dagster.domain.models.manifest import find_manifest_problem, read_manifest
+from taskclf_dagster.domain.models.manifest import find_card_problem, find_manifest_problem, read_manifest
 from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.damaged_files import find_damaged_files
 from taskclf_dagster.domain.registry.fsck_files import (
@@ -181,6 +181,10 @@ def _check_bundle(state: RegistryState, folder: Path) -> Findings:
         fix = "Restore the bundle from a backup, or leave it to retention"
         yield damage("bundle_differs_from_manifest", "P2", f"{folder.name}: {problem.detail}", fix)
         return
+    changed = find_card_problem(files)
+    if changed is not None:
+        fix = "Restore it from a backup if it is needed: it is for people, and the model is the one that was judged"
+        yield warning("model_card_differs", "P2", f"{folder.name}: {changed}", fix)
     problem = state.bundles.parsed(folder).problem
     if problem is not None:
         fix = "It cannot be rolled back to; remove it, or leave it to retention"

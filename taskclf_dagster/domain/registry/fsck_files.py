@@ -66,6 +66,7 @@ UNCHECKED = (
         "step records", ("artifacts/records/**/*",), "a promotion computes what they lead to again from the snapshot and the bundles"
     ),
     Unchecked("what to label next", ("artifacts/suggestions/**/*",), "they are advice; nothing is decided by them"),
+    Unchecked("reports", ("artifacts/reports/**/*",), "they are for people, and can be written again; nothing is decided by them"),
     Unchecked("scores", ("artifacts/scores/**/*",), "they are read by live performance, which can request a retrain at most"),
     Unchecked("drops of performance", ("artifacts/performance_drops/**/*",), "they trigger a retrain at most; nothing is decided by them"),
     Unchecked("bundles without a receipt", (*_BUNDLES, "models/*/*"), "only what a receipt names file by file is promoted"),
@@ -77,7 +78,16 @@ UNCHECKED = (
         ("artifacts/calibrator_store/**/*", "artifacts/drift*", "artifacts/drift/**/*", "artifacts/telemetry/**/*"),
         "taskclf's own, or in its formats; nothing is promoted by them",
     ),
-    Unchecked("locks and notes", ("models/.lock", "artifacts/.retrain.lock", "artifacts/retrain_under_way.json", "DEMO"), "for people"),
+    Unchecked(
+        "settings of the home",
+        ("taskclf_dagster.yaml", "artifacts/config_changes.jsonl"),
+        "a receipt states the settings that it was judged by; where promotions are signed, this file sets none of them",
+    ),
+    Unchecked(
+        "locks and notes",
+        ("models/.lock", "artifacts/.retrain.lock", ".taskclf_dagster.lock", "artifacts/retrain_*.json", "DEMO"),
+        "for people",
+    ),
 )
 """The files that fsck cannot compare with anything; docs/registry.md has the same table."""
 

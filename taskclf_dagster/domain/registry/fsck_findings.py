@@ -28,6 +28,7 @@ FindingCode = Literal[
     "history_line_interrupted",
     "bundle_differs_from_manifest",
     "bundle_invalid",
+    "model_card_differs",
     "bundle_copied",
     "bundle_missing",
     "promotion_without_receipt",

@@ -11,7 +11,7 @@ from taskclf_dagster.domain.data.label_fingerprints import is_fingerprints_file
 from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE
 from taskclf_dagster.domain.data.snapshot_rows import ROWS_FOLDER, list_row_files
 from taskclf_dagster.domain.data.stored_frames import list_frames
-from taskclf_dagster.domain.decision.decision_store import is_receipt
+from taskclf_dagster.domain.decision.decision_store import is_receipt, is_report
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED
 from taskclf_dagster.domain.models.bundle_files import KNOWN, MANIFEST, MODEL, BundleFiles, has_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import list_bundle_folders
@@ -89,7 +89,8 @@ def _find_foreign(state: RegistryState) -> Iterator[Path]:
 
 
 def _find_beside_data(home: Home) -> Iterator[Path]:
-    """Yields what is neither an event, a record, a frame, a snapshot nor predictions in the folders of these."""
+    """Yields what is neither an event, a record, a report, a frame, a snapshot nor predictions in the folders of these."""
+    yield from (path for path in _files_in(home.reports) if not is_report(path))
     frames = {*list_frames(home.labeled_windows)}
     yield from (path for path in _files_in(home.labeled_windows) if path not in frames)
     for folder in (home.outbox, home.suggestions, *list_folders(home.records)):

@@ -6,7 +6,8 @@ An event is written once its change is durable, and again if that was interrupte
 from datetime import UTC
 from typing import NamedTuple
 
-from taskclf_dagster.domain.events.event import Event, EventPayload, EventType, pick_metrics
+from taskclf_dagster.config.event_types import EventType
+from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import WRITTEN_THROUGH, write_event
 from taskclf_dagster.domain.registry.history import History
 from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry

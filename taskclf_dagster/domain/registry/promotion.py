@@ -15,7 +15,7 @@ from taskclf_dagster.domain.decision.decision_store import load_decision, save_d
 from taskclf_dagster.domain.decision.verdict import describe_approval
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
-from taskclf_dagster.domain.models.bundle_files import MANIFEST, BundleFiles, read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL_CARD, BundleFiles, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.manifest import build_manifest, find_manifest_problem
 from taskclf_dagster.domain.registry.applied_decisions import find_promotion, is_promotion_made
@@ -24,6 +24,7 @@ from taskclf_dagster.domain.registry.history import History, read_history
 from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
 from taskclf_dagster.domain.registry.inference_policy import build_policy
 from taskclf_dagster.domain.registry.lock import write_lock
+from taskclf_dagster.domain.registry.model_card import write_model_card
 from taskclf_dagster.domain.registry.pointer import ActivePointer, make_pointer, metrics_of
 from taskclf_dagster.domain.registry.promotion_checks import (
     blocked_model,
@@ -72,6 +73,7 @@ def promote(
     recompute: Recompute,
     at: datetime,
     approved: bool = False,
+    by: str | None = None,
     run_id: str | None = None,
     known: RegistryState | None = None,
     keys: Keys = NO_KEYS,
@@ -88,6 +90,7 @@ def promote(
         recompute: computes the decision again from snapshot and bundles, and returns the differences.
         at: the time of the change.
         approved: True if a person approved it.
+        by: who did, for the record; None if that is not known.
         run_id: the Dagster run, for history and event.
         known: the registry if it was read just now, with the same keys.
         keys: sign the record, and check the signatures of receipt and registry.
@@ -130,7 +133,8 @@ def promote(
                 [DecisionFinding("promoted_before", f"it was promoted as record {before.sequence}, which did not last")],
             )
         else:
-            promotion = _change_model(state, decision, at=at, approved=approved, run_id=run_id)
+            reason = describe_approval(decision.reason, by) if approved else decision.reason
+            promotion = _change_model(state, decision, at=at, reason=reason, run_id=run_id)
         then(promotion.state)
         return promotion
 
@@ -143,7 +147,7 @@ def _verify(state: RegistryState, decision: PromotionDecision, recompute: Recomp
     return recompute(state, decision)
 
 
-def _change_model(state: RegistryState, decision: PromotionDecision, *, at: datetime, approved: bool, run_id: str | None) -> Promotion:
+def _change_model(state: RegistryState, decision: PromotionDecision, *, at: datetime, reason: str, run_id: str | None) -> Promotion:
     """Puts the challenger into models/ and commits; on any failure it is taken out of models/ again."""
     home, model_id = state.home, decision.challenger.model_id
     source, target = find_bundle(home, model_id), home.models / model_id
@@ -152,7 +156,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
     try:
         judged = state.bundles.files(source)
         model = _load_judged_bundle(judged, decision, state.history)
-        _put_into_models(state, judged, target, decision)
+        _put_into_models(state, model, target, decision)
         _require_unmoved(state, decision, target)
         pointer = make_pointer(
             model_id,
@@ -169,7 +173,7 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
             action="promote",
             decision_id=decision.decision_id,
             run_id=run_id,
-            reason=describe_approval(decision.reason) if approved else decision.reason,
+            reason=reason,
             home_id=decision.home_id,  # of this home: the receipt was compared with it
             policy=build_policy(model, at=at, source="retrain", code_version=decision.code_version),
         )
@@ -187,7 +191,14 @@ def _change_model(state: RegistryState, decision: PromotionDecision, *, at: date
 
 
 def approve(
-    home: Home, decision_id: str, *, recompute: Recompute, at: datetime, run_id: str | None = None, keys: Keys = NO_KEYS
+    home: Home,
+    decision_id: str,
+    *,
+    recompute: Recompute,
+    at: datetime,
+    by: str | None = None,
+    run_id: str | None = None,
+    keys: Keys = NO_KEYS,
 ) -> ActivePointer:
     """Promotes the challenger of a decision that awaits approval; see `promote`.
 
@@ -197,7 +208,7 @@ def approve(
         DecisionNotVerifiedError: it does not await approval, or anything it judged has changed since.
     """
     decision = load_decision(home, decision_id)
-    return promote(home, decision, recompute=recompute, at=at, approved=True, run_id=run_id, keys=keys).pointer
+    return promote(home, decision, recompute=recompute, at=at, approved=True, by=by, run_id=run_id, keys=keys).pointer
 
 
 def _recover_for(state: RegistryState, decision: PromotionDecision, *, at: datetime) -> RegistryState:
@@ -226,23 +237,30 @@ def _load_judged_bundle(files: BundleFiles, decision: PromotionDecision, history
     return model
 
 
-def _put_into_models(state: RegistryState, judged: BundleFiles, target: Path, decision: PromotionDecision) -> None:
-    """Writes the judged bytes and their manifest to models/.staging, each durable, and moves the folder into models/ in one rename.
+def _put_into_models(state: RegistryState, model: LoadedModel, target: Path, decision: PromotionDecision) -> None:
+    """Writes the judged bytes, the model card and the manifest to models/.staging, each durable; one rename moves the folder into models/.
 
-    A bundle that is in models/ already only gets the manifest that it lacks.
+    A bundle that is in models/ already only gets the manifest that it lacks, and a card unless a file has that name.
     """
-    manifest = build_manifest(judged, decision_id=decision.decision_id)
+    judged = model.files
+    has_card = judged.folder == target and MODEL_CARD in judged.names
+    card = None if has_card else write_model_card(decision, model).encode()
+    manifest = build_manifest(judged, decision_id=decision.decision_id, card=card)
     content = json.dumps(manifest.model_dump(mode="json"), indent=2).encode()
     if not state.receipts.holds(state.home, decision):
         save_decision(state.home, decision)
     if judged.folder == target:
         if MANIFEST not in judged.names:
+            if card is not None:
+                write_atomic(target / MODEL_CARD, card)
             write_atomic(target / MANIFEST, content)
         return
     staged = state.home.staging / target.name
     make_folders(staged)
     for name in sorted(decision.challenger.files):
         write_synced(staged / name, judged.content(name))
+    if card is not None:
+        write_synced(staged / MODEL_CARD, card)
     write_synced(staged / MANIFEST, content)
     file_system().sync_folder(staged)
     move_folder(staged, target)

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement, list_decisions, receipt_path
+from taskclf_dagster.domain.decision.decision_store import (
+    find_later_decision,
+    find_later_judgement,
+    is_report,
+    list_decisions,
+    receipt_path,
+)
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.decision.suggestion_store import suggestions_path
 from taskclf_dagster.domain.models.bundle_files import METADATA, has_bundle_files, read_bundle_files
@@ -37,7 +43,7 @@ IN_THE_MAKING_SECONDS = 3600
 """A snapshot as young as this may belong to a run whose record is not written yet."""
 
 
-Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "suggestions", "record"]
+Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "suggestions", "report", "record"]
 
 
 class PruneItem(Record):
@@ -114,6 +120,7 @@ def _plan(state: RegistryState, last_run: LastRun, *, keep_versions: int, keep_r
     going = {item.path for item in remove}
     staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
     remove += _unneeded_data(state, decisions, staying, last_run, at)
+    remove += _unneeded_reports(home, removed={item.name for item in remove if item.kind == "receipt"})
     remove += _old_records(home, keep_versions + keep_rejected)
     return PrunePlan(remove=remove, reachable=reachable)
 
@@ -284,6 +291,13 @@ def _unneeded_data(
         for path in list_folders(folder):
             if is_short_hash(path.name) and path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
                 yield _item(home, kind, path, "no model that stays was made or judged on it")
+
+
+def _unneeded_reports(home: Home, *, removed: set[str]) -> Iterator[PruneItem]:
+    """Yields the reports of decisions whose receipt is removed, or does not exist."""
+    for report in sorted(path for path in home.reports.glob("*.html") if is_report(path)):
+        if report.stem in removed or not receipt_path(home, report.stem).exists():
+            yield _item(home, "report", report, "its receipt is gone")
 
 
 def _old_records(home: Home, keep: int) -> Iterator[PruneItem]:

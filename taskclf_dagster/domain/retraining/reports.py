@@ -4,6 +4,7 @@ Metrics are computed in `evaluation`; champion and anchors are found in `registr
 """
 
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -18,6 +19,7 @@ from taskclf_dagster.domain.evaluation.baselines import BASELINE_COLUMNS, Baseli
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
+from taskclf_dagster.domain.evaluation.score_interval import ScoreInterval, measure_score_interval
 from taskclf_dagster.domain.evaluation.scored_windows import save_scored_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles, read_bundle_files
@@ -36,6 +38,7 @@ from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.domain.storage.stored_files import StoredFile
 from taskclf_dagster.errors import BundleError, RecordsDoNotMatchError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Progress, Report, ignore_progress
 
 
 class ChallengerReport(Record):
@@ -123,7 +126,13 @@ class ChampionReport(Record):
 
 
 def report_challenger(
-    home: Home, snapshot: DatasetSnapshot, challenger: ChallengerModel, *, config: RetrainConfig, num_threads: int
+    home: Home,
+    snapshot: DatasetSnapshot,
+    challenger: ChallengerModel,
+    *,
+    config: RetrainConfig,
+    num_threads: int,
+    on_progress: Report = ignore_progress,
 ) -> ChallengerReport:
     """Loads a challenger from disk, evaluates it on the test split and judges the candidate gates.
 
@@ -151,9 +160,11 @@ def report_challenger(
         learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
         rule, lookup = compare_with_baselines(learned, test.rows, scored.predictions, report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
-            reproduction = reproduce(home, model, folds=False, stored=stored)
+            reproduction = reproduce(home, model, folds=False, stored=stored, on_progress=partial(_report_again, on_progress))
         if files.folder.parent == home.challengers:
-            files = add_test_figures(files, _test_figures(report, snapshot))
+            labels, significance = report.judged_labels, config.comparison.significance
+            spread = measure_score_interval(test.rows, scored, judged_labels=labels, significance=significance)
+            files = add_test_figures(files, _test_figures(report, spread, snapshot))
     except BundleError as error:
         failure = str(error)
     return ChallengerReport(
@@ -172,6 +183,11 @@ def report_challenger(
         ),
         config_hash=json_hash(config.policy),
     )
+
+
+def _report_again(report: Report, progress: Progress) -> None:
+    """Reports a round of the fits by which it is proved that the model can be made again."""
+    report(progress._replace(part=f"trained again, {progress.part}", line=None))
 
 
 def _read_built_bundle(home: Home, challenger: ChallengerModel) -> BundleFiles:
@@ -314,8 +330,9 @@ def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryS
     )
 
 
-def _test_figures(report: EvaluationReport, snapshot: DatasetSnapshot) -> dict[str, object]:
+def _test_figures(report: EvaluationReport, spread: ScoreInterval, snapshot: DatasetSnapshot) -> dict[str, object]:
     names = ("windows", "macro_f1", "weighted_f1", "all_labels_macro_f1", "all_labels_weighted_f1", "accuracy", "reject_rate")
     figures = report.model_dump(include={*names, "judged_labels", "expected_calibration_error", "flap_rate", "flap_rate_smoothed"})
     f1 = {label: report.per_class[label].f1 for label in report.judged_labels}
-    return {"dataset_hash": snapshot.dataset_hash, **figures, "f1": f1}
+    over_days = {"macro_f1_interval": spread.interval, "confidence": spread.confidence, "user_days": spread.user_days}
+    return {"dataset_hash": snapshot.dataset_hash, **figures, **over_days, "f1": f1}

@@ -27,6 +27,7 @@ from taskclf_dagster.domain.models.training import TrainedModel, resolve_num_thr
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import NoWindowsError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Progress, Report, ignore_progress
 
 SHIPPED = RetrainConfig.model_validate({}).training.train_params.model_dump(exclude={"num_threads"})
 
@@ -128,7 +129,7 @@ def study_settings(
     config: RetrainConfig,
     cores: int,
     cpu_clock: Callable[[], float],
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Report = ignore_progress,
 ) -> Study:
     """Trains each of SETTINGS at each date, and evaluates it on the test windows.
 
@@ -138,7 +139,7 @@ def study_settings(
         config: the settings that SETTINGS change.
         cores: number of processors that `num_threads: auto` may use.
         cpu_clock: CPU time of this process [s].
-        on_progress: called with a line of text before each fit.
+        on_progress: takes a report before the fit of each row of a date.
 
     Raises:
         HomeNotFoundError: there is no such home.
@@ -146,7 +147,7 @@ def study_settings(
     """
     outcomes: dict[datetime, list[_Outcome]] = {}
     skipped: dict[str, str] = {}
-    for as_of in dates:
+    for number, as_of in enumerate(dates):
         datasets = {changed.dataset.training_lookback_days: _load(home, as_of, changed) for changed in _list_configs(config).values()}
         reason = next((each for each in datasets.values() if isinstance(each, str)), None)
         if reason is not None:
@@ -156,7 +157,9 @@ def study_settings(
         for name, changed in _list_configs(config).items():
             dataset = datasets[changed.dataset.training_lookback_days]
             if isinstance(dataset, _Dataset):
-                on_progress(f"{as_of:%Y-%m-%d}: {name}")
+                part = f"{as_of:%Y-%m-%d}: {name}"
+                done = number * len(SETTINGS) + len(outcomes[as_of])
+                on_progress(Progress(part, done, len(dates) * len(SETTINGS), "row", part))
                 threads = resolve_num_threads("auto", rows=dataset.snapshot.learning_rows, cores=cores)
                 if len(outcomes) == 1 and not outcomes[as_of]:
                     _train(dataset, changed, threads, cpu_clock)  # the first fit of a process costs more
@@ -210,7 +213,7 @@ def _train(dataset: _Dataset, config: RetrainConfig, threads: int, cpu_clock: Ca
         out_of_fold=out_of_fold,
         dataset_digest=dataset.snapshot.dataset_digest,
         num_threads=threads,
-        on_progress=lambda _: None,
+        on_progress=ignore_progress,
     )
     cpu = cpu_clock() - begin
     learned = dataset.part("refit" if config.training.refit else "first_fit")

@@ -128,6 +128,13 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json_text(value))
 
 
+def write_note(path: Path, text: str) -> None:
+    """Replaces a file whose loss harms nothing: atomically for readers, without syncing. Its folder exists."""
+    temporary = temporary_path(path)
+    file_system().create(temporary, text.encode())
+    file_system().replace(temporary, path)
+
+
 def json_text(value: object) -> str:
     """Returns indented JSON with a final newline.
 

@@ -1,4 +1,4 @@
-"""Finds and removes orphaned files: temporary files below artifacts/ of processes that have ended.
+"""Finds and removes orphaned files: temporary files below artifacts/ and of the settings file, of processes that have ended.
 
 Number and mark of the process are in their name, and no time is compared, because clocks are set. Every write ends with a rename, so an
 orphaned file was never visible under its final name. Interrupted changes of models/ belong to `registry.recovery`.
@@ -6,7 +6,7 @@ orphaned file was never visible under its final name. Interrupted changes of mod
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,18 +37,23 @@ def remove_orphaned_files(home: Home, *, is_alive: Callable[[int, str], bool]) -
 
 
 def find_temporary_files(home: Home) -> Iterator[tuple[Path, int, str]]:
-    """Yields each temporary file and folder below artifacts/ with id and mark of the process that created it.
+    """Yields each temporary file and folder below artifacts/ or of the settings file, with id and mark of the process that created it.
 
     Other processes may add and remove files meanwhile. Temporary folders and links are not entered.
     """
     data = (home.labeled_windows, home.snapshots, home.predictions, home.decisions, home.suggestions, home.calibrators)
     watched = (home.scores, home.drift_reports, home.performance_drops, home.artifacts / "telemetry")
     searched = (*data, *watched, home.challengers, home.records, home.outbox)
+    yield from _find_in(home.root, (path.name for path in home.root.glob(f".{home.settings_file.name}.*{TEMPORARY}")))
     for folder, folders, files in os.walk(home.artifacts):
         parent = Path(folder)
-        for name in sorted([*folders, *files]):
-            match = _NAME.match(name)
-            if match is not None:
-                yield parent / name, int(match[1]), match[2][:MARK_DIGITS]
+        yield from _find_in(parent, [*folders, *files])
         within = (path for path in map(parent.joinpath, folders) if parent != home.artifacts or path in searched)
         folders[:] = sorted(path.name for path in within if not _NAME.match(path.name))
+
+
+def _find_in(parent: Path, names: Iterable[str]) -> Iterator[tuple[Path, int, str]]:
+    for name in sorted(names):
+        match = _NAME.match(name)
+        if match is not None:
+            yield parent / name, int(match[1]), match[2][:MARK_DIGITS]

@@ -145,17 +145,6 @@ def test_a_figure_has_four_decimals(report: EvaluationReport) -> None:
     assert metadata.gate_check(_gate("PASS", 2 / 3, 0.65)).metadata["observed"].value == 0.6667
 
 
-def test_long_names_are_shortened_to_what_distinguishes_them() -> None:
-    alike = ["af896801-2b6f-4d7e", "af896801-9c55-4d7e", "0123456789"]
-    assert metadata.shorten_names([*alike, "bob", "carol-ann"]) == {
-        "af896801-2b6f-4d7e": "af896801-2…",
-        "af896801-9c55-4d7e": "af896801-9…",
-        "0123456789": "01234567…",
-        "bob": "bob",
-        "carol-ann": "carol-ann",
-    }
-
-
 def test_an_upper_bound_is_shown_as_one() -> None:
     gate = _gate("PASS", 0.004, 0.01).model_copy(update={"name": "negative_flips"})
     assert metadata.format_needed(gate) == "at most 0.01"

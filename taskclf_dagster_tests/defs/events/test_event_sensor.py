@@ -23,6 +23,7 @@ from taskclf_dagster.defs.runs.retrain_runs import iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import TOOK_TOO_LONG, explain_failure
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, FAILURE_TAG, HOME_TAG
 from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.events.apprise_service import AppriseService
 from taskclf_dagster.domain.events.delivery_report import NOTHING_WAITS
 from taskclf_dagster.domain.events.outbox import read_outbox, write_event
 from taskclf_dagster.domain.events.redis_stream import RedisStream
@@ -35,14 +36,15 @@ from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_syste
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.models import AT, MID, OLD, a_decision, contents
-from taskclf_dagster_tests.receivers import Receiver, an_event, free_port, http_receiver, redis_server
+from taskclf_dagster_tests.receivers import Receiver, an_event, free_port, http_receiver, mail_server, redis_server
 from taskclf_dagster_tests.registry_scenario import promoted
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home
 
-pytestmark = pytest.mark.filterwarnings(
+pytestmark = [
     # Dagster warns about itself when a resource (the IO manager) has another resource (the home) within.
-    "ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"
-)
+    pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning"),  # of apprise
+]
 
 SMALL = (
     "min_class_windows: 20\nmin_windows: 50\n"
@@ -433,6 +435,7 @@ def test_each_kind_of_sink_is_made_with_its_settings(ticks: Ticks) -> None:
             "KEY",
         ),
         ({"type": "redis", "url_env": "HOOK"}, "HOOK"),
+        ({"type": "apprise", "url_env": "HOOK"}, "HOOK"),
         ({"type": "webhook", "url": "ftp://h/x"}, "'ftp'"),
         ({"type": "redis", "url": "http://h/x"}, "'http'"),
     ],
@@ -461,6 +464,32 @@ def test_a_proxy_of_the_environment_is_used_except_where_it_says_not_to(
     assert isinstance(direct, Webhook)
     direct.send(an_event(), at=AT, timeout=5)
     assert receiver.received == ["event-1"]
+
+
+def test_people_are_notified_through_the_sensor_with_the_address_of_the_settings(ticks: Ticks, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mail_server() as mailbox:
+        monkeypatch.setenv("NOTIFY_URL", mailbox.url())
+        sinks = ({"type": "jsonl", "path": EVENTS}, {"type": "apprise", "url_env": "NOTIFY_URL"})
+        ticks.use(*sinks, server={"url": "https://home.example/taskclf"})
+        promoted(ticks.home, OLD)
+        write_event(ticks.home, an_event())
+        ticks()
+        ticks()
+        assert [mail["subject"] for mail in mailbox.mails] == [f"taskclf: A new model runs ({ticks.home.root.name})"]
+        text = mailbox.mails[0].get_content()
+        assert "Page: https://home.example/taskclf/retrain" in text.splitlines()
+        assert "/retrain/reports/" in text
+    assert set(ticks.types) == {"model.promoted", "model.retrained"}  # the other sink has every event
+
+
+def test_a_sink_of_apprise_is_one_for_each_url_and_each_lacks_its_own(ticks: Ticks) -> None:
+    people: dict[str, object] = {"type": "apprise", "url_env": "NOTIFY_URL", "events": ["model.promoted"]}
+    found = sinks_of(ticks.home, people, environ={"NOTIFY_URL": "json://127.0.0.1/a nosuch://x,mailto://me:p@h.example"})
+    assert [type(sink) for sink in found] == [AppriseService, UnusableSink, AppriseService]
+    assert [sink.name.split("-", 2)[2] for sink in found] == ["1-of-3", "2-of-3", "3-of-3"]  # type: ignore[attr-defined]
+    (alone,) = sinks_of(ticks.home, people, environ={"NOTIFY_URL": "json://127.0.0.1/a"})
+    assert isinstance(alone, AppriseService)
+    assert (alone.name.count("-"), alone.events) == (1, {"model.promoted"})
 
 
 @pytest.mark.server

@@ -41,9 +41,11 @@ class Office:
     home: Home
     instance: dg.DagsterInstance
 
-    def launch(self, job: str, **form: object) -> dg.ExecuteInProcessResult:
+    def launch(self, job: str, *, run_tags: Mapping[str, str] | None = None, **form: object) -> dg.ExecuteInProcessResult:
         definitions = build_definitions(home=HomeResource(root=str(self.home.root)), clock=ClockResource(fixed=LATER.isoformat()))
-        return definitions.resolve_job_def(job).execute_in_process(run_config=form, instance=self.instance, raise_on_error=False)
+        return definitions.resolve_job_def(job).execute_in_process(
+            run_config=form, instance=self.instance, raise_on_error=False, tags=run_tags
+        )
 
     def active(self) -> str | None:
         pointer = read_active(self.home)
@@ -188,6 +190,17 @@ def test_approve_promotes_what_awaited_approval_and_the_record_says_that_a_perso
     assert (last.action, last.decision_id, last.run_id) == ("promote", decision.decision_id, result.run_id)
     assert (last.reason.startswith("approved by a person. All "), "has to approve" in last.reason) == (True, False)
     assert office.damage() == []
+
+
+def test_the_record_of_a_rollback_names_the_person_who_asked_for_it_over_page_or_api(office: Office) -> None:
+    assert office.launch("rollback", reason="meetings", run_tags={"taskclf/user": "anna"}).success
+    assert read_history(office.home).entries[-1].reason == "meetings (by anna)"
+
+
+def test_the_record_of_an_approval_names_the_person_who_gave_it_over_page_or_api(approver: Approver) -> None:
+    office, _ = approver
+    assert office.launch("approve", run_tags={"taskclf/user": "anna"}).success
+    assert str(read_history(office.home).entries[-1].reason).startswith("approved by anna. ")
 
 
 def test_approve_is_seen_on_the_page_of_the_pointer_and_as_the_outcome_of_the_run(approver: Approver) -> None:

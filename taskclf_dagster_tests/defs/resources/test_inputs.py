@@ -103,12 +103,12 @@ def test_an_as_of_time_that_is_given_wins_over_the_clock() -> None:
 
 
 def test_a_config_path_wins_over_the_environment_and_that_over_the_shipped_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert RunSettingsResource().load_config().dataset.min_labels == 200
+    assert RunSettingsResource().load_config(None).dataset.min_labels == 200
     monkeypatch.setenv("TASKCLF_DAGSTER_CONFIG", str(_file(tmp_path, "environment.yaml", "min_labels: 11\n")))
-    assert RunSettingsResource().load_config().dataset.min_labels == 11
+    assert RunSettingsResource().load_config(None).dataset.min_labels == 11
     given = RunSettingsResource(config_path=str(_file(tmp_path, "given.yaml", "min_labels: 22\n")))
-    assert given.load_config().dataset.min_labels == 22
-    assert given.load_config().scheduling.global_retrain_cadence_days == 7  # what the file does not say comes from configs/retrain.yaml
+    assert given.load_config(None).dataset.min_labels == 22
+    assert given.load_config(None).scheduling.global_retrain_cadence_days == 7  # what the file does not say comes from configs/retrain.yaml
 
 
 def test_a_relative_config_path_in_a_launch_form_is_refused_because_a_server_reads_it(
@@ -117,22 +117,22 @@ def test_a_relative_config_path_in_a_launch_form_is_refused_because_a_server_rea
     _file(tmp_path, "own.yaml", "min_labels: 11\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PathError) as caught:
-        RunSettingsResource(config_path="own.yaml").load_config()
+        RunSettingsResource(config_path="own.yaml").load_config(None)
     assert caught.value.kind == "relative"
 
 
 def test_a_config_path_to_nothing_is_an_error_that_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        RunSettingsResource(config_path=str(tmp_path / "none.yaml")).load_config()
+        RunSettingsResource(config_path=str(tmp_path / "none.yaml")).load_config(None)
     assert str(tmp_path / "none.yaml") in str(caught.value)
 
 
 def test_a_changed_file_counts_at_the_next_load_without_a_restart(tmp_path: Path) -> None:
     path = _file(tmp_path, "changing.yaml", "min_labels: 11\n")
     resource = RunSettingsResource(config_path=str(path))
-    assert resource.load_config().dataset.min_labels == 11
+    assert resource.load_config(None).dataset.min_labels == 11
     _file(tmp_path, "changing.yaml", "min_labels: 12\n")
-    assert resource.load_config().dataset.min_labels == 12
+    assert resource.load_config(None).dataset.min_labels == 12
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0])
@@ -183,7 +183,7 @@ class Edited:
         settings, supervisor = resources
         assert isinstance(settings, RunSettingsResource)
         assert isinstance(supervisor, RunSupervisor)
-        self.seen += [settings.load_config().dataset.min_labels, supervisor.run_settings.load_config().dataset.min_labels]
+        self.seen += [each.load_config(self.home).dataset.min_labels for each in (settings, supervisor.run_settings)]
 
 
 def test_an_edit_of_the_file_between_two_steps_changes_nothing_in_this_run_and_counts_in_the_next(tmp_path: Path) -> None:
@@ -205,9 +205,9 @@ def test_a_run_loads_its_configuration_once(tmp_path: Path, monkeypatch: pytest.
     edited = Edited(_file(tmp_path, "mine.yaml", "min_labels: 11\n"), make_home(tmp_path))
     job, loaded = edited.job(), []
 
-    def load(path: str | None) -> RetrainConfig:
+    def load(path: str | None, home: Home | None) -> RetrainConfig:
         loaded.append(path)
-        return resolve_config(path)
+        return resolve_config(path, home)
 
     monkeypatch.setattr(inputs, "resolve_config", load)
     assert job.execute_in_process().success
@@ -228,6 +228,6 @@ def test_a_tick_loads_nothing_beforehand_so_that_it_can_skip_with_the_reason(tmp
     path = _file(tmp_path, "mine.yaml", "min_labels: [")
     with dg.build_resources({"run_settings": RunSettingsResource(config_path=str(path))}) as resources:
         with pytest.raises(SettingsError):
-            resources.run_settings.load_config()
+            resources.run_settings.load_config(None)
         path.write_text("min_labels: 12\n", encoding="utf-8")
-        assert resources.run_settings.load_config().dataset.min_labels == 12
+        assert resources.run_settings.load_config(None).dataset.min_labels == 12

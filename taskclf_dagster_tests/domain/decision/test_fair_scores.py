@@ -43,6 +43,15 @@ def test_they_are_those_of_the_windows_that_were_compared(decision: PromotionDec
     assert champion.windows == challenger.windows == 11
 
 
+def test_precision_and_recall_are_means_over_the_judged_labels(decision: PromotionDecision) -> None:
+    champion, challenger = score_fairly(decision)
+    assert challenger.macro_precision == pytest.approx((5 / 5 + 3 / 4) / 2)
+    assert challenger.macro_recall == pytest.approx((5 / 6 + 3 / 4) / 2)
+    assert champion is not None
+    assert champion.macro_precision == pytest.approx((6 / 10 + 0) / 2)  # it never says Meet
+    assert champion.macro_recall == pytest.approx((6 / 6 + 0 / 4) / 2)
+
+
 def test_where_no_label_is_judged_there_is_no_f1(decision: PromotionDecision) -> None:
     assert decision.comparison is not None
     settings = decision.settings.comparison
@@ -50,10 +59,11 @@ def test_where_no_label_is_judged_there_is_no_f1(decision: PromotionDecision) ->
     for scores in score_fairly(decision.model_copy(update={"comparison": strict})):
         assert scores is not None
         assert (scores.macro_f1, scores.weighted_f1, scores.f1) == (None, None, {})
+        assert (scores.macro_precision, scores.macro_recall) == (None, None)
 
 
 def test_without_a_comparison_the_challengers_are_on_every_test_window(honest: PromotionDecision) -> None:
     champion, challenger = score_fairly(honest.model_copy(update={"comparison": None}))
     assert champion is None
     assert (challenger.windows, challenger.macro_f1) == (honest.dataset.split["test"], honest.challenger.macro_f1)
-    assert challenger.accuracy is None
+    assert (challenger.accuracy, challenger.macro_precision, challenger.macro_recall) == (None, None, None)

@@ -49,6 +49,7 @@ class Slow:
     takes: float
     name: str = "slow-1"
     timeout_seconds: float = 5.0
+    events: frozenset[str] | None = None
     took: list[str] = field(default_factory=list)
 
     def send(self, event: Event, *, at: datetime, timeout: float) -> None:
@@ -239,6 +240,28 @@ def test_a_success_ends_the_waiting_and_the_next_failure_waits_thirty_seconds_ag
     assert (report.delivered, report.waiting, report.retry_at) == (1, 1, NOON + 120 * SECOND)
 
 
+def test_a_receiver_that_says_how_long_it_is_busy_is_left_alone_so_long_but_no_longer_than_a_day(home: Home, receiver: Receiver) -> None:
+    put(home, 1)
+    waits = []
+    for receiver.retry_after in ("5", "600", "999999"):
+        receiver.answers = [503]
+        now = 100_000.0 * len(waits)
+        report = tick(home, [hook(receiver)], after=now).sinks[0]
+        assert report.retry_at is not None
+        waits.append((report.retry_at - NOON).total_seconds() - now)
+    assert waits == [30, 600, 24 * 3600]
+
+
+def test_a_receiver_that_is_gone_for_good_gets_one_event_a_day(home: Home, receiver: Receiver) -> None:
+    put(home, 1, 2)
+    receiver.answers = [410]
+    for hours in (0, 1, 23):
+        tick(home, [hook(receiver)], after=hours * 3600)
+    assert len(receiver.posts) == 1
+    tick(home, [hook(receiver)], after=24 * 3600)
+    assert receiver.received == ["event-1", "event-2"]
+
+
 def test_a_clock_that_was_wrong_does_not_silence_a_sink(home: Home, receiver: Receiver) -> None:
     put(home, 1)
     receiver.answers = [500]
@@ -254,6 +277,18 @@ def test_a_sink_without_its_secret_keeps_its_events_and_is_served_as_soon_as_it_
     assert waiting(home) == ["event-1", "event-2"]
     tick(home, [lines(home), hook(receiver)], after=1)
     assert receiver.received == in_file(home) == ["event-1", "event-2"]
+
+
+def test_a_sink_gets_the_types_that_it_wants_and_others_wait_for_it_neither_before_nor_after_it_can_be_used(
+    home: Home, receiver: Receiver
+) -> None:
+    put(home, 1)
+    write_event(home, an_event(2, event_type="model.promoted"))
+    chosen = frozenset({"model.promoted"})
+    report = tick(home, [lines(home), UnusableSink("webhook-1", "HOOK_SECRET is not set", events=chosen)])
+    assert (report.sinks[1].waiting, waiting(home)) == (1, ["event-2"])
+    tick(home, [lines(home), hook(receiver, events=chosen)], after=1)
+    assert (receiver.received, in_file(home), waiting(home)) == (["event-2"], ["event-1", "event-2"], [])
 
 
 def test_a_sink_that_cannot_be_used_is_reported_also_while_nothing_waits(home: Home) -> None:

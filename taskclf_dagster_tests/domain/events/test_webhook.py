@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 from syrupy.assertion import SnapshotAssertion
 
-from taskclf_dagster.domain.events.webhook import Webhook, decode_secret, sign
+from taskclf_dagster.domain.events.webhook import Webhook, decode_secrets, read_retry_after, sign
 from taskclf_dagster.errors import EventRefusedError, SinkSettingsError, SinkUnavailableError
 from taskclf_dagster_tests.receivers import NOON, Receiver, an_event, free_port, http_receiver
 from taskclf_dagster_tests.servers import PROJECT
@@ -94,18 +94,38 @@ def test_the_receiver_of_the_documentation_takes_an_event_once_and_refuses_a_rep
 def test_signatures_equal_those_of_the_library() -> None:
     at = datetime.fromtimestamp(1_770_206_400, UTC)
     for body in ("{}", '{"reason":"\u00e4 \u2713"}', "x" * 10_000):
-        for secret, verifier in ((SECRET, Verifier(SECRET)), ("plain", Verifier(b"plain")), ("whsec_YQ", Verifier("whsec_YQ"))):
+        for secret, verifier in ((SECRET, Verifier(SECRET)), ("plain", Verifier(b"plain")), ("a plain one", Verifier(b"a plain one"))):
             ours = sign(body.encode(), event_id="event-1", timestamp=1_770_206_400, secret=secret)
             assert ours == verifier.sign("event-1", at, body)
 
 
 def test_a_secret_is_base64_behind_its_prefix_and_otherwise_the_key_itself() -> None:
-    assert decode_secret(SECRET) == decode_secret(SECRET.rstrip("=")) == KEY
-    assert decode_secret("d2hzZWM=") == b"d2hzZWM="
-    for wrong in ("whsec_", "whsec_=", "whsec_!!!!", "whsec_TOP SECRET", "whsec_a"):
+    assert decode_secrets(SECRET) == decode_secrets(SECRET.rstrip("=")) == [KEY]
+    assert decode_secrets("d2hzZWM=") == [b"d2hzZWM="]
+    for wrong in ("whsec_", "whsec_=", "whsec_!!!!", "whsec_TOP SECRET", "whsec_a", f"{SECRET} TOPSECRET"):
         with pytest.raises(SinkSettingsError) as caught:
             Webhook("webhook-1", "http://127.0.0.1", secret=wrong)
         assert wrong.removeprefix("whsec_") in ("", "=", "a") or wrong not in str(caught.value) + repr(caught.value.__cause__)
+
+
+def test_a_key_has_as_many_bytes_as_the_standard_asks_for() -> None:
+    refused = []
+    for size in (23, 24, 64, 65):
+        try:
+            Webhook("webhook-1", "http://127.0.0.1", secret="whsec_" + base64.b64encode(bytes(size)).decode())
+        except SinkSettingsError:
+            refused.append(size)
+    assert refused == [23, 65]
+
+
+def test_while_a_secret_is_changed_receivers_with_the_old_and_with_the_new_one_both_verify(receiver: Receiver) -> None:
+    old, new, other = (Verifier("whsec_" + base64.b64encode(bytes([number]) * 24).decode()) for number in (1, 2, 3))
+    both = " ".join("whsec_" + base64.b64encode(bytes([number]) * 24).decode() for number in (2, 1))
+    send(Webhook("webhook-1", receiver.url, secret=both), at=datetime.now(UTC))
+    (post,) = receiver.posts
+    assert [verifier.verify(post.body, post.headers)["eventId"] for verifier in (old, new)] == ["event-1", "event-1"]
+    with pytest.raises(WebhookVerificationError):
+        other.verify(post.body, post.headers)
 
 
 # --- Answers ----------------------------------------------------------------------------------------------------------------------
@@ -119,6 +139,19 @@ def test_an_answer_that_is_not_about_the_event_means_that_the_sink_is_unavailabl
     assert [(error.kind, error.reason) for error in errors] == [("status", f"answered {status}") for status in statuses]
     send(sink)
     assert receiver.received == ["event-1"]
+
+
+def test_a_receiver_that_is_gone_for_good_is_left_alone_for_a_day(receiver: Receiver) -> None:
+    receiver.answers = [410]
+    error = failure(Webhook("webhook-1", receiver.url))
+    assert (error.kind, error.wait_seconds) == ("gone", 24 * 3600)
+
+
+def test_a_busy_receiver_says_how_long_to_wait(receiver: Receiver) -> None:
+    receiver.answers, receiver.retry_after = [429, 503], "120"
+    assert [failure(Webhook("webhook-1", receiver.url)).wait_seconds for _ in range(2)] == [120, 120]
+    headers = ("Wed, 04 Feb 2026 13:00:00 GMT", "Wed, 04 Feb 2026 11:00:00 GMT", "soon", "-5", None, "9" * 5000)
+    assert [read_retry_after(header, now=NOON) for header in headers] == [3600, 0, 0, 0, 0, 999_999_999]
 
 
 def test_another_answer_of_the_four_hundreds_refuses_this_event(receiver: Receiver) -> None:

@@ -25,6 +25,7 @@ from taskclf_dagster.domain.models.learned_rows import load_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.errors import DataContractError, SnapshotError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import report_lines
 from taskclf_dagster_tests.models import CONTRACT_METADATA, change_a_leaf, edit_json
 from taskclf_dagster_tests.scenario import AS_OF, add_learnable_days, learnable_home, retrain_config, weak, write_labels
 
@@ -53,7 +54,7 @@ def _build(
         code_version="0123456+changes",
         library_versions=LIBRARIES,
         stopwatch=lambda: float(next(ticks)),
-        on_progress=(heard if heard is not None else []).append,
+        on_progress=report_lines((heard if heard is not None else []).append),
     )
 
 

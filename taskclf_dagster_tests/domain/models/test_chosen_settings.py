@@ -12,6 +12,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.models.choice import Choice
 from taskclf_dagster.domain.models.chosen_settings import Chosen, ChosenSettings, choose_settings
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import report_lines
 from taskclf_dagster_tests.retrain_scenario import FAST, take_snapshot
 from taskclf_dagster_tests.scenario import AS_OF, DAY, learnable_home, retrain_config
 
@@ -43,7 +44,7 @@ def choose_with_folds(
         config=config,
         earlier=earlier,
         num_threads=1,
-        on_progress=(lines if lines is not None else []).append,
+        on_progress=report_lines((lines if lines is not None else []).append),
     )
 
 

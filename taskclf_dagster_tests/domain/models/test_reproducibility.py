@@ -29,6 +29,7 @@ from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import report_lines
 from taskclf_dagster_tests.models import change_a_leaf, edit_json, write_tiny_bundle
 from taskclf_dagster_tests.retrain_scenario import train_challenger as build
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
@@ -118,7 +119,7 @@ def test_the_settings_of_the_bundle_count_and_not_those_of_today(made: Made) -> 
 
 def test_progress_is_told(made: Made) -> None:
     heard: list[str] = []
-    reproduce(made[0], folder_of(made), on_progress=heard.append)
+    reproduce(made[0], folder_of(made), on_progress=report_lines(heard.append))
     assert heard == ["first fit: 3 of 3 rounds", "refit: 3 of 3 rounds"]
 
 

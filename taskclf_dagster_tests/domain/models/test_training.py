@@ -1,6 +1,5 @@
 """Training: the same trees from the same data, a reject threshold worked out by hand, and settings that each change something."""
 
-from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
@@ -18,6 +17,7 @@ from taskclf_dagster.domain.models.fitting import class_weights, fit_model, pred
 from taskclf_dagster.domain.models.learned_rows import Part, is_in_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import PROBE_ROWS, SINGLE_THREAD_ROWS, TrainedModel, resolve_num_threads, train_challenger
+from taskclf_dagster.progress import Report, ignore_progress, report_lines
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
 
 V1 = SCHEMAS["v1"]
@@ -39,7 +39,7 @@ def train(
     *,
     digest: str = DIGEST,
     threads: int = 1,
-    on_progress: Callable[[str], None] = lambda _: None,
+    on_progress: Report = ignore_progress,
     refit: bool = False,
     **params: object,
 ) -> TrainedModel:
@@ -208,7 +208,7 @@ def test_each_part_is_loaded_once(rows: pd.DataFrame, refit: bool, parts: list[s
 )
 def test_progress_is_told_every_ten_rounds_and_at_the_end(rows: pd.DataFrame, rounds: int, lines: list[str]) -> None:
     told: list[str] = []
-    train(rows, num_boost_round=rounds, on_progress=told.append, refit=True)
+    train(rows, num_boost_round=rounds, on_progress=report_lines(told.append), refit=True)
     assert told == lines
 
 

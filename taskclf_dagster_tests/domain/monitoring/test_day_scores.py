@@ -27,6 +27,7 @@ from taskclf_dagster.domain.monitoring.scored_days import (
 from taskclf_dagster.domain.monitoring.taskclf_files import write_taskclf_files
 from taskclf_dagster.errors import BundleError, NoActiveModelError, UnreadableFileError
 from taskclf_dagster.home import Home
+from taskclf_dagster.progress import Progress
 from taskclf_dagster_tests.models import MID, OLD, home_with_champion, point_at, write_policy
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home
 
@@ -99,7 +100,7 @@ def test_a_day_that_is_not_over_is_scored_again_with_what_came_since(home: Home)
 def test_a_promotion_in_the_middle_of_a_run_changes_nothing_within_it(home: Home) -> None:
     scorer = find_scoring_model(home)
 
-    def promote(_: str) -> None:
+    def promote(_: Progress) -> None:
         point_at(home, OLD)
 
     record = score_days(home, DAYS, scorer, as_of=AS_OF, cores=1, on_progress=promote)

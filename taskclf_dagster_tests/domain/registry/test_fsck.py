@@ -12,7 +12,7 @@ from syrupy.assertion import SnapshotAssertion
 from taskclf_dagster.domain.decision.decision import seal
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
-from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL, bundle_hashes, read_bundle_files
+from taskclf_dagster.domain.models.bundle_files import MANIFEST, MODEL, MODEL_CARD, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.manifest import build_manifest
 from taskclf_dagster.domain.registry.applied_decisions import put_aside
 from taskclf_dagster.domain.registry.fsck import PROMISES, FindingCode, check_registry
@@ -249,6 +249,13 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, FindingCode, str]] =
         "P2",
         "bundle_invalid",
         "foreign",
+    ),
+    "a model card edited": (
+        lambda home: (home.models / NEW / MODEL_CARD).write_text("the best model"),
+        "warning",
+        "P2",
+        "model_card_differs",
+        NEW,
     ),
     "staging left": (lambda home: home.staging.mkdir(), "warning", "P2", "staging_not_empty", ".staging"),
     "a temporary file left": (

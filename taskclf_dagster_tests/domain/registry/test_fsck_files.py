@@ -80,6 +80,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
         "artifacts/predictions/0a963156a3de73d5/x.parquet",
         "artifacts/records/champion_report/latest.json",
         "artifacts/suggestions/2026-02-04_000000_0a963156.json",
+        "artifacts/reports/2026-02-04_000000_0a963156.html",
         "artifacts/scores/date=2026-02-03/scores.parquet",
         f"artifacts/performance_drops/{NEW}.json",
         "artifacts/outbox/delivery.json",
@@ -89,6 +90,9 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
         "artifacts/drift/one.json",
         "artifacts/retrain_under_way.json",
         "artifacts/.retrain.lock",
+        "artifacts/config_changes.jsonl",
+        "taskclf_dagster.yaml",
+        ".taskclf_dagster.lock",
         "models/.lock",
         "DEMO",
     ):
@@ -170,6 +174,8 @@ KINDS: dict[str, tuple[str, tuple[Callable[[Path], object], ...], str]] = {
     "delivered events": ("artifacts/events/events.jsonl", (edit(value=2),), "delivered events"),
     "calibrators": ("artifacts/calibrator_store/store.json", (edit(value=2),), "calibrators and reports"),
     "drift reports": ("artifacts/drift*/*.json", (edit(value=2),), "calibrators and reports"),
+    "settings of the home": ("taskclf_dagster.yaml", (edit(enabled=False),), "settings of the home"),
+    "changes of settings": ("artifacts/config_changes.jsonl", (edit(value=2),), "settings of the home"),
     "locks": ("artifacts/.retrain.lock", (edit(value=2),), "locks and notes"),
 }
 """Kinds of files: where they are, changes of them, and whether a change is found or the kind by which the file is listed."""

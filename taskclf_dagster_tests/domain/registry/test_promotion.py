@@ -110,6 +110,7 @@ def test_the_first_promotion_writes_these_files_and_no_others(home: Home) -> Non
     assert set(written) == {
         *bundle,
         f"models/{NEW}/MANIFEST.json",
+        f"models/{NEW}/MODEL_CARD.md",
         "models/active.json",
         "models/active_history.jsonl",
         "models/inference_policy.json",

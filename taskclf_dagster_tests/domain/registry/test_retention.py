@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.decision.decision_store import report_path, save_decision
 from taskclf_dagster.domain.decision.last_decided import LastDecided, write_last_decided
 from taskclf_dagster.domain.decision.references import ModelRef
 from taskclf_dagster.domain.decision.suggestion_store import LabelSuggestions, save_suggestions, suggestions_path
@@ -23,7 +23,7 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.recovery import repair
 from taskclf_dagster.domain.registry.retention import PrunePlan, plan_prune, prune
 from taskclf_dagster.domain.registry.rollback import rollback
-from taskclf_dagster.domain.storage.files import write_json
+from taskclf_dagster.domain.storage.files import write_json, write_text
 from taskclf_dagster.domain.storage.filesystem import FileSystem, use_file_system
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import (
@@ -381,9 +381,16 @@ def test_the_receipt_of_a_model_that_is_gone_goes_unless_the_history_names_it(si
     stays = history_lines(six)[0]["decision_id"]
     for decision_id in (rejected.decision_id, stays):
         save_suggestions(six, LabelSuggestions(decision_id=decision_id, as_of=AT, days=7, suggestions=()))
+        write_text(report_path(six, decision_id), "<!doctype html>")
+    orphan = "2026-01-01_000000_0a963156"
+    write_text(report_path(six, orphan), "<!doctype html>")
+    write_text(six.reports / "notes.txt", "of a person")
     promotions = [line["decision_id"] for line in history_lines(six)]
     found = removed(six)
     assert going(found, "receipt") == going(found, "suggestions") == [rejected.decision_id]
+    assert sorted(going(found, "report")) == sorted([orphan, rejected.decision_id])
+    assert sorted(six.reports.iterdir()) == sorted([report_path(six, stays), six.reports / "notes.txt"])
+    (six.reports / "notes.txt").unlink()
     assert list(six.suggestions.iterdir()) == [suggestions_path(six, stays)]
     assert A not in lying(six.models)
     assert sorted(path.stem for path in six.decisions.iterdir()) == sorted(promotions)

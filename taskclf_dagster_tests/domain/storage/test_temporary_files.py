@@ -13,6 +13,7 @@ from taskclf_dagster_tests.models import contents
 from taskclf_dagster_tests.scenario import make_home
 
 PLACES = {
+    "the home": "../taskclf_dagster.yaml",
     "artifacts": "retrain_under_way.json",
     "labeled windows": "labeled_windows/0123.arrow",
     "a snapshot": "snapshots/0123456789abcdef/windows.parquet",
@@ -38,7 +39,7 @@ OTHER = (
 
 
 def _leave(home: Home, place: str, *, folder: bool = False) -> Path:
-    path = temporary_path(home.artifacts / place)
+    path = temporary_path(Path(os.path.normpath(home.artifacts / place)))
     path.parent.mkdir(parents=True, exist_ok=True)
     if folder:
         path.mkdir()
@@ -106,8 +107,9 @@ def test_whole_files_and_what_others_write_stay(tmp_path: Path) -> None:
 def test_nothing_is_looked_for_outside_artifacts_nor_behind_a_link(tmp_path: Path) -> None:
     home, elsewhere = make_home(tmp_path / "one"), make_home(tmp_path / "two")
     left = [_leave(elsewhere, "decisions/some.json"), _leave(home, "../models/active.json"), _leave(home, "../data/some.parquet")]
+    left.append(_leave(home, "../other.yaml"))
+    home.records.mkdir(parents=True)
     (home.artifacts / "decisions").symlink_to(elsewhere.decisions, target_is_directory=True)
-    (home.records).mkdir()
     (home.records / "linked").symlink_to(elsewhere.decisions, target_is_directory=True)
     assert _sweep(home, alive=False) == []
     assert all(path.exists() for path in left)

@@ -1,0 +1,115 @@
+/** The page /retrain: asks the server for the status again and again, and shows it. */
+
+import { Refused, ServerLost, get } from "./api.js";
+import { byId, el, setText, show } from "./dom.js";
+import { showChanges, showDecision } from "./decision.js";
+import { setUpDialogs, showActions } from "./dialogs.js";
+import { showEarlier, showHistory, showTrend } from "./history.js";
+import { dismiss, follow, isFollowing, lookAfterLaunches } from "./launches.js";
+import { showBack, showModel, showNext } from "./model.js";
+import { announcement, showConnection, showNow } from "./now.js";
+import { setUpSettings, showSettings } from "./settings.js";
+
+const SOON_MS = 2000;
+const LATER_MS = 15000;
+const RETRY_MS = 3000;
+
+let status = null;
+let readAt = null;
+let timer = null;
+let isReading = false;
+let isLost = false;
+
+async function update() {
+  clearTimeout(timer);
+  if (isReading) return;
+  isReading = true;
+  try {
+    const { body } = await get("status");
+    const words = announcement(status, body);
+    [status, readAt] = [body, new Date()];
+    reconnected();
+    draw();
+    announce([words, ...(await lookAfterLaunches(body.progress?.runId))].filter(Boolean).join(" "));
+    await showHistory(status);
+  } catch (error) {
+    lost(error);
+  } finally {
+    isReading = false;
+    plan();
+  }
+}
+
+function draw() {
+  showNow(status);
+  showModel(status);
+  showNext(status);
+  showBack(status.actions);
+  showDecision(status);
+  showChanges(status);
+  showTrend(status);
+  showActions(status.actions, isLost);
+  showSettings(status, isLost);
+  setText(byId("updated"), `Read ${readAt.toLocaleTimeString()}.`);
+}
+
+function plan() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  const isBusy = isFollowing() || ["queued", "running"].includes(status?.state);
+  timer = setTimeout(update, isLost ? RETRY_MS : isBusy ? SOON_MS : LATER_MS);
+}
+
+function reconnected() {
+  if (isLost) announce("The connection is back.");
+  isLost = false;
+  showConnection(null);
+}
+
+function lost(error) {
+  if (!(error instanceof ServerLost) && !(error instanceof Refused)) {
+    showConnection({ title: "This page cannot show what the server answered", detail: `Load it again. If it stays like this, report: ${error.message}` });
+    throw error;
+  }
+  isLost = true;
+  showConnection(error instanceof Refused ? refusal(error) : {
+    title: "The connection to the server is lost",
+    detail: `${readAt ? `What is shown here was read at ${readAt.toLocaleTimeString()}. ` : ""}This page tries again every few seconds. `
+      + "If it stays like this, start the server again: `taskclf-dagster serve`.",
+  });
+  if (status) {
+    showActions(status.actions, true);
+    showSettings(status, true);
+  } else {
+    show(byId("now"), el("p", { class: "quiet" }, "Nothing could be read yet."));
+  }
+}
+
+function refusal(error) {
+  if (error.status === 401) {
+    return {
+      title: "You are signed out", detail: "Sign in to see how this home is doing.",
+      link: { href: "/retrain/sign-in", words: "Sign in" },
+    };
+  }
+  return { title: error.problem.title ?? "The server refused to answer", detail: error.message };
+}
+
+function announce(words) {
+  if (words) setText(byId("announcer"), words);
+}
+
+setUpDialogs(() => status.actions, (title, runId, job) => {
+  follow(title, runId, job);
+  announce(`${title} was launched.`);
+  update();
+});
+setUpSettings(update);
+byId("history-more").addEventListener("click", () => showEarlier().catch(lost));
+byId("launches").addEventListener("click", (event) => {
+  const runId = event.target.dataset.dismiss;
+  if (runId) dismiss(runId);
+});
+addEventListener("resize", () => status && draw());
+document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
+update();
