@@ -81,9 +81,10 @@ lock: install ## Renew requirements.lock: names, versions and hashes, without ho
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-strip-extras --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --all-extras --output-file requirements.lock pyproject.toml
 
-bench: install ## Count the files that a retrain opens, and time the domain path beside LightGBM itself (some minutes).
+bench: install ## Count the files that a retrain opens, time the domain path beside LightGBM itself, and see how both grow (an hour).
 	$(BIN)/python benchmarks/opens.py
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/scale.py
 
 clean: ## Remove the virtual environment, the demo home and Dagster's history.
 	rm -rf $(VENV) $(DEMO_HOME) .coverage .dagster .tmp_dagster_home_*

@@ -67,7 +67,6 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     """One retrain without Dagster: the bodies of the assets and of the standalone checks, in the order in which the job runs them."""
     from taskclf_dagster import provenance
     from taskclf_dagster.domain.data import (
-        hashing,
         labeled_windows,
         snapshot,
         snapshot_rows,
@@ -78,27 +77,24 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     from taskclf_dagster.domain.registry import health, promotion, state
     from taskclf_dagster.domain.retraining import decision_step, recomputation, reports, steps
 
-    with step("label_windows"):
-        result = labeled_windows.label_windows(home, as_of=as_of, settings=config.dataset)
-    with step("save_labeled_windows"):
-        record = labeled_windows.save_labeled_windows(home, result)
-    del result
+    with step("store_labeled_windows"):
+        record = labeled_windows.store_labeled_windows(home, as_of=as_of, settings=config.dataset).record
     with step(CHECK + "labeled_windows_file"):
         labeled_windows.load_stored_keys(home, record)[0].duplicated().sum()
-    with step("load_labeled_windows"):
-        frame = labeled_windows.load_labeled_windows(home, record)
+    with step("open_labeled_windows"):
+        source = labeled_windows.open_labeled_windows(home, record)
     with step("build_snapshot"):
-        dataset, rows = snapshot.build_snapshot(home, record, frame, config=config)
+        dataset, rows = snapshot.build_snapshot_parts(home, record, source, config=config)
     with step("find_skip_reason"):
         reason = steps.find_skip_reason(home, rows, config)
     with step("save_snapshot"):
         dataset = snapshot.save_snapshot(home, dataset, rows)
-    del frame, rows
+    del source, rows
     folder = home.root / dataset.path
     with step(CHECK + "dataset_snapshot_file"):
-        stored = snapshot_rows.read_snapshot_rows(folder)
-        hashing.frame_digest(stored)
-        split.find_split_overlaps(stored)
+        stored = snapshot_rows.open_snapshot_rows(folder)
+        stored.digest()
+        split.find_split_overlaps(stored.load(columns=snapshot_rows.ABOUT_ROWS))
         del stored
     with step("build_challenger"):
         names = {"code_version": provenance.code_version(), "library_versions": provenance.library_versions()}

@@ -225,7 +225,7 @@ def a_snapshot(home: Home, **changes: object) -> DatasetSnapshot:
         "dataset_hash": "0a963156a3de73d5",
         "dataset_digest": "0a963156a3de73d5" * 4,
         "path": "artifacts/snapshots/0a963156a3de73d5",
-        "windows_sha256": "",
+        "parts": (),
         "schema_version": "v1",
         "schema_hash": "4077fe0dba70",
         "label_schema_version": "v1",

@@ -152,14 +152,14 @@ def test_what_is_listed_of_records_is_in_them() -> None:
 def test_the_columns_of_windows_and_predictions_are_in_the_files(demo: Demo) -> None:
     rows = dict(re.findall(r"^\| `(\S+\.parquet)` \| (.+) \|$", PAGE.split("### Windows and predictions")[1].split("###")[0], re.MULTILINE))
     found: dict[str, set[str]] = {}
-    for path in [*demo.home.snapshots.glob("*/*.parquet"), *demo.home.predictions.glob("*/*.parquet")]:
+    for path in [*demo.home.snapshots.glob("*/windows/*.parquet"), *demo.home.predictions.glob("*/*.parquet")]:
         kind = "<model_id>.recent.parquet" if path.name.endswith(".recent.parquet") else "<model_id>.parquet"
-        kind = path.name if path.name in rows else kind
+        kind = "part-NNN.parquet" if path.name.startswith("part-") else kind
         found.setdefault(kind, set()).update(pq.read_schema(path).names)
     listed = {kind: set(re.findall(r"`(\w+)`", row)) for kind, row in rows.items()}
-    inputs = found["windows.parquet"] - listed["windows.parquet"]
+    inputs = found["part-NNN.parquet"] - listed["part-NNN.parquet"]
     assert "keys_per_min" in inputs  # they are not listed one by one
-    assert listed == {**found, "windows.parquet": found["windows.parquet"] - inputs}
+    assert listed == {**found, "part-NNN.parquet": found["part-NNN.parquet"] - inputs}
     assert not any(name.startswith("raw_") for names in found.values() for name in names)
 
 

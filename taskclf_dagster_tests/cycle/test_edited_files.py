@@ -61,7 +61,7 @@ def _known_edits(saved: Files, name: str, most: int, turn: int) -> Iterator[Edit
             yield Edit(f"{edit.what}, sealed again", lambda edit=edit: _sealed_if_valid(edit.content), is_sealed=True)
     if fnmatch(name, "artifacts/records/*/latest.json"):  # anchors would be too old to count
         yield from (edit for edit in edits_of(name, content) if edit.what == "as_of: another text")
-    if name.endswith("windows.parquet"):
+    if name.endswith("part-000.parquet"):
         folder = name.split("/")[2]
         for path in [path for path in saved if fnmatch(path, f"artifacts/predictions/{folder}/*.parquet") and "recent" not in path]:
             yield Edit(f"labels as predicted by {Path(path).stem}", partial(_labels_as_predicted, content, saved[path]))
@@ -158,7 +158,7 @@ SAMPLE = {
     "dataset_snapshot": "artifacts/records/labeled_windows/latest.json",
     "challenger_model": "artifacts/records/dataset_snapshot/latest.json",
     "challenger_report": "artifacts/challengers/*/model.txt",
-    "champion_report": "artifacts/snapshots/*/windows.parquet",
+    "champion_report": "artifacts/snapshots/*/windows/part-000.parquet",
     "promotion_decision": "artifacts/records/challenger_report/latest.json",
     "active_pointer": "artifacts/records/promotion_decision/latest.json",
 }

@@ -102,7 +102,7 @@ def test_a_check_that_warns_neither_stops_a_promotion_nor_causes_one(trained: St
 def _snapshot_file(stage: Stage) -> Path:
     """The windows of the snapshot made last."""
     record = json.loads((stage.home.records / "dataset_snapshot" / "latest.json").read_text(encoding="utf-8"))
-    return stage.home.root / record["path"] / "windows.parquet"
+    return stage.home.root / record["path"] / "windows" / "part-000.parquet"
 
 
 def _predictions_file(stage: Stage) -> Path:

@@ -276,7 +276,7 @@ def test_the_bundle_records_everything_needed_to_repeat_its_training(first: tupl
     assert metadata["params"]["num_boost_round"] == metadata["config"]["train_params"]["num_boost_round"] == 15
     assert metadata["params"]["seed"] == int(metadata["dataset_digest"][:7], 16)
     assert metadata["library_versions"]["lightgbm"]
-    assert (stage.home.root / metadata["snapshot_path"] / "windows.parquet").is_file()
+    assert (stage.home.root / metadata["snapshot_path"] / "windows" / "part-000.parquet").is_file()
     assert metadata["refit"] is True
 
 

@@ -50,7 +50,7 @@ IMAGE = re.compile(r"^!\[[^\]]+\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)$")
 LABELLED = 2 * 6 * 160
 DIFFERS_BETWEEN_EQUAL_RUNS = {
     "labeled_windows": ("path",),
-    "dataset_snapshot": ("windows_sha256",),
+    "dataset_snapshot": ("parts",),
     "challenger_model": ("timings", "files"),
     "challenger_report": ("files",),
 }
@@ -200,7 +200,7 @@ def test_dataset_snapshot_shows_its_hash_its_splits_and_its_cuts(run: Run) -> No
     assert shown["dagster/row_count"] == LABELLED + 20
     assert re.fullmatch("[0-9a-f]{16}", str(shown["dataset_hash"]))
     assert shown["path"] == f"artifacts/snapshots/{shown['dataset_hash']}"
-    assert (run.home.root / str(shown["path"]) / "windows.parquet").is_file()
+    assert (run.home.root / str(shown["path"]) / "windows" / "part-000.parquet").is_file()
     assert shown["outcome"] == run.result.output_for_node("dataset_snapshot").feasibility.summary
     assert (shown["users"], shown["holdout_users"]) == (2, "none")
     cuts = run.table("dataset_snapshot", "cuts")

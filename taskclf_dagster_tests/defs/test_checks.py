@@ -495,7 +495,7 @@ def _rewrite_frame(run: Run, change: Callable[[pd.DataFrame], pd.DataFrame]) -> 
 
 
 def _rewrite_snapshot(run: Run, change: Callable[[pd.DataFrame], object]) -> None:
-    path = run.home.root / _record(run, DatasetSnapshot).path / "windows.parquet"
+    path = run.home.root / _record(run, DatasetSnapshot).path / "windows" / "part-000.parquet"
     rows = pq.read_table(path).to_pandas()
     change(rows)
     pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path)

@@ -15,7 +15,7 @@ from taskclf_dagster.demo.generator import DemoHome, DemoHomeError, extend_demo_
 from taskclf_dagster.demo.habits import DRIFT_DAYS, NEW_APP
 from taskclf_dagster.demo.labels import PROVENANCE
 from taskclf_dagster.domain.data.feature_schema import BREAK_IDLE, LABELS, SCHEMAS, SchemaVersion
-from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
+from taskclf_dagster.domain.data.labeled_windows import label_windows, store_labeled_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.evaluation.baselines import compare_with_baseline, fit_lookup, predict_baseline
@@ -190,7 +190,9 @@ def test_a_month_is_hard_enough_and_a_table_of_apps_is_not(tmp_path: Path, seed:
     config = retrain_config()
     labeled = label_windows(home, as_of=as_of, settings=config.dataset)
     assert labeled.frame is not None
-    snapshot, rows = build_snapshot(home, save_labeled_windows(home, labeled), labeled.frame, config=config)
+    snapshot, rows = build_snapshot(
+        home, store_labeled_windows(home, as_of=as_of, settings=config.dataset).record, labeled.frame, config=config
+    )
     model = train_challenger(
         lambda part: rows[is_in_part(rows, part)].reset_index(drop=True),
         SCHEMAS["v1"],

@@ -11,10 +11,9 @@ import dagster as dg
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.display.metadata import unusual_days_check
 from taskclf_dagster.defs.resources.inputs import HomeResource
-from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
-from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import find_split_overlaps
 from taskclf_dagster.domain.evaluation.unusual_days import find_days_of_one_label
 from taskclf_dagster.shown_text import counted
@@ -69,9 +68,10 @@ def labeled_windows_file(labeled_windows: LabeledWindows, home: HomeResource) ->
 
 @dg.multi_asset_check(name="dataset_snapshot_file", specs=[HASH, SPLITS, DAYS], pool="retrain")
 def dataset_snapshot_file(dataset_snapshot: DatasetSnapshot, home: HomeResource) -> Iterator[dg.AssetCheckResult]:
-    """Reads windows.parquet: computes its digest again, compares the ends of the splits of each user, and looks for days of one label."""
-    rows = open_snapshot_rows(snapshot_folder(home.open(), dataset_snapshot.path)).load()
-    digest = frame_digest(rows)
+    """Reads the rows: computes their digest again, compares the ends of the splits of each user, and looks for days of one label."""
+    stored = open_snapshot_rows(snapshot_folder(home.open(), dataset_snapshot.path))
+    digest = stored.digest()
+    rows = stored.load(columns=ABOUT_ROWS)
     same = digest == dataset_snapshot.dataset_digest
     yield dg.AssetCheckResult(
         passed=same,

@@ -3,7 +3,7 @@
 Spans are projected in `label_projection`; a shift that would cover more is found in `label_shift`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
@@ -15,11 +15,13 @@ from taskclf_dagster.domain.data.label_projection import (
     WINDOW_US,
     PlacedSpans,
     Projection,
+    TimeLine,
+    TimeRange,
     make_time_line,
     place_spans,
     put_windows,
 )
-from taskclf_dagster.domain.data.label_shift import LabelShift, find_label_shifts
+from taskclf_dagster.domain.data.label_shift import LabelShift, ShiftFinder
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.shown_text import counted
@@ -99,51 +101,61 @@ class LabelFates(Record):
         return " ".join(f"{text[0].upper()}{text[1:]}." for text in [self.summary, *self.causes]) if self.lost else ""
 
 
-def count_label_fates(
-    windows: pd.DataFrame, spans: pd.DataFrame, projection: Projection, *, start: datetime, end: datetime, left_out: Mapping[str, int]
-) -> LabelFates:
-    """Counts the spans of a label store by fate.
+class FateCounter:
+    """Counts spans by what became of them, where windows may come in parts."""
 
-    Args:
-        windows: user_id (category) and bucket_start_ts (UTC), sorted by both.
-        spans: the spans that were projected, as in `LabelReading.spans`.
-        projection: of these spans onto these windows.
-        start: of the look-back.
-        end: of the look-back, exclusive.
-        left_out: number of spans that were not projected, by fate.
-    """
-    users = [str(user) for user in windows["user_id"].cat.categories]
-    placed = place_spans(spans, users)
-    fates = _find_fates(windows, spans, placed, projection, to_epoch_us(start))
-    counts = dict(zip(get_args(SpanFate), np.bincount(fates, minlength=len(get_args(SpanFate))).tolist(), strict=True))
-    unmatched = spans["user_id"][fates == _code("no_window_of_user")].dropna()
-    labeled = set(spans["user_id"].dropna())
-    return LabelFates(
-        spans=len(spans) + sum(left_out.values()),
-        counts={fate: n + left_out.get(fate, 0) for fate, n in counts.items()},
-        unmatched_users=_most_common(unmatched),
-        window_users=tuple(sorted(users, key=lambda user: (user in labeled, user))[:MAX_NAMED]),
-        shifts=tuple(find_label_shifts(windows, placed, start=start, end=end)) if len(windows) else (),
-    )
+    def __init__(self, spans: pd.DataFrame, users: Sequence[str], times: TimeRange, *, start: datetime, end: datetime) -> None:
+        """Places the spans.
+
+        Args:
+            spans: the spans that are projected, as in `LabelReading.spans`.
+            users: the categories of user_id in every part.
+            times: from the first to the last start of all windows.
+            start: of the look-back.
+            end: of the look-back, exclusive.
+        """
+        self._users = [str(user) for user in users]
+        self._spans, self._first, self._has_windows = spans, to_epoch_us(start), False
+        self._placed = place_spans(spans, self._users)
+        self._line = make_time_line(times, margin=2 * WINDOW_US)
+        self._fates = np.full(len(spans), _code("no_window_of_user"))
+        self._shifts = ShiftFinder(self._placed, self._users, times, start=start, end=end)
+
+    def add(self, windows: pd.DataFrame, projection: Projection) -> None:
+        """Adds the windows of a part.
+
+        Args:
+            windows: user_id (category) and bucket_start_ts (UTC), sorted by both.
+            projection: of the spans onto these windows.
+        """
+        if windows.empty:
+            return
+        self._has_windows = True
+        users = windows["user_id"].cat.codes.to_numpy()
+        entries = np.flatnonzero((self._placed.user >= users[0]) & (self._placed.user <= users[-1]))
+        placed = self._placed.take(entries)
+        np.minimum.at(self._fates, placed.row, _find_entry_fates(put_windows(windows, self._line), self._line, placed, projection))
+        self._shifts.add(windows)
+
+    def count(self, left_out: Mapping[SpanFate, int]) -> LabelFates:
+        """Returns the counts; `left_out` is the number of spans that were not projected, by fate."""
+        ends = self._spans["end_us"].to_numpy().copy()
+        np.maximum.at(ends, self._placed.row, self._placed.end)
+        fates = np.where(ends <= self._first, _code("outside_look_back"), self._fates)
+        counts = dict(zip(get_args(SpanFate), np.bincount(fates, minlength=len(get_args(SpanFate))).tolist(), strict=True))
+        unmatched = self._spans["user_id"][fates == _code("no_window_of_user")].dropna()
+        labeled = set(self._spans["user_id"].dropna())
+        return LabelFates(
+            spans=len(self._spans) + sum(left_out.values()),
+            counts={fate: n + left_out.get(fate, 0) for fate, n in counts.items()},
+            unmatched_users=_most_common(unmatched),
+            window_users=tuple(sorted(self._users, key=lambda user: (user in labeled, user))[:MAX_NAMED]),
+            shifts=tuple(self._shifts.find()) if self._has_windows else (),
+        )
 
 
-def _find_fates(
-    windows: pd.DataFrame, spans: pd.DataFrame, placed: PlacedSpans, projection: Projection, first: int
-) -> npt.NDArray[np.int64]:
-    """Returns the code of the fate of each span, shape (spans,)."""
-    ends = spans["end_us"].to_numpy().copy()
-    np.maximum.at(ends, placed.row, placed.end)
-    fates = np.full(len(spans), _code("no_window_of_user"))
-    np.minimum.at(fates, placed.row, _find_entry_fates(windows, placed, projection))
-    fates[ends <= first] = _code("outside_look_back")
-    return fates
-
-
-def _find_entry_fates(windows: pd.DataFrame, placed: PlacedSpans, projection: Projection) -> npt.NDArray[np.int64]:
-    if len(windows) == 0:
-        return np.full(len(placed.row), _code("no_window_of_user"))
-    line = make_time_line(windows, margin=2 * WINDOW_US)
-    keys = put_windows(windows, line)
+def _find_entry_fates(keys: npt.NDArray[np.int64], line: TimeLine, placed: PlacedSpans, projection: Projection) -> npt.NDArray[np.int64]:
+    """Returns the code of the fate of each placed span on windows at these positions of the time line."""
     touch_from = np.searchsorted(keys + WINDOW_US, line.put(placed.user, placed.start), side="right")
     touch_to = np.maximum(np.searchsorted(keys, line.put(placed.user, placed.end), side="left"), touch_from)
 

@@ -3,7 +3,7 @@
 Pure array work on times; it knows neither features nor files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -49,6 +49,13 @@ class Projection:
     users_without_windows: list[str]
 
 
+class TimeRange(NamedTuple):
+    """The first and the last start of windows [microseconds since 1970]."""
+
+    first: int
+    last: int
+
+
 class TimeLine(NamedTuple):
     """One integer axis for all users [microseconds]: each user has a stretch of its own, so that a search never leaves the user.
 
@@ -85,6 +92,9 @@ class PlacedSpans:
     label: _Int
     gold: npt.NDArray[np.bool_]
 
+    def take(self, rows: _Int | npt.NDArray[np.bool_]) -> "PlacedSpans":
+        return PlacedSpans(self.row[rows], self.user[rows], self.start[rows], self.end[rows], self.label[rows], self.gold[rows])
+
 
 @dataclass(frozen=True)
 class LineSpans:
@@ -94,7 +104,7 @@ class LineSpans:
     end: _Int
     label: _Int
 
-    def take(self, rows: _Int | npt.NDArray[np.bool_]) -> "LineSpans":
+    def take(self, rows: _Int | npt.NDArray[np.bool_] | slice) -> "LineSpans":
         return LineSpans(self.start[rows], self.end[rows], self.label[rows])
 
 
@@ -123,24 +133,69 @@ def project_blocks_to_windows(windows: pd.DataFrame, spans: pd.DataFrame) -> Pro
         windows: user_id (category) and bucket_start_ts (UTC), sorted by both, one row per window.
         spans: as in `LabelReading.spans`.
     """
-    users = list(windows["user_id"].cat.categories)
-    without_windows = sorted(set(spans["user_id"].dropna()) - set(users))
-    if len(windows) == 0 or len(spans) == 0:
-        none = np.full(len(windows), NO_LABEL)
-        nothing = _TierLabels(np.zeros_like(none), none, none)
-        return _join_tiers(nothing, nothing, without_windows)
-
-    line = make_time_line(windows, margin=2 * WINDOW_US)
-    window_keys = put_windows(windows, line)
-    gold, weak = _put_tiers(place_spans(spans, users), line)
-    by_gold, by_weak = (_label_windows(window_keys, merge_spans(tier, line.stride)) for tier in (gold, weak))
-    return _join_tiers(by_gold, by_weak, without_windows)
+    projector = SpanProjector(spans, list(windows["user_id"].cat.categories), time_range(windows))
+    return projector.project(windows, projector.last_gold(windows) + 1)
 
 
-def make_time_line(windows: pd.DataFrame, *, margin: int) -> TimeLine:
-    """Returns the time line of windows, at least one, with a margin [microseconds] before the first and after the last."""
+class SpanProjector:
+    """Spans placed for the users of windows, which may come in parts; see `project_blocks_to_windows`.
+
+    Attributes:
+        users_without_windows: users with spans who are not among those of the windows.
+    """
+
+    def __init__(self, spans: pd.DataFrame, users: list[str], times: TimeRange) -> None:
+        """Places the spans.
+
+        Args:
+            spans: as in `LabelReading.spans`.
+            users: the categories of user_id in every part.
+            times: from the first to the last start of all windows; see `time_range`.
+        """
+        self.users_without_windows = sorted(set(spans["user_id"].dropna()) - set(users))
+        self._line = make_time_line(times, margin=2 * WINDOW_US)
+        tiers = _put_tiers(place_spans(spans, users), self._line)
+        self._gold, self._weak = (merge_spans(tier, self._line.stride) for tier in tiers)
+
+    @property
+    def has_weak(self) -> bool:
+        """True if there are weak spans, whose numbers follow those of gold ones."""
+        return len(self._weak.start) > 0
+
+    def last_gold(self, windows: pd.DataFrame) -> int:
+        """Returns the largest number of a gold span that labels one of the windows, NO_LABEL for none."""
+        return int(self._label(put_windows(windows, self._line), self._gold).span.max(initial=NO_LABEL))
+
+    def project(self, windows: pd.DataFrame, gold_numbers: int) -> Projection:
+        """Labels the windows of a part.
+
+        Args:
+            windows: the part.
+            gold_numbers: what is added to the numbers of weak spans: one more than the largest `last_gold` of all parts.
+        """
+        keys = put_windows(windows, self._line)
+        by_gold, by_weak = (self._label(keys, tier) for tier in (self._gold, self._weak))
+        return _join_tiers(by_gold, by_weak, gold_numbers, self.users_without_windows)
+
+    def _label(self, keys: _Int, tier: LineSpans) -> _TierLabels:
+        """Labels windows with the spans of their users; a span's number is its position among all."""
+        if len(keys) == 0:
+            return _label_windows(keys, tier.take(slice(0)))
+        users = np.array([keys[0], keys[-1] + self._line.stride]) // self._line.stride
+        begin, end = np.searchsorted(tier.start, users * self._line.stride)
+        found = _label_windows(keys, tier.take(slice(begin, end)))
+        return replace(found, span=np.where(found.span >= 0, found.span + begin, NO_LABEL))
+
+
+def time_range(windows: pd.DataFrame) -> TimeRange:
+    """Returns the first and the last start of windows; the beginning of 1970 for none."""
     starts = epoch_us(windows["bucket_start_ts"])
-    first, last = int(starts.min()) - margin, int(starts.max()) + margin
+    return TimeRange(int(starts.min()), int(starts.max())) if len(starts) else TimeRange(0, 0)
+
+
+def make_time_line(times: TimeRange, *, margin: int) -> TimeLine:
+    """Returns the time line of windows, with a margin [microseconds] before the first and after the last."""
+    first, last = times.first - margin, times.last + margin
     return TimeLine(first, last, stride=last - first + WINDOW_US)
 
 
@@ -149,12 +204,11 @@ def put_windows(windows: pd.DataFrame, line: TimeLine) -> _Int:
     return line.put(windows["user_id"].cat.codes.to_numpy().astype(np.int64), epoch_us(windows["bucket_start_ts"]))
 
 
-def _join_tiers(gold: _TierLabels, weak: _TierLabels, without_windows: list[str]) -> Projection:
+def _join_tiers(gold: _TierLabels, weak: _TierLabels, gold_numbers: int, without_windows: list[str]) -> Projection:
     """Takes gold labels, and weak ones where no gold span touches the window; span numbers of weak ones follow those of gold ones."""
     free = gold.touching == 0
     label = np.where(free, weak.label, gold.label)
-    gold_count = int(gold.span.max(initial=NO_LABEL)) + 1
-    span = np.where(free, np.where(weak.span >= 0, weak.span + gold_count, NO_LABEL), gold.span)
+    span = np.where(free, np.where(weak.span >= 0, weak.span + gold_numbers, NO_LABEL), gold.span)
     touching = np.where(free, weak.touching, gold.touching)
     return Projection(
         label=label.astype(np.int8),
@@ -234,7 +288,7 @@ def merge_spans(spans: LineSpans, stride: int) -> LineSpans:
 
 
 def _label_windows(window_keys: _Int, spans: LineSpans) -> _TierLabels:
-    """Labels windows by their start on the time line, sorted, with spans sorted by start."""
+    """Labels windows by their start on the time line, sorted, with spans sorted by start; their number is their position among these."""
     n = len(window_keys)
     touch_from = np.searchsorted(window_keys + WINDOW_US, spans.start, side="right")
     touch_to = np.searchsorted(window_keys, spans.end, side="left")

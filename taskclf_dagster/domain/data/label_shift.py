@@ -3,6 +3,7 @@
 Spans are placed in `label_projection`; what a shift explains is counted in `label_fates`.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -13,6 +14,7 @@ from taskclf_dagster.domain.data.label_projection import (
     WINDOW_US,
     LineSpans,
     PlacedSpans,
+    TimeRange,
     make_time_line,
     merge_spans,
     put_windows,
@@ -69,33 +71,47 @@ class LabelShift(Record):
         )
 
 
-def find_label_shifts(windows: pd.DataFrame, placed: PlacedSpans, *, start: datetime, end: datetime) -> list[LabelShift]:
-    """Finds for each user the shift with which the spans would cover clearly more windows; users with one shift are joined.
+class ShiftFinder:
+    """Finds for each user the shift with which the spans would cover clearly more windows, which may come in parts.
 
     The shift with most windows wholly within spans is clearly better than none by the bounds of this module.
-
-    Args:
-        windows: user_id (category) and bucket_start_ts (UTC), sorted by both; at least one.
-        placed: the spans.
-        start: of the look-back; only labeled time in it counts.
-        end: of the look-back, exclusive.
     """
-    users = [str(user) for user in windows["user_id"].cat.categories]
-    line = make_time_line(windows, margin=_to_us(max(map(abs, HOURS))) + 2 * WINDOW_US)
-    clipped = _clip(placed, max(to_epoch_us(start), line.first), min(to_epoch_us(end), line.last))
-    base = clipped.user * line.stride - line.first
-    merged = merge_spans(LineSpans(base + clipped.start, base + clipped.end, np.zeros_like(base)), line.stride)
-    owner = merged.start // line.stride
-    labeled = np.bincount(owner, (merged.end - merged.start) / WINDOW_US, minlength=len(users)).astype(np.float64)
-    keys = put_windows(windows, line)
-    covered = np.stack([_count_covered(keys, merged, owner, hours, len(users)) for hours in HOURS])
-    return _join_users(users, covered, labeled)
+
+    def __init__(self, placed: PlacedSpans, users: list[str], times: TimeRange, *, start: datetime, end: datetime) -> None:
+        """Places the spans.
+
+        Args:
+            placed: the spans.
+            users: the categories of user_id in every part.
+            times: from the first to the last start of all windows.
+            start: of the look-back; only labeled time in it counts.
+            end: of the look-back, exclusive.
+        """
+        self._users = users
+        self._line = line = make_time_line(times, margin=_to_us(max(map(abs, HOURS))) + 2 * WINDOW_US)
+        clipped = _clip(placed, max(to_epoch_us(start), line.first), min(to_epoch_us(end), line.last))
+        base = clipped.user * line.stride - line.first
+        self._merged = merge_spans(LineSpans(base + clipped.start, base + clipped.end, np.zeros_like(base)), line.stride)
+        self._owner = self._merged.start // line.stride
+        self._covered = np.zeros((len(HOURS), len(users)))
+
+    def add(self, windows: pd.DataFrame) -> None:
+        """Counts the windows of a part, sorted by user and time, that lie wholly within the spans, with each shift."""
+        keys, users = put_windows(windows, self._line), windows["user_id"].cat.codes.to_numpy()
+        own = slice(*np.searchsorted(self._owner, [users[0], users[-1] + 1])) if len(users) else slice(0)
+        for row, hours in enumerate(HOURS):
+            self._covered[row] += _count_covered(keys, self._merged.take(own), self._owner[own], hours, len(self._users))
+
+    def find(self) -> list[LabelShift]:
+        """Returns the shifts; users with one shift are joined."""
+        lengths = (self._merged.end - self._merged.start) / WINDOW_US
+        labeled = np.bincount(self._owner, lengths, minlength=len(self._users)).astype(np.float64)
+        return _join_users(self._users, self._covered, labeled)
 
 
 def _clip(placed: PlacedSpans, first: int, last: int) -> PlacedSpans:
     start, end = np.clip(placed.start, first, last), np.clip(placed.end, first, last)
-    kept = end > start
-    return PlacedSpans(placed.row[kept], placed.user[kept], start[kept], end[kept], placed.label[kept], placed.gold[kept])
+    return replace(placed, start=start, end=end).take(end > start)
 
 
 def _count_covered(

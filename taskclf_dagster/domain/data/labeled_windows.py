@@ -1,9 +1,10 @@
 """Labeled windows: the windows of the look-back that have a label, read from a home and stored as one content-addressed file.
 
-Joins `windows`, `label_store`, `label_projection` and `label_fates`. They are split and excluded in `snapshot`.
+Windows are labeled in `labeling`; they are split and excluded in `snapshot`.
 """
 
-from datetime import datetime, timedelta
+from collections import deque
+from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Self
 
@@ -15,15 +16,15 @@ from pydantic import model_validator
 from taskclf_dagster.config.settings import DatasetSettings
 from taskclf_dagster.domain.data.contract_checks import ContractViolation
 from taskclf_dagster.domain.data.day_folders import PassedOver, find_passed_over
-from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, WINDOW_SECONDS, SchemaVersion, check_schema_hash
-from taskclf_dagster.domain.data.label_fates import LabelFates, count_label_fates
+from taskclf_dagster.domain.data.feature_schema import SchemaVersion, check_schema_hash
+from taskclf_dagster.domain.data.frame_parts import PART_WINDOWS
+from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_fingerprints import watermark
-from taskclf_dagster.domain.data.label_projection import Projection, project_blocks_to_windows
-from taskclf_dagster.domain.data.label_store import LabelReading, read_label_spans
+from taskclf_dagster.domain.data.labeling import Labeling
 from taskclf_dagster.domain.data.recent_windows import RecentWindows, save_recent_windows
-from taskclf_dagster.domain.data.stored_frames import load_columns, load_frame, store_frame
-from taskclf_dagster.domain.data.times import epoch_us
-from taskclf_dagster.domain.data.windows import WindowReading, read_windows
+from taskclf_dagster.domain.data.stored_frames import FrameFile, load_columns, open_frames, store_parts
+from taskclf_dagster.domain.data.window_parts import DaySpill
+from taskclf_dagster.domain.storage.files import temporary_path
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import DataContractError
@@ -86,7 +87,7 @@ class LabeledWindows(Record):
 
 
 class LabelingResult(NamedTuple):
-    """Labeled windows that are not stored yet.
+    """Labeled windows that are not stored.
 
     Attributes:
         record: without a path.
@@ -102,8 +103,15 @@ class LabelingResult(NamedTuple):
     windows: pd.DataFrame | None
 
 
+class StoredLabeling(NamedTuple):
+    """The record of labeled windows that are stored, and the fingerprints of the label store as it was read."""
+
+    record: LabeledWindows
+    label_fingerprints: npt.NDArray[np.uint64]
+
+
 def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> LabelingResult:
-    """Reads the look-back of a home and labels its windows; writes nothing.
+    """Reads the look-back of a home and labels its windows, all in one frame; writes nothing.
 
     Args:
         home: the taskclf home.
@@ -115,39 +123,31 @@ def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> 
         NoWindowsError: no partition lies in range.
         UnreadableFileError: a file cannot be read.
     """
-    home.require()
-    split_from = as_of - timedelta(days=settings.data_lookback_days)
-    start = min(split_from, as_of - timedelta(days=settings.training_lookback_days))
-    reading = read_windows(
-        home,
-        start=start,
-        end=as_of,
-        schema_version=settings.schema_version,
-        skip_unreadable_days=settings.skip_unreadable_days,
-        chosen_from=split_from,
-    )
-    labels = read_label_spans(home, start=start, end=as_of)
-    spans = labels.spans if settings.weak_labels == "train_only" else labels.spans[labels.spans["gold"]]
-    frame = projection = fates = None
-    if reading.frame is not None:
-        projection = project_blocks_to_windows(reading.frame, spans)
-        left_out = {"weak_left_out": len(labels.spans) - len(spans), "not_valid": labels.invalid, "outside_look_back": labels.later}
-        fates = count_label_fates(reading.frame, spans, projection, start=start, end=as_of, left_out=left_out)
-        if not reading.violations and not labels.violations:
-            frame = _attach(reading.frame, projection)
-    record = _describe(home, as_of, (start, split_from), reading, labels, projection)
-    record = record.model_copy(update={"passed_over": tuple(find_passed_over(home)), "label_fates": None if labels.damaged else fates})
-    return LabelingResult(record, frame, labels.fingerprints, reading.frame)
+    labeling = Labeling(home, as_of=as_of, settings=settings)
+    frame = None
+    for part in labeling.label():
+        frame = part.labeled
+    return LabelingResult(_describe(home, labeling), frame, labeling.labels.fingerprints, labeling.reading.frame)
 
 
-def save_labeled_windows(home: Home, result: LabelingResult) -> LabeledWindows:
-    """Stores the labeled and the recent windows of a result, and returns its record with their files."""
-    record, frame = result.record, result.frame
-    if frame is None or result.windows is None:
-        return record
-    stored = store_frame(home.labeled_windows, frame, kind="labeled")
-    recent = save_recent_windows(home, result.windows, as_of=record.as_of, schema_version=record.schema_version)
-    return record.model_copy(update={"path": str(stored.path.relative_to(home.root)), "digest": stored.digest, "recent": recent})
+def store_labeled_windows(home: Home, *, as_of: datetime, settings: DatasetSettings, part_windows: int = PART_WINDOWS) -> StoredLabeling:
+    """Labels the windows of the look-back part by part, and stores the labeled and the recent ones; else as `label_windows`.
+
+    With violations of the data contract nothing is stored. Which windows are stored does not depend on `part_windows`.
+    """
+    spill = DaySpill(temporary_path(home.labeled_windows / "windows"), part_windows)
+    try:
+        labeling = Labeling(home, as_of=as_of, settings=settings, spill=spill)
+        if not labeling.is_valid:
+            deque(labeling.label(), maxlen=0)  # the record counts the windows all the same
+            return StoredLabeling(_describe(home, labeling), labeling.labels.fingerprints)
+        stored = store_parts(home.labeled_windows, (part.labeled for part in labeling.label() if part.labeled is not None), kind="labeled")
+        recent = save_recent_windows(home, labeling.recent(), schema_version=labeling.reading.schema.version)
+    finally:
+        spill.remove()
+    path = str(stored.path.relative_to(home.root))
+    record = _describe(home, labeling).model_copy(update={"path": path, "digest": stored.digest, "recent": recent})
+    return StoredLabeling(record, labeling.labels.fingerprints)
 
 
 def load_stored_keys(home: Home, record: LabeledWindows) -> tuple[pd.DataFrame, list[str]]:
@@ -160,14 +160,14 @@ def load_stored_keys(home: Home, record: LabeledWindows) -> tuple[pd.DataFrame, 
     return load_columns(_path_of(home, record), ["user_id", "bucket_start_ts"])
 
 
-def load_labeled_windows(home: Home, record: LabeledWindows) -> pd.DataFrame:
-    """Reads the frame of a record.
+def open_labeled_windows(home: Home, record: LabeledWindows) -> FrameFile:
+    """Returns the parts of the frame of a record.
 
     Raises:
         DataContractError: the record has violations, so there is no frame.
         SnapshotError: the file is missing or unreadable, or does not have the recorded hash.
     """
-    return load_frame(_path_of(home, record), record.digest or "")
+    return open_frames(_path_of(home, record), record.digest or "")
 
 
 def _path_of(home: Home, record: LabeledWindows) -> Path:
@@ -176,61 +176,27 @@ def _path_of(home: Home, record: LabeledWindows) -> Path:
     return home.root / record.path
 
 
-def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:
-    """Returns the labeled rows of the frame with label, gold, span and session_seconds."""
-    session_seconds = _session_seconds(frame)
-    rows = np.flatnonzero(projection.label >= 0)
-    labels = pd.DataFrame(
-        {
-            "label": pd.Categorical.from_codes(projection.label[rows], categories=list(LABELS)),
-            "gold": projection.gold[rows],
-            "span": projection.span[rows],
-            "session_seconds": session_seconds[rows],
-        }
-    )
-    return pd.concat([frame.take(rows).reset_index(drop=True), labels], axis=1)
-
-
-def _session_seconds(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Returns the length of each window's session [s], from its first window's start to its last window's end, labeled or not."""
-    users, sessions = frame["user_id"].cat, frame["session_id"].cat
-    owner, _ = pd.factorize(users.codes.to_numpy().astype(np.int64) * (len(sessions.categories) + 1) + sessions.codes.to_numpy())
-    starts = epoch_us(frame["bucket_start_ts"])
-    first = np.full(owner.max(initial=-1) + 1, np.iinfo(np.int64).max)
-    last = np.full(owner.max(initial=-1) + 1, np.iinfo(np.int64).min)
-    np.minimum.at(first, owner, starts)
-    np.maximum.at(last, owner, starts)
-    return (last - first)[owner] / 1e6 + WINDOW_SECONDS
-
-
-def _describe(
-    home: Home,
-    as_of: datetime,
-    starts: tuple[datetime, datetime],
-    reading: WindowReading,
-    labels: LabelReading,
-    projection: Projection | None,
-) -> LabeledWindows:
-    counts = _count_classes(projection)
-    frame = reading.frame
+def _describe(home: Home, labeling: Labeling) -> LabeledWindows:
+    """Returns the record of windows that are labeled, without a file."""
+    reading, labels = labeling.reading, labeling.labels
     return LabeledWindows(
         home=home.display_name,
         demo=home.is_demo,
-        as_of=as_of,
-        range_start=starts[0],
-        split_from=starts[1],
+        as_of=labeling.as_of,
+        range_start=labeling.start,
+        split_from=labeling.split_from,
         schema_version=reading.schema.version,
-        schema_hash=SCHEMAS[reading.schema.version].schema_hash,
+        schema_hash=reading.schema.schema_hash,
         path=None,
         digest=None,
         recent=None,
-        windows=0 if frame is None else len(frame),
-        gold=sum(counts["gold"].values()),
-        weak=sum(counts["weak"].values()),
-        class_counts=counts,
-        unlabeled={} if projection is None else {str(reason): n for reason, n in projection.unlabeled.items()},
-        users={} if frame is None else {str(user): int(n) for user, n in frame["user_id"].value_counts(sort=False).items()},
-        users_without_windows=[] if projection is None else projection.users_without_windows,
+        windows=labeling.windows,
+        gold=sum(labeling.class_counts["gold"].values()),
+        weak=sum(labeling.class_counts["weak"].values()),
+        class_counts=labeling.class_counts,
+        unlabeled={str(reason): n for reason, n in labeling.unlabeled.items()},
+        users=labeling.users,
+        users_without_windows=labeling.users_without_windows,
         spans_by_provenance={str(k): int(v) for k, v in labels.spans["provenance"].value_counts().sort_index().items()},
         label_watermark=watermark(labels.fingerprints),
         days=reading.days,
@@ -239,13 +205,6 @@ def _describe(
         duplicates_dropped=reading.duplicates_dropped,
         raw_columns_dropped=reading.raw_columns_dropped,
         violations=[*reading.violations, *labels.violations],
+        passed_over=tuple(find_passed_over(home)),
+        label_fates=labeling.fates,
     )
-
-
-def _count_classes(projection: Projection | None) -> dict[str, dict[str, int]]:
-    counts = {"gold": dict.fromkeys(LABELS, 0), "weak": dict.fromkeys(LABELS, 0)}
-    if projection is not None:
-        for tier, gold in (("gold", True), ("weak", False)):
-            chosen = projection.label[(projection.label >= 0) & (projection.gold == gold)]
-            counts[tier] = dict(zip(LABELS, np.bincount(chosen, minlength=len(LABELS)).tolist(), strict=True))
-    return counts

@@ -1,12 +1,12 @@
 """The recent windows: every window of the last days, labeled or not, as one run read it, so that each model predicts the same ones."""
 
-from datetime import datetime, timedelta
+from collections.abc import Iterable
 from typing import ClassVar
 
 import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion
-from taskclf_dagster.domain.data.stored_frames import load_frame, store_frame
+from taskclf_dagster.domain.data.stored_frames import FrameFile, open_frames, store_parts
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import SnapshotError
@@ -31,26 +31,21 @@ class RecentWindows(Record):
     digest: str
 
 
-def save_recent_windows(home: Home, frame: pd.DataFrame, *, as_of: datetime, schema_version: SchemaVersion) -> RecentWindows:
-    """Stores the windows of the last seven days.
+def save_recent_windows(home: Home, frames: Iterable[pd.DataFrame], *, schema_version: SchemaVersion) -> RecentWindows:
+    """Stores recent windows.
 
     Args:
         home: the taskclf home.
-        frame: the windows of the look-back, as `WindowReading.frame`.
-        as_of: end of the look-back.
-        schema_version: of the frame.
+        frames: the parts, as `Labeling.recent` yields them.
+        schema_version: of the frames.
     """
-    recent = frame[frame["bucket_start_ts"] >= as_of - timedelta(days=RECENT_DAYS)].reset_index(drop=True)
-    for column in recent.columns:
-        if isinstance(recent[column].dtype, pd.CategoricalDtype):
-            recent[column] = recent[column].cat.remove_unused_categories()
-    stored = store_frame(home.labeled_windows, recent, kind="recent")
+    stored = store_parts(home.labeled_windows, frames, kind="recent")
     return RecentWindows(schema_version=schema_version, path=str(stored.path.relative_to(home.root)), digest=stored.digest)
 
 
-def load_recent_windows(home: Home, recent: RecentWindows) -> pd.DataFrame | None:
+def open_recent_windows(home: Home, recent: RecentWindows) -> FrameFile | None:
     """Returns the recent windows; None if their file was removed since, or damaged."""
     try:
-        return load_frame(home.root / recent.path, recent.digest)
+        return open_frames(home.root / recent.path, recent.digest)
     except SnapshotError:
         return None

@@ -1,39 +1,40 @@
 """Dataset snapshots: labeled windows with their split, stored as a content-addressed folder.
 
-`artifacts/snapshots/<dataset_hash>/` holds windows.parquet (with the split of every row) and snapshot.json. Windows are split in `split`;
-`feasibility` checks that a model could be promoted on the dataset.
+`artifacts/snapshots/<dataset_hash>/` holds windows/part-NNN.parquet (with the split of every row) and snapshot.json. Windows are split in
+`split_rows`; `feasibility` checks that a model could be promoted on the dataset.
 """
 
-import hashlib
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
 from taskclf_dagster.config.recorded import RecordedConfig
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feasibility import Feasibility, assess_feasibility
-from taskclf_dagster.domain.data.feature_schema import SCHEMAS, FeatureSchema, SchemaVersion, check_schema_hash
-from taskclf_dagster.domain.data.hashing import frame_digest
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion, check_schema_hash
+from taskclf_dagster.domain.data.frame_parts import FrameParts, Rows, WholeFrame, join_parts
+from taskclf_dagster.domain.data.hashing import parts_digest
 from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_store import SYNTHETIC
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.recent_windows import RecentWindows
 from taskclf_dagster.domain.data.snapshot_rows import (
-    WINDOWS_FILE,
+    ABOUT_ROWS,
+    StoredPart,
     StoredRows,
     count_classes,
     count_splits,
     open_snapshot_rows,
-    rows_to_parquet,
     snapshot_folder,
+    write_rows,
 )
-from taskclf_dagster.domain.data.split import SPLITS, Cut, is_gold_in_range, split_by_time
-from taskclf_dagster.domain.storage.files import write_atomic, write_json
+from taskclf_dagster.domain.data.split import Cut, is_gold_in_range
+from taskclf_dagster.domain.data.split_rows import split_rows
+from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record, json_hash
@@ -44,16 +45,10 @@ from taskclf_dagster.shown_text import counted
 LABEL_SCHEMA_VERSION = "v1"
 
 
-MIN_SESSION_SECONDS = 180
-
-
 SNAPSHOT_FILE = "snapshot.json"
 
 
 _HASH = "record_hash"
-
-
-_HELPERS = ["span", "session_seconds"]
 
 
 class Blocker(Record):
@@ -69,7 +64,7 @@ class DatasetSnapshot(Record):
     Attributes:
         dataset_hash: first 16 hex digits of dataset_digest, which covers every value, label and split.
         path: the snapshot folder, relative to the home.
-        windows_sha256: of the bytes of windows.parquet, which every later step compares; empty before the snapshot is stored.
+        parts: the files of the rows with their hashes, which every later step compares; empty before the snapshot is stored.
         users: number of rows by user.
         rows: number of rows by split.
         class_distribution: number of gold and weak rows by split (older, train, validation, test) and label.
@@ -82,12 +77,12 @@ class DatasetSnapshot(Record):
         recent: the windows of the last days, labeled or not, on which the predictions of both models are compared.
     """
 
-    unhashed: ClassVar[frozenset[str]] = frozenset({"windows_sha256"})
+    unhashed: ClassVar[frozenset[str]] = frozenset({"parts"})
 
     dataset_hash: str
     dataset_digest: str
     path: InnerPath
-    windows_sha256: str
+    parts: tuple[StoredPart, ...]
     schema_version: SchemaVersion
     schema_hash: str
     label_schema_version: str
@@ -125,27 +120,33 @@ class DatasetSnapshot(Record):
 def build_snapshot(
     home: Home, labeled: LabeledWindows, frame: pd.DataFrame, *, config: RetrainConfig, holdout_fraction: float = 0.0
 ) -> tuple[DatasetSnapshot, pd.DataFrame]:
-    """Excludes, splits and hashes labeled windows; writes nothing.
+    """Excludes, splits and hashes labeled windows that are one frame; else as `build_snapshot_parts`."""
+    record, rows = build_snapshot_parts(home, labeled, WholeFrame(frame), config=config, holdout_fraction=holdout_fraction)
+    return record, rows.load_part(0)
+
+
+def build_snapshot_parts(
+    home: Home, labeled: LabeledWindows, source: FrameParts, *, config: RetrainConfig, holdout_fraction: float = 0.0
+) -> tuple[DatasetSnapshot, FrameParts]:
+    """Excludes, splits and hashes labeled windows part by part; writes nothing.
 
     Args:
         home: the taskclf home.
-        labeled: the record of the frame.
-        frame: as `label_windows` returns it.
+        labeled: the record of the windows.
+        source: the windows, as `LabelingResult.frame`.
         config: recorded; min_labels and min_class_windows take effect here.
         holdout_fraction: share of users held out [0 to 1].
 
     Returns:
         The record and the rows of the snapshot: user_id, session_id, bucket_start_ts, the model inputs, label, gold, split (category
-        over SPLITS), sorted by user and time.
+        over SPLITS), sorted by user and time. Nothing but the parts of the rows depends on the parts of the windows.
     """
     schema = SCHEMAS[labeled.schema_version]
-    rows, excluded = _exclude(frame, schema)
-    split = split_by_time(rows, split_from=labeled.split_from, holdout_fraction=holdout_fraction)
-    parts = pd.Series(pd.Categorical.from_codes(split.codes, categories=list(SPLITS)), name="split")
-    rows = pd.concat([rows.drop(columns=_HELPERS), parts], axis=1)
+    split = split_rows(source, schema, split_from=labeled.split_from, holdout_fraction=holdout_fraction)
+    digest = parts_digest(split.rows)
+    rows = join_parts(split.rows, ABOUT_ROWS)
     counts = count_splits(rows)
     distribution = count_classes(rows)
-    digest = frame_digest(rows)
     starts = rows["bucket_start_ts"]
     judged = is_gold_in_range(rows)
     gold, held_out = int(judged.sum()), bool(split.holdout_users)
@@ -153,7 +154,7 @@ def build_snapshot(
         dataset_hash=digest[:16],
         dataset_digest=digest,
         path=str((home.snapshots / digest[:16]).relative_to(home.root)),
-        windows_sha256="",
+        parts=(),
         schema_version=schema.version,
         schema_hash=schema.schema_hash,
         label_schema_version=LABEL_SCHEMA_VERSION,
@@ -168,7 +169,7 @@ def build_snapshot(
         has_synthetic_spans=SYNTHETIC in labeled.spans_by_provenance,
         rows=counts,
         class_distribution=distribution,
-        exclusions=_count_exclusions(labeled, excluded, counts),
+        exclusions=_count_exclusions(labeled, split.excluded, counts),
         cuts=split.cuts,
         blockers=find_blockers(gold, counts, config.dataset.min_labels, held_out=held_out, fates=labeled.label_fates),
         feasibility=_assess_feasibility(distribution, config, labeled, held_out=held_out),
@@ -177,16 +178,7 @@ def build_snapshot(
         gold_windows=gold,
         recent=labeled.recent,
     )
-    return record, rows
-
-
-def _exclude(frame: pd.DataFrame, schema: FeatureSchema) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Leaves out windows of short sessions and those without any measurement; returns the others and the number left out by reason."""
-    short = frame["session_seconds"].to_numpy() < MIN_SESSION_SECONDS
-    empty = ~short & np.logical_and.reduce([np.isnan(frame[column].to_numpy()) for column in schema.numeric_inputs])
-    excluded = short | empty
-    rows = frame[~excluded].reset_index(drop=True) if excluded.any() else frame
-    return rows, {"short_session": int(short.sum()), "no_measurement": int(empty.sum())}
+    return record, split.rows
 
 
 def _count_exclusions(labeled: LabeledWindows, excluded: dict[str, int], rows: dict[str, int]) -> dict[str, int]:
@@ -236,35 +228,34 @@ def find_blockers(
     return blockers
 
 
-def save_snapshot(home: Home, record: DatasetSnapshot, rows: pd.DataFrame) -> DatasetSnapshot:
-    """Writes windows.parquet and, last, snapshot.json; an intact folder is kept as it is, a damaged one is written again.
+def save_snapshot(home: Home, record: DatasetSnapshot, rows: Rows) -> DatasetSnapshot:
+    """Writes the parts of the rows and, last, snapshot.json; an intact folder is kept as it is, a damaged one is written again.
 
     Equal contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
 
     Returns:
-        The record with the hash of windows.parquet.
+        The record with the files of the rows.
     """
     folder = home.root / record.path
     if (folder / SNAPSHOT_FILE).exists():
         with suppress(SnapshotError):
             stored = open_snapshot_rows(folder)
             if find_stored_problem(folder, stored) is None:
-                return record.model_copy(update={"windows_sha256": stored.sha256})
-    content = rows_to_parquet(rows)
-    record = record.model_copy(update={"windows_sha256": hashlib.sha256(content).hexdigest()})
-    write_atomic(folder / WINDOWS_FILE, content)
+                return record.model_copy(update={"parts": stored.describe()})
+    record = record.model_copy(update={"parts": write_rows(folder, rows)})
     document = record.model_dump(mode="json")
     write_json(folder / SNAPSHOT_FILE, {**document, _HASH: json_hash(document)})
     return record
 
 
 def open_snapshot(home: Home, snapshot: DatasetSnapshot) -> StoredRows:
-    """Reads the file of a snapshot, which must be the one of its record.
+    """Opens the rows of a snapshot, whose files must be those of its record.
 
     Raises:
-        SnapshotError: it is missing, was changed, or is not among the snapshots of the home.
+        SnapshotError: a file is missing or was changed (that of the only part; those of several are compared when they are read), or the
+            folder is not among the snapshots of the home.
     """
-    return open_snapshot_rows(snapshot_folder(home, snapshot.path), sha256=snapshot.windows_sha256)
+    return open_snapshot_rows(snapshot_folder(home, snapshot.path), parts=snapshot.parts)
 
 
 def find_stored_problem(folder: Path, known: StoredRows | None = None) -> str | None:
@@ -275,12 +266,12 @@ def find_stored_problem(folder: Path, known: StoredRows | None = None) -> str | 
         known: its rows if they were opened already.
     """
     try:
-        digest = frame_digest((known or open_snapshot_rows(folder)).load())
+        digest = (known or open_snapshot_rows(folder)).digest()
         document = read_json_object(folder / SNAPSHOT_FILE)
     except (SnapshotError, UnreadableFileError) as error:
         return error.reason
     if digest[:16] != folder.name:
-        return f"{WINDOWS_FILE} holds other rows than its name stands for"
+        return "it holds other rows than its name stands for"
     if document.pop(_HASH, None) != json_hash(document):
         return f"{SNAPSHOT_FILE} is not as it was written"
     return None if document.get("dataset_digest") == digest else f"{SNAPSHOT_FILE} is of another dataset"

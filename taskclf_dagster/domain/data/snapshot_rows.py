@@ -1,29 +1,52 @@
-"""The rows of a stored snapshot, windows.parquet: reading them as the file that a record names, and counting them.
+"""The rows of a stored snapshot, windows/part-NNN.parquet: reading them as the files that a record names, and counting them.
 
-Which rows a snapshot has is decided in `snapshot`.
+Each file has a range of users; most datasets are one file. Snapshots of versions up to 0.3 have one windows.parquet instead. Which rows a
+snapshot has is decided in `snapshot`.
 """
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
-from taskclf_dagster.domain.data.hashing import frame_digest, hash_row_labels
+from taskclf_dagster.domain.data.frame_parts import Rows, as_parts, iterate_parts, join_frames, join_parts
+from taskclf_dagster.domain.data.hashing import hash_row_labels, parts_digest
 from taskclf_dagster.domain.data.split import SPLITS, TIMED_SPLITS
+from taskclf_dagster.domain.storage.files import hash_file, write_atomic
+from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.path_names import is_within
+from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.stored_files import to_parquet
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import reason_of
 
-WINDOWS_FILE = "windows.parquet"
+ROWS_FOLDER = "windows"
+
+
+ROWS_FILE_OF_0_3 = "windows.parquet"
+
+
+ABOUT_ROWS = ("user_id", "bucket_start_ts", "label", "gold", "split")
+"""The columns that say what a row is, without its inputs."""
+
+
+_LABELED = ("user_id", "bucket_start_ts", "label")
+
+
+_PART_NAME = re.compile(r"part-(\d{3,9})\.parquet")
 
 
 def snapshot_folder(home: Home, path: str) -> Path:
@@ -46,16 +69,68 @@ def snapshot_folder(home: Home, path: str) -> Path:
     return folder
 
 
+class StoredPart(Record):
+    """One file of the rows of a snapshot.
+
+    Attributes:
+        file: its path in the folder of the snapshot.
+        rows: number of rows.
+        sha256: of its bytes, in hex.
+    """
+
+    file: Annotated[str, Field(pattern=r"^(windows/part-[0-9]{3,9}|windows)\.parquet$")]
+    rows: int
+    sha256: str
+
+
 @dataclass(frozen=True)
-class StoredRows:
-    """The rows of a stored snapshot: the bytes of its file, read once, from which each call decodes the columns and splits it needs."""
+class _Source:
+    """One file, and what is known of it: the hash that it must have, and its bytes if they were read."""
 
     path: Path
-    content: bytes
+    sha256: str | None
+    content: bytes | None
 
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
+    @contextmanager
+    def open(self) -> Iterator[pq.ParquetFile]:
+        """Opens the bytes that were read; else those of the file, compared with its hash where that is known."""
+        try:
+            content = self.content if self.content is not None or self.sha256 is None else read_verified(self.path, self.sha256)
+            source = self.path if content is None else pa.BufferReader(content)
+            with pq.ParquetFile(source, page_checksum_verification=True) as file:
+                yield file
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise _snapshot_error(self.path, error) from error
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """The rows of a stored snapshot, of which each call decodes the columns and splits it needs.
+
+    The bytes of an only file are read once; those of several are read, and compared with their hash, each time.
+    """
+
+    folder: Path
+    sources: tuple[_Source, ...]
+
+    @cached_property
+    def columns(self) -> Sequence[str]:
+        """The names of the columns."""
+        with self.sources[0].open() as file:
+            return list(file.schema_arrow.names)
+
+    @cached_property
+    def sizes(self) -> Sequence[int]:
+        """The number of rows of each part."""
+        return [_count_rows(replace(source, sha256=None)) for source in self.sources]
+
+    def load_part(self, number: int, columns: Sequence[str] | None = None, *, splits: Sequence[str] | None = None) -> pd.DataFrame:
+        """Returns rows of a part as `load` does."""
+        with self.sources[number].open() as file:
+            table = file.read(columns=None if columns is None else list(columns), use_threads=False).replace_schema_metadata(None)
+            if splits is not None:
+                table = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(list(splits))))
+            return table.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
 
     def load(self, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns rows in key order.
@@ -65,81 +140,139 @@ class StoredRows:
             splits: the splits wanted; None is all. Needs the column split.
 
         Raises:
-            SnapshotError: the file is not readable parquet.
+            SnapshotError: a file is not readable parquet, or not that of its record.
         """
-        return _decode_rows(pa.BufferReader(self.content), self.path, columns, splits)
+        return join_frames([self.load_part(number, columns, splits=splits) for number in range(len(self.sources))])
+
+    def digest(self) -> str:
+        """Returns the digest of the rows; see `hashing.frame_digest`.
+
+        Raises:
+            SnapshotError: a file is not readable parquet, or has users of another.
+        """
+        rows = replace(self, sources=tuple(replace(source, sha256=None) for source in self.sources))
+        try:
+            return parts_digest(rows)  # it is itself the comparison, so that the hash of a file is not computed for each column
+        except ValueError as error:
+            raise SnapshotError(self.folder, str(error)) from error
+
+    def describe(self) -> tuple[StoredPart, ...]:
+        """Returns the files with their hashes."""
+        parts = zip(self.sources, self.sizes, strict=True)
+        return tuple(
+            StoredPart(file=source.path.relative_to(self.folder).as_posix(), rows=rows, sha256=_hash(source)) for source, rows in parts
+        )
 
     def find_problem(self, dataset_digest: str) -> str | None:
         """Returns the difference to the snapshot with this digest; None if it is this snapshot."""
         try:
-            digest = frame_digest(self.load())
+            digest = self.digest()
         except SnapshotError as error:
             return error.reason
-        return None if digest == dataset_digest else f"snapshot {self.path.parent.name} holds other rows than it did"
+        return None if digest == dataset_digest else f"snapshot {self.folder.name} holds other rows than it did"
 
 
-def open_snapshot_rows(folder: Path, *, sha256: str | None = None) -> StoredRows:
-    """Reads the file of a snapshot folder once, for several uses.
+def open_snapshot_rows(folder: Path, *, parts: Sequence[StoredPart] | None = None) -> StoredRows:
+    """Opens the files of a snapshot folder; an only one is read, once for several uses.
 
     Args:
         folder: the snapshot.
-        sha256: of the file by the record that names it, if there is one.
+        parts: the files by the record that names them; None for those that are there, as they are now.
 
     Raises:
-        SnapshotError: the file is missing, or does not have this hash.
+        SnapshotError: a file is missing; or the only one does not have the hash of its record.
     """
-    path = folder / WINDOWS_FILE
-    try:
-        stored = StoredRows(path, path.read_bytes())
-    except OSError as error:
-        raise _snapshot_error(path, error) from error
-    if sha256 is not None and stored.sha256 != sha256:
-        raise SnapshotError(path, "it does not have the hash of its record: it was changed after it was written")
-    return stored
+    sources = [_Source(path, None, None) for path in list_row_files(folder)]
+    if parts is not None:
+        sources = [_Source(folder / part.file, part.sha256, None) for part in parts]
+    if parts is None and len(sources) > 1:
+        sources = [replace(source, sha256=hash_file(source.path)) for source in sources]  # so that no later call reads other bytes
+    if len(sources) <= 1:
+        only = sources[0] if sources else _Source(folder / ROWS_FOLDER / "part-000.parquet", None, None)
+        sources = [replace(only, content=_read(only))]
+    return StoredRows(folder, tuple(sources))
+
+
+def list_row_files(folder: Path) -> list[Path]:
+    """Returns the files of the rows of a snapshot folder, in order; empty if there are none."""
+    found = sorted(path for path in (folder / ROWS_FOLDER).glob("part-*.parquet") if _PART_NAME.fullmatch(path.name))
+    if found or not (folder / ROWS_FILE_OF_0_3).exists():
+        return sorted(found, key=lambda path: (len(path.name), path.name))
+    return [folder / ROWS_FILE_OF_0_3]
 
 
 def read_snapshot_rows(folder: Path, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
     """Reads the rows of a snapshot folder in key order; see `StoredRows.load`.
 
     Raises:
-        SnapshotError: the file is missing or not readable parquet.
+        SnapshotError: a file is missing or not readable parquet.
     """
-    path = folder / WINDOWS_FILE
-    return _decode_rows(path, path, columns, splits)
+    return open_snapshot_rows(folder).load(columns=columns, splits=splits)
 
 
-def _decode_rows(source: Path | pa.BufferReader, path: Path, columns: Sequence[str] | None, splits: Sequence[str] | None) -> pd.DataFrame:
+def write_rows(folder: Path, rows: Rows) -> tuple[StoredPart, ...]:
+    """Writes rows to a snapshot folder, one file a part, and removes files of other rows; returns the files with their hashes."""
+    written = []
+    for number, frame in enumerate(iterate_parts(rows)):
+        name, content = f"{ROWS_FOLDER}/part-{number:03d}.parquet", _to_parquet(frame)
+        write_atomic(folder / name, content)
+        written.append(StoredPart(file=name, rows=len(frame), sha256=hashlib.sha256(content).hexdigest()))
+    present = {folder / ROWS_FILE_OF_0_3, *list_row_files(folder)} - {folder / part.file for part in written}
+    for path in sorted(present):
+        file_system().remove_file(path)
+    return tuple(written)
+
+
+def _read(source: _Source) -> bytes:
     try:
-        with pq.ParquetFile(source, page_checksum_verification=True) as file:
-            table = file.read(columns=None if columns is None else list(columns), use_threads=False).replace_schema_metadata(None)
-        if splits is not None:
-            table = table.filter(pc.is_in(table["split"].cast(pa.string()), pa.array(list(splits))))
-        return table.to_pandas(split_blocks=True, self_destruct=True, use_threads=False)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise _snapshot_error(path, error) from error
+        return source.path.read_bytes() if source.sha256 is None else read_verified(source.path, source.sha256)
+    except OSError as error:
+        raise _snapshot_error(source.path, error) from error
+
+
+def read_verified(path: Path, sha256: str) -> bytes:
+    """Returns the bytes of a file with a known hash.
+
+    Raises:
+        SnapshotError: it has another one.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise SnapshotError(path, "it does not have the hash of its record: it was changed after it was written")
+    return content
+
+
+def _hash(source: _Source) -> str:
+    return source.sha256 or hashlib.sha256(source.content or b"").hexdigest()
+
+
+def _count_rows(source: _Source) -> int:
+    with source.open() as file:
+        return int(file.metadata.num_rows)
 
 
 def _snapshot_error(path: Path, error: Exception) -> SnapshotError:
     return SnapshotError(path, reason_of(error))
 
 
-def holds_every_label_of(folder: Path, dataset_hash: str, rows: pd.DataFrame) -> bool:
+def holds_every_label_of(folder: Path, dataset_hash: str, rows: Rows) -> bool:
     """Returns True if a stored snapshot has every row of another one with the same label, in any split.
 
     A stored snapshot that is missing, damaged or not that of the hash has none.
     """
     try:
-        before = open_snapshot_rows(folder).load()
+        stored = open_snapshot_rows(folder)
+        if stored.digest()[:16] != dataset_hash:
+            return False
+        before = stored.load(columns=_LABELED)
     except SnapshotError:
         return False
-    if compute_dataset_hash(before) != dataset_hash:
-        return False
-    return bool(np.isin(hash_row_labels(rows), hash_row_labels(before)).all())
+    return bool(np.isin(hash_row_labels(join_parts(rows, _LABELED)), hash_row_labels(before)).all())
 
 
-def compute_dataset_hash(rows: pd.DataFrame) -> str:
+def compute_dataset_hash(rows: Rows) -> str:
     """Returns the first 16 hex digits of the digest of a snapshot's rows; see `hashing.frame_digest`."""
-    return frame_digest(rows)[:16]
+    return parts_digest(as_parts(rows))[:16]
 
 
 def label_codes(rows: pd.DataFrame) -> np.ndarray:
@@ -164,8 +297,8 @@ def count_classes(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
     return {name: dict(zip(LABELS, table[SPLITS.index(name)].tolist(), strict=True)) for name in TIMED_SPLITS}
 
 
-def rows_to_parquet(rows: pd.DataFrame) -> bytes:
-    """Returns the content of windows.parquet, with page checksums."""
+def _to_parquet(rows: pd.DataFrame) -> bytes:
+    """Returns the content of a file of rows, with page checksums."""
     table = pa.Table.from_pandas(rows, preserve_index=False, nthreads=1)
     text = [column for column in rows.columns if isinstance(rows[column].dtype, pd.CategoricalDtype)]
     # Dictionary pages only pay for text; numbers are stored plain and compressed.

@@ -4,6 +4,7 @@ Never shuffled. Times, sessions and spans are all it uses; windows are excluded 
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -82,7 +83,16 @@ def choose_holdout_users(users: list[str], fraction: float) -> list[str]:
     return sorted(ordered[: max(1, int(len(users) * fraction))])
 
 
-def split_by_time(rows: pd.DataFrame, *, split_from: datetime | None = None, holdout_fraction: float = 0.0) -> Split:
+def list_split_users(rows: pd.DataFrame, split_from: datetime | None) -> list[str]:
+    """Returns the users of rows in the range that is split, of whom some may be held out; the arguments are those of `split_by_time`."""
+    users = rows["user_id"].cat.codes.to_numpy()
+    names = [str(name) for name in rows["user_id"].cat.categories]
+    return [names[user] for user in np.unique(users[~_find_older(epoch_us(rows["bucket_start_ts"]), split_from)])]
+
+
+def split_by_time(
+    rows: pd.DataFrame, *, split_from: datetime | None = None, holdout_fraction: float = 0.0, held_out: Sequence[str] | None = None
+) -> Split:
     """Assigns every row to a split.
 
     A user's gold rows are cut at 70 % and 85 %, each cut moved by at most 5 % of them to the nearest session boundary that no span
@@ -94,15 +104,18 @@ def split_by_time(rows: pd.DataFrame, *, split_from: datetime | None = None, hol
         rows: user_id, session_id (category), bucket_start_ts (UTC), gold (bool), span (int), sorted by user and time.
         split_from: start of the range that is split; None splits every row.
         holdout_fraction: share of users held out [0 to 1].
+        held_out: the users held out, where the rows are a part of all; None chooses them by the fraction.
     """
     users = rows["user_id"].cat.codes.to_numpy()
     names = [str(name) for name in rows["user_id"].cat.categories]
     starts = epoch_us(rows["bucket_start_ts"])
     sessions = rows["session_id"].cat.codes.to_numpy()
     spans, gold = rows["span"].to_numpy(), rows["gold"].to_numpy()
-    older = np.zeros(len(rows), dtype=bool) if split_from is None else starts < to_epoch_us(split_from)
+    older = _find_older(starts, split_from)
     present = np.unique(users)
-    held_out = choose_holdout_users([names[user] for user in np.unique(users[~older])], holdout_fraction)
+    if held_out is None:
+        held_out = choose_holdout_users(list_split_users(rows, split_from), holdout_fraction)
+    kept_out = set(held_out)
     codes = np.full(len(rows), TRAIN, dtype=np.int8)
     cuts: list[Cut] = []
     begins = np.searchsorted(users, present, side="left")
@@ -110,7 +123,7 @@ def split_by_time(rows: pd.DataFrame, *, split_from: datetime | None = None, hol
     for user, begin, end in zip(present, begins, ends, strict=True):
         own = np.arange(begin, end)
         own_gold = own[gold[own] & ~older[own]]
-        if names[user] in held_out:
+        if names[user] in kept_out:
             codes[own] = WEAK_AFTER_CUT
             codes[own_gold] = TEST
             continue
@@ -119,7 +132,11 @@ def split_by_time(rows: pd.DataFrame, *, split_from: datetime | None = None, hol
             cuts.extend(made)
             codes[own] = _assign(starts[own], gold[own], starts[own_gold], [cut.row for cut in made])
         codes[own[older[own] & (codes[own] == TRAIN)]] = OLDER
-    return Split(codes, cuts, held_out)
+    return Split(codes, cuts, list(held_out))
+
+
+def _find_older(starts: npt.NDArray[np.int64], split_from: datetime | None) -> npt.NDArray[np.bool_]:
+    return np.zeros(len(starts), dtype=bool) if split_from is None else starts < to_epoch_us(split_from)
 
 
 def is_gold_in_range(rows: pd.DataFrame) -> pd.Series:

@@ -7,10 +7,9 @@ in `day_folders`, one daily file is read in `day_tables`, columns are defined in
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
@@ -18,21 +17,13 @@ from taskclf_dagster.domain.data.contract_checks import ContractViolation, RowLo
 from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over, list_days
 from taskclf_dagster.domain.data.day_tables import DayTable, read_day
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, WINDOW_SECONDS, FeatureSchema, SchemaVersion
-from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
+from taskclf_dagster.domain.data.times import to_epoch_us
+from taskclf_dagster.domain.data.window_parts import KEYS, DayRows, DaySpill, WindowParts, last_of_each_window
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 AUTO_COVERAGE = 0.9
 """Share of the days in range that the newest schema version must cover to be chosen by `auto` (contract, section 5)."""
-
-
-class _RowsInRange(NamedTuple):
-    """The rows in range of one daily file, their row numbers in the file, and if each is of the day of the folder."""
-
-    name: str
-    table: pa.Table
-    rows: npt.NDArray[np.int64]
-    of_day: npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -43,7 +34,8 @@ class WindowReading:
         schema: the one schema version that was read.
         frame: one row a window, sorted by user and time, duplicates removed: user_id and session_id (category), bucket_start_ts
             (UTC, microseconds), then the model inputs: str as category with a sorted vocabulary, bool, numbers as float64 with NaN
-            for missing. None if a file was left out because of a violation.
+            for missing. None if a file was left out because of a violation, or if the windows are in parts.
+        parts: the windows, if they are too many for one frame.
         violations: of the data contract.
         days: days read.
         days_of_other_versions: days in range that exist only in another schema version and are left out.
@@ -56,6 +48,7 @@ class WindowReading:
 
     schema: FeatureSchema
     frame: pd.DataFrame | None = None
+    parts: WindowParts | None = None
     violations: list[ContractViolation] = field(default_factory=list)
     days: list[str] = field(default_factory=list)
     days_of_other_versions: list[str] = field(default_factory=list)
@@ -81,6 +74,7 @@ def read_windows(
     schema_version: Literal["auto"] | SchemaVersion,
     skip_unreadable_days: bool,
     chosen_from: datetime | None = None,
+    spill: DaySpill | None = None,
 ) -> WindowReading:
     """Reads the windows that start at or after `start` and end at or before `end`.
 
@@ -91,6 +85,7 @@ def read_windows(
         schema_version: the version to read, or auto for the newest that covers 90 % of the days from `chosen_from` on.
         skip_unreadable_days: leave out daily files that cannot be read instead of raising.
         chosen_from: a day of the version must lie at or after this time; None for `start`.
+        spill: where windows go that are too many for one part; None keeps all in one frame.
 
     Raises:
         NoWindowsError: no partition of the version lies between `chosen_from` and `end`.
@@ -101,7 +96,8 @@ def read_windows(
     partitions = available.pop(version)
     other_days = sorted({day.isoformat() for days in available.values() for day in days.keys() - partitions.keys()})
     reading = WindowReading(SCHEMAS[version], days_of_other_versions=other_days)
-    tables: list[_RowsInRange] = []
+    tables: list[DayRows] = []
+    complete = True
     for day, path in partitions.items():
         try:
             found = read_day(home, path, day, reading.schema)
@@ -111,9 +107,15 @@ def read_windows(
             reading.unreadable_days.append(day.isoformat())
             continue
         reading.add(day, found)
+        complete &= found.table is not None
         if found.table is not None:
             tables.append(_take_range(found, found.table, start, end))
-    if tables and len(tables) == len(reading.days):
+        if spill is not None:
+            spill.take(tables, reading.schema)
+    if complete and spill is not None and spill.is_used:
+        reading.parts = spill.finish(reading.schema)
+        reading.violations.extend(reading.parts.violations)
+    elif complete and tables:
         reading.frame = _to_frame(tables, reading)
     return reading
 
@@ -151,14 +153,14 @@ def _days_in_range(home: Home, version: SchemaVersion, start: datetime, end: dat
     return {day: path for day, path in list_days(home, version).items() if first <= day <= last}
 
 
-def _take_range(found: DayTable, table: pa.Table, start: datetime, end: datetime) -> _RowsInRange:
+def _take_range(found: DayTable, table: pa.Table, start: datetime, end: datetime) -> DayRows:
     starts = table["bucket_start_ts"].cast(pa.int64()).to_numpy()
     first, last = to_epoch_us(start), to_epoch_us(end)
     rows = np.flatnonzero((starts >= first) & (starts + WINDOW_SECONDS * 1_000_000 <= last))
-    return _RowsInRange(found.name, table if len(rows) == len(table) else table.take(rows), rows, found.of_day[rows])
+    return DayRows(found.name, table if len(rows) == len(table) else table.take(rows), rows, found.of_day[rows])
 
 
-def _to_frame(tables: list[_RowsInRange], reading: WindowReading) -> pd.DataFrame:
+def _to_frame(tables: list[DayRows], reading: WindowReading) -> pd.DataFrame:
     """Concatenates the tables, checks them and returns the frame that `WindowReading` describes; empties `tables` to save memory."""
     locator = RowLocator([(day.name, day.rows) for day in tables])
     of_day = np.concatenate([day.of_day for day in tables])
@@ -172,26 +174,12 @@ def _to_frame(tables: list[_RowsInRange], reading: WindowReading) -> pd.DataFram
     for column in frame.columns:
         if isinstance(frame[column].dtype, pd.CategoricalDtype):
             frame[column] = _sorted_vocabulary(frame[column])
-    kept = _last_of_each_window(frame, of_day)
+    kept = last_of_each_window(frame, of_day)
     reading.duplicates_dropped = len(frame) - len(kept)
-    keys = ["user_id", "session_id", "bucket_start_ts"]
-    frame = frame[[*keys, *(c for c in reading.schema.model_inputs if c not in keys)]]
+    frame = frame[list(dict.fromkeys((*KEYS, *reading.schema.model_inputs)))]
     if np.array_equal(kept, np.arange(len(frame))):
         return frame
     return frame.take(kept).reset_index(drop=True)
-
-
-def _last_of_each_window(frame: pd.DataFrame, of_day: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Returns the positions of the last row of each (user_id, bucket_start_ts), in the order of this key.
-
-    A row in the folder of another day is taken only if no other row has its key.
-    """
-    users, starts = frame["user_id"].cat.codes.to_numpy(), epoch_us(frame["bucket_start_ts"])
-    order = np.lexsort((of_day, starts, users))
-    users, starts = users[order], starts[order]
-    is_last = np.ones(len(order), dtype=bool)
-    is_last[:-1] = (users[1:] != users[:-1]) | (starts[1:] != starts[:-1])
-    return order[is_last]
 
 
 def _sorted_vocabulary(values: pd.Series) -> pd.Series:

@@ -15,6 +15,10 @@ from taskclf_dagster.domain.evaluation.confusion import REJECTED, count_predicti
 from taskclf_dagster.domain.evaluation.predictions import Predictions
 from taskclf_dagster.domain.storage.records import Record
 
+BASELINE_COLUMNS = ("app_id", "app_category", "label")
+"""The columns that the lookup baseline learns from."""
+
+
 LOCKSCREEN = "lockscreen"
 
 

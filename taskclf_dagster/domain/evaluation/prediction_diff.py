@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, SCHEMAS, WINDOW_SECONDS, SchemaVersion
+from taskclf_dagster.domain.data.frame_parts import Rows, as_parts, iterate_parts, join_frames
 from taskclf_dagster.domain.data.hashing import hash_row_keys
-from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS, RecentWindows, load_recent_windows
+from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS, RecentWindows, open_recent_windows
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
@@ -142,13 +143,18 @@ def predict_recent_windows(
         None if the version has no windows in the range, or its files cannot be read or violate the data contract.
     """
     version = model.schema.version
-    frame = load_recent_windows(home, stored) if stored is not None and stored.schema_version == version else None
-    if frame is None:
-        frame = _read_recent_windows(home, as_of.astimezone(UTC), version, days)
-    if frame is None or frame.empty:
+    windows: Rows | None = open_recent_windows(home, stored) if stored is not None and stored.schema_version == version else None
+    if windows is None:
+        windows = _read_recent_windows(home, as_of.astimezone(UTC), version, days)
+    if windows is None or not sum(as_parts(windows).sizes):
         return None
-    predicted = _predict(model, frame, known, num_threads=num_threads)
-    return RecentPredictions(version, pd.concat([frame[[*_KEYS, "session_id"]].reset_index(drop=True), predicted], axis=1))
+    said = []
+    for part in iterate_parts(windows):
+        predicted = _predict(model, part, known, num_threads=num_threads)
+        said.append(pd.concat([part[[*_KEYS, "session_id"]].reset_index(drop=True), predicted], axis=1))
+    rows = join_frames(said)
+    texts = {column: rows[column].cat.remove_unused_categories() for column in ("user_id", "session_id")}
+    return RecentPredictions(version, rows.assign(**texts))  # so that its file does not depend on the parts
 
 
 def _read_recent_windows(home: Home, end: datetime, version: SchemaVersion, days: int) -> pd.DataFrame | None:

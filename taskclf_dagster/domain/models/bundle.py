@@ -31,8 +31,8 @@ from taskclf_dagster.domain.models.bundle_files import (
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem
 from taskclf_dagster.domain.models.calibrator_store import CalibratorStore
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
-from taskclf_dagster.domain.models.encoding import are_categories_known, encode_inputs
-from taskclf_dagster.domain.models.fitting import predict
+from taskclf_dagster.domain.models.encoding import are_categories_known
+from taskclf_dagster.domain.models.fitting import predict_rows
 from taskclf_dagster.domain.models.manifest import find_manifest_problem
 from taskclf_dagster.domain.models.model_text import check_model_text, tree_hash
 from taskclf_dagster.domain.storage.json_files import has_half_character, parse_json
@@ -190,9 +190,7 @@ class LoadedModel:
 
     def predict_uncalibrated(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
         """Returns the class probabilities as the booster gives them, shape (n_rows, 8); the arguments are those of `predict_rows`."""
-        if rows.empty:
-            return np.empty((0, len(LABELS)))
-        return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
+        return predict_rows(self.booster, rows, self.schema, self.encoders, num_threads=num_threads)
 
     def knows_categories(self, rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Returns True for each row whose categories are all in this model's vocabularies, shape (n_rows,); see `are_categories_known`."""

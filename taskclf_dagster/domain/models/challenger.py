@@ -22,7 +22,7 @@ from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings, choose_settings
 from taskclf_dagster.domain.models.fitting import Param
-from taskclf_dagster.domain.models.learned_rows import load_learned, load_part
+from taskclf_dagster.domain.models.learned_rows import load_learned, open_part
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, resolve_num_threads, train_challenger
 from taskclf_dagster.domain.storage.path_names import InnerPath
@@ -106,7 +106,7 @@ def build_challenger(
     settings, out_of_fold = choose_settings(stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress)
     found = stopwatch()
     model = train_challenger(
-        lambda part: load_part(stored, part),
+        lambda part: open_part(stored, part),
         SCHEMAS[snapshot.schema_version],
         settings=config.training,
         choice=settings.choice,

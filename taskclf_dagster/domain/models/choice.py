@@ -3,11 +3,11 @@
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import pandas as pd
 from pydantic import Field
 
 from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
+from taskclf_dagster.domain.data.frame_parts import Rows
 from taskclf_dagster.domain.models.averaging import average_boosters
 from taskclf_dagster.domain.models.fitting import Fit, fit_model
 from taskclf_dagster.domain.models.learned_rows import without_older
@@ -39,7 +39,7 @@ class Choice(Record):
         """Returns the parameters with those of this choice."""
         return params.model_copy(update={"constant_inputs": self.constant_inputs, "num_leaves": self.num_leaves})
 
-    def takes(self, rows: pd.DataFrame) -> pd.DataFrame:
+    def takes(self, rows: Rows) -> Rows:
         """Returns the rows that teach; needs the column split where older rows do not."""
         return rows if self.uses_older else without_older(rows)
 
@@ -61,7 +61,7 @@ def derive_seed(dataset_digest: str, number: int) -> int:
 
 
 def fit_choice(
-    rows: pd.DataFrame,
+    rows: Rows,
     schema: FeatureSchema,
     *,
     choice: Choice,

@@ -12,6 +12,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
 from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
+from taskclf_dagster.domain.models.learned_rows import open_splits
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.search import fit_with_reports, search_choices
 from taskclf_dagster.domain.models.search_result import SearchResult
@@ -77,7 +78,7 @@ def choose_settings(
     if training.search == "off":
         reason = "The settings as given: the search is off."
         return Chosen(ChosenSettings(choice=present, given=given, searched_at=None, reason=reason, search=None), None)
-    rows, schema = stored.load(splits=FOLD_SPLITS), SCHEMAS[snapshot.schema_version]
+    rows, schema = open_splits(stored, FOLD_SPLITS), SCHEMAS[snapshot.schema_version]
     if earlier is not None and earlier.given == given and _is_fresh(earlier, snapshot.as_of, days=training.search_cadence_days):
         reason = (
             f"Kept from the search as of {earlier.searched_at:%Y-%m-%d}, for {counted(training.search_cadence_days, 'day')}: "

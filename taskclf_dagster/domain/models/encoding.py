@@ -3,18 +3,24 @@
 The same function serves training, the challenger and any older champion with its own vocabulary.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
+from taskclf_dagster.domain.data.frame_parts import Rows, iterate_parts
 
 UNKNOWN = "__unknown__"
 
 
 NO_CODE = -1.0
+
+
+BLOCK_ROWS = 200_000
+"""Rows of the largest matrix that is made to predict."""
 
 
 Encoders = Mapping[str, list[str]]
@@ -24,15 +30,22 @@ Encoders = Mapping[str, list[str]]
 Matrix = npt.NDArray[np.float64]
 
 
-def fit_encoders(rows: pd.DataFrame, schema: FeatureSchema, *, min_count: int) -> dict[str, list[str]]:
+def fit_encoders(rows: Rows, schema: FeatureSchema, *, min_count: int) -> dict[str, list[str]]:
     """Returns the vocabulary of each categorical column: values that occur at least `min_count` times, and `__unknown__`, sorted."""
-    encoders = {}
-    for column in schema.categorical:
-        values = rows[column].cat
-        codes = values.codes.to_numpy()
-        counts = np.bincount(codes[codes >= 0], minlength=len(values.categories))
-        encoders[column] = sorted({UNKNOWN, *(str(values.categories[i]) for i in np.flatnonzero(counts >= min_count))})
-    return encoders
+    totals: dict[str, Counter[str]] = {column: Counter() for column in schema.categorical}
+    for part in iterate_parts(rows, schema.categorical):
+        for column in schema.categorical:
+            values = part[column].cat
+            codes = values.codes.to_numpy()
+            counts = np.bincount(codes[codes >= 0], minlength=len(values.categories))
+            totals[column].update(dict(zip(map(str, values.categories), counts.tolist(), strict=True)))
+    return {column: sorted({UNKNOWN, *(value for value, n in found.items() if n >= min_count)}) for column, found in totals.items()}
+
+
+def encode_blocks(rows: pd.DataFrame, schema: FeatureSchema, encoders: Encoders) -> Iterator[Matrix]:
+    """Yields the input matrices of blocks of rows, one after another, so that no large one is in memory; see `encode_inputs`."""
+    for begin in range(0, len(rows), BLOCK_ROWS):
+        yield encode_inputs(rows.iloc[begin : begin + BLOCK_ROWS], schema, encoders)
 
 
 def encode_inputs(rows: pd.DataFrame, schema: FeatureSchema, encoders: Encoders) -> Matrix:
@@ -59,7 +72,7 @@ def encode_inputs(rows: pd.DataFrame, schema: FeatureSchema, encoders: Encoders)
     return matrix
 
 
-def mask_categories(matrix: Matrix, schema: FeatureSchema, encoders: Encoders, *, rate: float, seed: int) -> None:
+def mask_categories(matrix: Matrix, schema: FeatureSchema, encoders: Encoders, *, rate: float, seed: int, first_row: int = 0) -> None:
     """Replaces a share of the codes by the code of `__unknown__`, in place, so that training learns that code.
 
     Args:
@@ -68,11 +81,14 @@ def mask_categories(matrix: Matrix, schema: FeatureSchema, encoders: Encoders, *
         encoders: the model's vocabularies.
         rate: share of the rows of each categorical column [0 to 1].
         seed: each column draws from its own generator, seeded by this and the column's position.
+        first_row: position of the first row among all, where the matrix is that of a part.
     """
     for column in schema.categorical:
         position = schema.model_inputs.index(column)
         unknown = encoders[column].index(UNKNOWN)
-        drawn = np.random.default_rng([seed, position]).random(len(matrix)) < rate
+        bits = np.random.PCG64([seed, position])
+        bits.advance(first_row)  # one draw a row
+        drawn = np.random.Generator(bits).random(len(matrix)) < rate
         matrix[drawn, position] = unknown
 
 

@@ -14,8 +14,9 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
+from taskclf_dagster.domain.data.frame_parts import Rows, as_parts, join_parts
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
-from taskclf_dagster.domain.models.encoding import encode_inputs, fit_encoders, mask_categories
+from taskclf_dagster.domain.models.encoding import Encoders, encode_blocks, fit_encoders
 
 if TYPE_CHECKING:
     import lightgbm
@@ -39,12 +40,12 @@ class Fit:
     encoders: dict[str, list[str]]
 
     def predict(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
-        """Returns class probabilities of shape (n_rows, 8); see `predict`."""
-        return predict(self.booster, encode_inputs(rows, self.schema, self.encoders), num_threads=num_threads)
+        """Returns class probabilities of shape (n_rows, 8); see `predict_rows`."""
+        return predict_rows(self.booster, rows, self.schema, self.encoders, num_threads=num_threads)
 
 
 def fit_model(
-    rows: pd.DataFrame,
+    rows: Rows,
     schema: FeatureSchema,
     *,
     params: TrainParams,
@@ -94,11 +95,28 @@ def lightgbm_params(params: TrainParams, *, seed: int, num_threads: int) -> dict
     }
 
 
-def predict(booster: "lightgbm.Booster", matrix: npt.NDArray[np.float64], *, num_threads: int) -> npt.NDArray[np.float64]:
-    """Returns class probabilities of shape (n_rows, 8), columns in the order of LABELS, rows summing to 1."""
+def predict(
+    booster: "lightgbm.Booster", matrix: npt.NDArray[np.float64], *, num_threads: int, raw_score: bool = False
+) -> npt.NDArray[np.float64]:
+    """Returns class probabilities or raw scores of shape (n_rows, 8), columns in the order of LABELS; probabilities of a row sum to 1."""
     if len(matrix) == 0:
         return np.empty((0, len(LABELS)))
-    return np.asarray(booster.predict(matrix, num_threads=num_threads))
+    return np.asarray(booster.predict(matrix, num_threads=num_threads, raw_score=raw_score))
+
+
+def predict_rows(
+    booster: "lightgbm.Booster",
+    rows: pd.DataFrame,
+    schema: FeatureSchema,
+    encoders: Encoders,
+    *,
+    num_threads: int,
+    raw_score: bool = False,
+) -> npt.NDArray[np.float64]:
+    """Returns what `predict` does, for rows with the model inputs of a schema; one block of rows after another is encoded."""
+    blocks = encode_blocks(rows, schema, encoders)
+    found = [predict(booster, block, num_threads=num_threads, raw_score=raw_score) for block in blocks]
+    return found[0] if len(found) == 1 else np.concatenate([np.empty((0, len(LABELS))), *found])
 
 
 def class_weights(labels: npt.NDArray[np.int64], method: str) -> npt.NDArray[np.float64] | None:
@@ -113,21 +131,11 @@ def class_weights(labels: npt.NDArray[np.int64], method: str) -> npt.NDArray[np.
     return per_class[labels]
 
 
-def _training_data(
-    rows: pd.DataFrame, schema: FeatureSchema, *, params: TrainParams, seed: int
-) -> tuple["lightgbm.Dataset", dict[str, list[str]]]:
-    import lightgbm
+def _training_data(rows: Rows, schema: FeatureSchema, *, params: TrainParams, seed: int) -> tuple["lightgbm.Dataset", dict[str, list[str]]]:
+    from taskclf_dagster.domain.models.training_inputs import TrainingInputs, make_dataset
 
-    encoders = fit_encoders(rows, schema, min_count=UNKNOWN_CATEGORY_FREQ_THRESHOLD)
-    matrix = encode_inputs(rows, schema, encoders)
-    matrix[:, [schema.model_inputs.index(name) for name in params.constant_inputs]] = 0.0  # no tree splits a constant
-    mask_categories(matrix, schema, encoders, rate=UNKNOWN_CATEGORY_MASK_RATE, seed=seed)
-    labels = label_codes(rows).astype(np.int64)
-    data = lightgbm.Dataset(
-        matrix,
-        label=labels,
-        weight=class_weights(labels, params.class_weight),
-        feature_name=list(schema.model_inputs),
-        categorical_feature=list(schema.categorical),
-    )
-    return data, encoders
+    parts = as_parts(rows)
+    encoders = fit_encoders(parts, schema, min_count=UNKNOWN_CATEGORY_FREQ_THRESHOLD)
+    labels = label_codes(join_parts(parts, ["label"])).astype(np.int64)
+    inputs = TrainingInputs(parts, schema, encoders, params.constant_inputs, UNKNOWN_CATEGORY_MASK_RATE, seed)
+    return make_dataset(inputs, labels, class_weights(labels, params.class_weight), seed=seed), encoders

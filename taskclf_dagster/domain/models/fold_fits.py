@@ -9,11 +9,11 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
+from taskclf_dagster.domain.data.frame_parts import ChosenRows, Rows, as_parts, divide_mask, iterate_parts, join_parts
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us
 from taskclf_dagster.domain.models.choice import Choice, derive_seed
-from taskclf_dagster.domain.models.encoding import encode_inputs
-from taskclf_dagster.domain.models.fitting import fit_model
+from taskclf_dagster.domain.models.fitting import fit_model, predict_rows
 from taskclf_dagster.domain.models.fold_scores import Gain, count_days, macro_f1, paired_gain
 from taskclf_dagster.domain.models.folds import make_folds
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
@@ -30,6 +30,9 @@ FOLD_SPLITS = ("older", "train", "validation")
 """The splits whose rows the folds are made of."""
 
 
+_ABOUT = ("user_id", "session_id", "bucket_start_ts", "label", "gold", "split")
+
+
 class FoldFits:
     """The folds of a snapshot, and the models fitted on them so far.
 
@@ -40,9 +43,10 @@ class FoldFits:
         unit: work units of one fit of the original settings on the older and training rows.
     """
 
-    def __init__(self, rows: pd.DataFrame, schema: FeatureSchema, *, params: TrainParams, dataset_digest: str, num_threads: int) -> None:
+    def __init__(self, rows: Rows, schema: FeatureSchema, *, params: TrainParams, dataset_digest: str, num_threads: int) -> None:
         """Makes the folds; the arguments are those of `search.search_choices`."""
-        self._rows, self._schema, self._params, self._digest, self._threads = rows, schema, params, dataset_digest, num_threads
+        self._rows, self._schema, self._params, self._digest, self._threads = as_parts(rows), schema, params, dataset_digest, num_threads
+        self._about = rows = join_parts(self._rows, _ABOUT)
         self._folds = make_folds(rows)
         self._is_older = (rows["split"] == "older").to_numpy()
         self._raw: dict[str, _Float] = {}
@@ -83,13 +87,23 @@ class FoldFits:
 
     def probabilities(self, choice: Choice) -> _Float:
         """Returns the probabilities of the judged rows, shape (n, 8): the softmax of the average raw score of the choice's seeds."""
-        raw = np.mean([self._raw_scores(choice, number) for number in range(choice.seeds)], axis=0)
-        odds = np.exp(raw - raw.max(axis=1, keepdims=True, initial=-np.inf))
-        return odds / odds.sum(axis=1, keepdims=True)
+        scores = self._raw_scores(choice, 0).copy()  # in place from here on: a large dataset has gigabytes of them
+        for number in range(1, choice.seeds):
+            scores += self._raw_scores(choice, number)
+        scores /= choice.seeds
+        scores -= scores.max(axis=1, keepdims=True, initial=-np.inf)
+        np.exp(scores, out=scores)
+        scores /= scores.sum(axis=1, keepdims=True)
+        return scores
+
+    def keep_only(self, choice: Choice) -> None:
+        """Forgets the fits of other choices, so that their scores take no memory."""
+        kept = {_key(choice, number) for number in range(choice.seeds)}
+        self._raw = {key: scores for key, scores in self._raw.items() if key in kept}
 
     def out_of_fold(self, choice: Choice) -> OutOfFold:
         """Returns the predictions of the judged rows, one fold after another."""
-        return OutOfFold.of(self._rows.take(self.judged), self.probabilities(choice))
+        return OutOfFold.of(self._about.take(self.judged), self.probabilities(choice))
 
     def macro_f1(self, choice: Choice, labels: Sequence[int]) -> float | None:
         """Returns the macro-F1 of all judged rows over some labels; None without labels."""
@@ -136,15 +150,16 @@ class FoldFits:
         params = choice.apply_to(self._params)
         for position, fold in enumerate(self._folds):
             fit = fit_model(
-                self._rows[self._learned(choice, position)],
+                ChosenRows(self._rows, divide_mask(self._learned(choice, position), self._rows.sizes)),
                 self._schema,
                 params=params,
                 seed=derive_seed(self._digest, number),
                 num_threads=self._threads,
                 on_round=partial(_add, on_round, position * params.num_boost_round),
             )
-            matrix = encode_inputs(self._rows[fold.judged], self._schema, fit.encoders)
-            yield np.asarray(fit.booster.predict(matrix, raw_score=True, num_threads=self._threads))
+            judged = ChosenRows(self._rows, divide_mask(fold.judged, self._rows.sizes))
+            for part in iterate_parts(judged, self._schema.model_inputs):
+                yield predict_rows(fit.booster, part, self._schema, fit.encoders, num_threads=self._threads, raw_score=True)
 
 
 def _key(choice: Choice, number: int) -> str:

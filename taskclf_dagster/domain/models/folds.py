@@ -46,9 +46,11 @@ def make_folds(rows: pd.DataFrame) -> list[Fold]:
     learnable = rows["split"].isin(("older", "train", "validation")).to_numpy()
     learned = np.repeat(learnable[None], len(FOLD_PERCENTS), axis=0)
     judged = np.zeros_like(learned)
+    labels, sessions = rows["label"].cat.codes.to_numpy(), rows["session_id"].cat.codes.to_numpy()
     for user in np.unique(users[judgeable]):
-        own, own_judgeable = np.flatnonzero(users == user), np.flatnonzero((users == user) & judgeable)
-        cuts = _place_cuts(rows.iloc[own_judgeable], starts[own_judgeable])
+        own = np.arange(*np.searchsorted(users, [user, user + 1]))
+        own_judgeable = own[judgeable[own]]
+        cuts = _place_cuts(labels[own_judgeable], sessions[own_judgeable], starts[own_judgeable])
         for fold, (begin, end) in enumerate(zip(cuts, [*cuts[1:], len(own_judgeable)], strict=True)):
             judged[fold, own_judgeable[begin:end]] = True
             if begin < len(own_judgeable):
@@ -57,21 +59,15 @@ def make_folds(rows: pd.DataFrame) -> list[Fold]:
     return [Fold(*masks) for masks in zip(learned, judged, strict=True) if (masks[0] & newer).any() and masks[1].any()]
 
 
-def _place_cuts(rows: pd.DataFrame, starts: _Int) -> list[int]:
-    """Returns the positions of the cuts of one user's judgeable rows."""
-    n = len(rows)
+def _place_cuts(labels: npt.NDArray[np.generic], sessions: npt.NDArray[np.generic], starts: _Int) -> list[int]:
+    """Returns the positions of the cuts of one user's judgeable rows, whose labels and sessions are codes."""
+    n = len(starts)
     span_ends = np.zeros(n + 1, dtype=bool)
-    span_ends[1:n] = _changes(rows["label"]) | (np.diff(starts) > EMBARGO_US)
+    span_ends[1:n] = (labels[1:] != labels[:-1]) | (np.diff(starts) > EMBARGO_US)
     session_ends = span_ends.copy()
-    session_ends[1:n] &= _changes(rows["session_id"])
+    session_ends[1:n] &= sessions[1:] != sessions[:-1]
     cuts: list[int] = []
     for percent in FOLD_PERCENTS:
         earliest = cuts[-1] if cuts else 0
         cuts.append(place_cut(n * percent // 100, n, session_ends=session_ends, span_ends=span_ends, earliest=earliest)[0])
     return cuts
-
-
-def _changes(values: pd.Series) -> _Bool:
-    """Returns True for each value that differs from the one before it, shape (rows - 1,)."""
-    codes = values.cat.codes.to_numpy()
-    return codes[1:] != codes[:-1]

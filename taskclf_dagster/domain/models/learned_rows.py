@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from taskclf_dagster.domain.data.frame_parts import ChosenRows, Rows, choose_rows, iterate_parts
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
 from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
 from taskclf_dagster.domain.data.times import epoch_us
@@ -31,6 +32,9 @@ SPLITS_OF: dict[Part, tuple[str, ...]] = {
 }
 
 
+_KEYS = ("user_id", "bucket_start_ts", "split")
+
+
 NEVER = 2**60
 """A minute after every other."""
 
@@ -42,7 +46,7 @@ def load_learned(stored: StoredRows, *, refit: bool, uses_older: bool, columns: 
         SnapshotError: the file is not readable parquet.
     """
     rows = load_part(stored, "refit" if refit else "first_fit", columns=columns)
-    return rows if uses_older else without_older(rows)
+    return rows if uses_older else choose_rows(rows, (rows["split"] != "older").to_numpy())
 
 
 def is_learned(rows: pd.DataFrame, *, refit: bool, uses_older: bool) -> npt.NDArray[np.bool_]:
@@ -57,9 +61,32 @@ def is_learned(rows: pd.DataFrame, *, refit: bool, uses_older: bool) -> npt.NDAr
     return learned if uses_older else learned & (rows["split"] != "older").to_numpy()
 
 
-def without_older(rows: pd.DataFrame) -> pd.DataFrame:
-    """Returns the rows that are not older, numbered from 0."""
-    return rows[(rows["split"] != "older").to_numpy()].reset_index(drop=True)
+def without_older(rows: Rows) -> Rows:
+    """Returns the rows that are not older, numbered from 0: a frame, or parts as they were."""
+    masks = tuple((part["split"] != "older").to_numpy() for part in iterate_parts(rows, ["split"]))
+    return choose_rows(rows, masks[0]) if isinstance(rows, pd.DataFrame) else ChosenRows(rows, masks)
+
+
+def open_splits(stored: StoredRows, splits: Sequence[str]) -> Rows:
+    """Returns the rows of some splits of a stored snapshot: one frame if it is one file, else in parts that are read when they are used.
+
+    Raises:
+        SnapshotError: a file is not readable parquet.
+    """
+    if len(stored.sizes) == 1:
+        return stored.load(splits=splits)
+    return ChosenRows(stored, tuple(part["split"].isin(splits).to_numpy() for part in iterate_parts(stored, ["split"])))
+
+
+def open_part(stored: StoredRows, part: Part) -> Rows:
+    """Returns the rows of a part of a stored snapshot, of all columns: one frame if it is one file, else as `open_splits`.
+
+    Raises:
+        SnapshotError: a file is not readable parquet.
+    """
+    if len(stored.sizes) == 1:
+        return load_part(stored, part)
+    return ChosenRows(stored, tuple(is_in_part(keys, part) for keys in iterate_parts(stored, _KEYS)))
 
 
 def load_part(stored: StoredRows, part: Part, *, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -77,7 +104,7 @@ def load_part(stored: StoredRows, part: Part, *, columns: Sequence[str] | None =
     rows = stored.load(columns=wanted, splits=SPLITS_OF[part])
     if part != "refit":
         return rows
-    keys = stored.load(columns=["user_id", "bucket_start_ts", "split"], splits=(*SPLITS_OF[part], "test"))
+    keys = stored.load(columns=_KEYS, splits=(*SPLITS_OF[part], "test"))
     kept = is_in_part(keys, part)[(keys["split"] != "test").to_numpy()]
     return rows if kept.all() else rows[kept].reset_index(drop=True)
 

@@ -20,7 +20,7 @@ from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
 from taskclf_dagster.domain.models.choice import Choice
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
-from taskclf_dagster.domain.models.learned_rows import load_part
+from taskclf_dagster.domain.models.learned_rows import open_part, open_splits
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold, read_out_of_fold
 from taskclf_dagster.domain.models.reject_threshold import Basis, RejectThreshold
@@ -111,9 +111,9 @@ def reproduce(
     loaded = source if isinstance(source, LoadedModel) else load_bundle(source)
     recipe = _read_recipe(loaded.files)
     folder = snapshot_folder(home, recipe.snapshot_path)
-    stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.path.parent != folder else stored)
+    stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.folder != folder else stored)
     again = train_challenger(
-        lambda part: load_part(stored, part),
+        lambda part: open_part(stored, part),
         SCHEMAS[loaded.schema.version],
         settings=recipe.settings,
         choice=recipe.choice,
@@ -144,7 +144,7 @@ def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, on_
     if not refit:
         return read_out_of_fold(loaded.files)
     params, threads = recipe.settings.train_params, recipe.num_threads
-    rows, schema = stored.load(splits=FOLD_SPLITS), SCHEMAS[loaded.schema.version]
+    rows, schema = open_splits(stored, FOLD_SPLITS), SCHEMAS[loaded.schema.version]
     fits = FoldFits(rows, schema, params=params, dataset_digest=recipe.dataset_digest, num_threads=threads)
     fit_with_reports(fits, recipe.choice, "folds", on_progress)
     return fits.out_of_fold(recipe.choice)

@@ -8,10 +8,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, get_args
 
-import pandas as pd
-
 from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
+from taskclf_dagster.domain.data.frame_parts import Rows
 from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FoldFits
 from taskclf_dagster.domain.models.fold_scores import Gain
@@ -50,7 +49,7 @@ class Search(NamedTuple):
 
 
 def search_choices(
-    rows: pd.DataFrame,
+    rows: Rows,
     schema: FeatureSchema,
     *,
     params: TrainParams,
@@ -134,6 +133,7 @@ def _try_changes(fits: FoldFits, params: TrainParams, labels: Sequence[int], bud
             verdict="taken" if taken else "not better",
         )
         left, present = left - cost, choice if taken else present
+        fits.keep_only(present)
 
 
 def _list_changes(given: Choice, *, has_older: bool) -> Iterator[tuple[str, dict[str, object]]]:

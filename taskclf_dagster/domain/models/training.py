@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from taskclf_dagster.config.settings import TrainingSettings
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
+from taskclf_dagster.domain.data.frame_parts import Rows, join_parts
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.models.choice import Choice, derive_seed, fit_choice
 from taskclf_dagster.domain.models.fitting import (
@@ -79,7 +79,7 @@ class TrainedModel:
 
 
 def train_challenger(
-    load_rows: Callable[[Part], pd.DataFrame],
+    load_rows: Callable[[Part], Rows],
     schema: FeatureSchema,
     *,
     settings: TrainingSettings,
@@ -92,8 +92,8 @@ def train_challenger(
     """Fits a model, chooses its reject threshold, and, with `refit`, fits it again on the validation rows as well.
 
     Args:
-        load_rows: returns the rows of a part as `build_snapshot` describes them; called once for each, so that only one of them is in
-            memory at a time.
+        load_rows: returns the rows of a part of a dataset as `build_snapshot` describes them, as one frame or in parts; called once for
+            each, so that only one of them is in memory at a time.
         schema: the schema version of the rows.
         settings: parameters of LightGBM, the refit, and how the reject threshold is chosen.
         choice: the settings that take the place of those of the same name.
@@ -117,7 +117,7 @@ def train_challenger(
         )
 
     first = fit("first_fit")
-    validation = load_rows("validation")
+    validation = join_parts(load_rows("validation"))
     probabilities = first.predict(validation, num_threads=num_threads)
     true, probed = label_codes(validation).astype(np.int64), validation.head(PROBE_ROWS)
     basis: Basis = "folds"

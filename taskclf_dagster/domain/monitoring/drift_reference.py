@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, open_snapshot_rows
+from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.learned_rows import is_learned
 from taskclf_dagster.domain.models.out_of_fold import read_out_of_fold
@@ -47,9 +47,10 @@ def read_reference(home: Home, model: LoadedModel) -> Reference:
     folder = home.snapshots / metadata.dataset_hash
     if not is_short_hash(metadata.dataset_hash):
         raise SnapshotError(home.snapshots, f"model {model.bundle.model_id} names no snapshot of this project")
-    rows = open_snapshot_rows(folder).load()
-    if compute_dataset_hash(rows) != metadata.dataset_hash:
+    stored = open_snapshot_rows(folder)
+    if stored.digest()[:16] != metadata.dataset_hash:
         raise SnapshotError(folder, "it holds other rows than its name stands for")
+    rows = stored.load()
     lacking = [name for name in model.schema.model_inputs if name not in rows.columns]
     if lacking:
         raise SnapshotError(folder, f"it is of another schema than the model: it lacks {', '.join(lacking[:3])}")

@@ -11,7 +11,7 @@ from taskclf_dagster.config.settings import DatasetSettings
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.labeled_windows import label_windows
-from taskclf_dagster.domain.data.snapshot import MIN_SESSION_SECONDS
+from taskclf_dagster.domain.data.split_rows import MIN_SESSION_SECONDS
 from taskclf_dagster.domain.data.times import epoch_us
 from taskclf_dagster.domain.evaluation.leakage import measure_training_distance
 from taskclf_dagster.domain.models.bundle import LoadedModel

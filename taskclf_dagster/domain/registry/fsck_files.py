@@ -9,11 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from taskclf_dagster.domain.data.hashing import frame_digest
 from taskclf_dagster.domain.data.label_fingerprints import find_fingerprint_problems
 from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE, find_stored_problem
-from taskclf_dagster.domain.data.snapshot_rows import read_snapshot_rows
-from taskclf_dagster.domain.data.stored_frames import digest_of_name, list_frames, load_columns
+from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows
+from taskclf_dagster.domain.data.stored_frames import FrameFile, digest_of_name, list_frames
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
@@ -183,7 +182,7 @@ def check_snapshots(state: RegistryState) -> Findings:
         try:
             if (folder / SNAPSHOT_FILE).exists():
                 problem = find_stored_problem(folder)
-            elif folder.name in digests and frame_digest(read_snapshot_rows(folder)) not in digests[folder.name]:
+            elif folder.name in digests and open_snapshot_rows(folder).digest() not in digests[folder.name]:
                 problem = "it holds other rows than its receipt names"
         except UNREADABLE as error:
             yield unreadable(folder, error)
@@ -196,7 +195,7 @@ def check_labeled_windows(state: RegistryState) -> Findings:
     """Checks the frames between the first two assets, which are named by the hash of their values."""
     for path in list_frames(state.home.labeled_windows):
         try:
-            holds = frame_digest(load_columns(path, None)[0])[:16] == digest_of_name(path)
+            holds = FrameFile(path).digest()[:16] == digest_of_name(path)
         except UNREADABLE:
             holds = False
         if not holds:

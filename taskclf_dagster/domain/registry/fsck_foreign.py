@@ -9,7 +9,7 @@ from pathlib import Path
 
 from taskclf_dagster.domain.data.label_fingerprints import is_fingerprints_file
 from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE
-from taskclf_dagster.domain.data.snapshot_rows import WINDOWS_FILE
+from taskclf_dagster.domain.data.snapshot_rows import ROWS_FOLDER, list_row_files
 from taskclf_dagster.domain.data.stored_frames import list_frames
 from taskclf_dagster.domain.decision.decision_store import is_receipt, is_report
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED
@@ -98,7 +98,9 @@ def _find_beside_data(home: Home) -> Iterator[Path]:
     for folder in (home.snapshots, home.predictions):
         yield from (path for path in list_folders(folder) if not is_short_hash(path.name))
     snapshots = [path for path in list_folders(home.snapshots) if is_short_hash(path.name)]
-    yield from (path for folder in snapshots for path in _files_in(folder) if path.name not in (SNAPSHOT_FILE, WINDOWS_FILE))
+    for folder in snapshots:
+        ours = {folder / SNAPSHOT_FILE, *list_row_files(folder)}
+        yield from (path for path in (*_files_in(folder), *_files_in(folder / ROWS_FOLDER)) if path not in ours)
     predictions = [path for path in list_folders(home.predictions) if is_short_hash(path.name)]
     yield from (path for folder in predictions for path in _files_in(folder) if path.suffix != ".parquet" or path.name.startswith("."))
     folders = (home.snapshots, home.predictions, home.records, home.challengers, home.pending_models, home.rejected_models)

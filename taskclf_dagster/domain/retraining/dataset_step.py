@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from taskclf_dagster.config.settings import DatasetSettings, RetrainConfig
-from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, label_windows, load_labeled_windows, save_labeled_windows
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, save_snapshot
+from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, open_labeled_windows, store_labeled_windows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot_parts, save_snapshot
 from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_labels
 from taskclf_dagster.home import Home
 
@@ -14,9 +14,9 @@ def make_labeled_windows(home: Home, *, as_of: datetime, settings: DatasetSettin
 
     Also keeps fingerprints of the label spans, so that spans which change while the run decides are counted later.
     """
-    result = label_windows(home, as_of=as_of, settings=settings)
-    remember_labels(home, result.label_fingerprints)
-    return save_labeled_windows(home, result)
+    record, fingerprints = store_labeled_windows(home, as_of=as_of, settings=settings)
+    remember_labels(home, fingerprints)
+    return record
 
 
 def make_snapshot(
@@ -31,8 +31,8 @@ def make_snapshot(
         holdout_fraction: share of the users that are held out of training [0 to 1).
         may_skip: if True, the snapshot has a skip reason when the last decided run already saw all of its labels.
     """
-    frame = load_labeled_windows(home, windows)
-    snapshot, rows = build_snapshot(home, windows, frame, config=config, holdout_fraction=holdout_fraction)
+    source = open_labeled_windows(home, windows)
+    snapshot, rows = build_snapshot_parts(home, windows, source, config=config, holdout_fraction=holdout_fraction)
     if may_skip and not snapshot.blockers:
         snapshot = snapshot.model_copy(update={"skip_reason": find_skip_reason(home, rows, config)})
     return save_snapshot(home, snapshot, rows)

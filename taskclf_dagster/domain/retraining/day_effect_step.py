@@ -9,6 +9,7 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
+from taskclf_dagster.domain.data.frame_parts import join_parts
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
@@ -22,7 +23,7 @@ from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.choice import fit_choice
 from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
-from taskclf_dagster.domain.models.learned_rows import load_part
+from taskclf_dagster.domain.models.learned_rows import load_part, open_splits
 from taskclf_dagster.domain.models.search_cost import fit_cost, unit_cost
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.retraining.decision_step import PredictionLoader
@@ -122,14 +123,14 @@ class _Refits:
         self._schema, choice = SCHEMAS[snapshot.schema_version], challenger.settings.choice
         self._unit = unit_cost(snapshot.rows["older"] + snapshot.rows["train"])
         self._left = config.training.search_budget - self._measure_search(stored)
-        self.learned = choice.takes(load_part(stored, "refit" if config.training.refit else "first_fit"))
+        self.learned = join_parts(choice.takes(load_part(stored, "refit" if config.training.refit else "first_fit")))
 
     def _measure_search(self, stored: StoredRows) -> float:
         """Returns the cost of the search of the run, or of the folds of the settings that were kept."""
         settings = self._challenger.settings
         if settings.search is not None:
             return settings.search.spent
-        rows = stored.load(splits=FOLD_SPLITS)
+        rows = open_splits(stored, FOLD_SPLITS)
         folds = FoldFits(rows, self._schema, params=self._params, dataset_digest=self._digest, num_threads=self._threads)
         return folds.cost(settings.choice)
 

@@ -12,15 +12,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from taskclf_dagster.domain.data.feasibility import assess_feasibility
-from taskclf_dagster.domain.data.hashing import frame_digest
-from taskclf_dagster.domain.data.snapshot_rows import count_classes, count_splits, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, count_classes, count_splits, open_snapshot_rows, snapshot_folder
 from taskclf_dagster.domain.data.split import SPLITS, is_gold_in_range
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.floors import judge_floors
 from taskclf_dagster.domain.decision.references import ChampionState
 from taskclf_dagster.domain.decision.verification import is_older_than_slices
-from taskclf_dagster.domain.evaluation.baselines import compare_with_baselines
+from taskclf_dagster.domain.evaluation.baselines import BASELINE_COLUMNS, compare_with_baselines
 from taskclf_dagster.domain.evaluation.comparison import (
     AnchorComparison,
     ComparisonCounts,
@@ -31,7 +30,7 @@ from taskclf_dagster.domain.evaluation.comparison import (
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
-from taskclf_dagster.domain.models.learned_rows import is_learned
+from taskclf_dagster.domain.models.learned_rows import load_learned
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.applied_calibrators import load_applied
@@ -113,20 +112,22 @@ def _threshold_then(decision: PromotionDecision, model: LoadedModel) -> float:
 
 def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Opponents, cores: int) -> list[DecisionFinding]:
     try:
-        rows = open_snapshot_rows(snapshot_folder(state.home, decision.dataset.path)).load()
+        stored = open_snapshot_rows(snapshot_folder(state.home, decision.dataset.path))
+        digest = stored.digest()
         model = load_bundle(state.bundles.files(require_bundle(state.home, decision.challenger.model_id)))
     except (SnapshotError, BundleError, OSError) as error:
         return [DecisionFinding("not_computable", f"it cannot be computed again: {error}")]
-    if frame_digest(rows) != decision.dataset.digest:
+    if digest != decision.dataset.digest:
         return [
             DecisionFinding("snapshot_differs", f"snapshot {decision.dataset.dataset_hash} holds other rows than those it was judged on")
         ]
     if model.files.hashes() != decision.challenger.files:
         return [DecisionFinding("bundle_differs", f"bundle {decision.challenger.model_id} is not the one that was judged")]
     unseen = [] if model.bundle.metadata is None else model.bundle.metadata.holdout_users
+    rows = stored.load(columns=ABOUT_ROWS)
     findings = [*_compare_dataset(decision, rows, unseen), *_compare_opponents(decision, opponents, model)]
     test = EvaluationSet(
-        rows=rows[rows["split"] == "test"].reset_index(drop=True),
+        rows=stored.load(splits=("test",)),
         schema_version=model.schema.version,
         users=[str(user) for user in sorted(rows["user_id"].unique())],
         unseen_users=unseen,
@@ -143,7 +144,7 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     settings = decision.settings.comparison
     counts = None if theirs is None else count_comparison(test.windows, ours.scored, theirs.scored, settings=settings)
     made = model.bundle.require()
-    learned = rows[is_learned(rows, refit=made.refit, uses_older=made.uses_older)].reset_index(drop=True)
+    learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
     findings += _differ("the settings of the challenger", decision.training, made.chosen_settings)
     findings += _compare_candidate(decision, learned, test, ours, counts)
     findings += _differ("the state of the champion", decision.champion.state, champion_state)

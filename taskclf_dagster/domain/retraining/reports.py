@@ -15,7 +15,7 @@ from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.gate import RegressionResult
 from taskclf_dagster.domain.decision.references import AppliedCalibration, AppliedThreshold, ChampionSource, ChampionState, RegistryRef
-from taskclf_dagster.domain.evaluation.baselines import BaselineScore, compare_with_baselines
+from taskclf_dagster.domain.evaluation.baselines import BASELINE_COLUMNS, BaselineScore, compare_with_baselines
 from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, EvaluationSet
 from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
@@ -157,7 +157,7 @@ def report_challenger(
         report, scored, _, confidences = _evaluate(home, snapshot, test, model)
         recent = _predict_recent(home, model, snapshot, confidences, num_threads=num_threads)
         made = model.bundle.require()
-        learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=["app_id", "app_category", "label"])
+        learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
         rule, lookup = compare_with_baselines(learned, test.rows, scored.predictions, report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
             reproduction = reproduce(home, model, folds=False, stored=stored, on_progress=partial(_report_again, on_progress))

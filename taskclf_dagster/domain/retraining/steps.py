@@ -5,9 +5,9 @@ from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.data.frame_parts import Rows, as_parts
 from taskclf_dagster.domain.data.label_fingerprints import forget_other_fingerprints, keep_fingerprints
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.snapshot_rows import holds_every_label_of, snapshot_folder
@@ -20,13 +20,13 @@ from taskclf_dagster.errors import SnapshotError, UnsafeFileSystemError
 from taskclf_dagster.home import Home
 
 
-def find_skip_reason(home: Home, rows: pd.DataFrame, config: RetrainConfig) -> str | None:
+def find_skip_reason(home: Home, rows: Rows, config: RetrainConfig) -> str | None:
     """Returns the reason to skip: the last decided snapshot had every labeled window with the same label. None if there is none.
 
     If the policy changed since that decision, the reason names what judges the last challenger again.
     """
     last = read_last_decided(home)
-    if last is None or (last.rows is not None and last.rows < len(rows)):
+    if last is None or (last.rows is not None and last.rows < sum(as_parts(rows).sizes)):
         return None
     try:
         folder = snapshot_folder(home, last.snapshot_path)
@@ -34,7 +34,7 @@ def find_skip_reason(home: Home, rows: pd.DataFrame, config: RetrainConfig) -> s
         return None
     if not holds_every_label_of(folder, last.dataset_hash, rows):
         return None
-    seen = f"the run of {last.decided_at:%Y-%m-%d %H:%M %Z} ({last.outcome}) already saw all {len(rows)} labelled windows"
+    seen = f"the run of {last.decided_at:%Y-%m-%d %H:%M %Z} ({last.outcome}) already saw all {sum(as_parts(rows).sizes)} labelled windows"
     decisions = (decision for decision in list_decisions(home)[0] if not decision.options.dry_run)
     judged = next((decision for decision in decisions if decision.dataset.dataset_hash == last.dataset_hash), None)
     changed = [] if judged is None else find_differing_keys(judged, config)

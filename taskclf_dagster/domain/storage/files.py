@@ -68,19 +68,36 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], object]) -> None:
         path: the file to write or replace.
         content: its bytes, or a function that writes the file it is given.
     """
-    make_folders(path.parent)
-    temporary = temporary_path(path)
+    write_and_name(path.parent, path.name, content, lambda: path)
+
+
+def write_and_name(folder: Path, kind: str, content: bytes | Callable[[Path], object], name: Callable[[], Path]) -> Path:
+    """Writes a temporary file, and renames it to a path that is chosen once the content is written; else as `write_atomic`.
+
+    Args:
+        folder: of the file.
+        kind: part of its temporary name.
+        content: its bytes, or a function that writes the file it is given.
+        name: returns the path in the folder.
+
+    Returns:
+        The path.
+    """
+    make_folders(folder)
+    temporary = temporary_path(folder / kind)
     fs = file_system()
     try:
         fs.create(temporary, content)
         fs.sync_file(temporary)
+        path = name()
         with _rename_must_work(path):
             fs.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             fs.remove_file(temporary)
         raise
-    fs.sync_folder(path.parent)
+    fs.sync_folder(folder)
+    return path
 
 
 def temporary_path(path: Path) -> Path:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from taskclf_dagster.domain.data.label_fates import LabelFates, count_label_fates
-from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows
+from taskclf_dagster.domain.data.label_fates import FateCounter, LabelFates
+from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows, time_range
 from taskclf_dagster.domain.data.label_shift import HOURS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.home import Home
@@ -37,7 +37,9 @@ def fates_of(*spans: dict[str, object], windows: pd.DataFrame | None = None) -> 
     rows = pd.concat([windows_frame(user=user, n=10) for user in ("alice", "bob")]) if windows is None else windows
     rows = rows.assign(user_id=rows["user_id"].astype("category")).reset_index(drop=True)
     frame = spans_frame(spans)
-    return count_label_fates(rows, frame, project_blocks_to_windows(rows, frame), start=START, end=END, left_out={})
+    counter = FateCounter(frame, list(rows["user_id"].cat.categories), time_range(rows), start=START, end=END)
+    counter.add(rows, project_blocks_to_windows(rows, frame))
+    return counter.count({})
 
 
 def counted(fates: LabelFates) -> dict[str, int]:
@@ -206,7 +208,9 @@ def test_a_hundred_thousand_windows_and_five_thousand_spans_are_counted_in_well_
     frame = spans_frame(spans)
     projection = project_blocks_to_windows(windows, frame)
     began = time.process_time()
-    fates = count_label_fates(windows, frame, projection, start=START, end=at("00:00", day=30), left_out={})
+    counter = FateCounter(frame, list(windows["user_id"].cat.categories), time_range(windows), start=START, end=at("00:00", day=30))
+    counter.add(windows, projection)
+    fates = counter.count({})
     assert time.process_time() - began < 1
     assert fates.spans == 5_000
 

@@ -11,14 +11,15 @@ import pytest
 from pydantic import ValidationError
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
+from taskclf_dagster.domain.data.frame_parts import join_parts
 from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows
 from taskclf_dagster.domain.data.label_store import read_label_spans
 from taskclf_dagster.domain.data.labeled_windows import (
     LabeledWindows,
     label_windows,
-    load_labeled_windows,
     load_stored_keys,
-    save_labeled_windows,
+    open_labeled_windows,
+    store_labeled_windows,
 )
 from taskclf_dagster.domain.data.stored_frames import KEPT_FRAMES
 from taskclf_dagster.domain.data.windows import read_windows
@@ -48,7 +49,7 @@ def label(home: Home, as_of: datetime = TOMORROW, **settings: object) -> tuple[L
 
 
 def save(home: Home, as_of: datetime = TOMORROW, **settings: object) -> LabeledWindows:
-    return save_labeled_windows(home, label_windows(home, as_of=as_of, settings=retrain_config(**settings).dataset))
+    return store_labeled_windows(home, as_of=as_of, settings=retrain_config(**settings).dataset).record
 
 
 def two_user_home(tmp_path: Path) -> Home:
@@ -282,7 +283,7 @@ def test_a_record_with_violations_cannot_be_loaded_and_says_why(tmp_path: Path) 
     write_day(home, MONDAY, windows_frame(hour_of_day=24))
     record, _ = label(home)
     with pytest.raises(DataContractError) as caught:
-        load_labeled_windows(home, record)
+        open_labeled_windows(home, record)
     assert "labeled_windows" in str(caught.value)
     assert str(record.violations[0]) in str(caught.value)
 
@@ -302,7 +303,7 @@ def test_a_saved_frame_is_read_back_as_it_was(tmp_path: Path) -> None:
     _, frame = label(home)
     saved = save(home)
     assert saved.path == f"artifacts/labeled_windows/000001-{saved.digest[:16]}.labeled.arrow"
-    pd.testing.assert_frame_equal(load_labeled_windows(home, saved), frame, check_categorical=False)
+    pd.testing.assert_frame_equal(join_parts(open_labeled_windows(home, saved)), frame, check_categorical=False)
     keys, columns = load_stored_keys(home, saved)
     pd.testing.assert_frame_equal(keys, frame[["user_id", "bucket_start_ts"]], check_categorical=False)
     assert columns == frame.columns.tolist()
@@ -362,7 +363,7 @@ def test_a_frame_that_cannot_be_read_is_an_error_that_names_the_file(tmp_path: P
     saved = save(home)
     damage(home.root / saved.path)
     with pytest.raises(SnapshotError, match=saved.digest[:16]):
-        load_labeled_windows(home, saved)
+        open_labeled_windows(home, saved)
 
 
 def test_a_frame_that_is_not_the_one_of_its_record_is_an_error_that_names_the_file(tmp_path: Path) -> None:
@@ -370,7 +371,7 @@ def test_a_frame_that_is_not_the_one_of_its_record_is_an_error_that_names_the_fi
     saved, other = save(home), save(home, weak_labels="exclude")
     shutil.copy(home.root / other.path, home.root / saved.path)
     with pytest.raises(SnapshotError, match=saved.digest[:16]):
-        load_labeled_windows(home, saved)
+        open_labeled_windows(home, saved)
 
 
 # --- Real homes -------------------------------------------------------------------------------------------------------------------

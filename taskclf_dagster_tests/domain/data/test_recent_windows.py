@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
-from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS, load_recent_windows
+from taskclf_dagster.domain.data.frame_parts import join_parts
+from taskclf_dagster.domain.data.labeled_windows import store_labeled_windows
+from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS, open_recent_windows
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import AS_OF, DAY, learnable_home, make_home, retrain_config, windows_frame, write_windows
@@ -14,11 +15,11 @@ from taskclf_dagster_tests.scenario import AS_OF, DAY, learnable_home, make_home
 
 def saved(home: Home) -> tuple[Home, pd.DataFrame]:
     """A home and the recent windows that a run of it stored."""
-    record = save_labeled_windows(home, label_windows(home, as_of=AS_OF, settings=retrain_config().dataset))
+    record = store_labeled_windows(home, as_of=AS_OF, settings=retrain_config().dataset).record
     assert record.recent is not None
-    frame = load_recent_windows(home, record.recent)
-    assert frame is not None
-    return home, frame
+    windows = open_recent_windows(home, record.recent)
+    assert windows is not None
+    return home, join_parts(windows)
 
 
 def test_they_are_the_windows_of_the_last_days_labeled_or_not_as_the_partitions_have_them(tmp_path: Path) -> None:
@@ -39,8 +40,8 @@ def test_the_window_that_begins_seven_days_before_is_the_first(tmp_path: Path) -
 
 def test_a_file_that_is_gone_or_has_other_values_is_not_used(tmp_path: Path) -> None:
     home = learnable_home(tmp_path, users=1, days=2)
-    record = save_labeled_windows(home, label_windows(home, as_of=AS_OF, settings=retrain_config().dataset))
+    record = store_labeled_windows(home, as_of=AS_OF, settings=retrain_config().dataset).record
     assert record.recent is not None
-    assert load_recent_windows(home, record.recent.model_copy(update={"digest": "f" * 64})) is None
+    assert open_recent_windows(home, record.recent.model_copy(update={"digest": "f" * 64})) is None
     (home.root / record.recent.path).unlink()
-    assert load_recent_windows(home, record.recent) is None
+    assert open_recent_windows(home, record.recent) is None

@@ -13,7 +13,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, SchemaVersion
-from taskclf_dagster.domain.data.labeled_windows import label_windows, save_labeled_windows
+from taskclf_dagster.domain.data.labeled_windows import label_windows, store_labeled_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, find_blockers, open_snapshot, save_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, holds_every_label_of, label_codes, read_snapshot_rows
 from taskclf_dagster.domain.data.split import SPLITS
@@ -48,7 +48,8 @@ def built(home: Home, *, as_of: datetime | None = None, holdout_fraction: float 
     """The snapshot of a home, by the same steps as in a run."""
     config = retrain_config(**settings)
     labeled = label_windows(home, as_of=as_of or TUESDAY, settings=config.dataset)
-    return build_snapshot(home, save_labeled_windows(home, labeled), labeled.frame, config=config, holdout_fraction=holdout_fraction)
+    record = store_labeled_windows(home, as_of=as_of or TUESDAY, settings=config.dataset).record
+    return build_snapshot(home, record, labeled.frame, config=config, holdout_fraction=holdout_fraction)
 
 
 def session_start(number: int) -> datetime:
@@ -339,10 +340,10 @@ def test_the_same_rows_are_not_written_again(tmp_path: Path) -> None:
     first, rows = built(home)
     save_snapshot(home, first, rows)
     folder = home.root / first.path
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
-    assert {path.name for path in before} == {"windows.parquet", "snapshot.json"}
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    assert {path.name for path in before} == {"part-000.parquet", "snapshot.json"}
     save_snapshot(home, *built(home, as_of=at("00:00", day=4)))
-    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()} == before
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()} == before
     assert [path.name for path in home.snapshots.iterdir()] == [first.dataset_hash]
 
 
@@ -360,7 +361,7 @@ def test_rows_that_were_changed_after_they_were_written_are_not_read(tmp_path: P
     home = spaced_home(tmp_path)
     record = save_snapshot(home, *built(home))
     assert len(open_snapshot(home, record).load()) == sum(record.rows.values())
-    path = home.root / record.path / "windows.parquet"
+    path = home.root / record.path / "windows" / "part-000.parquet"
     pq.write_table(pq.read_table(path), path)  # the same rows in other bytes: only the hash tells
     with pytest.raises(SnapshotError):
         open_snapshot(home, record)
@@ -389,7 +390,7 @@ DAMAGES = pytest.mark.parametrize("damage", [_truncate, _overwrite, Path.unlink]
 @DAMAGES
 def test_a_damaged_snapshot_is_an_error_that_names_the_file_and_the_fix(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     home, record, _ = _saved(tmp_path)
-    path = home.root / record.path / "windows.parquet"
+    path = home.root / record.path / "windows" / "part-000.parquet"
     damage(path)
     with pytest.raises(SnapshotError) as caught:
         read_snapshot_rows(home.root / record.path)
@@ -400,7 +401,7 @@ def test_a_damaged_snapshot_is_an_error_that_names_the_file_and_the_fix(tmp_path
 def test_a_flipped_byte_is_no_error_or_one_of_ours(tmp_path: Path) -> None:
     home, record, rows = _saved(tmp_path)
     refused = 0
-    for _ in flip_bytes(home.root / record.path / "windows.parquet"):
+    for _ in flip_bytes(home.root / record.path / "windows" / "part-000.parquet"):
         try:
             read_snapshot_rows(home.root / record.path, splits=("train",))
         except SnapshotError:
@@ -411,7 +412,7 @@ def test_a_flipped_byte_is_no_error_or_one_of_ours(tmp_path: Path) -> None:
 
 def test_a_flipped_byte_among_the_values_is_never_read_as_another_value(tmp_path: Path) -> None:
     home, record, _ = _saved(tmp_path)
-    path = home.root / record.path / "windows.parquet"
+    path = home.root / record.path / "windows" / "part-000.parquet"
     values_end = path.stat().st_size - 8 - int.from_bytes(path.read_bytes()[-8:-4], "little")
     other_values = []
     for position in flip_bytes(path):
@@ -425,7 +426,7 @@ def test_a_flipped_byte_among_the_values_is_never_read_as_another_value(tmp_path
 @DAMAGES
 def test_saving_again_mends_a_damaged_snapshot_as_the_error_promises(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     home, record, rows = _saved(tmp_path)
-    damage(home.root / record.path / "windows.parquet")
+    damage(home.root / record.path / "windows" / "part-000.parquet")
     save_snapshot(home, record, rows)
     assert compute_dataset_hash(read_snapshot_rows(home.root / record.path)) == record.dataset_hash
 
@@ -496,7 +497,7 @@ def test_changed_features_alone_are_nothing_new(tmp_path: Path) -> None:
 @DAMAGES
 def test_a_snapshot_that_cannot_be_read_holds_nothing(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     home, record, rows = _saved(tmp_path)
-    damage(home.root / record.path / "windows.parquet")
+    damage(home.root / record.path / "windows" / "part-000.parquet")
     assert not holds_every_label_of(home.root / record.path, record.dataset_hash, rows)
 
 

@@ -252,7 +252,7 @@ def test_nothing_is_trained_on_a_snapshot_with_blockers_and_the_error_names_them
 
 def test_nothing_is_trained_on_a_snapshot_that_is_gone(home: Home) -> None:
     snapshot = _snapshot(home)
-    (home.root / snapshot.path / "windows.parquet").unlink()
+    (home.root / snapshot.path / "windows" / "part-000.parquet").unlink()
     with pytest.raises(SnapshotError, match="dataset_snapshot"):
         _build(home, snapshot)
 

@@ -233,7 +233,7 @@ def test_a_snapshot_that_is_gone_is_an_error_that_says_so(made: Made) -> None:
 
 def test_a_snapshot_with_one_other_value_is_an_error_that_says_so(made: Made) -> None:
     home, snapshot, _ = made
-    path = home.root / snapshot.path / "windows.parquet"
+    path = home.root / snapshot.path / "windows" / "part-000.parquet"
     table = pq.read_table(path)
     position = table.schema.get_field_index("keys_per_min")
     values = table["keys_per_min"].to_pylist()
@@ -245,7 +245,7 @@ def test_a_snapshot_with_one_other_value_is_an_error_that_says_so(made: Made) ->
 
 def test_a_snapshot_that_is_damaged_is_an_error(made: Made) -> None:
     home, snapshot, _ = made
-    (home.root / snapshot.path / "windows.parquet").write_bytes(b"PAR1 torn")
+    (home.root / snapshot.path / "windows" / "part-000.parquet").write_bytes(b"PAR1 torn")
     with pytest.raises(SnapshotError):
         reproduce(home, folder_of(made))
 

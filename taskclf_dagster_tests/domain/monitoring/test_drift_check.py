@@ -162,7 +162,7 @@ def test_without_the_snapshot_there_is_no_reference_and_no_failure(home: Home, d
     if damage == "gone":
         shutil.rmtree(folder)
     elif damage == "torn":
-        (folder / "windows.parquet").write_bytes(b"PAR1")
+        (folder / "windows" / "part-000.parquet").write_bytes(b"PAR1")
     else:
         (home.models / model.name / "MANIFEST.json").unlink()
         edit_json(home.models / model.name / "metadata.json", {"dataset_hash": "sha256:of-another-program"})

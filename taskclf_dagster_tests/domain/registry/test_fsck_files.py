@@ -11,7 +11,7 @@ import pytest
 from taskclf_dagster.domain.data.label_fingerprints import keep_fingerprints
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot, save_snapshot
-from taskclf_dagster.domain.data.stored_frames import store_frame
+from taskclf_dagster.domain.data.stored_frames import store_parts
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import save_decision
@@ -66,7 +66,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Home:
     labeled, frame, fingerprints = result[:3]
     record, rows = build_snapshot(home, labeled, frame, config=config)
     save_snapshot(home, record, rows)
-    store_frame(home.labeled_windows, frame, kind="labeled")
+    store_parts(home.labeled_windows, [frame], kind="labeled")
     mark = keep_fingerprints(home.decisions, fingerprints)
     rejected = judged(home, REJECTED, gates=all_gates(macro_f1="FAIL"), label_watermark=mark)
     put_aside(home, rejected)
@@ -151,7 +151,7 @@ KINDS: dict[str, tuple[str, tuple[Callable[[Path], object], ...], str]] = {
     ),
     "label fingerprints": ("artifacts/decisions/labels_*.npy", (lambda path: flip(path, 0.9), lambda path: flip(path, 0.01)), "found"),
     "rows of a snapshot": (
-        "artifacts/snapshots/*/windows.parquet",
+        "artifacts/snapshots/*/windows/part-000.parquet",
         (change_a_label, lambda path: flip(path, 0.3), lambda path: path.write_bytes(path.read_bytes()[:-9])),
         "found",
     ),
@@ -231,7 +231,7 @@ def test_a_snapshot_without_its_record_is_compared_with_the_receipt_that_names_i
     assert codes(home) == set()
     judged(home, MODELS[2], path=f"artifacts/snapshots/{folder.name}", digest=digest)
     assert codes(home) == set()
-    change_a_label(folder / "windows.parquet")
+    change_a_label(folder / "windows" / "part-000.parquet")
     assert codes(home) == {"snapshot_differs"}
 
 
@@ -240,7 +240,7 @@ def test_each_snapshot_is_read_once(full: Home, monkeypatch: pytest.MonkeyPatch)
     read = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: [opened.append(path.name), read(path)][1])
     check_registry(full)
-    assert opened.count("windows.parquet") == len(list(full.snapshots.iterdir())) == 1
+    assert opened.count("part-000.parquet") == len(list(full.snapshots.iterdir())) == 1
 
 
 # --- Receipts that contradict each other ------------------------------------------------------------------------------------------------

@@ -112,11 +112,11 @@ def test_days_are_left_out_after_a_rejection_for_a_regression_only(rejected: Rej
 
 def test_a_snapshot_that_cannot_be_read_is_the_reason_and_no_failure(rejected: Rejected, tmp_path: Path) -> None:
     home = Home(shutil.copytree(rejected.home.root, tmp_path / "home"))
-    (home.root / rejected.snapshot.path / "windows.parquet").write_bytes(b"PAR1 torn")
+    (home.root / rejected.snapshot.path / "windows" / "part-000.parquet").write_bytes(b"PAR1 torn")
     found = rejected._replace(home=home).find()
     assert found is not None
     assert found.days == ()
-    assert "windows.parquet" in found.reason
+    assert "part-000.parquet" in found.reason
 
 
 def effect(*, margin: float | None, passes: bool = False, labels: int = 84, stands_out: bool = False) -> DayEffect:

@@ -266,7 +266,7 @@ def _copied(arena: Arena, folder: Path) -> Arena:
 
 def test_a_snapshot_whose_file_is_gone_is_an_error_with_the_fix(arena: Arena, tmp_path: Path) -> None:
     other = _copied(arena, tmp_path)
-    (other.home.root / read_current_snapshot(other.home).path / "windows.parquet").unlink()
+    (other.home.root / read_current_snapshot(other.home).path / "windows" / "part-000.parquet").unlink()
     with pytest.raises(SnapshotError, match="dataset_snapshot"):
         other.compare(other.good, other.shuffled)
 

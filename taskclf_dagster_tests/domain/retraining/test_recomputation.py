@@ -185,7 +185,7 @@ def test_a_snapshot_is_only_read_among_those_of_the_home(learned: Learned, home:
 
 def _relabel(home: Home, decision: PromotionDecision) -> None:
     """Every test window gets the label of the first window."""
-    path = home.root / decision.dataset.path / "windows.parquet"
+    path = home.root / decision.dataset.path / "windows" / "part-000.parquet"
     rows = pq.read_table(path).to_pandas()
     rows["label"] = rows["label"].mask(rows["split"] == "test", rows["label"].iloc[0])
     pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path)

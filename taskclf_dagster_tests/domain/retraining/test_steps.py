@@ -91,7 +91,7 @@ def test_fewer_labels_than_before_are_nothing_new_to_learn(decided: Home) -> Non
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"torn")], ids=["gone", "torn"])
 def test_a_last_snapshot_that_cannot_be_read_holds_nothing(decided: Home, damage: Callable[[Path], object]) -> None:
-    (windows,) = decided.snapshots.glob("*/windows.parquet")
+    (windows,) = decided.snapshots.glob("*/windows/part-000.parquet")
     damage(windows)
     assert _skip_reason(decided) is None
 
@@ -103,7 +103,7 @@ def test_a_decision_is_remembered_with_what_it_saw_and_when(decided: Home) -> No
     last = read_last_decided(decided)
     assert last is not None
     assert (last.outcome, last.decided_at, last.as_of, last.run_id) == ("PROMOTE", NOON, AS_OF, "run-1")
-    assert (decided.root / last.snapshot_path / "windows.parquet").is_file()
+    assert (decided.root / last.snapshot_path / "windows" / "part-000.parquet").is_file()
     assert (decided.decisions / f"labels_{last.label_watermark}.npy").is_file()
 
 

@@ -1,0 +1,205 @@
+"""Prints how the cost of a retrain grows with windows and users on one machine: CPU seconds, largest memory and bytes, one line a home.
+
+The days of ten people of the demo generator are copied with jitter, so that large homes are made quickly. README.md explains the columns.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from measure import AS_OF, Meter, run_path
+from run import CONFIG, DATA, ONE_THREAD
+from tabulate import tabulate
+
+from taskclf_dagster.demo import generator
+from taskclf_dagster.domain.data.feature_schema import SCHEMAS, column_bounds
+
+LAST_DAY, PEOPLE, WINDOWS_PER_USER_DAY = date(2026, 6, 30), 10, 335
+JITTER, MAX_PEAK_GIB, JUDGED_AT = 0.05, 4.0, 10_000_000
+SIZES = "10000:1,100000:10,1000000:100,1000000:10000"
+HEADERS = [
+    "windows",
+    "users",
+    "parts",
+    "CPU s",
+    "lightgbm.train",
+    "/ train",
+    "else / window [us]",
+    "peak GiB",
+    "in",
+    "stored GiB",
+    "wall s",
+]
+
+
+def generate(windows: int, users: int) -> Path:
+    """A home with exactly so many v1 windows of so many users, on as many days as that takes; made once."""
+    folder = DATA / f"scale-{windows}-{users}"
+    if (folder / "complete").exists():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    people, days = min(users, PEOPLE), max(1, -(-windows // (users * WINDOWS_PER_USER_DAY)))
+    source = DATA / f"people-{people}-{days}"
+    if not (source / "complete").exists():
+        shutil.rmtree(source, ignore_errors=True)
+        generator.generate_demo_home(source, end=LAST_DAY, users=people, days=days)
+        (source / "complete").touch()
+    copies, left = -(-users // people), windows
+    for path in sorted(source.glob("data/processed/features_v1/date=*/features.parquet"), reverse=True):
+        table = _copy_day(pq.read_table(path, partitioning=None), copies, users, seed=int(path.parent.name[-2:]))
+        table = table.slice(max(0, len(table) - left))
+        left -= len(table)
+        target = folder / path.relative_to(source)
+        target.parent.mkdir(parents=True)
+        pq.write_table(table, target)
+        if left == 0:
+            break
+    labels = pq.read_table(source / "data/processed/labels_v1/labels.parquet")
+    target = folder / "data/processed/labels_v1/labels.parquet"
+    target.parent.mkdir(parents=True)
+    pq.write_table(pa.concat_tables(_rename(labels, copy) for copy in range(copies)), target)
+    if left:
+        raise SystemExit(f"{folder} lacks {left:,} windows")
+    (folder / "complete").touch()
+    return folder
+
+
+def _copy_day(day: pa.Table, copies: int, users: int, *, seed: int) -> pa.Table:
+    """One day of all users in the order of time; the measurements of each copy are a little different."""
+    generator, columns = np.random.default_rng(seed), SCHEMAS["v1"].columns
+    whole = pa.concat_tables(_rename(day, copy) for copy in range(copies)).combine_chunks()
+    known = pc.unique(whole["user_id"]).sort().slice(0, users)
+    whole = whole.filter(pc.is_in(whole["user_id"], known))
+    for position, name in enumerate(whole.column_names):
+        if columns.get(name) == "float" and copies > 1:
+            values = whole[name].to_numpy() * (1 + JITTER * generator.standard_normal(len(whole)))
+            values = np.clip(values, *column_bounds(name))
+            whole = whole.set_column(position, whole.field(position), pa.array(values, pa.float64(), from_pandas=True))
+    return whole.sort_by([("bucket_start_ts", "ascending")])
+
+
+def _rename(table: pa.Table, copy: int) -> pa.Table:
+    """The rows of a copy of everyone; every copy has users of its own, and sessions of its own."""
+    for name in {"user_id", "session_id"} & set(table.column_names):
+        position = table.column_names.index(name)
+        table = table.set_column(position, name, pc.binary_join_element_wise(table[name].cast(pa.string()), f"{copy:04d}", "-"))
+    return table
+
+
+def measure(place: Path) -> dict[str, Any]:
+    """One retrain of a home without a model, from its windows to the new pointer, in this process."""
+    import lightgbm
+
+    from taskclf_dagster.config.loading import load_retrain_config
+    from taskclf_dagster.home import Home
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    home, meter = Home(place / "home"), Meter()
+    lightgbm.train = meter.timed(lightgbm.train, "train")
+    lightgbm.Booster.predict = meter.timed(lightgbm.Booster.predict, "predict")
+    base = meter_peak()
+    begin = time.perf_counter()
+    dataset, *_ = run_path(home, load_retrain_config(place / "config.yaml"), AS_OF, meter.step)
+    return {
+        "steps": meter.rows,
+        "cpu": sum(row["cpu"] for row in meter.rows.values()),
+        "train": meter.total("train"),
+        "predict": meter.total("predict"),
+        "peak": max(base, *(row["peak"] for row in meter.rows.values())) / 1024,
+        "parts": len(dataset.parts),
+        "stored": sum(path.stat().st_size for path in (home.root / "artifacts").rglob("*") if path.is_file()) / 2**30,
+        "wall": time.perf_counter() - begin,
+    }
+
+
+def meter_peak() -> float:
+    from measure import peak_memory
+
+    return peak_memory()
+
+
+def run(windows: int, users: int, *, rounds: int, parts: int | None, keep: Callable[[Path], object]) -> dict[str, Any]:
+    """Measures one home in a process of its own."""
+    source, place = generate(windows, users), DATA / f"work-{windows}-{users}"
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "home").mkdir(parents=True)
+    (place / "home" / "data").symlink_to(source / "data")
+    settings = f"{CONFIG}search_budget: 0\n".replace("num_threads: 1", f"num_threads: 1, num_boost_round: {rounds}")
+    (place / "config.yaml").write_text(settings, encoding="utf-8")
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [sys.executable, __file__, "--measure", str(place), *([] if parts is None else ["--part-windows", str(parts)])]
+    subprocess.run(command, check=True, env=environment)  # noqa: S603  # our own script
+    result: dict[str, Any] = json.loads((place / "result.json").read_text(encoding="utf-8"))
+    keep(place)
+    return result
+
+
+def show(windows: int, users: int, result: dict[str, Any]) -> list[object]:
+    """One line of the table."""
+    rest = result["cpu"] - result["train"] - result["predict"]
+    largest = max(result["steps"], key=lambda name: result["steps"][name]["peak"])
+    ratio = result["cpu"] / result["train"]
+    return [
+        f"{windows:,}", users, result["parts"], result["cpu"], result["train"], ratio, rest / windows * 1e6, result["peak"], largest,
+        result["stored"], result["wall"],
+    ]  # fmt: skip
+
+
+def fit_exponents(results: list[tuple[int, dict[str, Any]]]) -> str:
+    """How figures grow between the smallest and the largest home: x in (number of windows) ** x."""
+    (few, small), (many, large) = min(results, key=lambda each: each[0]), max(results, key=lambda each: each[0])
+    if few == many:
+        return ""
+    found = {name: np.log(large[name] / small[name]) / np.log(many / few) for name in ("cpu", "train", "peak", "stored")}
+    return f"from {few:,} to {many:,} windows: " + ", ".join(f"{name} ** {value:.2f}" for name, value in found.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--sizes", default=SIZES, help="windows:users, separated by commas (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds of each fit (default: %(default)s)")
+    parser.add_argument("--part-windows", type=int, help="windows of a part, where there are several; default: as in a retrain")
+    parser.add_argument("--keep", action="store_true", help="keep the homes below benchmarks/.data")
+    parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.measure is not None:
+        if chosen.part_windows is not None:
+            from taskclf_dagster.domain.data import labeled_windows
+
+            labeled_windows.store_labeled_windows.__kwdefaults__["part_windows"] = chosen.part_windows
+        (chosen.measure / "result.json").write_text(json.dumps(measure(chosen.measure), indent=1), encoding="utf-8")
+        return
+    DATA.mkdir(exist_ok=True)
+    keep = (lambda _: None) if chosen.keep else shutil.rmtree
+    table, results = [], []
+    for windows, users in ((int(n) for n in size.split(":")) for size in chosen.sizes.split(",")):
+        result = run(windows, users, rounds=chosen.rounds, parts=chosen.part_windows, keep=keep)
+        results.append((windows, result))
+        table.append(show(windows, users, result))
+        steps = [[name, row["cpu"], row["else"], row["peak"] / 1024] for name, row in result["steps"].items()]
+        print(f"\n{windows:,} windows, {users:,} users")
+        print(tabulate(steps, headers=["step", "CPU s", "not LightGBM's", "peak GiB"], floatfmt=".2f"), flush=True)
+    print()
+    print(tabulate(table, headers=HEADERS, floatfmt=".2f"))
+    print(fit_exponents(results))
+    for windows, result in results:
+        if windows >= JUDGED_AT:
+            judged = "met" if result["peak"] <= MAX_PEAK_GIB else "MISSED"
+            print(f"peak memory at {windows:,} windows = {result['peak']:.2f} GiB (target <= {MAX_PEAK_GIB}): {judged}")
+
+
+if __name__ == "__main__":
+    main()

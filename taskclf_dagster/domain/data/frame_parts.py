@@ -1,0 +1,123 @@
+"""Rows in parts by ranges of users, so that one part at a time is in memory. A small dataset is one part.
+
+Where rows are per user (reading, projection, split), each part is done alone; counts are sums over the parts.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.types import union_categoricals
+
+PART_WINDOWS = 1_000_000
+"""Windows of a part where there are several; one part is enough below twice as many. A user is never divided. Nothing but memory depends
+on it."""
+
+
+class FrameParts(Protocol):
+    """Rows in one or more parts that follow each other in the order of their keys; no user is in two of them."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """The names of the columns."""
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The number of rows of each part."""
+
+    def load_part(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Returns the rows of a part, numbered from 0; some columns, or all."""
+
+
+Rows: TypeAlias = pd.DataFrame | FrameParts
+"""Rows as one frame or in parts."""
+
+
+@dataclass(frozen=True)
+class WholeFrame:
+    """A frame as the only part."""
+
+    frame: pd.DataFrame
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return list(self.frame.columns)
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return [len(self.frame)]
+
+    def load_part(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        return self.frame if columns is None else self.frame[list(columns)]
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Some rows of others, in the same parts.
+
+    Attributes:
+        source: the others.
+        masks: True for each row of a part that is chosen; one mask for each part.
+    """
+
+    source: FrameParts
+    masks: tuple[npt.NDArray[np.bool_], ...]
+
+    @property
+    def columns(self) -> Sequence[str]:
+        return self.source.columns
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        return [int(mask.sum()) for mask in self.masks]
+
+    def load_part(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        return choose_rows(self.source.load_part(number, columns), self.masks[number])
+
+
+def as_parts(rows: Rows) -> FrameParts:
+    """Returns rows as parts: a frame is one."""
+    return WholeFrame(rows) if isinstance(rows, pd.DataFrame) else rows
+
+
+def choose_rows(frame: pd.DataFrame, mask: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Returns the rows where a mask is True, numbered from 0; the frame itself where it is True for all."""
+    return frame if mask.all() else frame[mask].reset_index(drop=True)
+
+
+def divide_mask(mask: npt.NDArray[np.bool_], sizes: Sequence[int]) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Returns the masks of parts of these sizes from that of all rows."""
+    return tuple(np.split(mask, np.cumsum(sizes)[:-1]))
+
+
+def iterate_parts(rows: Rows, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Yields the frame of each part."""
+    parts = as_parts(rows)
+    for number in range(len(parts.sizes)):
+        yield parts.load_part(number, columns)
+
+
+def join_parts(rows: Rows, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Returns the rows of all parts as one frame, numbered from 0."""
+    return join_frames(list(iterate_parts(rows, columns)))
+
+
+def join_frames(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """Returns frames of equal columns, at least one, as one frame; empties the list to save memory, column by column."""
+    filled = [frame for frame in frames if len(frame)] or frames[:1]
+    frames.clear()
+    if len(filled) == 1:
+        return filled.pop()
+    names = list(filled[0].columns)
+    series = [{name: frame[name] for name in names} for frame in filled]
+    filled.clear()
+    return pd.DataFrame({name: _join_column([part.pop(name) for part in series]) for name in names})
+
+
+def _join_column(values: list[pd.Series]) -> pd.Series:
+    if all(isinstance(part.dtype, pd.CategoricalDtype) for part in values):
+        return pd.Series(union_categoricals([part.array for part in values]))
+    return pd.concat(values, ignore_index=True)
