@@ -229,7 +229,7 @@ def test_approve_a_second_time_changes_nothing(approver: Approver) -> None:
 
 
 def _edit_snapshot(home: Home, decision: PromotionDecision) -> None:
-    path = home.root / decision.dataset.path / "windows.parquet"
+    path = home.root / decision.dataset.path / "windows" / "part-000.parquet"
     rows = pq.read_table(path).to_pandas()
     rows.loc[0, "keys_per_min"] += 1
     pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), path)
