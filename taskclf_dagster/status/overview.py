@@ -152,7 +152,7 @@ class OverviewReader:
             problems=facts.problems,
             actions=find_actions(
                 home,
-                Circumstances(read_only, running, under_way, facts.problems, times.whole),
+                Circumstances(read_only, running, under_way, facts.problems, times.whole, None if has_windows(home) else NO_WINDOWS),
                 trigger=facts.trigger,
                 waiting=facts.registry.waiting,
                 targets=facts.registry.targets,
@@ -165,7 +165,7 @@ class OverviewReader:
     def _gather(self, load_config: Callable[[], RetrainConfig], now: datetime) -> _Facts:
         """Reads the files of the home; what cannot be read is among the problems."""
         home, facts = self._home, _Facts(RetrainConfig.model_validate({}))
-        facts.config = facts.attempt(load_config, "config", "The configuration is not valid") or facts.config
+        facts.config = facts.attempt(load_config, "config", "The settings are not valid") or facts.config
         facts.policy = facts.config.model_dump_json()
         signing = facts.config.signing
         facts.keys = facts.attempt(lambda: open_keys(home, signing, signs=False), "config", "Signatures cannot be checked") or NO_KEYS
