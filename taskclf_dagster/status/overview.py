@@ -245,7 +245,7 @@ def _explain(run: RetrainRun, job: JobRecord | None, registry: RegistrySummary) 
     last = registry.last_decision
     if job is None or (run.state == "completed" and last is not None and last.decision_id == job.decision_id):
         return "" if last is None else last.sentence
-    return _sentence(job.error_message or job.reason or run.state)
+    return _sentence(job.error_message or job.sentence or job.reason or run.state)
 
 
 def _describe_due(facts: _Facts, obstacle: str) -> DueView:
