@@ -51,6 +51,7 @@ class Circumstances:
         unfinished: sentence about the retrain under way, or in the queue; None without one.
         problems: what is broken.
         typical_seconds: median time of the last retrains [s]; None without one.
+        nothing_recorded: says that taskclf has recorded no day yet; None if it has.
     """
 
     read_only: bool
@@ -58,6 +59,7 @@ class Circumstances:
     unfinished: str | None
     problems: Sequence[Problem]
     typical_seconds: float | None = None
+    nothing_recorded: str | None = None
 
     def find_obstacle(self, *, needs: Sequence[str] = ()) -> str | None:
         """Returns why nothing can be launched now; None if something can.
@@ -136,7 +138,8 @@ def _find_trigger(circumstances: Circumstances, trigger: TriggerAssessment | Non
     if reason is None and circumstances.unfinished is not None:
         reason = f"{circumstances.unfinished} Wait for it to end."
     if reason is None and trigger is not None and trigger.blockers:
-        reason = f"A retrain would end without a result: {'; '.join(trigger.blockers).rstrip('.')}."
+        found = f"A retrain would end without a result: {'; '.join(trigger.blockers).rstrip('.')}."
+        reason = circumstances.nothing_recorded or found
     return Action(allowed=reason is None, reason=reason, effect=_say_retrain(circumstances, trigger, config))
 
 

@@ -46,6 +46,7 @@ class JobRecord(WireView):
         compared_windows: number of these windows.
         error_message: reason of a failure.
         reason: reason of the outcome.
+        sentence: the verdict in plain words; None without a decision.
         decision_id: its decision; None if it made none.
         run_id: its run; None if this instance does not have it.
         report_url: path of the report of its decision on the web server.
@@ -66,6 +67,7 @@ class JobRecord(WireView):
     compared_windows: int | None = None
     error_message: str | None = None
     reason: str | None = None
+    sentence: str | None = None
     decision_id: str | None = None
     run_id: str | None = None
     report_url: str | None = None

@@ -31,6 +31,7 @@ def describe_job(retrain: Retrain) -> JobRecord:
         compared_windows=retrain.compared_windows,
         error_message=retrain.error,
         reason=retrain.reason,
+        sentence=retrain.sentence,
         decision_id=retrain.decision_id,
         run_id=retrain.run_id,
         report_url=None if retrain.decision_id is None else f"{REPORT_PATH}{retrain.decision_id}",

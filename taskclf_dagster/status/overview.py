@@ -152,7 +152,7 @@ class OverviewReader:
             problems=facts.problems,
             actions=find_actions(
                 home,
-                Circumstances(read_only, running, under_way, facts.problems, times.whole),
+                Circumstances(read_only, running, under_way, facts.problems, times.whole, None if has_windows(home) else NO_WINDOWS),
                 trigger=facts.trigger,
                 waiting=facts.registry.waiting,
                 targets=facts.registry.targets,
@@ -165,7 +165,7 @@ class OverviewReader:
     def _gather(self, load_config: Callable[[], RetrainConfig], now: datetime) -> _Facts:
         """Reads the files of the home; what cannot be read is among the problems."""
         home, facts = self._home, _Facts(RetrainConfig.model_validate({}))
-        facts.config = facts.attempt(load_config, "config", "The configuration is not valid") or facts.config
+        facts.config = facts.attempt(load_config, "config", "The settings are not valid") or facts.config
         facts.policy = facts.config.model_dump_json()
         signing = facts.config.signing
         facts.keys = facts.attempt(lambda: open_keys(home, signing, signs=False), "config", "Signatures cannot be checked") or NO_KEYS
@@ -245,7 +245,7 @@ def _explain(run: RetrainRun, job: JobRecord | None, registry: RegistrySummary) 
     last = registry.last_decision
     if job is None or (run.state == "completed" and last is not None and last.decision_id == job.decision_id):
         return "" if last is None else last.sentence
-    return _sentence(job.error_message or job.reason or run.state)
+    return _sentence(job.error_message or job.sentence or job.reason or run.state)
 
 
 def _describe_due(facts: _Facts, obstacle: str) -> DueView:

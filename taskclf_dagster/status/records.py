@@ -130,6 +130,7 @@ class Retrain(_View):
         moved: sequence number of the history record of the pointer change.
         error: reason of a failure.
         reason: reason of the outcome.
+        sentence: the verdict in plain words; None without a decision.
     """
 
     run_id: str | None = None
@@ -149,3 +150,4 @@ class Retrain(_View):
     moved: int | None = None
     error: str | None = None
     reason: str | None = None
+    sentence: str | None = None

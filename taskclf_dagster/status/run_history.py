@@ -19,6 +19,7 @@ from taskclf_dagster.domain.decision.decision_store import ReceiptCache, list_de
 from taskclf_dagster.domain.decision.fair_scores import score_fairly
 from taskclf_dagster.domain.decision.verdict import describe_approval
 from taskclf_dagster.domain.registry.history import read_history
+from taskclf_dagster.domain.reporting.verdict_words import say_verdict
 from taskclf_dagster.domain.storage.path_names import find_name_problem
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.records import Retrain
@@ -161,4 +162,5 @@ def _describe_decision(decision: PromotionDecision, moves: Mapping[str, int | No
         compared_windows=after.windows,
         moved=moved,
         reason=describe_approval(decision.reason) if is_approved else decision.reason,
+        sentence=say_verdict(decision, moved is not None),
     )

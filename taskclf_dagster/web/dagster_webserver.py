@@ -18,7 +18,7 @@ import uvicorn
 from dagster_webserver import cli
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -97,7 +97,10 @@ class Webserver(DagsterWebserver[Any, Any]):
         """Answers a query that came as JSON by POST; a GET shows Dagster's page for queries and executes nothing."""
         if request.method != "POST" and not (request.method == "GET" and "text/html" in request.headers.get("Accept", "")):
             return answer_problem("method_not_allowed", "Send queries as JSON by POST.", path=request.url.path, headers={"Allow": "POST"})
-        return await super().graphql_http_endpoint(request)
+        try:
+            return await super().graphql_http_endpoint(request)
+        except ClientDisconnect:  # nobody reads this; without it every such request would fill the log
+            return answer_problem("unreadable_request", "The body ends too early.", path=request.url.path)
 
     def load_config(self) -> RetrainConfig:
         """Reads the configuration as it is now.

@@ -12,7 +12,9 @@ import pytest
 
 from taskclf_dagster.config.loading import load_retrain_config
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.defs.runs.run_tags import DECISION_TAG
 from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.reporting.verdict_words import say_verdict
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.actions import NO_DAEMON, NONE_WAITS, READ_ONLY
 from taskclf_dagster.status.overview import NO_WINDOWS, OverviewReader, read_overview
@@ -71,7 +73,7 @@ def test_a_first_run_has_no_problem_and_says_what_comes_first(tmp_path: Path, in
     assert (seen.state, seen.active_model, seen.last_decision, seen.job, seen.trend, seen.problems) == ("idle", None, None, None, [], [])
     assert (seen.labels.since, seen.labels.needed, seen.labels.summary) == (0, CONFIG.scheduling.min_new_labels, NO_WINDOWS)
     assert not seen.due.is_due
-    assert "no feature partition" in refusal(seen.actions.trigger)
+    assert refusal(seen.actions.trigger) == NO_WINDOWS
     assert refusal(seen.actions.approve) == NONE_WAITS
     assert (seen.actions.rollback.allowed, seen.actions.rollback.targets) == (False, [])
     assert seen.actions.config.allowed
@@ -242,6 +244,12 @@ def test_a_failed_run_gives_its_error_as_the_reason(tmp_path: Path, instance: dg
     assert (seen.state, seen.reason) == ("failed", "The disk is full.")
     assert seen.job is not None
     assert (seen.job.run_id, seen.job.error_message) == (run.run_id, "the disk is full")
+
+
+def test_a_run_whose_decision_is_not_the_last_one_gives_its_verdict_in_plain_words(learned: Learned, instance: dg.DagsterInstance) -> None:
+    home, first, _ = learned
+    add_run(instance, home, Status.SUCCESS, tags={DECISION_TAG: first.decision_id, "taskclf/outcome_reason": "macro_f1 (0.8569 < 0.95)"})
+    assert look(instance, home, LATER).reason == say_verdict(first, moved=True)
 
 
 def test_a_skipped_run_gives_its_reason(tmp_path: Path, instance: dg.DagsterInstance) -> None:

@@ -55,6 +55,7 @@ def test_a_retrain_is_found_by_its_run_and_by_its_decision(instance: dg.DagsterI
     alone = read_retrain(instance, home, decision.decision_id)
     assert alone is not None
     assert (alone.run_id, alone.decision_id, alone.challenger) == (None, decision.decision_id, decision.challenger.model_id)
+    assert str(describe_job(alone).sentence).endswith("checks that apply and waits for approval.")
     run = add_run(instance, home, Status.SUCCESS, tags={DECISION_TAG: decision.decision_id})
     by_run, by_decision = (read_retrain(instance, home, name) for name in (run.run_id, decision.decision_id))
     assert by_run == by_decision

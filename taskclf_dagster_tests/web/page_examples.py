@@ -71,6 +71,7 @@ def job(**changed: Any) -> Answer:
         "comparedWindows": 1240,
         "errorMessage": None,
         "reason": "macro_f1 is 0.6130, must be at least 0.65",
+        "sentence": "The new model is not good enough: it failed 1 check (Good on average over the labels). The running model stays.",
         "decisionId": DECISIONS[-1],
         "runId": RUN,
         "reportUrl": REPORT,
@@ -79,23 +80,46 @@ def job(**changed: Any) -> Answer:
 
 def history() -> list[Answer]:
     """Seven retrains, one of each kind."""
+    passed = "The new model passed all 22 checks that apply and became the running model."
     promoted = job(
         id="run-3", outcome="PROMOTE", modelId=RUNNING, previousVersion=OLD, newVersion=RUNNING, startedAt=ago(days=14), cause="new_labels",
-        reason="every gate that applies passed", metricsAfter={"precision": 0.74, "recall": 0.72, "f1": 0.731, "accuracy": 0.8},
+        reason="every gate that applies passed", sentence=passed,
+        metricsAfter={"precision": 0.74, "recall": 0.72, "f1": 0.731, "accuracy": 0.8},
     )  # fmt: skip
     skipped = job(
         id="run-4", status="skipped", outcome="SKIP", modelId=None, labelCount=4182, metricsBefore=None, metricsAfter=None, decisionId=None,
-        reportUrl=None, startedAt=ago(days=5), reason="no label is new since the last decision",
+        reportUrl=None, startedAt=ago(days=5), sentence=None, reason="no label is new since the last decision",
     )  # fmt: skip
     failed = job(
         id="run-5", status="failed", outcome="FAILED", modelId=None, labelCount=None, metricsBefore=None, metricsAfter=None,
-        decisionId=None, reportUrl=None, reason=None, startedAt=ago(days=6),
+        decisionId=None, reportUrl=None, reason=None, sentence=None, startedAt=ago(days=6),
         errorMessage="features_v3/date=2026-11-20/user-1.parquet cannot be read: it ends too early. Let taskclf write it again.",
     )  # fmt: skip
-    dry = job(id="run-6", outcome="PROMOTE (dry run)", cause="api", startedAt=ago(days=8), reason="a dry run promotes nothing")
-    held = job(id="run-7", outcome="HOLD", startedAt=ago(days=11), cause="drift", reason="12 user-days are needed, there are 4")
+    dry = job(
+        id="run-6",
+        outcome="PROMOTE (dry run)",
+        cause="api",
+        startedAt=ago(days=8),
+        reason="a dry run promotes nothing",
+        sentence="Dry run, nothing was changed: the new model passed all 22 checks that apply and would become the running model.",
+    )
+    held = job(
+        id="run-7",
+        outcome="HOLD",
+        startedAt=ago(days=11),
+        cause="drift",
+        reason="12 user-days are needed, there are 4",
+        sentence="The new model is kept, but not used: 1 check could not be judged (Few minutes become wrong). The running model stays.",
+    )
     first = job(
-        id="run-8", outcome="PROMOTE", modelId=OLD, previousVersion=None, newVersion=OLD, metricsBefore=None, startedAt=ago(days=21)
+        id="run-8",
+        outcome="PROMOTE",
+        modelId=OLD,
+        previousVersion=None,
+        newVersion=OLD,
+        metricsBefore=None,
+        startedAt=ago(days=21),
+        sentence=passed,
     )
     return [job(), skipped, failed, dry, held, promoted, first]
 

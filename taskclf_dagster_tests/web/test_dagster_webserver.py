@@ -1,9 +1,11 @@
 """What breaks when Dagster's web server moves: the names that `web.dagster_webserver` relies on, and what it makes of them."""
 
+import asyncio
 import inspect
 from collections.abc import Iterator
 
 import pytest
+from starlette.types import Message
 
 from taskclf_dagster.defs.runs.run_tags import CAUSE_TAG, HOME_TAG, home_tag
 from taskclf_dagster.errors import LaunchRefusedError
@@ -61,6 +63,22 @@ def test_a_query_by_get_is_not_executed_and_shows_a_page_at_most(server: Server,
         shown = client.get(path, params={"query": query}, headers={"Accept": "text/html"})
         assert (shown.status_code, "GraphiQL" in shown.text) == (200, True)
     assert "data" in client.post("/graphql", json={"query": query}).json()
+
+
+def test_a_body_that_ends_too_early_is_no_error_of_the_server(server: Server, home: Home) -> None:
+    parts = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return parts.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1:3000"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/graphql", "query_string": b"", "headers": headers, "scheme": "http"}
+    asyncio.run(show(server, home).create_asgi_app()({**scope, "server": ("127.0.0.1", 3000), "client": None}, receive, send))
+    assert sent[0]["status"] == 400
 
 
 def test_a_launch_goes_into_the_queue_with_its_tags_and_that_of_the_home(server: Server, home: Home) -> None:

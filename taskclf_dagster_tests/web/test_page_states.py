@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from taskclf_dagster_tests.web.conftest import Desk
-from taskclf_dagster_tests.web.page_examples import RUNNING, STATES
+from taskclf_dagster_tests.web.page_examples import DECISIONS, OLD, RUNNING, STATES
 
 pytestmark = pytest.mark.server
 
@@ -95,6 +95,27 @@ def test_a_comparison_in_which_nothing_changed_has_no_figures_of_nothing(desk: D
         expect(changes).not_to_contain_text(words)
 
 
+def test_a_model_that_waits_is_not_taken_for_the_one_that_was_just_rejected(desk: Desk) -> None:
+    title = desk.visit().page.locator("#approve-title")
+    desk.prepared.status["actions"]["approve"] |= {"allowed": True, "reason": None, "decisionId": DECISIONS[2], "modelId": OLD}
+    expect(title).to_have_text("The model of an earlier decision waits for your approval:", timeout=20_000)
+
+
+def test_settings_that_cannot_be_read_are_not_said_to_be_loading(desk: Desk) -> None:
+    page = desk.visit().page
+    page.route(
+        "**/config", lambda route: route.fulfill(status=503, json={"kind": "unavailable", "detail": "taskclf_dagster.yaml: no YAML"})
+    )
+    page.get_by_text("Change settings").click()
+    expect(page.locator("#settings-fields")).to_contain_text("cannot be read now")
+    expect(page.locator("#settings-error")).to_contain_text("no YAML")
+    page.unroute("**/config")
+    page.get_by_text("Change settings").click()
+    page.get_by_text("Change settings").click()
+    expect(page.get_by_label("Retrain by itself")).to_be_checked()
+    expect(page.locator("#settings-error")).to_be_empty()
+
+
 def test_a_button_that_cannot_be_used_says_why_and_opens_nothing(desk: Desk) -> None:
     status = STATES["read_only"]()
     desk.prepared.status = status
@@ -113,7 +134,7 @@ def test_what_the_server_sends_is_shown_as_text_and_never_read_as_html(desk: Des
     status["reason"] = status["warnings"][0] = status["lastDecision"]["sentence"] = hostile
     status["activeModel"]["modelId"] = status["lastDecision"]["gates"][0]["title"] = hostile
     desk.prepared.status = status
-    desk.prepared.history[0]["reason"] = hostile
+    desk.prepared.history[0]["sentence"] = hostile
     visit = desk.visit()
     expect(visit.page.locator("#now")).to_contain_text(hostile)
     expect(visit.page.locator("#history-body")).to_contain_text(hostile)

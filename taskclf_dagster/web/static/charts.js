@@ -65,5 +65,5 @@ function trendWords(points) {
   const passed = points.filter(hasPassed).length;
   const last = points.at(-1);
   const change = isNumber(last.before) && isNumber(last.after) ? `, ${difference(last.after - last.before)} against the model before it` : "";
-  return `Macro-F1 of the last ${points.length} decisions, ${passed} of which passed every gate. The newest: ${score(last.after)}${change}.`;
+  return `Macro-F1 of the last ${points.length} decisions, ${passed} of which passed every check. The newest: ${score(last.after)}${change}.`;
 }

@@ -10,7 +10,7 @@ const OPEN = ["FAIL", "INCONCLUSIVE", "ERROR"];
 /** Shows the verdict, and each gate that stood in the way with what would help. */
 export function showDecision({ lastDecision }) {
   show(byId("decision-body"), lastDecision ? verdictParts(lastDecision) : el("p", {},
-    "There is no decision yet. Each retrain ends with one: the new model is promoted, or it is said here which gate it failed and what would help."));
+    "There is no decision yet. Each retrain ends with one: the new model is promoted, or it is said here which check it failed and what would help."));
   show(byId("gates-body"), lastDecision && gateParts(lastDecision));
 }
 
@@ -31,10 +31,10 @@ function verdictParts(decision) {
 function gateParts({ gates }) {
   const open = gates.filter((gate) => OPEN.includes(gate.status));
   return [
-    open.length > 0 && el("ul", { class: "gates", "aria-label": "Gates that it did not pass" }, open.map(gateItem)),
+    open.length > 0 && el("ul", { class: "gates", "aria-label": "Checks that it did not pass" }, open.map(gateItem)),
     gates.length > 0 && el("details", { "data-key": "gates" },
-      el("summary", {}, `All ${counted(gates.length, "gate")}`),
-      table("Every gate of the last decision", ["Gate", "Verdict", "In words"].map((words) => el("th", { scope: "col" }, words)), gates.map(gateRow)),
+      el("summary", {}, `All ${counted(gates.length, "check")}`),
+      table("Every check of the last decision", ["Check", "Verdict", "In words"].map((words) => el("th", { scope: "col" }, words)), gates.map(gateRow)),
     ),
   ];
 }

@@ -49,13 +49,15 @@ export function setUpDialogs(actions, launched) {
 }
 
 /** Makes each button usable, or not with the reason. Nothing is allowed while the server does not answer. */
-export function showActions(actions, lost) {
+export function showActions({ actions, lastDecision }, lost) {
   const reason = lost ? "The server does not answer." : null;
   const say = (name, action) => allow(byId(`${name}-button`), action.allowed && !lost, reason ?? action.reason);
   say("retrain", actions.trigger);
   say("approve", actions.approve.asJudged ? { allowed: true } : actions.approve);
   say("rollback", actions.rollback);
   byId("approve-part").hidden = !actions.approve.decisionId;
+  const isEarlier = lastDecision && lastDecision.decisionId !== actions.approve.decisionId;
+  setText(byId("approve-title"), isEarlier ? "The model of an earlier decision waits for your approval:" : "A model waits for your approval:");
   setText(byId("approve-model"), actions.approve.modelId ?? "");
 }
 

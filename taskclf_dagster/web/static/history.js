@@ -72,7 +72,7 @@ function row(item) {
     el("th", { scope: "row" }, whenInLines(item.startedAt)),
     el("td", {},
       el("p", { class: "badges" }, isOver ? outcomeBadges(item, waitingId) : stateBadge(item.status === "pending" ? "queued" : "running")),
-      (item.errorMessage || item.reason) && el("p", { class: "small quiet" }, prose(sentence(item.errorMessage || item.reason)))),
+      wordsOf(item) && el("p", { class: "small quiet" }, prose(sentence(wordsOf(item))))),
     el("td", { "data-label": "Started by" }, causeWords(item.cause)),
     cell("Model", item.modelId && el("span", { class: "id small nowrap" }, item.modelId)),
     cell("Labels", isNumber(item.labelCount) && whole(item.labelCount), true),
@@ -81,6 +81,10 @@ function row(item) {
     cell("Change", change !== null && difference(change), true),
     el("td", {}, links(item)),
   );
+}
+
+function wordsOf({ errorMessage, sentence: inPlainWords, reason }) {
+  return errorMessage || inPlainWords || reason;
 }
 
 function cell(label, value, isNumeric = false) {
@@ -97,7 +101,7 @@ function legend(trend) {
   const mark = (...parts) => svg("svg", { class: "chart", width: 14, height: 14, viewBox: "0 0 14 14", "aria-hidden": "true" }, parts);
   return el("p", { class: "legend" },
     el("span", {}, mark(svg("path", { class: "line", d: "M0 7h14" })), " macro-F1 of the running model"),
-    trend.some(hasPassed) && el("span", {}, mark(svg("circle", { class: "dot", cx: 7, cy: 7, r: 6 })), " new model, passed every gate"),
+    trend.some(hasPassed) && el("span", {}, mark(svg("circle", { class: "dot", cx: 7, cy: 7, r: 6 })), " new model, passed every check"),
     el("span", {}, mark(svg("circle", { class: "hollow", cx: 7, cy: 7, r: 5 })), " new model, did not"),
   );
 }

@@ -48,7 +48,7 @@ function draw() {
   showDecision(status);
   showChanges(status);
   showTrend(status);
-  showActions(status.actions, isLost);
+  showActions(status, isLost);
   showSettings(status, isLost);
   setText(byId("updated"), `Read ${readAt.toLocaleTimeString()}.`);
 }
@@ -78,7 +78,7 @@ function lost(error) {
       + "If it stays like this, start the server again: `taskclf-dagster serve`.",
   });
   if (status) {
-    showActions(status.actions, true);
+    showActions(status, true);
     showSettings(status, true);
   } else {
     show(byId("now"), el("p", { class: "quiet" }, "Nothing could be read yet."));

@@ -76,7 +76,7 @@ function noModelParts({ problems, labels }) {
   }
   return [
     el("p", { class: "lead" }, "No model runs yet."),
-    el("p", {}, "The first model that passes every gate will be the first to run. It learns from your labels: label some stretches of your days in "
+    el("p", {}, "The first model that passes every check will be the first to run. It learns from your labels: label some stretches of your days in "
       + "taskclf, then press Retrain now."),
     el("p", { class: "small quiet" }, sentence(labels.summary)),
   ];

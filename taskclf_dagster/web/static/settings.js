@@ -42,9 +42,11 @@ async function load() {
   try {
     ({ body: config, etag } = await get("config"));
   } catch (error) {
+    if (!config) show(byId("settings-fields"), el("p", {}, "The settings cannot be read now. Open this again when they can."));
     fail(error);
     return;
   }
+  clear();
   drawFields();
   drawChanges();
 }
@@ -112,7 +114,7 @@ function drawFields() {
   const groupOf = (name) => el("div", { class: "field-grid" }, keys.filter((key) => settingWords(key).group === name).map(fieldOf));
   byId("settings-fields").replaceChildren(
     el("fieldset", {}, el("legend", {}, SCHEDULING), groupOf(SCHEDULING)),
-    el("details", {}, el("summary", {}, "Gates: what a new model must reach"), el("fieldset", {}, el("legend", { class: "sr-only" }, GATES), groupOf(GATES))),
+    el("details", {}, el("summary", {}, "Checks: what a new model must reach"), el("fieldset", {}, el("legend", { class: "sr-only" }, GATES), groupOf(GATES))),
     el("p", { class: "small quiet" }, "Changes are written to ", el("span", { class: "id" }, config.file), ". An empty field takes the default again."),
   );
 }

@@ -1,7 +1,7 @@
 /** Names and hints of the settings that can be changed here. A setting that is missing here is shown by its key. */
 
 export const SCHEDULING = "Scheduling";
-export const GATES = "Gates";
+export const GATES = "Checks of a new model";
 
 const CHOICES = {
   floor_policy: ["strict", "improve"],
@@ -14,7 +14,7 @@ const WORDS = {
   "schedule.timezone": [SCHEDULING, "Time zone of the schedule", "Such as Europe/Vienna. Empty: that of the machine."],
   min_new_labels: [SCHEDULING, "New label spans that start a retrain", "New, changed or deleted since the last decision."],
   timeout_minutes: [SCHEDULING, "Longest retrain (minutes)", "A longer one is ended; the running model stays."],
-  auto_promote: [SCHEDULING, "Promote without asking", "On: a model that passes every gate becomes the running one at once. Off: it waits for approval."],
+  auto_promote: [SCHEDULING, "Promote without asking", "On: a model that passes every check becomes the running one at once. Off: it waits for approval."],
   "gates.min_macro_f1": [GATES, "Least macro-F1", "Average over the labels."],
   "gates.min_weighted_f1": [GATES, "Least weighted F1", "Frequent labels count more."],
   "gates.min_breakidle_precision": [GATES, "Least precision of BreakIdle", "Share of what it calls BreakIdle that is right."],
