@@ -11,6 +11,7 @@ from dagster import DagsterInstance
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.execution.api import execute_run
+from dagster._core.execution.compute_logs import execute_posix_tail
 from dagster._core.instance import InstanceRef
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, ScheduleInstigatorData
@@ -42,6 +43,7 @@ __all__ = [
     "ScheduleInstigatorData",
     "cron_string_iterator",
     "engines_made_once",
+    "execute_posix_tail",
     "execute_run",
     "is_valid_cron_schedule",
     "normalize_metadata",

@@ -63,6 +63,14 @@ def existing_home(home: Path | None) -> Home:
     return taskclf_home
 
 
+def require_place(path: Path) -> None:
+    """Refuses a file to write whose folder does not exist, which may be misspelled, or that is a folder itself."""
+    if not path.parent.is_dir():
+        raise click.ClickException(f"{path} cannot be written: there is no folder {path.parent}. Make it, or name another one.")
+    if path.is_dir():
+        raise click.ClickException(f"{path} cannot be written: it is a folder. Name a file in it.")
+
+
 def load_config(home: Home, config: Path | None) -> RetrainConfig:
     """Returns the configuration of a home: the default one, overridden by the home's and by the given file."""
     return resolve_config(None if config is None else str(config), home)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pyarrow as pa
 
-from taskclf_dagster.cli.common import GIVEN_PATH, existing_home, home_option, json_option
+from taskclf_dagster.cli.common import GIVEN_PATH, existing_home, home_option, json_option, require_place
 from taskclf_dagster.cli.history_tables import tabulate_moves, tabulate_retrains, write_csv
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say, say_block
@@ -48,6 +48,8 @@ def history_command(
     is_file = csv_file is not None or parquet_file is not None
     if as_json and is_file:
         raise click.UsageError("Give one of --json, and --csv or --parquet.")
+    if parquet_file is not None and parquet_file.name == "-":
+        raise click.UsageError("--parquet writes a file only; --csv - writes on standard output.")
     wanted = limit or (sys.maxsize if is_file else DEFAULT_HISTORY)
     moves = read_history(taskclf_home).moves[::-1][:wanted]
     retrains = [] if only_moves else _read_retrains(taskclf_home, wanted)
@@ -77,8 +79,7 @@ def _export(table: pa.Table, csv_file: str | None, parquet_file: Path | None) ->
 
 
 def _save(path: Path, table: pa.Table, write: Callable[[Path], object]) -> None:
-    if not path.parent.is_dir():
-        raise click.ClickException(f"{path} cannot be written: there is no folder {path.parent}. Make it, or name another one.")
+    require_place(path)
     write(path)
     say(f"{path}: {counted(table.num_rows, 'row')}, {counted(table.num_columns, 'column')}", err=True)
 

@@ -4,7 +4,6 @@ Only on a terminal, and not with `--quiet`; elsewhere commands print lines or no
 """
 
 import os
-import shutil
 import sys
 import threading
 import time
@@ -70,11 +69,21 @@ def draw_bar(look: Callable[[], BarState]) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
 
     with os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as terminal:  # while a step runs, Dagster sends stderr to a file
-        console = Console(file=terminal, width=shutil.get_terminal_size(FALLBACK_SIZE).columns, highlight=False)
-        yield from _draw_on(console, look)
+        console = Console(file=terminal, highlight=False)
+        yield from _draw_on(console, look, terminal.fileno())
 
 
-def _draw_on(console: "Console", look: Callable[[], BarState]) -> Iterator[Callable[[str], None]]:
+def find_columns(descriptor: int) -> int:
+    """Returns the width of the terminal with a file descriptor, also where stdout is another file; COLUMNS overrides it."""
+    given = os.environ.get("COLUMNS", "")
+    try:
+        columns = int(given) if given.isdecimal() and int(given) else os.get_terminal_size(descriptor).columns
+    except (OSError, ValueError):
+        columns = 0
+    return columns or FALLBACK_SIZE[0]
+
+
+def _draw_on(console: "Console", look: Callable[[], BarState], descriptor: int) -> Iterator[Callable[[str], None]]:
     from rich.progress import BarColumn, Progress, TextColumn
 
     texts = [TextColumn("{task.description}", markup=False), BarColumn(bar_width=None), TextColumn("{task.fields[counts]}", markup=False)]
@@ -82,13 +91,17 @@ def _draw_on(console: "Console", look: Callable[[], BarState]) -> Iterator[Calla
     task = bar.add_task("", total=1.0, counts="")
     ended = threading.Event()
 
+    def draw() -> None:
+        console.width = find_columns(descriptor)  # a window may have another size by now
+        _show(bar, task, look(), console.width)
+
     def redraw() -> None:
         while not ended.wait(REDRAW_SECONDS):
-            _show(bar, task, look(), console.width)
+            draw()
 
     drawer = threading.Thread(target=redraw, name="progress-bar", daemon=True)
     with bar:
-        _show(bar, task, look(), console.width)
+        draw()
         drawer.start()
         try:
             yield lambda line: console.print(show_line(line), markup=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from taskclf_dagster.cli.common import GIVEN_PATH, config_option, existing_home, home_option, load_config
+from taskclf_dagster.cli.common import GIVEN_PATH, config_option, existing_home, home_option, load_config, require_place
 from taskclf_dagster.cli.output import say
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions, load_decision, report_path
@@ -39,6 +39,8 @@ def report_command(
     if (decision_id is None) == (compare is None):
         raise click.UsageError("Give a DECISION_ID, `latest`, or --compare MODEL_A MODEL_B.")
     taskclf_home = existing_home(home)
+    if output is not None:
+        require_place(output)
     if compare is not None:
         path = _report_pair(taskclf_home, compare, config, output)
     else:

@@ -4,17 +4,20 @@ Add a name here, with a test in `test_dagster_internals.py` of the behavior that
 a test forbids private imports elsewhere. When Dagster moves, that test file says what breaks.
 """
 
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+from dagster._core.execution import compute_logs
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorStatus
@@ -71,6 +74,20 @@ def runs_of_the_code_location(instance: dg.DagsterInstance, job: str) -> Iterato
         yield
     finally:
         del vars(instance)["create_run_for_job"]
+
+
+@contextmanager
+def outlasting_interrupts() -> Iterator[None]:
+    """Makes the processes that copy the output of steps to the terminal, within the block, deaf to a Ctrl-C that is typed there.
+
+    It is for this process, which ends them; from a Ctrl-C of their own they write a traceback.
+    """
+    start = partial(subprocess.Popen, start_new_session=True)
+    vars(compute_logs)["subprocess"] = SimpleNamespace(Popen=start)
+    try:
+        yield
+    finally:
+        vars(compute_logs)["subprocess"] = subprocess
 
 
 def iterate_ticks(cron: str, time_zone: str, *, after: datetime) -> Iterator[datetime]:

@@ -110,7 +110,7 @@ def _find_warnings(
 ) -> list[str]:
     warnings = []
     if not is_daemon_running(instance, now):
-        warnings.append("no daemon is running, so nothing happens by itself: start `dagster dev`, or the deployment")
+        warnings.append("no daemon is running, so nothing happens by itself: start `taskclf-dagster serve`, or the deployment")
     elif stopped:
         warnings.append(f"the schedule {DAILY} was switched off in the browser")
     problems = [find_usable_pointer(registry).problem, find_policy_problem(registry)]

@@ -488,6 +488,13 @@ def test_report_says_what_the_home_no_longer_has(story: Story, tmp_path: Path) -
     assert "What it confuses" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+def test_report_makes_no_folder_for_a_file_that_may_be_misspelled(story: Story, tmp_path: Path) -> None:
+    for given, words in ((tmp_path / "nowhere" / "x.html", "there is no folder"), (tmp_path, "it is a folder")):
+        result = _run(story.home, "report", "latest", "--output", given)
+        assert (result.exit_code, words in result.stderr) == (1, True), given
+    assert not (tmp_path / "nowhere").exists()
+
+
 def test_report_compares_two_models_without_a_verdict(story: Story, tmp_path: Path) -> None:
     models = story.challenger, story.champion
     output = tmp_path / "pair.html"

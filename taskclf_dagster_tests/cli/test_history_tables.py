@@ -119,5 +119,10 @@ def test_the_changes_of_the_model_are_a_table_too_with_those_of_other_programs(h
 def test_what_cannot_be_done_is_said(home: Home, tmp_path: Path) -> None:
     nowhere = history(home, "--csv", tmp_path / "no folder" / "x.csv")
     assert (nowhere.exit_code, str(tmp_path / "no folder") in nowhere.stderr) == (1, True)
+    for option in ("--csv", "--parquet"):
+        folder = history(home, option, tmp_path)
+        assert (folder.exit_code, "is a folder" in folder.stderr) == (1, True), option
+    dash = history(home, "--parquet", "-")
+    assert (dash.exit_code, "--csv -" in dash.stderr, Path("-").exists()) == (2, True, False)
     both = history(home, "--json", "--csv", "-")
     assert (both.exit_code, "--csv" in both.stderr) == (2, True)

@@ -1,10 +1,13 @@
 """Progress on the terminal: one bar on stderr of a terminal, lines elsewhere, nothing with --quiet; results on stdout alone."""
 
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -30,13 +33,22 @@ class Typed(NamedTuple):
     stderr: str
 
 
-def type_in_a_terminal(*arguments: str, columns: int = 80, **environ: str) -> Typed:
-    """Runs a command with a terminal of so many columns as stderr, and a pipe as stdout."""
+def type_in_a_terminal(*arguments: str, columns: int = 80, ctrl_c_at: str | None = None, **environ: str) -> Typed:
+    """Runs a command with a terminal of so many columns as stdin and stderr, and a pipe as stdout.
+
+    Args:
+        arguments: of the command.
+        columns: width of the terminal.
+        ctrl_c_at: Ctrl-C is typed when this text is drawn; None for no Ctrl-C.
+        environ: further variables.
+    """
     ours, theirs = pty.openpty()
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TASKCLF_", "DAGSTER_", "NO_COLOR"))}
-    environment = {**inherited, "COLUMNS": str(columns), "TERM": "xterm-256color", **environ}
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("TASKCLF_", "DAGSTER_", "NO_COLOR", "COLUMNS"))}
+    environment = {**inherited, "TERM": "xterm-256color", **environ}
     command = [sys.executable, "-m", "taskclf_dagster.cli.main", *arguments]
     drawn: list[bytes] = []
+    typed: list[int] = []
 
     def read() -> None:
         while True:
@@ -47,8 +59,12 @@ def type_in_a_terminal(*arguments: str, columns: int = 80, **environ: str) -> Ty
             if not part:
                 return
             drawn.append(part)
+            if ctrl_c_at is not None and not typed and ctrl_c_at.encode() in b"".join(drawn):
+                typed.append(os.write(ours, b"\x03"))
 
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=environment, text=True, preexec_fn=_control_terminal
+    ) as process:
         os.close(theirs)
         reader = threading.Thread(target=read)
         reader.start()
@@ -56,6 +72,18 @@ def type_in_a_terminal(*arguments: str, columns: int = 80, **environ: str) -> Ty
         reader.join()
     os.close(ours)
     return Typed(process.returncode, stdout, b"".join(drawn).decode())
+
+
+def _control_terminal() -> None:
+    """Makes the terminal that of a new process, which then gets its Ctrl-C."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_the_bar_is_as_wide_as_the_terminal_though_stdout_is_none(tmp_path: Path) -> None:
+    for columns in (50, 160):
+        typed = type_in_a_terminal("demo", str(tmp_path / str(columns)), "--days", "60", "--users", "3", columns=columns)
+        assert max(map(len, re.split(r"[\r\n]+", CONTROL.sub("", typed.stderr)))) == columns
 
 
 def test_on_a_terminal_a_bar_counts_the_days_of_a_demo_and_the_result_goes_to_stdout(tmp_path: Path) -> None:
@@ -103,6 +131,18 @@ def test_a_retrain_shows_its_steps_and_rounds_in_the_bar_and_its_verdict_on_stdo
     assert (again.code, again.stderr) == (0, "")
     timed = type_in_a_terminal("retrain", "--dry-run", *common, DAGSTER_HOME=str(tmp_path / "instance"))
     assert re.search(r"\d:\d\d left", COLOR.sub("", timed.stderr)), "by the time of the first two"
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_a_retrain_says_that_it_was_interrupted_and_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
+    home = learnable_home(tmp_path / "home", users=1, days=6)
+    (tmp_path / "instance").mkdir()
+    (tmp_path / "instance" / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
+    arguments = ["retrain", "--home", str(home.root), "--as-of", "2026-02-04"]
+    typed = type_in_a_terminal(*arguments, ctrl_c_at="training the new model", DAGSTER_HOME=str(tmp_path / "instance"))
+    assert (typed.code, "it was interrupted" in typed.stdout) == (1, True), typed
+    assert "Traceback" not in typed.stderr
+    assert typed.stderr.rfind("\x1b[?25h") > typed.stderr.rfind("\x1b[?25l") >= 0, "the cursor is shown again"
 
 
 def test_the_time_left_of_reported_work_follows_from_its_units_so_far() -> None:

@@ -1,6 +1,7 @@
 """What breaks when Dagster moves: the behavior of its private names that the package relies on, one test for each."""
 
 import ast
+import os
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from taskclf_dagster.defs.dagster_internals import (
     iterate_ticks,
     list_planned_steps,
     open_instance,
+    outlasting_interrupts,
     read_scheduler_heartbeat,
     report_check,
     runs_of_the_code_location,
@@ -34,6 +36,7 @@ from taskclf_dagster_tests.dagster_internals import (
     RegisteredCodeLocationOrigin,
     RemoteRepositoryOrigin,
     ScheduleInstigatorData,
+    execute_posix_tail,
 )
 
 PACKAGE = Path(errors.__file__).parents[1]
@@ -181,3 +184,17 @@ def test_a_check_without_a_run_is_about_the_latest_materialization(instance: dg.
     assert evaluations["early"].target_materialization_data is None
     assert evaluations["late"].target_materialization_data.storage_id == latest.storage_id
     assert (evaluations["late"].passed, evaluations["late"].description) == (False, "It is not.")
+
+
+# --- Output of steps ------------------------------------------------------------------------------------------------------------------
+
+
+def test_what_copies_the_output_of_steps_gets_no_ctrl_c_of_our_terminal(tmp_path: Path) -> None:
+    (tmp_path / "captured").write_text("", encoding="utf-8")
+    found = []
+    with (tmp_path / "copied").open("w") as copied:
+        with outlasting_interrupts(), execute_posix_tail(str(tmp_path / "captured"), copied) as processes:
+            found.append({os.getsid(process) == os.getsid(0) for process in processes})
+        with execute_posix_tail(str(tmp_path / "captured"), copied) as processes:
+            found.append({os.getsid(process) == os.getsid(0) for process in processes})
+    assert found == [{False}, {True}]

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import RETRAIN_ASSETS
-from taskclf_dagster.defs.dagster_internals import AssetJob, runs_of_the_code_location
+from taskclf_dagster.defs.dagster_internals import AssetJob, outlasting_interrupts, runs_of_the_code_location
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
@@ -104,7 +104,7 @@ def run_retrain_pipeline(
         judged_run: the run whose challenger is judged again, with its dataset; None trains a new one.
     """
     job = definitions.resolve_job_def(RETRAIN)
-    with runs_of_the_code_location(instance, RETRAIN):
+    with runs_of_the_code_location(instance, RETRAIN), outlasting_interrupts():
         result = job.execute_in_process(
             run_config=params.model_dump(),
             instance=instance,

@@ -35,6 +35,9 @@ WRAPPERS = frozenset({"DagsterExecutionStepExecutionError", "DagsterResourceFunc
 TOOK_TOO_LONG = "it ran longer than timeout_minutes and was ended"
 
 
+INTERRUPTED = "it was interrupted before it came to an end"
+
+
 NO_REASON = "the run failed before any step; see the run's log"
 
 
@@ -51,7 +54,7 @@ def describe_failure(events: Iterable[dg.DagsterEvent]) -> str:
         return "\n".join(f"{check.asset_key.to_user_string()}: {check.check_name}: {check.description}" for check in failed)
     error = next((found for found in map(_error_of, relevant) if found is not None), None)
     if error is not None:
-        return _innermost(error)
+        return INTERRUPTED if classify_failure(list(_walk(error))) == "interrupted" else _innermost(error)
     reported = _find_reported(relevant)
     deaths = [message for message in reported if KILLED.search(message)]
     return deaths[-1].partition(". ")[0] if deaths else (reported or [NO_REASON])[-1]
@@ -81,7 +84,7 @@ def explain_failure(instance: dg.DagsterInstance, run: RetrainRun) -> Failure:
         return Failure(kind, f"{TOOK_TOO_LONG} ({message})")
     if run.run.status == dg.DagsterRunStatus.CANCELED:
         return Failure(kind, "it was canceled by a person")
-    return Failure(kind, "it was interrupted before it came to an end" if kind == "interrupted" else message)
+    return Failure(kind, INTERRUPTED if kind == "interrupted" else message)
 
 
 def _find_reported(events: Iterable[dg.DagsterEvent]) -> list[str]:
