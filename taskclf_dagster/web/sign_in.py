@@ -20,9 +20,19 @@ _FORM = "application/x-www-form-urlencoded"
 _MAX_FORM_BYTES = 4096
 
 _STYLE = (
-    ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:4rem auto;padding:0 1rem}"
-    "input,button{font:inherit;padding:.5rem;box-sizing:border-box}input{width:100%;margin:.25rem 0 1rem}p[role=alert]{font-weight:600}"
+    ":root{color-scheme:light dark;--bg:#f4f6f8;--surface:#fff;--text:#1a2127;--quiet:#55616c;--line:#d8dfe5;--control:#84909b;"
+    "--accent:#0b5c7d;--on-accent:#fff;--bad:#a3231b}@media(prefers-color-scheme:dark){:root{--bg:#0f1418;--surface:#171d22;--text:#e4e9ed;"
+    "--quiet:#9eabb6;--line:#2a343c;--control:#6b7985;--accent:#74c0e0;--on-accent:#06222e;--bad:#ff9d94}}*{box-sizing:border-box}"
+    "body{font:15px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--text);margin:0;padding:10vh 1rem}"
+    "main{max-width:26rem;margin:auto;padding:1.5rem;background:var(--surface);border:1px solid var(--line);border-radius:10px}"
+    "h1{font-size:1.5rem;line-height:1.2;margin:0 0 1rem}label{font-weight:600}p{margin:.25rem 0 0;color:var(--quiet);font-size:.8125rem}"
+    "code{overflow-wrap:anywhere}input,button{font:inherit;padding:.5rem .75rem;min-height:2.5rem;border:1px solid var(--control);"
+    "border-radius:6px}input{width:100%;margin:.5rem 0 1rem;background:var(--surface);color:var(--text)}"
+    "button{font-weight:600;border-color:var(--accent);background:var(--accent);color:var(--on-accent);cursor:pointer}"
+    ":focus-visible{outline:3px solid var(--accent);outline-offset:2px}p[role=alert]{margin:0 0 1rem;font-weight:600;font-size:1em;"
+    "color:var(--bad)}"
 )
+"""The colors and sizes of the page, in the text itself: who is not signed in gets no file."""
 
 _POLICY = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}';"
@@ -30,11 +40,14 @@ _POLICY = (
 )
 
 _PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Sign in</title>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Sign in · Retraining</title>
 <style>{style}</style></head>
-<body><main><h1>Sign in</h1>{alert}
-<form method="post" action="{action}"><label for="token">Token of this server (TASKCLF_DAGSTER_TOKEN)</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<body><main><h1>Sign in to Retraining</h1>{alert}
+<form method="post" action="{action}"><input type="text" name="user" value="taskclf-dagster" autocomplete="username" hidden>
+<label for="token">Token of this server</label>
+<p id="hint">The value of <code>TASKCLF_DAGSTER_TOKEN</code>, with which it was started.</p>
+<input id="token" name="token" type="password" autocomplete="current-password" aria-describedby="hint" required autofocus>
 <button>Sign in</button></form></main></body></html>
 """
 

@@ -1,5 +1,6 @@
 """The guard in front of a small application: what is refused, with which status, and what every answer says."""
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -219,6 +220,15 @@ def test_a_browser_is_led_to_the_sign_in_and_back_and_its_session_ends_when_it_s
     assert client.post(SIGN_OUT).status_code == 303
     client.cookies.update(kept)
     assert kind(client.get("/runs")) == (401, "not_signed_in"), "the cookie of an ended session"
+
+
+@pytest.mark.parametrize(
+    "asked", ["//evil.example/", "/%5Cevil.example/", "/%09/evil.example", "/%5C%5Cevil.example", "/%2F%5Cevil.example"]
+)
+def test_following_a_link_of_another_site_leads_to_this_server_only(asked: str) -> None:
+    visit = {"Accept": "text/html", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    text = site().get(f"{URL}{asked}", headers=visit).text
+    assert re.search(r"url=/[^/\\\s]", text), text
 
 
 @pytest.mark.parametrize("asked", ["//evil.example", "/\\evil.example", "https://evil.example", "", "/a\nb"])

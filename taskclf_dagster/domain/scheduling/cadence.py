@@ -18,8 +18,8 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
 AT_ONCE = timedelta(minutes=5)
-"""What is this little in the future was done while the present time was already read, or by a clock that differs a little: it counts as
-done just now, and no clock was set back."""
+"""The time by which a moment may be in the future and count as now: it was written while the present time was already read, or by another
+clock."""
 
 DueKind = Literal["never_done", "clock_set_back", "due", "not_due"]
 
