@@ -51,7 +51,7 @@ def report_command(
 
 
 def _find_decision(home: Home, decision_id: str) -> PromotionDecision:
-    """Returns a decision by its id, or the one with the latest as-of time.
+    """Returns a decision by its id, or the one with the latest as-of time; of several with that time the one that was written last.
 
     Raises:
         DecisionNotFoundError: there is none.
@@ -61,7 +61,8 @@ def _find_decision(home: Home, decision_id: str) -> PromotionDecision:
     decisions = list_decisions(home)[0]
     if not decisions:
         raise DecisionNotFoundError(decision_id, home.decisions)
-    return decisions[0]
+    newest = [each for each in decisions if (each.as_of, len(each.replaces)) == (decisions[0].as_of, len(decisions[0].replaces))]
+    return max(newest, key=lambda each: (home.decisions / f"{each.decision_id}.json").stat().st_mtime_ns)
 
 
 def _report_decision(home: Home, decision: PromotionDecision, output: Path | None) -> Path:

@@ -1,6 +1,7 @@
 """The commands about registry and evidence as a person types them: what they print, what they refuse in which words, and how they exit."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -17,8 +18,8 @@ from taskclf_dagster.cli.main import main
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
-from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import list_decisions
+from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
+from taskclf_dagster.domain.decision.decision_store import list_decisions, receipt_text
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.fsck import PROMISES
@@ -39,7 +40,7 @@ from taskclf_dagster.errors import (
 )
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.masking import masked, table_words
-from taskclf_dagster_tests.models import MID, NEW, OLD, change_a_leaf, contents, edit_json
+from taskclf_dagster_tests.models import MID, NEW, OLD, change_a_leaf, contents, edit_json, with_changes
 from taskclf_dagster_tests.registry_scenario import NEXT, cut_off, promoted, settled, stamps, write_variant
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home, make_home
 from taskclf_dagster_tests.signing import OWNER, STRANGER, keys_of, signed
@@ -480,6 +481,15 @@ def test_report_prints_the_file_that_the_retrain_wrote_and_writes_it_if_it_is_mi
     assert path.read_bytes() == b"as it is"
 
 
+def test_of_decisions_with_one_as_of_time_the_latest_is_that_which_was_written_last(story: Story) -> None:
+    first = story.waiting
+    for number, options in enumerate((first.options.model_copy(update={"dry_run": True}), first.options), start=1):
+        again = seal(with_changes(first, options=options, reason=f"judgement {number}"))
+        (story.home.decisions / f"{again.decision_id}.json").write_text(receipt_text(again), encoding="utf-8")
+        os.utime(story.home.decisions / f"{again.decision_id}.json", (2_000_000_000 + number, 2_000_000_000 + number))
+        _succeeds(_run(story.home, "report", "latest"), again.decision_id)
+
+
 def test_report_says_what_the_home_no_longer_has(story: Story, tmp_path: Path) -> None:
     shutil.rmtree(story.home.records)
     result = _run(story.home, "report", "latest", "--output", tmp_path / "report.html")
@@ -501,7 +511,7 @@ def test_report_compares_two_models_without_a_verdict(story: Story, tmp_path: Pa
     _succeeds(_run(story.home, "report", "--compare", *models, "--output", output, "--config", story.config), str(output))
     text = output.read_text(encoding="utf-8")
     assert [name for name in models if name not in text] == []
-    assert "New and running model on the same minutes" in text
+    assert "Both models on the same minutes" in text
     assert 'class="badge' not in text
 
 

@@ -137,6 +137,8 @@ def _describe_people(comparison: Comparison) -> str:
     changes = sorted(group.difference for group in comparison.evidence.by_user if group.difference is not None)
     if not changes:
         return "No person can be judged alone."
+    if len(changes) == 1:
+        return f"For the one person judged macro-F1 changes by {changes[0]:+.4f}."
     return f"For the {len(changes)} people judged the change in macro-F1 is between {changes[0]:+.4f} and {changes[-1]:+.4f}."
 
 

@@ -41,7 +41,9 @@ def describe_pair(found: ModelComparison, config: RetrainConfig) -> Report:
             ("Dataset", found.dataset_hash),
         ],
         sections=[
-            describe_difference(comparison, settings, sentence, [_row(pair) for pair in found.figures]),
+            describe_difference(
+                comparison, settings, sentence, [_row(pair) for pair in found.figures], title="Both models on the same minutes"
+            ),
             describe_gates(found.factors),
             describe_labels(comparison),
             describe_users(comparison, shorten_names(comparison.sums.users)),

@@ -58,7 +58,9 @@ def score_labels(comparison: Comparison, model: int) -> dict[str, LabelScore]:
     return scores
 
 
-def describe_difference(comparison: Comparison, settings: ComparisonSettings, sentence: str, rows: Sequence[Sequence[Cell]]) -> Section:
+def describe_difference(
+    comparison: Comparison, settings: ComparisonSettings, sentence: str, rows: Sequence[Sequence[Cell]], *, title: str
+) -> Section:
     """Returns the section on the difference of two models: sentence, interval, metrics, and the windows that only one has right.
 
     Args:
@@ -66,6 +68,7 @@ def describe_difference(comparison: Comparison, settings: ComparisonSettings, se
         settings: with the bound of the regression gate.
         sentence: the result in plain language.
         rows: metric, before, after, difference.
+        title: the heading.
     """
     evidence, flips = comparison.evidence, comparison.flips
     picture = draw_interval(evidence, bound=regression_bound(settings))
@@ -82,7 +85,7 @@ def describe_difference(comparison: Comparison, settings: ComparisonSettings, se
         needed = evidence.user_days_needed
         lacks = needed is not None and needed > evidence.user_days
         parts.append(Paragraph(least + (f" To find one of 0.05, about {needed} days are needed." if lacks else "")))
-    return Section("comparison", "New and running model on the same minutes", parts)
+    return Section("comparison", title, parts)
 
 
 def describe_labels(comparison: Comparison) -> Section:

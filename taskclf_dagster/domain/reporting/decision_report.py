@@ -80,7 +80,7 @@ def _list_sections(decision: PromotionDecision, evidence: ReportEvidence) -> lis
         sections.append(describe_alone(decision, sentence))
     else:
         sections += [
-            describe_difference(comparison, settings, sentence, list_scores(decision)),
+            describe_difference(comparison, settings, sentence, list_scores(decision), title="New and running model on the same minutes"),
             describe_labels(comparison),
             describe_users(comparison, names),
             describe_slices(comparison, settings),

@@ -118,6 +118,13 @@ def test_the_card_names_no_person(home: Home) -> None:
     assert "of whom 1 were held out" in text
 
 
+def test_the_card_of_a_model_for_one_person_speaks_of_one(home: Home) -> None:
+    rows = duel_rows({"bob": 10})
+    comparison = beside_champion(rows, named(rows), named(rows, wrong=some(rows, 0.1)))
+    text = card_of(home, receipt(home, Candidate(comparison=comparison, config=SHIPPED)))
+    assert "For the one person judged macro-F1 changes by " in text
+
+
 def test_hostile_text_in_a_bundle_is_only_text(home: Home) -> None:
     evil = "<b>`x`</b> | [link](http://x)\n# heading\u202e"
     text = card_of(home, receipt(home), library_versions={evil: evil}, class_distribution={evil: {"Meet": evil}}, git_commit=evil)
