@@ -1,6 +1,7 @@
 """Draws one progress bar on stderr while a command works: what it does, how far it is, and the time that is left.
 
-Only on a terminal, and not with `--quiet`; elsewhere commands print lines or nothing. Results go to stdout, where nothing here writes.
+Only on a terminal, and not with `--quiet`; elsewhere commands print lines or nothing. Results go to stdout, where nothing here writes; the
+lines of a retrain, which are its log, go there as well (`retrain_progress`).
 """
 
 import os

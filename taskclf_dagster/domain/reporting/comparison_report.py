@@ -52,7 +52,7 @@ def describe_pair(found: ModelComparison, config: RetrainConfig) -> Report:
         ],
         closing=[
             "Nothing is decided by this file; only a retrain promotes a model.",
-            f"`taskclf-dagster report --compare {found.first} {found.second}` makes it again, on the dataset of the last run.",
+            f"taskclf-dagster report --compare {found.first} {found.second} makes it again, on the dataset of the last run.",
         ],
     )
 

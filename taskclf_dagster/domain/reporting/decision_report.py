@@ -1,5 +1,7 @@
 """The report of one decision: its sections in their order. Sections are made in `*_sections`, files in `report_file`."""
 
+from pathlib import PurePath
+
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.verdict import Verdict
 from taskclf_dagster.domain.reporting.comparison_sections import (
@@ -47,8 +49,8 @@ def describe_decision(decision: PromotionDecision, evidence: ReportEvidence) -> 
         sections=_list_sections(decision, evidence),
         closing=[
             f"Made from the receipt {decision.decision_id}, which alone counts: nothing is decided by this file. "
-            "An approval or a rollback after it is in `taskclf-dagster history`.",
-            f"`taskclf-dagster report {decision.decision_id}` writes it again.",
+            "An approval or a rollback after it is in taskclf-dagster history.",
+            f"taskclf-dagster report {decision.decision_id} writes it again.",
         ],
     )
 
@@ -65,7 +67,8 @@ def _list_facts(decision: PromotionDecision) -> list[tuple[str, str]]:
     ]
     if options:
         facts.append(("Launched with", ", ".join(options)))
-    return [*facts, ("Home", f"generated demo data, {decision.home}" if decision.demo else decision.home)]
+    folder = PurePath(decision.home).name  # its path may name a person, and a report is sent to others
+    return [*facts, ("Home", f"{folder} (generated demo data)" if decision.demo else folder)]
 
 
 def _list_sections(decision: PromotionDecision, evidence: ReportEvidence) -> list[Section]:

@@ -1,7 +1,7 @@
 /** The running model, the next retrain, and the way back. */
 
 import { byId, el, prose, show } from "./dom.js";
-import { counted, isNumber, score, sentence, since, when } from "./format.js";
+import { counted, isNumber, score, sentence, when } from "./format.js";
 import { badge } from "./words.js";
 
 const SOURCES = {
@@ -44,7 +44,7 @@ function modelParts(model) {
   return [
     el("p", { class: "lead id" }, model.modelId),
     !CHOSEN.includes(model.source) && el("p", {}, badge(["alert", "warn", "Not the chosen model"]), ` ${sentence(SOURCES[model.source])}.`),
-    el("p", {}, model.trainedAt ? ["Trained ", since(model.trainedAt)] : "Its bundle does not say when it was trained",
+    el("p", {}, model.trainedAt ? ["Trained on labels up to ", when(model.trainedAt)] : "Its bundle does not say when it was trained",
       model.activeSince && [", active since ", when(model.activeSince, { relative: false })], "."),
     model.wentBackBecause && el("p", {}, `It runs again since a rollback: “${model.wentBackBecause}”.`),
     figureTable(model),
