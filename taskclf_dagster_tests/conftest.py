@@ -9,6 +9,7 @@ os.environ["COLUMNS"] = "120"  # tables are as wide as the terminal
 
 import logging
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -32,12 +33,17 @@ MEMORY_BYTES = 2 * 1024**3
 """What must be free in memory for the tests to keep their folders there. SQLite and the registry sync after every change: on a disk
 that takes a thousand times as long."""
 
-LONGEST_FIRST = ("soak", "deploy", "cycle", "status", "faults", "defs", "cli", "demo")
+LONGEST_FIRST = ("soak", "deploy", "web", "cycle", "status", "faults", "defs", "cli", "demo")
 """Folders whose files begin before the others, so that no long one is left to the end when the other workers have nothing to do."""
 
 
 def pytest_configure() -> None:
-    """Keeps temporary folders in memory, unless TMPDIR says where they belong."""
+    """Keeps temporary folders in memory, unless TMPDIR says where they belong, and hears SIGINT where a shell made a background job deaf.
+
+    Dagster copies that deafness to SIGTERM, and no process that a test starts could be ended.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_BYTES:
         tempfile.tempdir = str(MEMORY)
 

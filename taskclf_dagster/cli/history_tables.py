@@ -39,6 +39,7 @@ RETRAIN_COLUMNS: dict[str, pa.DataType] = {
     "moved": _COUNT,
     "error": _TEXT,
     "reason": _TEXT,
+    "sentence": _TEXT,
 }
 
 

@@ -627,7 +627,7 @@ def test_reproduce_of_a_model_whose_snapshot_is_gone_is_one_message(story: Story
 def test_reproduce_of_a_model_whose_snapshot_was_changed_is_one_message(story: Story) -> None:
     path = story.home.root / story.waiting.dataset.path / "windows" / "part-000.parquet"
     path.write_bytes(path.read_bytes()[:-100])
-    _refuses(SnapshotError, story.home, ["reproduce", story.challenger], str(path.parent))
+    _refuses(SnapshotError, story.home, ["reproduce", story.challenger], str(path.parent.parent))
 
 
 def test_reproduce_of_a_model_of_another_program_says_that_it_cannot_be(registry: Home) -> None:
