@@ -287,6 +287,7 @@ def test_models_of_the_original_are_left_as_they_were_and_so_is_everything_else(
         "decisions",
         "records",
         "outbox",
+        "reports",
         "suggestions",
         ".retrain.lock",
     }
