@@ -10,6 +10,7 @@ from typing import Literal
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import ReceiptCache, list_decisions
 from taskclf_dagster.domain.models.bundle import ModelBundle
+from taskclf_dagster.domain.models.bundle_files import MODEL_CARD
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, is_model_id
 from taskclf_dagster.domain.registry.active_model import find_active_model
 from taskclf_dagster.domain.registry.retention import find_awaiting
@@ -19,10 +20,6 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.status.decision_records import DecisionSummary
 from taskclf_dagster.status.decision_views import summarize_decision
 from taskclf_dagster.status.records import WireView
-
-MODEL_CARD = "MODEL_CARD.md"
-"""The file of a bundle that describes it for people."""
-
 
 MAX_CARD_BYTES = 256 * 1024
 

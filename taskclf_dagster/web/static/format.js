@@ -35,7 +35,7 @@ export function since(moment) {
 }
 
 /** Returns `in 3 hours`, `2 days ago` or `just now`. */
-export function ago(at) {
+function ago(at) {
   const seconds = (at.getTime() - Date.now()) / 1000;
   const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length * (length > 86400 ? 2 : 1)) ?? ["second", 1];
   if (unit === "second") return seconds > 0 ? "in less than a minute" : "just now";
