@@ -14,7 +14,7 @@ from pathlib import Path
 from taskclf_dagster.domain.storage.filesystem import FileSystem
 from taskclf_dagster_tests.faults.injection import Tree
 
-MAX_COMBINATIONS = 300_000
+MAX_COMBINATIONS = 100_000
 """More than that at one point of a recording is an error of the test: nothing is left out in silence."""
 
 _TEMPORARY = re.compile(r"(.*\.)\d+-[0-9a-f]{32}(\.tmp)$")
