@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, Field, field_validator, model_va
 from taskclf_dagster.config.cron import check_cron
 from taskclf_dagster.config.drift_settings import DriftSettings
 from taskclf_dagster.config.event_settings import EventSettings
+from taskclf_dagster.config.execution_settings import ExecutionSettings
 from taskclf_dagster.config.monitoring_settings import CalibratingSettings, LiveSettings, MonitoringSettings
 from taskclf_dagster.config.server_settings import ServerSettings
 from taskclf_dagster.config.setting_types import Days, Penalty, Settings, Share
@@ -24,14 +25,14 @@ from taskclf_dagster.config.yaml_files import merge_mappings
 OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
-        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift", "server"),
+        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift", "server", "execution"),
         *("score_schedule", "keep_score_days"),
         *("live_days", "max_live_drop", "live_trigger"),
         *("calibration_method", "calibration"),
     }
 )
-"""Keys that only say when a retrain runs, where its events go, what signs, who reaches the server, and how the active model is watched.
-They are no part of what is recorded, hashed or seeded."""
+"""Keys that only say when and where a retrain runs, where its events go, what signs, who reaches the server, and how the active model is
+watched. They are no part of what is recorded, hashed or seeded."""
 
 
 ClockInput = Literal["hour_of_day", "day_of_week", "session_length_so_far"]
@@ -233,6 +234,7 @@ class RetrainConfig(Settings):
     signing: SigningSettings
     drift: DriftSettings
     server: ServerSettings
+    execution: ExecutionSettings
 
     @model_validator(mode="before")
     @classmethod
@@ -302,8 +304,8 @@ class RetrainConfig(Settings):
         return RetrainConfig.model_validate(merge_mappings(_flatten_groups(self.model_dump()), changes))
 
 
-GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing", "drift", "server"))
-"""Names of the groups; `events`, `signing`, `drift` and `server` are groups and keys of the file."""
+GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing", "drift", "server", "execution"))
+"""Names of the groups; `events`, `signing`, `drift`, `server` and `execution` are groups and keys of the file."""
 GROUP_OF: Mapping[object, str] = {
     key: name
     for name, field in RetrainConfig.model_fields.items()

@@ -1,0 +1,20 @@
+"""The interface of an engine, which calls a function for each part of a dataset, here or elsewhere."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Engine(Protocol):
+    """What places the work on parts of a dataset."""
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yields the result of each item in the order of the items, whatever the order in which they are computed.
+
+        Args:
+            function: a function of a module, or a `functools.partial` of one; it and the items can be pickled. It must give the same
+                result when it is called again, as it is where a worker was lost.
+            items: few are computed ahead of the one that is taken, so that their results fit into memory.
+        """
