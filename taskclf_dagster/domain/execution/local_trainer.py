@@ -46,30 +46,33 @@ def report_rounds(on_round: Callable[[int], object]) -> "Callable[[CallbackEnv],
     return after_round
 
 
-def make_dataset(shards: Sequence[Shard], params: FitParams, *, seed: int) -> lightgbm.Dataset:
+def make_dataset(shards: Sequence[Shard], fit: FitParams, *, seed: int, reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
     """Returns the dataset of LightGBM; it reads each of several shards twice when it is made.
 
     Args:
         shards: the rows.
-        params: of the fit.
+        fit: names of the inputs.
         seed: the parameter `seed` of LightGBM.
+        reference: a dataset whose parameters and bins are taken.
     """
     filled = [shard for shard in shards if shard.rows] or list(shards[:1])
     targets = join_targets([shard.load_targets() for shard in filled])
     data: Matrix | list[_ShardInputs]
-    data_params = None
+    params = {} if reference is None else dict(reference.params)
     if len(filled) == 1:
         data = filled[0].load_inputs()
     else:
         loaded = _LoadedShard()
-        data, data_params = [_ShardInputs(loaded, shard) for shard in filled], {"data_random_seed": derive_data_seed(seed)}
+        data = [_ShardInputs(loaded, shard) for shard in filled]
+        params.setdefault("data_random_seed", derive_data_seed(seed))
     return lightgbm.Dataset(
         data,
         label=targets.labels,
         weight=targets.weights,
-        feature_name=list(params.inputs),
-        categorical_feature=list(params.categorical),
-        params=data_params,
+        feature_name=list(fit.inputs),
+        categorical_feature=list(fit.categorical),
+        params=params,
+        reference=reference,
     )
 
 
