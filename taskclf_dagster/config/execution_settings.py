@@ -1,4 +1,4 @@
-"""The settings of where parts of a dataset are computed and models are trained; the values are in `configs/retrain.yaml`."""
+"""The settings of the engine: where parts of a dataset are computed and models are trained; the values are in `configs/retrain.yaml`."""
 
 from typing import Annotated, Literal
 

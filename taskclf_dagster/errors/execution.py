@@ -5,7 +5,7 @@ from typing import Literal
 from taskclf_dagster.errors.base import TaskclfDagsterError
 
 ClusterProblem = Literal["not_installed", "settings", "versions", "code", "home"]
-"""The reason why a cluster cannot be used: no dask here; its settings; another version, or other code, on a worker; the home of a worker."""
+"""The reason why a cluster cannot be used: no dask here; its settings; other versions or other code on a worker; the home of a worker."""
 
 
 class ClusterNotUsableError(TaskclfDagsterError):
@@ -21,11 +21,11 @@ class ClusterNotUsableError(TaskclfDagsterError):
 
 
 ClusterLoss = Literal["scheduler", "workers", "killed"]
-"""What was lost: the scheduler; workers; or every worker that tried one and the same piece of work."""
+"""The part that was lost: the scheduler; workers; or every worker that tried one and the same piece of work."""
 
 
 class ClusterLostError(TaskclfDagsterError):
-    """The scheduler or workers could not be reached, or went away in the middle of the work, which may succeed when it is tried again.
+    """The scheduler or workers could not be reached, or went away in the middle of the work, which may succeed another time.
 
     Attributes:
         kind: what was lost.
@@ -34,6 +34,6 @@ class ClusterLostError(TaskclfDagsterError):
     def __init__(self, address: str, kind: ClusterLoss, reason: str) -> None:
         self.kind: ClusterLoss = kind
         super().__init__(
-            f"The cluster of scheduler {address} was lost: {reason}. Nothing was changed in the home's models; a retrain is tried again. "
-            "See the logs of scheduler and workers."
+            f"The cluster of scheduler {address} was lost: {reason}. The models of the home are as they were; a retrain is launched again "
+            "by itself. See the logs of scheduler and workers."
         )

@@ -8,7 +8,7 @@ Result = TypeVar("Result")
 
 
 class Engine(Protocol):
-    """What places the work on parts of a dataset."""
+    """Places the work on parts of a dataset."""
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         """Yields the result of each item in the order of the items, whatever the order in which they are computed.
