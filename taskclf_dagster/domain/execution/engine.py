@@ -1,7 +1,10 @@
-"""The interface of an engine, which calls a function for each part of a dataset, here or elsewhere."""
+"""The interface of an engine, which calls a function for each part of a dataset and trains models, here or elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from taskclf_dagster.domain.execution.trainer import Trainer
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -18,3 +21,7 @@ class Engine(Protocol):
                 result when it is called again, as it is where a worker was lost.
             items: few are computed ahead of the one that is taken, so that their results fit into memory.
         """
+
+    @property
+    def trainer(self) -> "Trainer":
+        """The trainer of models."""

@@ -16,12 +16,14 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import probabilities_digest
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.trainer import Param
 from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings, choose_settings
-from taskclf_dagster.domain.models.fitting import Param
 from taskclf_dagster.domain.models.learned_rows import load_learned, open_part
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, resolve_num_threads, train_challenger
@@ -80,6 +82,7 @@ def build_challenger(
     library_versions: Mapping[str, str],
     stopwatch: Callable[[], float],
     on_progress: Report,
+    engine: Engine = LOCAL,
 ) -> ChallengerModel:
     """Trains on a snapshot and writes the bundle.
 
@@ -93,6 +96,7 @@ def build_challenger(
         library_versions: for the bundle's metadata.
         stopwatch: a monotonic clock [s], for the timings.
         on_progress: takes reports of the rounds of the fits.
+        engine: trains the models.
 
     Raises:
         DataContractError: the snapshot has blockers.
@@ -103,7 +107,9 @@ def build_challenger(
     stored = open_snapshot(home, snapshot)
     threads = resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.learning_rows, cores=cores)
     begin = stopwatch()
-    settings, out_of_fold = choose_settings(stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress)
+    settings, out_of_fold = choose_settings(
+        stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress, engine=engine
+    )
     found = stopwatch()
     model = train_challenger(
         lambda part: open_part(stored, part),
@@ -114,6 +120,7 @@ def build_challenger(
         dataset_digest=snapshot.dataset_digest,
         num_threads=threads,
         on_progress=on_progress,
+        engine=engine,
     )
     timings = {"folds_and_search": round(found - begin, 3), "training_and_threshold": round(stopwatch() - found, 3)}
     rows = {"refit": config.training.refit, "uses_older": settings.choice.uses_older}
