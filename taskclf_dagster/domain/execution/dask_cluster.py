@@ -8,25 +8,31 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 import dask
 from distributed import Client
 
-from taskclf_dagster.domain.execution.worker_checks import COMPARED_PACKAGES, WorkerState, code_digest, describe_worker
+from taskclf_dagster.domain.execution.worker_checks import Difference, Requirement, find_difference, require_here
 from taskclf_dagster.domain.storage.files import remove_tree, temporary_path, write_text
 from taskclf_dagster.errors import ClusterLostError, ClusterNotUsableError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import reason_of
 
-if TYPE_CHECKING:
-    from distributed.client import VersionsDict
-
 CONNECT_SECONDS = 30.0
 """Longest wait for the scheduler, for the first worker, and for the answers of all workers."""
 
+SCHEDULER_WENT = "the scheduler went away in the middle of the work"
+
 _CONFIG = {"distributed.admin.large-graph-warning-threshold": "1GiB"}
 """The function and the items of `Engine.map` are sent as they are: dask would warn of more than 10 MiB."""
+
+
+_FIXES = {
+    "versions": "Install the same versions on all machines, such as those of requirements.lock, and restart the workers",
+    "code": "Install the same commit on all machines, and restart the workers",
+    "home": "Mount the home at the same path on all machines, writable for the user of the worker",
+}
 
 
 class ClusterWorker(NamedTuple):
@@ -45,11 +51,13 @@ class Cluster:
         client: the connection.
         address: of the scheduler.
         workers: those that were there at the beginning, sorted by name.
+        required: what each worker must be like, those that join later as well.
     """
 
     client: Client
     address: str
     workers: tuple[ClusterWorker, ...]
+    required: Requirement
 
     def present_workers(self) -> tuple[ClusterWorker, ...]:
         """Returns the workers of this moment, sorted by name.
@@ -99,17 +107,28 @@ def open_cluster(address: str, home: Home, *, connect_seconds: float = CONNECT_S
         ClusterLostError: the scheduler or its workers cannot be reached.
         ClusterNotUsableError: a worker has other versions, other code, or another home.
     """
-    with dask.config.set(_CONFIG):
+    with dask.config.set(_CONFIG), _probe(home) as required:
         client = _connect(address, connect_seconds)
         try:
             workers = _wait_for_workers(client, address, connect_seconds)
-            names = {worker.address: worker.name for worker in workers}
-            _compare_versions(client, address, names)
-            _compare_homes(client, address, names, home, connect_seconds)
-            yield Cluster(client, address, workers)
+            _check_workers(client, address, {worker.address: worker.name for worker in workers}, required, connect_seconds)
+            yield Cluster(client, address, workers, required)
         finally:
             with suppress(TimeoutError, OSError):
                 client.close(timeout=connect_seconds)
+
+
+@contextmanager
+def _probe(home: Home) -> Iterator[Requirement]:
+    """Writes a file into the home, by which workers recognise it, for as long as the block lasts."""
+    home.require()
+    folder, word = temporary_path(home.artifacts / "probe"), uuid.uuid4().hex
+    try:
+        write_text(folder / "probe", word)
+        yield require_here(folder / "probe", word)
+    finally:
+        with suppress(OSError):
+            remove_tree(folder)
 
 
 def _connect(address: str, seconds: float) -> Client:
@@ -131,7 +150,7 @@ def _wait_for_workers(client: Client, address: str, seconds: float) -> tuple[Clu
 
 
 def _list_workers(client: Client, address: str) -> tuple[ClusterWorker, ...]:
-    lost = ClusterLostError(address, "scheduler", "the scheduler went away in the middle of the work")
+    lost = ClusterLostError(address, "scheduler", SCHEDULER_WENT)
     if client.status != "running":
         raise lost
     try:
@@ -143,44 +162,19 @@ def _list_workers(client: Client, address: str) -> tuple[ClusterWorker, ...]:
     return tuple(sorted(ClusterWorker(str(worker["name"]), where, int(worker["nthreads"])) for where, worker in found.items()))
 
 
-def _compare_versions(client: Client, address: str, names: Mapping[str, str]) -> None:
-    versions = cast("VersionsDict", client.get_versions(packages=list(COMPARED_PACKAGES)))
-    ours = versions["client"]["packages"]
-    differing = [
-        f"worker {names.get(where, where)} has {package} {theirs['packages'].get(package)} instead of {ours[package]}"
-        for where, theirs in versions["workers"].items()
-        for package in ("python", *COMPARED_PACKAGES)
-        if theirs["packages"].get(package) != ours[package]
-    ]
-    if differing:
-        fix = "Install the same versions on all machines, such as those of requirements.lock, and restart the workers"
-        raise ClusterNotUsableError(address, "versions", "; ".join(differing), fix)
-
-
-def _compare_homes(client: Client, address: str, names: Mapping[str, str], home: Home, seconds: float) -> None:
-    """Writes a file into the home that each worker must read, and beside which it must write one."""
-    home.require()
-    folder, word = temporary_path(home.artifacts / "probe"), uuid.uuid4().hex
-    probe = folder / "probe"
+def _check_workers(client: Client, address: str, names: Mapping[str, str], required: Requirement, seconds: float) -> None:
     try:
-        write_text(probe, word)
-        found = client.run(describe_worker, str(probe), workers=list(names), on_error="return", callback_timeout=seconds)
-        for where, name in names.items():
-            _require_equal(address, name, found.get(where), word, home)
+        found = client.run(find_difference, required, workers=list(names), on_error="return", callback_timeout=seconds)
     except (OSError, TimeoutError) as error:
         raise ClusterLostError(address, "workers", f"a worker did not answer within {seconds:g} s ({reason_of(error)})") from error
-    finally:
-        with suppress(OSError):
-            remove_tree(folder)
+    for where, name in names.items():
+        difference = found.get(where)
+        if difference is not None:
+            raise refuse_worker(address, name, difference)
 
 
-def _require_equal(address: str, name: str, state: object, word: str, home: Home) -> None:
-    fix = "Install the same commit on all machines and restart the workers"
-    if isinstance(state, Exception):
-        raise ClusterNotUsableError(address, "code", f"worker {name} cannot run taskclf_dagster ({reason_of(state)})", fix) from state
-    if not isinstance(state, WorkerState) or state.code != code_digest():
-        raise ClusterNotUsableError(address, "code", f"worker {name} runs other code of taskclf_dagster", fix)
-    if state.probe != word or state.problem is not None:
-        fix = "Mount the home at the same path on all machines, writable for the user of the worker"
-        reason = f"worker {name} cannot use the home {home.root} ({state.problem or 'it sees another one'})"
-        raise ClusterNotUsableError(address, "home", reason, fix)
+def refuse_worker(address: str, name: str, difference: Difference | Exception) -> ClusterNotUsableError:
+    """Returns the error of a worker that is not as required, or that raised an exception when it was asked."""
+    if isinstance(difference, Exception):
+        difference = Difference("code", f"cannot run taskclf_dagster ({reason_of(difference)})")
+    return ClusterNotUsableError(address, difference.kind, f"worker {name} {difference.words}", _FIXES[difference.kind])

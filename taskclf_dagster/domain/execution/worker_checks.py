@@ -1,13 +1,15 @@
 """The state of a worker, which must be equal on all workers of a cluster: libraries, code of this package, and the home that it sees.
 
-Compared in `dask_cluster`, which calls `describe_worker` on each worker.
+Compared in `dask_cluster` when it connects, and by each worker itself before it computes, because workers may join later.
 """
 
 import hashlib
+import platform
 import uuid
 from functools import cache
+from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from taskclf_dagster import domain
 from taskclf_dagster.shown_text import reason_of
@@ -16,33 +18,62 @@ COMPARED_PACKAGES = ("taskclf-dagster", "lightgbm", "numpy", "pandas", "pyarrow"
 """Packages whose versions must be equal on all workers, as the version of Python must be."""
 
 
-class WorkerState(NamedTuple):
-    """The state of one worker.
+class Difference(NamedTuple):
+    """A difference between a worker and the requirement: its kind, and the words that follow the name of the worker."""
+
+    kind: Literal["versions", "code", "home"]
+    words: str
+
+
+class Requirement(NamedTuple):
+    """The state that a worker must have.
 
     Attributes:
-        code: SHA-256 of the modules of this package, in hex.
-        probe: the content of the file that only this home has; None if it cannot be read.
-        problem: the error of reading, or of writing beside it; None if there was none.
+        code: see `code_digest`.
+        versions: see `list_versions`.
+        probe: path of a file that only this home has.
+        word: its content.
     """
 
     code: str
-    probe: str | None
-    problem: str | None
+    versions: tuple[tuple[str, str], ...]
+    probe: str
+    word: str
 
 
-def describe_worker(probe: str) -> WorkerState:
-    """Describes this process, which reads a file and writes one beside it.
+def require_here(probe: Path, word: str) -> Requirement:
+    """Returns the requirement that workers are like this process, and see a file with this content."""
+    return Requirement(code_digest(), list_versions(), str(probe), word)
 
-    Args:
-        probe: path of the file to read.
-    """
-    found = None
+
+@cache
+def find_difference(required: Requirement) -> Difference | None:
+    """Returns the first difference of this process, which reads the file and writes one beside it; None if there is none."""
+    for (name, here), (_, there) in zip(list_versions(), required.versions, strict=False):
+        if here != there:
+            return Difference("versions", f"has {name} {here} instead of {there}")
+    if code_digest() != required.code:
+        return Difference("code", "runs other code of taskclf_dagster")
+    probe = Path(required.probe)
     try:
-        found = Path(probe).read_text(encoding="utf-8")
-        Path(probe).with_name(uuid.uuid4().hex).write_text(found, encoding="utf-8")
+        word = probe.read_text(encoding="utf-8")
+        probe.with_name(uuid.uuid4().hex).write_text(word, encoding="utf-8")
     except OSError as error:
-        return WorkerState(code_digest(), found, reason_of(error))
-    return WorkerState(code_digest(), found, None)
+        return Difference("home", f"cannot use the home {probe.parents[2]} ({reason_of(error)})")
+    return None if word == required.word else Difference("home", f"sees another home at {probe.parents[2]}")
+
+
+@cache
+def list_versions() -> tuple[tuple[str, str], ...]:
+    """Returns names and versions of Python and of the compared packages."""
+    return ("python", platform.python_version()), *((name, _version(name)) for name in COMPARED_PACKAGES)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "none"
 
 
 @cache
