@@ -1,4 +1,4 @@
-"""The common sample of rows from which the processes of one training choose their bins, so that trees do not depend on who has which rows."""
+"""The common sample of rows that bins are chosen from, so that trees do not depend on the rows that each process has."""
 
 import hashlib
 from collections.abc import Sequence

@@ -30,7 +30,7 @@ class RankJob:
         shards: its rows; at least one shard, none of them empty.
         params: of the fit.
         seed: every random choice follows from it.
-        sample: the rows that bins are chosen from, the same for every process.
+        sample: the rows that bins are chosen from, the same for every process; None for an only process, which trains as this one would.
         num_threads: of LightGBM.
     """
 
@@ -38,12 +38,14 @@ class RankJob:
     shards: Sequence[Shard]
     params: FitParams
     seed: int
-    sample: Matrix
+    sample: Matrix | None
     num_threads: int
 
 
 def load_rank(job: RankJob) -> lightgbm.Dataset:
     """Reads the rows of a job and returns them as LightGBM's dataset, with the bins of the common sample."""
+    if job.sample is None:
+        return make_dataset(job.shards, job.params, seed=job.seed, params=_fit_params(job)).construct()
     reference = lightgbm.Dataset(
         job.sample,
         feature_name=list(job.params.inputs),
@@ -70,7 +72,7 @@ def train_rank(job: RankJob, data: lightgbm.Dataset, machines: Sequence[str], on
         on_round: called with the number of rounds done after each of them.
     """
     network: dict[str, Param] = {}
-    if len(machines) > 1:
+    if job.sample is not None:
         network = {
             "machines": ",".join(machines),
             "local_listen_port": int(machines[job.rank].rpartition(":")[2]),
@@ -94,10 +96,11 @@ def without_place(text: str, *, num_threads: Param) -> str:
 
 
 def _fit_params(job: RankJob) -> dict[str, Param]:
+    params: dict[str, Param] = {**job.params.lightgbm, "seed": job.seed, "num_threads": job.num_threads}
+    if job.sample is None:
+        return params
     return {
-        **job.params.lightgbm,
-        "seed": job.seed,
-        "num_threads": job.num_threads,
+        **params,
         "tree_learner": "data",
         "pre_partition": True,
         "feature_pre_filter": False,  # an input that the sample has too seldom to be split by may be split by in all rows

@@ -1,8 +1,8 @@
-"""The process of one rank, `python -m taskclf_dagster.domain.execution.training_process`: started and ended by `rank_process`.
+"""The process of one rank, `python -m taskclf_dagster.domain.execution.training_process`: `rank_process` starts and ends it.
 
-It reads a pickled `RankJob` from standard input, loads its rows, says on which port it will listen, reads the machines of all ranks, trains,
-and writes the model. It ends when its standard input is closed, which happens when its parent ends, however that ends: LightGBM, which waits
-in C++ for another process that may have gone, does not notice.
+It reads a pickled `RankJob` from standard input, loads its rows, says on which port it will listen, reads the machines of all ranks,
+trains, and writes the model. It ends when its standard input is closed, which happens when its parent ends, in whatever way: LightGBM
+waits in C++ for another process that may have ended, and does not notice.
 """
 
 import os
