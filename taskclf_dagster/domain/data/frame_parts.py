@@ -5,7 +5,7 @@ Where rows are per user (reading, projection, split), each part is done alone; c
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,14 @@ class FrameParts(Protocol):
 
     def load_part(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns the rows of a part, numbered from 0; some columns, or all."""
+
+
+@runtime_checkable
+class DividedParts(FrameParts, Protocol):
+    """Rows that hold something for each part, which others need not have."""
+
+    def only(self, number: int) -> FrameParts:
+        """Returns one part as the only one."""
 
 
 Rows: TypeAlias = pd.DataFrame | FrameParts
@@ -111,7 +119,8 @@ def list_parts(rows: Rows) -> list[OnePart]:
     parts = as_parts(rows)
     if isinstance(parts, ChosenRows):
         return [part.choose(mask) for part, mask in zip(list_parts(parts.source), parts.masks, strict=True)]
-    return [OnePart(parts, number) for number in range(len(parts.sizes))]
+    numbers = range(len(parts.sizes))
+    return [OnePart(parts.only(number), 0) if isinstance(parts, DividedParts) else OnePart(parts, number) for number in numbers]
 
 
 def as_parts(rows: Rows) -> FrameParts:
