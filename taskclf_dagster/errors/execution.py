@@ -20,8 +20,8 @@ class ClusterNotUsableError(TaskclfDagsterError):
         super().__init__(f"The cluster of scheduler {address} cannot be used: {reason}. {fix}.")
 
 
-ClusterLoss = Literal["scheduler", "workers", "killed"]
-"""The part that was lost: the scheduler; workers; or every worker that tried one and the same piece of work."""
+ClusterLoss = Literal["scheduler", "workers", "killed", "training"]
+"""The part that was lost: the scheduler; workers; every worker that tried one and the same piece of work; or a process that trained."""
 
 
 class ClusterLostError(TaskclfDagsterError):
@@ -37,3 +37,11 @@ class ClusterLostError(TaskclfDagsterError):
             f"The cluster of scheduler {address} was lost: {reason}. The models of the home are as they were; a retrain is launched again "
             "by itself. See the logs of scheduler and workers."
         )
+
+
+class TrainingProcessError(TaskclfDagsterError):
+    """A process that trains ended before it had a model, which may succeed another time."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"A training process ended before it had a model: {reason}.")
+        self.reason = reason

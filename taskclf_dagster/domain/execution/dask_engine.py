@@ -60,9 +60,9 @@ class DaskEngine:
     @property
     def trainer(self) -> "Trainer":
         """See `Engine.trainer`."""
-        from taskclf_dagster.domain.execution.local_trainer import LocalTrainer
+        from taskclf_dagster.domain.execution.dask_trainer import DaskTrainer  # imports LightGBM, which costs two seconds
 
-        return LocalTrainer()
+        return DaskTrainer(self.cluster, self, len(self.cluster.workers), self.worker_seconds)
 
     def _map(self, function: Callable[[_Item], _Result], items: Iterator[_Item]) -> Iterator[_Result]:
         ahead = sum(worker.threads for worker in self.cluster.workers) + EXTRA_PARTS

@@ -3,14 +3,14 @@
 Both give the same trees: LightGBM chooses its bins from the same sample of rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import lightgbm
 import numpy as np
 
-from taskclf_dagster.domain.execution.trainer import FitParams, Matrix, Shard, Targets, TrainedText
+from taskclf_dagster.domain.execution.trainer import FitParams, Matrix, Param, Shard, Targets, TrainedText
 from taskclf_dagster.domain.execution.training_recipe import local_recipe
 
 if TYPE_CHECKING:
@@ -46,30 +46,41 @@ def report_rounds(on_round: Callable[[int], object]) -> "Callable[[CallbackEnv],
     return after_round
 
 
-def make_dataset(shards: Sequence[Shard], params: FitParams, *, seed: int) -> lightgbm.Dataset:
+def make_dataset(
+    shards: Sequence[Shard],
+    fit: FitParams,
+    *,
+    seed: int,
+    params: Mapping[str, Param] | None = None,
+    reference: lightgbm.Dataset | None = None,
+) -> lightgbm.Dataset:
     """Returns the dataset of LightGBM; it reads each of several shards twice when it is made.
 
     Args:
         shards: the rows.
-        params: of the fit.
+        fit: names of the inputs.
         seed: the parameter `seed` of LightGBM.
+        params: parameters of LightGBM, if the dataset is made before the fit.
+        reference: a dataset whose parameters and bins are taken.
     """
     filled = [shard for shard in shards if shard.rows] or list(shards[:1])
     targets = join_targets([shard.load_targets() for shard in filled])
     data: Matrix | list[_ShardInputs]
-    data_params = None
+    chosen = dict((params if reference is None else reference.params) or {})
     if len(filled) == 1:
         data = filled[0].load_inputs()
     else:
         loaded = _LoadedShard()
-        data, data_params = [_ShardInputs(loaded, shard) for shard in filled], {"data_random_seed": derive_data_seed(seed)}
+        data = [_ShardInputs(loaded, shard) for shard in filled]
+        chosen.setdefault("data_random_seed", derive_data_seed(seed))
     return lightgbm.Dataset(
         data,
         label=targets.labels,
         weight=targets.weights,
-        feature_name=list(params.inputs),
-        categorical_feature=list(params.categorical),
-        params=data_params,
+        feature_name=list(fit.inputs),
+        categorical_feature=list(fit.categorical),
+        params=chosen,
+        reference=reference,
     )
 
 
