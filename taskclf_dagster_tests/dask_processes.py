@@ -67,6 +67,9 @@ class DaskProcesses:
                     return child
         raise AssertionError(tail(self.folder / f"{name}.log"))
 
+    def logs(self) -> str:
+        return "\n".join(tail(path) for path in sorted(self.folder.glob("*.log")))
+
     def kill(self, name: str) -> None:
         """Kills a worker with its nanny, as a machine that loses its power."""
         end_session(self.workers.pop(name))
@@ -84,12 +87,11 @@ class DaskProcesses:
 
 
 @contextmanager
-def dask_processes(folder: Path, *workers: str) -> Iterator[DaskProcesses]:
+def dask_processes(folder: Path, *workers: str, env: Mapping[str, str] | None = None) -> Iterator[DaskProcesses]:
     """A scheduler with workers of these names for as long as the block lasts."""
     folder.mkdir()
-    env = {**os.environ, "PYTHONPATH": str(PROJECT), **dict.fromkeys(THREADS, "1"), "DASK_DISTRIBUTED__WORKER__DAEMON": "True"}
     with ExitStack() as stack:
-        cluster = DaskProcesses(folder, env, stack)
+        cluster = DaskProcesses(folder, {**os.environ, "PYTHONPATH": str(PROJECT), **dict.fromkeys(THREADS, "1"), **(env or {})}, stack)
         cluster.start_scheduler()
         for name in workers:
             cluster.start_worker(name)

@@ -177,4 +177,4 @@ def refuse_worker(address: str, name: str, difference: Difference | Exception) -
     """Returns the error of a worker that is not as required, or that raised an exception when it was asked."""
     if isinstance(difference, Exception):
         difference = Difference("code", f"cannot run taskclf_dagster ({reason_of(difference)})")
-    return ClusterNotUsableError(address, difference.kind, f"worker {name} {difference.words}", _FIXES[difference.kind])
+    return ClusterNotUsableError(address, difference.kind, f"worker {name} {difference.text}", _FIXES[difference.kind])

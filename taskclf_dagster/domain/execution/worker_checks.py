@@ -19,10 +19,10 @@ COMPARED_PACKAGES = ("taskclf-dagster", "lightgbm", "numpy", "pandas", "pyarrow"
 
 
 class Difference(NamedTuple):
-    """A difference between a worker and the requirement: its kind, and the words that follow the name of the worker."""
+    """A difference between a worker and the requirement: its kind, and the text that follows the name of the worker."""
 
     kind: Literal["versions", "code", "home"]
-    words: str
+    text: str
 
 
 class Requirement(NamedTuple):

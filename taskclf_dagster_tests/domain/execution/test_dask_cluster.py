@@ -84,13 +84,8 @@ def test_a_worker_with_another_version_of_a_library_is_refused_by_name(tmp_path:
 
 
 def test_a_worker_with_other_code_of_this_package_is_refused_by_name(tmp_path: Path, home: Home) -> None:
-    copy = Path(
-        shutil.copytree(PROJECT / "taskclf_dagster", tmp_path / "other/taskclf_dagster", ignore=shutil.ignore_patterns("__pycache__"))
-    )
-    with (copy / "progress.py").open("a", encoding="utf-8") as file:
-        file.write("# changed\n")
     with dask_processes(tmp_path / "dask") as started:
-        started.start_worker("changed", env={"PYTHONPATH": str(copy.parent)})
+        started.start_worker("changed", env={"PYTHONPATH": str(changed_copy(tmp_path))})
         started.await_workers(1)
         error = refused(started.address, home, ClusterNotUsableError)
     assert (error.kind, "worker changed runs other code" in str(error)) == ("code", True)
@@ -103,6 +98,15 @@ def test_a_worker_that_does_not_see_the_home_is_refused_by_name(
     monkeypatch.chdir(home.root)  # a relative path is another one for the workers, whose folder is another
     error = refused(processes.address, Home(Path()), ClusterNotUsableError)
     assert (error.kind, "worker a cannot use the home . (No such file" in str(error)) == ("home", True)
+
+
+def changed_copy(tmp_path: Path) -> Path:
+    """A folder with a copy of this package in which a comment is another one."""
+    copy = tmp_path / "other" / "taskclf_dagster"
+    shutil.copytree(PROJECT / "taskclf_dagster", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    with (copy / "progress.py").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    return copy.parent
 
 
 def refused(address: str, home: Home, kind: type[_Error], *, connect_seconds: float = 30.0) -> _Error:
