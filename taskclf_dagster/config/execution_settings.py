@@ -1,4 +1,4 @@
-"""The settings of where parts of a dataset are computed and models are trained; the values are in `configs/retrain.yaml`."""
+"""The settings of the engine that computes parts of a dataset and trains models; the values are in `configs/retrain.yaml`."""
 
 from typing import Annotated, Literal
 

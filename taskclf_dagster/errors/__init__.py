@@ -27,6 +27,7 @@ from taskclf_dagster.errors.decisions import (
     ReceiptNotTrustedError,
     ReceiptVersionError,
 )
+from taskclf_dagster.errors.execution import ClusterLoss, ClusterLostError, ClusterNotUsableError, ClusterProblem, TrainingProcessError
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
 from taskclf_dagster.errors.interfaces import (
     ApiError,
@@ -62,6 +63,10 @@ __all__ = [
     "BundleError",
     "BundleErrorCode",
     "BundleErrorKind",
+    "ClusterLoss",
+    "ClusterLostError",
+    "ClusterNotUsableError",
+    "ClusterProblem",
     "DataContractError",
     "DecisionFinding",
     "DecisionFindingKind",
@@ -102,6 +107,7 @@ __all__ = [
     "SnapshotError",
     "StaleSettingsError",
     "TaskclfDagsterError",
+    "TrainingProcessError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
     "UnsafeUserIdError",

@@ -13,6 +13,8 @@ from taskclf_dagster_tests.config.yaml_documents import get, kinds, load_error, 
 from taskclf_dagster_tests.scenario import retrain_config
 from taskclf_dagster_tests.signing import EARLIER, OWNER
 
+DASK = {"engine": "dask", "scheduler_address": "tcp://scheduler:8786"}
+
 SHARE = (0.0, 1.0, -0.001, 1.001)
 
 PENALTY = (0.0, 1e6, -0.001, 1_000_001.0)
@@ -122,6 +124,8 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "slice_gate": (True, False),
     "calibration_method": ("temperature", "isotonic", "off"),
     "events.sinks": ([],),
+    "execution.engine": ("local",),  # dask: with the next one
+    "execution.scheduler_address": (None, "tcp://scheduler:8786", "tls://10.0.0.7:8786", "tcp://[fd00::7]:8786"),
     "server.url": (None, "https://retrain.example.org", "http://10.0.0.7:8080/retrain"),
     "server.allowed_hosts": ([], ["retrain.example.org", "retrain:8443", "[fd00::7]"]),
     "server.user_header": (None, "X-Forwarded-User"),
@@ -166,6 +170,10 @@ BAD_VALUES: dict[str, tuple[str, object, str]] = {
     "any host": ("server.allowed_hosts", ["*"], "value_error"),
     "an address for a host": ("server.allowed_hosts", ["https://example.org"], "value_error"),
     "too many hosts": ("server.allowed_hosts", [f"host-{number}" for number in range(21)], "too_long"),
+    "an unknown engine": ("execution.engine", "spark", "literal_error"),
+    "a scheduler without a port": ("execution.scheduler_address", "tcp://scheduler", "string_pattern_mismatch"),
+    "a scheduler without a scheme": ("execution.scheduler_address", "scheduler:8786", "string_pattern_mismatch"),
+    "dask without a scheduler": ("execution", {"engine": "dask"}, "value_error"),
     "a header of two lines": ("server.user_header", "X-User\r\nX-Other", "value_error"),
     "a header that every browser sends": ("server.user_header", "Cookie", "value_error"),
     "an empty range of reject rates": ("reject_threshold", {"min_reject_rate": 0.3, "max_reject_rate": 0.2}, "value_error"),
@@ -250,11 +258,15 @@ def test_an_anchor_tolerance_that_is_null_is_twice_the_other() -> None:
         assert changed.comparison.allowed_below_anchor == allowed
 
 
+def test_dask_is_taken_with_a_scheduler(tmp_path: Path) -> None:
+    assert load_retrain_config(write(tmp_path, "execution", DASK)).execution.model_dump() == DASK
+
+
 def test_keys_that_only_say_when_to_run_are_not_part_of_the_policy() -> None:
     policy = retrain_config().policy
     assert set(policy) == set(load_retrain_config().document) - OPERATIONAL
     assert {"gates", "train_params", "auto_promote", "data_lookback_days", "keep_versions"} <= set(policy)
-    assert retrain_config(timeout_minutes=5, enabled=False, events={"sinks": []}).policy == policy
+    assert retrain_config(timeout_minutes=5, enabled=False, events={"sinks": []}, execution=DASK).policy == policy
     assert retrain_config(min_labels=50).policy != policy
 
 

@@ -21,6 +21,7 @@ from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, OUTCOME_TAG, SKIPPED
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.execution.engine_choice import open_engine
 from taskclf_dagster.domain.retraining.dataset_step import make_labeled_windows, make_snapshot
 from taskclf_dagster.domain.retraining.steps import remember_skip
 from taskclf_dagster.shown_text import counted
@@ -54,7 +55,9 @@ def labeled_windows(
     contains it. Columns whose names start with `raw_` are never read. A contract violation names file, column, row, value, bound and fix.
     """
     taskclf_home, as_of = home.open(), run_settings.resolve_as_of(clock)
-    record = make_labeled_windows(taskclf_home, as_of=as_of, settings=run_settings.load_config(taskclf_home).dataset)
+    config = run_settings.load_config(taskclf_home)
+    with open_engine(config.execution, taskclf_home) as engine:
+        record = make_labeled_windows(taskclf_home, as_of=as_of, settings=config.dataset, engine=engine)
     context.log.info(f"labeled: {record.gold + record.weak} of {counted(record.windows, 'window')} of {record.home}")
     return materialized(record, metadata=labeled_windows_metadata(record), check_results=labeled_windows_checks(record))
 
@@ -96,13 +99,16 @@ def dataset_snapshot(
     so that equal data is the same snapshot. If no label is new since the last decided run, it has a skip reason and nothing is trained.
     """
     taskclf_home = home.open()
-    record = make_snapshot(
-        taskclf_home,
-        labeled_windows,
-        config=run_settings.load_config(taskclf_home),
-        holdout_fraction=run_settings.holdout_user_fraction,
-        may_skip=not (run_settings.force or run_settings.dry_run or run_settings.bootstrap),
-    )
+    config = run_settings.load_config(taskclf_home)
+    with open_engine(config.execution, taskclf_home) as engine:
+        record = make_snapshot(
+            taskclf_home,
+            labeled_windows,
+            config=config,
+            holdout_fraction=run_settings.holdout_user_fraction,
+            may_skip=not (run_settings.force or run_settings.dry_run or run_settings.bootstrap),
+            engine=engine,
+        )
     if record.skip_reason is not None:
         context.log.info(record.skip_reason)
         tag_run(context, {OUTCOME_TAG: SKIPPED, OUTCOME_REASON_TAG: record.skip_reason})

@@ -15,6 +15,7 @@ from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.runs.progress_reports import reports_of
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.execution.engine_choice import open_engine
 from taskclf_dagster.domain.models.challenger import ChallengerModel, build_challenger
 from taskclf_dagster.provenance import code_version, cores, library_versions
 
@@ -44,18 +45,20 @@ def challenger_model(
         context.log.info(f"not trained: {dataset_snapshot.skip_reason}")
         return
     taskclf_home = home.open()
-    last = read_last_decided(taskclf_home)
-    with reports_of(taskclf_home, context.run.run_id, context.log.info) as report:
+    config, last = run_settings.load_config(taskclf_home), read_last_decided(taskclf_home)
+    reports = reports_of(taskclf_home, context.run.run_id, context.log.info)
+    with open_engine(config.execution, taskclf_home) as engine, reports as report:
         record = build_challenger(
             taskclf_home,
             dataset_snapshot,
-            config=run_settings.load_config(taskclf_home),
+            config=config,
             earlier=None if last is None else last.settings,
             cores=cores(),
             code_version=code_version(),
             library_versions=library_versions(),
             stopwatch=time.perf_counter,
             on_progress=report,
+            engine=engine,
         )
     context.log.info(record.settings.reason)
     context.log.info(f"reject threshold {record.reject.detail}")

@@ -5,7 +5,7 @@ Where rows are per user (reading, projection, split), each part is done alone; c
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,14 @@ class FrameParts(Protocol):
 
     def load_part(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns the rows of a part, numbered from 0; some columns, or all."""
+
+
+@runtime_checkable
+class DividedParts(FrameParts, Protocol):
+    """Rows that hold something for each part, which others need not have."""
+
+    def only(self, number: int) -> FrameParts:
+        """Returns one part as the only one."""
 
 
 Rows: TypeAlias = pd.DataFrame | FrameParts
@@ -76,6 +84,43 @@ class ChosenRows:
 
     def load_part(self, number: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
         return choose_rows(self.source.load_part(number, columns), self.masks[number])
+
+
+@dataclass(frozen=True)
+class OnePart:
+    """The rows of one part, as they are handed to whoever computes it, without what concerns other parts.
+
+    Attributes:
+        source: the rows that the part is of.
+        number: of the part.
+        mask: True for each row of the part that is chosen; None for all.
+    """
+
+    source: FrameParts
+    number: int
+    mask: npt.NDArray[np.bool_] | None = None
+
+    def load(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Returns the rows, numbered from 0; some columns, or all."""
+        frame = self.source.load_part(self.number, columns)
+        return frame if self.mask is None else choose_rows(frame, self.mask)
+
+    def choose(self, mask: npt.NDArray[np.bool_]) -> "OnePart":
+        """Returns some of the rows, by a mask of the present ones."""
+        if self.mask is None:
+            return OnePart(self.source, self.number, mask)
+        chosen = self.mask.copy()
+        chosen[chosen] = mask
+        return OnePart(self.source, self.number, chosen)
+
+
+def list_parts(rows: Rows) -> list[OnePart]:
+    """Returns each part alone."""
+    parts = as_parts(rows)
+    if isinstance(parts, ChosenRows):
+        return [part.choose(mask) for part, mask in zip(list_parts(parts.source), parts.masks, strict=True)]
+    numbers = range(len(parts.sizes))
+    return [OnePart(parts.only(number), 0) if isinstance(parts, DividedParts) else OnePart(parts, number) for number in numbers]
 
 
 def as_parts(rows: Rows) -> FrameParts:

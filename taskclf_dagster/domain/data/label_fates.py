@@ -5,7 +5,7 @@ Spans are projected in `label_projection`; a shift that would cover more is foun
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from taskclf_dagster.domain.data.label_projection import (
     place_spans,
     put_windows,
 )
-from taskclf_dagster.domain.data.label_shift import LabelShift, ShiftFinder
+from taskclf_dagster.domain.data.label_shift import LabelShift, ShiftCounts, ShiftFinder
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.shown_text import counted
@@ -101,6 +101,20 @@ class LabelFates(Record):
         return " ".join(f"{text[0].upper()}{text[1:]}." for text in [self.summary, *self.causes]) if self.lost else ""
 
 
+class PartFates(NamedTuple):
+    """The fates of spans on the windows of one part.
+
+    Attributes:
+        rows: positions of the spans, one entry for each user that they apply to.
+        fates: the code of each.
+        shifts: counts of covered windows.
+    """
+
+    rows: npt.NDArray[np.int64]
+    fates: npt.NDArray[np.int64]
+    shifts: ShiftCounts
+
+
 class FateCounter:
     """Counts spans by what became of them, where windows may come in parts."""
 
@@ -121,21 +135,26 @@ class FateCounter:
         self._fates = np.full(len(spans), _code("no_window_of_user"))
         self._shifts = ShiftFinder(self._placed, self._users, times, start=start, end=end)
 
-    def add(self, windows: pd.DataFrame, projection: Projection) -> None:
-        """Adds the windows of a part.
+    def find_fates(self, windows: pd.DataFrame, projection: Projection) -> PartFates | None:
+        """Returns the fates of the spans of the users of a part; None for a part without windows. Changes nothing here.
 
         Args:
             windows: user_id (category) and bucket_start_ts (UTC), sorted by both.
             projection: of the spans onto these windows.
         """
         if windows.empty:
-            return
-        self._has_windows = True
+            return None
         users = windows["user_id"].cat.codes.to_numpy()
-        entries = np.flatnonzero((self._placed.user >= users[0]) & (self._placed.user <= users[-1]))
-        placed = self._placed.take(entries)
-        np.minimum.at(self._fates, placed.row, _find_entry_fates(put_windows(windows, self._line), self._line, placed, projection))
-        self._shifts.add(windows)
+        placed = self._placed.take(np.flatnonzero((self._placed.user >= users[0]) & (self._placed.user <= users[-1])))
+        fates = _find_entry_fates(put_windows(windows, self._line), self._line, placed, projection)
+        return PartFates(placed.row, fates, self._shifts.count(windows))
+
+    def add(self, part: PartFates | None) -> None:
+        """Adds the fates of a part."""
+        if part is not None:
+            self._has_windows = True
+            np.minimum.at(self._fates, part.rows, part.fates)
+            self._shifts.add(part.shifts)
 
     def count(self, left_out: Mapping[SpanFate, int]) -> LabelFates:
         """Returns the counts; `left_out` is the number of spans that were not projected, by fate."""

@@ -5,6 +5,7 @@ Spans are placed in `label_projection`; what a shift explains is counted in `lab
 
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,18 @@ class LabelShift(Record):
         )
 
 
+class ShiftCounts(NamedTuple):
+    """Counts of the windows of a part that lie wholly within the spans.
+
+    Attributes:
+        first: position of the first user of the part.
+        covered: number of windows with each shift of each user from that one on, shape (shifts, users).
+    """
+
+    first: int
+    covered: npt.NDArray[np.float64]
+
+
 class ShiftFinder:
     """Finds for each user the shift with which the spans would cover clearly more windows, which may come in parts.
 
@@ -95,12 +108,17 @@ class ShiftFinder:
         self._owner = self._merged.start // line.stride
         self._covered = np.zeros((len(HOURS), len(users)))
 
-    def add(self, windows: pd.DataFrame) -> None:
-        """Counts the windows of a part, sorted by user and time, that lie wholly within the spans, with each shift."""
+    def count(self, windows: pd.DataFrame) -> ShiftCounts:
+        """Counts the windows of a part, at least one, sorted by user and time, that lie wholly within the spans, with each shift."""
         keys, users = put_windows(windows, self._line), windows["user_id"].cat.codes.to_numpy()
-        own = slice(*np.searchsorted(self._owner, [users[0], users[-1] + 1])) if len(users) else slice(0)
-        for row, hours in enumerate(HOURS):
-            self._covered[row] += _count_covered(keys, self._merged.take(own), self._owner[own], hours, len(self._users))
+        first, end = int(users[0]), int(users[-1]) + 1
+        own = slice(*np.searchsorted(self._owner, [first, end]))
+        merged, owner = self._merged.take(own), self._owner[own] - first
+        return ShiftCounts(first, np.stack([_count_covered(keys, merged, owner, hours, end - first) for hours in HOURS]))
+
+    def add(self, counts: ShiftCounts) -> None:
+        """Adds the counts of a part."""
+        self._covered[:, counts.first : counts.first + counts.covered.shape[1]] += counts.covered
 
     def find(self) -> list[LabelShift]:
         """Returns the shifts; users with one shift are joined."""

@@ -24,6 +24,8 @@ from taskclf_dagster.domain.data.labeling import Labeling
 from taskclf_dagster.domain.data.recent_windows import RecentWindows, save_recent_windows
 from taskclf_dagster.domain.data.stored_frames import FrameFile, load_columns, open_frames, store_parts
 from taskclf_dagster.domain.data.window_parts import DaySpill
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.storage.files import temporary_path
 from taskclf_dagster.domain.storage.path_names import InnerPath
 from taskclf_dagster.domain.storage.records import Record
@@ -124,25 +126,25 @@ def label_windows(home: Home, *, as_of: datetime, settings: DatasetSettings) -> 
         UnreadableFileError: a file cannot be read.
     """
     labeling = Labeling(home, as_of=as_of, settings=settings)
-    frame = None
-    for part in labeling.label():
-        frame = part.labeled
+    frame = next(iter(list(labeling.label())), None)
     return LabelingResult(_describe(home, labeling), frame, labeling.labels.fingerprints, labeling.reading.frame)
 
 
-def store_labeled_windows(home: Home, *, as_of: datetime, settings: DatasetSettings, part_windows: int = PART_WINDOWS) -> StoredLabeling:
+def store_labeled_windows(
+    home: Home, *, as_of: datetime, settings: DatasetSettings, part_windows: int = PART_WINDOWS, engine: Engine = LOCAL
+) -> StoredLabeling:
     """Labels the windows of the look-back part by part, and stores the labeled and the recent ones; else as `label_windows`.
 
-    With violations of the data contract nothing is stored. Which windows are stored does not depend on `part_windows`.
+    With violations of the data contract nothing is stored. Neither `part_windows` nor the engine changes what is stored.
     """
     spill = DaySpill(temporary_path(home.labeled_windows / "windows"), part_windows)
     try:
-        labeling = Labeling(home, as_of=as_of, settings=settings, spill=spill)
+        labeling = Labeling(home, as_of=as_of, settings=settings, spill=spill, engine=engine)
         if not labeling.is_valid:
-            deque(labeling.label(), maxlen=0)  # the record counts the windows all the same
+            deque(labeling.label(engine), maxlen=0)  # the record counts the windows all the same
             return StoredLabeling(_describe(home, labeling), labeling.labels.fingerprints)
-        stored = store_parts(home.labeled_windows, (part.labeled for part in labeling.label() if part.labeled is not None), kind="labeled")
-        recent = save_recent_windows(home, labeling.recent(), schema_version=labeling.reading.schema.version)
+        stored = store_parts(home.labeled_windows, labeling.label(engine), kind="labeled")
+        recent = save_recent_windows(home, labeling.recent(engine), schema_version=labeling.reading.schema.version)
     finally:
         spill.remove()
     path = str(stored.path.relative_to(home.root))

@@ -1,34 +1,27 @@
 """Labels the windows of a look-back part by part, and counts them. They are stored in `labeled_windows`.
 
-Joins `windows`, `label_store`, `label_projection` and `label_fates`.
+One part is labeled in `part_labeling`; joins it with `windows`, `label_store` and `label_fates`.
 """
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.config.settings import DatasetSettings
-from taskclf_dagster.domain.data.feature_schema import LABELS, WINDOW_SECONDS
-from taskclf_dagster.domain.data.frame_parts import choose_rows
+from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.label_fates import FateCounter, LabelFates, SpanFate
-from taskclf_dagster.domain.data.label_projection import NO_LABEL, Projection, SpanProjector, UnlabeledReason
+from taskclf_dagster.domain.data.label_projection import NO_LABEL, SpanProjector, UnlabeledReason
 from taskclf_dagster.domain.data.label_store import read_label_spans
+from taskclf_dagster.domain.data.part_labeling import LabeledPart, PartLabeler, label_part, load_recent
 from taskclf_dagster.domain.data.recent_windows import RECENT_DAYS
-from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
+from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.data.window_parts import DaySpill, OneFrame, WindowParts
 from taskclf_dagster.domain.data.windows import read_windows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.home import Home
-
-
-class LabeledPart(NamedTuple):
-    """Every window of a part, and those with a label; None if the data contract is violated."""
-
-    windows: pd.DataFrame
-    labeled: pd.DataFrame | None
 
 
 class Labeling:
@@ -48,10 +41,12 @@ class Labeling:
         fates: the label spans by what became of them; None before all windows are labeled, and where they could not be read.
     """
 
-    def __init__(self, home: Home, *, as_of: datetime, settings: DatasetSettings, spill: DaySpill | None = None) -> None:
+    def __init__(
+        self, home: Home, *, as_of: datetime, settings: DatasetSettings, spill: DaySpill | None = None, engine: Engine = LOCAL
+    ) -> None:
         """Reads windows and spans; arguments and errors are those of `labeled_windows.label_windows`.
 
-        With `spill`, windows that are too many for one frame are in parts.
+        With `spill`, windows that are too many for one frame are in parts, which the engine makes.
         """
         home.require()
         self.as_of, self.split_from = as_of, as_of - timedelta(days=settings.data_lookback_days)
@@ -64,6 +59,7 @@ class Labeling:
             skip_unreadable_days=settings.skip_unreadable_days,
             chosen_from=self.split_from,
             spill=spill,
+            engine=engine,
         )
         self._parts = self.reading.parts if self.reading.frame is None else OneFrame(self.reading.frame)
         self.labels = read_label_spans(home, start=self.start, end=as_of)
@@ -80,20 +76,22 @@ class Labeling:
         """True if there are windows, and neither they nor the spans violate the data contract."""
         return self._parts is not None and not self.reading.violations and not self.labels.violations
 
-    def label(self) -> Iterator[LabeledPart]:
-        """Yields the parts, labeled; when the last one is taken, all counts are complete."""
+    def label(self, engine: Engine = LOCAL) -> Iterator[pd.DataFrame]:
+        """Yields the labeled windows of each part; when the last one is taken, all counts are complete.
+
+        With violations of the data contract the windows are counted only.
+        """
         if self._parts is None:
             return
         projector = SpanProjector(self._spans, self._parts.users, self._parts.times)
         fates = FateCounter(self._spans, self._parts.users, self._parts.times, start=self.start, end=self.as_of)
         gold_numbers = _find_last_gold(self._parts, projector) + 1
-        for number in range(len(self._parts)):
-            windows, duplicates = self._parts.load(number)
-            self.reading.duplicates_dropped += duplicates
-            projection = projector.project(windows, gold_numbers)
-            fates.add(windows, projection)
-            self._count(windows, projection)
-            yield LabeledPart(windows, _attach(windows, projection) if self.is_valid else None)
+        labeler = PartLabeler(self._parts, projector, fates, gold_numbers, self.is_valid)
+        for part in engine.map(partial(label_part, labeler=labeler), range(len(self._parts))):
+            self._count(part)
+            fates.add(part.fates)
+            if part.labeled is not None:
+                yield part.labeled
         self.users_without_windows = projector.users_without_windows
         left_out: dict[SpanFate, int] = {
             "weak_left_out": len(self.labels.spans) - len(self._spans),
@@ -102,31 +100,21 @@ class Labeling:
         }
         self.fates = None if self.labels.damaged else fates.count(left_out)
 
-    def recent(self) -> Iterator[pd.DataFrame]:
+    def recent(self, engine: Engine = LOCAL) -> Iterator[pd.DataFrame]:
         """Yields the windows of the last days, labeled or not, of each part; at least one frame."""
         since = to_epoch_us(self.as_of - timedelta(days=RECENT_DAYS))
-        if self._parts is None:
-            return
-        for number in range(len(self._parts)):
-            windows = self._parts.load(number, since=since)[0]
-            windows = choose_rows(windows, epoch_us(windows["bucket_start_ts"]) >= since)
-            yield windows if self.reading.parts is not None else _drop_unused_categories(windows)
+        if self._parts is not None:
+            yield from engine.map(partial(load_recent, parts=self._parts, since=since), range(len(self._parts)))
 
-    def _count(self, windows: pd.DataFrame, projection: Projection) -> None:
-        self.windows += len(windows)
-        counts = windows["user_id"].value_counts(sort=False)
-        self.users |= {str(user): int(n) for user, n in counts[counts > 0].items()}
-        for tier, gold in (("gold", True), ("weak", False)):
-            chosen = projection.label[(projection.label >= 0) & (projection.gold == gold)]
-            for label, n in zip(LABELS, np.bincount(chosen, minlength=len(LABELS)).tolist(), strict=True):
+    def _count(self, part: LabeledPart) -> None:
+        self.reading.duplicates_dropped += part.duplicates
+        self.windows += sum(part.users.values())
+        self.users |= part.users
+        for tier, counts in part.class_counts.items():
+            for label, n in counts.items():
                 self.class_counts[tier][label] += n
-        for reason, n in projection.unlabeled.items():
+        for reason, n in part.unlabeled.items():
             self.unlabeled[reason] = self.unlabeled.get(reason, 0) + n
-
-
-def _drop_unused_categories(windows: pd.DataFrame) -> pd.DataFrame:
-    texts = (column for column in windows.columns if isinstance(windows[column].dtype, pd.CategoricalDtype))
-    return windows.assign(**{column: windows[column].cat.remove_unused_categories() for column in texts})
 
 
 def _find_last_gold(parts: OneFrame | WindowParts, projector: SpanProjector) -> int:
@@ -137,30 +125,3 @@ def _find_last_gold(parts: OneFrame | WindowParts, projector: SpanProjector) -> 
             if last != NO_LABEL:
                 return last
     return NO_LABEL
-
-
-def _attach(frame: pd.DataFrame, projection: Projection) -> pd.DataFrame:
-    """Returns the labeled rows of the frame with label, gold, span and session_seconds."""
-    session_seconds = _session_seconds(frame)
-    rows = np.flatnonzero(projection.label >= 0)
-    labels = pd.DataFrame(
-        {
-            "label": pd.Categorical.from_codes(projection.label[rows], categories=list(LABELS)),
-            "gold": projection.gold[rows],
-            "span": projection.span[rows],
-            "session_seconds": session_seconds[rows],
-        }
-    )
-    return pd.concat([frame.take(rows).reset_index(drop=True), labels], axis=1)
-
-
-def _session_seconds(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Returns the length of each window's session [s], from its first window's start to its last window's end, labeled or not."""
-    users, sessions = frame["user_id"].cat, frame["session_id"].cat
-    owner, _ = pd.factorize(users.codes.to_numpy().astype(np.int64) * (len(sessions.categories) + 1) + sessions.codes.to_numpy())
-    starts = epoch_us(frame["bucket_start_ts"])
-    first = np.full(owner.max(initial=-1) + 1, np.iinfo(np.int64).max)
-    last = np.full(owner.max(initial=-1) + 1, np.iinfo(np.int64).min)
-    np.minimum.at(first, owner, starts)
-    np.maximum.at(last, owner, starts)
-    return (last - first)[owner] / 1e6 + WINDOW_SECONDS

@@ -34,6 +34,8 @@ from taskclf_dagster.domain.data.snapshot_rows import (
 )
 from taskclf_dagster.domain.data.split import Cut, is_gold_in_range
 from taskclf_dagster.domain.data.split_rows import split_rows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import read_json_object
 from taskclf_dagster.domain.storage.path_names import InnerPath
@@ -126,7 +128,13 @@ def build_snapshot(
 
 
 def build_snapshot_parts(
-    home: Home, labeled: LabeledWindows, source: FrameParts, *, config: RetrainConfig, holdout_fraction: float = 0.0
+    home: Home,
+    labeled: LabeledWindows,
+    source: FrameParts,
+    *,
+    config: RetrainConfig,
+    holdout_fraction: float = 0.0,
+    engine: Engine = LOCAL,
 ) -> tuple[DatasetSnapshot, FrameParts]:
     """Excludes, splits and hashes labeled windows part by part; writes nothing.
 
@@ -136,13 +144,14 @@ def build_snapshot_parts(
         source: the windows, as `LabelingResult.frame`.
         config: recorded; min_labels and min_class_windows take effect here.
         holdout_fraction: share of users held out [0 to 1].
+        engine: excludes and splits the windows of each part.
 
     Returns:
         The record and the rows of the snapshot: user_id, session_id, bucket_start_ts, the model inputs, label, gold, split (category
         over SPLITS), sorted by user and time. Nothing but the parts of the rows depends on the parts of the windows.
     """
     schema = SCHEMAS[labeled.schema_version]
-    split = split_rows(source, schema, split_from=labeled.split_from, holdout_fraction=holdout_fraction)
+    split = split_rows(source, schema, split_from=labeled.split_from, holdout_fraction=holdout_fraction, engine=engine)
     digest = parts_digest(split.rows)
     rows = join_parts(split.rows, ABOUT_ROWS)
     counts = count_splits(rows)
@@ -228,7 +237,7 @@ def find_blockers(
     return blockers
 
 
-def save_snapshot(home: Home, record: DatasetSnapshot, rows: Rows) -> DatasetSnapshot:
+def save_snapshot(home: Home, record: DatasetSnapshot, rows: Rows, *, engine: Engine = LOCAL) -> DatasetSnapshot:
     """Writes the parts of the rows and, last, snapshot.json; an intact folder is kept as it is, a damaged one is written again.
 
     Equal contents always have the same folder, so snapshot.json keeps the as-of time of the run that first made them.
@@ -242,7 +251,7 @@ def save_snapshot(home: Home, record: DatasetSnapshot, rows: Rows) -> DatasetSna
             stored = open_snapshot_rows(folder)
             if find_stored_problem(folder, stored) is None:
                 return record.model_copy(update={"parts": stored.describe()})
-    record = record.model_copy(update={"parts": write_rows(folder, rows)})
+    record = record.model_copy(update={"parts": write_rows(folder, rows, engine)})
     document = record.model_dump(mode="json")
     write_json(folder / SNAPSHOT_FILE, {**document, _HASH: json_hash(document)})
     return record

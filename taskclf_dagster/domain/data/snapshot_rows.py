@@ -21,9 +21,11 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from taskclf_dagster.domain.data.feature_schema import LABELS
-from taskclf_dagster.domain.data.frame_parts import Rows, as_parts, iterate_parts, join_frames, join_parts
+from taskclf_dagster.domain.data.frame_parts import OnePart, Rows, as_parts, join_frames, join_parts, list_parts
 from taskclf_dagster.domain.data.hashing import hash_row_labels, parts_digest
 from taskclf_dagster.domain.data.split import SPLITS, TIMED_SPLITS
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.storage.files import hash_file, write_atomic
 from taskclf_dagster.domain.storage.filesystem import file_system
 from taskclf_dagster.domain.storage.path_names import is_within
@@ -210,13 +212,16 @@ def read_snapshot_rows(folder: Path, *, columns: Sequence[str] | None = None, sp
     return open_snapshot_rows(folder).load(columns=columns, splits=splits)
 
 
-def write_rows(folder: Path, rows: Rows) -> tuple[StoredPart, ...]:
-    """Writes rows to a snapshot folder, one file a part, and removes files of other rows; returns the files with their hashes."""
+def write_rows(folder: Path, rows: Rows, engine: Engine = LOCAL) -> tuple[StoredPart, ...]:
+    """Writes rows to a snapshot folder, one file a part, and removes files of other rows; returns the files with their hashes.
+
+    The engine makes the contents of the files; this process writes them.
+    """
     written = []
-    for number, frame in enumerate(iterate_parts(rows)):
-        name, content = f"{ROWS_FOLDER}/part-{number:03d}.parquet", _to_parquet(frame)
+    for number, (size, content) in enumerate(engine.map(_make_file, list_parts(rows))):
+        name = f"{ROWS_FOLDER}/part-{number:03d}.parquet"
         write_atomic(folder / name, content)
-        written.append(StoredPart(file=name, rows=len(frame), sha256=hashlib.sha256(content).hexdigest()))
+        written.append(StoredPart(file=name, rows=size, sha256=hashlib.sha256(content).hexdigest()))
     present = {folder / ROWS_FILE_OF_0_3, *list_row_files(folder)} - {folder / part.file for part in written}
     for path in sorted(present):
         file_system().remove_file(path)
@@ -295,6 +300,12 @@ def count_classes(rows: pd.DataFrame) -> dict[str, dict[str, int]]:
     split, label = _split_codes(rows), label_codes(rows)
     table = np.bincount(split * len(LABELS) + label, minlength=len(SPLITS) * len(LABELS)).reshape(len(SPLITS), len(LABELS))
     return {name: dict(zip(LABELS, table[SPLITS.index(name)].tolist(), strict=True)) for name in TIMED_SPLITS}
+
+
+def _make_file(part: OnePart) -> tuple[int, bytes]:
+    """Returns the number of rows of a part and its file."""
+    frame = part.load()
+    return len(frame), _to_parquet(frame)
 
 
 def _to_parquet(rows: pd.DataFrame) -> bytes:

@@ -6,14 +6,18 @@ Where users are cut is decided in `split`; the record of the snapshot is made in
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
-from taskclf_dagster.domain.data.frame_parts import FrameParts, WholeFrame, choose_rows, iterate_parts
-from taskclf_dagster.domain.data.split import SPLITS, Cut, choose_holdout_users, list_split_users, split_by_time
+from taskclf_dagster.domain.data.frame_parts import FrameParts, OnePart, WholeFrame, choose_rows, list_parts
+from taskclf_dagster.domain.data.split import SPLITS, Cut, Split, choose_holdout_users, list_split_users, split_by_time
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 
 MIN_SESSION_SECONDS = 180
 
@@ -58,6 +62,10 @@ class SplitRows:
         split = pd.Series(pd.Categorical.from_codes(self.codes[number], categories=list(SPLITS)), name="split")
         return pd.concat([rows, split], axis=1)[list(wanted)]
 
+    def only(self, number: int) -> "SplitRows":
+        """Returns the rows of one part alone, without masks and splits of the others."""
+        return SplitRows(self.source, (self.numbers[number],), (self.masks[number],), (self.codes[number],))
+
 
 @dataclass(frozen=True)
 class SplitResult:
@@ -76,7 +84,17 @@ class SplitResult:
     excluded: dict[str, int]
 
 
-def split_rows(source: FrameParts, schema: FeatureSchema, *, split_from: datetime, holdout_fraction: float) -> SplitResult:
+class _Examined(NamedTuple):
+    """The rows of a part that enter, the number of others by reason, and the users who can be split, sorted."""
+
+    mask: npt.NDArray[np.bool_]
+    excluded: dict[str, int]
+    users: list[str]
+
+
+def split_rows(
+    source: FrameParts, schema: FeatureSchema, *, split_from: datetime, holdout_fraction: float, engine: Engine = LOCAL
+) -> SplitResult:
     """Excludes and splits labeled windows part by part; the only part of a small dataset is then in memory.
 
     Args:
@@ -84,22 +102,28 @@ def split_rows(source: FrameParts, schema: FeatureSchema, *, split_from: datetim
         schema: of the windows.
         split_from: start of the range that is split.
         holdout_fraction: share of users held out [0 to 1].
+        engine: does so with each part.
     """
-    excluded = {"short_session": 0, "no_measurement": 0}
-    kept: list[npt.NDArray[np.bool_]] = []
-    users: list[str] = []
-    for frame in iterate_parts(source):
-        short = frame["session_seconds"].to_numpy() < MIN_SESSION_SECONDS
-        empty = ~short & np.logical_and.reduce([np.isnan(frame[column].to_numpy()) for column in schema.numeric_inputs])
-        excluded["short_session"] += int(short.sum())
-        excluded["no_measurement"] += int(empty.sum())
-        kept.append(~(short | empty))
-        users += list_split_users(frame.loc[kept[-1], ["user_id", "bucket_start_ts"]], split_from)
-    held_out = choose_holdout_users(users, holdout_fraction)
-    numbers = tuple(number for number, mask in enumerate(kept) if mask.any()) or (0,)
-    masks = tuple(kept[number] for number in numbers)
-    frames = (choose_rows(source.load_part(number, _SPLIT_BY), mask) for number, mask in zip(numbers, masks, strict=True))
-    splits = [split_by_time(rows, split_from=split_from, held_out=held_out) for rows in frames]
+    examined = list(engine.map(partial(_examine, schema=schema, split_from=split_from), list_parts(source)))
+    excluded = {reason: sum(part.excluded[reason] for part in examined) for reason in ("short_session", "no_measurement")}
+    held_out = choose_holdout_users([user for part in examined for user in part.users], holdout_fraction)
+    numbers = tuple(number for number, part in enumerate(examined) if part.mask.any()) or (0,)
+    masks = tuple(examined[number].mask for number in numbers)
+    kept = [OnePart(source, number, mask) for number, mask in zip(numbers, masks, strict=True)]
+    splits = list(engine.map(partial(_split, split_from=split_from, held_out=held_out), kept))
     rows: FrameParts = SplitRows(source, numbers, masks, tuple(split.codes for split in splits))
     rows = WholeFrame(rows.load_part(0)) if len(numbers) == 1 else rows
     return SplitResult(rows, [cut for split in splits for cut in split.cuts], held_out, excluded)
+
+
+def _examine(part: OnePart, *, schema: FeatureSchema, split_from: datetime) -> _Examined:
+    frame = part.load()
+    short = frame["session_seconds"].to_numpy() < MIN_SESSION_SECONDS
+    empty = ~short & np.logical_and.reduce([np.isnan(frame[column].to_numpy()) for column in schema.numeric_inputs])
+    mask = ~(short | empty)
+    users = list_split_users(frame.loc[mask, ["user_id", "bucket_start_ts"]], split_from)
+    return _Examined(mask, {"short_session": int(short.sum()), "no_measurement": int(empty.sum())}, users)
+
+
+def _split(part: OnePart, *, split_from: datetime, held_out: list[str]) -> Split:
+    return split_by_time(part.load(_SPLIT_BY), split_from=split_from, held_out=held_out)

@@ -3,6 +3,7 @@
 Daily files are read in `day_tables` and joined in `windows`.
 """
 
+import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -35,8 +36,28 @@ class DayRows(NamedTuple):
     of_day: npt.NDArray[np.bool_]
 
 
+class SortedDay(NamedTuple):
+    """The rows of one day that were written to disk, sorted by user.
+
+    Attributes:
+        path: the file; None if there are no rows.
+        times: first and last start of the windows.
+        users: the users who have rows, sorted.
+        counts: number of rows of each, shape (users,).
+        vocabularies: the values of each column of text.
+        violations: of the data contract, found in the values.
+    """
+
+    path: Path | None
+    times: TimeRange
+    users: list[str]
+    counts: npt.NDArray[np.int64]
+    vocabularies: dict[str, list[str]]
+    violations: list[ContractViolation]
+
+
 @dataclass(frozen=True)
-class _SortedDay:
+class _PlacedDay:
     """The rows of one day on disk, sorted by user.
 
     Attributes:
@@ -52,6 +73,29 @@ class _SortedDay:
     begins: npt.NDArray[np.int64]
 
 
+def sort_day(day: DayRows, schema: FeatureSchema, folder: Path) -> SortedDay:
+    """Checks the values of a day, and writes its rows to a new file of a folder that exists, sorted by user."""
+    locator = RowLocator([(day.name, day.rows)])
+    frame = day.table.to_pandas(split_blocks=True, use_threads=False)
+    violations = [*find_time_violations(frame, locator), *find_bound_violations(frame, schema, locator)]
+    if frame.empty:
+        return SortedDay(None, TimeRange(0, 0), [], np.empty(0, dtype=np.int64), {}, violations)
+    starts = epoch_us(frame["bucket_start_ts"])
+    texts = [name for name in frame.columns if isinstance(frame[name].dtype, pd.CategoricalDtype)]
+    codes, users = pd.factorize(frame["user_id"].astype(object), sort=True)
+    table = day.table.drop_columns(["bucket_end_ts"]).append_column(_OF_DAY, pa.array(day.of_day)).take(np.argsort(codes, kind="stable"))
+    path = folder / f"{uuid.uuid4().hex}.arrow"  # a worker that is late writes into no file of another
+    file_system().create(path, lambda new: _write(new, table.combine_chunks()))
+    return SortedDay(
+        path,
+        TimeRange(int(starts.min()), int(starts.max())),
+        [str(user) for user in users],
+        np.bincount(codes, minlength=len(users)),
+        {name: list(frame[name].cat.remove_unused_categories().cat.categories) for name in texts},
+        violations,
+    )
+
+
 @dataclass
 class DaySpill:
     """Days on disk, sorted by user, once there are more windows than one part has.
@@ -63,7 +107,7 @@ class DaySpill:
 
     folder: Path
     part_windows: int
-    _days: list[_SortedDay] = field(default_factory=list)
+    _days: list[_PlacedDay] = field(default_factory=list)
     _numbers: dict[str, int] = field(default_factory=dict)
     _counts: list[int] = field(default_factory=list)
     _vocabularies: dict[str, set[str]] = field(default_factory=dict)
@@ -76,10 +120,11 @@ class DaySpill:
         return bool(self._days)
 
     def take(self, days: list[DayRows], schema: FeatureSchema) -> None:
-        """Moves days from a list to disk if they, or those before them, are too many for one part; their values are checked."""
-        if self._days or sum(len(day.table) for day in days) >= 2 * self.part_windows:
+        """Moves days from a list to disk if they are too many for one part; their values are checked."""
+        if sum(len(day.table) for day in days) >= 2 * self.part_windows:
+            make_folders(self.folder)
             for day in days:
-                self._add(day, schema)
+                self.add(sort_day(day, schema, self.folder))
             days.clear()
 
     def finish(self, schema: FeatureSchema) -> "WindowParts":
@@ -98,31 +143,20 @@ class DaySpill:
         with suppress(OSError):
             remove_tree(self.folder)
 
-    def _add(self, day: DayRows, schema: FeatureSchema) -> None:
-        locator = RowLocator([(day.name, day.rows)])
-        frame = day.table.to_pandas(split_blocks=True, use_threads=False)
-        self._violations += [*find_time_violations(frame, locator), *find_bound_violations(frame, schema, locator)]
-        if frame.empty:
+    def add(self, day: SortedDay) -> None:
+        """Adds a day that is on disk; the days in the order of their dates."""
+        self._violations += day.violations
+        if day.path is None:
             return
-        starts = epoch_us(frame["bucket_start_ts"])
-        first, last = int(starts.min()), int(starts.max())
-        self._times = TimeRange(*((first, last) if self._times is None else (min(first, self._times.first), max(last, self._times.last))))
-        for name in frame.columns:
-            if isinstance(frame[name].dtype, pd.CategoricalDtype):
-                self._vocabularies.setdefault(name, set()).update(frame[name].cat.remove_unused_categories().cat.categories)
-        codes, users = pd.factorize(frame["user_id"].astype(object), sort=True)
-        counts = np.bincount(codes, minlength=len(users))
-        numbers = [self._numbers.setdefault(str(user), len(self._numbers)) for user in users]
+        first, last = day.times if self._times is None else (min(day.times.first, self._times.first), max(day.times.last, self._times.last))
+        self._times = TimeRange(first, last)
+        for name, values in day.vocabularies.items():
+            self._vocabularies.setdefault(name, set()).update(values)
+        numbers = [self._numbers.setdefault(user, len(self._numbers)) for user in day.users]
         self._counts.extend([0] * (len(self._numbers) - len(self._counts)))
-        for number, count in zip(numbers, counts.tolist(), strict=True):
+        for number, count in zip(numbers, day.counts.tolist(), strict=True):
             self._counts[number] += count
-        table = (
-            day.table.drop_columns(["bucket_end_ts"]).append_column(_OF_DAY, pa.array(day.of_day)).take(np.argsort(codes, kind="stable"))
-        )
-        path = self.folder / f"{len(self._days):06d}.arrow"
-        make_folders(self.folder)
-        file_system().create(path, lambda new: _write(new, table.combine_chunks()))
-        self._days.append(_SortedDay(path, last, np.array(numbers), np.concatenate([[0], np.cumsum(counts)])))
+        self._days.append(_PlacedDay(day.path, day.times.last, np.array(numbers), np.concatenate([[0], np.cumsum(day.counts)])))
 
 
 @dataclass(frozen=True)
@@ -139,7 +173,7 @@ class WindowParts:
     """
 
     schema: FeatureSchema
-    days: list[_SortedDay]
+    days: list[_PlacedDay]
     vocabularies: dict[str, list[str]]
     bounds: list[int]
     times: TimeRange

@@ -4,10 +4,12 @@ Violations are returned, not raised, so that the caller can show all of them at 
 in `day_folders`, one daily file is read in `day_tables`, columns are defined in `feature_schema`; label spans are read in `label_store`.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,9 @@ from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_p
 from taskclf_dagster.domain.data.day_tables import DayTable, read_day
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, WINDOW_SECONDS, FeatureSchema, SchemaVersion
 from taskclf_dagster.domain.data.times import to_epoch_us
-from taskclf_dagster.domain.data.window_parts import KEYS, DayRows, DaySpill, WindowParts, last_of_each_window
+from taskclf_dagster.domain.data.window_parts import KEYS, DayRows, DaySpill, SortedDay, WindowParts, last_of_each_window, sort_day
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
 
@@ -75,6 +79,7 @@ def read_windows(
     skip_unreadable_days: bool,
     chosen_from: datetime | None = None,
     spill: DaySpill | None = None,
+    engine: Engine = LOCAL,
 ) -> WindowReading:
     """Reads the windows that start at or after `start` and end at or before `end`.
 
@@ -86,6 +91,7 @@ def read_windows(
         skip_unreadable_days: leave out daily files that cannot be read instead of raising.
         chosen_from: a day of the version must lie at or after this time; None for `start`.
         spill: where windows go that are too many for one part; None keeps all in one frame.
+        engine: reads the days that follow once there are too many.
 
     Raises:
         NoWindowsError: no partition of the version lies between `chosen_from` and `end`.
@@ -98,19 +104,19 @@ def read_windows(
     reading = WindowReading(SCHEMAS[version], days_of_other_versions=other_days)
     tables: list[DayRows] = []
     complete = True
-    for day, path in partitions.items():
-        try:
-            found = read_day(home, path, day, reading.schema)
-        except UnreadableFileError:
-            if not skip_unreadable_days or (not reading.days and day == max(partitions)):  # no other day is left
-                raise
-            reading.unreadable_days.append(day.isoformat())
+    for each in _read_days(_DayReader(home, reading.schema, start, end), partitions, spill, engine):
+        if isinstance(each.found, UnreadableFileError):
+            if not skip_unreadable_days or (not reading.days and each.day == max(partitions)):  # no other day is left
+                raise each.found
+            reading.unreadable_days.append(each.day.isoformat())
             continue
-        reading.add(day, found)
-        complete &= found.table is not None
-        if found.table is not None:
-            tables.append(_take_range(found, found.table, start, end))
-        if spill is not None:
+        reading.add(each.day, each.found)
+        complete &= each.rows is not None
+        if isinstance(each.rows, DayRows):
+            tables.append(each.rows)
+        if spill is not None and isinstance(each.rows, SortedDay):
+            spill.add(each.rows)
+        if spill is not None and not spill.is_used:
             spill.take(tables, reading.schema)
     if complete and spill is not None and spill.is_used:
         reading.parts = spill.finish(reading.schema)
@@ -151,6 +157,53 @@ def _days_in_range(home: Home, version: SchemaVersion, start: datetime, end: dat
     first = start.astimezone(UTC).date()
     last = (end.astimezone(UTC) - timedelta(microseconds=1)).date()
     return {day: path for day, path in list_days(home, version).items() if first <= day <= last}
+
+
+class _DayRead(NamedTuple):
+    """One daily file that was read.
+
+    Attributes:
+        day: of its folder.
+        found: without the rows; or the error of a file that cannot be read.
+        rows: those in range, in memory or on disk; None if a violation leaves none.
+    """
+
+    day: date
+    found: DayTable | UnreadableFileError
+    rows: DayRows | SortedDay | None
+
+
+@dataclass(frozen=True)
+class _DayReader:
+    """Reads daily files of one schema version within a range of time."""
+
+    home: Home
+    schema: FeatureSchema
+    start: datetime
+    end: datetime
+
+    def read(self, item: tuple[date, Path]) -> _DayRead:
+        day, path = item
+        try:
+            found = read_day(self.home, path, day, self.schema)
+        except UnreadableFileError as error:
+            return _DayRead(day, error, None)
+        rows = None if found.table is None else _take_range(found, found.table, self.start, self.end)
+        return _DayRead(day, replace(found, table=None, of_day=found.of_day[:0]), rows)
+
+
+def _read_days(reader: _DayReader, days: Mapping[date, Path], spill: DaySpill | None, engine: Engine) -> Iterator[_DayRead]:
+    """Yields the days in order: those of one part in memory, then, if there are more, each sorted on disk by the engine."""
+    left = iter(days.items())
+    for item in left:
+        yield reader.read(item)
+        if spill is not None and spill.is_used:
+            yield from engine.map(partial(_read_sorted, reader=reader, folder=spill.folder), left)
+
+
+def _read_sorted(item: tuple[date, Path], *, reader: _DayReader, folder: Path) -> _DayRead:
+    read = reader.read(item)
+    return read._replace(rows=sort_day(read.rows, reader.schema, folder)) if isinstance(read.rows, DayRows) else read
 
 
 def _take_range(found: DayTable, table: pa.Table, start: datetime, end: datetime) -> DayRows:

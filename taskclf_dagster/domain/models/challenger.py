@@ -16,12 +16,15 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS, SchemaVersion
 from taskclf_dagster.domain.data.hashing import probabilities_digest
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.trainer import Param
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings, choose_settings
-from taskclf_dagster.domain.models.fitting import Param
 from taskclf_dagster.domain.models.learned_rows import load_learned, open_part
 from taskclf_dagster.domain.models.reject_threshold import RejectThreshold
 from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, resolve_num_threads, train_challenger
@@ -45,6 +48,7 @@ class ChallengerModel(Record):
         training_windows: number of rows that the model of the bundle has learned from.
         params: parameters of LightGBM and of the preparation of the rows.
         settings: the choice of settings that it was trained with, and how it came about.
+        recipe: what its trees follow from besides rows, settings and seed; None in records of versions that trained in one process only.
         feature_importance: total gain of each model input, as a share of all gain [0 to 1], largest first.
         timings: seconds by step.
     """
@@ -67,6 +71,7 @@ class ChallengerModel(Record):
     settings: ChosenSettings
     feature_importance: dict[str, float]
     timings: dict[str, float]
+    recipe: TrainingRecipe | None = None
 
 
 def build_challenger(
@@ -80,6 +85,7 @@ def build_challenger(
     library_versions: Mapping[str, str],
     stopwatch: Callable[[], float],
     on_progress: Report,
+    engine: Engine = LOCAL,
 ) -> ChallengerModel:
     """Trains on a snapshot and writes the bundle.
 
@@ -93,6 +99,7 @@ def build_challenger(
         library_versions: for the bundle's metadata.
         stopwatch: a monotonic clock [s], for the timings.
         on_progress: takes reports of the rounds of the fits.
+        engine: trains the models.
 
     Raises:
         DataContractError: the snapshot has blockers.
@@ -103,7 +110,9 @@ def build_challenger(
     stored = open_snapshot(home, snapshot)
     threads = resolve_num_threads(config.training.train_params.num_threads, rows=snapshot.learning_rows, cores=cores)
     begin = stopwatch()
-    settings, out_of_fold = choose_settings(stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress)
+    settings, out_of_fold = choose_settings(
+        stored, snapshot, config=config, earlier=earlier, num_threads=threads, on_progress=on_progress, engine=engine
+    )
     found = stopwatch()
     model = train_challenger(
         lambda part: open_part(stored, part),
@@ -114,6 +123,7 @@ def build_challenger(
         dataset_digest=snapshot.dataset_digest,
         num_threads=threads,
         on_progress=on_progress,
+        engine=engine,
     )
     timings = {"folds_and_search": round(found - begin, 3), "training_and_threshold": round(stopwatch() - found, 3)}
     rows = {"refit": config.training.refit, "uses_older": settings.choice.uses_older}
@@ -193,6 +203,7 @@ def _describe_challenger(
         settings=settings,
         feature_importance={model.schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},
         timings=timings,
+        recipe=model.recipe,
     )
 
 

@@ -8,6 +8,9 @@ from pydantic import Field
 from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
 from taskclf_dagster.domain.data.frame_parts import Rows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.training_recipe import join_recipes
 from taskclf_dagster.domain.models.averaging import average_boosters
 from taskclf_dagster.domain.models.fitting import Fit, fit_model
 from taskclf_dagster.domain.models.learned_rows import without_older
@@ -68,6 +71,7 @@ def fit_choice(
     params: TrainParams,
     dataset_digest: str,
     num_threads: int,
+    engine: Engine = LOCAL,
     on_round: "Callable[[int, int], object]" = lambda done, total: None,
 ) -> Fit:
     """Fits a choice: one model, or one whose raw scores are the average of several seeds.
@@ -79,6 +83,7 @@ def fit_choice(
         params: every other parameter.
         dataset_digest: the seeds are derived from it.
         num_threads: of LightGBM; the trees do not depend on it.
+        engine: trains the models.
         on_round: called after each round with the number of rounds that are done, and of those of all seeds.
     """
     learned, chosen = choice.takes(rows), choice.apply_to(params)
@@ -90,11 +95,13 @@ def fit_choice(
             params=chosen,
             seed=derive_seed(dataset_digest, number),
             num_threads=num_threads,
+            engine=engine,
             on_round=partial(_count_on, on_round, number * rounds, choice.seeds * rounds),
         )
         for number in range(choice.seeds)
     ]
-    return Fit(average_boosters([fit.booster for fit in fits]), schema, fits[0].encoders)
+    recipe = join_recipes([fit.recipe for fit in fits])
+    return Fit(average_boosters([fit.booster for fit in fits]), schema, fits[0].encoders, recipe)
 
 
 def _count_on(on_round: "Callable[[int, int], object]", before: int, total: int, done: int) -> None:

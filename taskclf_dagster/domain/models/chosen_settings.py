@@ -10,6 +10,8 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
 from taskclf_dagster.domain.models.learned_rows import open_splits
@@ -59,6 +61,7 @@ def choose_settings(
     earlier: ChosenSettings | None,
     num_threads: int,
     on_progress: Report,
+    engine: Engine = LOCAL,
 ) -> Chosen:
     """Returns the settings to train with. With `search: auto` the folds of the choice are fitted in every run.
 
@@ -69,6 +72,7 @@ def choose_settings(
         earlier: the choice of the last decided run; None if there is none.
         num_threads: of LightGBM; the choice does not depend on it.
         on_progress: takes reports of the rounds of the fits.
+        engine: trains the models.
 
     Raises:
         SnapshotError: the snapshot cannot be read.
@@ -85,7 +89,14 @@ def choose_settings(
             f"{earlier.choice.describe()}."
         )
         kept = earlier.model_copy(update={"reason": reason, "search": None})
-        folds = FoldFits(rows, schema, params=training.train_params, dataset_digest=snapshot.dataset_digest, num_threads=num_threads)
+        folds = FoldFits(
+            rows,
+            schema,
+            params=training.train_params,
+            dataset_digest=snapshot.dataset_digest,
+            num_threads=num_threads,
+            engine=engine,
+        )
         fit_with_reports(folds, kept.choice, "folds of the settings that are kept", on_progress)
         return Chosen(kept, folds.out_of_fold(kept.choice))
     result, out_of_fold = search_choices(
@@ -98,6 +109,7 @@ def choose_settings(
         budget=training.search_budget,
         num_threads=num_threads,
         on_progress=on_progress,
+        engine=engine,
     )
     searched_at = snapshot.as_of if result.state == "searched" else None
     found = ChosenSettings(choice=result.choice, given=given, searched_at=searched_at, reason=result.summary, search=result)

@@ -4,7 +4,7 @@ The same function serves training, the challenger and any older champion with it
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +27,35 @@ Encoders = Mapping[str, list[str]]
 """The sorted vocabulary of each categorical column; the code of a value is its position."""
 
 
+CategoryCounts = dict[str, Counter[str]]
+"""The number of rows of each value, by categorical column."""
+
+
 Matrix = npt.NDArray[np.float64]
 
 
 def fit_encoders(rows: Rows, schema: FeatureSchema, *, min_count: int) -> dict[str, list[str]]:
     """Returns the vocabulary of each categorical column: values that occur at least `min_count` times, and `__unknown__`, sorted."""
-    totals: dict[str, Counter[str]] = {column: Counter() for column in schema.categorical}
-    for part in iterate_parts(rows, schema.categorical):
-        for column in schema.categorical:
-            values = part[column].cat
-            codes = values.codes.to_numpy()
-            counts = np.bincount(codes[codes >= 0], minlength=len(values.categories))
-            totals[column].update(dict(zip(map(str, values.categories), counts.tolist(), strict=True)))
+    return choose_vocabularies((count_categories(part, schema) for part in iterate_parts(rows, schema.categorical)), min_count=min_count)
+
+
+def count_categories(rows: pd.DataFrame, schema: FeatureSchema) -> CategoryCounts:
+    """Returns the number of rows of each value of each categorical column."""
+    counts = {}
+    for column in schema.categorical:
+        values = rows[column].cat
+        codes = values.codes.to_numpy()
+        found = np.bincount(codes[codes >= 0], minlength=len(values.categories))
+        counts[column] = Counter(dict(zip(map(str, values.categories), found.tolist(), strict=True)))
+    return counts
+
+
+def choose_vocabularies(counts: Iterable[CategoryCounts], *, min_count: int) -> dict[str, list[str]]:
+    """Returns the vocabularies that `fit_encoders` does, from the counts of one or more parts of the rows."""
+    totals: CategoryCounts = {}
+    for part in counts:
+        for column, found in part.items():
+            totals.setdefault(column, Counter()).update(found)
     return {column: sorted({UNKNOWN, *(value for value, n in found.items() if n >= min_count)}) for column, found in totals.items()}
 
 

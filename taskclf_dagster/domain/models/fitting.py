@@ -1,7 +1,7 @@
-"""Fits LightGBM on labeled rows: inputs, class weights, parameters, and predictions of the fit (contract, section 6).
+"""Fits LightGBM on labeled rows: parameters, and predictions of the fit (contract, section 6). `training_inputs` prepares the rows.
 
-Deterministic: equal rows, parameters and seed give equal trees, independent of the number of threads. What is fitted for a challenger, and
-in which order, is in `training`.
+Deterministic: equal rows, parameters, seed and recipe give equal trees, independent of the number of threads. What is
+fitted for a challenger, and in which order, is in `training`.
 """
 
 from collections.abc import Callable
@@ -14,30 +14,26 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
-from taskclf_dagster.domain.data.frame_parts import Rows, as_parts, join_parts
-from taskclf_dagster.domain.data.snapshot_rows import label_codes
-from taskclf_dagster.domain.models.encoding import Encoders, encode_blocks, fit_encoders
+from taskclf_dagster.domain.data.frame_parts import Rows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.trainer import FitParams, Param
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
+from taskclf_dagster.domain.models.encoding import Encoders, encode_blocks
+from taskclf_dagster.domain.models.training_inputs import make_shards
 
 if TYPE_CHECKING:
     import lightgbm
 
 
-UNKNOWN_CATEGORY_FREQ_THRESHOLD = 5
-
-
-UNKNOWN_CATEGORY_MASK_RATE = 0.05
-
-
-Param = float | int | str | bool | list[str]
-
-
 @dataclass(frozen=True)
 class Fit:
-    """One fitted LightGBM model with its vocabularies."""
+    """One fitted LightGBM model with its vocabularies, and the recipe of its trees."""
 
     booster: "lightgbm.Booster"
     schema: FeatureSchema
     encoders: dict[str, list[str]]
+    recipe: TrainingRecipe
 
     def predict(self, rows: pd.DataFrame, *, num_threads: int) -> npt.NDArray[np.float64]:
         """Returns class probabilities of shape (n_rows, 8); see `predict_rows`."""
@@ -51,6 +47,7 @@ def fit_model(
     params: TrainParams,
     seed: int,
     num_threads: int,
+    engine: Engine = LOCAL,
     on_round: Callable[[int], object] = lambda _: None,
 ) -> Fit:
     """Fits LightGBM on rows with their labels, as `build_snapshot` describes them.
@@ -61,23 +58,26 @@ def fit_model(
         params: parameters of LightGBM and of the preparation of the rows.
         seed: every random choice follows from it.
         num_threads: of LightGBM; the trees do not depend on it.
-        on_round: called with the number of rounds done after each of them; the trees do not depend on it.
+        engine: counts the rows and trains; the trees depend on its recipe.
+        on_round: called with the number of rounds that are done; the trees do not depend on it.
     """
+    shards, encoders = make_shards(rows, schema, params, seed=seed, engine=engine)
+    del rows
+    fit_params = FitParams(
+        lightgbm=lightgbm_params(params, seed=seed, num_threads=num_threads),
+        rounds=params.num_boost_round,
+        inputs=schema.model_inputs,
+        categorical=schema.categorical,
+    )
+    trained = engine.trainer.train(shards, fit_params, seed=seed, on_round=on_round)
+    return Fit(read_booster(trained.text), schema, encoders, trained.recipe)
+
+
+def read_booster(text: str) -> "lightgbm.Booster":
+    """Returns the model of a text that a trainer returned."""
     import lightgbm  # costs two seconds; only what trains or predicts pays for it
 
-    data, encoders = _training_data(rows, schema, params=params, seed=seed)
-    del rows
-
-    def after_round(env: "lightgbm.callback.CallbackEnv") -> None:
-        on_round(env.iteration + 1)
-
-    booster = lightgbm.train(
-        lightgbm_params(params, seed=seed, num_threads=num_threads),
-        data,
-        num_boost_round=params.num_boost_round,
-        callbacks=[after_round],
-    )
-    return Fit(booster, schema, encoders)
+    return lightgbm.Booster(model_str=text)
 
 
 def lightgbm_params(params: TrainParams, *, seed: int, num_threads: int) -> dict[str, Param]:
@@ -117,25 +117,3 @@ def predict_rows(
     blocks = encode_blocks(rows, schema, encoders)
     found = [predict(booster, block, num_threads=num_threads, raw_score=raw_score) for block in blocks]
     return found[0] if len(found) == 1 else np.concatenate([np.empty((0, len(LABELS))), *found])
-
-
-def class_weights(labels: npt.NDArray[np.int64], method: str) -> npt.NDArray[np.float64] | None:
-    """Returns the weight of each row, n / (number of labels present * rows of its label), shape (n,); None for the method "none".
-
-    The method "balanced" is that of sklearn.utils.class_weight.compute_sample_weight.
-    """
-    if method == "none":
-        return None
-    counts = np.bincount(labels, minlength=len(LABELS))
-    per_class = np.divide(len(labels), np.count_nonzero(counts) * counts, out=np.zeros(len(LABELS)), where=counts > 0)
-    return per_class[labels]
-
-
-def _training_data(rows: Rows, schema: FeatureSchema, *, params: TrainParams, seed: int) -> tuple["lightgbm.Dataset", dict[str, list[str]]]:
-    from taskclf_dagster.domain.models.training_inputs import TrainingInputs, make_dataset
-
-    parts = as_parts(rows)
-    encoders = fit_encoders(parts, schema, min_count=UNKNOWN_CATEGORY_FREQ_THRESHOLD)
-    labels = label_codes(join_parts(parts, ["label"])).astype(np.int64)
-    inputs = TrainingInputs(parts, schema, encoders, params.constant_inputs, UNKNOWN_CATEGORY_MASK_RATE, seed)
-    return make_dataset(inputs, labels, class_weights(labels, params.class_weight), seed=seed), encoders

@@ -9,11 +9,13 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
-from taskclf_dagster.domain.data.frame_parts import ChosenRows, Rows, as_parts, divide_mask, iterate_parts, join_parts
+from taskclf_dagster.domain.data.frame_parts import ChosenRows, OnePart, Rows, as_parts, divide_mask, join_parts, list_parts
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.models.choice import Choice, derive_seed
-from taskclf_dagster.domain.models.fitting import fit_model, predict_rows
+from taskclf_dagster.domain.models.fitting import Fit, fit_model, predict_rows
 from taskclf_dagster.domain.models.fold_scores import Gain, count_days, macro_f1, paired_gain
 from taskclf_dagster.domain.models.folds import make_folds
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
@@ -43,8 +45,11 @@ class FoldFits:
         unit: work units of one fit of the original settings on the older and training rows.
     """
 
-    def __init__(self, rows: Rows, schema: FeatureSchema, *, params: TrainParams, dataset_digest: str, num_threads: int) -> None:
+    def __init__(
+        self, rows: Rows, schema: FeatureSchema, *, params: TrainParams, dataset_digest: str, num_threads: int, engine: Engine = LOCAL
+    ) -> None:
         """Makes the folds; the arguments are those of `search.search_choices`."""
+        self._engine = engine
         self._rows, self._schema, self._params, self._digest, self._threads = as_parts(rows), schema, params, dataset_digest, num_threads
         self._about = rows = join_parts(self._rows, _ABOUT)
         self._folds = make_folds(rows)
@@ -155,11 +160,17 @@ class FoldFits:
                 params=params,
                 seed=derive_seed(self._digest, number),
                 num_threads=self._threads,
+                engine=self._engine,
                 on_round=partial(_add, on_round, position * params.num_boost_round),
             )
             judged = ChosenRows(self._rows, divide_mask(fold.judged, self._rows.sizes))
-            for part in iterate_parts(judged, self._schema.model_inputs):
-                yield predict_rows(fit.booster, part, self._schema, fit.encoders, num_threads=self._threads, raw_score=True)
+            yield from self._engine.map(partial(predict_part, fit=fit, num_threads=self._threads), list_parts(judged))
+
+
+def predict_part(part: OnePart, *, fit: Fit, num_threads: int) -> _Float:
+    """Returns the raw scores of the rows of a part, shape (rows, 8)."""
+    rows = part.load(fit.schema.model_inputs)
+    return predict_rows(fit.booster, rows, fit.schema, fit.encoders, num_threads=num_threads, raw_score=True)
 
 
 def _key(choice: Choice, number: int) -> str:

@@ -11,6 +11,8 @@ from typing import NamedTuple, get_args
 from taskclf_dagster.config.settings import ClockInput, TrainParams
 from taskclf_dagster.domain.data.feature_schema import LABELS, FeatureSchema
 from taskclf_dagster.domain.data.frame_parts import Rows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.models.choice import Choice, present_choice
 from taskclf_dagster.domain.models.fold_fits import FoldFits
 from taskclf_dagster.domain.models.fold_scores import Gain
@@ -59,6 +61,7 @@ def search_choices(
     budget: float,
     num_threads: int = 1,
     on_progress: Report = ignore_progress,
+    engine: Engine = LOCAL,
 ) -> Search:
     """Compares clock inputs in or constant, older rows in or out, more leaves and an average of seeds with the settings as given.
 
@@ -76,8 +79,9 @@ def search_choices(
             given are fitted in any case, for the learning curve and the reject threshold.
         num_threads: of LightGBM; the result does not depend on it.
         on_progress: takes reports of the rounds of the fits, with a line before those of each change.
+        engine: trains the models.
     """
-    fits = FoldFits(rows, schema, params=params, dataset_digest=dataset_digest, num_threads=num_threads)
+    fits = FoldFits(rows, schema, params=params, dataset_digest=dataset_digest, num_threads=num_threads, engine=engine)
     labels, needed = fits.judged_labels(min_class_windows), max(min_user_days, MIN_USER_DAYS)
     state: SearchState = "searched" if fits.user_days >= needed and len(labels) >= 2 else "off"
     tried = list(_try_changes(fits, params, labels, budget if state == "searched" else -math.inf, on_progress))

@@ -16,18 +16,17 @@ from taskclf_dagster.config.settings import TrainingSettings
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
 from taskclf_dagster.domain.data.frame_parts import Rows, join_parts
 from taskclf_dagster.domain.data.snapshot_rows import label_codes
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.trainer import Param
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 from taskclf_dagster.domain.models.choice import Choice, derive_seed, fit_choice
-from taskclf_dagster.domain.models.fitting import (
-    UNKNOWN_CATEGORY_FREQ_THRESHOLD,
-    UNKNOWN_CATEGORY_MASK_RATE,
-    Fit,
-    Param,
-    lightgbm_params,
-)
+from taskclf_dagster.domain.models.fitting import Fit, lightgbm_params
 from taskclf_dagster.domain.models.learned_rows import Part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.out_of_fold import OutOfFold
 from taskclf_dagster.domain.models.reject_threshold import Basis, RejectThreshold, tune_reject_threshold
+from taskclf_dagster.domain.models.training_inputs import UNKNOWN_CATEGORY_FREQ_THRESHOLD, UNKNOWN_CATEGORY_MASK_RATE
 from taskclf_dagster.progress import Progress, Report
 
 if TYPE_CHECKING:
@@ -57,6 +56,7 @@ class TrainedModel:
     Attributes:
         booster: the model: the refit, or the first fit without one.
         encoders: its vocabularies.
+        recipe: what the trees follow from besides rows, settings and seed.
         first_tree_hash: SHA-256 of the trees of the first fit.
         reject: the reject threshold.
         out_of_fold: the predictions that it was chosen on.
@@ -69,6 +69,7 @@ class TrainedModel:
     booster: "lightgbm.Booster"
     schema: FeatureSchema
     encoders: dict[str, list[str]]
+    recipe: TrainingRecipe
     first_tree_hash: str
     reject: RejectThreshold
     out_of_fold: OutOfFold
@@ -88,6 +89,7 @@ def train_challenger(
     num_threads: int,
     on_progress: Report,
     out_of_fold: OutOfFold | None = None,
+    engine: Engine = LOCAL,
 ) -> TrainedModel:
     """Fits a model, chooses its reject threshold, and, with `refit`, fits it again on the validation rows as well.
 
@@ -102,6 +104,7 @@ def train_challenger(
         on_progress: takes reports of the rounds of the fits.
         out_of_fold: predictions of the choice on the folds, for the reject threshold; if they are None or empty, those of the first fit
             for the validation rows take their place.
+        engine: trains the models.
     """
     params = settings.train_params
 
@@ -113,6 +116,7 @@ def train_challenger(
             params=params,
             dataset_digest=dataset_digest,
             num_threads=num_threads,
+            engine=engine,
             on_round=partial(_report_round, on_progress, NAMES[part]),
         )
 
@@ -129,6 +133,7 @@ def train_challenger(
         booster=final.booster,
         schema=schema,
         encoders=final.encoders,
+        recipe=final.recipe,
         first_tree_hash=tree_hash(first.booster.model_to_string()),
         reject=tune_reject_threshold(out_of_fold, settings.reject_threshold, basis=basis),
         out_of_fold=out_of_fold,

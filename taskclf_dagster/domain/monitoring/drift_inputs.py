@@ -11,7 +11,7 @@ import pandas as pd
 from taskclf_dagster.config.drift_settings import DriftSettings
 from taskclf_dagster.config.settings import ClockInput
 from taskclf_dagster.domain.data.feature_schema import FeatureSchema
-from taskclf_dagster.domain.models.fitting import UNKNOWN_CATEGORY_FREQ_THRESHOLD
+from taskclf_dagster.domain.models.training_inputs import UNKNOWN_CATEGORY_FREQ_THRESHOLD
 from taskclf_dagster.domain.monitoring.drift_statistics import (
     compare_distributions,
     compute_psi,

@@ -244,7 +244,7 @@ def _evaluate(dataset: _Dataset, model: TrainedModel, learned: pd.DataFrame, thr
     report, predictions = evaluate(
         test,
         label_codes(test).astype(np.int64),
-        Fit(model.booster, model.schema, model.encoders).predict(test, num_threads=threads),
+        Fit(model.booster, model.schema, model.encoders, model.recipe).predict(test, num_threads=threads),
         model_id="studied",
         schema_version=dataset.snapshot.schema_version,
         reject_threshold=model.reject.value,

@@ -38,7 +38,8 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 _IO = frozenset(
     {"BlockingIOError", "BrokenPipeError", "ConnectionAbortedError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
-    | {"InterruptedError", "TimeoutError", "OperationalError", "RegistryBusyError", "RetrainBusyError"}
+    | {"InterruptedError", "TimeoutError", "OperationalError", "RegistryBusyError", "RetrainBusyError", "ClusterLostError"}
+    | {"TrainingProcessError"}
 )
 
 

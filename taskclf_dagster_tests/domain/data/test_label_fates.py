@@ -38,7 +38,7 @@ def fates_of(*spans: dict[str, object], windows: pd.DataFrame | None = None) -> 
     rows = rows.assign(user_id=rows["user_id"].astype("category")).reset_index(drop=True)
     frame = spans_frame(spans)
     counter = FateCounter(frame, list(rows["user_id"].cat.categories), time_range(rows), start=START, end=END)
-    counter.add(rows, project_blocks_to_windows(rows, frame))
+    counter.add(counter.find_fates(rows, project_blocks_to_windows(rows, frame)))
     return counter.count({})
 
 
@@ -209,7 +209,7 @@ def test_a_hundred_thousand_windows_and_five_thousand_spans_are_counted_in_well_
     projection = project_blocks_to_windows(windows, frame)
     began = time.process_time()
     counter = FateCounter(frame, list(windows["user_id"].cat.categories), time_range(windows), start=START, end=at("00:00", day=30))
-    counter.add(windows, projection)
+    counter.add(counter.find_fates(windows, projection))
     fates = counter.count({})
     assert time.process_time() - began < 1
     assert fates.spans == 5_000

@@ -11,12 +11,14 @@ from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import compute_dataset_hash, label_codes
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.models.choice import present_choice
 from taskclf_dagster.domain.models.encoding import UNKNOWN, encode_inputs
-from taskclf_dagster.domain.models.fitting import class_weights, fit_model, predict
+from taskclf_dagster.domain.models.fitting import fit_model, predict
 from taskclf_dagster.domain.models.learned_rows import Part, is_in_part
 from taskclf_dagster.domain.models.model_text import tree_hash
 from taskclf_dagster.domain.models.training import PROBE_ROWS, SINGLE_THREAD_ROWS, TrainedModel, resolve_num_threads, train_challenger
+from taskclf_dagster.domain.models.training_inputs import balanced_weights, make_shards
 from taskclf_dagster.progress import Report, ignore_progress, report_lines
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, retrain_config
 
@@ -325,22 +327,25 @@ def test_auto_threads_are_one_for_few_rows_and_a_number_is_taken_as_it_is(settin
 
 def test_balanced_weights_are_n_over_classes_times_count() -> None:
     # 6 rows of 3 classes: class 1 has 3 rows, 6 / (3 * 3) = 2/3; class 4 has 2, 6 / (3 * 2) = 1; class 7 has 1, 6 / (3 * 1) = 2
-    weights = class_weights(np.array([1, 4, 1, 7, 1, 4]), "balanced")
+    labels = np.array([1, 4, 1, 7, 1, 4])
+    weights = balanced_weights(np.bincount(labels, minlength=8))[labels]
     assert weights.tolist() == pytest.approx([2 / 3, 1.0, 2 / 3, 2.0, 2 / 3, 1.0])
 
 
 def test_balanced_weights_of_equal_classes_are_one() -> None:
-    assert class_weights(np.repeat(np.arange(8), 5), "balanced").tolist() == [1.0] * 40
+    assert balanced_weights(np.repeat(5, 8)).tolist() == [1.0] * 8
 
 
 def test_balanced_weights_add_up_to_the_number_of_rows_and_equally_for_each_class() -> None:
     labels = np.array([0] * 50 + [3] * 30 + [6] * 20)
-    weights = class_weights(labels, "balanced")
+    weights = balanced_weights(np.bincount(labels, minlength=8))[labels]
     assert [weights[labels == c].sum() for c in (0, 3, 6)] == pytest.approx([100 / 3] * 3)
 
 
-def test_without_weights_every_row_weighs_the_same() -> None:
-    assert class_weights(np.array([1, 4, 1]), "none") is None
+def test_without_weights_every_row_weighs_the_same(rows: pd.DataFrame) -> None:
+    params = PARAMS.model_copy(update={"class_weight": "none"})
+    (shard,), _ = make_shards(rows, V1, params, seed=1, engine=LOCAL)
+    assert shard.load_targets().weights is None
 
 
 def test_the_range_of_the_settings_reaches_the_trained_model(rows: pd.DataFrame) -> None:

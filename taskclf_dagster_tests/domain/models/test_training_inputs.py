@@ -10,11 +10,13 @@ import pytest
 
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.frame_parts import ChosenRows, FrameParts, WholeFrame
-from taskclf_dagster.domain.data.snapshot_rows import label_codes
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.local_trainer import derive_data_seed, make_dataset
+from taskclf_dagster.domain.execution.trainer import FitParams
 from taskclf_dagster.domain.models.encoding import fit_encoders
 from taskclf_dagster.domain.models.fitting import fit_model, lightgbm_params
 from taskclf_dagster.domain.models.model_text import tree_hash
-from taskclf_dagster.domain.models.training_inputs import TrainingInputs, derive_data_seed, make_dataset
+from taskclf_dagster.domain.models.training_inputs import TrainingShard, make_shards
 from taskclf_dagster_tests.models import snapshot_rows
 from taskclf_dagster_tests.scenario import retrain_config
 
@@ -44,19 +46,22 @@ class Cut:
         return part if columns is None else part[list(columns)]
 
 
-def inputs_of(rows: FrameParts, seed: int) -> TrainingInputs:
-    return TrainingInputs(rows, V1, fit_encoders(rows, V1, min_count=5), ["hour_of_day"], 0.05, seed)
+FIT = FitParams(lightgbm={}, rounds=3, inputs=V1.model_inputs, categorical=V1.categorical)
+
+
+def shards_of(rows: FrameParts, seed: int) -> list[TrainingShard]:
+    params = PARAMS.model_copy(update={"constant_inputs": ["hour_of_day"], "class_weight": "none"})
+    return make_shards(rows, V1, params, seed=seed, engine=LOCAL)[0]
 
 
 @pytest.mark.parametrize("seed", [0, 77, 0xFFFFFFF])
 @pytest.mark.parametrize("at", [(1,), (500, 900), (100, 200, 300, 400, 500, 600)])
 def test_bins_are_chosen_from_the_same_sample_of_rows(at: tuple[int, ...], seed: int) -> None:
     frame = snapshot_rows()
-    labels = label_codes(frame).astype(np.int64)
     params = {**lightgbm_params(PARAMS, seed=seed, num_threads=1), "bin_construct_sample_cnt": 300}  # of many more rows
     trees = set()
     for rows in (WholeFrame(frame), Cut(frame, at)):
-        data = make_dataset(inputs_of(rows, seed), labels, None, seed=seed)
+        data = make_dataset(shards_of(rows, seed), FIT, seed=seed)
         trees.add(tree_hash(lightgbm.train(params, data, num_boost_round=3).model_to_string()))
     assert len(trees) == 1
 
@@ -64,9 +69,9 @@ def test_bins_are_chosen_from_the_same_sample_of_rows(at: tuple[int, ...], seed:
 def test_another_sample_of_rows_gives_other_trees() -> None:
     assert derive_data_seed(77) != derive_data_seed(78)
     frame = snapshot_rows()
-    labels, found = label_codes(frame).astype(np.int64), set()
+    found = set()
     for seed in (77, 78):
-        data = make_dataset(inputs_of(Cut(frame, (500,)), 1), labels, None, seed=seed)
+        data = make_dataset(shards_of(Cut(frame, (500,)), 1), FIT, seed=seed)
         params = {**lightgbm_params(PARAMS, seed=77, num_threads=1), "bin_construct_sample_cnt": 300}
         found.add(tree_hash(lightgbm.train(params, data, num_boost_round=3).model_to_string()))
     assert len(found) == 2
@@ -74,9 +79,9 @@ def test_another_sample_of_rows_gives_other_trees() -> None:
 
 def test_vocabularies_masks_and_matrices_of_parts_are_those_of_the_whole() -> None:
     frame = snapshot_rows()
-    whole, cut = inputs_of(WholeFrame(frame), 5), inputs_of(Cut(frame, (3, 700)), 5)
-    assert cut.encoders == whole.encoders
-    np.testing.assert_array_equal(np.concatenate([cut.load(number) for number in range(3)]), whole.load(0))
+    (whole,), cut = shards_of(WholeFrame(frame), 5), shards_of(Cut(frame, (3, 700)), 5)
+    assert all(shard.encoders == whole.encoders == fit_encoders(frame, V1, min_count=5) for shard in cut)
+    np.testing.assert_array_equal(np.concatenate([shard.load_inputs() for shard in cut]), whole.load_inputs())
 
 
 def test_parts_without_rows_teach_nothing() -> None:

@@ -1,11 +1,9 @@
 """A dataset in parts: whatever their number, the same windows, snapshot, model, figures and verdict."""
 
 import shutil
-from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -23,24 +21,9 @@ from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.steps import find_skip_reason
 from taskclf_dagster.errors import SnapshotError
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.retrain_scenario import FAST, decide_about, judge_challenger, train_challenger
-from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home, retrain_config, weak, write_day, write_labels
-
-DAYS, OLDER_DAYS = 5, 5
-
-CONFIG = retrain_config(
-    train_params={**FAST, "num_boost_round": 4},
-    min_class_windows=10,
-    data_lookback_days=DAYS + 3,
-    training_lookback_days=20,
-    auto_promote=True,
-)
-
-WINDOWS_OF_PARTS = {1: 1_000_000, 2: 3605, 3: 2410, 7: 800}
-"""Windows of a part by number of parts, for eight people: the first has 1600 windows, the others 800, the last no labels.
-
-Ten windows come twice.
-"""
+from taskclf_dagster_tests.parts_scenario import CONFIG, DAYS, OLDER_DAYS, WINDOWS_OF_PARTS, home_of_parts
+from taskclf_dagster_tests.retrain_scenario import decide_about, judge_challenger, train_challenger
+from taskclf_dagster_tests.scenario import AS_OF, DAY, write_day
 
 
 class Made(NamedTuple):
@@ -55,20 +38,7 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """Windows of days whose files have their people in odd order, with a window twice, weak spans, and a person without labels."""
-    made = learnable_home(tmp_path_factory.mktemp("parts"), users=8, days=DAYS)
-    add_learnable_days(made, first=AS_OF - (DAYS + OLDER_DAYS) * DAY, users=1, days=OLDER_DAYS, version="v1", confusion=0.15, seed=2)
-    for path in made.features("v1").glob("date=*/features.parquet"):
-        rows = pq.read_table(path, partitioning=None)
-        order = np.random.default_rng(3).permutation(len(rows))
-        pq.write_table(rows.take([*order, order[0]]), path)
-    spans = pq.read_table(made.labels).to_pylist()
-    for number, each in enumerate(spans):
-        if number % 5 == 0:
-            each["provenance"] = "weak:app_id:com.apple.Notes"
-    spans = [each for each in spans if each["user_id"] != "user-7"]
-    write_labels(made, [*spans, weak(AS_OF - DAY, AS_OF - DAY + timedelta(hours=1), "Build", user="nobody")])
-    return made
+    return home_of_parts(tmp_path_factory.mktemp("parts"))
 
 
 def make_dataset(home: Home, parts: int, *, holdout: float = 0.2) -> tuple[LabeledWindows, DatasetSnapshot]:

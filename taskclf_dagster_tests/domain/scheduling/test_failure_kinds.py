@@ -10,6 +10,8 @@ import pytest
 from taskclf_dagster.domain.scheduling.failure_kinds import TRANSIENT, Kind, classify_failure
 from taskclf_dagster.errors import (
     BundleError,
+    ClusterLostError,
+    ClusterNotUsableError,
     DecisionFinding,
     DecisionNotVerifiedError,
     HomeNotFoundError,
@@ -51,6 +53,7 @@ PASSING_IO = {
     "a time-out of the network": TimeoutError("timed out"),
     "a database that is locked": sqlite3.OperationalError("database is locked"),
     "a registry that is busy": RegistryBusyError(PATH, 60),
+    "a cluster that was lost": ClusterLostError("tcp://scheduler:8786", "workers", "worker b went away"),
     "another retrain that does not end": RetrainBusyError("another retrain is under way", 3600),
 }
 
@@ -87,6 +90,7 @@ LASTING = {
     "a file that may not be read": PermissionError(errno.EACCES, os.strerror(errno.EACCES), "/x"),
     "a folder in place of a file": IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), "/x"),
     "no home": HomeNotFoundError(PATH),
+    "a worker of another version": ClusterNotUsableError("tcp://scheduler:8786", "versions", "worker b has numpy 1", "Install it"),
     "wrong settings": SettingsError(PATH, [InvalidSetting("min_labels", "greater_than_equal", "must be at least 1")]),
     "a decision that does not hold": DecisionNotVerifiedError("d", [DecisionFinding("pointer_changed", "the pointer moved")]),
     "a file system that is not safe": UnsafeFileSystemError(PATH, "it has no file locks"),
