@@ -3,12 +3,16 @@
 Add here what identifies the program that made a model. Settings belong to `config`.
 """
 
+import math
 import os
 import platform
 import subprocess
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+
+CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""The limit of a container or a systemd unit: microseconds of processor time in each period, and the period."""
 
 LIBRARIES = ("taskclf-dagster", "dagster", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn")
 
@@ -38,8 +42,13 @@ def library_versions() -> dict[str, str]:
 
 
 def cores() -> int:
-    """Returns the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the number of processors that this process may use; a container may be limited to fewer than it sees, at least one."""
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        time, period = map(int, CPU_LIMIT.read_text(encoding="ascii").split())
+    except (OSError, ValueError):  # no such file outside of Linux; its first word is "max" where there is no limit
+        return seen
+    return max(1, min(seen, math.ceil(time / period)))
 
 
 def _git(folder: Path, *arguments: str) -> str:

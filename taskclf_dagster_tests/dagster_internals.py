@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance
+from dagster._core.code_pointer import ModuleCodePointer
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.metadata import normalize_metadata
+from dagster._core.events import EngineEventData
 from dagster._core.execution.api import execute_run
 from dagster._core.execution.compute_logs import execute_posix_tail
 from dagster._core.instance import InstanceRef
+from dagster._core.launcher import LaunchRunContext
+from dagster._core.origin import JobPythonOrigin, RepositoryPythonOrigin
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, InstigatorType, ScheduleInstigatorData
 from dagster._core.storage.base_storage import DagsterStorage
@@ -22,8 +26,10 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._daemon.monitoring.run_monitoring import monitor_started_run, monitor_starting_run
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster._utils.schedules import CroniterShim, cron_string_iterator, is_valid_cron_schedule
 
 __all__ = [
@@ -32,21 +38,29 @@ __all__ = [
     "CroniterShim",
     "DaemonHeartbeat",
     "DagsterStorage",
+    "EngineEventData",
     "InMemoryJob",
     "InstanceRef",
     "InstigatorState",
     "InstigatorStatus",
     "InstigatorType",
+    "JobPythonOrigin",
+    "LaunchRunContext",
+    "ModuleCodePointer",
     "RegisteredCodeLocationOrigin",
     "RemoteJobOrigin",
     "RemoteRepositoryOrigin",
+    "RepositoryPythonOrigin",
     "ScheduleInstigatorData",
     "cron_string_iterator",
     "engines_made_once",
     "execute_posix_tail",
     "execute_run",
     "is_valid_cron_schedule",
+    "monitor_started_run",
+    "monitor_starting_run",
     "normalize_metadata",
+    "serializable_error_info_from_exc_info",
     "workspace_in_process",
 ]
 

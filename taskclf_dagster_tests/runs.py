@@ -118,5 +118,5 @@ def work_of_the_living() -> dict[str, str]:
 
 def work_elsewhere() -> dict[str, str]:
     """The tag of a run on another machine, where a process with the same number has long ended."""
-    _, _, process = work_of_the_dead()[WORKER_TAG].partition(f"{platform.node()}:")
-    return {WORKER_TAG: f"another-{platform.node()}:{process}"}
+    _, number, started = work_of_the_dead()[WORKER_TAG].rsplit(":", 2)
+    return {WORKER_TAG: f"another-{platform.node()}:{number}:{started}"}

@@ -116,3 +116,13 @@ def test_the_versions_of_everything_that_shapes_a_model_are_named() -> None:
     assert set(versions) == {"python", "taskclf-dagster", "dagster", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn"}
     assert versions["python"] == platform.python_version()
     assert versions["lightgbm"] == lightgbm.__version__
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("6500000 100000", 64)])
+def test_a_container_may_use_as_many_processors_as_its_limit_gives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, expected: int
+) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    monkeypatch.setattr(provenance, "CPU_LIMIT", tmp_path / "cpu.max")
+    monkeypatch.setattr(provenance.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    assert provenance.cores() == expected

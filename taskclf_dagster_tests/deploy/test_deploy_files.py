@@ -17,7 +17,7 @@ from taskclf_dagster_tests.servers import PROJECT, SCRIPTS
 PLACES = {"storage", "local_artifact_storage", "compute_logs"}
 TABLE_ROW = re.compile(r"^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|", re.MULTILINE)
 README = (DEPLOY / "README.md").read_text(encoding="utf-8")
-FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
+FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and not path.is_relative_to(DEPLOY / "kubernetes"))
 
 
 def _instance(path: Path) -> dict:

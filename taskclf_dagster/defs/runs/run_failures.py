@@ -10,6 +10,7 @@ import dagster as dg
 
 from taskclf_dagster import errors
 from taskclf_dagster.defs.dagster_internals import ErrorInfo
+from taskclf_dagster.defs.runs.lost_pods import describe_lost_pod
 from taskclf_dagster.defs.runs.retrain_runs import RetrainRun
 from taskclf_dagster.defs.runs.run_tags import FAILURE_TAG
 from taskclf_dagster.domain.scheduling.failure_kinds import KILLED, TIMEOUT, Kind, classify_failure
@@ -27,6 +28,10 @@ REASON_EVENTS = frozenset(
     }
 )
 """Event types that carry a reason. The death of a process is an engine event; the failure event does not mention it."""
+
+
+NOT_LAUNCHED = ("Caught an unrecoverable error while dequeuing the run", "Run dequeue failed to reach the user code server after")
+"""Beginnings of the engine events in which the queue says that it gave a run up; they carry the error, the failure event does not."""
 
 
 WRAPPERS = frozenset({"DagsterExecutionStepExecutionError", "DagsterResourceFunctionError"})
@@ -57,7 +62,9 @@ def describe_failure(events: Iterable[dg.DagsterEvent]) -> str:
         return INTERRUPTED if classify_failure(list(_walk(error))) == "interrupted" else _innermost(error)
     reported = _find_reported(relevant)
     deaths = [message for message in reported if KILLED.search(message)]
-    return deaths[-1].partition(". ")[0] if deaths else (reported or [NO_REASON])[-1]
+    if not deaths:
+        return (reported or [NO_REASON])[-1]
+    return describe_lost_pod(deaths[-1]) or deaths[-1].partition(". ")[0]
 
 
 @dataclass(frozen=True)
@@ -107,9 +114,11 @@ def _walk(error: ErrorInfo | None) -> Iterator[tuple[str, str]]:
 
 
 def _error_of(event: dg.DagsterEvent) -> ErrorInfo | None:
-    """Returns the error of a failed step or run; None for a run that was ended from outside."""
+    """Returns the error of a failed step, run or launch; None for a run that was ended from outside."""
     if event.is_step_failure:
         return event.step_failure_data.error
+    if event.event_type == dg.DagsterEventType.ENGINE_EVENT and (event.message or "").startswith(NOT_LAUNCHED):
+        return event.engine_event_data.error
     is_run_failure = event.event_type == dg.DagsterEventType.RUN_FAILURE and event.event_specific_data is not None
     return event.job_failure_data.error if is_run_failure else None
 

@@ -66,7 +66,7 @@ FAILURE_TAG = "taskclf/failure"
 
 
 WORKER_TAG = ".dagster/taskclf_worker"
-"""Host, number and start of the worker process, which distinguish a slow run from a dead one."""
+"""PID namespace, number and start of the worker process, which distinguish a slow run from a dead one."""
 
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"

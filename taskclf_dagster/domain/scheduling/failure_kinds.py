@@ -29,8 +29,14 @@ _BAD_ALLOC = re.compile(r"std::bad_alloc|cannot allocate memory", re.IGNORECASE)
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
 
-KILLED = re.compile(r"taking longer than \d+ seconds to start|terminated by signal|unexpectedly exited|process has ended")
-"""Messages of Dagster, and of ours, for a run whose process has ended."""
+KILLED = re.compile(
+    r"taking longer than \d+ seconds to start|terminated by signal|unexpectedly exited|process has ended|Detected run worker status"
+)
+"""Messages of Dagster, and of ours, for a run whose process, or the pod of Kubernetes that it ran in, has ended."""
+
+
+_OUT_OF_MEMORY = re.compile(r"OOMKilled|low on resource: memory")
+"""Parts of messages about a pod that its memory limit ended, or its node for want of memory."""
 
 
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
@@ -40,6 +46,8 @@ _IO = frozenset(
     {"BlockingIOError", "BrokenPipeError", "ConnectionAbortedError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
     | {"InterruptedError", "TimeoutError", "OperationalError", "RegistryBusyError", "RetrainBusyError", "ClusterLostError"}
     | {"TrainingProcessError"}
+    # A run that could not be launched: the code server, or the API of Kubernetes, did not answer.
+    | {"DagsterUserCodeUnreachableError", "DagsterK8sAPIRetryLimitExceeded", "MaxRetryError", "ServiceException"}
 )
 
 
@@ -71,7 +79,7 @@ def classify_failure(chain: Sequence[tuple[str, str]], *, message: str = "", end
     if any(name in _INTERRUPTED for name, _ in chain) or "interrupted unexpectedly" in message:
         return "interrupted"
     if not chain and KILLED.search(message):
-        return "killed"
+        return "memory" if _OUT_OF_MEMORY.search(message) else "killed"
     return "error"
 
 

@@ -24,7 +24,7 @@ class RunLockHolder(Record):
     """The run that holds the run lock.
 
     Attributes:
-        worker: host, process id and start time of its process.
+        worker: PID namespace, process id and start of its process.
         since: the time at which it took the lock.
     """
 

@@ -1,6 +1,7 @@
-"""The start of a process as a value that no change of the clock moves; with its number, it names a process permanently.
+"""The start of a process as a value that no change of the clock moves; with its number it names a process permanently.
 
-On Linux it is counted in ticks since the machine was started. Elsewhere the system stores it once, when the process begins.
+On Linux it is counted in ticks since the machine was started. Elsewhere the system stores it once, when the process begins. A number
+can be looked up in its own PID namespace only (`pid_namespace`).
 """
 
 import hashlib
@@ -8,7 +9,12 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-MARK_DIGITS = 12
+from taskclf_dagster.domain.storage.pid_namespace import find_pid_namespace
+
+_START_DIGITS, _NAMESPACE_DIGITS = 12, 8
+
+
+MARK_DIGITS = _START_DIGITS + _NAMESPACE_DIGITS
 
 _STATE, _START_TICKS = 0, 19
 """Positions in /proc/<number>/stat behind the name of the program, which may hold spaces (proc(5), fields 3 and 22)."""
@@ -28,15 +34,24 @@ def find_start(number: int) -> str | None:
 
 
 def find_mark(number: int) -> str | None:
-    """Returns the start of a running process as hex digits for the name of a file; None if there is none."""
+    """Returns start and PID namespace of a running process of this one as hex digits for the name of a file; None if there is none."""
     start = find_start(number)
-    return None if start is None else hashlib.sha256(start.encode()).hexdigest()[:MARK_DIGITS]
+    return None if start is None else _digest(start, _START_DIGITS) + _digest(find_pid_namespace(), _NAMESPACE_DIGITS)
+
+
+def is_of_this_namespace(mark: str) -> bool:
+    """Returns True if the process with this mark is of this PID namespace, so that its number can be looked up."""
+    return mark[_START_DIGITS:] == _digest(find_pid_namespace(), _NAMESPACE_DIGITS)
 
 
 @lru_cache(maxsize=1)
 def mark_of_this_process(number: int) -> str:
     """Returns `find_mark` of the calling process, whose number this is; zeros if it is unknown."""
     return find_mark(number) or "0" * MARK_DIGITS
+
+
+def _digest(text: str, digits: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
 def _find_on_linux(number: int) -> str | None:

@@ -1,6 +1,8 @@
 """Whether the process of a run is still there, told from its name alone."""
 
 import os
+import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +14,10 @@ import psutil
 import pytest
 
 from taskclf_dagster.defs.runs.worker_processes import describe_worker, has_worker_ended, is_running
-from taskclf_dagster.domain.storage.process_start import find_mark, find_start
+from taskclf_dagster.domain.storage.files import temporary_path
+from taskclf_dagster.domain.storage.process_start import find_mark, find_start, is_of_this_namespace
+from taskclf_dagster.domain.storage.temporary_files import ABANDONED_AFTER, remove_orphaned_files
+from taskclf_dagster_tests.scenario import make_home
 
 
 @contextmanager
@@ -73,3 +78,67 @@ def test_where_there_is_no_list_of_ticks_the_start_is_what_the_system_stored(mon
 @pytest.mark.parametrize("host", ["elsewhere", "a:host:with:colons", ""])
 def test_a_process_of_another_machine_is_never_called_gone(host: str) -> None:
     assert not has_worker_ended(f"{host}:999999999:1.00")
+
+
+IN_A_CONTAINER = """
+import os, sys
+from pathlib import Path
+from taskclf_dagster.defs.runs.worker_processes import describe_worker
+from taskclf_dagster.domain.storage.files import temporary_path
+path = temporary_path(Path(sys.argv[1]))
+path.write_text("half of ")
+print(path, describe_worker(os.getpid()), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def _container(*arguments: str) -> Iterator[tuple[Path, str]]:
+    """A process in a PID namespace of its own, as that of a pod: what it is writing to, and its name."""
+    unshare = shutil.which("unshare")
+    command = [unshare or "unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
+    if unshare is None or subprocess.run([*command, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no PID namespace can be made here: Linux and root are needed")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, sys.executable, "-c", IN_A_CONTAINER, *arguments], **pipes) as process:  # type: ignore[call-overload]
+        path, worker = process.stdout.readline().split()
+        yield Path(path), worker
+
+
+def test_a_process_of_another_container_on_this_machine_is_never_called_gone(tmp_path: Path) -> None:
+    with _container(str(tmp_path / "x")) as (_, worker):
+        assert worker.startswith(f"{platform.node()}@"), "the host has the same name"
+        assert worker.rsplit(":", 2)[1] == "1"
+        assert not has_worker_ended(worker)
+
+
+def test_what_another_container_writes_stays_until_nothing_was_written_to_it_for_days(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    home.decisions.mkdir(parents=True)
+    with _container(str(home.decisions / "some.json")) as (path, _):
+        assert path.name.startswith(".some.json.1-")
+        assert remove_orphaned_files(home, is_alive=is_running) == []
+    assert remove_orphaned_files(home, is_alive=is_running) == []
+    long_ago = time.time() - ABANDONED_AFTER.total_seconds() - 1
+    os.utime(path, (long_ago, long_ago))
+    assert remove_orphaned_files(home, is_alive=is_running) == [str(path.relative_to(home.root))]
+
+
+def test_a_folder_of_another_container_is_as_old_as_what_was_written_last_in_it(tmp_path: Path) -> None:
+    home = make_home(tmp_path)
+    folder = home.challengers / temporary_path(home.challengers / "one").name.replace(find_mark(os.getpid()) or "", "0" * 20)
+    folder.mkdir(parents=True)
+    (folder / "model.txt").write_text("half of ")
+    long_ago = time.time() - ABANDONED_AFTER.total_seconds() - 1
+    os.utime(folder, (long_ago, long_ago))
+    assert remove_orphaned_files(home, is_alive=is_running) == []
+    os.utime(folder / "model.txt", (long_ago, long_ago))
+    os.utime(folder, (long_ago, long_ago))
+    assert remove_orphaned_files(home, is_alive=is_running) == [str(folder.relative_to(home.root))]
+
+
+def test_a_mark_says_whether_its_process_can_be_looked_up_here() -> None:
+    mark = find_mark(os.getpid())
+    assert mark is not None
+    assert is_of_this_namespace(mark)
+    assert not is_of_this_namespace(mark[:-1] + ("1" if mark[-1] == "0" else "0"))

@@ -55,6 +55,8 @@ PASSING_IO = {
     "a registry that is busy": RegistryBusyError(PATH, 60),
     "a cluster that was lost": ClusterLostError("tcp://scheduler:8786", "workers", "worker b went away"),
     "another retrain that does not end": RetrainBusyError("another retrain is under way", 3600),
+    "a code server that is away": ("DagsterUserCodeUnreachableError", "Could not reach user code server. gRPC Error code: UNAVAILABLE"),
+    "a cluster that does not answer": ("DagsterK8sAPIRetryLimitExceeded", "Unexpected error encountered in Kubernetes API Client."),
 }
 
 
@@ -133,11 +135,28 @@ def test_an_interrupt_is_told_apart(name: str) -> None:
         "Run process was terminated by signal 9 (SIGKILL).",
         "Multiprocess executor: child process for step x unexpectedly exited with code 1",
         "its process has ended: it was killed, or the machine went down",
+        "Detected run worker status UNKNOWN: 'Job dagster-run-0123 could not be found'. Marking run 0123 as failed.",
     ],
 )
 def test_a_process_that_was_killed_is_told_apart_if_it_left_no_error(message: str) -> None:
     assert classify_failure([], message=message) == "killed"
     assert classify_failure(chain(LASTING["bad data"]), message=message) == "error"
+
+
+POD = "Detected run worker status FAILED: 'Run has not completed but K8s job has no active pods'. Marking run 0123 as failed."
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "Container 'dagster' status: Terminated with exit code 137: OOMKilled",
+        "Pod status: Failed: The node was low on resource: memory. Threshold quantity: 100Mi, available: 12Mi.",
+    ],
+)
+def test_a_pod_without_memory_is_told_from_one_that_was_lost(status: str) -> None:
+    assert classify_failure([], message=POD) == "killed"
+    assert classify_failure([], message=f"{POD}\n{status}") == "memory"
+    assert classify_failure(chain(LASTING["bad data"]), message=f"{POD}\n{status}") == "error"
 
 
 TIMEOUTS: list[tuple[list[tuple[str, str]], str, str | None]] = [
