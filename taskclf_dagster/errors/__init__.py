@@ -54,6 +54,7 @@ from taskclf_dagster.errors.registry import (
     UnsafeFileSystemError,
 )
 from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
+from taskclf_dagster.errors.stores import ObjectMissingError, ObjectStoreError, ObjectStoreUnavailableError
 
 __all__ = [
     "INCOMPATIBLE_CODES",
@@ -79,6 +80,9 @@ __all__ = [
     "NoActiveModelError",
     "NoWindowsError",
     "NobodyNotifiedError",
+    "ObjectMissingError",
+    "ObjectStoreError",
+    "ObjectStoreUnavailableError",
     "PathError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",

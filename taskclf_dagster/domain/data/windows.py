@@ -6,7 +6,6 @@ in `day_folders`, one daily file is read in `day_tables`, columns are defined in
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,9 +13,12 @@ import pandas as pd
 import pyarrow as pa
 
 from taskclf_dagster.domain.data.contract_checks import ContractViolation, RowLocator, find_bound_violations, find_time_violations
-from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over, list_days
+from taskclf_dagster.domain.data.day_folders import find_passed_over, list_days
 from taskclf_dagster.domain.data.day_tables import DayTable, read_day
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, WINDOW_SECONDS, FeatureSchema, SchemaVersion
+from taskclf_dagster.domain.data.home_places import features_folder, windows_folder
+from taskclf_dagster.domain.data.parquet_files import DataFile
+from taskclf_dagster.domain.data.passed_over import describe_passed_over
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.data.window_parts import KEYS, DayRows, DaySpill, WindowParts, last_of_each_window
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
@@ -43,7 +45,7 @@ class WindowReading:
         raw_columns_dropped: columns starting with `raw_`, which are never read, by name with the number of files.
         duplicates_dropped: windows whose (user_id, bucket_start_ts) came again later; one in the folder of its day is kept rather than one
             in that of another.
-        files: paths read, relative to the home.
+        files: paths read, relative to the home; whole paths or URLs of those that are elsewhere.
     """
 
     schema: FeatureSchema
@@ -90,6 +92,7 @@ def read_windows(
     Raises:
         NoWindowsError: no partition of the version lies between `chosen_from` and `end`.
         UnreadableFileError: a daily file is truncated or not parquet, and `skip_unreadable_days` is off or no day is left.
+        ObjectStoreUnavailableError: an object store does not answer; no day is left out for that.
     """
     version = _choose_version(home, chosen_from or start, end, schema_version)
     available = {each: _days_in_range(home, each, start, end) for each in SCHEMA_VERSIONS}
@@ -98,9 +101,9 @@ def read_windows(
     reading = WindowReading(SCHEMAS[version], days_of_other_versions=other_days)
     tables: list[DayRows] = []
     complete = True
-    for day, path in partitions.items():
+    for day, file in partitions.items():
         try:
-            found = read_day(home, path, day, reading.schema)
+            found = read_day(home, file, day, reading.schema)
         except UnreadableFileError:
             if not skip_unreadable_days or (not reading.days and day == max(partitions)):  # no other day is left
                 raise
@@ -129,7 +132,7 @@ def _choose_version(home: Home, start: datetime, end: datetime, schema_version: 
     days = {version: {day.isoformat() for day in _days_in_range(home, version, start, end)} for version in SCHEMA_VERSIONS}
     version = choose_schema_version(days) if schema_version == "auto" else schema_version
     if version is None or not days[version]:
-        folder = home.processed if version is None else home.features(version)
+        folder = windows_folder(home) if version is None else features_folder(home, version)
         passed_over = describe_passed_over(find_passed_over(home))
         raise NoWindowsError(folder, str(start.date()), str(end.date()), passed_over)
     return version
@@ -147,10 +150,10 @@ def choose_schema_version(days: dict[SchemaVersion, set[str]]) -> SchemaVersion 
     return max(newest_first, key=lambda version: (len(days[version]), version))
 
 
-def _days_in_range(home: Home, version: SchemaVersion, start: datetime, end: datetime) -> dict[date, Path]:
+def _days_in_range(home: Home, version: SchemaVersion, start: datetime, end: datetime) -> dict[date, DataFile]:
     first = start.astimezone(UTC).date()
     last = (end.astimezone(UTC) - timedelta(microseconds=1)).date()
-    return {day: path for day, path in list_days(home, version).items() if first <= day <= last}
+    return {day: file for day, file in list_days(home, version).items() if first <= day <= last}
 
 
 def _take_range(found: DayTable, table: pa.Table, start: datetime, end: datetime) -> DayRows:

@@ -39,6 +39,7 @@ _ERRNO = re.compile(r"\[Errno (\d+)\]")
 _IO = frozenset(
     {"BlockingIOError", "BrokenPipeError", "ConnectionAbortedError", "ConnectionError", "ConnectionRefusedError", "ConnectionResetError"}
     | {"InterruptedError", "TimeoutError", "OperationalError", "RegistryBusyError", "RetrainBusyError"}
+    | {"ObjectStoreUnavailableError"}
 )
 
 
