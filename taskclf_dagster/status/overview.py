@@ -7,6 +7,7 @@ in `registry_summary`. Nothing here raises for what is in a home: what cannot be
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import dagster as dg

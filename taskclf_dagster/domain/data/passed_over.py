@@ -48,10 +48,11 @@ def describe_passed_over(found: Sequence[PassedOver]) -> str:
         f"{entry.path} ({'rows unknown' if entry.rows is None else counted(entry.rows, 'row')})" for entry in found[:MAX_NAMED]
     )
     more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    elsewhere = any(entry.path.startswith("/") or "://" in entry.path for entry in found)
+    is_elsewhere = any(entry.path.startswith("/") or "://" in entry.path for entry in found)
+    where = "beside the daily files" if is_elsewhere else "in data/processed"
     entries, are = ("1 folder or file", "is") if len(found) == 1 else (f"{len(found)} folders or files", "are")
     return (
-        f"{entries} {'beside the daily files' if elsewhere else 'in data/processed'} that may hold windows, {counted(count_passed_over(found), 'row')}, {are} not read: "
+        f"{entries} {where} that may hold windows, {counted(count_passed_over(found), 'row')}, {are} not read: "
         f"{named}{more}. Only "
         f"date=YYYY-MM-DD/{WINDOWS_OF_DAY} is read: let taskclf write the day again, or move what is not needed out of the folder"
     )

@@ -48,7 +48,7 @@ class StoredObject:
         path: its place.
         size: number of bytes.
         etag: changes with its content; "" if the store has none.
-        modified: the time of the last change; None if the store does not tell.
+        modified: the time of the last change; None if the store has none.
     """
 
     path: UPath

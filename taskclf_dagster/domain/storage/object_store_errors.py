@@ -1,4 +1,4 @@
-"""Tells which errors of an object store are transient, and puts the others into a sentence with what repairs them.
+"""Separates transient errors of an object store from the others, and makes a sentence of each, with the change that it needs.
 
 s3fs, gcsfs and adlfs raise errors of several libraries, none of which need be installed: they are known by their names.
 """
@@ -42,7 +42,7 @@ _NO_BUCKET = re.compile(r"(bucket|container) does not exist", re.IGNORECASE)
 _GRANT = "Give the credentials in the environment leave to list, read, write and delete below it (docs/object-stores.md)"
 
 
-class ChangedWhileReadError(Exception):
+class ChangedWhileReadError(TaskclfDagsterError):
     """An object was replaced while it was read; the next attempt reads the new one."""
 
 
@@ -61,8 +61,6 @@ def is_transient(error: BaseException) -> bool:
 def describe_failure(path: UPath, error: Exception) -> TaskclfDagsterError:
     """Returns the error to raise after the last attempt."""
     url = str(path)
-    if isinstance(error, TaskclfDagsterError):
-        return error
     if isinstance(error, TimeoutError):
         return ObjectStoreUnavailableError(url, "no answer in time")
     if is_transient(error):
