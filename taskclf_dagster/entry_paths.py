@@ -4,12 +4,16 @@ A relative path of the environment or of an option starts at the folder in which
 which no one's folder belongs to: there only an absolute path has a meaning.
 """
 
+import re
 from collections.abc import MutableMapping
 from pathlib import Path
 
 from taskclf_dagster.errors import PathError
 
 HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE = "TASKCLF_HOME", "TASKCLF_DAGSTER_CONFIG", "DAGSTER_HOME"
+
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://).*", re.DOTALL)
 
 
 PATH_VARIABLES = (HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE)
@@ -24,7 +28,7 @@ def make_absolute(text: str, source: str) -> Path:
         source: name of the variable, option or field that it was given in.
 
     Raises:
-        PathError: it starts with the folder of an unknown user, or is relative and the working directory does not exist.
+        PathError: it is a URL, starts with the folder of an unknown user, or is relative and the working directory does not exist.
     """
     path = _expand(text, source)
     try:
@@ -38,7 +42,7 @@ def require_absolute(text: str, source: str) -> Path:
     """Returns the path of a launch form; `~` is the folder of the user that the server runs as.
 
     Raises:
-        PathError: it is relative, or starts with the folder of an unknown user.
+        PathError: it is relative, a URL, or starts with the folder of an unknown user.
     """
     path = _expand(text, source)
     if not path.is_absolute():
@@ -59,6 +63,13 @@ def make_environment_absolute(environ: MutableMapping[str, str]) -> None:
 
 
 def _expand(text: str, source: str) -> Path:
+    if _URL.match(text):
+        reason = (
+            "it is a URL, and must be a path: what the registry promises needs locks, fsync and rename, which only a local POSIX file "
+            "system has (docs/adr/0013-registry-stays-local.md)"
+        )
+        fix = "Give a path; home.features_url and home.snapshots_url in the settings file of a home put its windows and snapshots elsewhere"
+        raise PathError(source, _URL.sub(r"\1...", text), "url", reason, fix)
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

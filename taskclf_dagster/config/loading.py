@@ -4,7 +4,7 @@ pydantic-settings merges them in this order; the sources are in `sources`, `home
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,8 +20,14 @@ from taskclf_dagster.config.signing_settings import SigningSettings
 from taskclf_dagster.config.sources import ConfigSource, DocumentSource, YamlFileSource
 from taskclf_dagster.config.yaml_files import flatten
 from taskclf_dagster.entry_paths import CONFIG_VARIABLE, make_absolute
-from taskclf_dagster.errors import SettingsError
+from taskclf_dagster.errors import InvalidSetting, SettingsError
 from taskclf_dagster.home import Home
+
+ONLY_IN_HOME = (
+    "says where windows and snapshots of one home are, and is set in the settings file of that home only, taskclf_dagster.yaml in its "
+    "folder: every run, page and tick on the home must find the same data"
+)
+
 
 _Loaded = TypeVar("_Loaded", bound=BaseSettings)
 
@@ -62,6 +68,8 @@ def load_retrain_config(
 
 def _load(model: type[_Loaded], path: Path | None, layer: HomeLayer | None, environ: Mapping[str, str]) -> _Loaded:
     sources = _open_sources(path, layer, environ)
+    if model is _LoadedConfig:
+        _require_locations_in_home(sources)
     try:
         return model(_build_sources=(sources, {}))
     except ValidationError as error:
@@ -148,7 +156,20 @@ def _open_sources(path: Path | None, layer: HomeLayer | None, environ: Mapping[s
     """Returns the sources, highest precedence first; the environment is the first, the default file the last."""
     sources: list[ConfigSource] = [EnvironmentSource(_LoadedConfig, environ)]
     if path is not None and os.path.realpath(path) != str(DEFAULT_CONFIG_PATH):
-        sources.append(YamlFileSource(_LoadedConfig, path))
+        sources.append(YamlFileSource(_LoadedConfig, path, without="home"))
     if layer is not None:
         sources.append(DocumentSource(_LoadedConfig, layer.document, name=str(layer.path)))
     return (*sources, YamlFileSource(_LoadedConfig, DEFAULT_CONFIG_PATH, name=DEFAULT_CONFIG_PATH.name))
+
+
+def _require_locations_in_home(sources: Sequence[ConfigSource]) -> None:
+    """Checks that only the settings file of the home says where its windows and snapshots are.
+
+    Raises:
+        SettingsError: another file does; the message repeats no value.
+    """
+    default = sources[-1]
+    outside = {source.name: source.left_out for source in sources if isinstance(source, YamlFileSource) and source is not default}
+    for name, given in {**outside, str(DEFAULT_CONFIG_PATH): default().get("home")}.items():
+        if given is not None and any(value is not None for _, value in flatten({"home": given})):
+            raise SettingsError(Path(name), [InvalidSetting("home", "home_only", ONLY_IN_HOME)])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from taskclf_dagster.config.event_settings import describe_event_error
+from taskclf_dagster.config.home_location_settings import explain_local_only
 from taskclf_dagster.config.settings import GROUPS
 from taskclf_dagster.config.sources import ConfigSource
 from taskclf_dagster.config.yaml_files import flatten
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-_SECRET = ("events", "signing")
+_SECRET = ("events", "signing", "home")
 """Keys below which a value may be a secret that was written there by mistake."""
 
 
@@ -57,9 +58,12 @@ def _find(source: ConfigSource, key: str) -> str | None:
 
 
 def _describe(key: str, error: "ErrorDetails") -> str:
-    """Returns the message of one error, without a value that may be a secret: one below events or signing, or text under an unknown key."""
+    """Returns the message of one error, without a value that may be a secret: one below a key of _SECRET, or text under an unknown key."""
     value = error["input"]
     if error["type"] == "extra_forbidden":
+        local_only = explain_local_only(key)
+        if local_only is not None:
+            return f"is no setting: {local_only}"
         is_harmless = isinstance(value, bool | int | float) and not key.startswith(_SECRET)
         return f"unknown key{f' (value {value!r})' if is_harmless else ''}; remove it or correct its spelling"
     if key.startswith(_SECRET):

@@ -15,6 +15,7 @@ from taskclf_dagster.config.cron import check_cron
 from taskclf_dagster.config.drift_settings import DriftSettings
 from taskclf_dagster.config.event_settings import EventSettings
 from taskclf_dagster.config.execution_settings import ExecutionSettings
+from taskclf_dagster.config.home_location_settings import HomeLocationSettings
 from taskclf_dagster.config.monitoring_settings import CalibratingSettings, LiveSettings, MonitoringSettings
 from taskclf_dagster.config.server_settings import ServerSettings
 from taskclf_dagster.config.setting_types import Days, Penalty, Settings, Share
@@ -25,7 +26,7 @@ from taskclf_dagster.config.yaml_files import merge_mappings
 OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
-        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift", "server", "execution"),
+        *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift", "server", "execution", "home"),
         *("score_schedule", "keep_score_days"),
         *("live_days", "max_live_drop", "live_trigger"),
         *("calibration_method", "calibration"),
@@ -235,6 +236,7 @@ class RetrainConfig(Settings):
     drift: DriftSettings
     server: ServerSettings
     execution: ExecutionSettings
+    home: HomeLocationSettings
 
     @model_validator(mode="before")
     @classmethod
@@ -304,8 +306,8 @@ class RetrainConfig(Settings):
         return RetrainConfig.model_validate(merge_mappings(_flatten_groups(self.model_dump()), changes))
 
 
-GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing", "drift", "server", "execution"))
-"""Names of the groups; `events`, `signing`, `drift`, `server` and `execution` are groups and keys of the file."""
+GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing", "drift", "server", "execution", "home"))
+"""Names of the groups; `events`, `signing`, `drift`, `server`, `execution` and `home` are groups and keys of the file."""
 GROUP_OF: Mapping[object, str] = {
     key: name
     for name, field in RetrainConfig.model_fields.items()

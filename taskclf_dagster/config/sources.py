@@ -41,11 +41,13 @@ class DocumentSource(ConfigSource):
 
 
 class YamlFileSource(DocumentSource):
-    """A YAML file that is read strictly.
+    """A YAML file that is read strictly, without a key that has no say there; `left_out` is its value.
 
     Raises:
         SettingsError: the file is missing or cannot be used.
     """
 
-    def __init__(self, settings_cls: type[BaseSettings], path: Path, *, name: str | None = None) -> None:
-        super().__init__(settings_cls, read_mapping(path), name=name or str(path))
+    def __init__(self, settings_cls: type[BaseSettings], path: Path, *, name: str | None = None, without: str | None = None) -> None:
+        document = read_mapping(path)
+        self.left_out = document.pop(without, None) if without is not None else None
+        super().__init__(settings_cls, document, name=name or str(path))

@@ -137,7 +137,8 @@ def generate_demo_home(
         raise DemoHomeError(root, f"it is not empty and has no {home.demo_marker.name} file. Name a new folder")
     marker = _Marker(seed=seed, users=users, days=days, end=end, schema=schema, drift_from=end - (DRIFT_DAYS - 1) * _DAY)
     write_json(home.demo_marker, marker.model_dump(mode="json", by_alias=True))
-    for path in [home.labels, *(path for version in SCHEMA_VERSIONS for path in list_days(home, version).values())]:
+    old = (file for version in SCHEMA_VERSIONS for file in list_days(home, version).values())
+    for path in [home.labels, *(file for file in old if isinstance(file, Path) and file.is_relative_to(root))]:
         file_system().remove_file(path)
     return _write_days(home, marker, new_days=days, spans=_SPAN_SCHEMA.empty_table(), on_progress=on_progress)
 

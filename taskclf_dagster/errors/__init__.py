@@ -55,6 +55,7 @@ from taskclf_dagster.errors.registry import (
     UnsafeFileSystemError,
 )
 from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
+from taskclf_dagster.errors.stores import ObjectMissingError, ObjectStoreError, ObjectStoreUnavailableError
 
 __all__ = [
     "INCOMPATIBLE_CODES",
@@ -84,6 +85,9 @@ __all__ = [
     "NoActiveModelError",
     "NoWindowsError",
     "NobodyNotifiedError",
+    "ObjectMissingError",
+    "ObjectStoreError",
+    "ObjectStoreUnavailableError",
     "PathError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",

@@ -1,14 +1,18 @@
 """Errors about files, windows, snapshots, and the records of steps."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from taskclf_dagster.errors.base import TaskclfDagsterError
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 class NoWindowsError(TaskclfDagsterError):
     """No feature partition lies in the look-back range."""
 
-    def __init__(self, folder: Path, start: str, end: str, passed_over: str = "") -> None:
+    def __init__(self, folder: "Path | UPath", start: str, end: str, passed_over: str = "") -> None:
         super().__init__(
             f"{folder} holds no feature partition from {start} to {end} (UTC days). Let taskclf record some days, raise "
             f"data_lookback_days, or give an earlier --as-of.{f' {passed_over}.' if passed_over else ''}"
@@ -18,7 +22,7 @@ class NoWindowsError(TaskclfDagsterError):
 class UnreadableFileError(TaskclfDagsterError):
     """A file exists but cannot be read as what it should be."""
 
-    def __init__(self, path: Path, reason: str, fix: str) -> None:
+    def __init__(self, path: "Path | UPath", reason: str, fix: str) -> None:
         self.path, self.reason, self.fix = path, reason, fix
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
@@ -46,7 +50,7 @@ class DataContractError(TaskclfDagsterError):
 class SnapshotError(TaskclfDagsterError):
     """A dataset snapshot is missing or its contents do not match its hash."""
 
-    def __init__(self, path: Path, reason: str, fix: str = "Materialize dataset_snapshot again") -> None:
+    def __init__(self, path: "Path | UPath", reason: str, fix: str = "Materialize dataset_snapshot again") -> None:
         self.reason = reason
         super().__init__(f"Dataset snapshot {path} cannot be used: {reason.rstrip('.')}. {fix}.")
 

@@ -10,11 +10,11 @@ class PathError(TaskclfDagsterError):
     """A path that a person gave has no one meaning.
 
     Attributes:
-        kind: relative where it must be absolute; unknown_user for a `~` without a folder; no_working_directory if that was deleted.
+        kind: url; relative where it must be absolute; unknown_user for a `~` without a folder; no_working_directory if that was deleted.
     """
 
     def __init__(
-        self, source: str, path: str, kind: Literal["relative", "unknown_user", "no_working_directory"], reason: str, fix: str
+        self, source: str, path: str, kind: Literal["url", "relative", "unknown_user", "no_working_directory"], reason: str, fix: str
     ) -> None:
         self.kind = kind
         super().__init__(f"{source} is {path!r}, which cannot be used: {reason}. {fix}.")

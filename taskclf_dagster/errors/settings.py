@@ -14,7 +14,8 @@ class InvalidSetting:
     Attributes:
         key: the key, inner keys with dots; "" for the whole file.
         kind: pydantic's type of the error, such as `int_type` or `extra_forbidden`; for the whole file `file` (unreadable), `yaml` or
-            `mapping`; in the settings file of a home also `protected`, `signed`, `not_editable` or `link`.
+            `mapping`; in the settings file of a home also `protected`, `signed`, `not_editable` or `link`; `home_only` for a
+            key that is set in that file only.
         message: the rule, and the value unless it may be a secret.
     """
 

@@ -7,6 +7,7 @@ in `registry_summary`. Nothing here raises for what is in a home: what cannot be
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import dagster as dg
@@ -22,9 +23,11 @@ from taskclf_dagster.defs.runs.retrain_runs import (
     find_unfinished_retrain,
     iterate_retrains,
 )
-from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over
+from taskclf_dagster.domain.data.day_folders import find_passed_over
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
+from taskclf_dagster.domain.data.home_places import features_folder
 from taskclf_dagster.domain.data.label_store import find_store
+from taskclf_dagster.domain.data.passed_over import describe_passed_over
 from taskclf_dagster.domain.decision.last_decided import LAST_DECIDED
 from taskclf_dagster.domain.monitoring.live_performance import LivePerformance, measure_live_performance
 from taskclf_dagster.domain.scheduling.triggers import TriggerAssessment, assess_trigger
@@ -189,7 +192,10 @@ class OverviewReader:
     def _gather_data(self, facts: _Facts, now: datetime) -> None:
         """Reads windows, labels and scores."""
         home, config = self._home, facts.config
-        data = take_stamps([find_store(home), *(home.features(version) for version in SCHEMA_VERSIONS)])
+        folders = facts.attempt(lambda: _list_local_folders(home), "config", "The settings file of the home cannot be read")
+        if folders is None:
+            return
+        data = take_stamps([find_store(home), home.settings_file, *folders])
         pointer = take_stamps([home.active_pointer, home.inference_policy, home.active_history])
         key = facts.policy, data, pointer, take_stamps([home.decisions / LAST_DECIDED])
         facts.trigger = facts.attempt(
@@ -270,6 +276,11 @@ def _describe_labels(home: Home, facts: _Facts) -> LabelsView:
     else:
         summary = "The windows cannot be used." if has_windows(home) else NO_WINDOWS
     return LabelsView(since=trigger.changed_spans, needed=needed, summary=summary)
+
+
+def _list_local_folders(home: Home) -> list[Path]:
+    """Returns the folders of windows that have a stamp; what is in an object store is looked at when the result is too old."""
+    return [folder for version in SCHEMA_VERSIONS if isinstance(folder := features_folder(home, version), Path)]
 
 
 def _find_warnings(facts: _Facts) -> list[str]:

@@ -21,7 +21,8 @@ from taskclf_dagster.defs.runs.retrain_runs import (
 )
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
-from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over
+from taskclf_dagster.domain.data.day_folders import find_passed_over
+from taskclf_dagster.domain.data.passed_over import describe_passed_over
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.events.outbox import count_events

@@ -126,6 +126,8 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "events.sinks": ([],),
     "execution.engine": ("local",),  # dask: with the next one
     "execution.scheduler_address": (None, "tcp://scheduler:8786", "tls://10.0.0.7:8786", "tcp://[fd00::7]:8786"),
+    "home.features_url": (None,),  # only the settings file of a home sets it, see test_home_locations
+    "home.snapshots_url": (None,),
     "server.url": (None, "https://retrain.example.org", "http://10.0.0.7:8080/retrain"),
     "server.allowed_hosts": ([], ["retrain.example.org", "retrain:8443", "[fd00::7]"]),
     "server.user_header": (None, "X-Forwarded-User"),

@@ -13,7 +13,8 @@ from taskclf_dagster.defs.display.metadata import unusual_days_check
 from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows, load_stored_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
-from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_places import snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, open_snapshot_rows
 from taskclf_dagster.domain.data.split import find_split_overlaps
 from taskclf_dagster.domain.evaluation.unusual_days import find_days_of_one_label
 from taskclf_dagster.shown_text import counted

@@ -9,9 +9,9 @@ import dagster as dg
 
 from taskclf_dagster.defs.display.metadata import class_distribution_table, column_schema, counts_table, table
 from taskclf_dagster.domain.data.contract_checks import DataCheck
-from taskclf_dagster.domain.data.day_folders import count_passed_over, describe_passed_over
 from taskclf_dagster.domain.data.feasibility import count_learned
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
+from taskclf_dagster.domain.data.passed_over import count_passed_over, describe_passed_over
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
 from taskclf_dagster.domain.data.split import SPLITS
 

@@ -5,7 +5,6 @@ The days of a look-back are joined in `windows`.
 
 from dataclasses import dataclass, field
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,8 @@ from taskclf_dagster.domain.data.contract_checks import (
     find_version_violations,
 )
 from taskclf_dagster.domain.data.feature_schema import DEFAULT_USER, FeatureSchema
-from taskclf_dagster.domain.data.parquet_files import reading_parquet
+from taskclf_dagster.domain.data.home_places import show_place
+from taskclf_dagster.domain.data.parquet_files import DataFile, opening_parquet, path_of
 from taskclf_dagster.domain.data.times import DAY_US, EpochTimes, read_epoch_times
 from taskclf_dagster.home import Home
 
@@ -34,7 +34,7 @@ class DayTable:
     """The rows of one daily file.
 
     Attributes:
-        name: path of the file, relative to the home.
+        name: path of the file, relative to the home; the whole path or URL of one that is elsewhere.
         table: strings as dictionary<string>, numbers as float64, bool, times as timestamp[us, UTC]; with a user_id in every version. None
             if a violation leaves nothing to check further.
         of_day: True for rows that start on the UTC day of the folder, shape (rows,).
@@ -49,14 +49,15 @@ class DayTable:
     raw_columns: list[str] = field(default_factory=list)
 
 
-def read_day(home: Home, path: Path, day: date, schema: FeatureSchema) -> DayTable:
+def read_day(home: Home, file: DataFile, day: date, schema: FeatureSchema) -> DayTable:
     """Reads the needed columns of a daily file, and checks columns, versions, nulls, text and the day of every row.
 
     Raises:
         UnreadableFileError: it is truncated, not parquet, or no regular file.
+        ObjectStoreUnavailableError: it is in an object store that does not answer.
     """
-    result = DayTable(str(path.relative_to(home.root)))
-    with reading_parquet(path, fix=_FIX), pa.OSFile(str(path), "rb") as source:
+    result = DayTable(show_place(home, path_of(file)))
+    with opening_parquet(file, fix=_FIX) as source:
         metadata = pq.read_metadata(source)
         present = metadata.schema.to_arrow_schema()
         result.raw_columns = sorted({column for column in present.names if column.startswith("raw_")})
@@ -64,8 +65,8 @@ def read_day(home: Home, path: Path, day: date, schema: FeatureSchema) -> DayTab
         if result.violations:
             return result
         strings = [column for column in schema.required_columns if schema.columns[column] == "str"]
-        with pq.ParquetFile(source, metadata=metadata, read_dictionary=strings) as file:
-            table = file.read(columns=list(schema.required_columns), use_threads=False)
+        with pq.ParquetFile(source, metadata=metadata, read_dictionary=strings) as parquet:
+            table = parquet.read(columns=list(schema.required_columns), use_threads=False)
         _check(table, day, schema, result)
     return result
 

@@ -15,12 +15,13 @@ from pydantic import model_validator
 
 from taskclf_dagster.config.settings import DatasetSettings
 from taskclf_dagster.domain.data.contract_checks import ContractViolation
-from taskclf_dagster.domain.data.day_folders import PassedOver, find_passed_over
+from taskclf_dagster.domain.data.day_folders import find_passed_over
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion, check_schema_hash
 from taskclf_dagster.domain.data.frame_parts import PART_WINDOWS
 from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_fingerprints import watermark
 from taskclf_dagster.domain.data.labeling import Labeling
+from taskclf_dagster.domain.data.passed_over import PassedOver
 from taskclf_dagster.domain.data.recent_windows import RecentWindows, save_recent_windows
 from taskclf_dagster.domain.data.stored_frames import FrameFile, load_columns, open_frames, store_parts
 from taskclf_dagster.domain.data.window_parts import DaySpill

@@ -4,14 +4,26 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from upath import UPath
 
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.domain.storage.object_store import StoredObject, read_unchanged
+from taskclf_dagster.errors import ObjectStoreError, UnreadableFileError
 from taskclf_dagster.shown_text import reason_of
 
 _MAGIC = b"PAR1"
+
+
+DataFile: TypeAlias = Path | StoredObject
+"""A file of the home, or an object of an object store as a listing found it."""
+
+
+def path_of(file: DataFile) -> Path | UPath:
+    """Returns the place of a file or an object."""
+    return file if isinstance(file, Path) else file.path
 
 
 @contextmanager
@@ -25,9 +37,35 @@ def reading_parquet(path: Path, *, fix: str) -> Iterator[None]:
     Raises:
         UnreadableFileError: it is no regular file, or pyarrow refuses it.
     """
-    try:
+    with _decoding(path, fix):
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableFileError(path, "it is not a regular file", fix)
+        yield
+
+
+@contextmanager
+def opening_parquet(file: DataFile, *, fix: str) -> Iterator[pa.NativeFile]:
+    """Opens a file, or an object of an object store, which is read whole and as one version; else as `reading_parquet`.
+
+    Raises:
+        UnreadableFileError: as `reading_parquet`; or the object does not exist any more, or access to it is denied.
+        ObjectStoreUnavailableError: the object store does not answer.
+    """
+    if isinstance(file, Path):
+        with reading_parquet(file, fix=fix), pa.OSFile(str(file), "rb") as source:
+            yield source
+        return
+    try:
+        content = read_unchanged(file)
+    except ObjectStoreError as error:
+        raise UnreadableFileError(file.path, error.reason, f"{error.fix}. {fix}") from error
+    with _decoding(file.path, fix), pa.BufferReader(content) as source:
+        yield source
+
+
+@contextmanager
+def _decoding(path: Path | UPath, fix: str) -> Iterator[None]:
+    try:
         yield
     # pyarrow raises OverflowError and UnicodeDecodeError (a ValueError) for names and numbers that Python cannot hold
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:

@@ -22,6 +22,7 @@ from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_store import SYNTHETIC
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.recent_windows import RecentWindows
+from taskclf_dagster.domain.data.snapshot_places import SNAPSHOT_FILE, snapshot_folder
 from taskclf_dagster.domain.data.snapshot_rows import (
     ABOUT_ROWS,
     StoredPart,
@@ -29,25 +30,22 @@ from taskclf_dagster.domain.data.snapshot_rows import (
     count_classes,
     count_splits,
     open_snapshot_rows,
-    snapshot_folder,
     write_rows,
 )
 from taskclf_dagster.domain.data.split import Cut, is_gold_in_range
 from taskclf_dagster.domain.data.split_rows import split_rows
 from taskclf_dagster.domain.execution.engine import Engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
-from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.domain.storage.json_files import read_json_object
+from taskclf_dagster.domain.storage.files import json_text
+from taskclf_dagster.domain.storage.json_files import parse_json_object, read_json_object
 from taskclf_dagster.domain.storage.path_names import InnerPath
+from taskclf_dagster.domain.storage.places import Place, place_exists, read_place, write_place
 from taskclf_dagster.domain.storage.records import Record, json_hash
-from taskclf_dagster.errors import SnapshotError, UnreadableFileError
+from taskclf_dagster.errors import ObjectMissingError, SnapshotError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
 LABEL_SCHEMA_VERSION = "v1"
-
-
-SNAPSHOT_FILE = "snapshot.json"
 
 
 _HASH = "record_hash"
@@ -245,15 +243,15 @@ def save_snapshot(home: Home, record: DatasetSnapshot, rows: Rows, *, engine: En
     Returns:
         The record with the files of the rows.
     """
-    folder = home.root / record.path
-    if (folder / SNAPSHOT_FILE).exists():
+    folder = snapshot_folder(home, record.path)
+    if place_exists(folder / SNAPSHOT_FILE):
         with suppress(SnapshotError):
             stored = open_snapshot_rows(folder)
             if find_stored_problem(folder, stored) is None:
                 return record.model_copy(update={"parts": stored.describe()})
     record = record.model_copy(update={"parts": write_rows(folder, rows, engine)})
     document = record.model_dump(mode="json")
-    write_json(folder / SNAPSHOT_FILE, {**document, _HASH: json_hash(document)})
+    write_place(folder / SNAPSHOT_FILE, json_text({**document, _HASH: json_hash(document)}).encode())
     return record
 
 
@@ -267,7 +265,7 @@ def open_snapshot(home: Home, snapshot: DatasetSnapshot) -> StoredRows:
     return open_snapshot_rows(snapshot_folder(home, snapshot.path), parts=snapshot.parts)
 
 
-def find_stored_problem(folder: Path, known: StoredRows | None = None) -> str | None:
+def find_stored_problem(folder: Place, known: StoredRows | None = None) -> str | None:
     """Returns how a stored snapshot differs from what was written: its rows from its name, or its record from its own hash; None if not.
 
     Args:
@@ -276,11 +274,22 @@ def find_stored_problem(folder: Path, known: StoredRows | None = None) -> str | 
     """
     try:
         digest = (known or open_snapshot_rows(folder)).digest()
-        document = read_json_object(folder / SNAPSHOT_FILE)
-    except (SnapshotError, UnreadableFileError) as error:
+        document = read_snapshot_document(folder)
+    except (SnapshotError, UnreadableFileError, ObjectMissingError) as error:
         return error.reason
     if digest[:16] != folder.name:
         return "it holds other rows than its name stands for"
     if document.pop(_HASH, None) != json_hash(document):
         return f"{SNAPSHOT_FILE} is not as it was written"
     return None if document.get("dataset_digest") == digest else f"{SNAPSHOT_FILE} is of another dataset"
+
+
+def read_snapshot_document(folder: Place) -> dict[str, object]:
+    """Returns what the record of a stored snapshot holds; its hash is not checked.
+
+    Raises:
+        UnreadableFileError: it is missing on this machine, or is no JSON object.
+        ObjectMissingError, ObjectStoreError, ObjectStoreUnavailableError: see `object_store`.
+    """
+    place = folder / SNAPSHOT_FILE
+    return read_json_object(place) if isinstance(place, Path) else parse_json_object(place, read_place(place))

@@ -24,15 +24,14 @@ from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.frame_parts import OnePart, Rows, as_parts, join_frames, join_parts, list_parts
 from taskclf_dagster.domain.data.hashing import hash_row_labels, parts_digest
 from taskclf_dagster.domain.data.split import SPLITS, TIMED_SPLITS
+from taskclf_dagster.domain.data.spooled_parts import spool_parts
 from taskclf_dagster.domain.execution.engine import Engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
-from taskclf_dagster.domain.storage.files import hash_file, write_atomic
-from taskclf_dagster.domain.storage.filesystem import file_system
-from taskclf_dagster.domain.storage.path_names import is_within
+from taskclf_dagster.domain.storage.files import hash_file
+from taskclf_dagster.domain.storage.places import Place, inner_path, list_names, place_exists, read_place, remove_place, write_place
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.stored_files import to_parquet
-from taskclf_dagster.errors import SnapshotError
-from taskclf_dagster.home import Home
+from taskclf_dagster.errors import ObjectMissingError, SnapshotError
 from taskclf_dagster.shown_text import reason_of
 
 ROWS_FOLDER = "windows"
@@ -51,26 +50,6 @@ _LABELED = ("user_id", "bucket_start_ts", "label")
 _PART_NAME = re.compile(r"part-(\d{3,9})\.parquet")
 
 
-def snapshot_folder(home: Home, path: str) -> Path:
-    """Returns the folder of a snapshot that a record names.
-
-    Args:
-        home: the taskclf home.
-        path: relative to the home.
-
-    Raises:
-        SnapshotError: it is not among the snapshots of the home.
-    """
-    folder = home.root / path
-    try:
-        inside = is_within(folder, home.snapshots)
-    except (OSError, ValueError) as error:  # too long, or not a path at all
-        raise SnapshotError(home.snapshots, str(error)) from error
-    if not inside:
-        raise SnapshotError(folder, "it is not among the snapshots of the home")
-    return folder
-
-
 class StoredPart(Record):
     """One file of the rows of a snapshot.
 
@@ -87,22 +66,38 @@ class StoredPart(Record):
 
 @dataclass(frozen=True)
 class _Source:
-    """One file, and what is known of it: the hash that it must have, and its bytes if they were read."""
+    """One file, and what is known of it: the hash that it must have, its bytes if they were read, and its number of rows."""
 
-    path: Path
+    path: Place
     sha256: str | None
-    content: bytes | None
+    content: bytes | memoryview | None
+    rows: int | None = None
 
     @contextmanager
     def open(self) -> Iterator[pq.ParquetFile]:
         """Opens the bytes that were read; else those of the file, compared with its hash where that is known."""
         try:
-            content = self.content if self.content is not None or self.sha256 is None else read_verified(self.path, self.sha256)
-            source = self.path if content is None else pa.BufferReader(content)
+            is_opened = self.content is None and self.sha256 is None and isinstance(self.path, Path)
+            source = self.path if is_opened else pa.BufferReader(self.read())
             with pq.ParquetFile(source, page_checksum_verification=True) as file:
                 yield file
         except (pa.ArrowException, OSError, KeyError) as error:
-            raise _snapshot_error(self.path, error) from error
+            raise SnapshotError(self.path, reason_of(error)) from error
+
+    def read(self) -> bytes | memoryview:
+        """Returns the bytes that were read; else those of the file, compared with its hash where that is known.
+
+        Raises:
+            SnapshotError: the file is missing, or has another hash.
+        """
+        if self.content is not None:
+            return self.content
+        try:
+            return read_place(self.path) if self.sha256 is None else read_verified(self.path, self.sha256)
+        except ObjectMissingError as error:
+            raise SnapshotError(self.path, error.reason) from error
+        except OSError as error:
+            raise SnapshotError(self.path, reason_of(error)) from error
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ class StoredRows:
     The bytes of an only file are read once; those of several are read, and compared with their hash, each time.
     """
 
-    folder: Path
+    folder: Place
     sources: tuple[_Source, ...]
 
     @cached_property
@@ -124,7 +119,7 @@ class StoredRows:
     @cached_property
     def sizes(self) -> Sequence[int]:
         """The number of rows of each part."""
-        return [_count_rows(replace(source, sha256=None)) for source in self.sources]
+        return [_count_rows(replace(source, sha256=None)) if source.rows is None else source.rows for source in self.sources]
 
     def load_part(self, number: int, columns: Sequence[str] | None = None, *, splits: Sequence[str] | None = None) -> pd.DataFrame:
         """Returns rows of a part as `load` does."""
@@ -152,7 +147,11 @@ class StoredRows:
         Raises:
             SnapshotError: a file is not readable parquet, or has users of another.
         """
-        rows = replace(self, sources=tuple(replace(source, sha256=None) for source in self.sources))
+        contents: Sequence[bytes | memoryview | None] = [source.content for source in self.sources]
+        if len(self.sources) > 1 and not isinstance(self.folder, Path):
+            contents = spool_parts(source.read for source in self.sources)
+        known = zip(self.sources, contents, strict=True)
+        rows = replace(self, sources=tuple(replace(source, sha256=None, content=content) for source, content in known))
         try:
             return parts_digest(rows)  # it is itself the comparison, so that the hash of a file is not computed for each column
         except ValueError as error:
@@ -161,9 +160,7 @@ class StoredRows:
     def describe(self) -> tuple[StoredPart, ...]:
         """Returns the files with their hashes."""
         parts = zip(self.sources, self.sizes, strict=True)
-        return tuple(
-            StoredPart(file=source.path.relative_to(self.folder).as_posix(), rows=rows, sha256=_hash(source)) for source, rows in parts
-        )
+        return tuple(StoredPart(file=inner_path(source.path, self.folder), rows=rows, sha256=_hash(source)) for source, rows in parts)
 
     def find_problem(self, dataset_digest: str) -> str | None:
         """Returns the difference to the snapshot with this digest; None if it is this snapshot."""
@@ -174,7 +171,7 @@ class StoredRows:
         return None if digest == dataset_digest else f"snapshot {self.folder.name} holds other rows than it did"
 
 
-def open_snapshot_rows(folder: Path, *, parts: Sequence[StoredPart] | None = None) -> StoredRows:
+def open_snapshot_rows(folder: Place, *, parts: Sequence[StoredPart] | None = None) -> StoredRows:
     """Opens the files of a snapshot folder; an only one is read, once for several uses.
 
     Args:
@@ -186,24 +183,33 @@ def open_snapshot_rows(folder: Path, *, parts: Sequence[StoredPart] | None = Non
     """
     sources = [_Source(path, None, None) for path in list_row_files(folder)]
     if parts is not None:
-        sources = [_Source(folder / part.file, part.sha256, None) for part in parts]
+        sources = [_Source(folder / part.file, part.sha256, None, part.rows) for part in parts]
     if parts is None and len(sources) > 1:
-        sources = [replace(source, sha256=hash_file(source.path)) for source in sources]  # so that no later call reads other bytes
+        sources = [_identify(source.path) for source in sources]  # so that no later call reads other bytes
     if len(sources) <= 1:
         only = sources[0] if sources else _Source(folder / ROWS_FOLDER / "part-000.parquet", None, None)
-        sources = [replace(only, content=_read(only))]
+        sources = [replace(only, content=only.read())]
     return StoredRows(folder, tuple(sources))
 
 
-def list_row_files(folder: Path) -> list[Path]:
+def _identify(path: Place) -> _Source:
+    """Returns a file with the hash and, where it must be read whole for that, the number of rows that it has now."""
+    if isinstance(path, Path):
+        return _Source(path, hash_file(path), None)
+    source = _Source(path, None, None)
+    content = source.read()
+    return replace(source, sha256=hashlib.sha256(content).hexdigest(), rows=_count_rows(replace(source, content=content)))
+
+
+def list_row_files(folder: Place) -> list[Place]:
     """Returns the files of the rows of a snapshot folder, in order; empty if there are none."""
-    found = sorted(path for path in (folder / ROWS_FOLDER).glob("part-*.parquet") if _PART_NAME.fullmatch(path.name))
-    if found or not (folder / ROWS_FILE_OF_0_3).exists():
-        return sorted(found, key=lambda path: (len(path.name), path.name))
+    names = sorted((name for name in list_names(folder / ROWS_FOLDER) if _PART_NAME.fullmatch(name)), key=lambda name: (len(name), name))
+    if names or not place_exists(folder / ROWS_FILE_OF_0_3):
+        return [folder / ROWS_FOLDER / name for name in names]
     return [folder / ROWS_FILE_OF_0_3]
 
 
-def read_snapshot_rows(folder: Path, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
+def read_snapshot_rows(folder: Place, *, columns: Sequence[str] | None = None, splits: Sequence[str] | None = None) -> pd.DataFrame:
     """Reads the rows of a snapshot folder in key order; see `StoredRows.load`.
 
     Raises:
@@ -212,7 +218,7 @@ def read_snapshot_rows(folder: Path, *, columns: Sequence[str] | None = None, sp
     return open_snapshot_rows(folder).load(columns=columns, splits=splits)
 
 
-def write_rows(folder: Path, rows: Rows, engine: Engine = LOCAL) -> tuple[StoredPart, ...]:
+def write_rows(folder: Place, rows: Rows, engine: Engine = LOCAL) -> tuple[StoredPart, ...]:
     """Writes rows to a snapshot folder, one file a part, and removes files of other rows; returns the files with their hashes.
 
     The engine makes the contents of the files; this process writes them.
@@ -220,28 +226,21 @@ def write_rows(folder: Path, rows: Rows, engine: Engine = LOCAL) -> tuple[Stored
     written = []
     for number, (size, content) in enumerate(engine.map(_make_file, list_parts(rows))):
         name = f"{ROWS_FOLDER}/part-{number:03d}.parquet"
-        write_atomic(folder / name, content)
+        write_place(folder / name, content)
         written.append(StoredPart(file=name, rows=size, sha256=hashlib.sha256(content).hexdigest()))
     present = {folder / ROWS_FILE_OF_0_3, *list_row_files(folder)} - {folder / part.file for part in written}
-    for path in sorted(present):
-        file_system().remove_file(path)
+    for path in sorted(present, key=str):
+        remove_place(path)
     return tuple(written)
 
 
-def _read(source: _Source) -> bytes:
-    try:
-        return source.path.read_bytes() if source.sha256 is None else read_verified(source.path, source.sha256)
-    except OSError as error:
-        raise _snapshot_error(source.path, error) from error
-
-
-def read_verified(path: Path, sha256: str) -> bytes:
+def read_verified(path: Place, sha256: str) -> bytes:
     """Returns the bytes of a file with a known hash.
 
     Raises:
         SnapshotError: it has another one.
     """
-    content = path.read_bytes()
+    content = read_place(path)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise SnapshotError(path, "it does not have the hash of its record: it was changed after it was written")
     return content
@@ -256,11 +255,7 @@ def _count_rows(source: _Source) -> int:
         return int(file.metadata.num_rows)
 
 
-def _snapshot_error(path: Path, error: Exception) -> SnapshotError:
-    return SnapshotError(path, reason_of(error))
-
-
-def holds_every_label_of(folder: Path, dataset_hash: str, rows: Rows) -> bool:
+def holds_every_label_of(folder: Place, dataset_hash: str, rows: Rows) -> bool:
     """Returns True if a stored snapshot has every row of another one with the same label, in any split.
 
     A stored snapshot that is missing, damaged or not that of the hash has none.

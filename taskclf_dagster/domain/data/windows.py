@@ -16,9 +16,12 @@ import pandas as pd
 import pyarrow as pa
 
 from taskclf_dagster.domain.data.contract_checks import ContractViolation, RowLocator, find_bound_violations, find_time_violations
-from taskclf_dagster.domain.data.day_folders import describe_passed_over, find_passed_over, list_days
+from taskclf_dagster.domain.data.day_folders import find_passed_over, list_days
 from taskclf_dagster.domain.data.day_tables import DayTable, read_day
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS, SCHEMAS, WINDOW_SECONDS, FeatureSchema, SchemaVersion
+from taskclf_dagster.domain.data.home_places import features_folder, windows_folder
+from taskclf_dagster.domain.data.parquet_files import DataFile
+from taskclf_dagster.domain.data.passed_over import describe_passed_over
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.data.window_parts import KEYS, DayRows, DaySpill, SortedDay, WindowParts, last_of_each_window, sort_day
 from taskclf_dagster.domain.execution.engine import Engine
@@ -47,7 +50,7 @@ class WindowReading:
         raw_columns_dropped: columns starting with `raw_`, which are never read, by name with the number of files.
         duplicates_dropped: windows whose (user_id, bucket_start_ts) came again later; one in the folder of its day is kept rather than one
             in that of another.
-        files: paths read, relative to the home.
+        files: paths read, relative to the home; whole paths or URLs of those that are elsewhere.
     """
 
     schema: FeatureSchema
@@ -96,6 +99,7 @@ def read_windows(
     Raises:
         NoWindowsError: no partition of the version lies between `chosen_from` and `end`.
         UnreadableFileError: a daily file is truncated or not parquet, and `skip_unreadable_days` is off or no day is left.
+        ObjectStoreUnavailableError: an object store does not answer; no day is left out for that.
     """
     version = _choose_version(home, chosen_from or start, end, schema_version)
     available = {each: _days_in_range(home, each, start, end) for each in SCHEMA_VERSIONS}
@@ -135,7 +139,7 @@ def _choose_version(home: Home, start: datetime, end: datetime, schema_version: 
     days = {version: {day.isoformat() for day in _days_in_range(home, version, start, end)} for version in SCHEMA_VERSIONS}
     version = choose_schema_version(days) if schema_version == "auto" else schema_version
     if version is None or not days[version]:
-        folder = home.processed if version is None else home.features(version)
+        folder = windows_folder(home) if version is None else features_folder(home, version)
         passed_over = describe_passed_over(find_passed_over(home))
         raise NoWindowsError(folder, str(start.date()), str(end.date()), passed_over)
     return version
@@ -153,10 +157,10 @@ def choose_schema_version(days: dict[SchemaVersion, set[str]]) -> SchemaVersion 
     return max(newest_first, key=lambda version: (len(days[version]), version))
 
 
-def _days_in_range(home: Home, version: SchemaVersion, start: datetime, end: datetime) -> dict[date, Path]:
+def _days_in_range(home: Home, version: SchemaVersion, start: datetime, end: datetime) -> dict[date, DataFile]:
     first = start.astimezone(UTC).date()
     last = (end.astimezone(UTC) - timedelta(microseconds=1)).date()
-    return {day: path for day, path in list_days(home, version).items() if first <= day <= last}
+    return {day: file for day, file in list_days(home, version).items() if first <= day <= last}
 
 
 class _DayRead(NamedTuple):
@@ -182,17 +186,17 @@ class _DayReader:
     start: datetime
     end: datetime
 
-    def read(self, item: tuple[date, Path]) -> _DayRead:
-        day, path = item
+    def read(self, item: tuple[date, DataFile]) -> _DayRead:
+        day, file = item
         try:
-            found = read_day(self.home, path, day, self.schema)
+            found = read_day(self.home, file, day, self.schema)
         except UnreadableFileError as error:
             return _DayRead(day, error, None)
         rows = None if found.table is None else _take_range(found, found.table, self.start, self.end)
         return _DayRead(day, replace(found, table=None, of_day=found.of_day[:0]), rows)
 
 
-def _read_days(reader: _DayReader, days: Mapping[date, Path], spill: DaySpill | None, engine: Engine) -> Iterator[_DayRead]:
+def _read_days(reader: _DayReader, days: Mapping[date, DataFile], spill: DaySpill | None, engine: Engine) -> Iterator[_DayRead]:
     """Yields the days in order: those of one part in memory, then, if there are more, each sorted on disk by the engine."""
     left = iter(days.items())
     for item in left:
@@ -201,7 +205,7 @@ def _read_days(reader: _DayReader, days: Mapping[date, Path], spill: DaySpill | 
             yield from engine.map(partial(_read_sorted, reader=reader, folder=spill.folder), left)
 
 
-def _read_sorted(item: tuple[date, Path], *, reader: _DayReader, folder: Path) -> _DayRead:
+def _read_sorted(item: tuple[date, DataFile], *, reader: _DayReader, folder: Path) -> _DayRead:
     read = reader.read(item)
     return read._replace(rows=sort_day(read.rows, reader.schema, folder)) if isinstance(read.rows, DayRows) else read
 

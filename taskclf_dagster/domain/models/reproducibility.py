@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from taskclf_dagster.config.settings import TrainingSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.hashing import probabilities_digest
-from taskclf_dagster.domain.data.snapshot_rows import StoredRows, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_places import snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import StoredRows, open_snapshot_rows
 from taskclf_dagster.domain.execution.engine import Engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
@@ -31,6 +32,7 @@ from taskclf_dagster.domain.models.search import fit_with_reports
 from taskclf_dagster.domain.models.training import PROBE_ROWS, TrainedModel, train_challenger
 from taskclf_dagster.domain.storage.json_files import parse_json_object
 from taskclf_dagster.domain.storage.path_names import find_path_problem
+from taskclf_dagster.domain.storage.places import Place
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, SnapshotError
 from taskclf_dagster.home import Home
@@ -167,7 +169,7 @@ def _predict_folds(
     return fits.out_of_fold(recipe.choice)
 
 
-def _open_verified(folder: Path, dataset_digest: str, known: StoredRows | None) -> StoredRows:
+def _open_verified(folder: Place, dataset_digest: str, known: StoredRows | None) -> StoredRows:
     """Reads a snapshot's rows, unless they are known, and checks them against the digest.
 
     Raises:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from taskclf_dagster.domain.data.snapshot_places import find_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.learned_rows import is_learned
@@ -44,9 +45,9 @@ def read_reference(home: Home, model: LoadedModel) -> Reference:
             stores none.
     """
     metadata = model.bundle.require()
-    folder = home.snapshots / metadata.dataset_hash
     if not is_short_hash(metadata.dataset_hash):
         raise SnapshotError(home.snapshots, f"model {model.bundle.model_id} names no snapshot of this project")
+    folder = find_snapshot(home, metadata.dataset_hash)
     stored = open_snapshot_rows(folder)
     if stored.digest()[:16] != metadata.dataset_hash:
         raise SnapshotError(folder, "it holds other rows than its name stands for")

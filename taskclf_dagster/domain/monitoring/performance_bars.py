@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.data.hashing import hash_row_keys
+from taskclf_dagster.domain.data.home_places import features_folder
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.baselines import fit_lookup
 from taskclf_dagster.domain.evaluation.confusion import count_predictions
@@ -196,7 +197,7 @@ def _predict_by_table(home: Home, files: BundleFiles | None, known: pd.DataFrame
     version = next(version for version in ("v1", "v2", "v3") if version == metadata.schema_version)
     reading = read_windows(home, start=first.to_pydatetime(), end=last.to_pydatetime(), schema_version=version, skip_unreadable_days=True)
     if reading.frame is None:
-        raise UnreadableFileError(home.features(version), str(reading.violations[0]), "Let taskclf write the day again")
+        raise UnreadableFileError(features_folder(home, version), str(reading.violations[0]), "Let taskclf write the day again")
     keys, own = hash_row_keys(known), hash_row_keys(reading.frame)
     order = np.argsort(own)
     place = np.minimum(np.searchsorted(own, keys, sorter=order), len(own) - 1)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from taskclf_dagster.domain.data.label_fingerprints import find_fingerprint_problems
-from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE, find_stored_problem
+from taskclf_dagster.domain.data.snapshot import find_stored_problem
+from taskclf_dagster.domain.data.snapshot_places import list_snapshots
 from taskclf_dagster.domain.data.snapshot_rows import open_snapshot_rows
 from taskclf_dagster.domain.data.stored_frames import FrameFile, digest_of_name, list_frames
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
@@ -21,7 +22,7 @@ from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, WR
 from taskclf_dagster.domain.models.bundle import find_bundle_problem
 from taskclf_dagster.domain.models.bundle_files import MANIFEST
 from taskclf_dagster.domain.models.calibrator_store import is_named_by, parse_calibrator_store
-from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, damage, unreadable, warning
+from taskclf_dagster.domain.registry.fsck_findings import UNREADABLE, Findings, RegistryFinding, damage, unreadable, warning
 from taskclf_dagster.domain.registry.fsck_foreign import find_copies
 from taskclf_dagster.domain.registry.history_events import EVENT_TYPES, build_event
 from taskclf_dagster.domain.registry.index_cache import IndexCache, read_index_cache, summarize
@@ -30,7 +31,7 @@ from taskclf_dagster.domain.registry.state import RegistryState, read_registry_s
 from taskclf_dagster.domain.storage.files import hash_file_if_exists, list_folders
 from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.path_names import find_path_problem, is_short_hash
-from taskclf_dagster.errors import UnreadableFileError
+from taskclf_dagster.errors import ObjectStoreError, ObjectStoreUnavailableError, SettingsError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 _EVENT_OF_RECORD = re.compile(r"\d{8,}-[0-9a-f]{12}")
@@ -177,18 +178,30 @@ def check_snapshots(state: RegistryState) -> Findings:
     digests: dict[str, set[str]] = defaultdict(set)
     for decision in list_decisions(state.home, state.receipts)[0]:
         digests[Path(decision.dataset.path).name].add(decision.dataset.digest)
-    for folder in (folder for folder in list_folders(state.home.snapshots) if is_short_hash(folder.name)):
-        problem = None
+    try:
+        snapshots = list_snapshots(state.home)
+    except (ObjectStoreError, ObjectStoreUnavailableError, SettingsError) as error:
+        yield _not_reached("the snapshots", error)
+        return
+    for snapshot in snapshots:
+        folder, problem = snapshot.folder, None
         try:
-            if (folder / SNAPSHOT_FILE).exists():
+            if snapshot.is_complete:
                 problem = find_stored_problem(folder)
             elif folder.name in digests and open_snapshot_rows(folder).digest() not in digests[folder.name]:
                 problem = "it holds other rows than its receipt names"
+        except (ObjectStoreError, ObjectStoreUnavailableError) as error:
+            yield _not_reached(f"snapshot {folder.name}", error)
         except UNREADABLE as error:
             yield unreadable(folder, error)
         if problem is not None:
             fix = "Remove the folder: a retrain on the same data writes it again; until then its models cannot be reproduced"
             yield damage("snapshot_differs", "P10", f"snapshot {folder.name}: {problem}", fix)
+
+
+def _not_reached(what: str, error: Exception) -> RegistryFinding:
+    """Returns the finding for something in an object store that could not be read, which is no damage."""
+    return warning("file_unreadable", "P10", f"{what} cannot be checked: {error}".rstrip("."), "Repeat the check once that is mended")
 
 
 def check_labeled_windows(state: RegistryState) -> Findings:

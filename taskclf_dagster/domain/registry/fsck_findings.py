@@ -1,9 +1,9 @@
 """The findings of fsck: the promises, the codes, and the record of one finding."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Literal
 
+from taskclf_dagster.domain.storage.places import Place
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TaskclfDagsterError
 
@@ -121,7 +121,7 @@ def warning(code: FindingCode, promise: Promise, detail: str, fix: str) -> Regis
     return RegistryFinding(code=code, severity="warning", promise=promise, detail=detail, fix=f"{fix}.")
 
 
-def unreadable(path: Path, error: Exception) -> RegistryFinding:
+def unreadable(path: Place, error: Exception) -> RegistryFinding:
     """Returns the finding for a file or a folder that cannot be checked."""
     detail = f"{path} cannot be checked: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     return damage("file_unreadable", "P10", detail, "Restore the file from a backup, or remove it")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from taskclf_dagster.domain.data.label_fingerprints import is_fingerprints_file
-from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE
+from taskclf_dagster.domain.data.snapshot_places import SNAPSHOT_FILE
 from taskclf_dagster.domain.data.snapshot_rows import ROWS_FOLDER, list_row_files
 from taskclf_dagster.domain.data.stored_frames import list_frames
 from taskclf_dagster.domain.decision.decision_store import is_receipt, is_report

@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from taskclf_dagster.domain.data.home_places import show_place
+from taskclf_dagster.domain.data.snapshot_places import list_snapshots, remove_snapshot
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import (
     find_later_decision,
@@ -50,7 +52,7 @@ class PruneItem(Record):
     """One file or folder to delete.
 
     Attributes:
-        path: relative to the home.
+        path: relative to the home; the whole path or URL of what is elsewhere.
     """
 
     kind: Kind
@@ -164,6 +166,8 @@ def prune_locked(
         path = home.root / item.path
         if item.kind == "promoted":
             take_out(home, path)
+        elif item.kind == "snapshot":
+            remove_snapshot(home, item.name)
         elif path.is_dir():
             remove_whole(path)
         else:
@@ -286,11 +290,14 @@ def _unneeded_data(
             advice = suggestions_path(home, decision.decision_id)
             if advice.is_file():
                 yield _item(home, "suggestions", advice, gone)
-    kinds: tuple[tuple[Kind, Path], ...] = (("snapshot", home.snapshots), ("predictions", home.predictions))
-    for kind, folder in kinds:
-        for path in list_folders(folder):
-            if is_short_hash(path.name) and path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
-                yield _item(home, kind, path, "no model that stays was made or judged on it")
+    unneeded = "no model that stays was made or judged on it"
+    for snapshot in list_snapshots(home):
+        if snapshot.name not in data and abs(at.timestamp() - snapshot.changed) > IN_THE_MAKING_SECONDS:
+            place = show_place(home, snapshot.folder)
+            yield PruneItem(kind="snapshot", name=snapshot.name, path=place, bytes=snapshot.bytes, reason=unneeded)
+    for path in list_folders(home.predictions):
+        if is_short_hash(path.name) and path.name not in data and abs(at.timestamp() - path.stat().st_mtime) > IN_THE_MAKING_SECONDS:
+            yield _item(home, "predictions", path, unneeded)
 
 
 def _unneeded_reports(home: Home, *, removed: set[str]) -> Iterator[PruneItem]:

@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from taskclf_dagster.domain.data.snapshot import SNAPSHOT_FILE, DatasetSnapshot
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, read_snapshot_document
+from taskclf_dagster.domain.data.snapshot_places import snapshot_folder
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.references import ModelRef
@@ -18,6 +19,7 @@ from taskclf_dagster.domain.retraining.reports import ChallengerReport, Champion
 from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.numbered_files import sort_numbered
 from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 
 _Record = TypeVar("_Record", bound=Record)
@@ -45,7 +47,7 @@ def collect_evidence(home: Home, decision: PromotionDecision) -> ReportEvidence:
     """Reads what there still is about a decision; what is missing or damaged is left out."""
     ours = _find_record(home, "challenger_report", ChallengerReport, decision.challenger)
     theirs = None if decision.champion.model is None else _find_record(home, "champion_report", ChampionReport, decision.champion.model)
-    snapshot = _read_record(home.root / decision.dataset.path / SNAPSHOT_FILE, DatasetSnapshot)
+    snapshot = _read_snapshot(home, decision)
     snapshot = snapshot if snapshot is not None and snapshot.dataset_digest == decision.dataset.digest else None
     left_out = []
     if ours is None:
@@ -78,12 +80,20 @@ def _read_record(path: Path, kind: type[_Record], *, digest: str | None = None) 
     document = look_at_json(path).document
     if document is None:
         return None
-    document = {key: value for key, value in document.items() if key != "record_hash"}  # a snapshot has its own hash beside it
     try:
         record = kind.model_validate(document)
     except ValidationError:
         return None
     return record if digest in (None, record.record_hash) else None
+
+
+def _read_snapshot(home: Home, decision: PromotionDecision) -> DatasetSnapshot | None:
+    try:
+        document = read_snapshot_document(snapshot_folder(home, decision.dataset.path))
+        document.pop("record_hash", None)  # a snapshot has its own hash beside it
+        return DatasetSnapshot.model_validate(document)
+    except (OSError, TaskclfDagsterError, ValidationError):
+        return None
 
 
 def _find_previous(home: Home, decision: PromotionDecision) -> PromotionDecision | None:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from taskclf_dagster.domain.data.feasibility import assess_feasibility
-from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, count_classes, count_splits, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_places import snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, count_classes, count_splits, open_snapshot_rows
 from taskclf_dagster.domain.data.split import SPLITS, is_gold_in_range
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision

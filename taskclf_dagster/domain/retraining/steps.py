@@ -10,7 +10,8 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.frame_parts import Rows, as_parts
 from taskclf_dagster.domain.data.label_fingerprints import forget_other_fingerprints, keep_fingerprints
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
-from taskclf_dagster.domain.data.snapshot_rows import holds_every_label_of, snapshot_folder
+from taskclf_dagster.domain.data.snapshot_places import snapshot_folder
+from taskclf_dagster.domain.data.snapshot_rows import holds_every_label_of
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions

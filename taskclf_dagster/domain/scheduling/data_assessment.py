@@ -4,17 +4,20 @@ Reads only; the run itself reports the same from its own reading. Triggers of a 
 """
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from taskclf_dagster.config.settings import DatasetSettings, RetrainConfig
-from taskclf_dagster.domain.data.day_folders import list_days
+from taskclf_dagster.domain.data.day_folders import find_passed_over, list_days
 from taskclf_dagster.domain.data.feature_schema import SCHEMA_VERSIONS
+from taskclf_dagster.domain.data.home_places import windows_folder
 from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.parquet_files import count_rows
+from taskclf_dagster.domain.data.passed_over import describe_passed_over
 from taskclf_dagster.domain.data.snapshot import build_snapshot
 from taskclf_dagster.domain.registry.write_problems import find_write_problems
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.errors import NoWindowsError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
@@ -31,7 +34,8 @@ class DataAssessment(Record):
     """The assessment of the windows and labels of a home.
 
     Attributes:
-        assessed: False if the home is too large to be read before a run; the data is not assessed then.
+        assessed: False if the home is too large to be read before a run, or its windows are in an object store, of which only the names
+            of the days are looked at; the data is not assessed then.
         problem: the reason why nothing can be read; None if it can.
         blockers: messages of what would end a run without a result: folders that cannot be written to, else the problem, else the first
             violations, else the blocking checks; empty if there is nothing.
@@ -57,6 +61,9 @@ def assess_data(home: Home, *, config: RetrainConfig, now: datetime, find_blocke
     """
     unwritable = tuple(str(problem) for problem in find_write_problems(home)) if find_blockers else ()
     try:
+        if not isinstance(windows_folder(home), Path):
+            _require_days(home, config.dataset, now)
+            return DataAssessment(assessed=False, blockers=unwritable)
         settings = _choose_range(home, config.dataset, now)
         if settings is None:
             return DataAssessment(assessed=False, blockers=unwritable)
@@ -89,8 +96,21 @@ def _choose_range(home: Home, settings: DatasetSettings, now: datetime) -> Datas
     return None
 
 
+def _require_days(home: Home, settings: DatasetSettings, now: datetime) -> None:
+    """Looks whether a day of the look-back is listed.
+
+    Raises:
+        NoWindowsError: none is.
+    """
+    start = now - timedelta(days=max(settings.data_lookback_days, settings.training_lookback_days))
+    first, last = start.astimezone(UTC).date(), now.astimezone(UTC).date()
+    if not any(first <= day <= last for version in SCHEMA_VERSIONS for day in list_days(home, version)):
+        raise NoWindowsError(windows_folder(home), str(first), str(last), describe_passed_over(find_passed_over(home)))
+
+
 def _count_rows(home: Home, start: datetime, end: datetime) -> int:
     """Returns the number of rows of the daily files in range and of the label store, from their footers; 0 for a file that has none."""
-    found = (list_days(home, version) for version in SCHEMA_VERSIONS)
-    days = [path for files in found for day, path in files.items() if start.astimezone(UTC).date() <= day <= end.astimezone(UTC).date()]
+    first, last = start.astimezone(UTC).date(), end.astimezone(UTC).date()
+    listed = (item for version in SCHEMA_VERSIONS for item in list_days(home, version).items())
+    days = (file for day, file in listed if first <= day <= last and isinstance(file, Path))
     return sum(count_rows(path) or 0 for path in (home.labels, *days))

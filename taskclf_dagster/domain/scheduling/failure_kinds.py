@@ -48,6 +48,7 @@ _IO = frozenset(
     | {"TrainingProcessError"}
     # A run that could not be launched: the code server, or the API of Kubernetes, did not answer.
     | {"DagsterUserCodeUnreachableError", "DagsterK8sAPIRetryLimitExceeded", "MaxRetryError", "ServiceException"}
+    | {"ObjectStoreUnavailableError"}
 )
 
 

@@ -11,12 +11,15 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.records import replace_unrepresentable
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.shown_text import reason_of
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 MAX_JSON_BYTES = 256 * 1024 * 1024
 
@@ -72,7 +75,7 @@ def read_json_object(path: Path, *, max_bytes: int = MAX_JSON_BYTES) -> dict[str
     return found.document
 
 
-def parse_json_object(path: Path, content: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, object]:
+def parse_json_object(path: "Path | UPath", content: bytes, *, max_depth: int = MAX_DEPTH) -> dict[str, object]:
     """Parses the bytes of a file as a JSON object, under the rules of `read_json_object`.
 
     Raises:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from taskclf_dagster.domain.data.day_folders import PassedOver, describe_passed_over, find_passed_over, list_days
+from taskclf_dagster.domain.data.day_folders import find_passed_over, list_days
+from taskclf_dagster.domain.data.passed_over import PassedOver, describe_passed_over
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
