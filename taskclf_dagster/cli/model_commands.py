@@ -10,6 +10,7 @@ from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.cli.progress_bar import quiet_option, show_work
 from taskclf_dagster.domain.decision.decision_store import verify_stored
+from taskclf_dagster.domain.execution.engine_choice import open_engine
 from taskclf_dagster.domain.models.bundle_paths import require_named_bundle
 from taskclf_dagster.domain.models.reproducibility import reproduce
 from taskclf_dagster.domain.registry.active_model import WarningKind, find_active_model
@@ -109,16 +110,22 @@ def verify_command(decision_id: str, home: Path | None, config: Path | None, dee
 @click.command("reproduce")
 @click.argument("model_id")
 @home_option
+@config_option
 @json_option
 @quiet_option
-def reproduce_command(model_id: str, home: Path | None, as_json: bool, quiet: bool) -> None:
-    """Train a model again from its stored snapshot, and compare trees and predictions. Exits with 1 if they differ."""
+def reproduce_command(model_id: str, home: Path | None, config: Path | None, as_json: bool, quiet: bool) -> None:
+    """Train a model again from its stored snapshot, and compare trees and predictions.
+
+    A model that a cluster has trained is trained again by the cluster of the settings. Exits with 1 if they differ, or if the model cannot
+    be trained in the same way.
+    """
     taskclf_home = existing_home(home)
     folder = require_named_bundle(taskclf_home, model_id)
-    with show_work(f"training {model_id} again", quiet=quiet) as report:
-        result = reproduce(taskclf_home, folder, on_progress=report)
+    execution = load_config(taskclf_home, config).execution
+    with open_engine(execution, taskclf_home) as engine, show_work(f"training {model_id} again", quiet=quiet) as report:
+        result = reproduce(taskclf_home, folder, on_progress=report, engine=engine)
     say_block(json.dumps(result.model_dump(mode="json"), indent=2) if as_json else f"{model_id}: {result.summary}")
-    if not as_json:
+    if not as_json and result.obstacle is None:
         say(f"trees        {result.tree_hash}")
         say(f"trained now  {result.reproduced_tree_hash}")
     if not result.same:

@@ -63,6 +63,7 @@ class TrainingView(WireView):
         seeds: number of fits that are averaged.
         searched_at: as-of time of the search that found them; None if none did.
         reason: how they came about.
+        recipe: the trainer of its trees; None for decisions that are older.
     """
 
     num_leaves: int
@@ -70,6 +71,7 @@ class TrainingView(WireView):
     seeds: int
     searched_at: datetime | None
     reason: str
+    recipe: str | None
 
 
 class DecisionDetail(DecisionSummary):
@@ -176,6 +178,7 @@ def describe_decision(home: Home, decision: PromotionDecision, receipts: Receipt
             seeds=training.choice.seeds,
             searched_at=training.searched_at,
             reason=training.reason,
+            recipe=None if decision.recipe is None else decision.recipe.describe(),
         ),
         protections=decision.protections,
         receipt_hash=decision.decision_hash,

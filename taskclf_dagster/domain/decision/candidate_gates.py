@@ -214,6 +214,8 @@ def _users(report: EvaluationReport, which: Literal["seen", "unseen"], threshold
 def _reproducible(reproduction: Reproduction | None) -> Judged:
     if reproduction is None:
         raise NoVerdictError("NOT_APPLICABLE", "it was not trained again: prove_reproducible is off, or auto and there are many windows")
+    if reproduction.obstacle is not None:
+        raise NoVerdictError("NOT_APPLICABLE", f"it was not made again by its recipe: {reproduction.obstacle}")
     return Judged(float(reproduction.same), reproduction.same, reproduction.summary)
 
 

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, 
 from taskclf_dagster.domain.decision.verdict import Verdict
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 from taskclf_dagster.domain.models.chosen_settings import ChosenSettings
 from taskclf_dagster.domain.storage.path_names import FileName
 from taskclf_dagster.domain.storage.records import Record, json_hash
@@ -49,6 +50,7 @@ class DecisionContent(Record):
         home: the folder of the home then; for display.
         home_id: the id of the home, to which the receipt is bound; None in receipts that are older than ids.
         training: the settings that the challenger was trained with, and how they were chosen; None in receipts that are older.
+        recipe: what the trees of the challenger follow from besides rows, settings and seed; None in receipts that are older.
         replaces: ids of the earlier decisions about the same challenger, which this one takes the place of.
     """
 
@@ -75,6 +77,7 @@ class DecisionContent(Record):
     home_id: FileName | None = None
     training: ChosenSettings | None = None
     replaces: tuple[FileName, ...] = ()
+    recipe: TrainingRecipe | None = None
 
     @property
     def settings(self) -> RetrainConfig:

@@ -9,6 +9,7 @@ from taskclf_dagster.domain.decision.floors import judge_floors, judged_alone
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.verdict import decide
 from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_again, derive_seed, find_inconsistencies
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 from taskclf_dagster.domain.models.reproducibility import is_proof_wanted
 from taskclf_dagster.domain.storage.records import canonical_json
 from taskclf_dagster.errors import DecisionFinding
@@ -93,7 +94,8 @@ def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list
         return []
     excused = {gate.name for gate in decision.gates if gate.status == "NOT_APPLICABLE"}
     findings = []
-    if "reproducible" in excused and is_proof_wanted(settings.training.prove_reproducible, windows=sum(decision.dataset.split.values())):
+    proof_wanted = is_proof_wanted(settings.training.prove_reproducible, windows=sum(decision.dataset.split.values()))
+    if "reproducible" in excused and proof_wanted and can_always_be_followed(decision.recipe):
         findings.append(DecisionFinding("gate_not_excused", "gate reproducible does not apply, but the policy wants the proof"))
     if "beats_lookup_baseline" in excused and settings.evaluation.require_baseline_improvement:
         findings.append(
@@ -102,6 +104,11 @@ def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list
     if settings.comparison.slice_gate and SLICE_GATE not in {gate.name for gate in decision.gates}:
         findings.append(DecisionFinding("gate_not_excused", f"gate {SLICE_GATE} was not judged, but the policy has slice_gate on"))
     return findings
+
+
+def can_always_be_followed(recipe: TrainingRecipe | None) -> bool:
+    """Returns True for the recipe of a model that one process trained: whatever decides about it can train it again."""
+    return recipe is None or recipe.trainer == "local"
 
 
 def is_older_than_slices(content: DecisionContent) -> bool:

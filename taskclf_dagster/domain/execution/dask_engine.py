@@ -11,15 +11,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from distributed import Future, KilledWorker, get_worker
 
 from taskclf_dagster.domain.execution.dask_cluster import SCHEDULER_WENT, Cluster, refuse_worker
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe, find_other_version
 from taskclf_dagster.domain.execution.worker_checks import Requirement, find_difference
 from taskclf_dagster.errors import ClusterLostError, TaskclfDagsterError
+from taskclf_dagster.shown_text import counted
 
 if TYPE_CHECKING:
     from taskclf_dagster.domain.execution.trainer import Trainer
@@ -38,10 +42,17 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class DaskEngine:
-    """Calls each function on a worker, if there are several items."""
+    """Calls each function on a worker, if there are several items.
+
+    Attributes:
+        cluster: the cluster.
+        worker_seconds: longest time without any worker [seconds].
+        training_workers: largest number of workers that train together; None for all that were there at the beginning.
+    """
 
     cluster: Cluster
     worker_seconds: float = WORKER_SECONDS
+    training_workers: int | None = None
 
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
         """See `Engine.map`; an only item is computed in this process.
@@ -62,7 +73,16 @@ class DaskEngine:
         """See `Engine.trainer`."""
         from taskclf_dagster.domain.execution.dask_trainer import DaskTrainer  # imports LightGBM, which costs two seconds
 
-        return DaskTrainer(self.cluster, self, len(self.cluster.workers), self.worker_seconds)
+        return DaskTrainer(self.cluster, self, self.training_workers or len(self.cluster.workers), self.worker_seconds)
+
+    def following(self, recipe: TrainingRecipe) -> Engine | str:
+        """See `Engine.following`."""
+        present = len(self.cluster.workers)
+        if recipe.trainer == "local" or find_other_version(recipe) is not None:
+            return LOCAL.following(recipe)
+        if present < recipe.workers:
+            return f"the cluster has {counted(present, 'worker')}, and the model was trained by {recipe.describe()}"
+        return replace(self, training_workers=recipe.workers)
 
     def _map(self, function: Callable[[_Item], _Result], items: Iterator[_Item]) -> Iterator[_Result]:
         ahead = sum(worker.threads for worker in self.cluster.workers) + EXTRA_PARTS

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from taskclf_dagster.domain.execution.trainer import Trainer
+    from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,3 +26,6 @@ class Engine(Protocol):
     @property
     def trainer(self) -> "Trainer":
         """The trainer of models."""
+
+    def following(self, recipe: "TrainingRecipe") -> "Engine | str":
+        """Returns an engine that trains by a recipe, or the reason why there is none, which ends a sentence."""

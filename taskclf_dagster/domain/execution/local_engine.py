@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from taskclf_dagster.domain.execution.engine import Engine, Item, Result
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe, find_other_version
 
 if TYPE_CHECKING:
     from taskclf_dagster.domain.execution.trainer import Trainer
@@ -24,6 +25,13 @@ class LocalEngine:
         from taskclf_dagster.domain.execution.local_trainer import LocalTrainer  # imports LightGBM, which costs two seconds
 
         return LocalTrainer()
+
+    def following(self, recipe: TrainingRecipe) -> Engine | str:
+        """See `Engine.following`."""
+        difference = find_other_version(recipe)
+        if difference is not None:
+            return difference
+        return self if recipe.trainer == "local" else f"the engine is local, and the model was trained by {recipe.describe()}"
 
 
 LOCAL: Engine = LocalEngine()

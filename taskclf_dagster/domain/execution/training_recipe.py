@@ -43,6 +43,12 @@ def lightgbm_version() -> str:
     return version("lightgbm")
 
 
+def find_other_version(recipe: TrainingRecipe) -> str | None:
+    """Returns the sentence that LightGBM is of another version than that of a recipe; None if it is not."""
+    here = lightgbm_version()
+    return None if here == recipe.lightgbm_version else f"LightGBM is {here}, and the model was trained by {recipe.describe()}"
+
+
 def join_recipes(recipes: Sequence[TrainingRecipe]) -> TrainingRecipe:
     """Returns the recipe of a model that is the average of others, which differ in the seed only; at least one."""
     samples = [sample for recipe in recipes for sample in recipe.bin_samples]

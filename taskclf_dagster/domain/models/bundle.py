@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from taskclf_dagster.domain.data.feature_schema import LABELS, SCHEMAS, FeatureSchema
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 from taskclf_dagster.domain.models.bundle_files import (
     CONFUSION,
     ENCODERS,
@@ -70,6 +71,7 @@ class BundleMetadata(_Foreign):
     refit: bool = False
     uses_older: bool = True
     chosen_settings: ChosenSettings | None = None
+    recipe: TrainingRecipe | None = None
 
     @field_validator("created_at")
     @classmethod

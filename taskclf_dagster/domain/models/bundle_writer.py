@@ -105,6 +105,7 @@ def _describe(model_id: str, model: TrainedModel, text: str, learned: pd.DataFra
         "artifact_hash": hashlib.sha256(text.encode()).hexdigest(),
         "tree_hash": tree_hash(text),
         "first_tree_hash": model.first_tree_hash,
+        "recipe": model.recipe.model_dump(mode="json"),
         "training_rows_file": TRAINING_ROWS,
         "reject_threshold_choice": model.reject.model_dump(),
     }

@@ -19,6 +19,7 @@ from taskclf_dagster.domain.data.snapshot_rows import StoredRows
 from taskclf_dagster.domain.execution.engine import Engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.execution.trainer import Param
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 from taskclf_dagster.domain.models.bundle import LoadedModel, bundle_error, parse_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
@@ -47,6 +48,7 @@ class ChallengerModel(Record):
         training_windows: number of rows that the model of the bundle has learned from.
         params: parameters of LightGBM and of the preparation of the rows.
         settings: the choice of settings that it was trained with, and how it came about.
+        recipe: what its trees follow from besides rows, settings and seed; None in records of versions that trained in one process only.
         feature_importance: total gain of each model input, as a share of all gain [0 to 1], largest first.
         timings: seconds by step.
     """
@@ -69,6 +71,7 @@ class ChallengerModel(Record):
     settings: ChosenSettings
     feature_importance: dict[str, float]
     timings: dict[str, float]
+    recipe: TrainingRecipe | None = None
 
 
 def build_challenger(
@@ -200,6 +203,7 @@ def _describe_challenger(
         settings=settings,
         feature_importance={model.schema.model_inputs[i]: float(gain[i] / max(gain.sum(), 1e-300)) for i in order},
         timings=timings,
+        recipe=model.recipe,
     )
 
 

@@ -15,6 +15,9 @@ from taskclf_dagster.config.settings import TrainingSettings, TrainParams
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.hashing import probabilities_digest
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows, open_snapshot_rows, snapshot_folder
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, BundleFiles
 from taskclf_dagster.domain.models.choice import Choice
@@ -42,8 +45,9 @@ class Reproduction(Record):
 
     Attributes:
         same: True if the trees of both fits, probe and out-of-fold predictions and reject threshold are equal.
+        obstacle: the reason why the model could not be made again by its recipe; None if it could.
         tree_hash, reproduced_tree_hash: SHA-256 of the tree section of model.txt, on disk and trained again.
-        probe_digest, reproduced_probe_digest: SHA-256 of the probabilities of the first validation windows.
+        probe_digest, reproduced_probe_digest: SHA-256 of the probabilities of the first validation windows; what was not made is "".
         summary: the comparison in one sentence.
     """
 
@@ -55,6 +59,7 @@ class Reproduction(Record):
     probe_digest: str
     reproduced_probe_digest: str
     summary: str
+    obstacle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class _Recipe:
     Attributes:
         snapshot_path: the snapshot folder, relative to the home.
         first_tree_hash: of the trees of the first fit.
+        trained: what its trees follow from besides; None for bundles of versions that trained in one process only.
         basis: the predictions that the reject threshold was chosen on.
     """
 
@@ -73,6 +79,7 @@ class _Recipe:
     dataset_digest: str
     num_threads: int
     first_tree_hash: str
+    trained: TrainingRecipe | None
     basis: Basis
 
 
@@ -93,8 +100,9 @@ def reproduce(
     folds: bool = True,
     stored: StoredRows | None = None,
     on_progress: Report = ignore_progress,
+    engine: Engine = LOCAL,
 ) -> Reproduction:
-    """Trains a model again from its stored snapshot and its own settings, and compares both.
+    """Trains a model again from its stored snapshot, its own settings and its own recipe, and compares both.
 
     Args:
         home: the taskclf home.
@@ -103,6 +111,7 @@ def reproduce(
             much as the two fits of the model.
         stored: the rows of a snapshot that was opened already; used if it is the model's.
         on_progress: takes reports of the rounds of the fits.
+        engine: trains the models, if it can follow the recipe.
 
     Raises:
         BundleError: the bundle does not load, or its metadata does not name snapshot and settings, as those of other programs.
@@ -110,6 +119,9 @@ def reproduce(
     """
     loaded = source if isinstance(source, LoadedModel) else load_bundle(source)
     recipe = _read_recipe(loaded.files)
+    follower = LOCAL if recipe.trained is None else engine.following(recipe.trained)
+    if isinstance(follower, str):
+        return _give_up(loaded, recipe, follower)
     folder = snapshot_folder(home, recipe.snapshot_path)
     stored = _open_verified(folder, recipe.dataset_digest, None if stored is None or stored.folder != folder else stored)
     again = train_challenger(
@@ -117,11 +129,14 @@ def reproduce(
         SCHEMAS[loaded.schema.version],
         settings=recipe.settings,
         choice=recipe.choice,
-        out_of_fold=_predict_folds(loaded, recipe, stored, on_progress, refit=folds),
+        out_of_fold=_predict_folds(loaded, recipe, stored, on_progress, refit=folds, engine=follower),
         dataset_digest=recipe.dataset_digest,
         num_threads=recipe.num_threads,
         on_progress=on_progress,
+        engine=follower,
     )
+    if recipe.trained not in (None, again.recipe):
+        return _give_up(loaded, recipe, f"trained again it has the recipe {again.recipe.describe()} with other shards or another sample")
     rows = stored.load(splits=("validation",)).head(PROBE_ROWS)
     return _compare(loaded, again, rows, recipe, folds=folds)
 
@@ -137,7 +152,9 @@ def open_training_snapshot(home: Home, files: BundleFiles) -> StoredRows:
     return _open_verified(snapshot_folder(home, recipe.snapshot_path), recipe.dataset_digest, None)
 
 
-def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, on_progress: Report, *, refit: bool) -> OutOfFold | None:
+def _predict_folds(
+    loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, on_progress: Report, *, refit: bool, engine: Engine
+) -> OutOfFold | None:
     """Returns the out-of-fold predictions of a recipe; None if the threshold was chosen on those of the first fit."""
     if recipe.basis == "validation":
         return None
@@ -145,7 +162,7 @@ def _predict_folds(loaded: LoadedModel, recipe: _Recipe, stored: StoredRows, on_
         return read_out_of_fold(loaded.files)
     params, threads = recipe.settings.train_params, recipe.num_threads
     rows, schema = open_splits(stored, FOLD_SPLITS), SCHEMAS[loaded.schema.version]
-    fits = FoldFits(rows, schema, params=params, dataset_digest=recipe.dataset_digest, num_threads=threads)
+    fits = FoldFits(rows, schema, params=params, dataset_digest=recipe.dataset_digest, num_threads=threads, engine=engine)
     fit_with_reports(fits, recipe.choice, "folds", on_progress)
     return fits.out_of_fold(recipe.choice)
 
@@ -192,6 +209,21 @@ def _compare(loaded: LoadedModel, again: TrainedModel, probe_rows: pd.DataFrame,
     )
 
 
+def _give_up(loaded: LoadedModel, recipe: _Recipe, obstacle: str) -> Reproduction:
+    """Returns the result for a model that cannot be made again by its recipe, so that nothing is known of its trees."""
+    return Reproduction(
+        model_id=loaded.files.model_id,
+        dataset_hash=recipe.dataset_digest[:16],
+        same=False,
+        tree_hash=loaded.tree_hash,
+        reproduced_tree_hash="",
+        probe_digest="",
+        reproduced_probe_digest="",
+        summary=f"not made again by its recipe: {obstacle}",
+        obstacle=obstacle,
+    )
+
+
 def _read_recipe(files: BundleFiles) -> _Recipe:
     """Reads the recipe from metadata.json.
 
@@ -225,6 +257,7 @@ def _read_recipe(files: BundleFiles) -> _Recipe:
             dataset_digest=digest,
             num_threads=int(params["num_threads"]),
             first_tree_hash=str(metadata["first_tree_hash"]),
+            trained=None if metadata.get("recipe") is None else TrainingRecipe.model_validate(metadata["recipe"]),
             basis=RejectThreshold.model_validate(metadata["reject_threshold_choice"]).basis,
         )
     except (ValidationError, KeyError, TypeError, ValueError) as error:

@@ -155,6 +155,8 @@ def _describe_training(decision: PromotionDecision, model: LoadedModel, metadata
     ]
     if decision.training is not None:
         lines.append(f"Settings: {_plain(decision.training.choice.describe())}")
+    if decision.recipe is not None and decision.recipe.trainer != "local":
+        lines.append(f"Trainer: {_plain(decision.recipe.describe())}")
     text = "## Data that it learned from and was judged on\n\n" + _bullets(lines)
     counts = {part: _mapping(labels) for part, labels in _mapping(metadata.get("class_distribution")).items()}
     if not counts:

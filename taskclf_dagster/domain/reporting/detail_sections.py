@@ -94,6 +94,8 @@ def describe_settings(decision: PromotionDecision, evidence: ReportEvidence) -> 
     training = decision.training
     if training is not None:
         parts.append(Paragraph(f"Trained with {training.choice.describe()}. {training.reason}"))
+    if decision.recipe is not None and decision.recipe.trainer != "local":
+        parts.append(Paragraph(f"Trained by {decision.recipe.describe()}. Another number of workers may give other trees."))
     return Section("settings", "Settings", parts)
 
 

@@ -122,6 +122,7 @@ def make_decision(
         protections=_list_protections(config, challenger_report, comparison, anchors, options),
         home_id=ensure_home_id(home),
         training=challenger.settings,
+        recipe=challenger.recipe,
     )
     decision = sign_decision(seal(content.model_copy(update={"replaces": find_replaced(home, content)})), keys)
     save_decision(home, decision)

@@ -146,6 +146,7 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     made = model.bundle.require()
     learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
     findings += _differ("the settings of the challenger", decision.training, made.chosen_settings)
+    findings += _differ("the recipe of the challenger", decision.recipe, made.recipe)
     findings += _compare_candidate(decision, learned, test, ours, counts)
     findings += _differ("the state of the champion", decision.champion.state, champion_state)
     findings += _compare_champion(decision, theirs, counts)

@@ -14,6 +14,7 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.labeled_windows import label_windows
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot, open_snapshot, save_snapshot
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
+from taskclf_dagster.domain.execution.training_recipe import local_recipe
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_files import METADATA, MODEL, OUT_OF_FOLD, TRAINING_ROWS, bundle_hashes, read_bundle_files
 from taskclf_dagster.domain.models.bundle_writer import write_bundle
@@ -121,6 +122,33 @@ def test_progress_is_told(made: Made) -> None:
     heard: list[str] = []
     reproduce(made[0], folder_of(made), on_progress=report_lines(heard.append))
     assert heard == ["first fit: 3 of 3 rounds", "refit: 3 of 3 rounds"]
+
+
+# --- The recipe ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_has_the_recipe_of_its_trees(made: Made) -> None:
+    assert load_bundle(folder_of(made)).bundle.require().recipe == made[2].recipe == local_recipe()
+
+
+def test_a_bundle_without_a_recipe_was_trained_by_this_process_alone(made: Made) -> None:
+    edit_json(folder_of(made) / METADATA, {"recipe": None})
+    assert reproduce(made[0], folder_of(made)).same
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"trainer": "dask", "workers": 2, "shard_ranks": [0, 1], "bin_samples": ["0" * 64]}, "trained by dask with 2 workers"),
+        ({"lightgbm_version": "4.0.0"}, "trained by local, LightGBM 4.0.0"),
+        ({"bin_samples": ["0" * 64]}, "other shards or another sample"),
+    ],
+)
+def test_equal_trees_by_another_recipe_are_no_proof(made: Made, change: dict[str, object], words: str) -> None:
+    edit_json(folder_of(made) / METADATA, {"recipe": local_recipe().model_copy(update=change).model_dump()})
+    found = reproduce(made[0], folder_of(made))
+    assert (found.same, found.reproduced_tree_hash, words in (found.obstacle or "")) == (False, "", True)
+    assert gate_on(found) == ("NOT_APPLICABLE", None)
 
 
 # --- Not the same -------------------------------------------------------------------------------------------------------------------

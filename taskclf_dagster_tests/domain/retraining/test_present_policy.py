@@ -15,6 +15,7 @@ from taskclf_dagster.defs.resources.inputs import HomeResource
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.execution.training_recipe import local_recipe
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.present_policy import find_differing_keys, judge_by_present_policy, require_present_policy
@@ -101,6 +102,18 @@ def test_a_gate_that_did_not_apply_then_and_is_wanted_now_holds_the_decision(hom
     decision = a_decision(home, gates=gates, auto_promote=False, policy=lax.policy)
     assert judge_by_present_policy(decision, lax)[0] == "AWAITING_APPROVAL"
     assert judge_by_present_policy(decision, retrain_config(prove_reproducible=True))[0] == "HOLD"
+
+
+@pytest.mark.parametrize(("trainer", "verdict"), [("local", "HOLD"), ("dask", "AWAITING_APPROVAL")])
+def test_only_the_recipe_of_a_cluster_excuses_that_a_model_was_not_made_again(home: Home, trainer: str, verdict: str) -> None:
+    gates = [
+        each.model_copy(update={"status": "NOT_APPLICABLE", "observed": None, "threshold": None}) if each.name == "reproducible" else each
+        for each in a_decision(home).gates
+    ]
+    recipe = local_recipe().model_copy(update={"trainer": trainer})
+    decision = a_decision(home, gates=gates, auto_promote=False, recipe=recipe)
+    assert judge_by_present_policy(decision, retrain_config(auto_promote=False, prove_reproducible=True))[0] == verdict
+    assert ("gate_not_excused" in {finding.kind for finding in verify_decision(decision)}) == (trainer == "local")
 
 
 def test_a_receipt_that_was_forged_is_left_to_the_promotion(waiting: PromotionDecision) -> None:

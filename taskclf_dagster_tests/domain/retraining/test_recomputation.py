@@ -148,6 +148,7 @@ FORGERIES: dict[str, Callable[[PromotionDecision], dict[str, object]]] = {
     "no anchors": lambda d: {"anchors": []},
     "an anchor that is worse": lambda d: {"anchors": [d.anchors[0].model_copy(update={"anchor_macro_f1": 0.1})]},
     "the settings of the challenger": lambda d: {"training": None},
+    "the recipe of the challenger": lambda d: {"recipe": d.recipe.model_copy(update={"trainer": "dask", "workers": 2})},
     "a blocked model": lambda d: {"rolled_back_as": "2026-01-01_000000_run-0001"},
 }
 
