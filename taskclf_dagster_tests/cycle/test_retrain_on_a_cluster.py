@@ -13,7 +13,7 @@ import pytest
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
-from taskclf_dagster.defs.runs.retrain_runs import RetrainRun
+from taskclf_dagster.defs.runs.retrain_runs import iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import Failure, explain_failure
 from taskclf_dagster.domain.data.labeled_windows import store_labeled_windows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -60,9 +60,8 @@ def retrain(home: Home, config: Path, at: datetime) -> tuple[RetrainResult, Fail
     definitions = build_definitions(home=HomeResource(root=str(home.root)), clock=ClockResource(fixed=at.isoformat()))
     with dg.DagsterInstance.ephemeral() as instance:
         result = run_retrain_pipeline(definitions, RetrainParams(config_path=str(config)), instance=instance)
-        run = instance.get_run_by_id(result.run_id)
-        assert run is not None
-        return result, None if result.success else explain_failure(instance, RetrainRun(run))
+        (run,) = iterate_retrains(instance, home)
+        return result, None if result.success else explain_failure(instance, run)
 
 
 def settings(folder: Path, address: str | None) -> Path:
@@ -91,7 +90,8 @@ def test_two_workers_give_the_same_dataset_test_windows_and_verdicts(cluster: Da
         assert ours.verdict == theirs.verdict
         assert ours.dataset == theirs.dataset
         assert ours.policy == theirs.policy
-        assert ours.challenger.model_id != theirs.challenger.model_id  # another recipe
+        assert ours.challenger.files["model.txt"] != theirs.challenger.files["model.txt"]  # another recipe
+        assert {gate.name: gate.status for gate in ours.gates} == {gate.name: gate.status for gate in theirs.gates}
         assert (ours.comparison is None) == (theirs.comparison is None)
         if ours.comparison is not None and theirs.comparison is not None:
             assert ours.comparison.left_out == theirs.comparison.left_out
