@@ -25,6 +25,7 @@ from taskclf_dagster.domain.decision.references import (
 )
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.execution.training_recipe import local_recipe
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.decision_scenario import NAN, ONLY, Candidate, following, receipt, reseal
 from taskclf_dagster_tests.models import (
@@ -109,6 +110,7 @@ CHANGES: dict[str, object] = {
     "protections": [],
     "training": a_challenger().settings.model_copy(update={"reason": "another"}),
     "replaces": ("2026-02-04_000000_00000000",),
+    "recipe": local_recipe(),
 }
 
 PARTS = {"options": RunOptions, "dataset": DatasetRef, "challenger": ModelRef, "champion": ChampionRef, "registry": RegistryRef}

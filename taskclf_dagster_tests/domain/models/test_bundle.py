@@ -65,7 +65,7 @@ def test_a_bundle_has_the_files_of_the_contract_and_its_training_rows(bundle: Pa
 
 
 def test_metadata_has_every_key_of_the_contract_and_ours_beside_them(bundle: Path) -> None:
-    additive = {"model_id", "artifact_hash", "tree_hash", "first_tree_hash", "training_rows_file", "reject_threshold_choice"}
+    additive = {"model_id", "artifact_hash", "tree_hash", "first_tree_hash", "training_rows_file", "reject_threshold_choice", "recipe"}
     assert set(read(bundle / METADATA)) == CONTRACT_METADATA | additive
 
 

@@ -1,0 +1,135 @@
+"""A whole retrain on two workers of a real cluster on loopback: the same dataset, test windows and verdict as in one process."""
+
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import pytest
+
+from taskclf_dagster.definitions import build_definitions
+from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
+from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
+from taskclf_dagster.defs.runs.retrain_runs import iterate_retrains
+from taskclf_dagster.defs.runs.run_failures import Failure, explain_failure
+from taskclf_dagster.domain.data.labeled_windows import store_labeled_windows
+from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.cycle.stages import FIRST, SECOND, SMALL
+from taskclf_dagster_tests.dask_processes import TIMEOUT_SECONDS, DaskProcesses, dask_processes
+from taskclf_dagster_tests.scenario import LEARNABLE_DAY_WINDOWS, add_learnable_days, learnable_home
+from taskclf_dagster_tests.servers import until
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.server,
+    # Dagster warns about itself when a resource (the IO manager) has another resource (the home) within.
+    pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"),
+]
+
+USERS, DAYS = 4, 6
+SETTINGS = f"auto_promote: true\n{SMALL}"
+
+
+class Ran(NamedTuple):
+    """A home after a first retrain, a day more, and a second one."""
+
+    home: Home
+    decisions: list[PromotionDecision]
+
+
+@pytest.fixture(autouse=True)
+def _a_part_is_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(store_labeled_windows.__kwdefaults__, "part_windows", DAYS * LEARNABLE_DAY_WINDOWS)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[DaskProcesses]:
+    with dask_processes(tmp_path / "dask", "a", "b") as started:
+        started.await_workers(2)
+        yield started
+
+
+def retrain(home: Home, config: Path, at: datetime) -> tuple[RetrainResult, Failure | None]:
+    """A run of the job, and why it failed."""
+    definitions = build_definitions(home=HomeResource(root=str(home.root)), clock=ClockResource(fixed=at.isoformat()))
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = run_retrain_pipeline(definitions, RetrainParams(config_path=str(config)), instance=instance)
+        (run,) = iterate_retrains(instance, home)
+        return result, None if result.success else explain_failure(instance, run)
+
+
+def settings(folder: Path, address: str | None) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(
+        SETTINGS + ("" if address is None else f"execution: {{engine: dask, scheduler_address: '{address}'}}\n"), encoding="utf-8"
+    )
+    return path
+
+
+def run_twice(folder: Path, address: str | None) -> Ran:
+    home = learnable_home(folder, users=USERS, days=DAYS)
+    results = [retrain(home, settings(folder, address), FIRST)[0]]
+    add_learnable_days(home, users=USERS)
+    results.append(retrain(home, settings(folder, address), SECOND)[0])
+    assert [result.reason for result in results if result.decision is None] == []
+    return Ran(home, [result.decision for result in results if result.decision is not None])
+
+
+def test_two_workers_give_the_same_dataset_test_windows_and_verdicts(cluster: DaskProcesses, tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    here, there = run_twice(tmp_path / "here", None), run_twice(tmp_path / "there", cluster.address)
+    assert [decision.verdict for decision in here.decisions] == ["PROMOTE", "PROMOTE"]
+    for ours, theirs in zip(there.decisions, here.decisions, strict=True):
+        assert ours.verdict == theirs.verdict
+        assert ours.dataset == theirs.dataset
+        assert ours.policy == theirs.policy
+        assert ours.challenger.files["model.txt"] != theirs.challenger.files["model.txt"]  # another recipe
+        assert {gate.name: gate.status for gate in ours.gates} == {gate.name: gate.status for gate in theirs.gates}
+        assert (ours.comparison is None) == (theirs.comparison is None)
+        if ours.comparison is not None and theirs.comparison is not None:
+            assert ours.comparison.left_out == theirs.comparison.left_out
+            assert ours.comparison.exclusion == theirs.comparison.exclusion
+    assert [finding for finding in check_registry(there.home) if finding.level == "error"] == []
+
+
+def test_a_retrain_whose_scheduler_goes_away_is_retried_and_changes_no_model(cluster: DaskProcesses, tmp_path: Path) -> None:
+    home = learnable_home(tmp_path, users=USERS, days=DAYS)
+    config = settings(tmp_path, cluster.address)
+    assert retrain(home, config, FIRST)[0].pointer_moved
+    before = read_active(home)
+    add_learnable_days(home, users=USERS)
+    with Once(lambda: home.run_progress.exists(), cluster.kill_scheduler):
+        result, failure = retrain(home, config, SECOND)
+    assert failure is not None
+    assert (result.success, failure.kind) == (False, "io")
+    assert "The cluster of scheduler" in failure.message
+    assert read_active(home) == before
+    shutil.rmtree(home.artifacts / "probe", ignore_errors=True)
+    assert [path.name for path in home.artifacts.rglob("*.tmp")] == []
+
+
+class Once:
+    """Does something as soon as a condition holds, in a thread of its own."""
+
+    def __init__(self, condition: Callable[[], bool], act: Callable[[], object]) -> None:
+        self._condition, self._act = condition, act
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        for _ in until(TIMEOUT_SECONDS, every=0.02):
+            if self._condition():
+                self._act()
+                return
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
