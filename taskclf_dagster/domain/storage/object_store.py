@@ -65,7 +65,7 @@ def open_location(url: str) -> Path | UPath:
     """Returns the folder of a URL: a path of this machine for `file://`, else one of an object store. Opens nothing."""
     if url.startswith("file://"):
         return Path(urlsplit(url).path)
-    options = {"config_kwargs": _S3_CLIENT} if url.startswith("s3://") else {}
+    options: dict[str, Any] = {"config_kwargs": _S3_CLIENT} if url.startswith("s3://") else {}
     return UPath(url, use_listings_cache=False, **options)  # a listing shows what is there now
 
 

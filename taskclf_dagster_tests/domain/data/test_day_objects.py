@@ -87,10 +87,11 @@ def test_a_server_that_is_down_is_asked_once_by_all_readers_of_a_tick(home: Home
 
 def test_what_may_hold_windows_is_named_and_counted_by_its_name(home: Home, store: Store) -> None:
     names = (
-        "features_v1/date=2026-02-30/features.parquet", "features_v1/backup/old/a.parquet", "features_v1/backup/b.csv", "features_v1/c.parquet",
-        f"features_v1/date={MONDAY}/features (copy).parquet", "features_v9/date=2026-01-01/features.parquet", "features_v1/.hidden/a.parquet",
-        f"features_v1/date={MONDAY}/.features.parquet.1.tmp", "features_v1/notes.txt", "others/date=2026-01-01/features.parquet",
-    )  # fmt: skip
+        *("features_v1/date=2026-02-30/features.parquet", "features_v1/backup/old/a.parquet", "features_v1/backup/b.csv"),
+        *("features_v1/c.parquet", "features_v9/date=2026-01-01/features.parquet", "features_v1/.hidden/a.parquet"),
+        *(f"features_v1/date={MONDAY}/features (copy).parquet", f"features_v1/date={MONDAY}/.features.parquet.1.tmp"),
+        *("features_v1/notes.txt", "others/date=2026-01-01/features.parquet"),
+    )
     move_out(home, store)
     for name in names:
         store.put(f"windows/{name}", b"x")
