@@ -25,7 +25,7 @@ WHY_LOCAL = (
 )
 
 
-_LOCAL_ONLY = re.compile(r"(.+\.)?(home|root|data|labels?|models?|bundles?|registry|history|decisions?|receipts?|artifacts?)_?(url|uri)")
+_LOCAL_ONLY = re.compile(r"(.+\.)?(home|root|data|labels?|models?|bundles?|registry|history|decisions?|receipts?|artifacts?)[._]?(url|uri)")
 
 
 _CREDENTIALS = (
@@ -56,7 +56,8 @@ def check_location(url: str) -> str:
     if (parts.scheme == "file") == bool(parts.netloc) or not parts.netloc.strip("/") + parts.path.strip("/"):
         msg = "it names no bucket" if parts.scheme != "file" else "it must be the absolute path of a folder, such as file:///srv/windows"
         raise ValueError(msg)
-    if len(url) > MAX_LENGTH or not url.isprintable() or any(part in ("", ".", "..") for part in parts.path.strip("/").split("/")[1:]):
+    inner = parts.path.strip("/")
+    if len(url) > MAX_LENGTH or not url.isprintable() or (inner and any(part in ("", ".", "..") for part in inner.split("/"))):
         msg = f"its path must be plain, without empty parts, . or .., and have at most {MAX_LENGTH} characters"
         raise ValueError(msg)
     return url.rstrip("/")

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from fsspec.asyn import AsyncFileSystem
-from tenacity import Retrying, before_sleep_log, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_after_delay, wait_random_exponential
 from upath import UPath
 
 from taskclf_dagster.domain.storage.object_store_errors import ChangedWhileReadError, describe_failure, is_transient
 
 ATTEMPTS = 4
-"""Attempts of reading and writing; each has several of the library within it. Listing has one, because pages and ticks wait for it."""
+"""Attempts of reading and writing. Listing has one, because pages and ticks wait for it."""
 
 
 RETRY_SECONDS = 120.0
@@ -32,6 +32,10 @@ OBJECT_SECONDS = 600.0
 
 LISTING_SECONDS = 60.0
 """The longest time of listing a folder, or of looking at one object [s]."""
+
+
+_S3_CLIENT: dict[str, object] = {"connect_timeout": 10, "read_timeout": 60, "retries": {"total_max_attempts": 2}}
+"""Time without a byte [s] and attempts of the client of S3, which would otherwise multiply with those here."""
 
 
 _Result = TypeVar("_Result")
@@ -61,7 +65,8 @@ def open_location(url: str) -> Path | UPath:
     """Returns the folder of a URL: a path of this machine for `file://`, else one of an object store. Opens nothing."""
     if url.startswith("file://"):
         return Path(urlsplit(url).path)
-    return UPath(url, use_listings_cache=False)  # a listing shows what is there now
+    options: dict[str, Any] = {"config_kwargs": _S3_CLIENT} if url.startswith("s3://") else {}
+    return UPath(url, use_listings_cache=False, **options)  # a listing shows what is there now
 
 
 def list_objects(folder: UPath) -> list[StoredObject]:
@@ -170,6 +175,8 @@ def _describe(path: UPath, info: dict[str, object]) -> StoredObject:
 def _call(path: UPath, name: str, *args: object, seconds: float, **options: object) -> Any:
     """Calls a function of the file system of a path; those of all object stores take a time limit."""
     system = path.fs
+    if path.protocol == "s3":
+        system.retries = 1  # s3fs repeats what its client has repeated already
     limit = {"timeout": seconds} if isinstance(system, AsyncFileSystem) else {}
     return getattr(system, name)(*args, **limit, **options)
 
@@ -179,7 +186,7 @@ def _attempt(path: UPath, act: Callable[[], _Result], *, attempts: int = ATTEMPT
         stop=stop_after_attempt(attempts) | stop_after_delay(RETRY_SECONDS),
         wait=wait_random_exponential(multiplier=0.5, max=20),
         retry=retry_if_exception(is_transient),
-        before_sleep=before_sleep_log(_log, logging.WARNING),
+        before_sleep=lambda state: _log.warning("%s: attempt %d failed, the next one follows", path, state.attempt_number),
         reraise=True,
     )
     try:
