@@ -1,4 +1,4 @@
-"""The definitions where one deployment serves many homes: those of `definitions`, with a partition for each home. Dagster concept: partitions.
+"""The definitions for many homes: those of `definitions`, with a partition for each home. Dagster concept: partitions.
 
 Assets, checks and jobs are the same objects with partitions added; what launches by itself goes round the homes (`defs.homes`). The home
 of a run is that of its partition, so a run without one can do nothing (docs/adr/0015-many-homes.md).
@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from taskclf_dagster.definitions import ASSETS, CHECKS, MONITORING_ASSETS, build_resources
 from taskclf_dagster.defs.homes.sensors import build_home_sensors
 from taskclf_dagster.defs.jobs.calibrate import build_calibrate_job
 from taskclf_dagster.defs.jobs.monitor import build_monitor_job
@@ -18,7 +19,6 @@ from taskclf_dagster.defs.jobs.score import build_score_job
 from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
 from taskclf_dagster.defs.resources.partition_home import HomesResource, PartitionHome, build_partitions
 from taskclf_dagster.defs.resources.run_supervisor import GRACE_SECONDS
-from taskclf_dagster.definitions import ASSETS, CHECKS, MONITORING_ASSETS, build_resources
 from taskclf_dagster.entry_paths import make_environment_absolute
 
 

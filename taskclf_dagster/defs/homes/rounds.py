@@ -6,7 +6,7 @@ after HOME_SECONDS, and looked at again once they have; one that raises anything
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 from pydantic import ValidationError
@@ -148,7 +148,8 @@ class Walk:
 
 def _evaluate(name: str, home: Home, state: str | None, evaluate: Evaluate) -> HomeAnswer:
     try:
-        return evaluate(name, home, state)
+        answer = evaluate(name, home, state)
+        return replace(answer, message=answer.message.replace(str(home.root), "the home"))
     except Exception as error:  # whatever is wrong with one home, the others are looked at
         return HomeAnswer(f"{type(error).__name__}: {error}", is_problem=True)
 
