@@ -6,6 +6,7 @@ is due in them, so what is measured is what a quiet day costs.
 
 import argparse
 import json
+import logging
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ import psutil
 
 from taskclf_dagster.cli.instance_files import write_homes_instance_settings
 from taskclf_dagster.config.shipped import find_shipped
+from taskclf_dagster.defs.events.event_sensor import deliver_events
 from taskclf_dagster.defs.homes.sensors import ROUND_SENSORS
 from taskclf_dagster.defs.jobs.partition_forms import fill_form
 from taskclf_dagster.defs.resources.inputs import ClockResource, RunSettingsResource
@@ -77,6 +79,8 @@ def run_jobs(folder: Path, home: Home, homes_file: Path) -> None:
         for job in (RETRAIN, CALIBRATE, SCORE, MONITOR):
             form = fill_form(job, {} if job == SCORE else {"config_path": settings})
             definitions.resolve_job_def(job).execute_in_process(instance=instance, partition_key=home.root.name, run_config=form)
+        log, now = logging.getLogger("homes"), datetime.now(UTC)
+        deliver_events(instance, home, RunSettingsResource(), cursor=None, now=now, log=log)
 
 
 @contextmanager

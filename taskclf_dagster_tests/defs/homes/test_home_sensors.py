@@ -40,9 +40,7 @@ def instance(kept_instance: dg.DagsterInstance) -> dg.DagsterInstance:
     return kept_instance
 
 
-def _tick(
-    directory: HomeDirectory, instance: dg.DagsterInstance, name: str, *, cursor: str | None = None, now: datetime = MONDAY
-) -> Any:
+def _tick(directory: HomeDirectory, instance: dg.DagsterInstance, name: str, *, cursor: str | None = None, now: datetime = MONDAY) -> Any:
     """A tick as Dagster's code server evaluates it; partitions that it asks for are added, as the daemon does."""
     definitions = build_team_definitions(homes_file=str(directory.path))
     resources: dict[str, object] = {"homes": HomesResource(homes_file=str(directory.path))}
