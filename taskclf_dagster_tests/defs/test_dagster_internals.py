@@ -26,8 +26,8 @@ from taskclf_dagster.defs.dagster_internals import (
     outlasting_interrupts,
     read_scheduler_heartbeat,
     report_check,
-    select_partition,
     runs_of_the_code_location,
+    select_partition,
 )
 from taskclf_dagster_tests.dagster_internals import (
     DaemonHeartbeat,

@@ -1,6 +1,6 @@
 """Goes round the homes within one tick: each in turn, in a bounded time, and none disturbs another.
 
-A tick begins after the home at which the last one stopped, so that none is passed over for ever. A home whose files do not answer is left
+A tick begins after the home at which the last one stopped, so that none is passed over. A home whose files do not answer is left
 after HOME_SECONDS, and looked at again once they have; one that raises anything is reported. Nothing of Dagster is used here but requests.
 """
 
@@ -168,4 +168,4 @@ def describe_round(result: Round, broken: Mapping[str, str]) -> str:
 
 
 MAX_MESSAGES, MAX_WORDS = 5, 4000
-"""How much of a tick Dagster's page shows."""
+"""The most that Dagster's page shows of a tick."""

@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from taskclf_dagster.defs.dagster_internals import HOMES_MODULE
 from taskclf_dagster.defs.jobs.partition_forms import fill_form
 from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, PARTITION_TAG
 from taskclf_dagster_tests.servers import PROJECT, Webserver, await_server, free_port, running, tail, until
@@ -40,7 +41,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Webserver, dg.DagsterInstance]]:
         instance.get_runs_count()
         instance.all_asset_keys()
         instance.all_instigator_state()
-        module = ["-m", "taskclf_dagster.team_definitions", "--location-name", "taskclf_dagster"]
+        module = ["-m", HOMES_MODULE, "--location-name", "taskclf_dagster"]
         stack.enter_context(
             running([sys.executable, "-m", "dagster", "code-server", "start", "--socket", code, *module], log, cwd=tmp_path, env=env)
         )
