@@ -16,7 +16,9 @@ HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE = "TASKCLF_HOME", "TASKCLF_DAG
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://).*", re.DOTALL)
 
 
-PATH_VARIABLES = (HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE)
+HOMES_VARIABLE = "TASKCLF_DAGSTER_HOMES"
+"""The homes file of a deployment that serves many homes."""
+PATH_VARIABLES = (HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE, HOMES_VARIABLE)
 """The variables of the environment that hold a path."""
 
 

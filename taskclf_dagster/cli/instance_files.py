@@ -12,6 +12,9 @@ from taskclf_dagster.domain.storage.files import write_text
 SETTINGS, WORKSPACE, OWN_SETTINGS = "dagster.yaml", "workspace.yaml", "retrain.yaml"
 
 
+HOMES_SETTINGS = "configs/dagster-homes.yaml"
+
+
 PLACES = ("storage", "local_artifact_storage", "compute_logs")
 """The keys of dagster.yaml that say where an instance keeps its files; without them, in the folder of dagster.yaml."""
 
@@ -19,6 +22,11 @@ PLACES = ("storage", "local_artifact_storage", "compute_logs")
 def write_instance_settings(folder: Path) -> list[Path]:
     """Writes the settings of an instance into a folder, unless it has them; returns what was written."""
     return _write_missing(folder / SETTINGS, _instance_settings)
+
+
+def write_homes_instance_settings(folder: Path) -> list[Path]:
+    """Writes the settings of an instance that serves many homes into a folder, unless it has settings; returns what was written."""
+    return _write_missing(folder / SETTINGS, lambda: find_shipped(HOMES_SETTINGS).read_text(encoding="utf-8"))
 
 
 def write_workspace(folder: Path) -> list[Path]:

@@ -29,6 +29,14 @@ from taskclf_dagster.errors.decisions import (
 )
 from taskclf_dagster.errors.execution import ClusterLoss, ClusterLostError, ClusterNotUsableError, ClusterProblem, TrainingProcessError
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
+from taskclf_dagster.errors.homes import (
+    BrokenHomeError,
+    HomeChangedError,
+    HomesFileError,
+    HomesNotNamedError,
+    PartitionMissingError,
+    UnknownHomeError,
+)
 from taskclf_dagster.errors.interfaces import (
     ApiError,
     EventRefusedError,
@@ -61,6 +69,7 @@ __all__ = [
     "INCOMPATIBLE_CODES",
     "ApiError",
     "AsOfError",
+    "BrokenHomeError",
     "BundleError",
     "BundleErrorCode",
     "BundleErrorKind",
@@ -74,7 +83,10 @@ __all__ = [
     "DecisionNotFoundError",
     "DecisionNotVerifiedError",
     "EventRefusedError",
+    "HomeChangedError",
     "HomeNotFoundError",
+    "HomesFileError",
+    "HomesNotNamedError",
     "InstanceError",
     "InstanceErrorKind",
     "InvalidField",
@@ -88,6 +100,7 @@ __all__ = [
     "ObjectMissingError",
     "ObjectStoreError",
     "ObjectStoreUnavailableError",
+    "PartitionMissingError",
     "PathError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",
@@ -112,6 +125,7 @@ __all__ = [
     "StaleSettingsError",
     "TaskclfDagsterError",
     "TrainingProcessError",
+    "UnknownHomeError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
     "UnsafeUserIdError",
