@@ -50,6 +50,7 @@ from taskclf_dagster.status.reader import describe_idle, find_next_tick, is_daem
 from taskclf_dagster.status.registry_summary import RegistrySummary, stamp_registry, summarize_registry
 from taskclf_dagster.status.run_history import read_retrain
 from taskclf_dagster.status.run_progress import StepTimesReader, read_progress
+from taskclf_dagster.status.sentences import DAEMON_RUNS, NO_DAEMON_RUNS, make_sentence
 
 _Part = TypeVar("_Part")
 
@@ -57,12 +58,6 @@ DISABLED = "Nothing is launched by itself: `enabled` is false."
 
 
 STOPPED = f"Nothing is launched by itself: the schedule {DAILY} was switched off in the browser."
-
-
-DAEMON_RUNS = "The daemon runs: schedules and sensors tick, and what is launched starts."
-
-
-NO_DAEMON_RUNS = "No daemon is running, so nothing happens by itself, and what is launched waits: start `taskclf-dagster serve`."
 
 
 NO_WINDOWS = "taskclf has not recorded a day in this home yet: let it run for some days, and label what you did."
@@ -136,7 +131,7 @@ class OverviewReader:
             home=home.display_name,
             is_demo=home.is_demo,
             state="idle" if shown is None else shown.state,
-            reason=_sentence(describe_idle(home)) if shown is None else _explain(shown, job, facts.registry),
+            reason=make_sentence(describe_idle(home)) if shown is None else _explain(shown, job, facts.registry),
             read_only=read_only,
             job=job,
             progress=None if unfinished is None else read_progress(instance, home, unfinished, now=now, times=times),
@@ -241,11 +236,11 @@ def _complete(model: ActiveModelView | None, live: LivePerformance | None, now: 
 def _explain(run: RetrainRun, job: JobRecord | None, registry: RegistrySummary) -> str:
     """Returns the reason of the state of a run."""
     if run.state in ("queued", "running"):
-        return _sentence(describe_unfinished_retrain(run))
+        return make_sentence(describe_unfinished_retrain(run))
     last = registry.last_decision
     if job is None or (run.state == "completed" and last is not None and last.decision_id == job.decision_id):
         return "" if last is None else last.sentence
-    return _sentence(job.error_message or job.sentence or job.reason or run.state)
+    return make_sentence(job.error_message or job.sentence or job.reason or run.state)
 
 
 def _describe_due(facts: _Facts, obstacle: str) -> DueView:
@@ -254,7 +249,7 @@ def _describe_due(facts: _Facts, obstacle: str) -> DueView:
         problem = next((problem for problem in facts.problems if problem.kind in ("data", "home")), None)
         reason = "It is not known." if problem is None else f"It is not known: {problem.title[0].lower()}{problem.title[1:]}."
         return DueView(is_due=False, reason=reason, at=None)
-    reason = _sentence(trigger.reason)
+    reason = make_sentence(trigger.reason)
     return DueView(is_due=trigger.launch, reason=f"{reason} {obstacle}".rstrip(), at=trigger.due_at)
 
 
@@ -264,7 +259,7 @@ def _describe_labels(home: Home, facts: _Facts) -> LabelsView:
         return LabelsView(since=None, needed=needed, summary="The labels cannot be read.")
     fates = trigger.data.label_fates
     if fates is not None:
-        summary = _sentence(fates.summary)
+        summary = make_sentence(fates.summary)
     elif not trigger.data.assessed:
         summary = "There are too many windows to count here what each label covers; a retrain does."
     else:
@@ -275,11 +270,4 @@ def _describe_labels(home: Home, facts: _Facts) -> LabelsView:
 def _find_warnings(facts: _Facts) -> list[str]:
     fates = None if facts.trigger is None else facts.trigger.data.label_fates
     found = [*facts.registry.warnings, *([facts.passed_over] if facts.passed_over else []), *([] if fates is None else fates.causes)]
-    return [_sentence(each) for each in found]
-
-
-def _sentence(text: str) -> str:
-    """Returns a text that begins with a capital letter, unless it begins with a name, and ends with a full stop."""
-    first = text.partition(" ")[0]
-    begin = f"{text[:1].upper()}{text[1:]}" if first.isalpha() and first != "taskclf" else text
-    return begin if begin.endswith((".", "!", "?")) else f"{begin}."
+    return [make_sentence(each) for each in found]
