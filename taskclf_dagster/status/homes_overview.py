@@ -11,6 +11,7 @@ from datetime import datetime
 
 import dagster as dg
 
+from taskclf_dagster.config.home_directory import ListedHome
 from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.schedules import DAILY
 from taskclf_dagster.defs.dagster_internals import is_schedule_stopped
@@ -54,7 +55,7 @@ class HomesReader:
     def read(
         self,
         instance: dg.DagsterInstance,
-        homes: Mapping[str, Home],
+        homes: Sequence[ListedHome],
         now: datetime,
         *,
         problems: Sequence[str] = (),
@@ -64,16 +65,17 @@ class HomesReader:
 
         Args:
             instance: the Dagster instance of all of them.
-            homes: by name.
+            homes: as the homes file lists them, also those that cannot be used.
             now: the present time.
             problems: what is wrong with the list of homes itself.
             read_only: True if nothing can be changed by those to whom it is shown.
         """
-        self._kept = {name: kept for name, kept in self._kept.items() if name in homes}
+        names = {listed.name for listed in homes}
+        self._kept = {name: kept for name, kept in self._kept.items() if name in names}
         self._ticks = {schedule: tick for schedule, tick in self._ticks.items() if tick > now}
         runs, stopped = self._runs.read(instance, now), is_schedule_stopped(instance, DAILY)
         running = is_daemon_running(instance, now)
-        rows = [self._read_row(instance, name, home, runs, stopped=stopped, now=now) for name, home in homes.items()]
+        rows = [self._read_row(instance, listed, runs, stopped=stopped, now=now) for listed in homes]
         return HomesOverview(
             read_at=now,
             read_only=read_only,
@@ -83,18 +85,20 @@ class HomesReader:
         )
 
     def _read_row(
-        self, instance: dg.DagsterInstance, name: str, home: Home, runs: Mapping[str, HomeRuns], *, stopped: bool, now: datetime
+        self, instance: dg.DagsterInstance, listed: ListedHome, runs: Mapping[str, HomeRuns], *, stopped: bool, now: datetime
     ) -> HomeRow:
+        name, home = listed.name, listed.home
+        if listed.problem is not None:
+            return _describe(name, home, _glance_at_problem(listed.problem, "Correct what is named; it counts at once."), HomeRuns(), now=now)
         try:
             glance, own = self._glance(name, home), runs.get(home_tag(home), HomeRuns())
             failure = None if own.ended is None or own.ended.state != "failed" else self._runs.explain(instance, own.ended)
-            return _describe(name, home, glance, own, failure=failure, tick=None if stopped else self._find_tick(glance, now), now=now)
+            tick = None if stopped else self._find_tick(glance, now)
+            return _describe(name, home, glance, own, failure=failure, tick=tick, now=now)
         except Exception as error:  # a defect that one home brings out must not hide the others
             logging.getLogger(__name__).exception("the home %s cannot be read", name, exc_info=error)
             words = " ".join(str(error).split()) or type(error).__name__
-            problem = Problem(kind="home", title="This home cannot be read", detail=words, fix="The log of the server has more.")
-            glance = HomeGlance(RetrainConfig.model_validate({}), problems=[problem])
-            return _describe(name, home, glance, HomeRuns(), failure=None, tick=None, now=now)
+            return _describe(name, home, _glance_at_problem(words, "The log of the server has more."), HomeRuns(), now=now)
 
     def _glance(self, name: str, home: Home) -> HomeGlance:
         key, kept = stamp_glance(home, self.environ), self._kept.get(name)
@@ -111,8 +115,20 @@ class HomesReader:
         return self._ticks[schedule]
 
 
+def _glance_at_problem(detail: str, fix: str) -> HomeGlance:
+    problem = Problem(kind="home", title="This home cannot be used", detail=detail, fix=fix)
+    return HomeGlance(RetrainConfig.model_validate({}), problems=[problem])
+
+
 def _describe(
-    name: str, home: Home, glance: HomeGlance, runs: HomeRuns, *, failure: str | None, tick: datetime | None, now: datetime
+    name: str,
+    home: Home,
+    glance: HomeGlance,
+    runs: HomeRuns,
+    *,
+    failure: str | None = None,
+    tick: datetime | None = None,
+    now: datetime,
 ) -> HomeRow:
     due, attention = _find_due(glance, now), _find_attention(glance, runs)
     return HomeRow(

@@ -33,7 +33,7 @@ from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.actions import Circumstances, find_actions
 from taskclf_dagster.status.decision_records import JobRecord
-from taskclf_dagster.status.job_history import describe_job
+from taskclf_dagster.status.job_history import REPORT_PATH, describe_job
 from taskclf_dagster.status.kept_results import KeptResult, take_stamps
 from taskclf_dagster.status.model_views import describe_live
 from taskclf_dagster.status.overview_records import (
@@ -97,10 +97,14 @@ class OverviewReader:
 
     A decision and a change of the active model show at once; what depends on time alone shows after SHORTEST_SECONDS, or after COST_FACTOR
     times what it costs. Not for several threads at once.
+
+    Args:
+        home: the taskclf home.
+        reports: the path of its reports on the web server.
     """
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, home: Home, reports: str = REPORT_PATH) -> None:
+        self._home, self._reports = home, reports
         self._registry: KeptResult[RegistrySummary] = KeptResult()
         self._trigger: KeptResult[TriggerAssessment] = KeptResult()
         self._live: KeptResult[LivePerformance] = KeptResult()
@@ -171,7 +175,7 @@ class OverviewReader:
             return facts
         key = facts.policy, stamp_registry(home)
         registry = facts.attempt(
-            lambda: self._registry.get(key, lambda: summarize_registry(home, facts.config, facts.keys)),
+            lambda: self._registry.get(key, lambda: summarize_registry(home, facts.config, facts.keys, reports=self._reports)),
             "registry",
             "Models and history cannot be read",
         )
@@ -213,7 +217,7 @@ class OverviewReader:
 
         def describe() -> JobRecord | None:
             retrain = read_retrain(instance, self._home, run.run_id)
-            return None if retrain is None else describe_job(retrain)
+            return None if retrain is None else describe_job(retrain, self._reports)
 
         return self._job.get(key, describe)
 
