@@ -12,7 +12,11 @@ from taskclf_dagster.errors import PathError
 HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE = "TASKCLF_HOME", "TASKCLF_DAGSTER_CONFIG", "DAGSTER_HOME"
 
 
-PATH_VARIABLES = (HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE)
+HOMES_VARIABLE = "TASKCLF_DAGSTER_HOMES"
+"""The homes file of a deployment that serves many homes."""
+
+
+PATH_VARIABLES = (HOME_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE, HOMES_VARIABLE)
 """The variables of the environment that hold a path."""
 
 

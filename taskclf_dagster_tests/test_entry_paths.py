@@ -13,7 +13,8 @@ def test_relative_paths_of_the_environment_start_at_the_callers_folder_and_stay_
 ) -> None:
     (tmp_path / "office").mkdir()
     (tmp_path / "elsewhere").mkdir()
-    environ = {"TASKCLF_HOME": "mine/home", "TASKCLF_DAGSTER_CONFIG": "../own.yaml", "DAGSTER_HOME": ".", "OTHER": "relative"}
+    environ = {"TASKCLF_HOME": "mine/home", "TASKCLF_DAGSTER_CONFIG": "../own.yaml", "DAGSTER_HOME": "."}
+    environ |= {"TASKCLF_DAGSTER_HOMES": "team/homes.yaml", "OTHER": "relative"}
     monkeypatch.chdir(tmp_path / "office")
     make_environment_absolute(environ)
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -24,6 +25,7 @@ def test_relative_paths_of_the_environment_start_at_the_callers_folder_and_stay_
         "TASKCLF_HOME": tmp_path / "office" / "mine" / "home",
         "TASKCLF_DAGSTER_CONFIG": tmp_path / "own.yaml",
         "DAGSTER_HOME": tmp_path / "office",
+        "TASKCLF_DAGSTER_HOMES": tmp_path / "office" / "team" / "homes.yaml",
     }
     assert environ["OTHER"] == "relative"
 

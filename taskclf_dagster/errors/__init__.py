@@ -28,6 +28,7 @@ from taskclf_dagster.errors.decisions import (
     ReceiptVersionError,
 )
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
+from taskclf_dagster.errors.homes import BrokenHomeError, HomesFileError, HomesNotNamedError, UnknownHomeError
 from taskclf_dagster.errors.interfaces import (
     ApiError,
     EventRefusedError,
@@ -59,6 +60,7 @@ __all__ = [
     "INCOMPATIBLE_CODES",
     "ApiError",
     "AsOfError",
+    "BrokenHomeError",
     "BundleError",
     "BundleErrorCode",
     "BundleErrorKind",
@@ -69,6 +71,8 @@ __all__ = [
     "DecisionNotVerifiedError",
     "EventRefusedError",
     "HomeNotFoundError",
+    "HomesFileError",
+    "HomesNotNamedError",
     "InstanceError",
     "InstanceErrorKind",
     "InvalidField",
@@ -102,6 +106,7 @@ __all__ = [
     "SnapshotError",
     "StaleSettingsError",
     "TaskclfDagsterError",
+    "UnknownHomeError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
     "UnsafeUserIdError",
