@@ -22,9 +22,7 @@ TREND_LENGTH = 20
 """Largest number of decisions in the trend."""
 
 
-def summarize_decision(
-    decision: PromotionDecision, *, moved: int | None, waits: bool, reports: str = REPORT_PATH
-) -> DecisionSummary:
+def summarize_decision(decision: PromotionDecision, *, moved: int | None, waits: bool, reports: str = REPORT_PATH) -> DecisionSummary:
     """Describes a decision for a person.
 
     Args:

@@ -151,9 +151,7 @@ class ModelDetail(WireView):
     moves: list[MoveView]
 
 
-def describe_decision(
-    home: Home, decision: PromotionDecision, receipts: ReceiptCache, *, reports: str = REPORT_PATH
-) -> DecisionDetail:
+def describe_decision(home: Home, decision: PromotionDecision, receipts: ReceiptCache, *, reports: str = REPORT_PATH) -> DecisionDetail:
     """Returns a decision in detail.
 
     Args:
@@ -165,7 +163,9 @@ def describe_decision(
     state = read_registry_state(home)
     moved = next((entry.sequence for entry in state.history.moves if entry.decision_id == decision.decision_id), None)
     awaiting = find_awaiting(state, list_decisions(home, receipts)[0]) if decision.verdict == "AWAITING_APPROVAL" else []
-    summary = summarize_decision(decision, moved=moved, waits=decision.decision_id in {other.decision_id for other in awaiting}, reports=reports)
+    summary = summarize_decision(
+        decision, moved=moved, waits=decision.decision_id in {other.decision_id for other in awaiting}, reports=reports
+    )
     dataset, training = decision.dataset, decision.training
     return DecisionDetail(
         **dict(summary),

@@ -89,7 +89,9 @@ class HomesReader:
     ) -> HomeRow:
         name, home = listed.name, listed.home
         if listed.problem is not None:
-            return _describe(name, home, _glance_at_problem(listed.problem, "Correct what is named; it counts at once."), HomeRuns(), now=now)
+            return _describe(
+                name, home, _glance_at_problem(listed.problem, "Correct what is named; it counts at once."), HomeRuns(), now=now
+            )
         try:
             glance, own = self._glance(name, home), runs.get(home_tag(home), HomeRuns())
             failure = None if own.ended is None or own.ended.state != "failed" else self._runs.explain(instance, own.ended)

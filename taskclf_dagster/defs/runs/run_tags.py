@@ -13,6 +13,10 @@ from taskclf_dagster.home import Home
 HOME_TAG = ".dagster/taskclf_home"
 
 
+PARTITION_TAG = "dagster/partition"
+"""The partition that a run is of: where one deployment serves many homes, the name of its home."""
+
+
 CAUSE_TAG = "taskclf/cause"
 
 

@@ -57,7 +57,7 @@ class Bound(Generic[Scope]):
 
     Attributes:
         operation: the operation.
-        open: returns what it is about, by the parts of the path that are named in braces; called in a thread, and may raise as an operation.
+        open: returns what it is about, by the parts of the path that are named in braces; called in a thread, and raises as an operation.
     """
 
     operation: Operation[Scope]

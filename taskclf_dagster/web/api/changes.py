@@ -79,9 +79,8 @@ def _launch(service: Service, asked: Asked, job: str, form: dict[str, object]) -
         runs = iterate_unfinished_runs(service.instance, service.home)
         other = next((run for run in runs if run.run.job_name in (APPROVE, ROLLBACK)), None)
         if other is not None:
-            detail = (
-                f"Run {other.run_id} of the job {other.run.job_name} is {other.state}. Wait for it to end: {service.paths.api}/runs/{other.run_id}."
-            )
+            where = f"{service.paths.api}/runs/{other.run_id}"
+            detail = f"Run {other.run_id} of the job {other.run.job_name} is {other.state}. Wait for it to end: {where}."
             raise RequestRefusedError("change_under_way", detail)
         run_id = service.backend.launch(job, form, tags=tags_of(asked))
     view = RunView(run_id=run_id, job=job, status="pending", message="It waits for the daemon to start it.")

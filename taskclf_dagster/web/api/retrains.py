@@ -34,7 +34,9 @@ def show_history(service: Service, asked: Asked) -> Answer:
     """Answers one page of the history."""
     query = asked.query_of(HistoryQuery)
     page = read_history_page(service.instance, service.home, limit=query.limit, after=query.cursor, receipts=service.receipts)
-    return Answer(HistoryPageView(items=[describe_job(retrain, service.paths.reports) for retrain in page.retrains], next_cursor=page.next_cursor))
+    return Answer(
+        HistoryPageView(items=[describe_job(retrain, service.paths.reports) for retrain in page.retrains], next_cursor=page.next_cursor)
+    )
 
 
 def show_job(service: Service, asked: Asked) -> Answer:

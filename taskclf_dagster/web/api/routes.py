@@ -1,8 +1,9 @@
 """The operations on one home, and the routes of a server that shows one.
 
-Add an operation to OPERATIONS; the OpenAPI document (`openapi`) and the operations on one home of many (`homes`) follow from the same list.
+Add an operation to OF_HOME; the OpenAPI document (`openapi`) and the operations on one home of many (`homes`) follow from the same list.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from http import HTTPStatus
 
@@ -24,7 +25,7 @@ from taskclf_dagster.web.backend import Backend
 LOCATION = {"Location": "path of the launched run"}
 
 
-OPERATIONS: tuple[Operation[Service], ...] = (
+OF_HOME: tuple[Operation[Service], ...] = (
     Operation("GET", "/status", "getStatus", "The state of the home at a glance", show_status, Overview),
     Operation(
         "POST",
@@ -110,15 +111,24 @@ def _show_document(service: Service, asked: Asked) -> Answer:
     return Answer(_document())
 
 
-DOCUMENT: Operation[Service] = Operation("GET", "/openapi.json", "getOpenapi", "This document", _show_document, None)
+OPERATIONS: tuple[Operation[Service], ...] = (
+    *OF_HOME,
+    Operation("GET", "/openapi.json", "getOpenapi", "This document", _show_document, None),
+)
+"""All operations of a server for one home."""
 
 
 @cache
 def _document() -> dict[str, object]:
-    return build_document((*OPERATIONS, DOCUMENT))
+    return build_document(OPERATIONS)
 
 
 def build_api_routes(backend: Backend) -> list[BaseRoute]:
     """Returns the routes of the API of a server for one home."""
     service = Service(backend)
-    return build_mount([Bound(operation, lambda _: service) for operation in (*OPERATIONS, DOCUMENT)], read_only=backend.read_only)
+
+    def open_home(_: Mapping[str, str]) -> Service:
+        service.home.require()
+        return service
+
+    return build_mount([Bound(operation, open_home) for operation in OPERATIONS], read_only=backend.read_only)
