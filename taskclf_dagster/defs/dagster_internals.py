@@ -96,10 +96,13 @@ def iterate_ticks(cron: str, time_zone: str, *, after: datetime) -> Iterator[dat
 
 
 def is_schedule_stopped(instance: dg.DagsterInstance, name: str) -> bool:
-    """Returns True if a person switched the schedule off in the browser; False if it has its default status, or nothing is stored."""
+    """Returns True if a person switched the schedule off in the browser; False if it has its default status, or nothing is stored.
+
+    Where a deployment serves many homes, a sensor of the same name is in its place.
+    """
     if not instance.is_persistent:  # in memory, there is no storage for schedules
         return False
-    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+    states = instance.all_instigator_state()
     return any(state.instigator_name == name and state.status == InstigatorStatus.STOPPED for state in states)
 
 

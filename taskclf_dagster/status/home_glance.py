@@ -104,7 +104,7 @@ def stamp_glance(home: Home, environ: Mapping[str, str]) -> tuple[object, ...]:
     config = find_config_file(None, environ)
     names = [home.root, home.processed, home.settings_file, home.home_id_file, find_store(home), *([] if config is None else [config])]
     pointers = [home.active_pointer, home.inference_policy, home.active_history]
-    decided = [home.decisions, home.decisions / LAST_DECIDED, home.pending_models]
+    decided = [home.decisions, home.decisions / LAST_DECIDED, home.pending_models, home.challengers]
     return take_stamps([*names, *pointers, *decided]), take_stamps([home.models], depth=2)
 
 
@@ -118,7 +118,8 @@ def _add_registry(glance: HomeGlance, state: RegistryState) -> None:
     moves = {entry.decision_id for entry in state.history.moves}
     glance.moved = glance.decision_id in moves - {None}
     glance.sentence = "" if decision is None else say_verdict(decision, glance.moved)
-    if list_folders(state.home.pending_models):  # without a bundle that waits, no receipt needs to be read
+    # Without a bundle that waits, or one that its run did not put aside, no receipt needs to be read.
+    if list_folders(state.home.pending_models) or list_folders(state.home.challengers):
         _add_waiting(glance, state, list_decisions(state.home, state.receipts)[0])
 
 

@@ -19,6 +19,7 @@ class Backend(Protocol):
         paths: where page and API of this home are.
         instance: the Dagster instance, for reading.
         read_only: True if the server changes nothing.
+        cron_effect: the time from which a changed cron line counts, once `reload_definitions` was called.
     """
 
     @property
@@ -32,6 +33,9 @@ class Backend(Protocol):
 
     @property
     def read_only(self) -> bool: ...
+
+    @property
+    def cron_effect(self) -> str: ...
 
     def load_config(self) -> RetrainConfig:
         """Reads the configuration as it is now.

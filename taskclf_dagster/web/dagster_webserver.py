@@ -175,6 +175,10 @@ class Webserver(GuardedWebserver):
     def paths(self) -> SitePaths:
         return SitePaths()
 
+    @property
+    def cron_effect(self) -> str:
+        return "in about half a minute, when the schedules have been loaded again"
+
     def build_own_routes(self) -> list[BaseRoute]:
         """Returns the routes of page and API."""
         return build_own_routes(self)

@@ -10,6 +10,9 @@ from starlette.routing import BaseRoute
 from taskclf_dagster.config.home_directory import HomeDirectory
 from taskclf_dagster.config.loading import resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.defs.jobs.partition_forms import fill_form
+from taskclf_dagster.defs.resources.partition_home import HOMES
+from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, PARTITION_TAG, home_tag
 from taskclf_dagster.home import Home
 from taskclf_dagster.web.access import AccessRules
@@ -85,10 +88,22 @@ class HomeOfMany:
         """
         return resolve_config(None, self.home)
 
+    @property
+    def cron_effect(self) -> str:
+        return "within two minutes: the sensors read the cron lines of each home anew"
+
     def launch(self, job: str, form: Mapping[str, object], *, tags: Mapping[str, str]) -> str:
-        """Launches a job for this home, as `GuardedWebserver.launch_run`."""
-        return self.server.launch_run(job, form, tags={**tags, HOME_TAG: home_tag(self.home), PARTITION_TAG: self.name})
+        """Launches a job for the partition of this home, as `GuardedWebserver.launch_run`.
+
+        Raises:
+            InstanceError: the instance does not serve this home.
+            LaunchRefusedError: as `GuardedWebserver.launch_run`.
+        """
+        if not self.read_only:
+            require_own_instance(self.instance, self.home)
+            self.instance.add_dynamic_partitions(HOMES, [self.name])  # the sensor that keeps them may not have seen a new home yet
+        run_config = fill_form(job, form)
+        return self.server.launch_run(job, run_config, tags={**tags, HOME_TAG: home_tag(self.home), PARTITION_TAG: self.name})
 
     def reload_definitions(self) -> None:
-        """Loads schedules and sensors again, as `GuardedWebserver.reload_definitions`."""
-        self.server.reload_definitions()
+        """Does nothing: the sensors over all homes read the configuration of each at every tick."""
