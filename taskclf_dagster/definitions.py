@@ -54,6 +54,9 @@ ASSETS = [
 MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance]
 """The assets that watch the active model."""
 
+CHECKS = [*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS]
+"""The checks that run on their own."""
+
 
 def build_definitions(
     *,
@@ -79,18 +82,10 @@ def build_definitions(
     """
     home, run_settings = home or HomeResource(), run_settings or RunSettingsResource()
     config = _load_config(home, run_settings)
-    shared_home, shared_settings = _share(home), _share(run_settings)
-    limits = {} if timeout_seconds is None else {"timeout_seconds": timeout_seconds}
-    resources = {
-        "home": shared_home,
-        "run_settings": shared_settings,
-        "clock": clock or ClockResource(),
-        "supervisor": RunSupervisor(home=shared_home, run_settings=shared_settings, grace_seconds=grace_seconds, **limits),
-        "io_manager": RecordIOManager(home=shared_home),
-    }
+    resources = build_resources(home, run_settings, clock or ClockResource(), timeout_seconds=timeout_seconds, grace_seconds=grace_seconds)
     return dg.Definitions(
         assets=with_freshness([*ASSETS, *MONITORING_ASSETS], config),
-        asset_checks=[*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS],
+        asset_checks=CHECKS,
         jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(), build_calibrate_job(config), *OPERATIONS],
         schedules=build_schedules(config),
         sensors=[*build_sensors(), build_calibration_sensor(), failed_runs, event_delivery],
@@ -98,6 +93,26 @@ def build_definitions(
         executor=dg.in_process_executor,
         loggers=loggers,
     )
+
+
+def build_resources(
+    home: HomeResource,
+    run_settings: RunSettingsResource,
+    clock: ClockResource,
+    *,
+    timeout_seconds: float | None = None,
+    grace_seconds: float = GRACE_SECONDS,
+) -> dict[str, Any]:
+    """Returns the resources of a run; home and settings are set up once a run, whichever resource asks for them."""
+    shared_home, shared_settings = _share(home), _share(run_settings)
+    limits = {} if timeout_seconds is None else {"timeout_seconds": timeout_seconds}
+    return {
+        "home": shared_home,
+        "run_settings": shared_settings,
+        "clock": clock,
+        "supervisor": RunSupervisor(home=shared_home, run_settings=shared_settings, grace_seconds=grace_seconds, **limits),
+        "io_manager": RecordIOManager(home=shared_home),
+    }
 
 
 def _load_config(home: HomeResource, run_settings: RunSettingsResource) -> RetrainConfig:

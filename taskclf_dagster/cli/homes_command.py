@@ -21,7 +21,7 @@ STATES = {"broken": "broken", "failed": "failed", "waiting": "waits for approval
 
 @click.command("homes")
 @homes_option
-@click.option("--attention", is_flag=True, help="Only those that need a person: broken ones, failed ones, and those that wait for approval.")
+@click.option("--attention", is_flag=True, help="Only those that need a person: broken or failed, or a model waits for approval.")
 @json_option
 def homes_command(homes: Path | None, attention: bool, as_json: bool) -> None:
     """List the homes of a team: those that need a person first, with state, active model, last verdict and next retrain.

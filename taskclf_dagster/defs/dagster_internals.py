@@ -15,11 +15,12 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
-from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.execution import compute_logs
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.run_coordinator import base as run_coordinator
+from dagster._core.run_coordinator import queued_run_coordinator
 from dagster._core.scheduler.instigation import InstigatorStatus
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._utils.schedules import cron_string_iterator
@@ -31,6 +32,18 @@ AssetJob = UnresolvedAssetJobDefinition
 
 ErrorInfo = SerializableErrorInfo
 """An error as Dagster stores it with a run: class name, message, cause and context, but no exception object."""
+
+
+RunQueue = queued_run_coordinator.QueuedRunCoordinator
+"""Dagster's queue, which the queue for many homes is derived from."""
+
+
+RunQueueLimits = queued_run_coordinator.RunQueueConfig
+"""The limits that the daemon asks the queue for."""
+
+
+QueuedRun = run_coordinator.SubmitRunContext
+"""A run that enters the queue."""
 
 
 IMPLICIT_JOB = "__ASSET_JOB"
@@ -119,12 +132,17 @@ def list_planned_steps(instance: dg.DagsterInstance, run: dg.DagsterRun) -> list
     return list(instance.get_execution_plan_snapshot(run.execution_plan_snapshot_id).step_keys_to_execute)
 
 
-def report_check(instance: dg.DagsterInstance, asset: dg.AssetKey, result: dg.AssetCheckResult) -> None:
-    """Reports a check result about the latest materialization of an asset, without a run.
+def select_partition(asset: dg.AssetKey, partition: str | None) -> dg.AssetRecordsFilter:
+    """Returns the filter for the materializations of one partition of an asset; without a partition, of all."""
+    return dg.AssetRecordsFilter(asset_key=asset, asset_partitions=None if partition is None else [partition])
+
+
+def report_check(instance: dg.DagsterInstance, asset: dg.AssetKey, result: dg.AssetCheckResult, *, partition: str | None = None) -> None:
+    """Reports a check result about the latest materialization of an asset, or of one partition of it, without a run.
 
     A result that names no materialization counts for those of earlier seconds only: the browser shows the check as not executed.
     """
-    latest = instance.fetch_materializations(asset, limit=1).records
+    latest = instance.fetch_materializations(select_partition(asset, partition), limit=1).records
     target = [
         AssetCheckEvaluationTargetMaterializationData(storage_id=each.storage_id, run_id=each.run_id, timestamp=each.timestamp)
         for each in latest

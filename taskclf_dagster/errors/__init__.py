@@ -28,7 +28,14 @@ from taskclf_dagster.errors.decisions import (
     ReceiptVersionError,
 )
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
-from taskclf_dagster.errors.homes import BrokenHomeError, HomesFileError, HomesNotNamedError, UnknownHomeError
+from taskclf_dagster.errors.homes import (
+    BrokenHomeError,
+    HomeChangedError,
+    HomesFileError,
+    HomesNotNamedError,
+    PartitionMissingError,
+    UnknownHomeError,
+)
 from taskclf_dagster.errors.interfaces import (
     ApiError,
     EventRefusedError,
@@ -70,6 +77,7 @@ __all__ = [
     "DecisionNotFoundError",
     "DecisionNotVerifiedError",
     "EventRefusedError",
+    "HomeChangedError",
     "HomeNotFoundError",
     "HomesFileError",
     "HomesNotNamedError",
@@ -83,6 +91,7 @@ __all__ = [
     "NoActiveModelError",
     "NoWindowsError",
     "NobodyNotifiedError",
+    "PartitionMissingError",
     "PathError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",

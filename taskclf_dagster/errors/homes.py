@@ -54,3 +54,22 @@ class BrokenHomeError(TaskclfDagsterError):
     def __init__(self, name: str, problem: str) -> None:
         self.name = name
         super().__init__(f"The home {name} cannot be used: {problem.rstrip('.')}.")
+
+
+class PartitionMissingError(TaskclfDagsterError):
+    """A run does not say which home it is for, where an instance serves many."""
+
+    def __init__(self, job: str) -> None:
+        super().__init__(
+            f"A run of {job} says for which home it is by its partition, and this one has none, or several. Launch it again with one "
+            "partition: the name of the home."
+        )
+
+
+class HomeChangedError(TaskclfDagsterError):
+    """The home of a run has another folder than when the run was launched; nothing was read or written."""
+
+    def __init__(self, name: str, launched: str, present: str) -> None:
+        super().__init__(
+            f"The run was launched for the home {name} at {launched}, and the homes file says {present}. Launch it again if that is meant."
+        )

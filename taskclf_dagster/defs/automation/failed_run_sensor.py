@@ -97,18 +97,24 @@ def failed_runs(
     context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Launches one retry at a time. Timeouts, bad data and decisions are never retried."""
-    taskclf_home, now = home.open(), clock.now()
+    return evaluate_failed_runs(context.instance, home.open(), run_settings, now=clock.now())
+
+
+def evaluate_failed_runs(
+    instance: dg.DagsterInstance, home: Home, run_settings: RunSettingsResource, *, now: datetime
+) -> dg.RunRequest | dg.SkipReason:
+    """Evaluates one tick of `failed_runs`; skips if it is disabled, nothing is to be retried, or a file or the home cannot be used."""
     try:
-        require_own_instance(context.instance, taskclf_home)
+        require_own_instance(instance, home)
     except (TaskclfDagsterError, OSError) as error:
         return dg.SkipReason(str(error))
-    ended = end_lost_runs(context.instance, taskclf_home, now=now)
-    tag_failures(context.instance, taskclf_home, now=now)
+    ended = end_lost_runs(instance, home, now=now)
+    tag_failures(instance, home, now=now)
     reported = "".join(f"run {run_id} was ended: its process has ended. " for run_id in ended)
     try:
-        if not run_settings.load_config(taskclf_home).scheduling.enabled:
+        if not run_settings.load_config(home).scheduling.enabled:
             return dg.SkipReason(reported + DISABLED)
-        answer = find_retry(context.instance, taskclf_home, now=now)
+        answer = find_retry(instance, home, now=now)
     except (TaskclfDagsterError, OSError) as error:
         return dg.SkipReason(reported + str(error))
     return dg.SkipReason(reported + answer.message) if isinstance(answer, NoRetry) else answer

@@ -110,10 +110,15 @@ def _build_monitoring_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinit
         description="Watches the active model: drift, and how it does on labels that came later. Promotes nothing.",
     )
     def daily_monitoring(home: HomeResource, run_settings: RunSettingsResource) -> dg.RunRequest | dg.SkipReason:
-        try:
-            is_enabled = run_settings.load_config(home.open()).scheduling.enabled
-        except (TaskclfDagsterError, OSError) as error:
-            return dg.SkipReason(str(error))
-        return dg.RunRequest() if is_enabled else dg.SkipReason(DISABLED)
+        return evaluate_monitoring(home.open(), run_settings)
 
     return daily_monitoring
+
+
+def evaluate_monitoring(home: Home, run_settings: RunSettingsResource) -> dg.RunRequest | dg.SkipReason:
+    """Evaluates one tick of `daily_monitoring`; skips if it is disabled, or a file cannot be read."""
+    try:
+        is_enabled = run_settings.load_config(home).scheduling.enabled
+    except (TaskclfDagsterError, OSError) as error:
+        return dg.SkipReason(str(error))
+    return dg.RunRequest() if is_enabled else dg.SkipReason(DISABLED)

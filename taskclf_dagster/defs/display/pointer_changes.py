@@ -11,6 +11,7 @@ import dagster as dg
 from taskclf_dagster.defs.dagster_internals import report_check
 from taskclf_dagster.defs.display.metadata import make_showable
 from taskclf_dagster.defs.display.promotion_metadata import pointer_metadata, registry_checks
+from taskclf_dagster.defs.runs.instance_home import find_home_partition
 from taskclf_dagster.domain.decision.decision_store import read_decision
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import ActivePointer
@@ -33,5 +34,6 @@ def describe_pointer(home: Home, pointer: ActivePointer, reason: str) -> dict[st
 
 def report_registry_checks(home: Home, instance: dg.DagsterInstance) -> None:
     """Reports the checks of the pointer's files again, which would otherwise be about the materialization before."""
+    partition = find_home_partition(instance, home)
     for check in registry_checks(read_registry_state(home)):
-        report_check(instance, ASSET, check)
+        report_check(instance, ASSET, check, partition=partition)

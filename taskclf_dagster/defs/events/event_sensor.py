@@ -4,7 +4,10 @@ Delivery is in `domain.events.delivery`. Nothing is launched, and nothing here c
 reported on the asset `active_pointer` as well.
 """
 
+import logging
 import time
+from dataclasses import dataclass
+from datetime import datetime
 
 import dagster as dg
 
@@ -16,6 +19,7 @@ from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.domain.decision.decision_events import write_decision_events
 from taskclf_dagster.domain.events.delivery import deliver
 from taskclf_dagster.errors import TaskclfDagsterError
+from taskclf_dagster.home import Home
 
 INTERVAL_SECONDS = 30
 
@@ -30,33 +34,60 @@ def event_delivery(
     context: dg.SensorEvaluationContext, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> dg.SkipReason:
     """Reports what was delivered and what waits. The cursor is the time up to which runs were read; on a new instance that is now."""
-    taskclf_home, now = home.open(), clock.now()
+    answer = deliver_events(context.instance, home.open(), run_settings, cursor=context.cursor, now=clock.now(), log=context.log)
+    if answer.cursor is not None:
+        context.update_cursor(answer.cursor)
+    return dg.SkipReason(answer.summary)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """The answer to one tick.
+
+    Attributes:
+        summary: what was delivered, and what waits.
+        cursor: the cursor to store; None if it stays as it was.
+    """
+
+    summary: str
+    cursor: str | None = None
+
+
+def deliver_events(
+    instance: dg.DagsterInstance,
+    home: Home,
+    run_settings: RunSettingsResource,
+    *,
+    cursor: str | None,
+    now: datetime,
+    log: logging.Logger,
+) -> Delivery:
+    """Writes the missing events of a home, delivers its outbox, and shows its pointer."""
     try:
-        require_own_instance(context.instance, taskclf_home)
+        require_own_instance(instance, home)
     except (TaskclfDagsterError, OSError) as error:
-        return dg.SkipReason(str(error))
-    messages, is_empty = [], False
+        return Delivery(str(error))
+    messages, is_empty, written = [], False, None
     try:
-        write_decision_events(taskclf_home)
-        cursor = write_run_events(taskclf_home, context.instance, read_cursor(context.cursor, now=now), now=now)
-        context.update_cursor(cursor.model_dump_json())
+        write_decision_events(home)
+        written = write_run_events(home, instance, read_cursor(cursor, now=now), now=now).model_dump_json()
     except (OSError, TaskclfDagsterError) as error:
         messages.append(f"new events could not be put into the outbox and come later: {error}")
     try:
-        config = run_settings.load_config(taskclf_home)
-        sinks = build_sinks(taskclf_home, config.events, address=config.server.address)
-        report = deliver(taskclf_home, sinks, now=now, stopwatch=time.monotonic)
+        config = run_settings.load_config(home)
+        sinks = build_sinks(home, config.events, address=config.server.address)
+        report = deliver(home, sinks, now=now, stopwatch=time.monotonic)
         messages.append(report.summary)
         is_empty = report.is_empty
         for name, reason in report.damaged.items():
-            context.log.warning(f"{taskclf_home.outbox / name} is damaged and was passed over: {reason}")
+            log.warning(f"{home.outbox / name} is damaged and was passed over: {reason}")
     except (OSError, TaskclfDagsterError) as error:
         messages.append(f"delivery was put off: {error}")
     try:
-        messages.extend(message for message in [report_pointer(taskclf_home, context.instance)] if message is not None)
+        messages.extend(message for message in [report_pointer(home, instance)] if message is not None)
     except (OSError, TaskclfDagsterError) as error:
         messages.append(f"the pointer could not be shown and is shown later: {error}")
     summary = "; ".join(messages)
     if len(messages) > 1 or not is_empty:
-        context.log.info(summary)
-    return dg.SkipReason(summary)
+        log.info(summary)
+    return Delivery(summary, written)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from taskclf_dagster.defs.dagster_internals import select_partition
 from taskclf_dagster.defs.display.pointer_changes import ASSET, describe_pointer, report_registry_checks
+from taskclf_dagster.defs.runs.instance_home import find_home_partition
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, home_tag
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.registry.history import read_history
@@ -36,7 +38,8 @@ def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
         A message about the report; None if there was nothing to report.
     """
     pointer = _read_pointer(home)
-    if pointer is None or _is_shown(pointer, _find_shown(home, instance)):
+    partition = find_home_partition(instance, home)
+    if pointer is None or _is_shown(pointer, _find_shown(home, instance, partition)):
         return None
     move = read_history(home).last_move
     is_explained = move is not None and move.new is not None and move.new.model_dir == pointer.model_dir
@@ -47,7 +50,7 @@ def report_pointer(home: Home, instance: dg.DagsterInstance) -> str | None:
     else:
         reason = show_line(move.reason or FOREIGN)
     metadata = describe_pointer(home, pointer, reason)
-    instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, description=reason, metadata=metadata))
+    instance.report_runless_asset_event(dg.AssetMaterialization(ASSET, description=reason, metadata=metadata, partition=partition))
     report_registry_checks(home, instance)
     return f"active_pointer now shows {pointer.name}: {reason}"
 
@@ -65,16 +68,16 @@ def _is_shown(pointer: ActivePointer, shown: dict[str, object]) -> bool:
     return (shown.get("model_id"), shown.get("record")) == (pointer.name, pointer.sequence or 0)
 
 
-def _find_shown(home: Home, instance: dg.DagsterInstance) -> dict[str, object]:
+def _find_shown(home: Home, instance: dg.DagsterInstance, partition: str | None) -> dict[str, object]:
     """Returns the metadata of the latest materialization for a home; empty if there is none."""
-    return next((metadata for metadata, run_id in _iterate_shown(instance) if _is_about(home, metadata, run_id, instance)), {})
+    return next((metadata for metadata, run_id in _iterate_shown(instance, partition) if _is_about(home, metadata, run_id, instance)), {})
 
 
-def _iterate_shown(instance: dg.DagsterInstance) -> Iterator[tuple[dict[str, object], str]]:
-    """Yields metadata and run of every materialization, the latest first."""
+def _iterate_shown(instance: dg.DagsterInstance, partition: str | None) -> Iterator[tuple[dict[str, object], str]]:
+    """Yields metadata and run of every materialization, of one partition if there are any, the latest first."""
     cursor = None
     while True:
-        page = instance.fetch_materializations(ASSET, limit=_PAGE, cursor=cursor)
+        page = instance.fetch_materializations(select_partition(ASSET, partition), limit=_PAGE, cursor=cursor)
         for record in page.records:
             made = record.asset_materialization
             if made is not None:

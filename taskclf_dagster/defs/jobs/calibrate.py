@@ -8,6 +8,7 @@ from pydantic import Field
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.dagster_internals import AssetJob
+from taskclf_dagster.defs.jobs.launch_forms import Homes, choose_form
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import CALIBRATE
@@ -24,19 +25,20 @@ class CalibrateParams(dg.Config):
 
 
 @dg.config_mapping
-def _calibrate_form(val: CalibrateParams) -> dg.RunConfig:
+def calibrate_form(val: CalibrateParams) -> dg.RunConfig:
+    """Maps the launch form to the resource that the asset reads."""
     return dg.RunConfig(
         resources={"run_settings": RunSettingsResource(**val.model_dump())},
         loggers={"console": {"config": {"log_level": "INFO"}}},
     )
 
 
-def build_calibrate_job(config: RetrainConfig) -> AssetJob:
-    """Returns the job."""
+def build_calibrate_job(config: RetrainConfig, homes: Homes = None) -> AssetJob:
+    """Returns the job, of one home or with partitions."""
     return dg.define_asset_job(
         CALIBRATE,
         selection=dg.AssetSelection.assets("calibrator_store"),
-        config=_calibrate_form,
+        config=choose_form(calibrate_form, homes),
         executor_def=dg.in_process_executor,
         description="Fits calibrators for the active model, and makes taskclf follow them with a reject threshold that belongs to them.",
         tags={MAX_RUNTIME_TAG: str(max_runtime(60.0 * config.scheduling.timeout_minutes))},

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from taskclf_dagster.defs.assets.common import MONITORING_TAG
 from taskclf_dagster.defs.dagster_internals import AssetJob
+from taskclf_dagster.defs.jobs.launch_forms import Homes, choose_form
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.runs.retrain_runs import MONITOR
 from taskclf_dagster.defs.runs.run_tags import MAX_RUNTIME_TAG
@@ -24,19 +25,20 @@ class MonitorParams(dg.Config):
 
 
 @dg.config_mapping
-def _monitor_form(val: MonitorParams) -> dg.RunConfig:
+def monitor_form(val: MonitorParams) -> dg.RunConfig:
+    """Maps the launch form to the resource that the assets read."""
     return dg.RunConfig(
         resources={"run_settings": RunSettingsResource(**val.model_dump())},
         loggers={"console": {"config": {"log_level": "INFO"}}},
     )
 
 
-def build_monitor_job() -> AssetJob:
+def build_monitor_job(homes: Homes = None) -> AssetJob:
     """Returns the job over every asset with the tag monitoring."""
     return dg.define_asset_job(
         MONITOR,
         selection=dg.AssetSelection.tag(MONITORING_TAG, ""),
-        config=_monitor_form,
+        config=choose_form(monitor_form, homes),
         executor_def=dg.in_process_executor,
         description="Watches the active model: drift, labels that came later, and calibration when it is due. Never promotes.",
         tags=LIMITS,

@@ -24,6 +24,7 @@ from taskclf_dagster.defs.runs.run_tags import (
     MODEL_TAG,
     OUTCOME_REASON_TAG,
     OUTCOME_TAG,
+    PARTITION_TAG,
     USER_TAG,
     WORKER_TAG,
     home_tag,
@@ -233,7 +234,8 @@ def _report_move(context: dg.OpExecutionContext, home: Home, pointer: ActivePoin
     """Reports the pointer change on the asset's page, and as the run's outcome."""
     reason = show_line(reason)
     metadata = describe_pointer(home, pointer, reason)
-    context.log_event(dg.AssetMaterialization("active_pointer", description=reason, metadata=metadata))
+    partition = context.run.tags.get(PARTITION_TAG)
+    context.log_event(dg.AssetMaterialization("active_pointer", description=reason, metadata=metadata, partition=partition))
     report_registry_checks(home, context.instance)
     context.instance.add_run_tags(context.run.run_id, {MODEL_TAG: pointer.name})
     _report(context, home, f"taskclf now runs {pointer.name}: {reason}", metadata)
@@ -249,3 +251,13 @@ def _report(context: dg.OpExecutionContext, home: Home, summary: str, metadata: 
 
 
 OPERATIONS = [rollback_job, approve_job, prune_job, verify_registry_job]
+
+
+REGISTRY_FORMS = {"rollback": _rollback_form, "approve": _approve_form, "prune": _prune_form, "verify_registry": _verify_form}
+"""The launch forms by job."""
+
+
+def with_partitions(job: dg.JobDefinition, homes: dg.PartitionsDefinition[str]) -> dg.JobDefinition:
+    """Returns a job of the registry with partitions; what its launch form has for default, its operation has as well."""
+    tags, executor = dict(job.tags), dg.in_process_executor
+    return job.graph.to_job(name=job.name, description=job.description, partitions_def=homes, executor_def=executor, tags=tags)

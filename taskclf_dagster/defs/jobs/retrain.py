@@ -11,6 +11,7 @@ from pydantic import Field
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import RETRAIN_ASSETS
 from taskclf_dagster.defs.dagster_internals import AssetJob, outlasting_interrupts, runs_of_the_code_location
+from taskclf_dagster.defs.jobs.launch_forms import Homes, choose_form
 from taskclf_dagster.defs.resources.inputs import RunSettingsResource
 from taskclf_dagster.defs.resources.run_supervisor import max_runtime
 from taskclf_dagster.defs.runs.retrain_runs import RETRAIN
@@ -59,12 +60,15 @@ def retrain_run_config(val: RetrainParams) -> dg.RunConfig:
     )
 
 
-def build_retrain_job(config: RetrainConfig) -> AssetJob:
-    """Returns the job; its metadata show the configuration that was in effect when it was loaded, on its page and over the API."""
+def build_retrain_job(config: RetrainConfig, homes: Homes = None) -> AssetJob:
+    """Returns the job, of one home or with partitions.
+
+    Its metadata show the configuration that was in effect when it was loaded, on its page and over the API.
+    """
     return dg.define_asset_job(
         RETRAIN,
         selection=dg.AssetSelection.assets(*RETRAIN_ASSETS),
-        config=retrain_run_config,
+        config=choose_form(retrain_run_config, homes),
         executor_def=dg.in_process_executor,
         description="From windows and labels to a decision, and to a new active model if every gate passes. Fields: see the launch form.",
         tags={EXCLUSIVE_TAG: RETRAIN, MAX_RUNTIME_TAG: str(max_runtime(60.0 * config.scheduling.timeout_minutes))},

@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.defs.dagster_internals import IMPLICIT_JOB
-from taskclf_dagster.defs.runs.instance_home import find_home_tags
-from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, SKIPPED, RunState
+from taskclf_dagster.defs.runs.instance_home import find_home_tags, serves_many_homes
+from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, PARTITION_TAG, SKIPPED, RunState
 from taskclf_dagster.home import Home
 
 RETRAIN, MONITOR, SCORE, CALIBRATE = "retrain", "monitor", "score", "calibrate"
@@ -92,10 +92,11 @@ class RetrainRun:
     def form(self) -> dict[str, Any] | None:
         """The launch form of the job `retrain` with the settings of this run; None if its run configuration has more."""
         given: Mapping[str, Any] = self.run.run_config
-        if self.run.job_name == RETRAIN:
+        of_many = PARTITION_TAG in self.run.tags  # the jobs for many homes have no flat launch form
+        if self.run.job_name == RETRAIN and not of_many:
             return dict(given)
         resources = given.get("resources", {})
-        if set(given) - {"resources"} or set(resources) - {"run_settings"}:
+        if set(given) - ({"resources", "loggers"} if of_many else {"resources"}) or set(resources) - {"run_settings"}:
             return None
         return dict(resources.get("run_settings", {}).get("config", {}))
 
@@ -114,7 +115,7 @@ def iterate_retrains(
     updated_after: datetime | None = None,
     whole: bool = True,
 ) -> Iterator[RetrainRun]:
-    """Yields the retrains of a home, newest first. A run without a home tag counts for every home.
+    """Yields the retrains of a home, newest first. A run without a home tag counts for every home, unless the instance serves many.
 
     Args:
         instance: the instance that stores the runs.
@@ -166,8 +167,10 @@ def _iterate_runs(
     run_ids: list[str] | None = None,
 ) -> Iterator[RetrainRun]:
     since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster ignores the offset
-    filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=dict(tags or {}), updated_after=since, run_ids=run_ids)
     cursor, own = None, frozenset[str]() if home is None else find_home_tags(instance, home)
+    of_home = {HOME_TAG: sorted(own)} if home is not None and serves_many_homes(instance) else {}  # else a run without the tag counts too
+    wanted: dict[str, Any] = {**(tags or {}), **of_home}
+    filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=wanted, updated_after=since, run_ids=run_ids)
     while True:
         records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
         for record in records:

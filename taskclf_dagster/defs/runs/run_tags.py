@@ -32,6 +32,14 @@ EXCLUSIVE_TAG = ".dagster/taskclf_exclusive"
 """The run queue admits one run with this tag at a time (dagster.yaml)."""
 
 
+PLACE_TAG = ".dagster/taskclf_place"
+"""The name of the home of a run that computes, where an instance serves many: one of each home at a time, and a number of them in all."""
+
+
+TURN_TAG = "dagster/priority"
+"""Dagster's own: the queue admits the highest first. Where an instance serves many homes, it is the turn of the run, less than zero."""
+
+
 OUTCOME_TAG = "taskclf/outcome"
 
 

@@ -1,7 +1,8 @@
 """The home that a Dagster instance belongs to: a record in the folder of the instance, written by the first start.
 
 All homes of an instance would share its assets, so that a retrain of one changes what the lineage shows of another
-(docs/adr/0009-one-home-per-instance.md). A home that was moved is recognized by its id; a copy of it is another home.
+(docs/adr/0009-one-home-per-instance.md). A home that was moved is recognized by its id; a copy of it is another home. An instance that
+serves many homes has such a record for each name (`instance_homes`).
 """
 
 from pathlib import Path
@@ -11,12 +12,13 @@ from pydantic import ValidationError
 from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.folder_lock import lock_folder
 from taskclf_dagster.domain.storage.home_id import find_home_id
+from taskclf_dagster.domain.storage.instance_homes import HOMES_FOLDER, ONE_HOME_RECORD, record_folder
 from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.records import Record
-from taskclf_dagster.errors import InstanceError, UnreadableFileError
+from taskclf_dagster.errors import HomesFileError, InstanceError, UnreadableFileError
 from taskclf_dagster.home import Home
 
-RECORD_NAME = "taskclf_home.json"
+RECORD_NAME = ONE_HOME_RECORD
 
 
 MAX_BYTES = 64 * 1024
@@ -69,12 +71,22 @@ def check_owner(folder: Path, home: Home) -> InstanceOwner | None:
     """Returns the record of an instance that belongs to a home; None if it belongs to none yet.
 
     Raises:
-        InstanceError: it belongs to another home.
+        HomesFileError: the instance serves many homes, and its homes file is not valid.
+        InstanceError: it belongs to another home, or its name in the homes file does.
         UnreadableFileError: the record is damaged.
     """
+    own = record_folder(folder, home)
+    return _check(own, home)
+
+
+def _check(folder: Path, home: Home) -> InstanceOwner | None:
     owner = read_owner(folder)
     if owner is not None and not is_owned_by(folder, owner, home):
         root = home.root.resolve()
+        if folder.parent.name == HOMES_FOLDER:
+            reason = f"the name {folder.name} is that of the home {owner.home}, whose history it has, and this is {root}"
+            fix = f"Give this home another name. If the home was moved or restored to {root}, delete {folder / RECORD_NAME}"
+            raise InstanceError(folder.parents[1], "other_home", reason, fix)
         reason = f"it belongs to the home {owner.home}, and this is {root}; an instance has one home"
         fix = (
             f"Give this home an instance of its own, `taskclf-dagster init --home {root}` makes one: DAGSTER_HOME={Home(root).instance}. "
@@ -88,25 +100,28 @@ def claim_instance(folder: Path, home: Home) -> None:
     """Records the home of an instance, if it has none; notes the new path or the id of a home that was moved, or got its id since.
 
     Raises:
-        InstanceError: the instance belongs to another home.
+        HomesFileError: as `check_owner`.
+        InstanceError: as `check_owner`.
         UnreadableFileError: the record is damaged.
         OSError: the record cannot be written.
     """
-    owner = check_owner(folder, home)
+    own = record_folder(folder, home)
+    owner = _check(own, home)
     if owner == _describe(home, owner):
         return
-    with lock_folder(folder, timeout=LOCK_SECONDS):
-        owner = check_owner(folder, home)
+    own.mkdir(parents=True, exist_ok=True)
+    with lock_folder(own, timeout=LOCK_SECONDS):
+        owner = _check(own, home)
         described = _describe(home, owner)
         if owner != described:
-            write_json(folder / RECORD_NAME, described.model_dump(mode="json"))
+            write_json(own / RECORD_NAME, described.model_dump(mode="json"))
 
 
 def find_former_paths(folder: Path, home: Home) -> frozenset[str]:
     """Returns the paths that tags of this instance's runs may name for a home, besides its own; empty if it has another home."""
     try:
         owner = check_owner(folder, home)
-    except (InstanceError, UnreadableFileError):
+    except (HomesFileError, InstanceError, UnreadableFileError):
         return frozenset()
     return frozenset() if owner is None else frozenset({owner.home, *owner.former})
 
