@@ -15,8 +15,7 @@ from taskclf_dagster.config.home_directory import ListedHome
 from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.schedules import DAILY
 from taskclf_dagster.defs.dagster_internals import is_schedule_stopped
-from taskclf_dagster.defs.runs.retrain_runs import describe_unfinished_retrain
-from taskclf_dagster.defs.runs.run_tags import home_tag
+from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, home_tag
 from taskclf_dagster.domain.scheduling.cadence import judge_age
 from taskclf_dagster.domain.scheduling.triggers import SLACK, Due, find_due, judge_new_labels
 from taskclf_dagster.home import Home
@@ -141,6 +140,7 @@ def _describe(
         problems=len(glance.problems),
         state=_find_state(glance, runs),
         run_id=None if runs.unfinished is None else runs.unfinished.run_id,
+        run_since=None if runs.unfinished is None else runs.unfinished.began,
         active_model=glance.model_id,
         trained_at=glance.trained_at,
         outcome=None if glance.last is None else glance.last.outcome,
@@ -194,7 +194,7 @@ def _say(glance: HomeGlance, runs: HomeRuns, attention: Attention | None, failur
     if attention == "waiting":
         return make_sentence(glance.waiting_sentence)
     if runs.unfinished is not None:
-        return make_sentence(describe_unfinished_retrain(runs.unfinished))
+        return f"A retrain is {runs.unfinished.state} (cause: {runs.unfinished.tags.get(CAUSE_TAG, BY_HAND)})."
     if glance.last is None:
         return NEVER
     return glance.sentence or make_sentence(f"the last retrain ended with {glance.last.outcome}")

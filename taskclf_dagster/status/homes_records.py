@@ -24,6 +24,7 @@ class HomeRow(WireView):
         problems: number of things that are broken; of windows, only whether the label store can be read is looked at.
         state: state of the unfinished run, else of the last run; of a home without runs here, completed if it has a decision.
         run_id: the unfinished retrain; None without one.
+        run_since: start of its process; while it is queued, time of the launch.
         active_model: id of the model that taskclf runs; None if no model can run.
         trained_at: time of its training; None if its bundle does not say.
         outcome: the last verdict, or SKIP; None before the first.
@@ -45,6 +46,7 @@ class HomeRow(WireView):
     problems: int
     state: State
     run_id: str | None
+    run_since: datetime | None
     active_model: str | None
     trained_at: datetime | None
     outcome: str | None

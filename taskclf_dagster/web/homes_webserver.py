@@ -12,8 +12,9 @@ from taskclf_dagster.config.loading import resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.jobs.partition_forms import fill_form
 from taskclf_dagster.defs.resources.partition_home import HOMES
-from taskclf_dagster.defs.runs.instance_home import require_own_instance
+from taskclf_dagster.defs.runs.instance_home import find_instance_folder, require_own_instance
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, PARTITION_TAG, home_tag
+from taskclf_dagster.domain.storage.instance_homes import claim_for_homes
 from taskclf_dagster.home import Home
 from taskclf_dagster.web.access import AccessRules
 from taskclf_dagster.web.dagster_webserver import GuardedWebserver
@@ -100,6 +101,9 @@ class HomeOfMany:
             LaunchRefusedError: as `GuardedWebserver.launch_run`.
         """
         if not self.read_only:
+            folder = find_instance_folder(self.instance)
+            if folder is not None:
+                claim_for_homes(folder, self.server.directory)
             require_own_instance(self.instance, self.home)
             self.instance.add_dynamic_partitions(HOMES, [self.name])  # the sensor that keeps them may not have seen a new home yet
         run_config = fill_form(job, form)

@@ -78,7 +78,7 @@ def list_homes(service: HomesService, asked: Asked) -> Answer:
 
 
 def _show_document(_: HomesService, asked: Asked) -> Answer:
-    return Answer(_document())
+    return Answer(build_homes_document())
 
 
 ALL: tuple[Operation[HomesService], ...] = (
@@ -100,7 +100,8 @@ OF_ONE: tuple[Operation[Service], ...] = tuple(
 
 
 @cache
-def _document() -> dict[str, object]:
+def build_homes_document() -> dict[str, object]:
+    """Returns the OpenAPI document of a server for many homes."""
     operations: tuple[Operation[Any], ...] = (*ALL, *OF_ONE)
     return build_document(operations)
 

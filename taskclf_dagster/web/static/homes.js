@@ -2,7 +2,7 @@
 
 import { PAGE, Refused, ServerLost, get } from "./api.js";
 import { byId, el, prose, setText, show, table } from "./dom.js";
-import { counted, sentence, when } from "./format.js";
+import { counted, sentence, when, whole } from "./format.js";
 import { banner, showConnection } from "./now.js";
 import { attentionBadge, badge, stateBadge, verdictBadges } from "./words.js";
 
@@ -19,6 +19,8 @@ const KINDS = [
   ["waiting", "Waits for approval", (home) => home.attention === "waiting"],
   ["busy", "Retraining", isBusy],
 ];
+
+const ALWAYS = ["all", "attention"];
 
 let overview = null;
 let readAt = null;
@@ -64,9 +66,11 @@ function draw() {
 
 function drawKinds() {
   const chosen = chosenKind();
-  show(byId("filter-kinds"), KINDS.map(([kind, words, holds]) => el("label", { class: "kind", "data-key": kind },
+  const counts = KINDS.map(([kind, words, holds]) => [kind, words, overview.homes.filter(holds).length]);
+  const shown = counts.filter(([kind, , count]) => count > 0 || ALWAYS.includes(kind) || kind === chosen);
+  show(byId("filter-kinds"), shown.map(([kind, words, count]) => el("label", { class: "kind", "data-key": kind },
     el("input", { type: "radio", name: "kind", value: kind, checked: kind === chosen }),
-    el("span", {}, `${words} (${overview.homes.filter(holds).length})`),
+    el("span", {}, `${words} (${count})`),
   )));
 }
 
@@ -86,7 +90,7 @@ function row(home) {
   return el("tr", { "data-key": home.name },
     el("th", { scope: "row" }, el("a", { href: `${PAGE}/homes/${encodeURIComponent(home.name)}` }, home.name)),
     el("td", {}, el("p", { class: "badges" }, home.attention ? attentionBadge(home.attention) : null, isBusy(home) || !home.attention ? stateBadge(home.state) : null),
-      el("p", {}, prose(home.sentence)),
+      el("p", {}, prose(home.sentence), home.runSince && [" Since ", when(home.runSince), "."]),
       home.problems > 1 && el("p", { class: "quiet" }, `${counted(home.problems - 1, "more problem")} on its page.`)),
     el("td", { "data-label": "Running model" }, home.activeModel
       ? [el("span", { class: "id" }, home.activeModel), home.trainedAt && el("p", { class: "quiet" }, "trained ", when(home.trainedAt))]
@@ -99,11 +103,12 @@ function row(home) {
 }
 
 function nextParts({ isDue, dueAt, nextTick, labelsSince, labelsNeeded }) {
+  if (!nextTick && labelsSince === null) return el("span", { class: "quiet" }, "not known");
   const words = !nextTick ? "Only by hand: nothing is launched by itself"
     : isDue ? ["Due: ", when(nextTick)] : dueAt ? ["Not before ", when(dueAt), ", or with new labels"] : "When enough labels are new";
   return [
     el("p", {}, words),
-    labelsSince !== null && el("p", { class: "quiet" }, `${labelsSince} of ${labelsNeeded} label spans are new`),
+    labelsSince !== null && el("p", { class: "quiet" }, `${whole(labelsSince)} of ${whole(labelsNeeded)} label spans are new`),
   ];
 }
 
