@@ -16,7 +16,7 @@ from taskclf_dagster.status.homes_overview import HomesReader
 from taskclf_dagster.status.homes_records import HomeRow
 
 STATES = {"broken": "broken", "failed": "failed", "waiting": "waits for approval"}
-"""Why a home needs a person, in words."""
+"""The reasons why a home needs a person, as a column shows them."""
 
 
 @click.command("homes")

@@ -79,7 +79,7 @@ def serve_command(
 
 @dataclass(frozen=True)
 class _Served:
-    """What is served.
+    """The homes to serve, and the means for it.
 
     Attributes:
         title: its name for a person.

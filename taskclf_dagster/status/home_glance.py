@@ -1,7 +1,7 @@
 """Reads what a glance at one of many homes needs, as cheaply as that goes: no windows, no receipts but one, no bundle but the active one.
 
 It depends on files alone and not on the time, so a reader of many homes reads it again only when a stamp of `stamp_glance` has changed.
-Nothing here raises for what is in a home. `overview` reads everything about one home.
+Nothing here raises for what is in a home. `OverviewReader` reads everything about one home.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,6 +1,6 @@
 """Reads many homes at a glance: one row for each, those that need a person first.
 
-A home that cannot be read is a row that says so; it disturbs no other one. `overview` reads everything about one home. Reads only.
+A home that cannot be read is a row that says so; it disturbs no other one. Everything about one home is read by `OverviewReader`. Reads only.
 """
 
 import logging
@@ -35,7 +35,7 @@ _ORDER: Mapping[Attention | None, int] = {"broken": 0, "failed": 1, "waiting": 2
 
 @dataclass
 class _Kept:
-    """What was read of one home, and the stamps of what it was read from."""
+    """The contents of one home, and the stamps of the files that they were read from."""
 
     home: Home
     key: Hashable

@@ -10,7 +10,7 @@ from taskclf_dagster.status.overview_records import DaemonView
 from taskclf_dagster.status.records import State, WireView
 
 Attention = Literal["broken", "failed", "waiting"]
-"""Why a home needs a person: something in it is broken, its last retrain failed, or a model waits for approval; the most urgent first."""
+"""The reason why a home needs a person: something in it is broken, its last retrain failed, or a model waits for approval."""
 
 
 class HomeRow(WireView):

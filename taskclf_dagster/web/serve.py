@@ -47,7 +47,7 @@ SOCKET_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """What is served, and at which address.
+    """The definitions to serve, and the address.
 
     Attributes:
         module: with the definitions that the code server loads.

@@ -12,7 +12,7 @@ HOMES = "/homes/"
 
 @dataclass(frozen=True)
 class SitePaths:
-    """Where a home is.
+    """The paths of one home.
 
     Attributes:
         page: its page.

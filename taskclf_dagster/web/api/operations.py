@@ -38,7 +38,7 @@ _Form = TypeVar("_Form", bound=BaseModel)
 
 
 Scope = TypeVar("Scope")
-"""What an operation is about: the `Service` of one home, or that of all homes of a server."""
+"""The subject of an operation: the `Service` of one home, or that of all homes of a server."""
 
 
 @dataclass(frozen=True)
