@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "demo_command:demo_command",
     "drift": "drift_command:drift_command",
     "history": "history_command:history_command",
+    "homes": "homes_command:homes_command",
     "init": "init_command:init_command",
     "list": "model_commands:list_command",
     "live": "live_command:live_command",

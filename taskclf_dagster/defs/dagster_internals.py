@@ -15,7 +15,6 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
-from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.execution import compute_logs
 from dagster._core.instance.ref import InstanceRef
@@ -114,10 +113,13 @@ def iterate_ticks(cron: str, time_zone: str, *, after: datetime) -> Iterator[dat
 
 
 def is_schedule_stopped(instance: dg.DagsterInstance, name: str) -> bool:
-    """Returns True if a person switched the schedule off in the browser; False if it has its default status, or nothing is stored."""
+    """Returns True if a person switched the schedule off in the browser; False if it has its default status, or nothing is stored.
+
+    Where a deployment serves many homes, a sensor of the same name is in its place.
+    """
     if not instance.is_persistent:  # in memory, there is no storage for schedules
         return False
-    states = instance.all_instigator_state(instigator_type=InstigatorType.SCHEDULE)
+    states = instance.all_instigator_state()
     return any(state.instigator_name == name and state.status == InstigatorStatus.STOPPED for state in states)
 
 

@@ -44,17 +44,23 @@ class RetrainClient:
         token: that of the server (TASKCLF_DAGSTER_TOKEN); None for a server on loopback without one, whose changes the client makes with
             the token of its page, as a browser does.
         auth: user and password, where a login stands in front of a server without a token.
+        home: name of a home on a server for many; None on a server for one, and for `homes` alone.
 
     Answers are JSON as the server sends it, with names in camelCase and times in ISO 8601. Every method raises ApiError if the server
     cannot be reached, refuses, or answers with an error; its `problem` holds the server's problem details.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, auth: tuple[str, str] | None = None) -> None:
+    def __init__(self, url: str, *, token: str | None = None, auth: tuple[str, str] | None = None, home: str | None = None) -> None:
         self._url = url.rstrip("/")
         self._session = requests.Session()
         self._session.auth = auth if token is None else _Bearer(token)
         self._session.headers["Accept"] = "application/json"
+        self._prefix = PREFIX if home is None else f"{PREFIX}/homes/{_quoted(home)}"
         self._has_token, self._page_token = token is not None, ""
+
+    def homes(self) -> dict[str, Any]:
+        """Returns all homes of a server for many at a glance, those that need a person first."""
+        return self._ask("GET", f"{PREFIX}/homes")
 
     def status(self) -> dict[str, Any]:
         """Returns the state of the home at a glance, with what can be done now."""
@@ -130,18 +136,18 @@ class RetrainClient:
 
     def _get(self, path: str, **params: object) -> dict[str, Any]:
         given = {name: str(value) for name, value in params.items() if value is not None}
-        return self._ask("GET", path, params=given)
+        return self._ask("GET", f"{self._prefix}/{path}", params=given)
 
     def _change(self, method: str, path: str, body: Mapping[str, object], **headers: str) -> dict[str, Any]:
         if not self._has_token and not self._page_token:
             self._read_page_token()
         try:
-            return self._ask(method, path, json=dict(body), headers={**headers, **self._page_headers()})
+            return self._ask(method, f"{self._prefix}/{path}", json=dict(body), headers={**headers, **self._page_headers()})
         except ApiError as error:
             if self._has_token or (error.problem or {}).get("kind") != "page_token":
                 raise
         self._read_page_token()  # the server was started again, and has others
-        return self._ask(method, path, json=dict(body), headers={**headers, **self._page_headers()})
+        return self._ask(method, f"{self._prefix}/{path}", json=dict(body), headers={**headers, **self._page_headers()})
 
     def _page_headers(self) -> dict[str, str]:
         return {_PAGE_TOKEN_HEADER: self._page_token} if self._page_token else {}
@@ -156,7 +162,7 @@ class RetrainClient:
         self._page_token = "" if found is None else found[1]
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        url = f"{self._url}{PREFIX}/{path}"
+        url = f"{self._url}{path}"
         try:
             answer = self._session.request(method, url, timeout=TIMEOUT_SECONDS, allow_redirects=False, **options)
             content = answer.json() if "json" in answer.headers.get("Content-Type", "") else None

@@ -22,13 +22,14 @@ TREND_LENGTH = 20
 """Largest number of decisions in the trend."""
 
 
-def summarize_decision(decision: PromotionDecision, *, moved: int | None, waits: bool) -> DecisionSummary:
+def summarize_decision(decision: PromotionDecision, *, moved: int | None, waits: bool, reports: str = REPORT_PATH) -> DecisionSummary:
     """Describes a decision for a person.
 
     Args:
         decision: the decision.
         moved: number of the history record by which its challenger became active; None if it did not.
         waits: True if it awaits approval, and still can be approved.
+        reports: the path of the reports of its home on the web server.
     """
     champion = decision.champion.model
     return DecisionSummary(
@@ -42,7 +43,7 @@ def summarize_decision(decision: PromotionDecision, *, moved: int | None, waits:
         moved=moved,
         gates=_describe_gates(decision),
         comparison=_describe_comparison(decision),
-        report_url=f"{REPORT_PATH}{decision.decision_id}",
+        report_url=f"{reports}{decision.decision_id}",
         waits=waits,
     )
 

@@ -19,6 +19,7 @@ from taskclf_dagster.errors import BundleError
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.decision_records import DecisionSummary
 from taskclf_dagster.status.decision_views import summarize_decision
+from taskclf_dagster.status.job_history import REPORT_PATH
 from taskclf_dagster.status.records import WireView
 
 MAX_CARD_BYTES = 256 * 1024
@@ -152,12 +153,21 @@ class ModelDetail(WireView):
     moves: list[MoveView]
 
 
-def describe_decision(home: Home, decision: PromotionDecision, receipts: ReceiptCache) -> DecisionDetail:
-    """Returns a decision in detail."""
+def describe_decision(home: Home, decision: PromotionDecision, receipts: ReceiptCache, *, reports: str = REPORT_PATH) -> DecisionDetail:
+    """Returns a decision in detail.
+
+    Args:
+        home: the taskclf home.
+        decision: a decision of it.
+        receipts: those that were read already.
+        reports: the path of its reports on the web server.
+    """
     state = read_registry_state(home)
     moved = next((entry.sequence for entry in state.history.moves if entry.decision_id == decision.decision_id), None)
     awaiting = find_awaiting(state, list_decisions(home, receipts)[0]) if decision.verdict == "AWAITING_APPROVAL" else []
-    summary = summarize_decision(decision, moved=moved, waits=decision.decision_id in {other.decision_id for other in awaiting})
+    summary = summarize_decision(
+        decision, moved=moved, waits=decision.decision_id in {other.decision_id for other in awaiting}, reports=reports
+    )
     dataset, training = decision.dataset, decision.training
     return DecisionDetail(
         **dict(summary),

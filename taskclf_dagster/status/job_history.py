@@ -9,11 +9,16 @@ from taskclf_dagster.status.decision_records import JobRecord, JobStatus, Metric
 from taskclf_dagster.status.records import Retrain
 
 REPORT_PATH = "/retrain/reports/"
-"""The path of the reports on the web server, each behind it by the id of its decision."""
+"""The path of the reports on the web server of one home, each behind it by the id of its decision."""
 
 
-def describe_job(retrain: Retrain) -> JobRecord:
-    """Returns a retrain as page and API show it."""
+def describe_job(retrain: Retrain, reports: str = REPORT_PATH) -> JobRecord:
+    """Returns a retrain as page and API show it.
+
+    Args:
+        retrain: the retrain.
+        reports: the path of the reports of its home on the web server.
+    """
     status: JobStatus = "pending" if retrain.status == "queued" else retrain.status
     return JobRecord(
         id=retrain.run_id or retrain.decision_id or "",
@@ -34,7 +39,7 @@ def describe_job(retrain: Retrain) -> JobRecord:
         sentence=retrain.sentence,
         decision_id=retrain.decision_id,
         run_id=retrain.run_id,
-        report_url=None if retrain.decision_id is None else f"{REPORT_PATH}{retrain.decision_id}",
+        report_url=None if retrain.decision_id is None else f"{reports}{retrain.decision_id}",
     )
 
 

@@ -36,7 +36,7 @@ from taskclf_dagster.errors import TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.actions import Circumstances, find_actions
 from taskclf_dagster.status.decision_records import JobRecord
-from taskclf_dagster.status.job_history import describe_job
+from taskclf_dagster.status.job_history import REPORT_PATH, describe_job
 from taskclf_dagster.status.kept_results import KeptResult, take_stamps
 from taskclf_dagster.status.model_views import describe_live
 from taskclf_dagster.status.overview_records import (
@@ -53,6 +53,7 @@ from taskclf_dagster.status.reader import describe_idle, find_next_tick, is_daem
 from taskclf_dagster.status.registry_summary import RegistrySummary, stamp_registry, summarize_registry
 from taskclf_dagster.status.run_history import read_retrain
 from taskclf_dagster.status.run_progress import StepTimesReader, read_progress
+from taskclf_dagster.status.sentences import DAEMON_RUNS, NO_DAEMON_RUNS, make_sentence
 
 _Part = TypeVar("_Part")
 
@@ -60,12 +61,6 @@ DISABLED = "Nothing is launched by itself: `enabled` is false."
 
 
 STOPPED = f"Nothing is launched by itself: the schedule {DAILY} was switched off in the browser."
-
-
-DAEMON_RUNS = "The daemon runs: schedules and sensors tick, and what is launched starts."
-
-
-NO_DAEMON_RUNS = "No daemon is running, so nothing happens by itself, and what is launched waits: start `taskclf-dagster serve`."
 
 
 NO_WINDOWS = "taskclf has not recorded a day in this home yet: let it run for some days, and label what you did."
@@ -105,10 +100,14 @@ class OverviewReader:
 
     A decision and a change of the active model show at once; what depends on time alone shows after SHORTEST_SECONDS, or after COST_FACTOR
     times what it costs. Not for several threads at once.
+
+    Args:
+        home: the taskclf home.
+        reports: the path of its reports on the web server.
     """
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    def __init__(self, home: Home, reports: str = REPORT_PATH) -> None:
+        self._home, self._reports = home, reports
         self._registry: KeptResult[RegistrySummary] = KeptResult()
         self._trigger: KeptResult[TriggerAssessment] = KeptResult()
         self._live: KeptResult[LivePerformance] = KeptResult()
@@ -139,7 +138,7 @@ class OverviewReader:
             home=home.display_name,
             is_demo=home.is_demo,
             state="idle" if shown is None else shown.state,
-            reason=_sentence(describe_idle(home)) if shown is None else _explain(shown, job, facts.registry),
+            reason=make_sentence(describe_idle(home)) if shown is None else _explain(shown, job, facts.registry),
             read_only=read_only,
             job=job,
             progress=None if unfinished is None else read_progress(instance, home, unfinished, now=now, times=times),
@@ -179,7 +178,7 @@ class OverviewReader:
             return facts
         key = facts.policy, stamp_registry(home)
         registry = facts.attempt(
-            lambda: self._registry.get(key, lambda: summarize_registry(home, facts.config, facts.keys)),
+            lambda: self._registry.get(key, lambda: summarize_registry(home, facts.config, facts.keys, reports=self._reports)),
             "registry",
             "Models and history cannot be read",
         )
@@ -224,7 +223,7 @@ class OverviewReader:
 
         def describe() -> JobRecord | None:
             retrain = read_retrain(instance, self._home, run.run_id)
-            return None if retrain is None else describe_job(retrain)
+            return None if retrain is None else describe_job(retrain, self._reports)
 
         return self._job.get(key, describe)
 
@@ -247,11 +246,11 @@ def _complete(model: ActiveModelView | None, live: LivePerformance | None, now: 
 def _explain(run: RetrainRun, job: JobRecord | None, registry: RegistrySummary) -> str:
     """Returns the reason of the state of a run."""
     if run.state in ("queued", "running"):
-        return _sentence(describe_unfinished_retrain(run))
+        return make_sentence(describe_unfinished_retrain(run))
     last = registry.last_decision
     if job is None or (run.state == "completed" and last is not None and last.decision_id == job.decision_id):
         return "" if last is None else last.sentence
-    return _sentence(job.error_message or job.sentence or job.reason or run.state)
+    return make_sentence(job.error_message or job.sentence or job.reason or run.state)
 
 
 def _describe_due(facts: _Facts, obstacle: str) -> DueView:
@@ -260,7 +259,7 @@ def _describe_due(facts: _Facts, obstacle: str) -> DueView:
         problem = next((problem for problem in facts.problems if problem.kind in ("data", "home")), None)
         reason = "It is not known." if problem is None else f"It is not known: {problem.title[0].lower()}{problem.title[1:]}."
         return DueView(is_due=False, reason=reason, at=None)
-    reason = _sentence(trigger.reason)
+    reason = make_sentence(trigger.reason)
     return DueView(is_due=trigger.launch, reason=f"{reason} {obstacle}".rstrip(), at=trigger.due_at)
 
 
@@ -270,7 +269,7 @@ def _describe_labels(home: Home, facts: _Facts) -> LabelsView:
         return LabelsView(since=None, needed=needed, summary="The labels cannot be read.")
     fates = trigger.data.label_fates
     if fates is not None:
-        summary = _sentence(fates.summary)
+        summary = make_sentence(fates.summary)
     elif not trigger.data.assessed:
         summary = "There are too many windows to count here what each label covers; a retrain does."
     else:
@@ -286,11 +285,4 @@ def _list_local_folders(home: Home) -> list[Path]:
 def _find_warnings(facts: _Facts) -> list[str]:
     fates = None if facts.trigger is None else facts.trigger.data.label_fates
     found = [*facts.registry.warnings, *([facts.passed_over] if facts.passed_over else []), *([] if fates is None else fates.causes)]
-    return [_sentence(each) for each in found]
-
-
-def _sentence(text: str) -> str:
-    """Returns a text that begins with a capital letter, unless it begins with a name, and ends with a full stop."""
-    first = text.partition(" ")[0]
-    begin = f"{text[:1].upper()}{text[1:]}" if first.isalpha() and first != "taskclf" else text
-    return begin if begin.endswith((".", "!", "?")) else f"{begin}."
+    return [make_sentence(each) for each in found]

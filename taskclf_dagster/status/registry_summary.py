@@ -19,6 +19,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.status.actions import NONE_WAITS, Waiting, find_waiting
 from taskclf_dagster.status.decision_records import DecisionSummary, TrendPoint
 from taskclf_dagster.status.decision_views import find_trend, summarize_decision
+from taskclf_dagster.status.job_history import REPORT_PATH
 from taskclf_dagster.status.kept_results import take_stamps
 from taskclf_dagster.status.model_views import describe_active_model, find_rollback_targets
 from taskclf_dagster.status.overview_records import ActiveModelView, Problem, RollbackTarget
@@ -50,13 +51,14 @@ class RegistrySummary:
     warnings: list[str] = field(default_factory=list)
 
 
-def summarize_registry(home: Home, config: RetrainConfig, keys: Keys) -> RegistrySummary:
+def summarize_registry(home: Home, config: RetrainConfig, keys: Keys, *, reports: str = REPORT_PATH) -> RegistrySummary:
     """Reads and summarizes the registry of a home. Never raises for the content of its files.
 
     Args:
         home: the taskclf home.
         config: by whose policy an approval is judged.
         keys: check signatures.
+        reports: the path of the reports of the home on the web server.
     """
     state = read_registry_state(home, keys)
     active = find_active_model(state)
@@ -66,7 +68,7 @@ def summarize_registry(home: Home, config: RetrainConfig, keys: Keys) -> Registr
     waits = last is not None and waiting.decision is not None and waiting.decision.decision_id == last.decision_id
     return RegistrySummary(
         model=describe_active_model(state, active, {decision.decision_id: decision for decision in decisions}),
-        last_decision=None if last is None else summarize_decision(last, moved=moves.get(last.decision_id), waits=waits),
+        last_decision=None if last is None else summarize_decision(last, moved=moves.get(last.decision_id), waits=waits, reports=reports),
         trend=find_trend(decisions),
         waiting=waiting,
         targets=find_rollback_targets(state, active),

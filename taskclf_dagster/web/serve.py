@@ -23,7 +23,7 @@ import requests
 import yaml
 from filelock import FileLock, Timeout
 
-from taskclf_dagster.defs.dagster_internals import LOCATION, MODULE
+from taskclf_dagster.defs.dagster_internals import LOCATION
 from taskclf_dagster.errors import ServeError
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.web.health import HEALTH
@@ -47,9 +47,10 @@ SOCKET_CHARACTERS = 100
 
 @dataclass(frozen=True)
 class ServeOptions:
-    """One home and one address.
+    """The definitions to serve, and the address.
 
     Attributes:
+        module: with the definitions that the code server loads.
         instance: folder of the Dagster instance.
         reference: the instance as a text for other processes, where DAGSTER_HOME does not name it; else None.
         environment: of the processes.
@@ -59,6 +60,7 @@ class ServeOptions:
         log_level: of Dagster's logs.
     """
 
+    module: str
     instance: Path
     reference: str | None
     environment: Mapping[str, str]
@@ -103,7 +105,7 @@ class ProcessTree:
         workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": {"socket": str(code_socket), "location_name": LOCATION}}]}))
         instance = [] if options.reference is None else ["--instance-ref", options.reference]
         level = ["--log-level", options.log_level]
-        code = ["code-server", "start", "--socket", str(code_socket), "-m", MODULE, "--location-name", LOCATION]
+        code = ["code-server", "start", "--socket", str(code_socket), "-m", options.module, "--location-name", LOCATION]
         self._add("code server", "dagster", [*code, *level, *instance])
         self._await("code server", lambda: _listens(code_socket))  # it loads the project before it listens
         web = ["--host", options.host, "--port", str(options.port), "-w", str(workspace), "--dagster-log-level", options.log_level]

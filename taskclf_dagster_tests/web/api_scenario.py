@@ -67,12 +67,12 @@ class Site:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator["Server"]:
+def serving(folder: Path, module: str = "taskclf_dagster.definitions") -> Iterator["Server"]:
     """Dagster's part of the server, for the homes of several tests: loading the definitions takes seconds."""
     (folder / "dagster").mkdir()
     with (
         dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUEUE) as instance,
-        workspace_in_process(instance, "taskclf_dagster.definitions", LOCATION) as context,
+        workspace_in_process(instance, module, LOCATION) as context,
     ):
         yield Server(instance, context)
 

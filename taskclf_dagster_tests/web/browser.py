@@ -44,7 +44,7 @@ class Visit:
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
         self.foreign: list[str] = []
-        origin = url.removesuffix("/retrain")
+        origin = url.partition("/retrain")[0]
         self.page.on("console", lambda message: self.errors.append(message.text) if message.type in ("error", "warning") else None)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("request", lambda request: None if request.url.startswith(origin) else self.foreign.append(request.url))

@@ -130,6 +130,26 @@ def iterate_retrains(
             yield run
 
 
+def iterate_retrains_of_all(
+    instance: dg.DagsterInstance,
+    *,
+    statuses: tuple[dg.DagsterRunStatus, ...],
+    updated_after: datetime | None = None,
+    whole: bool = True,
+) -> Iterator[RetrainRun]:
+    """Yields the retrains of every home of an instance, newest first.
+
+    Args:
+        instance: the instance that stores the runs.
+        statuses: only runs with these statuses.
+        updated_after: only runs that changed since this time.
+        whole: as of `iterate_retrains`.
+    """
+    for run in _iterate_runs(instance, None, statuses=statuses, updated_after=updated_after):
+        if _is_retrain(run.run, whole=whole):
+            yield run
+
+
 def iterate_unfinished_runs(instance: dg.DagsterInstance, home: Home) -> Iterator[RetrainRun]:
     """Yields every unfinished run of a home: retrains, parts of the graph, the jobs of the registry, and monitoring."""
     for run in _iterate_runs(instance, home, statuses=UNFINISHED):
@@ -139,7 +159,7 @@ def iterate_unfinished_runs(instance: dg.DagsterInstance, home: Home) -> Iterato
 
 def _iterate_runs(
     instance: dg.DagsterInstance,
-    home: Home,
+    home: Home | None,
     *,
     statuses: tuple[dg.DagsterRunStatus, ...] | None = None,
     tags: Mapping[str, str] | None = None,
@@ -147,15 +167,15 @@ def _iterate_runs(
     run_ids: list[str] | None = None,
 ) -> Iterator[RetrainRun]:
     since = None if updated_after is None else updated_after.astimezone(UTC)  # Dagster ignores the offset
-    cursor, own = None, find_home_tags(instance, home)
-    of_home = {HOME_TAG: sorted(own)} if serves_many_homes(instance) else {}  # else a run without the tag counts as well
+    cursor, own = None, frozenset[str]() if home is None else find_home_tags(instance, home)
+    of_home = {HOME_TAG: sorted(own)} if home is not None and serves_many_homes(instance) else {}  # else a run without the tag counts too
     wanted: dict[str, Any] = {**(tags or {}), **of_home}
     filters = dg.RunsFilter(statuses=list(statuses) if statuses else None, tags=wanted, updated_after=since, run_ids=run_ids)
     while True:
         records = instance.get_run_records(filters, limit=_PAGE, cursor=cursor)
         for record in records:
             run = record.dagster_run
-            if HOME_TAG not in run.tags or run.tags[HOME_TAG] in own:
+            if home is None or HOME_TAG not in run.tags or run.tags[HOME_TAG] in own:
                 yield RetrainRun(run, _aware(record.create_timestamp), _moment(record.start_time), _moment(record.end_time))
         if len(records) < _PAGE:
             return

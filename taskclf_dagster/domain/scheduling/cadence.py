@@ -70,7 +70,19 @@ def check_model_age(
         cadence_days: days from one challenger to the next.
         slack: a retrain that is due within this time counts as due.
     """
-    created = _find_created_at(home)
+    return judge_age(_find_created_at(home), last, now=now, max_days=max_days, cadence_days=cadence_days, slack=slack)
+
+
+def judge_age(
+    created: datetime | None,
+    last: LastDecided | None,
+    *,
+    now: datetime,
+    max_days: int,
+    cadence_days: int,
+    slack: timedelta = timedelta(0),
+) -> DueDate | None:
+    """Returns what `check_model_age` does, for an active model that was trained at `created`; None if that is not known."""
     if created is None:
         return None
     tried = None if last is None or last.trained_at is None or last.trained_at > now else last.trained_at

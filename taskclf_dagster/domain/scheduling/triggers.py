@@ -68,32 +68,64 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
     home.require()
     last = read_last_decided(home)
     labels = _assess_labels(home, last, config.scheduling)
-    days = config.scheduling.global_retrain_cadence_days
-    cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
-    age = check_model_age(home, last, now=now, max_days=config.scheduling.max_days_since_training, cadence_days=days, slack=SLACK)
-    due_dates: dict[Cause, DueDate] = {
-        "new_labels": labels.due_date,
-        **({} if age is None else {"model_age": age}),
-        "cadence": cadence,
-    }
-    cause = next((name for name, due in due_dates.items() if due.due), None)
-    data = assess_data(home, config=config, now=now, find_blockers=cause is not None)
-    blockers = data.blockers if cause is not None else ()
-    if cause is None:
-        reason = "; ".join(due_dates[name].reason for name in ("cadence", "new_labels", "model_age") if name in due_dates)
-    else:
-        reason = describe_blocked(due_dates[cause].reason, blockers)
+    settings = config.scheduling
+    days, max_days = settings.global_retrain_cadence_days, settings.max_days_since_training
+    age = check_model_age(home, last, now=now, max_days=max_days, cadence_days=days, slack=SLACK)
+    due = find_due(last, labels.due_date, age, settings=settings, now=now)
+    data = assess_data(home, config=config, now=now, find_blockers=due.cause is not None)
+    blockers = data.blockers if due.cause is not None else ()
     return TriggerAssessment(
-        launch=cause is not None and not blockers,
-        cause=cause,
-        reason=reason,
+        launch=due.cause is not None and not blockers,
+        cause=due.cause,
+        reason=due.reason if due.cause is None else describe_blocked(due.reason, blockers),
         blockers=blockers,
         data=data,
         force=age is not None and age.due,
         changed_spans=labels.changed_spans,
         label_watermark=labels.watermark,
-        due_at=min((due.due_at for due in due_dates.values() if due.due_at is not None), default=None),
+        due_at=due.due_at,
     )
+
+
+class Due(NamedTuple):
+    """The trigger that is due, if the data suffices or not.
+
+    Attributes:
+        cause: the trigger; None if there is none.
+        reason: its reason; without a trigger, why none is due and when one will be.
+        due_at: latest time at which a retrain is due without new labels; None if that is now or unknown.
+    """
+
+    cause: Cause | None
+    reason: str
+    due_at: datetime | None
+
+
+def find_due(last: LastDecided | None, labels: DueDate, age: DueDate | None, *, settings: SchedulingSettings, now: datetime) -> Due:
+    """Returns the first trigger that is due.
+
+    Args:
+        last: the last decided run.
+        labels: due date of new labels.
+        age: due date by the age of the active model; None if that is not known.
+        settings: has the cadence.
+        now: the present time.
+    """
+    cadence = check_retrain_due(last, now=now, cadence_days=settings.global_retrain_cadence_days, slack=SLACK)
+    dates: dict[Cause, DueDate] = {"new_labels": labels, **({} if age is None else {"model_age": age}), "cadence": cadence}
+    cause = next((name for name, date in dates.items() if date.due), None)
+    listed = ("cadence", "new_labels", "model_age") if cause is None else (cause,)
+    return Due(
+        cause,
+        "; ".join(dates[name].reason for name in listed if name in dates),
+        min((date.due_at for date in dates.values() if date.due_at is not None), default=None),
+    )
+
+
+def judge_new_labels(changed: int, settings: SchedulingSettings) -> DueDate:
+    """Returns the due date of a number of changed label spans: now, if they are enough."""
+    due = changed >= settings.min_new_labels
+    return DueDate(due=due, due_at=None, kind="due" if due else "not_due", reason=describe_changed_spans(changed, settings))
 
 
 def describe_changed_spans(changed: int, settings: SchedulingSettings) -> str:
@@ -121,6 +153,4 @@ def _assess_labels(home: Home, last: LastDecided | None, settings: SchedulingSet
     except LabelColumnsError as error:
         return _NewLabels(None, None, DueDate(due=False, due_at=None, kind="not_due", reason=f"new labels are unknown: {error}"))
     changed = count_changed_spans(home.decisions, last.label_watermark if last else None, fingerprints)
-    due = changed >= settings.min_new_labels
-    due_date = DueDate(due=due, due_at=None, kind="due" if due else "not_due", reason=describe_changed_spans(changed, settings))
-    return _NewLabels(watermark(fingerprints), changed, due_date)
+    return _NewLabels(watermark(fingerprints), changed, judge_new_labels(changed, settings))

@@ -18,7 +18,7 @@ from taskclf_dagster.errors import DecisionNotFoundError, ReceiptVersionError, R
 from taskclf_dagster.status.decision_records import JobStatus
 from taskclf_dagster.status.records import WireView
 from taskclf_dagster.web.api.forms import ApproveForm, RollbackForm
-from taskclf_dagster.web.api.operations import PREFIX, Answer, Asked, Service
+from taskclf_dagster.web.api.operations import Answer, Asked, Service
 from taskclf_dagster.web.api.retrains import tags_of
 
 APPROVE: Literal["approve"] = "approve"
@@ -79,13 +79,12 @@ def _launch(service: Service, asked: Asked, job: str, form: dict[str, object]) -
         runs = iterate_unfinished_runs(service.instance, service.home)
         other = next((run for run in runs if run.run.job_name in (APPROVE, ROLLBACK)), None)
         if other is not None:
-            detail = (
-                f"Run {other.run_id} of the job {other.run.job_name} is {other.state}. Wait for it to end: {PREFIX}/runs/{other.run_id}."
-            )
+            where = f"{service.paths.api}/runs/{other.run_id}"
+            detail = f"Run {other.run_id} of the job {other.run.job_name} is {other.state}. Wait for it to end: {where}."
             raise RequestRefusedError("change_under_way", detail)
         run_id = service.backend.launch(job, form, tags=tags_of(asked))
     view = RunView(run_id=run_id, job=job, status="pending", message="It waits for the daemon to start it.")
-    return Answer(view, {"Location": f"{PREFIX}/runs/{run_id}"})
+    return Answer(view, {"Location": f"{service.paths.api}/runs/{run_id}"})
 
 
 def _find_awaiting(service: Service, decision_id: str) -> PromotionDecision:

@@ -41,9 +41,6 @@ ON_THE_WIRE: Mapping[tuple[str, ...], str] = {tuple(_NAMES.get(part, to_camel(pa
 SHOWN_CHANGES = 20
 
 
-RELOADED = "in about half a minute, when the schedules have been loaded again"
-
-
 class SettingView(WireView):
     """One key of the configuration.
 
@@ -162,7 +159,7 @@ def change_config(service: Service, asked: Asked) -> Answer:
     loaded_late = [key for key in changed if after.settings[key].effect == "next_load" and after.settings[key].overridden_by is None]
     if loaded_late:
         service.reloader.ask()
-        effective |= dict.fromkeys(loaded_late, RELOADED)
+        effective |= dict.fromkeys(loaded_late, service.backend.cron_effect)
     return _answer(service, after, effective)
 
 

@@ -15,7 +15,7 @@ def show_decision(service: Service, asked: Asked) -> Answer:
         ) from error
     except ReceiptVersionError as error:
         raise RequestRefusedError("not_found", str(error)) from error
-    return Answer(describe_decision(service.home, decision, service.receipts))
+    return Answer(describe_decision(service.home, decision, service.receipts, reports=service.paths.reports))
 
 
 def show_model(service: Service, asked: Asked) -> Answer:

@@ -13,9 +13,10 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from taskclf_dagster.errors import RequestProblem
 from taskclf_dagster.web.api.examples import ANSWER_EXAMPLES, FORM_EXAMPLES, PROBLEM_EXAMPLE
-from taskclf_dagster.web.api.operations import PREFIX, Operation
+from taskclf_dagster.web.api.operations import Operation
 from taskclf_dagster.web.api.reading import JSON
 from taskclf_dagster.web.problems import KINDS, MEDIA_TYPE, ProblemDetails
+from taskclf_dagster.web.site_paths import API
 
 VERSION = "1"
 """The version of the API. A field may be added to an answer at any time; whatever else changes makes a new version."""
@@ -52,6 +53,16 @@ _ID = {
 }
 
 
+_HOME = {
+    "name": "home",
+    "in": "path",
+    "required": True,
+    "description": "Name of the home; `listHomes` has them all.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "example": "anna",
+}
+
+
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -76,7 +87,7 @@ _SCHEMES = {
 _FIELD = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
-def build_document(operations: Sequence[Operation]) -> dict[str, object]:
+def build_document(operations: Sequence[Operation[Any]]) -> dict[str, object]:
     """Returns the document of these operations."""
     records = [_schema_of(operation.answer, "serialization") for operation in operations if operation.answer is not None]
     forms = [_schema_of(operation.form, "validation") for operation in operations if operation.form is not None]
@@ -86,7 +97,7 @@ def build_document(operations: Sequence[Operation]) -> dict[str, object]:
     schemas = _add_descriptions(definitions["$defs"], _all_models(model for model, _ in ordered))
     paths: dict[str, dict[str, object]] = {}
     for operation in operations:
-        paths.setdefault(PREFIX + operation.path, {})[operation.method.lower()] = _describe(operation, names)
+        paths.setdefault(API + operation.path, {})[operation.method.lower()] = _describe(operation, names)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -105,11 +116,12 @@ def _schema_of(model: type[BaseModel], mode: JsonSchemaMode) -> tuple[type[BaseM
     return model, mode
 
 
-def _describe(operation: Operation, names: _Names) -> dict[str, object]:
+def _describe(operation: Operation[Any], names: _Names) -> dict[str, object]:
     described: dict[str, object] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "parameters": [
+            *([_HOME] if "{home}" in operation.path else []),
             *([_ID] if "{id}" in operation.path else []),
             *_describe_query(operation),
             *([_IF_MATCH] if operation.needs_match else []),
@@ -127,7 +139,7 @@ def _describe(operation: Operation, names: _Names) -> dict[str, object]:
     return described
 
 
-def _describe_query(operation: Operation) -> list[dict[str, object]]:
+def _describe_query(operation: Operation[Any]) -> list[dict[str, object]]:
     if operation.query is None:
         return []
     found = operation.query.model_json_schema(by_alias=True)["properties"]
@@ -142,7 +154,7 @@ def _describe_query(operation: Operation) -> list[dict[str, object]]:
     return parameters
 
 
-def _describe_success(operation: Operation, names: _Names) -> dict[str, dict[str, object]]:
+def _describe_success(operation: Operation[Any], names: _Names) -> dict[str, dict[str, object]]:
     schema: dict[str, object] = {"type": "object"} if operation.answer is None else names[operation.answer, "serialization"]
     content = {"schema": schema}
     if operation.answer in ANSWER_EXAMPLES:
@@ -155,7 +167,7 @@ def _describe_success(operation: Operation, names: _Names) -> dict[str, dict[str
     return {str(int(operation.status)): {**response, **({"headers": headers} if headers else {})}}
 
 
-def _describe_problems(operation: Operation) -> dict[str, object]:
+def _describe_problems(operation: Operation[Any]) -> dict[str, object]:
     """Returns the problems of an operation by HTTP status."""
     kinds = (*ALWAYS, *(OF_CHANGES if operation.changes else ()), *operation.problems)
     return {str(KINDS[kind].status): {"$ref": f"#/components/responses/{_name_of(KINDS[kind].status)}"} for kind in kinds}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from http import HTTPStatus
-from typing import Literal, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
 import dagster as dg
 from pydantic import BaseModel
@@ -24,9 +24,7 @@ from taskclf_dagster.status.overview_records import Overview
 from taskclf_dagster.status.records import WireView
 from taskclf_dagster.web.api.reloading import Reloader
 from taskclf_dagster.web.backend import Backend
-
-PREFIX = "/api/ml/retrain"
-
+from taskclf_dagster.web.site_paths import SitePaths
 
 PAGE_TOKEN_HEADER = "x-taskclf-token"  # noqa: S105  # the name of a header
 """The header in which the page sends its token; `web.security` checks it."""
@@ -39,9 +37,13 @@ MAX_USER = 100
 _Form = TypeVar("_Form", bound=BaseModel)
 
 
+Scope = TypeVar("Scope")
+"""The subject of an operation: the `Service` of one home, or that of all homes of a server."""
+
+
 @dataclass(frozen=True)
 class Service:
-    """The home, and the state that all operations share.
+    """A home, and the state that all operations on it share.
 
     Attributes:
         backend: home, instance and launches.
@@ -61,7 +63,11 @@ class Service:
 
     @cached_property
     def _overview(self) -> OverviewReader:
-        return OverviewReader(self.home)
+        return OverviewReader(self.home, self.paths.reports)
+
+    @property
+    def paths(self) -> SitePaths:
+        return self.backend.paths
 
     @property
     def home(self) -> Home:
@@ -118,15 +124,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Operation:
+class Operation(Generic[Scope]):
     """One operation.
 
     Attributes:
         method: GET, POST or PUT.
-        path: below PREFIX.
+        path: below `site_paths.API`.
         name: the id of the operation.
         summary: what it does, in one line.
-        carry_out: does it; called in a thread.
+        carry_out: does it, to what it is about; called in a thread.
         answer: the record that it answers; None for the OpenAPI document.
         status: the HTTP status of its answer.
         problems: the kinds of problems that it can have, beside those of every operation.
@@ -141,7 +147,7 @@ class Operation:
     path: str
     name: str
     summary: str
-    carry_out: Callable[[Service, Asked], Answer]
+    carry_out: Callable[[Scope, Asked], Answer]
     answer: type[WireView] | None
     status: HTTPStatus = HTTPStatus.OK
     problems: tuple[RequestProblem, ...] = ()

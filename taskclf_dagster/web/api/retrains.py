@@ -10,7 +10,7 @@ from taskclf_dagster.status.job_history import describe_job
 from taskclf_dagster.status.records import WireView
 from taskclf_dagster.status.run_history import read_history_page, read_retrain
 from taskclf_dagster.web.api.forms import HistoryQuery, TriggerForm
-from taskclf_dagster.web.api.operations import PREFIX, Answer, Asked, Service
+from taskclf_dagster.web.api.operations import Answer, Asked, Service
 
 
 class HistoryPageView(WireView):
@@ -34,7 +34,9 @@ def show_history(service: Service, asked: Asked) -> Answer:
     """Answers one page of the history."""
     query = asked.query_of(HistoryQuery)
     page = read_history_page(service.instance, service.home, limit=query.limit, after=query.cursor, receipts=service.receipts)
-    return Answer(HistoryPageView(items=[describe_job(retrain) for retrain in page.retrains], next_cursor=page.next_cursor))
+    return Answer(
+        HistoryPageView(items=[describe_job(retrain, service.paths.reports) for retrain in page.retrains], next_cursor=page.next_cursor)
+    )
 
 
 def show_job(service: Service, asked: Asked) -> Answer:
@@ -51,10 +53,10 @@ def trigger_retrain(service: Service, asked: Asked) -> Answer:
         if unfinished is not None:
             words = describe_unfinished_retrain(unfinished)
             raise RequestRefusedError(
-                "retrain_under_way", f"{words[0].upper()}{words[1:]}. Wait for it to end: {PREFIX}/jobs/{unfinished.run_id}."
+                "retrain_under_way", f"{words[0].upper()}{words[1:]}. Wait for it to end: {service.paths.api}/jobs/{unfinished.run_id}."
             )
         run_id = service.backend.launch(RETRAIN, form.model_dump(exclude_none=True), tags=tags_of(asked))
-    return Answer(_find_job(service, run_id), {"Location": f"{PREFIX}/jobs/{run_id}"})
+    return Answer(_find_job(service, run_id), {"Location": f"{service.paths.api}/jobs/{run_id}"})
 
 
 def tags_of(asked: Asked) -> dict[str, str]:
@@ -66,4 +68,4 @@ def _find_job(service: Service, name: str) -> JobRecord:
     retrain = read_retrain(service.instance, service.home, name, service.receipts)
     if retrain is None:
         raise RequestRefusedError("not_found", "This home has no retrain with this id; the history lists them.")
-    return describe_job(retrain)
+    return describe_job(retrain, service.paths.reports)

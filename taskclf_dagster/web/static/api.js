@@ -3,6 +3,10 @@
 const TOKEN = document.querySelector('meta[name="taskclf-token"]');
 const TIMEOUT_MS = 15000;
 
+/** The path of this page; that of a report is below it. */
+export const PAGE = metaOf("taskclf-page");
+const API = metaOf("taskclf-api");
+
 /** The server did not answer: it ended, restarts, or the network is down. */
 export class ServerLost extends Error {}
 
@@ -37,7 +41,7 @@ async function send(method, path, body, headers = {}) {
     options.body = JSON.stringify(body);
     Object.assign(options.headers, { "Content-Type": "application/json", "X-Taskclf-Token": TOKEN.content });
   }
-  const answer = await answerOf(`/api/ml/retrain/${path}`, options);
+  const answer = await answerOf(`${API}/${path}`, options);
   const text = await answer.text().catch(() => "");
   if (!answer.ok) throw new Refused(answer.status, problemOf(text));
   return { body: parsed(text), etag: answer.headers.get("ETag") };
@@ -55,12 +59,16 @@ async function answerOf(url, options) {
 }
 
 async function renewToken() {
-  const answer = await answerOf("/retrain", { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const answer = await answerOf(PAGE, { cache: "no-store", signal: AbortSignal.timeout(TIMEOUT_MS) });
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const token = page.querySelector('meta[name="taskclf-token"]')?.content;
   if (!token || token === TOKEN.content) return false;
   TOKEN.content = token;
   return true;
+}
+
+function metaOf(name) {
+  return document.querySelector(`meta[name="${name}"]`).content;
 }
 
 function isProblem(answer) {

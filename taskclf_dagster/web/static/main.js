@@ -1,4 +1,4 @@
-/** The page /retrain: asks the server for the status again and again, and shows it. */
+/** The page of a home: asks the server for the status again and again, and shows it. */
 
 import { Refused, ServerLost, get } from "./api.js";
 import { byId, el, setText, show } from "./dom.js";

@@ -1,5 +1,6 @@
 /** The running model, the next retrain, and the way back. */
 
+import { PAGE } from "./api.js";
 import { byId, el, prose, show } from "./dom.js";
 import { counted, isNumber, score, sentence, when } from "./format.js";
 import { badge } from "./words.js";
@@ -53,7 +54,7 @@ function modelParts(model) {
     el("details", { "data-key": "model" }, el("summary", {}, "More about this model"), el("dl", { class: "facts" },
       fact("Why this one", sentence(SOURCES[model.source] ?? model.summary)),
       isNumber(model.rejectThreshold) && fact("Reject threshold", `${model.rejectThreshold.toFixed(2)}; below this confidence it gives no label`),
-      model.decisionId && fact("Promoted by", el("a", { href: `/retrain/reports/${model.decisionId}` }, "report of the decision")),
+      model.decisionId && fact("Promoted by", el("a", { href: `${PAGE}/reports/${encodeURIComponent(model.decisionId)}` }, "report of the decision")),
     )),
   ];
 }

@@ -86,7 +86,8 @@ function problemBanners({ problems, warnings, daemon, readOnly, user }) {
   ];
 }
 
-function banner(kind, image, title, ...lines) {
+/** Returns a box with a title and lines. */
+export function banner(kind, image, title, ...lines) {
   return el("div", { class: `banner banner-${kind}`, "data-key": title }, icon(image), el("div", {},
     el("p", {}, el("strong", {}, title)), lines.filter(Boolean).map((line) => el("p", {}, prose(line))),
   ));

@@ -28,6 +28,12 @@ const WOULD = {
 const APPROVED = ["check", "good", "Approved"];
 const NOT_APPROVED = ["dash", "", "Was not approved"];
 
+const ATTENTION = {
+  broken: ["alert", "bad", "Broken"],
+  failed: ["cross", "bad", "Last retrain failed"],
+  waiting: ["clock", "warn", "Waits for approval"],
+};
+
 const GATES = {
   PASS: ["check", "good", "Passed"],
   FAIL: ["cross", "bad", "Failed"],
@@ -55,6 +61,11 @@ const DRY_RUN = " (dry run)";
 /** Returns the badge of the state of retraining. */
 export function stateBadge(state) {
   return badge(STATES[state] ?? ["unknown", "", sentence(state)]);
+}
+
+/** Returns the badge of why a home needs a person. */
+export function attentionBadge(attention) {
+  return badge(ATTENTION[attention] ?? ["alert", "warn", sentence(attention)]);
 }
 
 /** Returns the words of the state of retraining. */

@@ -3,10 +3,7 @@
 The server runs without a daemon: what is launched waits in the queue.
 """
 
-import json
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,37 +21,16 @@ from taskclf_dagster_tests.models import MID, NEW, OLD
 from taskclf_dagster_tests.registry_scenario import NEXT, judged, promoted
 from taskclf_dagster_tests.scenario import make_home
 from taskclf_dagster_tests.servers import PROJECT, TIMEOUT_SECONDS, free_port, make_instance, running, tail, until
+from taskclf_dagster_tests.web.api.generated_requests import send_requests
 
 pytestmark = pytest.mark.server
 
 TOKEN = "a-token-of-enough-characters"  # noqa: S105  # made up
 CASES = 1000
-EXAMPLES, SEED = "45", "1"
+EXAMPLES = 45
 CRON = """
 { scheduleOrError(scheduleSelector: {repositoryLocationName: "taskclf_dagster", repositoryName: "__repository__",
     scheduleName: "daily_retrain"}) { ... on Schedule { cronSchedule } } }
-"""
-SETTINGS = """
-[checks]
-# If-Match is what is missing. For the configuration below: an ETag of another state is found before the body is read, and the rule
-# between two keys (min_reject_rate is at most max_reject_rate) has no JSON Schema.
-missing_required_header.expected-statuses = ["400", "401", "403", "406", "415", "422", "428"]
-
-[dictionaries.ids]
-values = {ids}
-
-[dictionaries.etags]
-values = ["*"]
-
-[parameters]
-"path.id" = {{ dictionary = "ids", probability = 0.5 }}
-"header.If-Match" = {{ dictionary = "etags", probability = 0.7 }}
-
-[[operations]]
-include-path = "/api/ml/retrain/config"
-include-method = "PUT"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "412", "422"]
-checks.negative_data_rejection.expected-statuses = ["400", "401", "403", "404", "406", "412", "415", "422", "428"]
 """
 ODD_IDS = ["..", "a/b", "%2e%2e", "nul\0", "x\u202ey", "line\nend"]
 
@@ -105,22 +81,7 @@ def _answers(server: Running) -> bool:
 
 def test_a_thousand_requests_that_the_document_allows_or_forbids_are_answered_as_it_says(server: Running, tmp_path: Path) -> None:
     ids = [*(decision.decision_id for decision in list_decisions(server.home)[0]), OLD, NEXT, *ODD_IDS]
-    (tmp_path / "schemathesis.toml").write_text(SETTINGS.format(ids=json.dumps(ids)), encoding="utf-8")
-    command = [
-        *(sys.executable, "-m", "schemathesis.cli", "--config-file", tmp_path / "schemathesis.toml"),
-        *("run", f"{server.url}/api/ml/retrain/openapi.json", "--header", f"Authorization: Bearer {TOKEN}", "--checks", "all"),
-        *("--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--seed", SEED, "--continue-on-failure"),
-        *("--request-timeout", "60", "--report-json-path", tmp_path / "report.json"),
-    ]
-    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "taskclf_dagster_tests.web.api.openapi_formats", "PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2_000:]
-    cases = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
-    assert cases is not None, done.stdout[-2_000:]
-    assert cases[1] == cases[2]
-    assert int(cases[1]) >= CASES
-    rates = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["valid_rates"]
-    accepted = {name: sum(phase["accepted"] for phase in phases.values()) for name, phases in rates.items()}
+    accepted = send_requests(server.url, TOKEN, tmp_path, ids=ids, examples=EXAMPLES, cases=CASES)
     assert accepted["PUT /api/ml/retrain/config"] > 10
     assert "Traceback" not in server.log.read_text(encoding="utf-8", errors="replace")
     with dg.DagsterInstance.from_config(str(server.instance)) as instance:
