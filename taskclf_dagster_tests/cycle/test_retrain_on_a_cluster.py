@@ -87,7 +87,7 @@ def test_two_workers_give_the_same_dataset_test_windows_gates_and_verdict(cluste
     assert theirs.comparison is not None
     assert (ours.comparison.windows, ours.comparison.left_out) == (theirs.comparison.windows, theirs.comparison.left_out)
     assert ours.comparison.exclusion == theirs.comparison.exclusion
-    assert [finding for finding in check_registry(grown) if finding.level == "error"] == []
+    assert [finding for finding in check_registry(grown) if finding.severity == "damage"] == []
 
 
 def test_a_retrain_whose_scheduler_goes_away_is_retried_and_changes_no_model(cluster: DaskProcesses, grown: Home, tmp_path: Path) -> None:
