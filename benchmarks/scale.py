@@ -193,7 +193,8 @@ def measure_workers(cluster: Any) -> dict[str, float]:
 
 def compare(windows: int, users: int, *, rounds: int, keep: Callable[[Path], object]) -> None:
     """Runs one home in one part, in four, and on two workers, and prints what is equal."""
-    ways = {"one part": (None, None), "four parts": (windows // 4, None), "four parts, two workers": (windows // 4, 2)}
+    few = windows // 4 + windows // users
+    ways = {"one part": (None, None), "several parts": (few, None), "several parts, two workers": (few, 2)}
     found = {way: run(windows, users, rounds=rounds, parts=parts, keep=keep, workers=workers) for way, (parts, workers) in ways.items()}
     first = found["one part"]
     columns = ("dataset hash", "trees", "macro-F1", "parts", "cpu", "worker cpu", "peak", "worker peak")

@@ -1,8 +1,8 @@
 """The settings file of a home, `taskclf_dagster.yaml`: how it is read, and what it may not set.
 
 It is a layer between `configs/retrain.yaml` and the file of `--config`. Whoever can write to the home can write it, so it sets nothing that
-protects against them: no keys of signatures, no addresses that events are sent to, nothing about who may reach the server, no
-scheduler that would be given programs to run; and where promotions are signed, nothing that shapes a decision. It is changed in
+protects against them: no keys of signatures, no addresses that events are sent to, nothing about who may reach the server, no scheduler
+that could have anything computed; and where promotions are signed, nothing that shapes a decision. It is changed in
 `domain.scheduling.home_settings`.
 """
 

@@ -59,7 +59,7 @@ _machines: dict[str, tuple[str, ...]] = {}
 
 
 def deliver_machines(training: str, machines: tuple[str, ...]) -> None:
-    """Tells the tasks of a training on this worker where the processes of all ranks listen."""
+    """Gives the tasks of a training on this worker the addresses of the processes of all ranks."""
     _machines[training] = machines
 
 
