@@ -63,7 +63,7 @@ def peak_memory() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, ...]:
+def run_path(home: Any, config: Any, as_of: datetime, step: Step, engine: Any = None) -> tuple[Any, ...]:
     """One retrain without Dagster: the bodies of the assets and of the standalone checks, in the order in which the job runs them."""
     from taskclf_dagster import provenance
     from taskclf_dagster.domain.data import (
@@ -73,22 +73,24 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
         split,
     )
     from taskclf_dagster.domain.decision.references import RunOptions
+    from taskclf_dagster.domain.execution.local_engine import LOCAL
     from taskclf_dagster.domain.models import challenger as training
     from taskclf_dagster.domain.registry import health, promotion, state
     from taskclf_dagster.domain.retraining import decision_step, recomputation, reports, steps
 
+    engine = engine or LOCAL
     with step("store_labeled_windows"):
-        record = labeled_windows.store_labeled_windows(home, as_of=as_of, settings=config.dataset).record
+        record = labeled_windows.store_labeled_windows(home, as_of=as_of, settings=config.dataset, engine=engine).record
     with step(CHECK + "labeled_windows_file"):
         labeled_windows.load_stored_keys(home, record)[0].duplicated().sum()
     with step("open_labeled_windows"):
         source = labeled_windows.open_labeled_windows(home, record)
     with step("build_snapshot"):
-        dataset, rows = snapshot.build_snapshot_parts(home, record, source, config=config)
+        dataset, rows = snapshot.build_snapshot_parts(home, record, source, config=config, engine=engine)
     with step("find_skip_reason"):
         reason = steps.find_skip_reason(home, rows, config)
     with step("save_snapshot"):
-        dataset = snapshot.save_snapshot(home, dataset, rows)
+        dataset = snapshot.save_snapshot(home, dataset, rows, engine=engine)
     del source, rows
     folder = home.root / dataset.path
     with step(CHECK + "dataset_snapshot_file"):
@@ -99,9 +101,9 @@ def run_path(home: Any, config: Any, as_of: datetime, step: Step) -> tuple[Any, 
     with step("build_challenger"):
         names = {"code_version": provenance.code_version(), "library_versions": provenance.library_versions()}
         ears = {"stopwatch": time.perf_counter, "on_progress": lambda _: None}
-        model = training.build_challenger(home, dataset, config=config, earlier=None, cores=1, **names, **ears)
+        model = training.build_challenger(home, dataset, config=config, earlier=None, cores=1, engine=engine, **names, **ears)
     with step("report_challenger"):
-        ours = reports.report_challenger(home, dataset, model, config=config, num_threads=1)
+        ours = reports.report_challenger(home, dataset, model, config=config, num_threads=1, engine=engine)
     with step("report_champion"):
         theirs = reports.report_champion(home, dataset, config=config, num_threads=1)
     with step("make_decision"):

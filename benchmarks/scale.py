@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -28,6 +30,8 @@ from taskclf_dagster.domain.data.feature_schema import SCHEMAS, column_bounds
 
 LAST_DAY, PEOPLE, WINDOWS_PER_USER_DAY = date(2026, 6, 30), 10, 335
 JITTER, MAX_PEAK_GIB, JUDGED_AT = 0.05, 4.0, 10_000_000
+COMPARED = "1000000:100"
+EQUAL = ("dataset hash", "split", "test windows", "macro-F1", "weighted-F1", "gates", "verdict", "trees")
 SIZES = "10000:1,100000:10,1000000:100,1000000:10000"
 HEADERS = [
     "windows",
@@ -40,6 +44,8 @@ HEADERS = [
     "peak GiB",
     "in",
     "stored GiB",
+    "workers' CPU s",
+    "worker's peak GiB",
     "wall s",
 ]
 
@@ -103,6 +109,7 @@ def measure(place: Path) -> dict[str, Any]:
     import lightgbm
 
     from taskclf_dagster.config.loading import load_retrain_config
+    from taskclf_dagster.domain.execution.engine_choice import open_engine
     from taskclf_dagster.home import Home
 
     pa.set_cpu_count(1)
@@ -112,8 +119,18 @@ def measure(place: Path) -> dict[str, Any]:
     lightgbm.Booster.predict = meter.timed(lightgbm.Booster.predict, "predict")
     base = meter_peak()
     begin = time.perf_counter()
-    dataset, *_ = run_path(home, load_retrain_config(place / "config.yaml"), AS_OF, meter.step)
+    config = load_retrain_config(place / "config.yaml")
+    with open_engine(config.execution, home) as engine:
+        dataset, model, ours, _ = run_path(home, config, AS_OF, meter.step, engine)
     return {
+        "dataset hash": dataset.dataset_hash,
+        "split": dataset.rows,
+        "test windows": ours.report.windows,
+        "macro-F1": ours.report.macro_f1,
+        "weighted-F1": ours.report.weighted_f1,
+        "gates": {gate.name: gate.status for gate in ours.gates.gates},
+        "verdict": "PROMOTE",  # else run_path has ended this process
+        "trees": model.tree_hash[:16],
         "steps": meter.rows,
         "cpu": sum(row["cpu"] for row in meter.rows.values()),
         "train": meter.total("train"),
@@ -131,8 +148,10 @@ def meter_peak() -> float:
     return peak_memory()
 
 
-def run(windows: int, users: int, *, rounds: int, parts: int | None, keep: Callable[[Path], object]) -> dict[str, Any]:
-    """Measures one home in a process of its own."""
+def run(
+    windows: int, users: int, *, rounds: int, parts: int | None, keep: Callable[[Path], object], workers: int | None = None
+) -> dict[str, Any]:
+    """Measures one home in a process of its own, and, if asked, on so many workers on this machine."""
     source, place = generate(windows, users), DATA / f"work-{windows}-{users}"
     shutil.rmtree(place, ignore_errors=True)
     (place / "home").mkdir(parents=True)
@@ -141,20 +160,58 @@ def run(windows: int, users: int, *, rounds: int, parts: int | None, keep: Calla
     (place / "config.yaml").write_text(settings, encoding="utf-8")
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     command = [sys.executable, __file__, "--measure", str(place), *([] if parts is None else ["--part-windows", str(parts)])]
-    subprocess.run(command, check=True, env=environment)  # noqa: S603  # our own script
-    result: dict[str, Any] = json.loads((place / "result.json").read_text(encoding="utf-8"))
+    with nullcontext() if workers is None else on_workers(workers, place / "config.yaml") as cluster:
+        subprocess.run(command, check=True, env=environment)  # noqa: S603  # our own script
+        used = {} if cluster is None else measure_workers(cluster)
+    result: dict[str, Any] = {**json.loads((place / "result.json").read_text(encoding="utf-8")), **used}
     keep(place)
     return result
+
+
+@contextmanager
+def on_workers(number: int, config: Path) -> Iterator[Any]:
+    """A cluster on this machine, named in a configuration."""
+    from distributed import LocalCluster
+
+    os.environ.update(ONE_THREAD, PYTHONPATH=str(Path(__file__).resolve().parent.parent))
+    with LocalCluster(n_workers=number, threads_per_worker=1, dashboard_address=":0", memory_limit=0) as cluster:
+        with config.open("a", encoding="utf-8") as file:
+            file.write(f"execution: {{engine: dask, scheduler_address: '{cluster.scheduler_address}'}}\n")
+        yield cluster
+
+
+def measure_workers(cluster: Any) -> dict[str, float]:
+    """CPU seconds of all workers with their trainings, and the largest memory of one of them without."""
+    processes = [psutil.Process(worker.pid) for worker in cluster.workers.values()]
+    times = [process.cpu_times() for process in processes]
+    peaks = [Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0] for process in processes]
+    return {
+        "worker cpu": sum(each.user + each.system + each.children_user + each.children_system for each in times),
+        "worker peak": max(map(int, peaks)) / 2**20,
+    }
+
+
+def compare(windows: int, users: int, *, rounds: int, keep: Callable[[Path], object]) -> None:
+    """Runs one home in one part, in four, and on two workers, and prints what is equal."""
+    ways = {"one part": (None, None), "four parts": (windows // 4, None), "four parts, two workers": (windows // 4, 2)}
+    found = {way: run(windows, users, rounds=rounds, parts=parts, keep=keep, workers=workers) for way, (parts, workers) in ways.items()}
+    first = found["one part"]
+    columns = ("dataset hash", "trees", "macro-F1", "parts", "cpu", "worker cpu", "peak", "worker peak")
+    print(tabulate([[way, *(each.get(name) for name in columns)] for way, each in found.items()], headers=["", *columns], floatfmt=".4f"))
+    for way, each in list(found.items())[1:]:
+        same = [name for name in EQUAL if each[name] == first[name]]
+        other = [name for name in EQUAL if name not in same]
+        print(f"{way}: equal {', '.join(same)}; different {', '.join(other) or 'nothing'}")
 
 
 def show(windows: int, users: int, result: dict[str, Any]) -> list[object]:
     """One line of the table."""
     rest = result["cpu"] - result["train"] - result["predict"]
     largest = max(result["steps"], key=lambda name: result["steps"][name]["peak"])
-    ratio = result["cpu"] / result["train"]
+    ratio = result["cpu"] / result["train"] if result["train"] else float("nan")  # workers train in processes of their own
     return [
         f"{windows:,}", users, result["parts"], result["cpu"], result["train"], ratio, rest / windows * 1e6, result["peak"], largest,
-        result["stored"], result["wall"],
+        result["stored"], result.get("worker cpu", 0.0), result.get("worker peak", 0.0), result["wall"],
     ]  # fmt: skip
 
 
@@ -163,7 +220,7 @@ def fit_exponents(results: list[tuple[int, dict[str, Any]]]) -> str:
     (few, small), (many, large) = min(results, key=lambda each: each[0]), max(results, key=lambda each: each[0])
     if few == many:
         return ""
-    found = {name: np.log(large[name] / small[name]) / np.log(many / few) for name in ("cpu", "train", "peak", "stored")}
+    found = {name: np.log(large[name] / small[name]) / np.log(many / few) for name in ("cpu", "train", "peak", "stored") if small[name]}
     return f"from {few:,} to {many:,} windows: " + ", ".join(f"{name} ** {value:.2f}" for name, value in found.items())
 
 
@@ -172,6 +229,8 @@ def main() -> None:
     parser.add_argument("--sizes", default=SIZES, help="windows:users, separated by commas (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=20, help="rounds of each fit (default: %(default)s)")
     parser.add_argument("--part-windows", type=int, help="windows of a part, where there are several; default: as in a retrain")
+    parser.add_argument("--workers", type=int, help="compute on so many workers of a cluster on this machine; default: in one process")
+    parser.add_argument("--compare", nargs="?", const=COMPARED, help="one home in one part, four, and four on two workers (%(const)s)")
     parser.add_argument("--keep", action="store_true", help="keep the homes below benchmarks/.data")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -184,9 +243,13 @@ def main() -> None:
         return
     DATA.mkdir(exist_ok=True)
     keep = (lambda _: None) if chosen.keep else shutil.rmtree
+    if chosen.compare:
+        windows, users = map(int, chosen.compare.split(":"))
+        compare(windows, users, rounds=chosen.rounds, keep=keep)
+        return
     table, results = [], []
     for windows, users in ((int(n) for n in size.split(":")) for size in chosen.sizes.split(",")):
-        result = run(windows, users, rounds=chosen.rounds, parts=chosen.part_windows, keep=keep)
+        result = run(windows, users, rounds=chosen.rounds, parts=chosen.part_windows, keep=keep, workers=chosen.workers)
         results.append((windows, result))
         table.append(show(windows, users, result))
         steps = [[name, row["cpu"], row["else"], row["peak"] / 1024] for name, row in result["steps"].items()]

@@ -1,8 +1,9 @@
 """The settings file of a home, `taskclf_dagster.yaml`: how it is read, and what it may not set.
 
 It is a layer between `configs/retrain.yaml` and the file of `--config`. Whoever can write to the home can write it, so it sets nothing that
-protects against them: no keys of signatures, no addresses that events are sent to, nothing about who may reach the server; and where
-promotions are signed, nothing that shapes a decision. It is changed in `domain.scheduling.home_settings`.
+protects against them: no keys of signatures, no addresses that events are sent to, nothing about who may reach the server, no scheduler
+that could have anything computed; and where promotions are signed, nothing that shapes a decision. It is changed in
+`domain.scheduling.home_settings`.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from taskclf_dagster.errors import InvalidSetting, SettingsError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import reason_of
 
-PROTECTED = ("events", "server", "signing")
+PROTECTED = ("events", "execution", "server", "signing")
 """Keys that this file may not set."""
 
 

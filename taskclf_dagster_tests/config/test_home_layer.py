@@ -78,6 +78,7 @@ def test_keys_that_protect_against_who_writes_the_home_are_refused_and_no_value_
         "signing": {"public_key": None, "private_key_file": "TOPSECRET"},
         "events": {"sinks": [{"type": "webhook", "url": "https://TOPSECRET.example.org"}]},
         "server": {"allowed_hosts": ["TOPSECRET.example.org"]},
+        "execution": {"engine": "dask", "scheduler_address": "tcp://TOPSECRET.example.org:8786"},
     }
     assert set(values) == set(PROTECTED)
     for key, value in values.items():

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import dagster as dg
 import pytest
@@ -13,10 +12,9 @@ import pytest
 from taskclf_dagster.definitions import build_definitions
 from taskclf_dagster.defs.jobs.retrain import RetrainParams, RetrainResult, run_retrain_pipeline
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource
-from taskclf_dagster.defs.runs.retrain_runs import RetrainRun
+from taskclf_dagster.defs.runs.retrain_runs import iterate_retrains
 from taskclf_dagster.defs.runs.run_failures import Failure, explain_failure
 from taskclf_dagster.domain.data.labeled_windows import store_labeled_windows
-from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home
@@ -36,13 +34,6 @@ USERS, DAYS = 4, 6
 SETTINGS = f"auto_promote: true\n{SMALL}"
 
 
-class Ran(NamedTuple):
-    """A home after a first retrain, a day more, and a second one."""
-
-    home: Home
-    decisions: list[PromotionDecision]
-
-
 @pytest.fixture(autouse=True)
 def _a_part_is_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(store_labeled_windows.__kwdefaults__, "part_windows", DAYS * LEARNABLE_DAY_WINDOWS)
@@ -60,9 +51,8 @@ def retrain(home: Home, config: Path, at: datetime) -> tuple[RetrainResult, Fail
     definitions = build_definitions(home=HomeResource(root=str(home.root)), clock=ClockResource(fixed=at.isoformat()))
     with dg.DagsterInstance.ephemeral() as instance:
         result = run_retrain_pipeline(definitions, RetrainParams(config_path=str(config)), instance=instance)
-        run = instance.get_run_by_id(result.run_id)
-        assert run is not None
-        return result, None if result.success else explain_failure(instance, RetrainRun(run))
+        (run,) = iterate_retrains(instance, home)
+        return result, None if result.success else explain_failure(instance, run)
 
 
 def settings(folder: Path, address: str | None) -> Path:
@@ -73,46 +63,42 @@ def settings(folder: Path, address: str | None) -> Path:
     return path
 
 
-def run_twice(folder: Path, address: str | None) -> Ran:
-    home = learnable_home(folder, users=USERS, days=DAYS)
-    results = [retrain(home, settings(folder, address), FIRST)[0]]
-    add_learnable_days(home, users=USERS)
-    results.append(retrain(home, settings(folder, address), SECOND)[0])
-    assert [result.reason for result in results if result.decision is None] == []
-    return Ran(home, [result.decision for result in results if result.decision is not None])
-
-
-def test_two_workers_give_the_same_dataset_test_windows_and_verdicts(cluster: DaskProcesses, tmp_path: Path) -> None:
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-    here, there = run_twice(tmp_path / "here", None), run_twice(tmp_path / "there", cluster.address)
-    assert [decision.verdict for decision in here.decisions] == ["PROMOTE", "PROMOTE"]
-    for ours, theirs in zip(there.decisions, here.decisions, strict=True):
-        assert ours.verdict == theirs.verdict
-        assert ours.dataset == theirs.dataset
-        assert ours.policy == theirs.policy
-        assert ours.challenger.model_id != theirs.challenger.model_id  # another recipe
-        assert (ours.comparison is None) == (theirs.comparison is None)
-        if ours.comparison is not None and theirs.comparison is not None:
-            assert ours.comparison.left_out == theirs.comparison.left_out
-            assert ours.comparison.exclusion == theirs.comparison.exclusion
-    assert [finding for finding in check_registry(there.home) if finding.level == "error"] == []
-
-
-def test_a_retrain_whose_scheduler_goes_away_is_retried_and_changes_no_model(cluster: DaskProcesses, tmp_path: Path) -> None:
+@pytest.fixture
+def grown(tmp_path: Path) -> Home:
+    """A home with a model, and a day more."""
     home = learnable_home(tmp_path, users=USERS, days=DAYS)
-    config = settings(tmp_path, cluster.address)
-    assert retrain(home, config, FIRST)[0].pointer_moved
-    before = read_active(home)
+    assert retrain(home, settings(tmp_path, None), FIRST)[0].pointer_moved
     add_learnable_days(home, users=USERS)
-    with Once(lambda: home.run_progress.exists(), cluster.kill_scheduler):
-        result, failure = retrain(home, config, SECOND)
+    return home
+
+
+def test_two_workers_give_the_same_dataset_test_windows_gates_and_verdict(cluster: DaskProcesses, grown: Home, tmp_path: Path) -> None:
+    copy = Home(Path(shutil.copytree(grown.root, tmp_path / "copy")))
+    ours = retrain(grown, settings(tmp_path, cluster.address), SECOND)[0].decision
+    theirs = retrain(copy, settings(tmp_path, None), SECOND)[0].decision
+    assert ours is not None
+    assert theirs is not None
+    assert (ours.verdict, theirs.verdict) == ("PROMOTE", "PROMOTE")
+    assert ours.dataset == theirs.dataset
+    assert ours.policy == theirs.policy
+    assert {gate.name: gate.status for gate in ours.gates} == {gate.name: gate.status for gate in theirs.gates}
+    assert ours.challenger.files["model.txt"] != theirs.challenger.files["model.txt"]  # another recipe
+    assert ours.comparison is not None
+    assert theirs.comparison is not None
+    assert (ours.comparison.windows, ours.comparison.left_out) == (theirs.comparison.windows, theirs.comparison.left_out)
+    assert ours.comparison.exclusion == theirs.comparison.exclusion
+    assert [finding for finding in check_registry(grown) if finding.severity == "damage"] == []
+
+
+def test_a_retrain_whose_scheduler_goes_away_is_retried_and_changes_no_model(cluster: DaskProcesses, grown: Home, tmp_path: Path) -> None:
+    before = read_active(grown)
+    with Once(grown.run_progress.exists, cluster.kill_scheduler):
+        result, failure = retrain(grown, settings(tmp_path, cluster.address), SECOND)
     assert failure is not None
     assert (result.success, failure.kind) == (False, "io")
     assert "The cluster of scheduler" in failure.message
-    assert read_active(home) == before
-    shutil.rmtree(home.artifacts / "probe", ignore_errors=True)
-    assert [path.name for path in home.artifacts.rglob("*.tmp")] == []
+    assert read_active(grown) == before
+    assert [path.name for path in grown.artifacts.rglob("*.tmp")] == []
 
 
 class Once:

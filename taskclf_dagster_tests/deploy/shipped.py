@@ -15,8 +15,13 @@ CODE_PORT, WEB_PORT = "4266", "3000"
 
 
 def read_unit(service: str) -> dict[str, str]:
+    """The directives of the unit of a service."""
+    return read_directives(UNITS / f"taskclf-dagster-{service}.service")
+
+
+def read_directives(unit: Path) -> dict[str, str]:
     """The directives of a unit file; several lines of one directive are put together."""
-    text = (UNITS / f"taskclf-dagster-{service}.service").read_text(encoding="utf-8").replace("\\\n", " ")
+    text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
     directives: dict[str, str] = {}
     for line in text.splitlines():
         name, separator, value = line.partition("=")

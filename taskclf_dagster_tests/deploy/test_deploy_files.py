@@ -49,7 +49,7 @@ def test_one_retrain_at_a_time_is_said_by_pool_and_by_tag() -> None:
 
 
 def test_every_variable_is_in_the_example_and_in_the_readme_and_no_other() -> None:
-    read = {"DAGSTER_HOME", "TASKCLF_HOME", CONFIG_VARIABLE, TOKEN_VARIABLE, *ENVIRONMENT}
+    read = {"DAGSTER_HOME", "TASKCLF_HOME", "DASK_CONFIG", CONFIG_VARIABLE, TOKEN_VARIABLE, *ENVIRONMENT}
     for path in FILES:
         text = path.read_text(encoding="utf-8")
         read |= _named_in_yaml(yaml.safe_load(text)) if path.suffix == ".yaml" else set()
@@ -63,7 +63,7 @@ def test_the_example_holds_no_secret_and_sets_what_has_no_default() -> None:
     example = read_environment()
     assert example["DAGSTER_PG_PASSWORD"] == ""
     assert {name for name, value in example.items() if not value} == {"DAGSTER_PG_PASSWORD"}
-    assert {name for name in read_environment(commented=True) if name not in example} == {TOKEN_VARIABLE, *ENVIRONMENT}
+    assert {name for name in read_environment(commented=True) if name not in example} == {TOKEN_VARIABLE, "DASK_CONFIG", *ENVIRONMENT}
 
 
 def test_the_readme_shows_the_values_of_the_example() -> None:

@@ -23,6 +23,7 @@ from taskclf_dagster.defs.resources.run_supervisor import RunSupervisor
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.defs.runs.progress_reports import reports_of
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.execution.engine_choice import open_engine
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.retraining.reports import ChallengerReport, ChampionReport, report_challenger, report_champion
@@ -52,8 +53,11 @@ def challenger_report(
     taskclf_home = home.open()
     config = run_settings.load_config(taskclf_home)
     threads = _threads(config, dataset_snapshot)
-    with reports_of(taskclf_home, context.run.run_id, context.log.info) as report:
-        record = report_challenger(taskclf_home, dataset_snapshot, challenger_model, config=config, num_threads=threads, on_progress=report)
+    reports = reports_of(taskclf_home, context.run.run_id, context.log.info)
+    with open_engine(config.execution, taskclf_home) as engine, reports as report:
+        record = report_challenger(
+            taskclf_home, dataset_snapshot, challenger_model, config=config, num_threads=threads, on_progress=report, engine=engine
+        )
     for gate in record.gates.gates:
         context.log.info(f"{gate.status:14} {gate.name}: {gate.detail}")
     return materialized(

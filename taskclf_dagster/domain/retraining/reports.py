@@ -21,6 +21,8 @@ from taskclf_dagster.domain.evaluation.metrics import EvaluationReport
 from taskclf_dagster.domain.evaluation.prediction_diff import predict_recent_windows, save_recent_predictions
 from taskclf_dagster.domain.evaluation.score_interval import ScoreInterval, measure_score_interval
 from taskclf_dagster.domain.evaluation.scored_windows import save_scored_windows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import BundleFiles, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import require_bundle, resolve_model_dir
@@ -133,8 +135,9 @@ def report_challenger(
     config: RetrainConfig,
     num_threads: int,
     on_progress: Report = ignore_progress,
+    engine: Engine = LOCAL,
 ) -> ChallengerReport:
-    """Loads a challenger from disk, evaluates it on the test split and judges the candidate gates.
+    """Loads a challenger from disk, evaluates it on the test split and judges the candidate gates; the engine trains it again.
 
     The test metrics are added to the bundle's metrics.json, unless a decision has moved the bundle.
 
@@ -160,7 +163,8 @@ def report_challenger(
         learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
         rule, lookup = compare_with_baselines(learned, test.rows, scored.predictions, report.judged_labels)
         if is_proof_wanted(config.training.prove_reproducible, windows=sum(snapshot.rows.values())):
-            reproduction = reproduce(home, model, folds=False, stored=stored, on_progress=partial(_report_again, on_progress))
+            again = partial(_report_again, on_progress)
+            reproduction = reproduce(home, model, folds=False, stored=stored, on_progress=again, engine=engine)
         if files.folder.parent == home.challengers:
             labels, significance = report.judged_labels, config.comparison.significance
             spread = measure_score_interval(test.rows, scored, judged_labels=labels, significance=significance)

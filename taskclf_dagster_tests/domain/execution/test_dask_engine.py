@@ -141,7 +141,7 @@ def test_a_dataset_is_the_same_if_a_worker_is_killed_in_the_middle(pair: DaskPro
         class Killing:
             """The engine, but a worker is killed once the first part is there and others are under way."""
 
-            trainer = engine.trainer
+            trainer, following = engine.trainer, engine.following
 
             def map(self, function: object, items: object) -> Iterator[object]:
                 for number, result in enumerate(engine.map(function, items)):  # type: ignore[arg-type]

@@ -82,7 +82,9 @@ def test_the_editable_keys_are_those_of_the_configuration_that_a_person_tunes(ho
     shipped = dict(flatten(resolve_config(None, None, {}).document))
     assert [key for key in EDITABLE if key not in shipped] == []
     assert {key for key in shipped if key.startswith("gates.")} < set(EDITABLE)
-    assert [key for key in EDITABLE if key.partition(".")[0] in ("events", "signing", "server", "train_params", "advice")] == []
+    assert [
+        key for key in EDITABLE if key.partition(".")[0] in ("events", "signing", "server", "execution", "train_params", "advice")
+    ] == []
     effects = {key: setting.effect for key, setting in read_home_settings(home).settings.items()}
     assert {key for key, effect in effects.items() if effect == "next_load"} == {"schedule.cron", "schedule.timezone"}
     assert {key for key, effect in effects.items() if effect == "next_tick"} == {"enabled", "min_new_labels"}
