@@ -59,7 +59,7 @@ _machines: dict[str, tuple[str, ...]] = {}
 
 
 def deliver_machines(training: str, machines: tuple[str, ...]) -> None:
-    """Gives the tasks of a training on this worker the addresses of the processes of all ranks."""
+    """Hands the machines on which the processes of all ranks listen to the tasks of a training on this worker."""
     _machines[training] = machines
 
 
