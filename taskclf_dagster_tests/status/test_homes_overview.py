@@ -105,7 +105,7 @@ def test_a_defect_that_one_home_brings_out_is_the_row_of_this_home(
     monkeypatch.setattr(homes_overview, "read_glance", fails_for_ben)
     rows = read(HomesReader(), instance, directory)
     assert (rows["ben"].attention, rows["anna"].attention, rows["cora"].active_model) == ("broken", "waiting", NEW)
-    assert "division by zero" in rows["ben"].sentence
+    assert "Division by zero" in rows["ben"].sentence
 
 
 def test_those_that_need_a_person_come_first_then_those_that_retrain(instance: dg.DagsterInstance, tmp_path: Path) -> None:

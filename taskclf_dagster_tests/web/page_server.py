@@ -19,6 +19,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.web.access import AccessRules
 from taskclf_dagster.web.page import build_page_routes
 from taskclf_dagster.web.security import Guard
+from taskclf_dagster.web.site_paths import SitePaths
 from taskclf_dagster_tests.web import page_examples
 
 API = "/api/ml/retrain"
@@ -30,6 +31,7 @@ class PreparedHome:
 
     Attributes:
         home: a real home, for its reports.
+        paths: where its page and API are.
         status: answer of GET status.
         history: all items of GET history.
         config: answer of GET config, and its ETag.
@@ -40,6 +42,7 @@ class PreparedHome:
     """
 
     home: Home
+    paths: SitePaths = field(default_factory=SitePaths)
     status: dict[str, Any] = field(default_factory=page_examples.rejected)
     history: list[dict[str, Any]] = field(default_factory=page_examples.history)
     config: dict[str, Any] = field(default_factory=page_examples.config)
