@@ -83,6 +83,8 @@ def test_two_workers_give_the_same_dataset_test_windows_gates_and_verdict(cluste
     assert ours.policy == theirs.policy
     assert {gate.name: gate.status for gate in ours.gates} == {gate.name: gate.status for gate in theirs.gates}
     assert ours.challenger.files["model.txt"] != theirs.challenger.files["model.txt"]  # another recipe
+    assert [each.recipe and (each.recipe.trainer, each.recipe.workers) for each in (theirs, ours)] == [("local", 1), ("dask", 2)]
+    assert [gate.status for gate in ours.gates if gate.name == "reproducible"] == ["PASS"]
     assert ours.comparison is not None
     assert theirs.comparison is not None
     assert (ours.comparison.windows, ours.comparison.left_out) == (theirs.comparison.windows, theirs.comparison.left_out)
