@@ -11,6 +11,7 @@ import psutil
 from taskclf_dagster.domain.execution import training_process
 from taskclf_dagster.domain.execution.trainer import FitParams, Matrix, Targets
 from taskclf_dagster.errors import SnapshotError
+from taskclf_dagster_tests.servers import TIMEOUT_SECONDS
 
 INPUTS = ("a", "b", "c")
 
@@ -50,8 +51,8 @@ class LargeShard(DrawnShard):
     """A shard that takes a GiB of memory while it is loaded to train."""
 
     def load_targets(self) -> Targets:
-        held = np.ones(2**27)
-        while held[0]:
+        held, begin = np.ones(2**27), time.monotonic()
+        while held[0] and time.monotonic() - begin < TIMEOUT_SECONDS:  # until somebody ends it
             time.sleep(0.1)
         return super().load_targets()
 

@@ -59,7 +59,7 @@ _machines: dict[str, tuple[str, ...]] = {}
 
 
 def deliver_machines(training: str, machines: tuple[str, ...]) -> None:
-    """Tells the tasks of a training on this worker where the processes of all ranks listen."""
+    """Hands the machines on which the processes of all ranks listen to the tasks of a training on this worker."""
     _machines[training] = machines
 
 

@@ -14,6 +14,7 @@ import pytest
 from taskclf_dagster.domain.execution.bin_sample import draw_sample, hash_sample, load_sample
 from taskclf_dagster.domain.execution.dask_cluster import open_cluster
 from taskclf_dagster.domain.execution.dask_engine import DaskEngine
+from taskclf_dagster.domain.execution.dask_rank import run_rank
 from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.execution.local_trainer import LocalTrainer
 from taskclf_dagster.domain.execution.trainer import Shard, TrainedText
@@ -129,7 +130,7 @@ def test_a_worker_that_is_killed_in_the_middle_ends_the_training_on_the_other_on
     with engine_of(pair, tmp_path) as engine:
         lost = lose(engine, pair, lambda _: pair.kill("b"))
         assert (lost.kind, "worker b went away in the middle of the work" in str(lost)) == ("workers", True)
-        assert engine.cluster.client.futures == {}
+        assert [key for key in engine.cluster.client.futures if run_rank.__name__ in str(key)] == []
 
 
 def test_a_training_process_that_is_killed_is_named_with_its_worker_and_the_workers_train_again(
@@ -165,8 +166,9 @@ def test_a_process_that_needs_more_memory_than_its_worker_may_use_is_ended_with_
         for name in ("a", "b"):
             started.start_worker(name, "--memory-limit", "800MiB")
         started.await_workers(2)
-        with engine_of(started, tmp_path) as engine, pytest.raises(ClusterLostError, match=r"limit of its worker is 0\.78 GiB") as caught:
+        with engine_of(started, tmp_path) as engine, pytest.raises(ClusterLostError) as caught:
             train(engine, [*cut(500), LargeShard(500, 1000)])
+        assert "limit of its worker is 0.78 GiB" in str(caught.value)
         assert caught.value.kind == "training"
         assert classify_failure([("ClusterLostError", str(caught.value))]) in TRANSIENT
         assert_gone(processes_of(started))

@@ -11,7 +11,7 @@ import pytest
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.frame_parts import ChosenRows, FrameParts, WholeFrame
 from taskclf_dagster.domain.execution.local_engine import LOCAL
-from taskclf_dagster.domain.execution.local_trainer import derive_data_seed, make_dataset
+from taskclf_dagster.domain.execution.local_trainer import derive_data_seed, join_targets, make_dataset
 from taskclf_dagster.domain.execution.trainer import FitParams
 from taskclf_dagster.domain.models.encoding import fit_encoders
 from taskclf_dagster.domain.models.fitting import fit_model, lightgbm_params
@@ -82,6 +82,17 @@ def test_vocabularies_masks_and_matrices_of_parts_are_those_of_the_whole() -> No
     (whole,), cut = shards_of(WholeFrame(frame), 5), shards_of(Cut(frame, (3, 700)), 5)
     assert all(shard.encoders == whole.encoders == fit_encoders(frame, V1, min_count=5) for shard in cut)
     np.testing.assert_array_equal(np.concatenate([shard.load_inputs() for shard in cut]), whole.load_inputs())
+
+
+def test_weights_of_parts_follow_from_the_counts_of_all_rows() -> None:
+    frame = snapshot_rows()
+    (whole,), _ = make_shards(WholeFrame(frame), V1, PARAMS, seed=1, engine=LOCAL)
+    cut, _ = make_shards(Cut(frame, (10, 700)), V1, PARAMS, seed=1, engine=LOCAL)
+    there, here = join_targets([shard.load_targets() for shard in cut]), whole.load_targets()
+    assert there.labels.tolist() == here.labels.tolist()
+    assert here.weights is not None
+    assert there.weights is not None
+    assert there.weights.tolist() == here.weights.tolist()
 
 
 def test_parts_without_rows_teach_nothing() -> None:
