@@ -26,6 +26,7 @@ from taskclf_dagster.errors.decisions import (
     DecisionNotVerifiedError,
     ReceiptNotTrustedError,
     ReceiptVersionError,
+    TrialError,
 )
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
 from taskclf_dagster.errors.interfaces import (
@@ -102,6 +103,7 @@ __all__ = [
     "SnapshotError",
     "StaleSettingsError",
     "TaskclfDagsterError",
+    "TrialError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
     "UnsafeUserIdError",
