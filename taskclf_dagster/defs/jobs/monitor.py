@@ -1,6 +1,6 @@
 """The job `monitor`, which watches the active model after its promotion. Dagster concept: jobs, run configuration.
 
-It is the graph of the assets with the tag monitoring; nothing is computed here, and nothing is promoted.
+It is the graph of the assets with the tag monitoring; nothing is computed here. Of them only `contender_trials` may promote.
 """
 
 import dagster as dg
@@ -38,6 +38,6 @@ def build_monitor_job() -> AssetJob:
         selection=dg.AssetSelection.tag(MONITORING_TAG, ""),
         config=_monitor_form,
         executor_def=dg.in_process_executor,
-        description="Watches the active model: drift, labels that came later, and calibration when it is due. Never promotes.",
+        description="Watches the active model: drift, labels that came later, trials of challengers, and calibration when it is due.",
         tags=LIMITS,
     )

@@ -204,6 +204,13 @@ class TrialStep:
         return ended
 
 
+def show_trials(home: Home, *, as_of: datetime) -> TrialsReport:
+    """Returns the trials of a home as their records have them, the newest first; looks at none, and reads only."""
+    trials, damaged = list_trials(home)
+    looks = tuple(show_trial(trial) for trial in trials)
+    return TrialsReport(home=home.display_name, as_of=as_of, looks=looks, damaged=tuple(map(str, damaged)))
+
+
 def show_trial(trial: TrialRecord) -> TrialLook:
     """Returns a trial as it is shown, with its bounds."""
     bounds = trial.bounds if trial.reference.labels else None
