@@ -10,6 +10,7 @@ from taskclf_dagster.cli.as_of import resolve_as_of
 from taskclf_dagster.cli.common import config_option, existing_home, home_option, json_option, load_config, now
 from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
+from taskclf_dagster.domain.reporting.report_file import write_trial_report
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.trial_step import TrialsReport, TrialStep, show_trials
 from taskclf_dagster.provenance import code_version, cores
@@ -27,7 +28,8 @@ def trials_command(home: Path | None, config: Path | None, as_json: bool, as_of:
     if look:
         keys, settings = open_home_keys(taskclf_home, config, signs=True), load_config(taskclf_home, config)
         recompute = partial(recompute_decision, cores=cores())
-        TrialStep(taskclf_home, settings, recompute, moment, now(), cores(), code_version(), None, keys).look()
+        for each in TrialStep(taskclf_home, settings, recompute, moment, now(), cores(), code_version(), None, keys).look().looks:
+            write_trial_report(taskclf_home, each.decision_id)
     record = show_trials(taskclf_home, as_of=moment)
     if as_json:
         say_block(json.dumps(record.model_dump(mode="json"), indent=2))

@@ -12,6 +12,7 @@ from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAGS, OWNERS, P
 from taskclf_dagster.defs.display.trial_metadata import TRIAL_CHECKS, trial_checks, trials_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
+from taskclf_dagster.domain.reporting.report_file import write_trial_report
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.trial_step import TrialsReport, TrialStep, show_trials
 from taskclf_dagster.provenance import code_version, cores
@@ -43,4 +44,5 @@ def contender_trials(
     record = show_trials(taskclf_home, as_of=as_of) if run_settings.dry_run else step.look()
     for look in record.looks:
         context.log.info(f"{look.model_id}: {look.outcome.replace('_', ' ')}: {look.detail}")
+        write_trial_report(taskclf_home, look.decision_id)
     return materialized(record, metadata=trials_metadata(record), check_results=trial_checks(record))
