@@ -2,6 +2,9 @@
 
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
+
+import pyarrow.parquet as pq
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -11,7 +14,7 @@ from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.trial_step import TrialLook, TrialsReport, TrialStep
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.retrain_scenario import run_retrain, take_snapshot
-from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, make_home, retrain_config
+from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, make_home, retrain_config, write_labels
 
 LENIENT = {
     "min_macro_f1": 0.1,
@@ -31,18 +34,28 @@ OPEN = {
     "prove_reproducible": False,
     "refit": False,
 }
-POOR, GOOD = {"num_boost_round": 1, "num_leaves": 4, "learning_rate": 0.3}, {"num_boost_round": 15, "num_leaves": 31, "learning_rate": 0.3}
-CONFIG = retrain_config(**OPEN)
+FEW_TREES = {"num_boost_round": 8, "num_leaves": 8, "learning_rate": 0.3}
+MIXED_UP = {"Build": "Debug", "Debug": "Build", "Review": "Write", "Write": "Review"}
+"""Labels as somebody gives them who mixes them up: a model that learned from them is wrong on four of eight labels."""
+CONFIG = retrain_config(**OPEN, train_params=FEW_TREES)
 HELD_AT = AS_OF
 FIRST_DAYS = 8
 
 
-def home_with_contender(folder, *, champion: dict[str, object], contender: dict[str, object]) -> tuple[Home, PromotionDecision]:  # type: ignore[no-untyped-def]
-    """The champion is active; the contender is held, because the comparison has fewer windows than it needs."""
+def home_with_contender(folder: Path, *, worse: bool = False) -> tuple[Home, PromotionDecision]:
+    """The champion learned from labels that were mixed up, the contender from right ones; the other way round if it is to be worse.
+
+    The contender is held, because the comparison has fewer windows than it needs. The labels are right in the end.
+    """
     home = make_home(folder)
     add_learnable_days(home, first=AS_OF - FIRST_DAYS * DAY, days=FIRST_DAYS)
-    retrain(home, AS_OF - DAY, retrain_config(**OPEN, train_params=champion))
-    held = retrain(home, HELD_AT, retrain_config(**OPEN, train_params=contender, min_windows=100_000))
+    right = pq.read_table(home.labels).to_pylist()
+    mixed_up = [{**each, "label": MIXED_UP.get(each["label"], each["label"])} for each in right]
+    write_labels(home, right if worse else mixed_up)
+    retrain(home, AS_OF - DAY, CONFIG)
+    write_labels(home, mixed_up if worse else right)
+    held = retrain(home, HELD_AT, CONFIG.with_changes(min_windows=100_000))
+    write_labels(home, right)
     return home, held
 
 

@@ -7,6 +7,8 @@ nothing is read here.
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from taskclf_dagster.status.decision_records import DecisionSummary, JobRecord, TrendPoint
 from taskclf_dagster.status.records import Progress, State, WireView
 
@@ -256,7 +258,7 @@ class Overview(WireView):
     progress: Progress | None
     active_model: ActiveModelView | None
     last_decision: DecisionSummary | None
-    trials: list[TrialView] = []
+    trials: list[TrialView] = Field(default_factory=list)
     trend: list[TrendPoint]
     due: DueView
     next_tick: datetime | None

@@ -25,13 +25,10 @@ from taskclf_dagster.domain.retraining.trial_days import last_closable_day
 from taskclf_dagster.errors import TrialError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import with_changes
-from taskclf_dagster_tests.scenario import DAY, retrain_config, write_labels
+from taskclf_dagster_tests.scenario import DAY, write_labels
 from taskclf_dagster_tests.trial_scenario import (
     CONFIG,
-    GOOD,
     HELD_AT,
-    OPEN,
-    POOR,
     home_with_contender,
     live_on,
     look,
@@ -45,7 +42,7 @@ Tried = tuple[Home, PromotionDecision]
 
 @pytest.fixture(scope="module")
 def better_home(tmp_path_factory: pytest.TempPathFactory) -> Tried:
-    home, held = home_with_contender(tmp_path_factory.mktemp("better"), champion=POOR, contender=GOOD)
+    home, held = home_with_contender(tmp_path_factory.mktemp("better"))
     live_on(home, 14)
     return home, held
 
@@ -77,7 +74,7 @@ def receipt(promoted_home: Tried) -> PromotionDecision:
 
 def test_a_better_challenger_is_promoted_with_a_receipt_that_verifies(promoted_home: Tried, receipt: PromotionDecision) -> None:
     home, held = promoted_home
-    assert read_active(home.models).model_dir == f"models/{held.challenger.model_id}"
+    assert read_active(home).model_dir == f"models/{held.challenger.model_id}"
     assert receipt.trial is not None
     assert (receipt.verdict, receipt.replaces) == ("PROMOTE", (held.decision_id,))
     assert next(gate for gate in receipt.gates if gate.name == TRIAL_GATE).passed
@@ -127,20 +124,20 @@ def test_counts_before_the_trial_that_both_models_do_not_have_are_found(promoted
 
 def test_a_person_approves_where_auto_promote_is_off(fresh: Tried) -> None:
     home, held = fresh
-    found = look_until_it_ends(home, last=16, config=retrain_config(**{**OPEN, "auto_promote": False}))
+    found = look_until_it_ends(home, last=16, config=CONFIG.with_changes(auto_promote=False))
     assert found.outcome == "awaiting_approval"
-    assert read_active(home.models).model_dir != f"models/{held.challenger.model_id}"
+    assert read_active(home).model_dir != f"models/{held.challenger.model_id}"
     assert any(event.event_type == "model.awaiting_approval" for event in read_outbox(home).events)
     assert held.challenger.model_id in plan_prune(home, keep_versions=1, keep_rejected=0, at=HELD_AT + 20 * DAY).reachable
 
 
 def test_a_worse_challenger_is_dropped_and_stays_dropped(tmp_path: Path) -> None:
-    home, held = home_with_contender(tmp_path, champion=GOOD, contender=POOR)
+    home, held = home_with_contender(tmp_path, worse=True)
     live_on(home, 14)
-    before = read_active(home.models)
+    before = read_active(home)
     found = look_until_it_ends(home, last=16)
     assert (found.outcome, found.upper < 0) == ("worse", True)
-    assert read_active(home.models) == before
+    assert read_active(home) == before
     assert look(home, 16).looks == ()
     assert trial_of(home, held).ending == "worse"
 
@@ -192,7 +189,7 @@ def test_a_trial_that_was_edited_is_damage_and_is_not_judged(fresh: Tried) -> No
 def test_it_ends_when_another_model_becomes_active(fresh: Tried) -> None:
     home, held = fresh
     look(home, 2)
-    other = retrain(home, HELD_AT + 3 * DAY, retrain_config(**OPEN, train_params={**GOOD, "num_boost_round": 14}))
+    other = retrain(home, HELD_AT + 3 * DAY, CONFIG.with_changes(train_params={"num_boost_round": 9}))
     assert other.verdict == "PROMOTE"
     assert look(home, 4).looks[0].outcome == "champion_changed"
     assert trial_of(home, held).ending == "champion_changed"
