@@ -1,4 +1,4 @@
-"""The trial of a challenger beside the active model: its record, in `artifacts/trials/`, and what a receipt says of it.
+"""The trial of a challenger beside the active model: its record, in `artifacts/trials/`, and its part of a receipt.
 
 The record grows by user-days and never loses one. What follows from a trial is decided in `domain.retraining.trial_step`.
 """
@@ -125,7 +125,7 @@ class TrialRecord(Record):
 
 
 class TrialEvidence(Record):
-    """What a receipt says of the trial by which its challenger was judged; the counts are those of its comparison.
+    """The evidence of the trial by which the challenger of a receipt was judged; the counts are those of its comparison.
 
     Attributes:
         held_by: the decision that held the challenger.

@@ -18,7 +18,7 @@ from taskclf_dagster.home import Home
 
 
 class ContenderScores(Record):
-    """What one run scored of a challenger on trial.
+    """The days that one run scored with a challenger on trial.
 
     Attributes:
         days: those that were scored now; complete ones keep their scores.

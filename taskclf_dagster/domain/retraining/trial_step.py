@@ -66,7 +66,7 @@ class TrialsReport(Record):
 
 @dataclass(frozen=True)
 class TrialStep:
-    """What one look needs beside a trial.
+    """One look at the trials of a home, with all that it needs.
 
     Attributes:
         home: the taskclf home.
