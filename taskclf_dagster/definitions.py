@@ -19,6 +19,7 @@ from taskclf_dagster.defs.assets.monitoring import live_performance
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
 from taskclf_dagster.defs.assets.scoring import scored_windows
+from taskclf_dagster.defs.assets.trials import contender_trials
 from taskclf_dagster.defs.automation.calibration_sensor import build_calibration_sensor
 from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
 from taskclf_dagster.defs.automation.freshness import with_freshness
@@ -51,7 +52,7 @@ ASSETS = [
 ]
 """The assets of a retrain."""
 
-MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance]
+MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance, contender_trials]
 """The assets that watch the active model."""
 
 CHECKS = [*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS]

@@ -37,6 +37,7 @@ MONITORING: dict[str, tuple[set[str], set[str]]] = {
     "drift_report": ({"json"}, {"active_pointer"}),
     "live_performance": ({"json"}, {"scored_windows"}),
     "calibrator_store": ({"json"}, {"active_pointer"}),
+    "contender_trials": ({"json"}, {"active_pointer", "scored_windows"}),
 }
 """The same for the assets that watch the active model."""
 
@@ -116,6 +117,7 @@ MONITORING_CHECKS = {
     "drift_report:class_shares_are_stable",
     "live_performance:active_model_performs_as_tested",
     "live_performance:every_score_file_is_read",
+    "contender_trials:every_trial_is_looked_at",
     "calibrator_store:improves_brier_or_stays_identity",
     "calibrator_store:fitted_for_the_active_model",
     "calibrator_store:covers_the_users",

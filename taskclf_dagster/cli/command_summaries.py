@@ -26,6 +26,7 @@ SUMMARIES = {
     "status": "Show the state of retraining: the last and the current run, what is due and why, and the next tick of the schedule.",
     "study": "Compare training settings on the test windows of HOME, in some minutes; nothing is written.",
     "suggest": "List up to 20 stretches of time worth labelling, as found with the last decision; times are UTC.",
+    "trials": "List the challengers on trial beside the active model, and how earlier trials ended.",
     "unblock": "Allow a model that a rollback left to be promoted again.",
     "verify": "Recompute the verdict of a stored receipt, offline: from its counts by block, its metrics and its policy.",
 }

@@ -41,6 +41,7 @@ COMMANDS = {
     "status": "status_command:status_command",
     "study": "study_command:study_command",
     "suggest": "suggest_command:suggest_command",
+    "trials": "trials_command:trials_command",
     "unblock": "registry_commands:unblock_command",
     "verify": "model_commands:verify_command",
 }

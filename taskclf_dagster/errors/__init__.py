@@ -26,6 +26,7 @@ from taskclf_dagster.errors.decisions import (
     DecisionNotVerifiedError,
     ReceiptNotTrustedError,
     ReceiptVersionError,
+    TrialError,
 )
 from taskclf_dagster.errors.execution import ClusterLoss, ClusterLostError, ClusterNotUsableError, ClusterProblem, TrainingProcessError
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
@@ -125,6 +126,7 @@ __all__ = [
     "StaleSettingsError",
     "TaskclfDagsterError",
     "TrainingProcessError",
+    "TrialError",
     "UnknownHomeError",
     "UnreadableFileError",
     "UnsafeFileSystemError",
