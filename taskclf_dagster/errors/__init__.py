@@ -53,7 +53,15 @@ from taskclf_dagster.errors.registry import (
     RunEndedError,
     UnsafeFileSystemError,
 )
-from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
+from taskclf_dagster.errors.settings import (
+    AsOfError,
+    InvalidSetting,
+    PolicyError,
+    ReplayRangeError,
+    SettingsError,
+    SigningKeyError,
+    StaleSettingsError,
+)
 
 __all__ = [
     "INCOMPATIBLE_CODES",
@@ -80,6 +88,7 @@ __all__ = [
     "NoWindowsError",
     "NobodyNotifiedError",
     "PathError",
+    "PolicyError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",
     "RecordNotFoundError",
@@ -88,6 +97,7 @@ __all__ = [
     "RegistryBusyError",
     "RegistryNotSignedError",
     "RegistryRefusedError",
+    "ReplayRangeError",
     "RequestProblem",
     "RequestRefusedError",
     "RetrainBusyError",
