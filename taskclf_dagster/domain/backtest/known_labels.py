@@ -42,6 +42,11 @@ class KnownLabels:
             raise LabelColumnsError(home.labels, "its column end_ts is missing, or holds no times", _FIX)
         self._known = read_epoch_times(self._table["end_ts"]).us
 
+    @property
+    def count(self) -> int:
+        """Number of spans in the label store."""
+        return len(self._known)
+
     def write(self, home: Home, now: datetime) -> None:
         """Writes the spans that are known by a time into the label store of another home, unless it holds them already."""
         if self._table is None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from taskclf_dagster.domain.backtest.fits_ahead import FitsAhead
 from taskclf_dagster.domain.backtest.looks import Look
 from taskclf_dagster.domain.backtest.policies import Policy
 from taskclf_dagster.domain.backtest.replayed_home import ReplayedHome
@@ -63,7 +64,13 @@ class PolicyRun:
 
 
 def replay_policy(
-    replayed: ReplayedHome, policy: Policy, looks: Sequence[Look], retrainer: Retrainer, *, on_progress: Report = ignore_progress
+    replayed: ReplayedHome,
+    policy: Policy,
+    looks: Sequence[Look],
+    retrainer: Retrainer,
+    *,
+    ahead: FitsAhead | None = None,
+    on_progress: Report = ignore_progress,
 ) -> PolicyRun:
     """Replays a policy in a home of its own.
 
@@ -72,6 +79,7 @@ def replay_policy(
         policy: the policy.
         looks: in order of time.
         retrainer: makes datasets and challengers, or finds those of other policies.
+        ahead: trains challengers of later looks in other processes; None for none.
         on_progress: takes a report before each look.
     """
     found = PolicyRun(policy)
@@ -84,11 +92,15 @@ def replay_policy(
         if due is None:
             continue
         cause, force = due
+        if ahead is not None:
+            ahead.wait(look.at)
         outcome = retrainer.retrain(replayed.home, policy, at=look.at, force=force)
         if outcome.outcome == "BLOCKED":
             found.blocked += 1
             continue
         found.runs.append(ReplayedRun(look.at, cause, outcome))
+        if ahead is not None and outcome.challenger is not None:
+            ahead.start(policy, looks[number + 1 :], outcome.challenger.settings)
         if outcome.promoted:
             model = resolve_active_model(read_registry_state(replayed.home)).model
             if model is not None:

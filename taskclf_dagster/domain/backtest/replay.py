@@ -6,6 +6,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.domain.backtest.fits_ahead import open_fits_ahead
 from taskclf_dagster.domain.backtest.labeled_history import read_labeled_history
 from taskclf_dagster.domain.backtest.looks import plan_looks
 from taskclf_dagster.domain.backtest.policies import Policy
@@ -41,6 +42,7 @@ def replay_policies(
     span: ReplayedTime,
     *,
     present: RetrainConfig,
+    workers: int = 1,
     on_progress: Report = ignore_progress,
 ) -> Replay:
     """Replays each policy from no model on, and measures its models on the labels that are known today.
@@ -50,6 +52,7 @@ def replay_policies(
         policies: the first is the one that the others are compared with.
         span: the time.
         present: the present configuration, whose labels and bounds hold for the figures of every policy.
+        workers: number of processes that train ahead; 1 for none.
         on_progress: takes a report before each look.
 
     Raises:
@@ -60,7 +63,7 @@ def replay_policies(
         raise ReplayRangeError(f"{span.first:%Y-%m-%d %H:%M} is not before {span.last:%Y-%m-%d %H:%M}", "Choose an earlier --from")
     history = read_labeled_history(workshop.home, present.dataset, first=span.first, last=span.last)
     truth = Truth(history, present)
-    runs = _run_all(workshop, policies, span, on_progress)
+    runs = _run_all(workshop, policies, span, workers, on_progress)
     threads = workshop.retrainer.trainer.cores
     predictions = [predict_served(workshop.home, run.served, history, num_threads=threads) for run in runs]
     return Replay(
@@ -89,18 +92,18 @@ def replay_policies(
     )
 
 
-def _run_all(workshop: Workshop, policies: Sequence[Policy], span: ReplayedTime, on_progress: Report) -> list[PolicyRun]:
+def _run_all(workshop: Workshop, policies: Sequence[Policy], span: ReplayedTime, workers: int, on_progress: Report) -> list[PolicyRun]:
     ends = workshop.labels.list_ends(span.first, span.last)
     looks = [plan_looks(each.config, ends, first=span.first, last=span.last, zone=span.zone, every=span.every) for each in policies]
     total, done, runs = sum(map(len, looks)), 0, []
-    for policy, planned in zip(policies, looks, strict=True):
+    with open_fits_ahead(workshop, workers) as ahead:
+        for policy, planned in zip(policies, looks, strict=True):
 
-        def report(progress: Progress, before: int = done) -> None:
-            if progress.unit == "look":
+            def report(progress: Progress, before: int = done) -> None:
                 on_progress(progress._replace(done=before + progress.done, total=total))
 
-        with open_replayed_home(workshop.home, workshop.labels) as replayed:
-            runs.append(replay_policy(replayed, policy, planned, workshop.retrainer, on_progress=report))
-        done += len(planned)
+            with open_replayed_home(workshop.home, workshop.labels) as replayed:
+                runs.append(replay_policy(replayed, policy, planned, workshop.retrainer, ahead=ahead, on_progress=report))
+            done += len(planned)
     on_progress(Progress("measuring", total, total, "look"))
     return runs
