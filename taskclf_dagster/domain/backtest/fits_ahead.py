@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,9 +83,7 @@ class FitsAhead:
             return
         trainer = self.workshop.retrainer.trainer
         for look in [look for look in looks if look.by == "labels"][: self.workers]:
-            order = FitOrder(
-                self.workshop.home.root, policy.config, look.at, earlier, trainer.code_version, trainer.library_versions
-            )
+            order = FitOrder(self.workshop.home.root, policy.config, look.at, earlier, trainer.code_version, trainer.library_versions)
             if order.name in self.started:
                 continue
             try:
@@ -106,7 +105,7 @@ def open_fits_ahead(workshop: Workshop, workers: int) -> Iterator[FitsAhead]:
 
     A process ends with the one that started it, however that ends.
     """
-    if workers < 2:  # noqa: PLR2004  # a single processor has no time to spare
+    if workers < 2:  # a single processor has no time to spare
         yield FitsAhead(workshop, None, 0)
         return
     others = multiprocessing.active_children()
@@ -140,4 +139,9 @@ def _end_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), name="end-with-parent", daemon=True).start()
+        threading.Thread(target=_end_after, args=(parent,), name="end-with-parent", daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)

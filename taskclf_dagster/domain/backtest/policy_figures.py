@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.config.yaml_files import flatten
@@ -97,7 +96,7 @@ class Truth:
 
     def _count(self, rows: _Int, ours: _Int, theirs: _Int) -> UserDays:
         some = self.rows.iloc[rows]
-        users: pd.Series = some["user_id"].cat.remove_unused_categories()
+        users = some["user_id"].cat.remove_unused_categories()
         return sum_blocks(users, some["bucket_start_ts"], self.true[rows], ours, theirs).by_user_day()
 
 
@@ -119,7 +118,8 @@ def summarize_policy(
         truth: the labeled windows.
         present: the present configuration, by which a model is stale and changes are listed.
         reference: the predictions of the policy to compare with; None for that policy itself.
-        first, last: the replayed time.
+        first: start of the replay.
+        last: its end.
     """
     predicted = predictions.predicted
     rows = np.flatnonzero(predicted != NOT_PREDICTED)
