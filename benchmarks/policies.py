@@ -2,7 +2,7 @@
 
     python benchmarks/policies.py FOLDER SCENARIO...
 
-FOLDER is new or of an earlier call, which goes on. A scenario is quiet, drift, rot, or `HOME FIRST LAST` as one text: a copy of a real home.
+FOLDER is new or of an earlier call, which goes on. A scenario is quiet, drift, rot, or `HOME FIRST LAST` as one text, of a copy of a home.
 """
 
 import json
@@ -26,7 +26,7 @@ from taskclf_dagster.domain.backtest.workshop import Workshop
 from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.reporting.replay_words import list_cells, say_range
 from taskclf_dagster.home import Home
-from taskclf_dagster.provenance import code_version, library_versions
+from taskclf_dagster.provenance import library_versions
 
 START = date(2026, 3, 2)
 DAYS, CHANGE, USERS, EVERY = 48, 24, 2, 3
@@ -50,7 +50,7 @@ def main(folder: Path, scenarios: list[str]) -> None:
     for scenario in scenarios:
         for seed in (7, 8) if " " not in scenario else (0,):
             home, judged_by, first, last = make_home(folder, scenario, seed)
-            trainer = Trainer(1, code_version(), library_versions(), time.perf_counter, time.process_time)
+            trainer = Trainer(1, "benchmark", library_versions(), time.perf_counter, time.process_time)
             span = ReplayedTime(first, last, ZoneInfo("UTC"), EVERY)
             found = replay_policies(Workshop.open(home, trainer), policies, span, present=present, workers=1, judged_by=judged_by)
             (folder / f"{home.root.name}.json").write_text(json.dumps(found.model_dump(mode="json")), encoding="utf-8")

@@ -41,10 +41,8 @@ DEFAULT_DAYS = 60
 class BacktestParams(dg.Config):
     """The launch form of the job `backtest`."""
 
-    first: str | None = Field(
-        None, description="Start of the replay: an ISO date or time (UTC without an offset). Default: 60 days before."
-    )
-    last: str | None = Field(None, description="Its end, likewise. Default: now.")
+    first: str | None = Field(None, description="Start: an ISO date or time (UTC without an offset). Default: 60 days before the end.")
+    last: str | None = Field(None, description="End, an ISO date or time likewise. Default: now.")
     policies: list[str] = Field(list(BUILT_IN), description="Names of built-in policies; the first is what the others are compared with.")
     policy_files: list[str] = Field([], description="Absolute paths of YAML files over the configuration, one policy each.")
     every: int = Field(1, ge=1, le=365, description="Labels are looked for on every n-th day with labels only.")

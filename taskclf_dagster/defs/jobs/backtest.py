@@ -18,6 +18,6 @@ def build_backtest_job() -> AssetJob:
         BACKTEST,
         selection=dg.AssetSelection.assets("policy_replay"),
         executor_def=dg.in_process_executor,
-        description="Replays policies over the past of the home and compares how their models would have done. Changes and decides nothing.",
+        description="Replays policies over the past of the home and compares how their models would have done. Decides nothing.",
         tags={MAX_RUNTIME_TAG: str(LIMIT_SECONDS)},
     )

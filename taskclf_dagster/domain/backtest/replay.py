@@ -17,6 +17,7 @@ from taskclf_dagster.domain.backtest.replayed_home import open_replayed_home
 from taskclf_dagster.domain.backtest.served_predictions import predict_served
 from taskclf_dagster.domain.backtest.workshop import Workshop
 from taskclf_dagster.errors import ReplayRangeError
+from taskclf_dagster.home import Home
 from taskclf_dagster.progress import Progress, Report, ignore_progress
 
 
@@ -43,6 +44,7 @@ def replay_policies(
     *,
     present: RetrainConfig,
     workers: int = 1,
+    judged_by: Home | None = None,
     on_progress: Report = ignore_progress,
 ) -> Replay:
     """Replays each policy from no model on, and measures its models on the labels that are known today.
@@ -53,6 +55,7 @@ def replay_policies(
         span: the time.
         present: the present configuration, whose labels and bounds hold for the figures of every policy.
         workers: number of processes that train ahead; 1 for none.
+        judged_by: a home of the same windows by whose labels models are measured, where those of the real one are known to be wrong.
         on_progress: takes a report before each look.
 
     Raises:
@@ -61,7 +64,7 @@ def replay_policies(
     """
     if not policies or span.first >= span.last:
         raise ReplayRangeError(f"{span.first:%Y-%m-%d %H:%M} is not before {span.last:%Y-%m-%d %H:%M}", "Choose an earlier --from")
-    history = read_labeled_history(workshop.home, present.dataset, first=span.first, last=span.last)
+    history = read_labeled_history(judged_by or workshop.home, present.dataset, first=span.first, last=span.last)
     truth = Truth(history, present)
     runs = _run_all(workshop, policies, span, workers, on_progress)
     threads = workshop.retrainer.trainer.cores
