@@ -16,6 +16,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.assets.common import GROUP, OWNERS, materialized, open_watched_home
 from taskclf_dagster.defs.display.replay_metadata import replay_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource, parse_as_of
+from taskclf_dagster.defs.runs.retrain_runs import BACKTEST
 from taskclf_dagster.defs.runs.time_zones import time_zone
 from taskclf_dagster.domain.backtest.policies import BUILT_IN, list_policies
 from taskclf_dagster.domain.backtest.replay import ReplayedTime, replay_policies
@@ -59,11 +60,12 @@ class BacktestParams(dg.Config):
 def policy_replay(
     context: dg.AssetExecutionContext, config: BacktestParams, home: HomeResource, run_settings: RunSettingsResource, clock: ClockResource
 ) -> Iterator[dg.MaterializeResult]:
-    """How other policies of retraining would have done on the past of this home, day by day, beside the present one.
+    """Other policies of retraining on the past of this home, day by day, beside the present one.
 
     Changes nothing but artifacts/backtest, which holds datasets, fits and the HTML report. Decides nothing.
     """
-    if len(context.selected_asset_keys) > 1:
+    selected = context.run.asset_selection
+    if context.job_name != BACKTEST and (selected is None or len(selected) > 1):
         context.log.info(LEFT_OUT)
         return
     taskclf_home = open_watched_home(context, home)
