@@ -14,7 +14,7 @@ from taskclf_dagster.domain.backtest.policy_figures import BAD_DIFFERENCE, Truth
 from taskclf_dagster.domain.backtest.policy_replay import PolicyRun, replay_policy
 from taskclf_dagster.domain.backtest.replay_record import Replay
 from taskclf_dagster.domain.backtest.replayed_home import open_replayed_home
-from taskclf_dagster.domain.backtest.served_predictions import predict_served
+from taskclf_dagster.domain.backtest.served_predictions import ServedPredictor
 from taskclf_dagster.domain.backtest.workshop import Workshop
 from taskclf_dagster.errors import ReplayRangeError
 from taskclf_dagster.home import Home
@@ -67,8 +67,8 @@ def replay_policies(
     history = read_labeled_history(judged_by or workshop.home, present.dataset, first=span.first, last=span.last)
     truth = Truth(history, present)
     runs = _run_all(workshop, policies, span, workers, on_progress)
-    threads = workshop.retrainer.trainer.cores
-    predictions = [predict_served(workshop.home, run.served, history, num_threads=threads) for run in runs]
+    predictor = ServedPredictor(workshop.home, history, num_threads=workshop.retrainer.trainer.cores)
+    predictions = [predictor.predict(run.served) for run in runs]
     return Replay(
         home=workshop.home.display_name,
         first=span.first,

@@ -18,6 +18,7 @@ from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.domain.evaluation.confusion import apply_reject
 from taskclf_dagster.domain.evaluation.scoring import rows_for
+from taskclf_dagster.domain.models.bundle_files import MODEL
 from taskclf_dagster.home import Home
 
 NOT_PREDICTED = -1
@@ -29,6 +30,9 @@ COMPARED_DAYS = 7
 
 
 _Codes = npt.NDArray[np.int64]
+
+
+_Bools = npt.NDArray[np.bool_]
 
 
 class Succession(NamedTuple):
@@ -61,48 +65,59 @@ class ServedPredictions(NamedTuple):
     successions: list[Succession]
 
 
-def predict_served(home: Home, served: list[ServedModel], history: LabeledHistory, *, num_threads: int) -> ServedPredictions:
-    """Predicts the labeled windows with the models of a policy.
+class ServedPredictor:
+    """Predicts labeled windows with the models of policies; a model that several policies promoted predicts each window once.
 
     Args:
         home: the real home, for inputs of another schema version.
-        served: the models, in order.
         history: the windows.
         num_threads: of LightGBM.
-
-    Raises:
-        SnapshotError: a file cannot be read.
     """
-    starts = epoch_us(history.rows["bucket_start_ts"])
-    predicted = np.full(len(starts), NOT_PREDICTED, dtype=np.int64)
-    successions, before = [], None
-    for number, each in enumerate(served):
-        begin = to_epoch_us(each.since + timedelta(minutes=NEIGHBORHOOD_MINUTES))
-        end = served[number + 1].since if number + 1 < len(served) else None
-        until = np.inf if end is None else to_epoch_us(end)
-        beyond = np.inf if end is None else to_epoch_us(end + timedelta(days=COMPARED_DAYS))
-        own = _predict(home, each, history, np.flatnonzero((starts >= begin) & (starts < beyond)), num_threads)
-        mine = (starts >= begin) & (starts < until)
-        predicted[mine] = own[mine]
-        if before is not None:
-            week = (starts >= begin) & (starts < to_epoch_us(each.since + timedelta(days=COMPARED_DAYS)))
-            rows = np.flatnonzero(week & (own != NOT_PREDICTED) & (before != NOT_PREDICTED))
-            ids = each.model.bundle.model_id, served[number - 1].model.bundle.model_id
-            successions.append(Succession(each.since, *ids, rows, own[rows], before[rows]))
-        before = own
-    return ServedPredictions(predicted, successions)
 
+    def __init__(self, home: Home, history: LabeledHistory, *, num_threads: int) -> None:
+        self._home, self._history, self._num_threads = home, history, num_threads
+        self._starts = epoch_us(history.rows["bucket_start_ts"])
+        self._known: dict[tuple[str, float], tuple[_Bools, _Codes]] = {}
 
-def _predict(home: Home, served: ServedModel, history: LabeledHistory, positions: npt.NDArray[np.int64], num_threads: int) -> _Codes:
-    """Returns the predictions of some windows, shape (windows,); NOT_PREDICTED for the others, and without the model's inputs."""
-    found = np.full(len(history.rows), NOT_PREDICTED, dtype=np.int64)
-    rows = history.rows.iloc[positions].reset_index(drop=True)
-    own, _ = rows_for(served.model, home, rows, schema_version=history.schema_version, users=history.users)
-    if not len(own):
-        return found
-    said = apply_reject(served.model.predict_rows(own, num_threads=num_threads), served.model.reject_threshold)
-    found[positions[_find(rows, own)]] = said
-    return found
+    def predict(self, served: list[ServedModel]) -> ServedPredictions:
+        """Predicts the windows of the models of one policy, in their order.
+
+        Raises:
+            SnapshotError: a file cannot be read.
+        """
+        starts = self._starts
+        predicted = np.full(len(starts), NOT_PREDICTED, dtype=np.int64)
+        successions, before = list[Succession](), None
+        for number, each in enumerate(served):
+            begin = to_epoch_us(each.since + timedelta(minutes=NEIGHBORHOOD_MINUTES))
+            end = served[number + 1].since if number + 1 < len(served) else None
+            until = np.inf if end is None else to_epoch_us(end)
+            beyond = np.inf if end is None else to_epoch_us(end + timedelta(days=COMPARED_DAYS))
+            own = self._predict(each, (starts >= begin) & (starts < beyond))
+            mine = (starts >= begin) & (starts < until)
+            predicted[mine] = own[mine]
+            if before is not None:
+                week = (starts >= begin) & (starts < to_epoch_us(each.since + timedelta(days=COMPARED_DAYS)))
+                rows = np.flatnonzero(week & (own != NOT_PREDICTED) & (before != NOT_PREDICTED))
+                ids = each.model.bundle.model_id, served[number - 1].model.bundle.model_id
+                successions.append(Succession(each.since, *ids, rows, own[rows], before[rows]))
+            before = own
+        return ServedPredictions(predicted, successions)
+
+    def _predict(self, served: ServedModel, wanted: _Bools) -> _Codes:
+        """Returns the predictions of the wanted windows, shape (windows,); NOT_PREDICTED for those without the model's inputs."""
+        model = served.model
+        name = (model.files.hashes()[MODEL], model.reject_threshold)
+        nothing = np.zeros(len(wanted), dtype=bool), np.full(len(wanted), NOT_PREDICTED, dtype=np.int64)
+        asked, codes = self._known.get(name, nothing)
+        positions = np.flatnonzero(wanted & ~asked)
+        rows = self._history.rows.iloc[positions].reset_index(drop=True)
+        own, _ = rows_for(model, self._home, rows, schema_version=self._history.schema_version, users=self._history.users)
+        if len(own):
+            said = apply_reject(model.predict_rows(own, num_threads=self._num_threads), model.reject_threshold)
+            codes[positions[_find(rows, own)]] = said
+        self._known[name] = asked | wanted, codes
+        return np.where(wanted, codes, NOT_PREDICTED)
 
 
 def _find(rows: pd.DataFrame, own: pd.DataFrame) -> npt.NDArray[np.int64]:
