@@ -69,6 +69,9 @@ def test_policies_are_compared_on_the_windows_that_both_predicted(truth: Truth) 
     ours[:PER_DAY] = NOT_PREDICTED
     theirs[:20] = DEBUG  # wrong where we predict nothing: no difference
     assert figures(truth, ours, [serve("a", 1)], theirs).difference == pytest.approx(0.0)
+    unknown = theirs.copy()
+    unknown[-PER_DAY:] = NOT_PREDICTED
+    assert figures(truth, ours, [serve("a", 1)], unknown).compared_windows == 80
     theirs[PER_DAY : PER_DAY + 20] = REJECTED
     found = figures(truth, ours, [serve("a", 1)], theirs)
     assert found.compared_windows == 120
