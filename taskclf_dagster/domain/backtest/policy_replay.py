@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from taskclf_dagster.domain.backtest.due_retrains import find_due_retrain
 from taskclf_dagster.domain.backtest.fits_ahead import FitsAhead
 from taskclf_dagster.domain.backtest.looks import Look
 from taskclf_dagster.domain.backtest.policies import Policy
 from taskclf_dagster.domain.backtest.replayed_home import ReplayedHome
 from taskclf_dagster.domain.backtest.replayed_retrain import Retrainer, RetrainOutcome
-from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.state import read_registry_state
-from taskclf_dagster.domain.scheduling.triggers import Cause, find_triggers
-from taskclf_dagster.home import Home
+from taskclf_dagster.domain.scheduling.triggers import Cause
 from taskclf_dagster.progress import Progress, Report, ignore_progress
 
 
@@ -88,17 +87,16 @@ def replay_policy(
         if policy.rule == "never" and found.served:
             break
         replayed.advance(look.at)
-        due = _find_due(replayed.home, policy, look)
+        due = find_due_retrain(replayed.home, policy.config.scheduling, look)
         if due is None:
             continue
-        cause, force = due
         if ahead is not None:
             ahead.wait(look.at)
-        outcome = retrainer.retrain(replayed.home, policy, at=look.at, force=force)
+        outcome = retrainer.retrain(replayed.home, policy, at=look.at, force=due.force)
         if outcome.outcome == "BLOCKED":
             found.blocked += 1
             continue
-        found.runs.append(ReplayedRun(look.at, cause, outcome))
+        found.runs.append(ReplayedRun(look.at, due.cause, outcome))
         if ahead is not None and outcome.challenger is not None:
             ahead.start(policy, looks[number + 1 :], outcome.challenger.settings)
         if outcome.promoted:
@@ -106,14 +104,3 @@ def replay_policy(
             if model is not None:
                 found.served.append(ServedModel(look.at, model))
     return found
-
-
-def _find_due(home: Home, policy: Policy, look: Look) -> tuple[Cause, bool] | None:
-    """Returns the cause of a retrain that a look launches, and if it is forced; None if it launches none."""
-    if not policy.config.scheduling.enabled:
-        return None
-    triggers = find_triggers(home, config=policy.config, now=look.at)
-    if look.by == "schedule":
-        return None if triggers.cause is None else (triggers.cause, triggers.force)
-    has_labels = triggers.due_dates["new_labels"].due and read_last_decided(home) is not None
-    return ("new_labels", False) if has_labels else None

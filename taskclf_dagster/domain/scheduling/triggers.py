@@ -53,47 +53,6 @@ class TriggerAssessment(Record):
     due_at: datetime | None
 
 
-class Triggers(NamedTuple):
-    """The triggers of a retrain with their due dates, without a look at the data.
-
-    Attributes:
-        due_dates: in the order in which they are named as the cause.
-        changed_spans, label_watermark: as in `TriggerAssessment`.
-    """
-
-    due_dates: dict[Cause, DueDate]
-    changed_spans: int | None
-    label_watermark: str | None
-
-    @property
-    def cause(self) -> Cause | None:
-        """The first trigger that is due; None if none is."""
-        return next((name for name, due in self.due_dates.items() if due.due), None)
-
-    @property
-    def force(self) -> bool:
-        """True if the age of the model asks for a retrain although no label is new."""
-        return "model_age" in self.due_dates and self.due_dates["model_age"].due
-
-
-def find_triggers(home: Home, *, config: RetrainConfig, now: datetime) -> Triggers:
-    """Finds the due dates by new labels, age of the model and cadence; reads no windows.
-
-    Raises:
-        UnreadableFileError: the label store cannot be read.
-    """
-    last, scheduling = read_last_decided(home), config.scheduling
-    labels, days = _assess_labels(home, last, scheduling), scheduling.global_retrain_cadence_days
-    cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
-    age = check_model_age(home, last, now=now, max_days=scheduling.max_days_since_training, cadence_days=days, slack=SLACK)
-    due_dates: dict[Cause, DueDate] = {
-        "new_labels": labels.due_date,
-        **({} if age is None else {"model_age": age}),
-        "cadence": cadence,
-    }
-    return Triggers(due_dates, labels.changed_spans, labels.watermark)
-
-
 def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> TriggerAssessment:
     """Assesses if a retrain is due, and would have enough labels to learn from.
 
@@ -107,8 +66,17 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
         UnreadableFileError: the label store cannot be read.
     """
     home.require()
-    found = find_triggers(home, config=config, now=now)
-    due_dates, cause = found.due_dates, found.cause
+    last = read_last_decided(home)
+    labels = _assess_labels(home, last, config.scheduling)
+    days = config.scheduling.global_retrain_cadence_days
+    cadence = check_retrain_due(last, now=now, cadence_days=days, slack=SLACK)
+    age = check_model_age(home, last, now=now, max_days=config.scheduling.max_days_since_training, cadence_days=days, slack=SLACK)
+    due_dates: dict[Cause, DueDate] = {
+        "new_labels": labels.due_date,
+        **({} if age is None else {"model_age": age}),
+        "cadence": cadence,
+    }
+    cause = next((name for name, due in due_dates.items() if due.due), None)
     data = assess_data(home, config=config, now=now, find_blockers=cause is not None)
     blockers = data.blockers if cause is not None else ()
     if cause is None:
@@ -121,9 +89,9 @@ def assess_trigger(home: Home, *, config: RetrainConfig, now: datetime) -> Trigg
         reason=reason,
         blockers=blockers,
         data=data,
-        force=found.force,
-        changed_spans=found.changed_spans,
-        label_watermark=found.label_watermark,
+        force=age is not None and age.due,
+        changed_spans=labels.changed_spans,
+        label_watermark=labels.watermark,
         due_at=min((due.due_at for due in due_dates.values() if due.due_at is not None), default=None),
     )
 
