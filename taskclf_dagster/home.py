@@ -233,6 +233,11 @@ class Home:
         return self.artifacts / "suggestions"
 
     @property
+    def backtest(self) -> Path:
+        """Ours: datasets and fits of replays, which other replays use; safe to delete."""
+        return self.artifacts / "backtest"
+
+    @property
     def outbox(self) -> Path:
         """Ours: events that wait for delivery, one JSON file each."""
         return self.artifacts / "outbox"

@@ -63,7 +63,15 @@ from taskclf_dagster.errors.registry import (
     RunEndedError,
     UnsafeFileSystemError,
 )
-from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
+from taskclf_dagster.errors.settings import (
+    AsOfError,
+    InvalidSetting,
+    PolicyError,
+    ReplayRangeError,
+    SettingsError,
+    SigningKeyError,
+    StaleSettingsError,
+)
 from taskclf_dagster.errors.stores import ObjectMissingError, ObjectStoreError, ObjectStoreUnavailableError
 
 __all__ = [
@@ -103,6 +111,7 @@ __all__ = [
     "ObjectStoreUnavailableError",
     "PartitionMissingError",
     "PathError",
+    "PolicyError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",
     "RecordNotFoundError",
@@ -111,6 +120,7 @@ __all__ = [
     "RegistryBusyError",
     "RegistryNotSignedError",
     "RegistryRefusedError",
+    "ReplayRangeError",
     "RequestProblem",
     "RequestRefusedError",
     "RetrainBusyError",
