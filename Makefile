@@ -85,6 +85,7 @@ bench: install ## Count the files that a retrain opens, time the domain path bes
 	$(BIN)/python benchmarks/opens.py
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/homes.py
 
 clean: ## Remove the virtual environment, the demo home and Dagster's history.
 	rm -rf $(VENV) $(DEMO_HOME) .coverage .dagster .tmp_dagster_home_*

@@ -1,4 +1,4 @@
-"""The definitions where one deployment serves many homes: those of `definitions`, with a partition for each home. Dagster concept: partitions.
+"""The definitions for many homes: those of `definitions`, with a partition for each home. Dagster concept: partitions.
 
 Assets, checks and jobs are the same objects with partitions added; what launches by itself goes round the homes (`defs.homes`). The home
 of a run is that of its partition, so a run without one can do nothing (docs/adr/0015-many-homes.md).

@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _machine_settings_do_not_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test may read, or write into, the home of the person who runs it."""
-    for name in ("TASKCLF_HOME", "TASKCLF_DAGSTER_CONFIG", "DAGSTER_HOME", *ENVIRONMENT):
+    for name in ("TASKCLF_HOME", "TASKCLF_DAGSTER_CONFIG", "TASKCLF_DAGSTER_HOMES", "DAGSTER_HOME", *ENVIRONMENT):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MPLBACKEND", "Agg")
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from dagster import DagsterInstance
+from dagster import DagsterInstance, DagsterRun
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.metadata import normalize_metadata
 from dagster._core.execution.api import execute_run
@@ -22,6 +22,7 @@ from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._daemon.run_coordinator import QueuedRunCoordinatorDaemon
 from dagster._daemon.types import DaemonHeartbeat
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 from dagster._utils.schedules import CroniterShim, cron_string_iterator, is_valid_cron_schedule
@@ -41,6 +42,7 @@ __all__ = [
     "RemoteJobOrigin",
     "RemoteRepositoryOrigin",
     "ScheduleInstigatorData",
+    "choose_from_queue",
     "cron_string_iterator",
     "engines_made_once",
     "execute_posix_tail",
@@ -67,6 +69,12 @@ def engines_made_once() -> Iterator[None]:
 
             patch.setattr(module, "create_engine", find)
         yield
+
+
+def choose_from_queue(instance: DagsterInstance) -> list[DagsterRun]:
+    """The runs that Dagster's daemon launches next, in their order."""
+    with QueuedRunCoordinatorDaemon(interval_seconds=1) as daemon:
+        return daemon._get_runs_to_dequeue(instance, instance.get_concurrency_config(), fixed_iteration_time=None)
 
 
 @contextmanager

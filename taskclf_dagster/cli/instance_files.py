@@ -6,12 +6,13 @@ All are made of the files that come with the package, and never overwritten.
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
-
 from taskclf_dagster.config.shipped import find_shipped
 from taskclf_dagster.domain.storage.files import write_text
 
 SETTINGS, WORKSPACE, OWN_SETTINGS = "dagster.yaml", "workspace.yaml", "retrain.yaml"
+
+
+HOMES_SETTINGS = "configs/dagster-homes.yaml"
 
 
 PLACES = ("storage", "local_artifact_storage", "compute_logs")
@@ -24,8 +25,8 @@ def write_instance_settings(folder: Path) -> list[Path]:
 
 
 def write_homes_instance_settings(folder: Path) -> list[Path]:
-    """Writes the settings of an instance that serves many homes into a folder, unless it has them; returns what was written."""
-    return _write_missing(folder / SETTINGS, _homes_instance_settings)
+    """Writes the settings of an instance that serves many homes into a folder, unless it has settings; returns what was written."""
+    return _write_missing(folder / SETTINGS, lambda: find_shipped(HOMES_SETTINGS).read_text(encoding="utf-8"))
 
 
 def write_workspace(folder: Path) -> list[Path]:
@@ -56,16 +57,6 @@ def _instance_settings() -> str:
         if keeps or (kept and line[0] == "#"):
             kept.append(line)
     return head + "".join(kept)
-
-
-def _homes_instance_settings() -> str:
-    """Returns the settings of the instance of one home with the queue for many, whose limits are those of the homes file."""
-    settings = yaml.safe_load(_instance_settings())
-    del settings["concurrency"]
-    queue = settings.pop("run_queue")
-    settings["run_coordinator"] = {"module": "taskclf_dagster.defs.runs.home_queue", "class": "HomeQueue", "config": queue}
-    head = "# The Dagster instance of the homes of a team, with its history in this folder. Written once; change it as you like.\n\n"
-    return head + yaml.safe_dump(settings, sort_keys=False)
 
 
 def _own_settings() -> str:

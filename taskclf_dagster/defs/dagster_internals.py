@@ -57,6 +57,10 @@ MODULE, LOCATION, REPOSITORY = "taskclf_dagster.definitions", "taskclf_dagster",
 """The module of the definitions, the name of their code location in workspace.yaml, and of the repository that Dagster makes of them."""
 
 
+HOMES_MODULE = "taskclf_dagster.team_definitions"
+"""The module of the definitions for many homes, which has the same names of code location and repository."""
+
+
 def dump_instance(instance: dg.DagsterInstance) -> str | None:
     """Returns a text from which another process can open the same instance; None if the instance lives in memory only."""
     return dg.serialize_value(instance.get_ref()) if instance.is_persistent else None

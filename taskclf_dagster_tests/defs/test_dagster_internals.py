@@ -27,6 +27,7 @@ from taskclf_dagster.defs.dagster_internals import (
     read_scheduler_heartbeat,
     report_check,
     runs_of_the_code_location,
+    select_partition,
 )
 from taskclf_dagster_tests.dagster_internals import (
     DaemonHeartbeat,
@@ -184,6 +185,17 @@ def test_a_check_without_a_run_is_about_the_latest_materialization(instance: dg.
     assert evaluations["early"].target_materialization_data is None
     assert evaluations["late"].target_materialization_data.storage_id == latest.storage_id
     assert (evaluations["late"].passed, evaluations["late"].description) == (False, "It is not.")
+
+
+def test_a_check_of_a_partition_is_about_the_latest_materialization_of_that_partition(instance: dg.DagsterInstance) -> None:
+    asset = dg.AssetKey("shared")
+    for partition in ("anna", "ben"):
+        instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=partition))
+    (latest,) = instance.fetch_materializations(select_partition(asset, "anna"), limit=5).records
+    assert latest.partition_key == "anna"
+    report_check(instance, asset, dg.AssetCheckResult(passed=True, check_name="of_anna"), partition="anna")
+    (record,) = instance.event_log_storage.get_asset_check_execution_history(dg.AssetCheckKey(asset, "of_anna"), limit=1)
+    assert record.event.dagster_event.asset_check_evaluation_data.target_materialization_data.storage_id == latest.storage_id
 
 
 # --- Output of steps ------------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,16 @@ def test_the_team_s_instance_differs_from_the_local_one_in_its_storage_only() ->
     assert team["storage"]["postgres"]["postgres_db"]["scheme"] == "postgresql+psycopg2"
 
 
+def test_the_instance_of_many_homes_differs_from_that_of_one_in_its_queue_only() -> None:
+    one, many = _instance(PROJECT / "dagster.yaml"), _instance(PROJECT / "configs" / "dagster-homes.yaml")
+    queue = {"run_queue", "run_coordinator", "concurrency", "sensors"}
+    assert {key: value for key, value in many.items() if key not in queue} == {
+        key: value for key, value in one.items() if key not in PLACES | queue
+    }
+    assert many["run_coordinator"]["config"] == one["run_queue"]
+    assert many["concurrency"] == {"pools": {"granularity": "run"}}, "a limit of a pool would be one over all homes"
+
+
 def test_one_retrain_at_a_time_is_said_by_pool_and_by_tag() -> None:
     for path in (PROJECT / "dagster.yaml", DEPLOY / "dagster.yaml"):
         concurrency = _instance(path)["concurrency"]

@@ -47,10 +47,12 @@ class Delivery:
     Attributes:
         summary: what was delivered, and what waits.
         cursor: the cursor to store; None if it stays as it was.
+        is_pointer_shown: False if the pointer could not be shown.
     """
 
     summary: str
     cursor: str | None = None
+    is_pointer_shown: bool = True
 
 
 def deliver_events(
@@ -61,16 +63,30 @@ def deliver_events(
     cursor: str | None,
     now: datetime,
     log: logging.Logger,
+    looks_at_runs: bool = True,
+    looks_at_pointer: bool = True,
 ) -> Delivery:
-    """Writes the missing events of a home, delivers its outbox, and shows its pointer."""
+    """Writes the missing events of a home, delivers its outbox, and shows its pointer.
+
+    Args:
+        instance: the instance.
+        home: the taskclf home.
+        run_settings: gives the configuration.
+        cursor: the cursor of the last tick.
+        now: the present time.
+        log: the log of the tick.
+        looks_at_runs: False if no run of the home has changed since the cursor; the cursor stays.
+        looks_at_pointer: False if the pointer is as it was when it was shown.
+    """
     try:
         require_own_instance(instance, home)
     except (TaskclfDagsterError, OSError) as error:
-        return Delivery(str(error))
-    messages, is_empty, written = [], False, None
+        return Delivery(str(error), is_pointer_shown=False)
+    messages, is_empty, written, is_shown = [], False, None, True
     try:
         write_decision_events(home)
-        written = write_run_events(home, instance, read_cursor(cursor, now=now), now=now).model_dump_json()
+        if looks_at_runs:
+            written = write_run_events(home, instance, read_cursor(cursor, now=now), now=now).model_dump_json()
     except (OSError, TaskclfDagsterError) as error:
         messages.append(f"new events could not be put into the outbox and come later: {error}")
     try:
@@ -84,10 +100,11 @@ def deliver_events(
     except (OSError, TaskclfDagsterError) as error:
         messages.append(f"delivery was put off: {error}")
     try:
-        messages.extend(message for message in [report_pointer(home, instance)] if message is not None)
+        messages.extend(message for message in [report_pointer(home, instance) if looks_at_pointer else None] if message is not None)
     except (OSError, TaskclfDagsterError) as error:
+        is_shown = False
         messages.append(f"the pointer could not be shown and is shown later: {error}")
     summary = "; ".join(messages)
     if len(messages) > 1 or not is_empty:
         log.info(summary)
-    return Delivery(summary, written)
+    return Delivery(summary, written, is_shown)

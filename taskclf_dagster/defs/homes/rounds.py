@@ -1,12 +1,12 @@
 """Goes round the homes within one tick: each in turn, in a bounded time, and none disturbs another.
 
-A tick begins after the home at which the last one stopped, so that none is passed over for ever. A home whose files do not answer is left
+A tick begins after the home at which the last one stopped, so that none is passed over. A home whose files do not answer is left
 after HOME_SECONDS, and looked at again once they have; one that raises anything is reported. Nothing of Dagster is used here but requests.
 """
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 from pydantic import ValidationError
@@ -148,7 +148,8 @@ class Walk:
 
 def _evaluate(name: str, home: Home, state: str | None, evaluate: Evaluate) -> HomeAnswer:
     try:
-        return evaluate(name, home, state)
+        answer = evaluate(name, home, state)
+        return replace(answer, message=answer.message.replace(str(home.root), "the home"))
     except Exception as error:  # whatever is wrong with one home, the others are looked at
         return HomeAnswer(f"{type(error).__name__}: {error}", is_problem=True)
 
@@ -167,4 +168,4 @@ def describe_round(result: Round, broken: Mapping[str, str]) -> str:
 
 
 MAX_MESSAGES, MAX_WORDS = 5, 4000
-"""How much of a tick Dagster's page shows."""
+"""The most that Dagster's page shows of a tick."""

@@ -113,8 +113,8 @@ def _build_round_sensor(sensor: RoundSensor, partitions: dg.DynamicPartitionsDef
             return dg.SensorResult(skip_reason=str(error))
         tick = Tick(context.instance, run_settings, clock.now(), context.log)
 
-        def evaluate(_: str, home: Home, state: str | None) -> HomeAnswer:
-            return sensor.look(tick, home, state)
+        def evaluate(name: str, home: Home, state: str | None) -> HomeAnswer:
+            return sensor.look(tick, name, home, state)
 
         result = walk.go_round(
             {each.name: each.home for each in listed if each.problem is None},

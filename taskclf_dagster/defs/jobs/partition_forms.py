@@ -1,4 +1,4 @@
-"""Fills in the launch form of a job with partitions, for whoever launches it: the sensors over all homes, and the API. See `launch_forms`."""
+"""Fills in the launch form of a job with partitions, for whatever launches it: the sensors over all homes, and the API."""
 
 from collections.abc import Mapping
 from typing import Any
