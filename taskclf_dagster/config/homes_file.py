@@ -44,7 +44,7 @@ class HomesFile(Settings):
     folder: Annotated[str, Field(min_length=1)] | None = None
     homes: Annotated[dict[str, str], Field(min_length=1, max_length=MAX_HOMES)] | None = None
     max_concurrent_runs: Annotated[int, Field(ge=1, le=256)] = 2
-    tick_seconds: Annotated[float, Field(ge=1, le=50, allow_inf_nan=False)] = 20.0
+    tick_seconds: Annotated[float, Field(ge=1, le=45, allow_inf_nan=False)] = 20.0
 
     @model_validator(mode="after")
     def _names_homes_in_one_way(self) -> "HomesFile":

@@ -55,7 +55,7 @@ def test_limits_have_defaults_and_are_what_the_file_says(tmp_path: Path) -> None
         ("homes: {}\n", "homes: must have 1 entries or more"),
         ("folder: /srv\nmax_concurrent_runs: 0\n", r"max_concurrent_runs: must be at least 1 \(value 0\)"),
         ("folder: /srv\nmax_concurrent_runs: 257\n", r"max_concurrent_runs: must be at most 256 \(value 257\)"),
-        ("folder: /srv\ntick_seconds: 51\n", r"tick_seconds: must be at most 50 \(value 51\)"),
+        ("folder: /srv\ntick_seconds: 46\n", r"tick_seconds: must be at most 45 \(value 46\)"),
         ("folder: /srv\nmax_runs: 3\n", "max_runs: is not known"),
         ("folder: [", "cannot be read as YAML"),
     ],
