@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from taskclf_dagster.errors import ClusterLostError, SnapshotError
 
-
 E = TypeVar("E", bound=Exception)
 
 
@@ -23,7 +22,7 @@ class _CannotBeMadeAgainError(Exception):
 
 def raised_elsewhere(error: E, cause: BaseException) -> E:
     error.__cause__ = cause
-    arrived = pickle.loads(pickle.dumps(error))
+    arrived = pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
     assert type(arrived) is type(error)
     assert (str(arrived), vars(arrived)) == (str(error), vars(error))
     return arrived
