@@ -152,13 +152,13 @@ def measure_processes(folder: Path, homes_file: Path, seconds: int) -> None:
         port = probe.getsockname()[1]
     with ExitStack() as stack:
         sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="homes-")))
-        workspace = sockets / "workspace.yaml"
+        workspace, programs = sockets / "workspace.yaml", Path(sys.executable).parent
         workspace.write_text(f"load_from: [{{grpc_server: {{socket: {sockets}/code.sock, location_name: taskclf_dagster}}}}]\n")
-        code = ["dagster", "code-server", "start", "--socket", f"{sockets}/code.sock", "-m", HOMES_MODULE]
+        code = [programs / "dagster", "code-server", "start", "--socket", f"{sockets}/code.sock", "-m", HOMES_MODULE]
         members = {"code server": start(stack, folder, [*code, "--location-name", "taskclf_dagster"], environment)}
         wait_for(lambda: (sockets / "code.sock").exists())
-        members["daemon"] = start(stack, folder, ["dagster.daemon", "run", "-w", str(workspace)], environment)
-        members["web server"] = start(stack, folder, ["dagster_webserver", "-w", str(workspace), "-p", str(port)], environment)
+        members["daemon"] = start(stack, folder, [programs / "dagster-daemon", "run", "-w", workspace], environment)
+        members["web server"] = start(stack, folder, [programs / "dagster-webserver", "-w", workspace, "-p", str(port)], environment)
         wait_for(lambda: ask(port, "{ version }") is not None)
         time.sleep(60)  # each sensor has had its first tick
         begin = {name: cpu(process.pid) for name, process in members.items()}
@@ -171,10 +171,10 @@ def measure_processes(folder: Path, homes_file: Path, seconds: int) -> None:
             print(f"GraphQL, {name}: {1000 * min(times):.0f} ms")
 
 
-def start(stack: ExitStack, folder: Path, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def start(stack: ExitStack, folder: Path, command: list[str | Path], environment: dict[str, str]) -> subprocess.Popen[bytes]:
     log = stack.enter_context((folder / "served.log").open("ab"))
     process = subprocess.Popen(  # noqa: S603
-        [sys.executable, "-m", *command], env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        list(map(str, command)), env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
     )
     stack.callback(process.wait)
     stack.callback(os.killpg, process.pid, signal.SIGINT)

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
+from taskclf_dagster.defs.assets.backtest import policy_replay
 from taskclf_dagster.defs.assets.calibration import calibrator_store
 from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.drift import drift_report
@@ -19,6 +20,7 @@ from taskclf_dagster.defs.assets.monitoring import live_performance
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
 from taskclf_dagster.defs.assets.scoring import scored_windows
+from taskclf_dagster.defs.assets.trials import contender_trials
 from taskclf_dagster.defs.automation.calibration_sensor import build_calibration_sensor
 from taskclf_dagster.defs.automation.failed_run_sensor import failed_runs
 from taskclf_dagster.defs.automation.freshness import with_freshness
@@ -29,6 +31,7 @@ from taskclf_dagster.defs.checks.data import DATA_CHECKS
 from taskclf_dagster.defs.checks.promotion import PROMOTION_CHECKS
 from taskclf_dagster.defs.checks.reports import REPORT_CHECKS
 from taskclf_dagster.defs.events.event_sensor import event_delivery
+from taskclf_dagster.defs.jobs.backtest import build_backtest_job
 from taskclf_dagster.defs.jobs.calibrate import build_calibrate_job
 from taskclf_dagster.defs.jobs.monitor import build_monitor_job
 from taskclf_dagster.defs.jobs.registry_jobs import OPERATIONS
@@ -51,7 +54,7 @@ ASSETS = [
 ]
 """The assets of a retrain."""
 
-MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance]
+MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance, contender_trials]
 """The assets that watch the active model."""
 
 CHECKS = [*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS]
@@ -84,9 +87,16 @@ def build_definitions(
     config = _load_config(home, run_settings)
     resources = build_resources(home, run_settings, clock or ClockResource(), timeout_seconds=timeout_seconds, grace_seconds=grace_seconds)
     return dg.Definitions(
-        assets=with_freshness([*ASSETS, *MONITORING_ASSETS], config),
+        assets=[*with_freshness([*ASSETS, *MONITORING_ASSETS], config), policy_replay],
         asset_checks=CHECKS,
-        jobs=[build_retrain_job(config), build_score_job(), build_monitor_job(), build_calibrate_job(config), *OPERATIONS],
+        jobs=[
+            build_retrain_job(config),
+            build_score_job(),
+            build_monitor_job(),
+            build_calibrate_job(config),
+            build_backtest_job(),
+            *OPERATIONS,
+        ],
         schedules=build_schedules(config),
         sensors=[*build_sensors(), build_calibration_sensor(), failed_runs, event_delivery],
         resources=resources,

@@ -203,6 +203,11 @@ class Home:
         return self.artifacts / "scores"
 
     @property
+    def trials(self) -> Path:
+        """Ours: the record of each trial of a challenger, named by its model."""
+        return self.artifacts / "trials"
+
+    @property
     def performance_drops(self) -> Path:
         """Ours: the first time that a model was found to perform clearly worse than it should, one file for each model."""
         return self.artifacts / "performance_drops"
@@ -226,6 +231,11 @@ class Home:
     def suggestions(self) -> Path:
         """Ours: what to label next, one file for each decision."""
         return self.artifacts / "suggestions"
+
+    @property
+    def backtest(self) -> Path:
+        """Ours: datasets and fits of replays, which other replays use; safe to delete."""
+        return self.artifacts / "backtest"
 
     @property
     def outbox(self) -> Path:

@@ -62,6 +62,7 @@ def scores_frame(
         "policy_hash": None,
         "reject_threshold": THRESHOLD,
         "as_of": pd.Timestamp(start + DAY),
+        "role": "champion",
     }
     return pd.DataFrame(columns, index=range(n))
 

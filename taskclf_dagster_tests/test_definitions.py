@@ -37,8 +37,12 @@ MONITORING: dict[str, tuple[set[str], set[str]]] = {
     "drift_report": ({"json"}, {"active_pointer"}),
     "live_performance": ({"json"}, {"scored_windows"}),
     "calibrator_store": ({"json"}, {"active_pointer"}),
+    "contender_trials": ({"json"}, {"active_pointer", "scored_windows"}),
 }
 """The same for the assets that watch the active model."""
+
+ON_REQUEST: dict[str, tuple[set[str], set[str]]] = {"policy_replay": ({"json"}, set())}
+"""The same for those that only a run of their own makes."""
 
 BLOCKING_CHECKS = {
     "labeled_windows:columns_are_complete_and_typed",
@@ -116,6 +120,7 @@ MONITORING_CHECKS = {
     "drift_report:class_shares_are_stable",
     "live_performance:active_model_performs_as_tested",
     "live_performance:every_score_file_is_read",
+    "contender_trials:every_trial_is_looked_at",
     "calibrator_store:improves_brier_or_stays_identity",
     "calibrator_store:fitted_for_the_active_model",
     "calibrator_store:covers_the_users",
@@ -151,7 +156,7 @@ def test_the_assets_are_these_and_each_is_made_from_these(defs: dg.Definitions) 
         spec.key.to_user_string(): (set(spec.kinds), {dep.asset_key.to_user_string() for dep in spec.deps})
         for spec in defs.resolve_all_asset_specs()
     }
-    assert found == {**ASSETS, **MONITORING}
+    assert found == {**ASSETS, **MONITORING, **ON_REQUEST}
 
 
 def test_every_asset_has_a_description_an_owner_and_the_one_group_that_opens_expanded(defs: dg.Definitions) -> None:
@@ -180,7 +185,7 @@ def test_every_check_says_what_it_claims(defs: dg.Definitions) -> None:
 def test_every_step_is_in_the_pool_of_which_the_instance_admits_one_run(defs: dg.Definitions) -> None:
     nodes = {node.node_def.name: node.node_def.pool for node in defs.resolve_asset_graph().assets_defs}
     assert {*ASSETS, *MONITORING} < set(nodes)
-    assert {name: pool for name, pool in nodes.items() if pool != "retrain"} == {"scored_windows": "scoring"}
+    assert {name: pool for name, pool in nodes.items() if pool != "retrain"} == {"scored_windows": "scoring", "policy_replay": "backtest"}
     instance = yaml.safe_load((DEFAULT_CONFIG_PATH.parent.parent / "dagster.yaml").read_text(encoding="utf-8"))
     assert instance["concurrency"]["pools"] == {"granularity": "run", "default_limit": 1}
 
@@ -220,9 +225,14 @@ def test_the_job_retrain_holds_every_asset_of_a_retrain_and_its_checks(defs: dg.
     assert job.description
 
 
+def test_the_job_backtest_holds_the_replay_alone(defs: dg.Definitions) -> None:
+    job = defs.resolve_job_def("backtest")
+    assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == set(ON_REQUEST)
+
+
 SENSORS = ("label_arrival", "drift_report", "performance_drop", "calibration_due", "failed_runs")
 
-JOBS = ["retrain", "monitor", "score", "calibrate", "rollback", "approve", "prune", "verify_registry"]
+JOBS = ["retrain", "monitor", "score", "calibrate", "backtest", "rollback", "approve", "prune", "verify_registry"]
 
 
 def test_the_jobs_schedules_and_sensors_are_these(defs: dg.Definitions) -> None:

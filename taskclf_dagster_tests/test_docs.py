@@ -84,12 +84,18 @@ def _modules_that_mention(pattern: str) -> set[str]:
 def test_the_answers_of_the_architecture_hold() -> None:
     assert _modules_that_mention(r"\bwrite_active_atomic\(") == {"domain.registry.commit"}
     label_store = {name for name in _modules_that_mention(r"\bhome\.labels\b") if not name.startswith("demo.")}
-    assert label_store == {"domain.data.label_store", "domain.scheduling.label_arrival", "domain.scheduling.data_assessment"}
+    assert label_store == {
+        "domain.data.label_store",
+        "domain.scheduling.label_arrival",
+        "domain.scheduling.data_assessment",
+        "domain.backtest.known_labels",
+    }
     registry = {name for name in _modules_that_mention(r"from taskclf_dagster\.domain\.registry\b") if ".registry." not in name}
     assert {name.split(".")[1 if name.startswith("domain.") else 0] for name in registry} == {
         "scheduling",
         "retraining",
         "monitoring",
+        "backtest",
         "reporting",
         "defs",
         "status",

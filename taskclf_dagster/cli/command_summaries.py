@@ -2,6 +2,7 @@
 
 SUMMARIES = {
     "approve": "Promote the challenger of a decision that awaits approval; without DECISION_ID, of the one that does.",
+    "backtest": "Replay policies over the past of HOME, day by day, and compare how their models would have done.",
     "calibrate": "Fit calibrators for the active model, on labels that it has not learned from, and make taskclf follow them.",
     "check-retrain": "Report if a retrain is due and why, and what is wrong with the data; likewise for the calibrators.",
     "compare": "Compare MODEL_A with MODEL_B on the current snapshot's test windows, without those that either was trained on.",
@@ -17,6 +18,8 @@ SUMMARIES = {
     "notify": "List who is notified of what, or send everyone a test message.",
     "prune": "Delete bundles beyond the newest keep_versions and keep_rejected, and what only they needed.",
     "registry": "Check the promises of the registry, or repair damage.",
+    "replay-receipts": "Judge the stored receipts again by another policy, from the figures in them; nothing is read but receipts, and "
+    "nothing is written.",
     "report": "Print where the report of a decision is: an HTML file that needs nothing else.",
     "reproduce": "Train a model again from its stored snapshot, and compare trees and predictions.",
     "retrain": "Run one retrain in this process, recorded in the Dagster instance of the home.",
@@ -26,6 +29,7 @@ SUMMARIES = {
     "status": "Show the state of retraining: the last and the current run, what is due and why, and the next tick of the schedule.",
     "study": "Compare training settings on the test windows of HOME, in some minutes; nothing is written.",
     "suggest": "List up to 20 stretches of time worth labelling, as found with the last decision; times are UTC.",
+    "trials": "List the challengers on trial beside the active model, and how earlier trials ended.",
     "unblock": "Allow a model that a rollback left to be promoted again.",
     "verify": "Recompute the verdict of a stored receipt, offline: from its counts by block, its metrics and its policy.",
 }

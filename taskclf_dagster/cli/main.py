@@ -17,6 +17,7 @@ from taskclf_dagster.shown_text import show_block, show_line
 
 COMMANDS = {
     "approve": "registry_commands:approve_command",
+    "backtest": "backtest_command:backtest_command",
     "calibrate": "calibrate_command:calibrate_command",
     "check-retrain": "retrain_commands:check_retrain_command",
     "compare": "model_commands:compare_command",
@@ -32,6 +33,7 @@ COMMANDS = {
     "notify": "notify_command:notify_command",
     "prune": "registry_commands:prune_command",
     "registry": "registry_commands:registry_group",
+    "replay-receipts": "replay_receipts_command:replay_receipts_command",
     "report": "report_command:report_command",
     "reproduce": "model_commands:reproduce_command",
     "retrain": "retrain_commands:retrain_command",
@@ -41,6 +43,7 @@ COMMANDS = {
     "status": "status_command:status_command",
     "study": "study_command:study_command",
     "suggest": "suggest_command:suggest_command",
+    "trials": "trials_command:trials_command",
     "unblock": "registry_commands:unblock_command",
     "verify": "model_commands:verify_command",
 }

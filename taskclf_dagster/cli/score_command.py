@@ -60,6 +60,8 @@ def score_command(
     for each in record.days:
         if each.reason:
             say(f"{each.day}: {each.reason}", err=True)
+    for contender in record.contenders:
+        say(f"on trial: {contender.model_id}, {len(contender.days)} days scored{f'; {contender.problem}' if contender.problem else ''}")
     rows = [_row(each) for each in record.days]
     say_block(
         make_table(rows, headers=["day", "", "windows", "rejected", "labels", "model"], wraps=[4]) if rows else "no day waits for scores"

@@ -10,6 +10,7 @@ from taskclf_dagster.cli.common import config_option, existing_home, home_option
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say_block
 from taskclf_dagster.cli.progress_bar import say_time
+from taskclf_dagster.domain.retraining.trial_step import show_trials
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.reader import read_status
 from taskclf_dagster.status.records import Progress, Status
@@ -31,7 +32,9 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
     if as_json:
         say_block(status.model_dump_json(indent=2))
         return
-    say_block(make_table(_status_rows(status), tablefmt="plain", wraps=[1]))
+    trials = [look for look in show_trials(taskclf_home, as_of=now()).looks if look.outcome == "waits"]
+    rows = [*_status_rows(status), *(["on trial", f"{look.model_id}, until {look.ends_at:%Y-%m-%d}: {look.detail}"] for look in trials)]
+    say_block(make_table(rows, tablefmt="plain", wraps=[1]))
 
 
 def _status_rows(status: Status) -> Iterator[list[str]]:

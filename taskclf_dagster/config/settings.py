@@ -21,12 +21,14 @@ from taskclf_dagster.config.server_settings import ServerSettings
 from taskclf_dagster.config.setting_types import Days, Penalty, Settings, Share
 from taskclf_dagster.config.shipped import read_shipped_config
 from taskclf_dagster.config.signing_settings import SigningSettings
+from taskclf_dagster.config.trial_settings import TrialSettings
 from taskclf_dagster.config.yaml_files import merge_mappings
 
 OPERATIONAL = frozenset(
     {
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
         *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift", "server", "execution", "home"),
+        "trials",
         *("score_schedule", "keep_score_days"),
         *("live_days", "max_live_drop", "live_trigger"),
         *("calibration_method", "calibration"),
@@ -237,6 +239,7 @@ class RetrainConfig(Settings):
     server: ServerSettings
     execution: ExecutionSettings
     home: HomeLocationSettings
+    trials: TrialSettings
 
     @model_validator(mode="before")
     @classmethod
@@ -306,8 +309,9 @@ class RetrainConfig(Settings):
         return RetrainConfig.model_validate(merge_mappings(_flatten_groups(self.model_dump()), changes))
 
 
-GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in ("events", "signing", "drift", "server", "execution", "home"))
-"""Names of the groups; `events`, `signing`, `drift`, `server`, `execution` and `home` are groups and keys of the file."""
+_NESTED = ("events", "signing", "drift", "server", "execution", "home", "trials")
+GROUPS = frozenset(name for name in RetrainConfig.model_fields if name not in _NESTED)
+"""Names of the groups; those of `_NESTED` are groups and keys of the file."""
 GROUP_OF: Mapping[object, str] = {
     key: name
     for name, field in RetrainConfig.model_fields.items()

@@ -26,6 +26,7 @@ from taskclf_dagster.errors.decisions import (
     DecisionNotVerifiedError,
     ReceiptNotTrustedError,
     ReceiptVersionError,
+    TrialError,
 )
 from taskclf_dagster.errors.execution import ClusterLoss, ClusterLostError, ClusterNotUsableError, ClusterProblem, TrainingProcessError
 from taskclf_dagster.errors.home import HomeNotFoundError, InstanceError, InstanceErrorKind, PathError
@@ -62,7 +63,15 @@ from taskclf_dagster.errors.registry import (
     RunEndedError,
     UnsafeFileSystemError,
 )
-from taskclf_dagster.errors.settings import AsOfError, InvalidSetting, SettingsError, SigningKeyError, StaleSettingsError
+from taskclf_dagster.errors.settings import (
+    AsOfError,
+    InvalidSetting,
+    PolicyError,
+    ReplayRangeError,
+    SettingsError,
+    SigningKeyError,
+    StaleSettingsError,
+)
 from taskclf_dagster.errors.stores import ObjectMissingError, ObjectStoreError, ObjectStoreUnavailableError
 
 __all__ = [
@@ -102,6 +111,7 @@ __all__ = [
     "ObjectStoreUnavailableError",
     "PartitionMissingError",
     "PathError",
+    "PolicyError",
     "ReceiptNotTrustedError",
     "ReceiptVersionError",
     "RecordNotFoundError",
@@ -110,6 +120,7 @@ __all__ = [
     "RegistryBusyError",
     "RegistryNotSignedError",
     "RegistryRefusedError",
+    "ReplayRangeError",
     "RequestProblem",
     "RequestRefusedError",
     "RetrainBusyError",
@@ -125,6 +136,7 @@ __all__ = [
     "StaleSettingsError",
     "TaskclfDagsterError",
     "TrainingProcessError",
+    "TrialError",
     "UnknownHomeError",
     "UnreadableFileError",
     "UnsafeFileSystemError",

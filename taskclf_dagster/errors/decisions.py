@@ -24,6 +24,7 @@ DecisionFindingKind = Literal[
     "comparison_inconsistent",
     "comparison_does_not_follow",
     "comparison_of_other_models",
+    "trial_does_not_follow",
     # computed again, something else is found
     "snapshot_differs",
     "value_differs",
@@ -112,3 +113,11 @@ class ReceiptVersionError(TaskclfDagsterError):
     def __init__(self, path: Path, version: object, expected: int) -> None:
         written = "has no receipt_version (written before 0.2.0)" if version is None else f"has receipt_version {version!r}"
         super().__init__(f"{path} {written}, and this version reads {expected} only. Read it with the version that wrote it, or retrain.")
+
+
+class TrialError(TaskclfDagsterError):
+    """The record of a trial would lose what it says."""
+
+    def __init__(self, path: Path, problem: str, fix: str) -> None:
+        super().__init__(f"{path}: {problem}. {fix}")
+        self.path = path

@@ -77,3 +77,17 @@ class SigningKeyError(TaskclfDagsterError):
     def __init__(self, kind: Literal["missing", "inside_home", "not_a_key", "untrusted"], problem: str, fix: str) -> None:
         self.kind = kind
         super().__init__(f"Promotions cannot be signed: {problem}. {fix}.")
+
+
+class PolicyError(TaskclfDagsterError):
+    """A policy cannot take part in a replay."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"Policy {name} cannot be replayed: {reason.rstrip('.')}.")
+
+
+class ReplayRangeError(TaskclfDagsterError):
+    """The days of a replay are empty, or hold nothing to replay."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(f"Nothing can be replayed: {reason}. {fix}.")

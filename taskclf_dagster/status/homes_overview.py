@@ -1,7 +1,6 @@
 """Reads many homes at a glance: one row for each, those that need a person first.
 
-A home that cannot be read is a row that says so; it disturbs no other one. Everything about one home is read by `OverviewReader`. Reads
-only.
+A home that cannot be read is a row that says so; it disturbs no other one. `OverviewReader` reads everything about one home. Reads only.
 """
 
 import logging

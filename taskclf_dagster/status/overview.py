@@ -144,6 +144,7 @@ class OverviewReader:
             progress=None if unfinished is None else read_progress(instance, home, unfinished, now=now, times=times),
             active_model=model,
             last_decision=facts.registry.last_decision,
+            trials=facts.registry.trials,
             trend=facts.registry.trend,
             due=_describe_due(facts, "" if enabled else STOPPED if stopped else DISABLED),
             next_tick=find_next_tick(facts.config, now=now) if enabled else None,

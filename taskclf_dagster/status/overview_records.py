@@ -7,6 +7,8 @@ nothing is read here.
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from taskclf_dagster.status.decision_records import DecisionSummary, JobRecord, TrendPoint
 from taskclf_dagster.status.records import Progress, State, WireView
 
@@ -71,6 +73,38 @@ class ActiveModelView(WireView):
     decision_id: str | None
     fair: FairFigures | None
     live: LiveView | None
+
+
+class TrialView(WireView):
+    """A challenger on trial beside the active model, or how its trial ended.
+
+    Attributes:
+        model_id: the challenger.
+        champion_id: the model beside which it is tried.
+        state: waits, or how the trial ended: promoted, awaiting_approval, worse, time_over, champion_changed, replaced, bundle_gone or
+            not_possible.
+        is_open: True if it goes on.
+        days: number of days with labels of a person, each counted once for each of them.
+        windows: number of labeled windows.
+        difference: challenger minus champion in macro-F1 [-1 to 1, higher is better]; None if nothing is known yet.
+        lower, upper: its bounds, which hold at every look.
+        until: end of the trial.
+        decision_id: the decision that it made; None if none.
+        sentence: what it waits for, or why it ended.
+    """
+
+    model_id: str
+    champion_id: str
+    state: str
+    is_open: bool
+    days: int
+    windows: int
+    difference: float | None
+    lower: float
+    upper: float
+    until: datetime
+    decision_id: str | None
+    sentence: str
 
 
 class DueView(WireView):
@@ -202,6 +236,7 @@ class Overview(WireView):
         progress: of the retrain under way.
         active_model: None if no model can run.
         last_decision: the last decision, dry runs aside; None without one.
+        trials: challengers on trial and the trials that ended last, at most five, the newest first.
         trend: the last 20 decisions with figures, oldest first, dry runs aside.
         due: whether a retrain is due.
         next_tick: next tick of the daily schedule; None if it is off.
@@ -223,6 +258,7 @@ class Overview(WireView):
     progress: Progress | None
     active_model: ActiveModelView | None
     last_decision: DecisionSummary | None
+    trials: list[TrialView] = Field(default_factory=list)
     trend: list[TrendPoint]
     due: DueView
     next_tick: datetime | None

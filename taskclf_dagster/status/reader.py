@@ -10,7 +10,7 @@ from datetime import datetime
 import dagster as dg
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.automation.schedules import DAILY, time_zone
+from taskclf_dagster.defs.automation.schedules import DAILY
 from taskclf_dagster.defs.dagster_internals import is_schedule_stopped, iterate_ticks, read_scheduler_heartbeat
 from taskclf_dagster.defs.runs.retrain_runs import (
     FINISHED,
@@ -21,6 +21,7 @@ from taskclf_dagster.defs.runs.retrain_runs import (
 )
 from taskclf_dagster.defs.runs.run_failures import explain_failure
 from taskclf_dagster.defs.runs.run_tags import DECISION_TAG, OUTCOME_REASON_TAG, OUTCOME_TAG
+from taskclf_dagster.defs.runs.time_zones import time_zone
 from taskclf_dagster.domain.data.day_folders import find_passed_over
 from taskclf_dagster.domain.data.passed_over import describe_passed_over
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY

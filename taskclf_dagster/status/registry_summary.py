@@ -22,8 +22,9 @@ from taskclf_dagster.status.decision_views import find_trend, summarize_decision
 from taskclf_dagster.status.job_history import REPORT_PATH
 from taskclf_dagster.status.kept_results import take_stamps
 from taskclf_dagster.status.model_views import describe_active_model, find_rollback_targets
-from taskclf_dagster.status.overview_records import ActiveModelView, Problem, RollbackTarget
+from taskclf_dagster.status.overview_records import ActiveModelView, Problem, RollbackTarget, TrialView
 from taskclf_dagster.status.problems import find_registry_problems
+from taskclf_dagster.status.trial_views import describe_trials
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class RegistrySummary:
         last_decision: the last decision, dry runs aside.
         trend: the fair figures of the last decisions.
         waiting: the decision that waits for approval.
+        trials: challengers on trial, and the trials that ended last.
         targets: models to which a rollback can go.
         blocked: models that a rollback left.
         problems: what is broken.
@@ -45,6 +47,7 @@ class RegistrySummary:
     last_decision: DecisionSummary | None = None
     trend: list[TrendPoint] = field(default_factory=list)
     waiting: Waiting = field(default_factory=lambda: Waiting(None, NONE_WAITS))
+    trials: list[TrialView] = field(default_factory=list)
     targets: list[RollbackTarget] = field(default_factory=list)
     blocked: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -71,6 +74,7 @@ def summarize_registry(home: Home, config: RetrainConfig, keys: Keys, *, reports
         last_decision=None if last is None else summarize_decision(last, moved=moves.get(last.decision_id), waits=waits, reports=reports),
         trend=find_trend(decisions),
         waiting=waiting,
+        trials=describe_trials(home),
         targets=find_rollback_targets(state, active),
         blocked=list(state.history.blocked),
         problems=find_registry_problems(state, active),
@@ -81,13 +85,17 @@ def summarize_registry(home: Home, config: RetrainConfig, keys: Keys, *, reports
 def stamp_registry(home: Home) -> tuple[object, ...]:
     """Returns stamps of every file that a summary is made of."""
     folders = take_stamps([home.models, home.calibrators], depth=2)
-    decided = take_stamps([home.decisions, home.decisions / LAST_DECIDED, home.pending_models, find_store(home), home.home_id_file])
+    decided = take_stamps(
+        [home.decisions, home.decisions / LAST_DECIDED, home.pending_models, home.trials, find_store(home), home.home_id_file]
+    )
     return folders, decided, take_stamps([home.outbox / WRITTEN_THROUGH])
 
 
 def _find_last(home: Home, decisions: Sequence[PromotionDecision]) -> PromotionDecision | None:
-    """Returns the decision that was made last, dry runs aside: as-of times can be in any order."""
+    """Returns the decision that was made last, dry runs aside: as-of times can be in any order. That of a trial is no decided run."""
     last = read_last_decided(home)
     made = [decision for decision in decisions if not decision.options.dry_run]
+    if made and made[0].trial is not None:
+        return made[0]
     named = (decision for decision in made if last is not None and decision.decision_id == last.decision_id)
     return next(named, made[0] if made else None)

@@ -96,6 +96,9 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "advice.min_long_blocks": SHARE,
     "advice.max_short_blocks": SHARE,
     "keep_score_days": (1, 3650, 0, 3651),
+    "trials.max_contenders": (0, 10, -1, 11),
+    "trials.days": (1, 90, 0, 91),
+    "trials.label_delay_days": (0, 14, -1, 15),
 }
 CHOICES: dict[str, tuple[object, ...]] = {
     "enabled": (True, False),
@@ -121,6 +124,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "max_negative_flips": (None, 0.05),
     "prove_reproducible": ("auto", True, False),
     "auto_promote": (True, False),
+    "trials.awaiting_approval": (True, False),
     "slice_gate": (True, False),
     "calibration_method": ("temperature", "isotonic", "off"),
     "events.sinks": ([],),

@@ -64,5 +64,7 @@ def scored_windows(
     )
     write_score_events(taskclf_home, record, run_id=context.run.run_id, at=clock.now())
     removed = remove_old_scores(taskclf_home, keep_days=settings.monitoring.keep_score_days, now=as_of)
+    for contender in record.contenders:
+        context.log.info(f"on trial: {contender.model_id}, {len(contender.days)} days scored {contender.problem}".rstrip())
     context.log.info(f"{len(record.days)} days scored by {record.model_id}; scores of {len(removed)} old days removed")
     return materialized(record, metadata=scores_metadata(record), check_results=score_checks(record, settings))

@@ -6,7 +6,6 @@
 from datetime import datetime
 
 import dagster as dg
-from tzlocal import get_localzone_name
 
 from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.run_requests import DISABLED, find_last_failure, request_retrain
@@ -15,6 +14,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import MONITOR, RETRAIN, describe_unfinished_retrain, find_unfinished_retrain
 from taskclf_dagster.defs.runs.run_tags import REASON_TAG, TRIGGER_TAG
+from taskclf_dagster.defs.runs.time_zones import time_zone
 from taskclf_dagster.domain.scheduling.retry_policy import check_next_day
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.scheduling.triggers import SLACK, assess_trigger
@@ -82,11 +82,6 @@ def evaluate_daily_retrain(
         return SkipReason(kind=too_soon.kind, message=f"{trigger.reason}, but {too_soon.message}")
     tags, run_key = {TRIGGER_TAG: DAILY}, f"{scheduled:%Y-%m-%dT%H:%M%z}"
     return request_retrain(home, cause=trigger.cause, reason=trigger.reason, run_key=run_key, force=trigger.force, tags=tags)
-
-
-def time_zone(settings: ScheduleSettings) -> str:
-    """Returns the IANA name of the time zone of the cron lines."""
-    return settings.timezone or get_localzone_name() or "UTC"
 
 
 def _build_weekly_schedule(settings: ScheduleSettings) -> dg.ScheduleDefinition:

@@ -16,7 +16,7 @@ from taskclf_dagster.config.settings import RetrainConfig, ScheduleSettings
 from taskclf_dagster.defs.automation.calibration_sensor import evaluate_calibration_due
 from taskclf_dagster.defs.automation.failed_run_sensor import LOOK_BACK, evaluate_failed_runs
 from taskclf_dagster.defs.automation.run_requests import DISABLED
-from taskclf_dagster.defs.automation.schedules import evaluate_daily_retrain, evaluate_monitoring, time_zone
+from taskclf_dagster.defs.automation.schedules import evaluate_daily_retrain, evaluate_monitoring
 from taskclf_dagster.defs.automation.score_schedule import CRON, evaluate_score_days
 from taskclf_dagster.defs.automation.sensors import Answer, evaluate_drift_report, evaluate_label_arrival, evaluate_performance_drop
 from taskclf_dagster.defs.events.event_sensor import deliver_events
@@ -28,6 +28,7 @@ from taskclf_dagster.defs.resources.inputs import HomeResource, RunSettingsResou
 from taskclf_dagster.defs.runs.instance_home import require_own_instance
 from taskclf_dagster.defs.runs.retrain_runs import UNFINISHED
 from taskclf_dagster.defs.runs.run_tags import HOME_TAG, PARTITION_TAG, home_tag
+from taskclf_dagster.defs.runs.time_zones import time_zone
 from taskclf_dagster.domain.scheduling.skip_reasons import SkipReason
 from taskclf_dagster.domain.storage.files import hash_file
 from taskclf_dagster.domain.storage.records import Record

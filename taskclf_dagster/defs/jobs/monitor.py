@@ -1,6 +1,6 @@
 """The job `monitor`, which watches the active model after its promotion. Dagster concept: jobs, run configuration.
 
-It is the graph of the assets with the tag monitoring; nothing is computed here, and nothing is promoted.
+It is the graph of the assets with the tag monitoring; nothing is computed here. Of them only `contender_trials` may promote.
 """
 
 import dagster as dg
@@ -40,6 +40,6 @@ def build_monitor_job(homes: Homes = None) -> AssetJob:
         selection=dg.AssetSelection.tag(MONITORING_TAG, ""),
         config=choose_form(monitor_form, homes),
         executor_def=dg.in_process_executor,
-        description="Watches the active model: drift, labels that came later, and calibration when it is due. Never promotes.",
+        description="Watches the active model: drift, labels that came later, trials of challengers, and calibration when it is due.",
         tags=LIMITS,
     )

@@ -17,13 +17,13 @@ from taskclf_dagster.defs.runs.instance_home import find_home_tags, serves_many_
 from taskclf_dagster.defs.runs.run_tags import BY_HAND, CAUSE_TAG, HOME_TAG, OUTCOME_TAG, PARTITION_TAG, SKIPPED, RunState
 from taskclf_dagster.home import Home
 
-RETRAIN, MONITOR, SCORE, CALIBRATE = "retrain", "monitor", "score", "calibrate"
+RETRAIN, MONITOR, SCORE, CALIBRATE, BACKTEST = "retrain", "monitor", "score", "calibrate", "backtest"
 
 
 REGISTRY_JOBS = frozenset({"rollback", "approve", "prune", "verify_registry"})
 
 
-SHORT_JOBS = REGISTRY_JOBS | {MONITOR, SCORE, CALIBRATE}
+SHORT_JOBS = REGISTRY_JOBS | {MONITOR, SCORE, CALIBRATE, BACKTEST}
 """Jobs that retrain nothing, whose runs carry their worker process all the same, so that a dead one can be ended."""
 
 

@@ -50,7 +50,7 @@ REPAIR_HISTORY = "`taskclf-dagster registry repair` notes the damage, then retra
 """The way out while the history is damaged."""
 
 
-_LOWER_END = "lower end of the interval of challenger minus champion in macro-F1, higher is better"
+LOWER_END = "lower end of the interval of challenger minus champion in macro-F1, higher is better"
 """The unit of the regression gate if the evidence policy judges the interval, which must lie above the bound."""
 
 
@@ -131,7 +131,7 @@ def check_pair(comparison: Comparison, settings: ComparisonSettings) -> Regressi
 def _list_difference_rules(compared: Callable[[], Comparison], settings: ComparisonSettings) -> list[GateRule]:
     """Returns the gates on all windows of the comparison."""
     unit = "macro-F1 of the challenger minus that of the champion, higher is better"
-    judged_unit, bound = unit if settings.evidence_policy == "point" else _LOWER_END, regression_bound(settings)
+    judged_unit, bound = unit if settings.evidence_policy == "point" else LOWER_END, regression_bound(settings)
     return [
         GateRule("macro_f1_no_regression", judged_unit, bound, lambda: _no_regression(compared(), settings)),
         GateRule("min_improvement", unit, settings.min_improvement, lambda: _improvement(compared, settings)),
@@ -192,7 +192,7 @@ def _list_failing(comparison: Comparison, settings: ComparisonSettings) -> list[
 
 def is_strict(gate: RegressionGate) -> bool:
     """Returns True if the figure must exceed the threshold of the gate; False if it may equal it."""
-    return gate.name.startswith("beats_") or gate.unit == _LOWER_END
+    return gate.name.startswith("beats_") or gate.unit == LOWER_END
 
 
 def regression_bound(settings: ComparisonSettings) -> float:

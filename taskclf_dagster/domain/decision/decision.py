@@ -14,6 +14,7 @@ from taskclf_dagster.config.recorded import complete_config
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.decision.references import ChampionRef, DatasetRef, ModelRef, RegistryRef, RunOptions
+from taskclf_dagster.domain.decision.trial import TrialEvidence
 from taskclf_dagster.domain.decision.verdict import Verdict
 from taskclf_dagster.domain.evaluation.comparison import AnchorComparison, Comparison
 from taskclf_dagster.domain.evaluation.prediction_diff import PredictionDiff
@@ -51,6 +52,7 @@ class DecisionContent(Record):
         home_id: the id of the home, to which the receipt is bound; None in receipts that are older than ids.
         training: the settings that the challenger was trained with, and how they were chosen; None in receipts that are older.
         recipe: what the trees of the challenger follow from besides rows, settings and seed; None in receipts that are older.
+        trial: the trial by which the challenger was judged; None if the test windows of a retrain did.
         replaces: ids of the earlier decisions about the same challenger, which this one takes the place of.
     """
 
@@ -78,6 +80,7 @@ class DecisionContent(Record):
     training: ChosenSettings | None = None
     replaces: tuple[FileName, ...] = ()
     recipe: TrainingRecipe | None = None
+    trial: TrialEvidence | None = None
 
     @property
     def settings(self) -> RetrainConfig:

@@ -7,6 +7,7 @@ from taskclf_dagster.domain.decision.comparative_gates import SLICE_GATE, check_
 from taskclf_dagster.domain.decision.decision import DecisionContent, PromotionDecision, content_hash, make_decision_id
 from taskclf_dagster.domain.decision.floors import judge_floors, judged_alone
 from taskclf_dagster.domain.decision.gate import RegressionGate
+from taskclf_dagster.domain.decision.trial_gate import judge_trial
 from taskclf_dagster.domain.decision.verdict import decide
 from taskclf_dagster.domain.evaluation.comparison import Comparison, complete_again, derive_seed, find_inconsistencies
 from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe
@@ -52,7 +53,7 @@ def verify_decision(decision: PromotionDecision) -> list[DecisionFinding]:
 
 def judge_comparative_gates(content: DecisionContent, settings: RetrainConfig) -> list[RegressionGate]:
     """Returns the comparative gates that follow from champion, comparison, anchors and rolled-back models of a decision."""
-    return check_regression_gates(
+    judged = check_regression_gates(
         content.comparison,
         champion_state=content.champion.state,
         champion_reason=content.champion.reason,
@@ -62,6 +63,7 @@ def judge_comparative_gates(content: DecisionContent, settings: RetrainConfig) -
         bootstrap=content.options.bootstrap,
         settings=settings.comparison,
     ).gates
+    return judged if content.trial is None else [*judged, judge_trial(content.trial)]
 
 
 def list_judged_alone(content: DecisionContent) -> list[RegressionGate]:
@@ -83,6 +85,7 @@ def _find_contradictions(decision: PromotionDecision, settings: RetrainConfig) -
     findings.extend(find_unexcused(decision, settings))
     if decision.comparison is not None:
         findings.extend(_find_unfounded_comparison(decision, decision.comparison, settings))
+    findings.extend(_find_unfounded_trial(decision, settings))
     findings.extend(_find_unfounded_gates(decision, settings))
     findings.extend(_find_wrong_anchors(decision))
     return findings
@@ -94,7 +97,7 @@ def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list
         return []
     excused = {gate.name for gate in decision.gates if gate.status == "NOT_APPLICABLE"}
     findings = []
-    proof_wanted = is_proof_wanted(settings.training.prove_reproducible, windows=sum(decision.dataset.split.values()))
+    proof_wanted = is_proof_wanted(settings.training.prove_reproducible, windows=_count_trained(decision))
     if "reproducible" in excused and proof_wanted and can_always_be_followed(decision.recipe):
         findings.append(DecisionFinding("gate_not_excused", "gate reproducible does not apply, but the policy wants the proof"))
     if "beats_lookup_baseline" in excused and settings.evaluation.require_baseline_improvement:
@@ -109,6 +112,11 @@ def find_unexcused(decision: PromotionDecision, settings: RetrainConfig) -> list
 def can_always_be_followed(recipe: TrainingRecipe | None) -> bool:
     """Returns True for the recipe of a model that one process trained: whatever decides about it can train it again."""
     return recipe is None or recipe.trainer == "local"
+
+
+def _count_trained(decision: PromotionDecision) -> int:
+    """Returns the number of windows of the dataset that the challenger was made of."""
+    return sum(decision.dataset.split.values()) if decision.trial is None else decision.trial.held_windows
 
 
 def is_older_than_slices(content: DecisionContent) -> bool:
@@ -163,6 +171,20 @@ def _find_unfounded_comparison(decision: PromotionDecision, comparison: Comparis
             )
         )
     return findings
+
+
+def _find_unfounded_trial(decision: PromotionDecision, settings: RetrainConfig) -> list[DecisionFinding]:
+    """Finds bounds of a trial that do not follow from the counts of the comparison, or that are looser than the policy."""
+    trial, comparison = decision.trial, decision.comparison
+    if trial is None:
+        return []
+    if comparison is None or trial.significance > settings.comparison.significance:
+        wrong = "a trial without a comparison" if comparison is None else "a trial with a looser significance than the policy"
+        return [DecisionFinding("trial_does_not_follow", f"there is {wrong}")]
+    if trial.bounds_from(comparison.sums) != trial.bounds:
+        return [DecisionFinding("trial_does_not_follow", "the bounds of the trial do not follow from the counts by block")]
+    early = [day.day for day in trial.order if day.day < trial.windows_from.date()]
+    return [DecisionFinding("trial_does_not_follow", f"it has days before it could begin: {early[0]}")] if early else []
 
 
 def _recorded_policy(decision: PromotionDecision, settings: RetrainConfig) -> dict[str, object]:

@@ -152,10 +152,12 @@ def _wait_for_workers(client: Client, address: str, seconds: float) -> tuple[Clu
 
 def _list_workers(client: Client, address: str) -> tuple[ClusterWorker, ...]:
     lost = ClusterLostError(address, "scheduler", SCHEDULER_WENT)
-    if client.status != "running":
+    scheduler = client.scheduler
+    if client.status != "running" or scheduler is None:
         raise lost
     try:
-        found = client.scheduler_info(n_workers=-1)["workers"]
+        # Not `scheduler_info`: it returns what the client has stored, which its own polling replaces by an answer without workers.
+        found = client.sync(scheduler.identity, n_workers=-1, callback_timeout=CONNECT_SECONDS)["workers"]
     except (OSError, KeyError, RuntimeError, AttributeError) as error:  # closed in the meantime
         raise lost from error
     if client.status != "running":  # what was answered is old

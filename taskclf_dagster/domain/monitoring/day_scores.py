@@ -22,7 +22,7 @@ from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
 from taskclf_dagster.domain.evaluation.window_scores import ScoreQuality, score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.monitoring.score_files import SCORE_COLUMNS, SCORES_OF_DAY, scores_path
+from taskclf_dagster.domain.monitoring.score_files import CHAMPION, ROLE, SCORE_COLUMNS, SCORES_OF_DAY, scores_path
 from taskclf_dagster.domain.registry.active_model import find_user_thresholds
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -38,6 +38,7 @@ _TYPES = {
     "bundle_hash": pa.string(),
     "pointer_sequence": pa.int64(),
     "policy_hash": pa.string(),
+    ROLE: pa.string(),
 }
 
 _FIX = "Score the day again, with replace"
@@ -147,7 +148,7 @@ def score_day(
         UnreadableFileError: the file of the windows cannot be read.
     """
     end = min(end_of(day), as_of)
-    rows = _read_day(home, model, end_of(day) - timedelta(days=1), end)
+    rows = read_day_windows(home, model, end_of(day) - timedelta(days=1), end)
     path = scores_path(home, day)
     if not replace and len(rows) and was_scored_after(path, end_of(day), windows=len(rows)):
         return _read_back(home, day, rows)
@@ -158,9 +159,10 @@ def score_day(
         "bundle_hash": scorer.bundle_hash,
         "pointer_sequence": scorer.pointer_sequence,
         "policy_hash": scorer.policy_hash,
+        ROLE: CHAMPION,
     }
     scores = score_windows(model, rows, num_threads=num_threads, user_thresholds=scorer.user_thresholds)
-    store_file(home.root, path, _to_bytes(scores, source, end))
+    store_file(home.root, path, make_scores_file(scores, source, end))
     return _read_back(home, day, rows).model_copy(update={"outcome": "scored"})
 
 
@@ -177,7 +179,7 @@ def read_day_scores(path: Path) -> pd.DataFrame:
     """
     with reading_parquet(path, fix=_FIX):
         frame = pq.read_table(path, partitioning=None, use_threads=False).to_pandas()
-    lacking = [name for name in SCORE_COLUMNS if name not in frame.columns]
+    lacking = [name for name in SCORE_COLUMNS if name not in frame.columns and name != ROLE]
     if lacking or frame.empty:
         raise UnreadableFileError(path, f"it has no {', '.join(lacking)}" if lacking else "it has no rows", _FIX)
     labels = {name: pd.Categorical(frame[name], categories=list(OUTCOMES)) for name in ("top_label", "label", "smoothed_label")}
@@ -220,8 +222,8 @@ def _read_back(home: Home, day: date, rows: pd.DataFrame) -> DayScores:
     )
 
 
-def _to_bytes(scores: pd.DataFrame, source: Mapping[str, object], as_of: datetime) -> bytes:
-    """Returns the scores as parquet, with the model in columns of one value each."""
+def make_scores_file(scores: pd.DataFrame, source: Mapping[str, object], as_of: datetime) -> bytes:
+    """Returns the scores as parquet, with the model and its role in columns of one value each."""
     table = pa.Table.from_pandas(scores, preserve_index=False)
     for name, value in source.items():
         column = pa.repeat(pa.scalar(value, type=_TYPES[name]), len(table))
@@ -230,7 +232,13 @@ def _to_bytes(scores: pd.DataFrame, source: Mapping[str, object], as_of: datetim
     return to_parquet(table.replace_schema_metadata(None).select(list(SCORE_COLUMNS)))
 
 
-def _read_day(home: Home, model: LoadedModel, start: datetime, end: datetime) -> pd.DataFrame:
+def read_day_windows(home: Home, model: LoadedModel, start: datetime, end: datetime) -> pd.DataFrame:
+    """Returns the windows of a time with the inputs of a model; empty without any.
+
+    Raises:
+        DataContractError: the windows violate the data contract.
+        UnreadableFileError: the file of the windows cannot be read.
+    """
     try:
         reading = read_windows(home, start=start, end=end, schema_version=model.schema.version, skip_unreadable_days=False)
     except NoWindowsError:

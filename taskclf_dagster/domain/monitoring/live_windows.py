@@ -3,8 +3,7 @@
 Only gold labels count. No model is loaded here: what counts is what was said at the time, whatever would be said today.
 """
 
-import re
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +14,8 @@ from taskclf_dagster.domain.data.label_projection import NO_LABEL, place_spans, 
 from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.domain.evaluation.confusion import REJECTED
-from taskclf_dagster.domain.models.bundle import parse_bundle
-from taskclf_dagster.domain.models.bundle_paths import find_bundle
+from taskclf_dagster.domain.models.time_made import find_time_made
 from taskclf_dagster.home import Home
-
-_MADE = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}_[0-9]{6})_")
 
 
 def join_labels(scores: pd.DataFrame, spans: pd.DataFrame) -> pd.DataFrame:
@@ -61,19 +57,6 @@ def may_have_learned(home: Home, scored: pd.DataFrame) -> npt.NDArray[np.bool_]:
             mine = (scored["model_id"] == model_id).to_numpy()
             learned[mine] = starts[mine] < to_epoch_us(made + timedelta(minutes=NEIGHBORHOOD_MINUTES))
     return learned
-
-
-def find_time_made(home: Home, model_id: str) -> datetime | None:
-    """Returns the time after which a model can have learned nothing; None if nobody knows."""
-    match = _MADE.match(model_id)
-    try:
-        if match is not None:
-            return datetime.strptime(match[1], "%Y-%m-%d_%H%M%S").replace(tzinfo=UTC)
-    except ValueError:  # no date, such as a month 13
-        pass
-    folder = find_bundle(home, model_id)
-    metadata = None if folder is None else parse_bundle(folder).metadata
-    return None if metadata is None else datetime.combine(metadata.train_date_to + timedelta(days=1), time(), UTC)
 
 
 def _find_provenances(scores: pd.DataFrame, gold: pd.DataFrame, labeled: npt.NDArray[np.bool_]) -> npt.NDArray[np.object_]:

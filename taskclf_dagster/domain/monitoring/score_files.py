@@ -45,8 +45,16 @@ SCORE_COLUMNS: dict[str, ColumnType] = {
     "policy_hash": "str",
     "reject_threshold": "float",
     "as_of": "datetime",
+    "role": "str",
 }
 """The columns of a file of scores, in its order."""
+
+
+ROLE = "role"
+
+
+CHAMPION, CONTENDER = "champion", "contender"
+"""Values of the column role: the active model, or a challenger on trial. Files without the column are of champions."""
 
 
 MAY_BE_NULL = frozenset({"pointer_sequence", "policy_hash"})
@@ -74,6 +82,11 @@ class ScoreReading:
 def scores_path(home: Home, day: date) -> Path:
     """Returns the file of the scores of a UTC day."""
     return home.scores / f"date={day.isoformat()}" / SCORES_OF_DAY
+
+
+def contender_scores_path(home: Home, day: date, model_id: str) -> Path:
+    """Returns the file of the scores of a UTC day by a challenger on trial."""
+    return scores_path(home, day).with_name(f"contender-{model_id}.parquet")
 
 
 def read_scores(home: Home, days: Iterable[date]) -> ScoreReading:
@@ -107,7 +120,7 @@ def read_scored_day(path: Path, day: date) -> pa.Table:
         present = file.schema_arrow
         problems = (_find_column_problem(present, column, kind) for column, kind in SCORE_COLUMNS.items())
         problem = next((each for each in problems if each is not None), None)
-        table = None if problem is not None else _canonical(file.read(columns=list(SCORE_COLUMNS), use_threads=False))
+        table = None if problem is not None else _canonical(_with_role(file.read(columns=list(SCORE_COLUMNS), use_threads=False)))
     problem = problem if table is None else _find_value_problem(table, day)
     if problem is not None or table is None:
         raise UnreadableFileError(path, str(problem), _FIX)
@@ -115,10 +128,17 @@ def read_scored_day(path: Path, day: date) -> pa.Table:
 
 
 def _find_column_problem(present: pa.Schema, column: str, kind: ColumnType) -> str | None:
+    if column == ROLE and not present.get_all_field_indices(ROLE):
+        return None
     if column in MAY_BE_NULL and present.get_all_field_indices(column) and present.field(column).type == pa.null():
         return None
     problem = find_column_problem(present, column, kind, needs="scores need")
     return None if problem is None else f"its column {column} {problem}"
+
+
+def _with_role(table: pa.Table) -> pa.Table:
+    """Returns the table with the column role; without one, it is of the active model."""
+    return table if ROLE in table.column_names else table.append_column(ROLE, pa.repeat(pa.scalar(CHAMPION), len(table)))
 
 
 def _canonical(table: pa.Table) -> pa.Table:
@@ -147,10 +167,10 @@ def _find_value_problem(table: pa.Table, day: date) -> str | None:
     twice = int(keys.duplicated().sum())
     if twice:
         return f"{twice} of its windows come twice"
-    for name, allowed in (("top_label", LABELS), ("label", OUTCOMES)):
+    for name, allowed in (("top_label", LABELS), ("label", OUTCOMES), (ROLE, (CHAMPION, CONTENDER))):
         other = sorted(set(table[name].unique().to_pylist()) - set(allowed))
         if other:
-            return f"its column {name} has {other[0]!r}, which is no label"
+            return f"its column {name} has {other[0]!r}, which is no value of it"
     probabilities = np.column_stack([table[label].to_numpy() for label in LABELS])
     sound = (probabilities >= 0).all() and (np.abs(probabilities.sum(axis=1) - 1) <= SUM_TOLERANCE).all()
     return None if sound else "the probabilities of a window are not 0 or more with a sum of 1"

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from taskclf_dagster.domain.data.day_folders import list_days
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
+from taskclf_dagster.domain.monitoring.contender_scores import ContenderScores, score_contenders
 from taskclf_dagster.domain.monitoring.day_scores import (
     DayScores,
     ScoringModel,
@@ -36,6 +37,7 @@ class ScoredDays(Record):
         reject_threshold: of the model.
         warnings: on how the model was found.
         days: the oldest first.
+        contenders: the challengers on trial, which scored the same days.
     """
 
     home: str
@@ -46,6 +48,7 @@ class ScoredDays(Record):
     reject_threshold: float
     warnings: tuple[str, ...]
     days: tuple[DayScores, ...]
+    contenders: tuple[ContenderScores, ...] = ()
 
 
 def score_days(
@@ -96,6 +99,7 @@ def score_days(
         reject_threshold=model.reject_threshold,
         warnings=scorer.warnings,
         days=tuple(scored),
+        contenders=score_contenders(home, days, as_of=as_of, num_threads=cores),
     )
 
 

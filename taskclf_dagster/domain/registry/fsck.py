@@ -19,6 +19,7 @@ from taskclf_dagster.domain.registry.fsck_files import (
     check_labels,
     check_predictions,
     check_snapshots,
+    check_trials,
 )
 from taskclf_dagster.domain.registry.fsck_findings import (
     PROMISES,
@@ -268,6 +269,7 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     check_signatures,
     check_judged_bundles,
     check_last_decided,
+    check_trials,
     check_labels,
     check_snapshots,
     check_labeled_windows,

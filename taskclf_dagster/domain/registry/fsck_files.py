@@ -17,6 +17,7 @@ from taskclf_dagster.domain.data.stored_frames import FrameFile, digest_of_name,
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.trial import list_trials
 from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, WRITTEN_THROUGH, read_outbox
 from taskclf_dagster.domain.models.bundle import find_bundle_problem
@@ -253,6 +254,17 @@ def check_calibrators(state: RegistryState) -> Findings:
         if is_short_hash(folder.name) and not is_named_by(folder, digest):
             fix = "`taskclf-dagster calibrate` fits new ones; a receipt that names these cannot be computed again"
             yield warning("calibrators_differ", "P10", f"calibrators {folder.name}: {problem}", fix)
+
+
+def check_trials(state: RegistryState) -> Findings:
+    """Checks trials against their own hash; one that lacks its decision is a warning."""
+    trials, damaged = list_trials(state.home)
+    for error in damaged:
+        yield damage("trial_differs", "P10", str(error), "Restore the file from a backup, or remove it; its trial begins again then")
+    for trial in trials:
+        if trial.is_open and state.receipts.find(state.home, trial.decision_id) is None:
+            detail = f"the trial of {trial.model_id} names receipt {trial.decision_id}, which is missing or damaged"
+            yield warning("trial_differs", "P10", detail, "Restore the receipt from a backup, or remove the trial")
 
 
 def check_index(state: RegistryState) -> Findings:

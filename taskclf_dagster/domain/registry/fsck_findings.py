@@ -45,6 +45,7 @@ FindingCode = Literal[
     "temporary_file",
     "events_missing",
     "bundle_differs_from_receipt",
+    "trial_differs",
     "last_decided_differs",
     "labels_differ",
     "snapshot_differs",

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from taskclf_dagster.domain.decision.comparative_gates import REPAIR_HISTORY
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_decision, find_later_judgement
+from taskclf_dagster.domain.decision.trial_gate import TRIAL_GATE
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.models.bundle_files import BundleFiles
 from taskclf_dagster.domain.models.bundle_paths import find_bundle, resolve_model_dir
@@ -32,7 +33,7 @@ def require_promotable(
             if approved
             else DecisionFinding("moves_nothing", f"the verdict is {decision.outcome}, which moves nothing")
         )
-    if set(decision.required_gates) != set(REQUIRED_GATES):
+    if set(decision.required_gates) != {*REQUIRED_GATES, *([] if decision.trial is None else [TRIAL_GATE])}:
         findings.append(DecisionFinding("other_gates_required", "it was made by another version of this program, which judged other gates"))
     findings.extend(_find_impossible_time(decision, at))
     findings.extend(find_what_moved_on(state, decision))

@@ -22,7 +22,7 @@ from taskclf_dagster.domain.reporting.evaluation_sections import describe_calibr
 from taskclf_dagster.domain.reporting.report_document import Report, Section, Tone
 from taskclf_dagster.domain.reporting.report_evidence import ReportEvidence
 from taskclf_dagster.domain.reporting.verdict_words import say_comparison, say_verdict
-from taskclf_dagster.shown_text import shorten_names
+from taskclf_dagster.shown_text import counted, shorten_names
 
 BADGES: dict[Verdict, tuple[str, Tone]] = {
     "PROMOTE": ("Promoted", "good"),
@@ -65,6 +65,9 @@ def _list_facts(decision: PromotionDecision) -> list[tuple[str, str]]:
         ("Verdict", decision.outcome),
         ("Decision", decision.decision_id),
     ]
+    if decision.trial is not None:
+        bounds = decision.trial.bounds
+        facts.append(("Judged by", f"a trial on {counted(bounds.user_days, 'user-day')} since {decision.trial.windows_from:%Y-%m-%d}"))
     if options:
         facts.append(("Launched with", ", ".join(options)))
     folder = PurePath(decision.home).name  # its path may name a person, and a report is sent to others

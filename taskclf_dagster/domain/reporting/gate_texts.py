@@ -158,6 +158,15 @@ GATE_TEXTS: dict[str, GateText] = {
         decide=_COMPARE_MORE,
         shows="change",
     ),
+    "shown_better_in_trial": GateText(
+        title="Shown to be better in a trial",
+        passed="On the days of its trial it is better than the running model: its average score is at least {observed} above.",
+        failed="On the days of its trial it is worse than the running model: {detail}.",
+        asks="it is better than the running model on days that came after its training",
+        improve="Keep the running model, and label on: the next retrain makes another one.",
+        decide="Label on the days of the trial, and let it go on.",
+        shows="change",
+    ),
     "min_improvement": GateText(
         title="Better by as much as is asked for",
         passed="Beside the running model its average score changes by {observed}; {threshold} is asked for.",

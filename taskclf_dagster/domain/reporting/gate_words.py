@@ -5,7 +5,7 @@ The text of each gate is in `gate_texts`; verdict and comparison are said in `ve
 
 from collections.abc import Sequence
 
-from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES, SLICE_GATE, is_strict
+from taskclf_dagster.domain.decision.comparative_gates import SLICE_GATE, is_strict
 from taskclf_dagster.domain.decision.decision import DecisionContent
 from taskclf_dagster.domain.decision.gate import RegressionGate
 from taskclf_dagster.domain.evaluation.significance import GroupSignificance
@@ -126,7 +126,7 @@ def _list_figures(gate: RegressionGate, shows: Shown, decision: DecisionContent 
     observed, threshold = show(gate.observed, gate.threshold), show(gate.threshold, gate.threshold)
     if gate.name in _MEASURED_BOUNDS:
         threshold = show(gate.threshold, gate.observed)
-    if gate.name in COMPARATIVE_GATES and shows == "change" and is_strict(gate):
+    if gate.kind == "comparative" and shows == "change" and is_strict(gate):
         observed = f"{observed} in the less favorable case"
     if gate.name in _GROUPS:
         figures |= _describe_group(gate, observed, threshold, decision)
@@ -184,7 +184,7 @@ def _help_to_improve(gate: RegressionGate, text: GateText) -> str:
 
 def _help_to_decide(gate: RegressionGate, text: GateText, decision: DecisionContent | None) -> str:
     """Returns what would let a gate be judged: the running model must work before anything can be compared with it."""
-    if decision is None or gate.name not in COMPARATIVE_GATES:
+    if decision is None or gate.kind != "comparative":
         return text.decide
     if decision.registry.history_damaged and gate.name in ("not_worse_than_anchor", "not_rolled_back"):
         return text.decide

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
-from taskclf_dagster.domain.decision.decision_store import receipt_text, report_path
+from taskclf_dagster.domain.decision.decision_store import read_decision, receipt_text, report_path
 from taskclf_dagster.domain.reporting.decision_report import describe_decision
 from taskclf_dagster.domain.reporting.report_document import Report, render_report
 from taskclf_dagster.domain.reporting.report_evidence import ReportEvidence, collect_evidence
@@ -60,3 +60,9 @@ def try_to_write_report(home: Home, decision: PromotionDecision) -> WrittenRepor
         return WrittenReport(write_report(home, decision), None)
     except Exception as error:  # a report is for people: a decision that stands must not fail for it
         return WrittenReport(path, f"{type(error).__name__}: {error}")
+
+
+def write_trial_report(home: Home, decision_id: str | None) -> WrittenReport | None:
+    """Writes the report of the decision that a trial made; None if it made none, or its receipt cannot be read."""
+    decision = None if decision_id is None else read_decision(home, decision_id)
+    return None if decision is None else try_to_write_report(home, decision)

@@ -32,14 +32,17 @@ from taskclf_dagster.domain.evaluation.evaluation_set import Evaluation, Evaluat
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.learned_rows import load_learned
+from taskclf_dagster.domain.models.reproducibility import open_training_snapshot
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.applied_calibrators import load_applied
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
 from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.state import RegistryState
+from taskclf_dagster.domain.retraining.differences import differ
+from taskclf_dagster.domain.retraining.trial_models import TrialModels
+from taskclf_dagster.domain.retraining.trial_recomputation import compare_trial, compare_trial_dataset
 from taskclf_dagster.errors import BundleError, DecisionFinding, SnapshotError, UnreadableFileError
-from taskclf_dagster.shown_text import rounded_pair
 
 NOT_RECOMPUTED = frozenset({"reproducible"})
 """Gates that only training again could judge; `taskclf-dagster reproduce` does."""
@@ -126,7 +129,13 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
         return [DecisionFinding("bundle_differs", f"bundle {decision.challenger.model_id} is not the one that was judged")]
     unseen = [] if model.bundle.metadata is None else model.bundle.metadata.holdout_users
     rows = stored.load(columns=ABOUT_ROWS)
-    findings = [*_compare_dataset(decision, rows, unseen), *_compare_opponents(decision, opponents, model)]
+    try:
+        training = stored if decision.trial is None else open_training_snapshot(state.home, model.files)
+    except (SnapshotError, BundleError) as error:
+        return [DecisionFinding("not_computable", f"it cannot be computed again: {error}")]
+    trial, champion = decision.trial, opponents.champion
+    dataset = _compare_dataset(decision, rows, unseen) if trial is None else compare_trial_dataset(decision, rows, unseen, training)
+    findings = [*dataset, *_compare_opponents(decision, opponents, model)]
     test = EvaluationSet(
         rows=stored.load(splits=("test",)),
         schema_version=model.schema.version,
@@ -145,11 +154,14 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     settings = decision.settings.comparison
     counts = None if theirs is None else count_comparison(test.windows, ours.scored, theirs.scored, settings=settings)
     made = model.bundle.require()
-    learned = load_learned(stored, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
-    findings += _differ("the settings of the challenger", decision.training, made.chosen_settings)
-    findings += _differ("the recipe of the challenger", decision.recipe, made.recipe)
+    if trial is not None and champion.model is not None:
+        pair = TrialModels(state.home, champion, champion.model, model, training, test.min_class_windows, test.num_threads)
+        findings += compare_trial(trial, pair, rows)
+    learned = load_learned(training, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
+    findings += differ("the settings of the challenger", decision.training, made.chosen_settings)
+    findings += differ("the recipe of the challenger", decision.recipe, made.recipe)
     findings += _compare_candidate(decision, learned, test, ours, counts)
-    findings += _differ("the state of the champion", decision.champion.state, champion_state)
+    findings += differ("the state of the champion", decision.champion.state, champion_state)
     findings += _compare_champion(decision, theirs, counts)
     return findings + _compare_anchors(state, decision, opponents.anchors, test, ours, theirs)
 
@@ -160,10 +172,10 @@ def _compare_dataset(decision: PromotionDecision, rows: pd.DataFrame, unseen: li
     feasibility = assess_feasibility(count_classes(rows), min_class_windows=fewest, held_out=bool(unseen))
     latest = rows["bucket_start_ts"].max().to_pydatetime() if len(rows) else None
     return [
-        *_differ("the split", {**dict.fromkeys(SPLITS, 0), **dataset.split}, count_splits(rows)),
-        *_differ("the newest labeled window", dataset.labels_until, latest),
-        *_differ("the labels that can be judged", dataset.feasibility.judged_classes, feasibility.judged_classes),
-        *_differ("the feasibility", dataset.feasibility.promotable, feasibility.promotable),
+        *differ("the split", {**dict.fromkeys(SPLITS, 0), **dataset.split}, count_splits(rows)),
+        *differ("the newest labeled window", dataset.labels_until, latest),
+        *differ("the labels that can be judged", dataset.feasibility.judged_classes, feasibility.judged_classes),
+        *differ("the feasibility", dataset.feasibility.promotable, feasibility.promotable),
         *_find_wrong_holdout(rows, set(unseen)),
     ]
 
@@ -191,13 +203,13 @@ def _compare_opponents(decision: PromotionDecision, opponents: _Opponents, model
     blocked = {decision.rolled_back_as: model.tree_hash} if opponents.blocked is None else opponents.blocked
     rolled_back_as = next((name for name, trees in blocked.items() if trees == model.tree_hash), None)
     return [
-        *_differ("the champion's folder", then.model_dir, champion.model_dir),
-        *_differ("the champion's source", then.source, champion.source),
-        *([] if then.threshold is None else _differ("the champion's reject threshold", then.threshold, champion.threshold)),
-        *([] if then.model is None else _differ("the champion's calibrators", then.calibration, champion.calibration)),
-        *([] if then.model is None else _differ("the champion's files", then.model.files, files)),
-        *_differ("the anchors", anchors, opponents.anchors),
-        *_differ("the blocked model with the same trees", decision.rolled_back_as, rolled_back_as),
+        *differ("the champion's folder", then.model_dir, champion.model_dir),
+        *differ("the champion's source", then.source, champion.source),
+        *([] if then.threshold is None else differ("the champion's reject threshold", then.threshold, champion.threshold)),
+        *([] if then.model is None else differ("the champion's calibrators", then.calibration, champion.calibration)),
+        *([] if then.model is None else differ("the champion's files", then.model.files, files)),
+        *differ("the anchors", anchors, opponents.anchors),
+        *differ("the blocked model with the same trees", decision.rolled_back_as, rolled_back_as),
     ]
 
 
@@ -213,13 +225,13 @@ def _compare_candidate(
     gates = judge_floors(alone, sums, held_out=test.unseen_users, config=decision.settings)
     recorded = {gate.name: gate for gate in decision.gates if gate.kind == "candidate"}
     findings = [
-        *_differ("macro_f1 of the challenger", decision.challenger.macro_f1, ours.report.macro_f1),
-        *_differ("weighted_f1 of the challenger", decision.challenger.weighted_f1, ours.report.weighted_f1),
+        *differ("macro_f1 of the challenger", decision.challenger.macro_f1, ours.report.macro_f1),
+        *differ("weighted_f1 of the challenger", decision.challenger.weighted_f1, ours.report.weighted_f1),
     ]
     for gate in gates:
         then = recorded.get(gate.name)
         if gate.name not in NOT_RECOMPUTED:
-            findings += _differ(f"gate {gate.name}", None if then is None else then.numbers, gate.numbers)
+            findings += differ(f"gate {gate.name}", None if then is None else then.numbers, gate.numbers)
     return findings
 
 
@@ -238,15 +250,15 @@ def _compare_champion(decision: PromotionDecision, theirs: Evaluation | None, co
     then, comparison = decision.champion.model, decision.comparison
     if theirs is None or counts is None or then is None or comparison is None:
         there = then is not None, comparison is not None
-        return _differ("an evaluation and a comparison of the champion", there, (theirs is not None, theirs is not None))
+        return differ("an evaluation and a comparison of the champion", there, (theirs is not None, theirs is not None))
     return [
-        *_differ("macro_f1 of the champion", then.macro_f1, theirs.report.macro_f1),
-        *_differ("weighted_f1 of the champion", then.weighted_f1, theirs.report.weighted_f1),
-        *_differ("the number of windows left out of the comparison", comparison.left_out, counts.left_out),
-        *_differ("the windows excluded for leakage", comparison.exclusion, counts.exclusion),
-        *_differ("the counts by user and block", comparison.sums, counts.sums),
-        *_differ("the flips", comparison.flips, counts.flips),
-        *([] if is_older_than_slices(decision) else _differ("the counts by slice", comparison.slices, counts.slices)),
+        *differ("macro_f1 of the champion", then.macro_f1, theirs.report.macro_f1),
+        *differ("weighted_f1 of the champion", then.weighted_f1, theirs.report.weighted_f1),
+        *differ("the number of windows left out of the comparison", comparison.left_out, counts.left_out),
+        *differ("the windows excluded for leakage", comparison.exclusion, counts.exclusion),
+        *differ("the counts by user and block", comparison.sums, counts.sums),
+        *differ("the flips", comparison.flips, counts.flips),
+        *([] if is_older_than_slices(decision) else differ("the counts by slice", comparison.slices, counts.slices)),
     ]
 
 
@@ -269,20 +281,9 @@ def _compare_anchors(
         except BundleError as error:
             again = unscored_anchor(model_id, ran_at=ran_at, problem=error.reason)
         then = recorded.get(model_id)
-        findings += _differ(f"anchor {model_id}", None if then is None else _numbers(then), _numbers(again))
+        findings += differ(f"anchor {model_id}", None if then is None else _numbers(then), _numbers(again))
     return findings
 
 
 def _numbers(anchor: AnchorComparison) -> tuple[object, ...]:
     return anchor.windows, anchor.challenger_macro_f1, anchor.anchor_macro_f1, anchor.difference
-
-
-def _differ(name: str, recorded: object, found: object) -> list[DecisionFinding]:
-    """Returns a finding if a value of the receipt is not the one that was computed again."""
-    then, now = rounded_pair(recorded, found) if isinstance(recorded, float) and isinstance(found, float) else (str(recorded), str(found))
-    differing = f"{name}: the receipt has {_short(then)}, computed again it is {_short(now)}"
-    return [] if recorded == found else [DecisionFinding("value_differs", differing)]
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else f"{text[:200]}..."

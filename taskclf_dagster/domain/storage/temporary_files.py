@@ -52,7 +52,7 @@ def find_temporary_files(home: Home) -> Iterator[tuple[Path, int, str]]:
     """
     data = (home.labeled_windows, home.snapshots, home.predictions, home.decisions, home.suggestions, home.calibrators)
     watched = (home.scores, home.drift_reports, home.performance_drops, home.artifacts / "telemetry")
-    searched = (*data, *watched, home.challengers, home.records, home.outbox, home.reports)
+    searched = (*data, *watched, home.challengers, home.records, home.outbox, home.reports, home.backtest)
     yield from _find_in(home.root, (path.name for path in home.root.glob(f".{home.settings_file.name}.*{TEMPORARY}")))
     for folder, folders, files in os.walk(home.artifacts):
         parent = Path(folder)

@@ -9,6 +9,7 @@ import { dismiss, follow, isFollowing, lookAfterLaunches } from "./launches.js";
 import { showBack, showModel, showNext } from "./model.js";
 import { announcement, showConnection, showNow } from "./now.js";
 import { setUpSettings, showSettings } from "./settings.js";
+import { showTrials } from "./trials.js";
 
 const SOON_MS = 2000;
 const LATER_MS = 15000;
@@ -48,6 +49,7 @@ function draw() {
   showDecision(status);
   showChanges(status);
   showTrend(status);
+  showTrials(status);
   showActions(status, isLost);
   showSettings(status, isLost);
   setText(byId("updated"), `Read ${readAt.toLocaleTimeString()}.`);

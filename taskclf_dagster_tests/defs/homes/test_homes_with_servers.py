@@ -14,13 +14,13 @@ import yaml
 from taskclf_dagster.defs.dagster_internals import HOMES_MODULE
 from taskclf_dagster.defs.jobs.partition_forms import fill_form
 from taskclf_dagster.defs.runs.run_tags import OUTCOME_REASON_TAG, PARTITION_TAG
-from taskclf_dagster_tests.servers import PROJECT, Webserver, await_server, free_port, running, tail, until
+from taskclf_dagster_tests.servers import PROJECT, SCRIPTS, Webserver, await_server, free_port, running, tail, until
 from taskclf_dagster_tests.team_scenario import instance_of, make_team
 
 pytestmark = [pytest.mark.server, pytest.mark.skipif(os.name != "posix", reason="its code server listens on a socket of the file system")]
 
 PATIENCE = 600
-FLOOD = 5
+FLOOD = 3
 LAUNCH = """
 mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename
   ... on LaunchRunSuccess { run { runId } } ... on RunConfigValidationInvalid { errors { message } } ... on PythonError { message } } }
@@ -50,7 +50,7 @@ def server(tmp_path: Path) -> Iterator[tuple[Webserver, dg.DagsterInstance]]:
         process = stack.enter_context(running(web, log, cwd=tmp_path, env=env))
         found = Webserver(f"http://127.0.0.1:{port}", log)
         await_server(found, process)
-        stack.enter_context(running([sys.executable, "-m", "dagster.daemon", "run", "-w", workspace], log, cwd=tmp_path, env=env))
+        stack.enter_context(running([SCRIPTS / "dagster-daemon", "run", "-w", workspace], log, cwd=tmp_path, env=env))
         yield found, instance
 
 

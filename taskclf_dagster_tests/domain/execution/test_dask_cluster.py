@@ -40,6 +40,12 @@ def test_workers_are_listed_by_name_and_nothing_is_left_in_the_home(processes: D
     assert list(home.artifacts.iterdir()) == []
 
 
+def test_no_worker_is_missed_while_the_client_asks_for_totals_by_itself(processes: DaskProcesses, home: Home) -> None:
+    processes.await_workers(2)
+    with dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}), open_cluster(processes.address, home) as cluster:
+        assert {cluster.present_workers() for _ in range(300)} == {cluster.workers}
+
+
 def test_a_killed_worker_and_a_killed_scheduler_are_noticed(processes: DaskProcesses, home: Home) -> None:
     processes.await_workers(2)
     with open_cluster(processes.address, home) as cluster:

@@ -7,6 +7,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.gate import BesideChampion, RegressionGate, Status
+from taskclf_dagster.domain.decision.trial_gate import TRIAL_GATE
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.reporting.gate_texts import GATE_TEXTS
 from taskclf_dagster.domain.reporting.gate_words import explain_gate, show_change, show_score, show_share
@@ -30,7 +31,7 @@ def decisions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PromotionDe
 
 
 def test_every_gate_has_words_and_no_words_are_left_over() -> None:
-    assert set(GATE_TEXTS) == set(REQUIRED_GATES)
+    assert set(GATE_TEXTS) == {*REQUIRED_GATES, TRIAL_GATE}
 
 
 @pytest.mark.parametrize("status", STATUSES)

@@ -1,0 +1,23 @@
+"""The settings of shadow trials, with bounds on every field."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from taskclf_dagster.config.setting_types import Settings
+
+
+class TrialSettings(Settings):
+    """Trials of challengers that could not be decided on the test windows.
+
+    Attributes:
+        max_contenders: number of trials at a time, the newest challengers; 0 for none.
+        days: length of a trial.
+        label_delay_days: days after the end of a UTC day until its labels count; later ones do not.
+        awaiting_approval: True to try challengers that await approval as well.
+    """
+
+    max_contenders: Annotated[int, Field(ge=0, le=10)]
+    days: Annotated[int, Field(ge=1, le=90)]
+    label_delay_days: Annotated[int, Field(ge=0, le=14)]
+    awaiting_approval: bool

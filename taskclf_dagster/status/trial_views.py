@@ -1,0 +1,33 @@
+"""Describes the trials of a home for page and API."""
+
+from taskclf_dagster.domain.decision.trial import TrialRecord, list_trials
+from taskclf_dagster.home import Home
+from taskclf_dagster.status.overview_records import TrialView
+
+SHOWN = 5
+"""Number of trials that are shown."""
+
+
+def describe_trials(home: Home) -> list[TrialView]:
+    """Returns the trials of a home, the open ones first, then the newest; a record that cannot be read is left out, and fsck names it."""
+    trials = sorted(list_trials(home)[0], key=lambda trial: not trial.is_open)
+    return [_describe(trial) for trial in trials[:SHOWN]]
+
+
+def _describe(trial: TrialRecord) -> TrialView:
+    bounds = trial.bounds if trial.reference.labels else None
+    text = trial.waits_for or "it has just begun"
+    return TrialView(
+        model_id=trial.model_id,
+        champion_id=trial.champion_id,
+        state=trial.ending or "waits",
+        is_open=trial.is_open,
+        days=len(trial.user_days),
+        windows=trial.windows,
+        difference=None if bounds is None else bounds.difference,
+        lower=-1.0 if bounds is None else bounds.lower,
+        upper=1.0 if bounds is None else bounds.upper,
+        until=trial.ends_at,
+        decision_id=trial.ended_by,
+        sentence=f"{text[:1].upper()}{text[1:].rstrip('.')}.",
+    )

@@ -1,0 +1,233 @@
+"""A challenger that was held is tried on the days after its training: it is promoted, dropped, or goes on."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
+from taskclf_dagster.domain.decision.decision_store import read_decision, verify_stored
+from taskclf_dagster.domain.decision.trial import trial_path, write_trial
+from taskclf_dagster.domain.decision.trial_gate import TRIAL_GATE
+from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.events.outbox import read_outbox
+from taskclf_dagster.domain.monitoring.contender_scores import score_contenders
+from taskclf_dagster.domain.monitoring.score_files import contender_scores_path
+from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.retention import plan_prune
+from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.retraining.recomputation import recompute_stored
+from taskclf_dagster.domain.retraining.trial_contenders import find_contenders, waits_for_evidence
+from taskclf_dagster.domain.retraining.trial_days import last_closable_day
+from taskclf_dagster.errors import TrialError
+from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import with_changes
+from taskclf_dagster_tests.scenario import DAY, write_labels
+from taskclf_dagster_tests.trial_scenario import (
+    CONFIG,
+    HELD_AT,
+    home_with_contender,
+    live_on,
+    look,
+    look_until_it_ends,
+    retrain,
+    trial_of,
+)
+
+Tried = tuple[Home, PromotionDecision]
+
+
+@pytest.fixture(scope="module")
+def better_home(tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    home, held = home_with_contender(tmp_path_factory.mktemp("better"))
+    live_on(home, 14)
+    return home, held
+
+
+@pytest.fixture(scope="module")
+def promoted_home(better_home: Tried, tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    home = copy_of(better_home[0], tmp_path_factory.mktemp("promoted"))
+    assert look_until_it_ends(home, last=16).outcome == "promoted"
+    return home, better_home[1]
+
+
+def copy_of(home: Home, folder: Path) -> Home:
+    shutil.copytree(home.root, folder / "home")
+    return Home(folder / "home")
+
+
+@pytest.fixture
+def fresh(better_home: Tried, tmp_path: Path) -> Tried:
+    return copy_of(better_home[0], tmp_path), better_home[1]
+
+
+@pytest.fixture
+def receipt(promoted_home: Tried) -> PromotionDecision:
+    home, held = promoted_home
+    decision = read_decision(home, trial_of(home, held).ended_by or "")
+    assert decision is not None
+    return decision
+
+
+def test_a_better_challenger_is_promoted_with_a_receipt_that_verifies(promoted_home: Tried, receipt: PromotionDecision) -> None:
+    home, held = promoted_home
+    assert read_active(home).model_dir == f"models/{held.challenger.model_id}"
+    assert receipt.trial is not None
+    assert (receipt.verdict, receipt.replaces) == ("PROMOTE", (held.decision_id,))
+    assert next(gate for gate in receipt.gates if gate.name == TRIAL_GATE).passed
+    assert verify_stored(home, receipt.decision_id)[1] == []
+    assert recompute_stored(read_registry_state(home), receipt, cores=1) == []
+    assert [finding for finding in check_registry(home) if finding.severity == "damage"] == []
+    assert any(event.event_type == "model.promoted" for event in read_outbox(home).events)
+
+
+def test_the_dataset_of_the_receipt_has_exactly_the_closed_windows(promoted_home: Tried, receipt: PromotionDecision) -> None:
+    home, held = promoted_home
+    trial = trial_of(home, held)
+    rows = pq.read_table(home.root / receipt.dataset.path / "windows" / "part-000.parquet").to_pandas()
+    assert len(rows) == trial.windows == receipt.dataset.split["test"]
+    assert rows["gold"].all()
+    assert (rows["bucket_start_ts"] >= trial.windows_from).all()
+    assert set(rows["split"]) == {"test"}
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda trial: {"order": trial["order"][::-1]},
+        lambda trial: {"order": trial["order"][:-1]},
+        lambda trial: {"bounds": {**trial["bounds"], "lower": 0.5}},
+        lambda trial: {"significance": 0.4},
+        lambda trial: {"reference": {**trial["reference"], "spread": 1e-3}},
+    ],
+    ids=["another order", "a user-day less", "another bound", "looser bounds", "another spread"],
+)
+def test_a_forged_trial_is_found(receipt: PromotionDecision, forge: Callable[[dict], dict]) -> None:  # type: ignore[type-arg]
+    assert receipt.trial is not None
+    trial = receipt.trial.model_dump(mode="json")
+    forged = seal(with_changes(receipt, trial={**trial, **forge(trial)}))
+    assert verify_decision(forged)
+
+
+def test_counts_before_the_trial_that_both_models_do_not_have_are_found(promoted_home: Tried, receipt: PromotionDecision) -> None:
+    home, _ = promoted_home
+    assert receipt.trial is not None
+    trial = receipt.trial.model_copy(update={"reference": receipt.trial.reference.model_copy(update={"spread": 0.9})})
+    trial = trial.model_copy(update={"bounds": trial.bounds_from(receipt.comparison.sums)})  # type: ignore[union-attr]
+    forged = seal(receipt.model_copy(update={"trial": trial}))
+    found = recompute_stored(read_registry_state(home), forged, cores=1)
+    assert any("the counts before the trial" in str(finding) for finding in found)
+
+
+def test_a_person_approves_where_auto_promote_is_off(fresh: Tried) -> None:
+    home, held = fresh
+    found = look_until_it_ends(home, last=16, config=CONFIG.with_changes(auto_promote=False))
+    assert found.outcome == "awaiting_approval"
+    assert read_active(home).model_dir != f"models/{held.challenger.model_id}"
+    assert any(event.event_type == "model.awaiting_approval" for event in read_outbox(home).events)
+    assert held.challenger.model_id in plan_prune(home, keep_versions=1, keep_rejected=0, at=HELD_AT + 20 * DAY).reachable
+
+
+def test_a_worse_challenger_is_dropped_and_stays_dropped(tmp_path: Path) -> None:
+    home, held = home_with_contender(tmp_path, worse=True)
+    live_on(home, 14)
+    before = read_active(home)
+    found = look_until_it_ends(home, last=16)
+    assert (found.outcome, found.upper < 0) == ("worse", True)
+    assert read_active(home) == before
+    assert look(home, 16).looks == ()
+    assert trial_of(home, held).ending == "worse"
+
+
+def test_without_labels_it_waits_and_ends_with_its_days(fresh: Tried) -> None:
+    home, held = fresh
+    write_labels(
+        home, [each for each in pq.read_table(home.labels).to_pylist() if each["start_ts"].replace(tzinfo=HELD_AT.tzinfo) < HELD_AT]
+    )
+    assert look(home, 5).looks[0].outcome == "waits"
+    assert trial_of(home, held).user_days == ()
+    assert held.challenger.model_id in plan_prune(home, keep_versions=1, keep_rejected=0, at=HELD_AT + 5 * DAY).reachable
+    found = look(home, 16).looks[0]
+    assert (found.outcome, found.decision_id) == ("time_over", None)
+
+
+def test_a_day_closes_after_the_delay_and_later_labels_change_nothing(fresh: Tried) -> None:
+    home, held = fresh
+    look(home, 1)
+    assert trial_of(home, held).closed_through is None
+    look(home, 2)
+    closed = trial_of(home, held).user_days
+    assert {day.day for day in closed} == {HELD_AT.date()}
+    write_labels(home, [])
+    look(home, 2)
+    assert trial_of(home, held).user_days == closed
+    assert last_closable_day(trial_of(home, held), HELD_AT + 2 * DAY) == HELD_AT.date()
+
+
+def test_a_trial_never_loses_a_user_day(fresh: Tried) -> None:
+    home, held = fresh
+    look(home, 3)
+    trial = trial_of(home, held)
+    with pytest.raises(TrialError, match="would change"):
+        write_trial(home, trial.model_copy(update={"user_days": trial.user_days[1:]}))
+
+
+def test_a_trial_that_was_edited_is_damage_and_is_not_judged(fresh: Tried) -> None:
+    home, held = fresh
+    look(home, 3)
+    path = trial_path(home, held.challenger.model_id)
+    path.write_text(path.read_text(encoding="utf-8").replace('"days": 14', '"days": 15'), encoding="utf-8")
+    report = look(home, 4)
+    assert report.looks == ()
+    assert len(report.damaged) == 1
+    assert any(finding.code == "trial_differs" for finding in check_registry(home))
+
+
+def test_it_ends_when_another_model_becomes_active(fresh: Tried) -> None:
+    home, held = fresh
+    look(home, 2)
+    other = retrain(home, HELD_AT + 3 * DAY, CONFIG.with_changes(train_params={"num_boost_round": 9}))
+    assert other.verdict == "PROMOTE"
+    assert look(home, 4).looks[0].outcome == "champion_changed"
+    assert trial_of(home, held).ending == "champion_changed"
+
+
+def test_only_undecided_challengers_are_tried(fresh: Tried, receipt: PromotionDecision) -> None:
+    home, held = fresh
+    settings, state = CONFIG.trials, read_registry_state(home)
+    assert [each.decision_id for each in find_contenders(state, settings)] == [held.decision_id]
+    assert find_contenders(state, settings.model_copy(update={"max_contenders": 0})) == []
+    awaiting = held.model_copy(update={"verdict": "AWAITING_APPROVAL"})
+    assert not waits_for_evidence(awaiting, settings)
+    assert waits_for_evidence(awaiting, settings.model_copy(update={"awaiting_approval": True}))
+    failed = [gate.model_copy(update={"status": "FAIL"}) if gate.name == "macro_f1" else gate for gate in held.gates]
+    assert not waits_for_evidence(held.model_copy(update={"gates": failed}), settings)
+    assert not waits_for_evidence(receipt, settings)
+
+
+def test_a_challenger_on_trial_scores_each_day_in_a_file_of_its_own(fresh: Tried) -> None:
+    home, held = fresh
+    assert score_contenders(home, [], as_of=HELD_AT + 2 * DAY, num_threads=1) == ()
+    look(home, 2)
+    (scores,) = score_contenders(home, [], as_of=HELD_AT + 2 * DAY, num_threads=1)
+    assert len(scores.days) == 2
+    path = contender_scores_path(home, HELD_AT.date(), held.challenger.model_id)
+    assert set(pq.read_table(path, columns=["role"])["role"].to_pylist()) == {"contender"}
+    assert score_contenders(home, [HELD_AT.date()], as_of=HELD_AT + 2 * DAY, num_threads=1)[0].days == ()
+
+
+@pytest.mark.parametrize(("delay", "closed"), [(0, 3), (2, 1)])
+def test_the_delay_decides_when_labels_count(fresh: Tried, delay: int, closed: int) -> None:
+    home, held = fresh
+    look(home, 3, config=CONFIG.with_changes(trials={"label_delay_days": delay}))
+    assert len({day.day for day in trial_of(home, held).user_days}) == closed
+
+
+def test_the_days_decide_how_long_a_trial_is(fresh: Tried) -> None:
+    home, held = fresh
+    write_labels(home, [])
+    assert look(home, 5, config=CONFIG.with_changes(trials={"days": 2})).looks[0].outcome == "time_over"
+    assert trial_of(home, held).days == 2
