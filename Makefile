@@ -81,10 +81,11 @@ lock: install ## Renew requirements.lock: names, versions and hashes, without ho
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-strip-extras --generate-hashes --no-emit-index-url \
 		--no-annotate --no-header --all-extras --output-file requirements.lock pyproject.toml
 
-bench: install ## Count the files that a retrain opens, time the domain path beside LightGBM itself, and see how both grow (an hour).
+bench: install ## Count the files that a retrain opens, time the domain path beside LightGBM itself, and see how both grow (two hours).
 	$(BIN)/python benchmarks/opens.py
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/scale.py --sizes 10000000:1000 --rounds 2
 	$(BIN)/python benchmarks/scale.py --compare
 	$(BIN)/python benchmarks/homes.py
 

@@ -32,6 +32,7 @@ LAST_DAY, PEOPLE, WINDOWS_PER_USER_DAY = date(2026, 6, 30), 10, 335
 JITTER, MAX_PEAK_GIB, JUDGED_AT = 0.05, 4.0, 10_000_000
 COMPARED = "1000000:100"
 EQUAL = ("dataset hash", "split", "test windows", "macro-F1", "weighted-F1", "gates", "verdict", "trees")
+OF_THE_RECIPE = ("macro-F1", "weighted-F1", "trees")  # which two workers need not share with one process
 SIZES = "10000:1,100000:10,1000000:100,1000000:10000"
 HEADERS = [
     "windows",
@@ -192,17 +193,21 @@ def measure_workers(cluster: Any) -> dict[str, float]:
 
 
 def compare(windows: int, users: int, *, rounds: int, keep: Callable[[Path], object]) -> None:
-    """Runs one home in one part, in four, and on two workers, and prints what is equal."""
+    """Runs one home in one part, in four, and on two workers, and prints what is equal; fails where something must be and is not."""
     few = windows // 4 + windows // users
     ways = {"one part": (None, None), "several parts": (few, None), "several parts, two workers": (few, 2)}
     found = {way: run(windows, users, rounds=rounds, parts=parts, keep=keep, workers=workers) for way, (parts, workers) in ways.items()}
     first = found["one part"]
     columns = ("dataset hash", "trees", "macro-F1", "parts", "cpu", "worker cpu", "peak", "worker peak")
     print(tabulate([[way, *(each.get(name) for name in columns)] for way, each in found.items()], headers=["", *columns], floatfmt=".4f"))
+    missed = []
     for way, each in list(found.items())[1:]:
         same = [name for name in EQUAL if each[name] == first[name]]
         other = [name for name in EQUAL if name not in same]
         print(f"{way}: equal {', '.join(same)}; different {', '.join(other) or 'nothing'}")
+        missed += [f"{name} of {way}" for name in other if ways[way][1] is None or name not in OF_THE_RECIPE]
+    if missed:
+        raise SystemExit(f"MISSED: different {', '.join(missed)}")
 
 
 def show(windows: int, users: int, result: dict[str, Any]) -> list[object]:
@@ -217,12 +222,13 @@ def show(windows: int, users: int, result: dict[str, Any]) -> list[object]:
 
 
 def fit_exponents(results: list[tuple[int, dict[str, Any]]]) -> str:
-    """How figures grow between the smallest and the largest home: x in (number of windows) ** x."""
-    (few, small), (many, large) = min(results, key=lambda each: each[0]), max(results, key=lambda each: each[0])
-    if few == many:
+    """How figures grow with windows, fitted by least squares of the logarithms over all homes: x in (number of windows) ** x."""
+    sizes = np.log([windows for windows, _ in results])
+    if np.ptp(sizes) == 0:
         return ""
-    found = {name: np.log(large[name] / small[name]) / np.log(many / few) for name in ("cpu", "train", "peak", "stored") if small[name]}
-    return f"from {few:,} to {many:,} windows: " + ", ".join(f"{name} ** {value:.2f}" for name, value in found.items())
+    names = [name for name in ("cpu", "train", "peak", "stored") if all(result[name] for _, result in results)]
+    found = {name: np.polyfit(sizes, np.log([result[name] for _, result in results]), 1)[0] for name in names}
+    return "fitted: " + ", ".join(f"{name} ** {value:.2f}" for name, value in found.items())
 
 
 def main() -> None:

@@ -15,6 +15,11 @@ from taskclf_dagster.domain.retraining.study import StudiedSettings, Study, stud
 from taskclf_dagster.provenance import cores
 from taskclf_dagster.shown_text import counted
 
+ONE_PROCESS = (
+    "Every row was trained in this process, so that they can be compared with each other. A cluster trains a large home in parts: its "
+    "trees differ, and its figures a little (docs/scale.md)."
+)
+
 
 @click.command("study")
 @click.argument("home", type=GIVEN_PATH, required=False)
@@ -56,6 +61,8 @@ def study_command(home: Path | None, config: Path | None, as_json: bool, as_of: 
     say_block(make_table([_row(each, found) for each in [*found.settings, _lookup(found)]], headers=headers, wraps=[0]))
     if found.settings[-1].detail:
         say(f"your configuration: {found.settings[-1].detail}")
+    if settings.execution.engine != "local":
+        say(ONE_PROCESS)
     say("Test windows judge here, so choose nothing by this table alone: a retrain searches on earlier labels (search: auto).")
 
 

@@ -3,6 +3,7 @@
 Parts are computed in `dask_engine`; what is compared is in `worker_checks`. Dask is an extra, so only its engine imports this.
 """
 
+import ssl
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -134,11 +135,11 @@ def _probe(home: Home) -> Iterator[Requirement]:
 def _connect(address: str, seconds: float) -> Client:
     try:
         return Client(address, timeout=seconds, set_as_default=False, name="taskclf_dagster")
-    except (OSError, TimeoutError) as error:
-        raise ClusterLostError(address, "scheduler", f"no scheduler answered within {seconds:g} s ({reason_of(error)})") from error
-    except (TypeError, ValueError, ImportError, RuntimeError) as error:
+    except (TypeError, ValueError, ImportError, RuntimeError, FileNotFoundError, PermissionError, ssl.SSLError) as error:
         fix = "For tls:// set distributed.comm.tls in the configuration of dask to certificates that exist, on this machine as well"
         raise ClusterNotUsableError(address, "settings", f"the connection cannot be made ({reason_of(error)})", fix) from error
+    except (OSError, TimeoutError) as error:
+        raise ClusterLostError(address, "scheduler", f"no scheduler answered within {seconds:g} s ({reason_of(error)})") from error
 
 
 def _wait_for_workers(client: Client, address: str, seconds: float) -> tuple[ClusterWorker, ...]:

@@ -46,7 +46,7 @@ class Reproduction(Record):
     """The comparison of a model with one that was trained again from the same snapshot and settings.
 
     Attributes:
-        same: True if the trees of both fits, probe and out-of-fold predictions and reject threshold are equal.
+        same: True if the trees of both fits, the sample of their bins, probe and out-of-fold predictions and reject threshold are equal.
         obstacle: the reason why the model could not be made again by its recipe; None if it could.
         tree_hash, reproduced_tree_hash: SHA-256 of the tree section of model.txt, on disk and trained again.
         probe_digest, reproduced_probe_digest: SHA-256 of the probabilities of the first validation windows; what was not made is "".
@@ -137,8 +137,8 @@ def reproduce(
         on_progress=on_progress,
         engine=follower,
     )
-    if recipe.trained not in (None, again.recipe):
-        return _give_up(loaded, recipe, f"trained again it has the recipe {again.recipe.describe()} with other shards or another sample")
+    if recipe.trained is not None and recipe.trained.shard_ranks != again.recipe.shard_ranks:
+        return _give_up(loaded, recipe, "the parts of its snapshot are divided in another way than when it was trained")
     rows = stored.load(splits=("validation",)).head(PROBE_ROWS)
     return _compare(loaded, again, rows, recipe, folds=folds)
 
@@ -191,6 +191,7 @@ def _compare(loaded: LoadedModel, again: TrainedModel, probe_rows: pd.DataFrame,
     probe = probabilities_digest(loaded.predict_rows(probe_rows, num_threads=1))
     reproduced_probe = probabilities_digest(again.probe_probabilities)
     equal = {
+        "rows that bins are chosen from": recipe.trained is None or recipe.trained.bin_samples == again.recipe.bin_samples,
         "trees": loaded.tree_hash == reproduced_trees,
         "trees of the first fit": recipe.first_tree_hash == again.first_tree_hash,
         "predictions": probe == reproduced_probe,

@@ -1,5 +1,7 @@
 """Fits a rejected challenger again without the labels of single days, to find those without which it would not have been rejected."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,7 +11,7 @@ import pandas as pd
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
-from taskclf_dagster.domain.data.frame_parts import join_parts
+from taskclf_dagster.domain.data.frame_parts import ChosenRows, as_parts, divide_mask, join_parts
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, open_snapshot
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows
@@ -20,10 +22,12 @@ from taskclf_dagster.domain.evaluation.confusion import apply_reject
 from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects, LearnedDay, list_learned_days, mark_outstanding
 from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.choice import fit_choice
 from taskclf_dagster.domain.models.fold_fits import FOLD_SPLITS, FoldFits
-from taskclf_dagster.domain.models.learned_rows import load_part, open_splits
+from taskclf_dagster.domain.models.learned_rows import open_part, open_splits
 from taskclf_dagster.domain.models.search_cost import fit_cost, unit_cost
 from taskclf_dagster.domain.models.training import resolve_num_threads
 from taskclf_dagster.domain.retraining.decision_step import PredictionLoader
@@ -63,11 +67,13 @@ def find_day_effects(
     config: RetrainConfig,
     load: PredictionLoader,
     cores: int,
+    connect: Callable[[], AbstractContextManager[Engine]] = lambda: nullcontext(LOCAL),
 ) -> DayEffects | None:
     """Finds days without whose labels the regression gate would pass. A failure is the reason of the result; the decision stands.
 
-    The labels of one user-day that the challenger learned from are left out, also where it is compared on them, with its own settings
-    and its own reject threshold. The newest days come first, as long as their fits stay within what the search left of its budget.
+    The labels of one user-day that the challenger learned from are left out, also where it is compared on them, with its own settings,
+    its own recipe and its own reject threshold. The newest days come first, as long as their fits stay within what the search left of its
+    budget.
 
     Args:
         home: the taskclf home.
@@ -78,6 +84,7 @@ def find_day_effects(
         config: the settings of the run.
         load: reads stored predictions.
         cores: number of processors that `num_threads: auto` may use.
+        connect: opens the engine of the settings; called after such a rejection.
 
     Returns:
         None if the decision is no rejection for a regression.
@@ -93,7 +100,11 @@ def find_day_effects(
     try:
         stored = open_snapshot(home, snapshot)
         compared = _align(stored.load(splits=("test",)), load(predictions[0]).scored, load(predictions[1]).scored, config)
-        return _leave_days_out(_Refits(stored, snapshot, challenger, config, cores), compared, decision, config)
+        with connect() as engine:
+            follower = LOCAL if challenger.recipe is None else engine.following(challenger.recipe)
+            if isinstance(follower, str):
+                return DayEffects(reason=f"No day was left out: {follower}.")
+            return _leave_days_out(_Refits(stored, snapshot, challenger, config, cores, follower), compared, decision, config)
     except (OSError, TaskclfDagsterError, lightgbm.basic.LightGBMError) as error:
         return DayEffects(reason=f"No day was left out: {error}")
 
@@ -112,18 +123,20 @@ class _Refits:
     """Fits of the challenger without single days, and their cost.
 
     Attributes:
-        learned: the rows that it learned from.
+        learned: user_id and bucket_start_ts of the rows that it learned from.
     """
 
     def __init__(
-        self, stored: StoredRows, snapshot: DatasetSnapshot, challenger: ChallengerModel, config: RetrainConfig, cores: int
+        self, stored: StoredRows, snapshot: DatasetSnapshot, challenger: ChallengerModel, config: RetrainConfig, cores: int, engine: Engine
     ) -> None:
+        self._engine = engine
         self._challenger, self._params, self._digest = challenger, config.training.train_params, snapshot.dataset_digest
         self._threads = resolve_num_threads(self._params.num_threads, rows=snapshot.learning_rows, cores=cores)
         self._schema, choice = SCHEMAS[snapshot.schema_version], challenger.settings.choice
         self._unit = unit_cost(snapshot.rows["older"] + snapshot.rows["train"])
         self._left = config.training.search_budget - self._measure_search(stored)
-        self.learned = join_parts(choice.takes(load_part(stored, "refit" if config.training.refit else "first_fit")))
+        self._rows = as_parts(choice.takes(open_part(stored, "refit" if config.training.refit else "first_fit")))
+        self.learned = join_parts(self._rows, ["user_id", "bucket_start_ts"])
 
     def _measure_search(self, stored: StoredRows) -> float:
         """Returns the cost of the search of the run, or of the folds of the settings that were kept."""
@@ -143,12 +156,13 @@ class _Refits:
     def predict_without(self, day: LearnedDay, compared: _Compared) -> ScoredWindows:
         """Returns the predictions of a challenger that has not learned from a day."""
         fit = fit_choice(
-            self.learned[~day.learned].reset_index(drop=True),
+            ChosenRows(self._rows, divide_mask(~day.learned, self._rows.sizes)),
             self._schema,
             choice=self._challenger.settings.choice,
             params=self._params,
             dataset_digest=self._digest,
             num_threads=self._threads,
+            engine=self._engine,
         )
         predicted = apply_reject(fit.predict(compared.rows, num_threads=self._threads), self._challenger.reject.value)
         said = compared.ours.predictions

@@ -133,6 +133,8 @@ def study_settings(
 ) -> Study:
     """Trains each of SETTINGS at each date, and evaluates it on the test windows.
 
+    Everything is in memory and trained in this process, whatever the engine of the settings: all rows have the recipe `local`.
+
     Args:
         home: the taskclf home.
         dates: as-of times; those with nothing to learn from are skipped.

@@ -72,8 +72,11 @@ def test_a_scheduler_without_workers_is_an_error_that_may_pass(tmp_path: Path, h
     assert (error.kind, "it has no worker after 1 s" in str(error)) == ("workers", True)
 
 
-def test_tls_without_certificates_names_the_setting_of_dask(home: Home) -> None:
-    error = refused("tls://127.0.0.1:8786", home, ClusterNotUsableError)
+@pytest.mark.parametrize("certificate", [None, "/nowhere/cert.pem", __file__], ids=["none", "missing", "of another kind"])
+def test_tls_without_certificates_names_the_setting_of_dask(home: Home, certificate: str | None) -> None:
+    files = dict.fromkeys(("ca-file", "client.cert", "client.key"), certificate)
+    with dask.config.set({f"distributed.comm.tls.{name}": path for name, path in files.items()}):
+        error = refused("tls://127.0.0.1:8786", home, ClusterNotUsableError)
     assert (error.kind, "distributed.comm.tls" in str(error)) == ("settings", True)
 
 

@@ -141,7 +141,7 @@ def test_a_bundle_without_a_recipe_was_trained_by_this_process_alone(made: Made)
     [
         ({"trainer": "dask", "workers": 2, "shard_ranks": [0, 1], "bin_samples": ["0" * 64]}, "trained by dask with 2 workers"),
         ({"lightgbm_version": "4.0.0"}, "trained by local, LightGBM 4.0.0"),
-        ({"bin_samples": ["0" * 64]}, "other shards or another sample"),
+        ({"shard_ranks": [0]}, "divided in another way"),
     ],
 )
 def test_equal_trees_by_another_recipe_are_no_proof(made: Made, change: dict[str, object], words: str) -> None:
@@ -149,6 +149,13 @@ def test_equal_trees_by_another_recipe_are_no_proof(made: Made, change: dict[str
     found = reproduce(made[0], folder_of(made))
     assert (found.same, found.reproduced_tree_hash, words in (found.obstacle or "")) == (False, "", True)
     assert gate_on(found) == ("NOT_APPLICABLE", None)
+
+
+def test_other_rows_for_the_bins_are_a_difference_and_no_excuse(made: Made) -> None:
+    edit_json(folder_of(made) / METADATA, {"recipe": local_recipe().model_copy(update={"bin_samples": ["0" * 64]}).model_dump()})
+    found = reproduce(made[0], folder_of(made))
+    assert (found.same, found.obstacle, found.summary.partition(": ")[2]) == (False, None, "rows that bins are chosen from differ")
+    assert gate_on(found) == ("FAIL", 0.0)
 
 
 # --- Not the same -------------------------------------------------------------------------------------------------------------------

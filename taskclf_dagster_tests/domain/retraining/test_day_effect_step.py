@@ -1,6 +1,9 @@
 """Finds the days that cost a challenger its gates: refits without the labels of single days find the day that was mislabeled."""
 
 import shutil
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +14,15 @@ import pytest
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import LABELS
-from taskclf_dagster.domain.data.snapshot import DatasetSnapshot
+from taskclf_dagster.domain.data.labeled_windows import open_labeled_windows, store_labeled_windows
+from taskclf_dagster.domain.data.snapshot import DatasetSnapshot, build_snapshot_parts, save_snapshot
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects, list_learned_days, mark_outstanding
+from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.local_engine import LOCAL, LocalEngine
+from taskclf_dagster.domain.execution.local_trainer import LocalTrainer
+from taskclf_dagster.domain.execution.trainer import FitParams, Shard, TrainedText, Trainer
+from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe, local_recipe
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.retraining.day_effect_step import find_day_effects
 from taskclf_dagster.domain.retraining.decision_step import load_predictions_once
@@ -45,8 +54,29 @@ class Rejected(NamedTuple):
     reports: tuple[ChallengerReport, ChampionReport]
     decision: PromotionDecision
 
-    def find(self, config: RetrainConfig = CONFIG) -> DayEffects | None:
-        return find_day_effects(*self, config=config, load=load_predictions_once(self.home), cores=1)
+    def find(self, config: RetrainConfig = CONFIG, engine: Engine = LOCAL) -> DayEffects | None:
+        load = load_predictions_once(self.home)
+        return find_day_effects(*self, config=config, load=load, cores=1, connect=lambda: nullcontext(engine))
+
+
+@dataclass(frozen=True)
+class _Cluster(LocalEngine):
+    """An engine that can follow every recipe, and notes the number of shards of each training."""
+
+    trained: list[int] = field(default_factory=list)
+
+    @property
+    def trainer(self) -> Trainer:
+        return self
+
+    def train(
+        self, shards: Sequence[Shard], params: FitParams, *, seed: int, on_round: Callable[[int], object] = lambda _: None
+    ) -> TrainedText:
+        self.trained.append(len(shards))
+        return LocalTrainer().train(shards, params, seed=seed, on_round=on_round)
+
+    def following(self, recipe: TrainingRecipe) -> Engine | str:
+        return self
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +138,28 @@ def test_days_are_left_out_after_a_rejection_for_a_regression_only(rejected: Rej
     off = rejected.find(CONFIG.with_changes(search="off"))
     assert off is not None
     assert "the search is off" in off.describe()
+
+
+def test_days_are_left_out_by_the_recipe_of_the_challenger_or_not_at_all(rejected: Rejected, tmp_path: Path) -> None:
+    home = Home(shutil.copytree(rejected.home.root, tmp_path / "home"))
+    shutil.rmtree(home.root / rejected.snapshot.path)
+    labeled = store_labeled_windows(home, as_of=LATER, settings=CONFIG.dataset, part_windows=400).record
+    snapshot, rows = build_snapshot_parts(home, labeled, open_labeled_windows(home, labeled), config=CONFIG)
+    assert snapshot.dataset_hash == rejected.snapshot.dataset_hash
+    recipe = local_recipe().model_copy(update={"trainer": "dask", "workers": 2})
+    challenger = rejected.challenger.model_copy(update={"recipe": recipe})
+    divided = rejected._replace(home=home, snapshot=save_snapshot(home, snapshot, rows), challenger=challenger)
+    parts = len(divided.snapshot.parts)
+    assert parts > 1
+    nothing = divided.find()
+    assert nothing is not None
+    assert nothing.days == ()
+    assert "the engine is local, and the model was trained by dask with 2 workers" in nothing.reason
+    cluster = _Cluster()
+    found = divided.find(engine=cluster)
+    assert found is not None
+    assert cluster.trained == [parts] * len(found.days) * challenger.settings.choice.seeds
+    assert found == rejected.find()
 
 
 def test_a_snapshot_that_cannot_be_read_is_the_reason_and_no_failure(rejected: Rejected, tmp_path: Path) -> None:

@@ -73,6 +73,10 @@ def test_the_command_prints_a_row_for_each_settings_and_writes_nothing(home: Hom
     assert several.exit_code == 0, several.output
     for name in ("31 leaves", "small trees, refit, older labels", "your configuration", "lookup table of the app", "better at", "2 dates"):
         assert name in several.output
+    assert "was trained in this process" not in several.output
+    with (tmp_path / "own.yaml").open("a", encoding="utf-8") as file:
+        file.write("execution: {engine: dask, scheduler_address: 'tcp://127.0.0.1:9'}\n")
+    assert "was trained in this process" in CliRunner().invoke(main, ["study", *options]).output
     as_json = CliRunner().invoke(main, ["study", *options, "--json"])
     assert Study.model_validate_json(as_json.stdout).settings[-1].name == "your configuration"
     nothing = CliRunner().invoke(main, ["study", str(home.root), "--as-of", "2020-01-01"])
