@@ -11,6 +11,7 @@ from taskclf_dagster.errors.base import TaskclfDagsterError
 from taskclf_dagster.errors.bundles import INCOMPATIBLE_CODES, BundleError, BundleErrorCode, BundleErrorKind
 from taskclf_dagster.errors.data import (
     DataContractError,
+    DeniedFileError,
     LabelColumnsError,
     NoWindowsError,
     RecordNotFoundError,
@@ -91,6 +92,7 @@ __all__ = [
     "DecisionFindingKind",
     "DecisionNotFoundError",
     "DecisionNotVerifiedError",
+    "DeniedFileError",
     "EventRefusedError",
     "HomeChangedError",
     "HomeNotFoundError",

@@ -27,6 +27,10 @@ class UnreadableFileError(TaskclfDagsterError):
         super().__init__(f"{path} cannot be read: {reason.rstrip('.')}. {fix}")
 
 
+class DeniedFileError(UnreadableFileError):
+    """An object store does not let a file be read, which says nothing about the file: no setting leaves it out."""
+
+
 class UnsafeUserIdError(TaskclfDagsterError):
     """The id of a user cannot be the name of a file: it is a path, too long, or no text; nothing was written."""
 

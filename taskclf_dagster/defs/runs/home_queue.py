@@ -22,6 +22,7 @@ from taskclf_dagster.defs.runs.run_tags import (
     OUTCOME_TAG,
     PARTITION_TAG,
     PLACE_TAG,
+    REGISTRY_PLACE_TAG,
     TURN_TAG,
     home_tag,
 )
@@ -37,7 +38,10 @@ WAITS = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED)
 
 
 class HomeQueue(RunQueue[dg.DagsterInstance]):
-    """Dagster's queue with a place for each home: one run of a home computes at a time, `max_concurrent_runs` in all, in fair turns."""
+    """Dagster's queue with places for each home: one run of a home computes at a time, `max_concurrent_runs` in all, in fair turns.
+
+    Runs of the registry's jobs have REGISTRY_PLACES of their own, also in fair turns and one of a home at a time.
+    """
 
     _limits: HomesFile | None = None
 
@@ -46,8 +50,9 @@ class HomeQueue(RunQueue[dg.DagsterInstance]):
         with suppress(TaskclfDagsterError):
             self._limits = self._directory.limits
         places = self._limits.max_concurrent_runs if self._limits is not None else 1
-        each = {"key": PLACE_TAG, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}
-        limits = [each, {"key": PLACE_TAG, "limit": places}]
+        limits = []
+        for tag, number in ((PLACE_TAG, places), (REGISTRY_PLACE_TAG, REGISTRY_PLACES)):
+            limits += [{"key": tag, "value": {"applyLimitPerUniqueValue": True}, "limit": 1}, {"key": tag, "limit": number}]
         return super().get_run_queue_config()._replace(max_concurrent_runs=places + REGISTRY_PLACES, tag_concurrency_limits=limits)
 
     def submit_run(self, context: QueuedRun) -> dg.DagsterRun:
@@ -78,16 +83,15 @@ class HomeQueue(RunQueue[dg.DagsterInstance]):
             raise PartitionMissingError(run.job_name)
         name = run.tags[PARTITION_TAG]
         tags = {HOME_TAG: home_tag(self._directory.open(name))}
-        if run.job_name in REGISTRY_JOBS:
-            return tags
+        place = REGISTRY_PLACE_TAG if run.job_name in REGISTRY_JOBS else PLACE_TAG
         unfinished = self._instance.get_runs(dg.RunsFilter(statuses=list(UNFINISHED)))
-        others = [other for other in unfinished if PLACE_TAG in other.tags and other.run_id != run.run_id]
+        others = [other for other in unfinished if place in other.tags and other.run_id != run.run_id]
         turn = find_turn(
             served=[_turn(other) for other in others if other.status not in WAITS],
             waiting=[_turn(other) for other in others if other.status in WAITS],
-            own=[_turn(other) for other in others if other.tags[PLACE_TAG] == name],
+            own=[_turn(other) for other in others if other.tags[place] == name],
         )
-        return {**tags, PLACE_TAG: name, TURN_TAG: str(-turn)}
+        return {**tags, place: name, TURN_TAG: str(-turn)}
 
 
 def _turn(run: dg.DagsterRun) -> int:

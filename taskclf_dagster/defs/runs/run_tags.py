@@ -36,6 +36,10 @@ PLACE_TAG = ".dagster/taskclf_place"
 """The name of the home of a run that computes, where an instance serves many: one of each home at a time, and a number of them in all."""
 
 
+REGISTRY_PLACE_TAG = ".dagster/taskclf_registry_place"
+"""As PLACE_TAG, for a run of the registry's jobs, such as a rollback."""
+
+
 TURN_TAG = "dagster/priority"
 """Dagster's own: the queue admits the highest first. Where an instance serves many homes, it is the turn of the run, less than zero."""
 

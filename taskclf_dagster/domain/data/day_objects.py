@@ -32,21 +32,37 @@ class _Listing(NamedTuple):
     error: ObjectStoreError | ObjectStoreUnavailableError | None
 
 
-class _KeptListings:
-    """The last listing of each folder, for KEPT_SECONDS."""
+class _KeptListing:
+    """The last listing of one folder, for KEPT_SECONDS."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: dict[str, tuple[float, _Listing]] = {}
+        self._kept: tuple[float, _Listing] | None = None
+
+    @property
+    def is_stale(self) -> bool:
+        return not self._lock.locked() and (self._kept is None or time.monotonic() - self._kept[0] > KEPT_SECONDS)
 
     def get(self, folder: UPath) -> _Listing:
         with self._lock:  # whoever comes meanwhile waits for the same listing
-            kept = self._kept.get(str(folder))
-            if kept is None or time.monotonic() - kept[0] > KEPT_SECONDS:
+            if self._kept is None or time.monotonic() - self._kept[0] > KEPT_SECONDS:
                 listing = _list(folder)
-                self._kept = {url: each for url, each in self._kept.items() if time.monotonic() - each[0] <= KEPT_SECONDS}
-                kept = self._kept[str(folder)] = time.monotonic(), listing
-            return kept[1]
+                self._kept = time.monotonic(), listing
+            return self._kept[1]
+
+
+class _KeptListings:
+    """The last listings of all folders. A folder whose store does not answer holds up nobody who asks for another."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._kept: dict[str, _KeptListing] = {}
+
+    def get(self, folder: UPath) -> _Listing:
+        with self._lock:
+            self._kept = {url: each for url, each in self._kept.items() if url == str(folder) or not each.is_stale}
+            kept = self._kept.setdefault(str(folder), _KeptListing())
+        return kept.get(folder)
 
     def forget(self) -> None:
         with self._lock:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from upath import UPath
 
 from taskclf_dagster.domain.storage.object_store import StoredObject, read_unchanged
-from taskclf_dagster.errors import ObjectStoreError, UnreadableFileError
+from taskclf_dagster.errors import DeniedFileError, ObjectMissingError, ObjectStoreError, UnreadableFileError
 from taskclf_dagster.shown_text import reason_of
 
 _MAGIC = b"PAR1"
@@ -48,7 +48,8 @@ def opening_parquet(file: DataFile, *, fix: str) -> Iterator[pa.NativeFile]:
     """Opens a file, or an object of an object store, which is read whole and as one version; else as `reading_parquet`.
 
     Raises:
-        UnreadableFileError: as `reading_parquet`; or the object does not exist any more, or access to it is denied.
+        UnreadableFileError: as `reading_parquet`; or the object does not exist any more.
+        DeniedFileError: access to the object is denied, such as with credentials that have expired.
         ObjectStoreUnavailableError: the object store does not answer.
     """
     if isinstance(file, Path):
@@ -57,8 +58,10 @@ def opening_parquet(file: DataFile, *, fix: str) -> Iterator[pa.NativeFile]:
         return
     try:
         content = read_unchanged(file)
+    except ObjectMissingError as error:
+        raise UnreadableFileError(file.path, error.reason, fix) from error
     except ObjectStoreError as error:
-        raise UnreadableFileError(file.path, error.reason, f"{error.fix}. {fix}") from error
+        raise DeniedFileError(file.path, error.reason, f"{error.fix}.") from error
     with _decoding(file.path, fix), pa.BufferReader(content) as source:
         yield source
 

@@ -22,6 +22,7 @@ from taskclf_dagster.domain.data.label_fates import LabelFates
 from taskclf_dagster.domain.data.label_store import SYNTHETIC
 from taskclf_dagster.domain.data.labeled_windows import LabeledWindows
 from taskclf_dagster.domain.data.recent_windows import RecentWindows
+from taskclf_dagster.domain.data.snapshot_owner import claim_snapshot_place
 from taskclf_dagster.domain.data.snapshot_places import SNAPSHOT_FILE, snapshot_folder
 from taskclf_dagster.domain.data.snapshot_rows import (
     ABOUT_ROWS,
@@ -242,7 +243,11 @@ def save_snapshot(home: Home, record: DatasetSnapshot, rows: Rows, *, engine: En
 
     Returns:
         The record with the files of the rows.
+
+    Raises:
+        ObjectStoreError, ObjectStoreUnavailableError: see `object_store`; or the place is that of another home.
     """
+    claim_snapshot_place(home)
     folder = snapshot_folder(home, record.path)
     if place_exists(folder / SNAPSHOT_FILE):
         with suppress(SnapshotError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from upath import UPath
 
 from taskclf_dagster.domain.data.home_places import snapshots_folder
+from taskclf_dagster.domain.data.snapshot_owner import check_snapshot_owner
 from taskclf_dagster.domain.storage.files import list_folders, remove_whole
 from taskclf_dagster.domain.storage.object_store import StoredObject, list_objects, remove_object
 from taskclf_dagster.domain.storage.path_names import is_short_hash, is_within
@@ -73,10 +74,12 @@ def list_snapshots(home: Home) -> list[SnapshotPlace]:
     """Returns the stored snapshots in every place, also those without a record, by name.
 
     Raises:
-        ObjectStoreError, ObjectStoreUnavailableError: the object store cannot be listed.
+        ObjectStoreError, ObjectStoreUnavailableError: the object store cannot be listed, or the place is that of another home.
         SettingsError: the settings file of the home cannot be read.
+        UnreadableFileError: the id of the home is damaged.
     """
     place = snapshots_folder(home)
+    check_snapshot_owner(home)
     found = [*_list_local(home.snapshots)]
     if isinstance(place, UPath):
         found += _list_remote(place)

@@ -26,7 +26,7 @@ from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.data.window_parts import KEYS, DayRows, DaySpill, SortedDay, WindowParts, last_of_each_window, sort_day
 from taskclf_dagster.domain.execution.engine import Engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
-from taskclf_dagster.errors import NoWindowsError, UnreadableFileError
+from taskclf_dagster.errors import DeniedFileError, NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 AUTO_COVERAGE = 0.9
@@ -99,7 +99,7 @@ def read_windows(
     Raises:
         NoWindowsError: no partition of the version lies between `chosen_from` and `end`.
         UnreadableFileError: a daily file is truncated or not parquet, and `skip_unreadable_days` is off or no day is left.
-        ObjectStoreUnavailableError: an object store does not answer; no day is left out for that.
+        ObjectStoreUnavailableError, DeniedFileError: an object store does not answer, or denies access; no day is left out for that.
     """
     version = _choose_version(home, chosen_from or start, end, schema_version)
     available = {each: _days_in_range(home, each, start, end) for each in SCHEMA_VERSIONS}
@@ -110,7 +110,8 @@ def read_windows(
     complete = True
     for each in _read_days(_DayReader(home, reading.schema, start, end), partitions, spill, engine):
         if isinstance(each.found, UnreadableFileError):
-            if not skip_unreadable_days or (not reading.days and each.day == max(partitions)):  # no other day is left
+            denied = isinstance(each.found, DeniedFileError)
+            if denied or not skip_unreadable_days or (not reading.days and each.day == max(partitions)):  # no other day is left
                 raise each.found
             reading.unreadable_days.append(each.day.isoformat())
             continue

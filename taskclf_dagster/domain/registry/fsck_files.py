@@ -181,7 +181,7 @@ def check_snapshots(state: RegistryState) -> Findings:
         digests[Path(decision.dataset.path).name].add(decision.dataset.digest)
     try:
         snapshots = list_snapshots(state.home)
-    except (ObjectStoreError, ObjectStoreUnavailableError, SettingsError) as error:
+    except (ObjectStoreError, ObjectStoreUnavailableError, SettingsError, UnreadableFileError) as error:
         yield _not_reached("the snapshots", error)
         return
     for snapshot in snapshots:

@@ -17,6 +17,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_afte
 from upath import UPath
 
 from taskclf_dagster.domain.storage.object_store_errors import ChangedWhileReadError, describe_failure, is_transient
+from taskclf_dagster.errors import ObjectMissingError
 
 ATTEMPTS = 4
 """Attempts of reading and writing. Listing has one, because pages and ticks wait for it."""
@@ -98,7 +99,11 @@ def look_at_object(path: UPath) -> StoredObject:
 
 def object_exists(path: UPath) -> bool:
     """Returns True if there is an object; raises as `look_at_object` else."""
-    return _attempt(path, lambda: bool(_call(path, "isfile", path.path, seconds=LISTING_SECONDS)))
+    try:
+        look_at_object(path)  # fsspec's own `isfile` takes every error for an object that does not exist
+    except ObjectMissingError:
+        return False
+    return True
 
 
 def read_object(path: UPath) -> bytes:

@@ -105,6 +105,16 @@ def test_a_rollback_waits_for_no_retrain_neither_of_its_home_nor_of_others(queue
     assert queue.launch() == []
 
 
+def test_registry_runs_of_a_home_that_floods_the_queue_take_one_place_and_none_of_the_runs_that_compute(queue: Queue) -> None:
+    for _ in range(10):
+        queue.submit("flood", "verify_registry")
+    for name in ("anna", "ben"):
+        queue.submit(name)
+    assert sorted(queue.launch()) == ["anna", "ben", "verify_registry"]
+    queue.submit("cleo", "rollback")
+    assert queue.launch() == ["rollback"]
+
+
 def test_a_home_that_floods_the_queue_holds_back_no_other(queue: Queue, team: HomeDirectory) -> None:
     team.path.write_text(team.path.read_text() + "max_concurrent_runs: 1\n")
     for _ in range(30):

@@ -2,20 +2,22 @@
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
 from taskclf_dagster.domain.data.day_folders import find_passed_over, list_days
-from taskclf_dagster.domain.data.day_objects import forget_listings
+from taskclf_dagster.domain.data.day_objects import forget_listings, list_day_objects
 from taskclf_dagster.domain.data.passed_over import describe_passed_over
 from taskclf_dagster.domain.data.windows import WindowReading, read_windows
 from taskclf_dagster.domain.reporting.people import list_people
 from taskclf_dagster.domain.scheduling.data_assessment import assess_data
-from taskclf_dagster.errors import NoWindowsError, ObjectStoreUnavailableError, UnreadableFileError
+from taskclf_dagster.errors import DeniedFileError, NoWindowsError, ObjectStoreUnavailableError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.object_stores import BUCKET, Store, point_to, serving
 from taskclf_dagster_tests.scenario import AS_OF, MONDAY, at, make_home, retrain_config, windows_frame, windows_table, write_day
@@ -85,6 +87,27 @@ def test_a_server_that_is_down_is_asked_once_by_all_readers_of_a_tick(home: Home
     assert len(store.requests) == 2  # the client's own second attempt
 
 
+def test_a_store_that_hangs_holds_up_no_other_home(home: Home, store: Store) -> None:
+    move_out(home, store)
+    asked, goes_on = Event(), Event()
+
+    def hang(_method: str, path: str) -> None:
+        if "prefix=hangs" in path:
+            asked.set()
+            goes_on.wait(60)
+
+    store.fault = hang
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(list_day_objects, store.location("hangs"), "features_v1")
+        assert asked.wait(60)
+        try:
+            assert len(list_days(home, "v1")) == 2
+            assert not waiting.done()
+        finally:
+            goes_on.set()
+        assert waiting.result() == {}
+
+
 def test_what_may_hold_windows_is_named_and_counted_by_its_name(home: Home, store: Store) -> None:
     names = (
         *("features_v1/date=2026-02-30/features.parquet", "features_v1/backup/old/a.parquet", "features_v1/backup/b.csv"),
@@ -108,7 +131,9 @@ def test_what_may_hold_windows_is_named_and_counted_by_its_name(home: Home, stor
     assert "beside the daily files" in describe_passed_over(find_passed_over(home))
 
 
-def test_a_damaged_day_is_refused_or_left_out_as_in_the_home_but_never_for_a_server_that_is_down(home: Home, store: Store) -> None:
+def test_a_damaged_day_is_refused_or_left_out_as_in_the_home_but_never_for_a_server_that_is_down_or_denies_access(
+    home: Home, store: Store
+) -> None:
     move_out(home, store)
     name = f"windows/features_v1/date={MONDAY}/features.parquet"
     store.put(name, store.get(name)[:-9])
@@ -116,10 +141,15 @@ def test_a_damaged_day_is_refused_or_left_out_as_in_the_home_but_never_for_a_ser
         read(home)
     assert read(home, skip_unreadable_days=True).unreadable_days == [str(MONDAY)]
     store.fault = lambda method, path: 403 if name in path else None
-    assert read(home, skip_unreadable_days=True).unreadable_days == [str(MONDAY)]
+    with pytest.raises(DeniedFileError, match=r"access is denied .*Give the credentials .*\(docs/object-stores\.md\)\.$"):
+        read(home, skip_unreadable_days=True)
     store.fault = lambda method, path: 500 if name in path else None
     with pytest.raises(ObjectStoreUnavailableError):
         read(home, skip_unreadable_days=True)
+    store.fault = lambda method, path: None
+    list_days(home, "v1")
+    store.remove(name)
+    assert read(home, skip_unreadable_days=True).unreadable_days == [str(MONDAY)]
 
 
 def test_a_bucket_that_does_not_exist_or_must_not_be_listed_is_one_sentence(home: Home, store: Store) -> None:

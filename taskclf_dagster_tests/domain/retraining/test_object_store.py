@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.reporting.report_evidence import collect_evidence
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.steps import find_skip_reason, remember_decision
-from taskclf_dagster.errors import ObjectStoreUnavailableError, SnapshotError
+from taskclf_dagster.errors import ObjectStoreError, ObjectStoreUnavailableError, SnapshotError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.object_stores import BUCKET, Store, point_to, serving
 from taskclf_dagster_tests.retrain_scenario import FAST, decide_about, judge_challenger, train_challenger
@@ -104,7 +104,7 @@ def test_the_figures_are_those_of_files_in_the_home_and_every_later_step_finds_t
     assert ours.decision.gates == theirs.decision.gates
     name = ours.snapshot.dataset_hash
     files = [f"snapshots/{name}/snapshot.json", *(f"snapshots/{name}/windows/part-{number:03d}.parquet" for number in range(parts))]
-    assert (store.names("snapshots"), ours.snapshot.path) == (files, f"artifacts/snapshots/{name}")
+    assert (store.names("snapshots"), ours.snapshot.path) == ([*files, "snapshots/owner.json"], f"artifacts/snapshots/{name}")
     assert not moved.snapshots.exists()
     assert reproduce(moved, moved.root / ours.bundle).same
     assert recompute_decision(read_registry_state(moved), ours.decision, cores=1) == []
@@ -130,12 +130,12 @@ def test_an_interrupted_write_is_completed_by_the_next_one(home: Home, store: St
 
     def fail_third(method: str, path: str) -> int | None:
         parts.extend([path] if method == "PUT" else [])
-        return 500 if len(parts) > 2 else None
+        return 500 if len(parts) > 3 else None  # owner.json comes first
 
     store.fault = fail_third
     with pytest.raises(ObjectStoreUnavailableError):
         make_snapshot(moved, 3)
-    assert len(store.names("snapshots")) == 2
+    assert len(store.names("snapshots")) == 3
     assert [snapshot.is_complete for snapshot in list_all(store, moved)] == [False]
     store.fault = lambda _method, _path: None
     store.requests.clear()
@@ -223,7 +223,27 @@ def test_retention_removes_the_snapshots_that_nothing_needs(home: Home, store: S
     plan = prune(moved, keep_versions=5, keep_rejected=5, at=later)
     assert [(item.kind, item.path) for item in plan.remove] == [("snapshot", f"s3://{BUCKET}/snapshots/0123456789abcdef")]
     assert plan.bytes > 1000
-    assert store.names("snapshots") == kept
+    assert store.names("snapshots") == [*kept, "snapshots/owner.json"]
+
+
+def test_a_place_that_another_home_uses_is_refused_before_either_removes_what_the_other_needs(
+    home: Home, store: Store, tmp_path: Path
+) -> None:
+    first, second = move_out(home, store, tmp_path), copy_in(home, tmp_path)
+    made = make_snapshot(first, 1)
+    point_to(second, snapshots="snapshots")
+    later = datetime.now(UTC) + timedelta(days=1)
+    with pytest.raises(ObjectStoreError, match=r"another home.*Name a place of its own as home\.snapshots_url"):
+        make_snapshot(second, 1)
+    with pytest.raises(ObjectStoreError, match="another home"):
+        prune(second, keep_versions=1, keep_rejected=1, at=later)
+    assert [finding.severity for finding in check_registry(second)] == ["warning"]
+    assert open_snapshot(first, made).digest() == made.dataset_digest
+    store.put("snapshots/owner.json", b"{}")
+    with pytest.raises(ObjectStoreError, match="does not say which home it belongs to"):
+        make_snapshot(first, 1)
+    store.remove("snapshots/owner.json")
+    assert make_snapshot(first, 1).parts == made.parts
 
 
 def test_a_snapshot_that_was_written_into_the_home_before_is_still_found_there(home: Home, store: Store, tmp_path: Path) -> None:

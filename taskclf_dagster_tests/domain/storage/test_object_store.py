@@ -129,6 +129,14 @@ def test_an_answer_that_does_not_come_in_time_is_unavailable(store: Store, monke
         list_objects(store.location("x"))
 
 
+def test_an_object_is_only_missing_if_the_store_says_so(store: Store) -> None:
+    store.put("x/y", b"content")
+    assert (place_exists(store.location("x") / "y"), place_exists(store.location("x") / "z")) == (True, False)
+    store.fault = lambda method, path: 500
+    with pytest.raises(ObjectStoreUnavailableError):
+        place_exists(store.location("x") / "y")
+
+
 def test_a_slow_answer_is_waited_for(store: Store) -> None:
     store.put("x/y", b"content")
     store.fault = lambda method, path: time.sleep(1.0)
