@@ -18,7 +18,7 @@ from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
 from taskclf_dagster.domain.data.times import epoch_us, to_epoch_us
 from taskclf_dagster.domain.evaluation.confusion import apply_reject
 from taskclf_dagster.domain.evaluation.scoring import rows_for
-from taskclf_dagster.domain.models.bundle_files import MODEL
+from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.home import Home
 
 NOT_PREDICTED = -1
@@ -107,7 +107,7 @@ class ServedPredictor:
     def _predict(self, served: ServedModel, wanted: _Bools) -> _Codes:
         """Returns the predictions of the wanted windows, shape (windows,); NOT_PREDICTED for those without the model's inputs."""
         model = served.model
-        name = (model.files.hashes()[MODEL], model.reject_threshold)
+        name = (json_hash([model.tree_hash, model.encoders]), model.reject_threshold)
         nothing = np.zeros(len(wanted), dtype=bool), np.full(len(wanted), NOT_PREDICTED, dtype=np.int64)
         asked, codes = self._known.get(name, nothing)
         positions = np.flatnonzero(wanted & ~asked)
