@@ -224,6 +224,7 @@ def rejected() -> Answer:
             },
         },
         "lastDecision": decision(),
+        "trials": [],
         "trend": trend(),
         "due": {"isDue": False, "reason": "Retrain is not due yet: the last one was 2 days ago, cadence is 7 days.", "at": in_(days=5)},
         "nextTick": in_(hours=14),
