@@ -152,7 +152,7 @@ class ProbationStep:
         if why_not is None:
             why_not = self._roll_back(state, record, harm, detail)
         if why_not is None:
-            return self._end(record, "rolled_back", f"{record.previous_id} runs again, because {detail}")
+            return self._end(record, "rolled_back", f"{record.previous_id} runs again in place of {record.model_id}: {detail}")
         record = record.model_copy(update={"state": f"{detail}; nothing was rolled back: {why_not}"})
         if not finding.alerted:
             self._alert(record, harm)
@@ -216,7 +216,7 @@ class ProbationStep:
         """
         made = next((entry for entry in state.history.moves if record.is_cause(entry.cause)), None)
         if made is not None:
-            return self._end(record, "rolled_back", f"{record.previous_id} runs again, because {record.state}")
+            return self._end(record, "rolled_back", f"{record.previous_id} runs again in place of {record.model_id}: {record.state}")
         if not self.config.probation.probation_days:
             return self._end(record, "moved_on", "probation_days is 0")
         last = state.history.last_move
