@@ -214,6 +214,7 @@ def rejected() -> Answer:
                 "windows": 1108,
                 "sentence": "Before its promotion it scored 0.73 (macro-F1) on 1,108 minutes of 8 days that it had not learned from.",
             },
+            "probation": None,
             "live": {
                 "macroF1": 0.702,
                 "accuracy": 0.781,

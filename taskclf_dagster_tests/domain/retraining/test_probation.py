@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from taskclf_dagster.cli.main import main
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.probation import list_probations, probation_path, write_probation
 from taskclf_dagster.domain.events.outbox import read_outbox
@@ -18,8 +20,10 @@ from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, B
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.storage.signatures import NO_KEYS
 from taskclf_dagster.errors import ProbationError, RegistryRefusedError
 from taskclf_dagster.home import Home
+from taskclf_dagster.status.registry_summary import summarize_registry
 from taskclf_dagster_tests.probation_scenario import (
     ALERTS,
     PROMOTED_AT,
@@ -234,3 +238,16 @@ def test_the_model_before_scores_each_day_in_a_file_of_its_own(better: Home) -> 
     assert (scores.model_id, len(scores.days)) == (record.previous_id, 2)
     path = contender_scores_path(better, PROMOTED_AT.date(), record.previous_id, PREVIOUS)
     assert set(pq.read_table(path, columns=["role"])["role"].to_pylist()) == {"previous"}
+
+
+def test_the_model_on_probation_is_on_the_page_and_in_the_status(harmed: Home) -> None:
+    look(harmed, 8, config=ALERTS)
+    record = probation_of(harmed)
+    model = summarize_registry(harmed, ALERTS, NO_KEYS).model
+    assert model is not None
+    assert model.probation is not None
+    assert (model.probation.previous_id, model.probation.harm) == (record.previous_id, True)
+    assert "auto_rollback is false" in model.probation.sentence
+    shown = CliRunner().invoke(main, ["status", "--home", str(harmed.root)], env={"DAGSTER_HOME": str(harmed.root.parent)}).output
+    assert "on probation" in shown
+    assert record.previous_id in shown
