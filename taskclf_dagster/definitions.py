@@ -17,6 +17,7 @@ from taskclf_dagster.defs.assets.data import dataset_snapshot, labeled_windows
 from taskclf_dagster.defs.assets.drift import drift_report
 from taskclf_dagster.defs.assets.models import challenger_model
 from taskclf_dagster.defs.assets.monitoring import live_performance
+from taskclf_dagster.defs.assets.probation import probation
 from taskclf_dagster.defs.assets.promotion import active_pointer, promotion_decision
 from taskclf_dagster.defs.assets.reports import challenger_report, champion_report
 from taskclf_dagster.defs.assets.scoring import scored_windows
@@ -54,7 +55,7 @@ ASSETS = [
 ]
 """The assets of a retrain."""
 
-MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance, contender_trials]
+MONITORING_ASSETS = [calibrator_store, scored_windows, drift_report, live_performance, probation, contender_trials]
 """The assets that watch the active model."""
 
 CHECKS = [*DATA_CHECKS, *REPORT_CHECKS, *PROMOTION_CHECKS, *CALIBRATION_CHECKS]

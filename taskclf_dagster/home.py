@@ -208,6 +208,11 @@ class Home:
         return self.artifacts / "trials"
 
     @property
+    def probations(self) -> Path:
+        """Ours: the record of the probation of each promotion, named by the number of its history record."""
+        return self.artifacts / "probations"
+
+    @property
     def performance_drops(self) -> Path:
         """Ours: the first time that a model was found to perform clearly worse than it should, one file for each model."""
         return self.artifacts / "performance_drops"

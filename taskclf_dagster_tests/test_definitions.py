@@ -37,6 +37,7 @@ MONITORING: dict[str, tuple[set[str], set[str]]] = {
     "drift_report": ({"json"}, {"active_pointer"}),
     "live_performance": ({"json"}, {"scored_windows"}),
     "calibrator_store": ({"json"}, {"active_pointer"}),
+    "probation": ({"json"}, {"active_pointer", "scored_windows"}),
     "contender_trials": ({"json"}, {"active_pointer", "scored_windows"}),
 }
 """The same for the assets that watch the active model."""
@@ -121,6 +122,8 @@ MONITORING_CHECKS = {
     "live_performance:active_model_performs_as_tested",
     "live_performance:every_score_file_is_read",
     "contender_trials:every_trial_is_looked_at",
+    "probation:probation_is_looked_at",
+    "probation:the_last_promotion_does_no_harm",
     "calibrator_store:improves_brier_or_stays_identity",
     "calibrator_store:fitted_for_the_active_model",
     "calibrator_store:covers_the_users",

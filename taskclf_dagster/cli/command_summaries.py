@@ -10,6 +10,7 @@ SUMMARIES = {
     "decide": "Judge the last challenger again, on its dataset and by today's configuration, without training.",
     "demo": "Write a demo home: generated windows and labels of invented users.",
     "drift": "Compare the last days with what the active model has learned from, as the job `monitor` does, and write the report.",
+    "drill": "Practise on a copy what should work in an emergency; nothing of a home is changed.",
     "history": "List every retrain of this home, newest first, and every pointer change.",
     "homes": "List the homes of a team: those that need a person first, with state, active model, last verdict and next retrain.",
     "init": "Write a Dagster instance and a settings file of its own into a home, and print how to start it.",

@@ -24,6 +24,7 @@ COMMANDS = {
     "config": "config_commands:config_group",
     "decide": "retrain_commands:decide_command",
     "demo": "demo_command:demo_command",
+    "drill": "drill_command:drill_group",
     "drift": "drift_command:drift_command",
     "history": "history_command:history_command",
     "homes": "homes_command:homes_command",

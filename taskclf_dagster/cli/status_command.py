@@ -10,7 +10,9 @@ from taskclf_dagster.cli.common import config_option, existing_home, home_option
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say_block
 from taskclf_dagster.cli.progress_bar import say_time
+from taskclf_dagster.domain.retraining.probation_views import show_probations
 from taskclf_dagster.domain.retraining.trial_step import show_trials
+from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.reader import read_status
 from taskclf_dagster.status.records import Progress, Status
@@ -33,8 +35,18 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
         say_block(status.model_dump_json(indent=2))
         return
     trials = [look for look in show_trials(taskclf_home, as_of=now()).looks if look.outcome == "waits"]
-    rows = [*_status_rows(status), *(["on trial", f"{look.model_id}, until {look.ends_at:%Y-%m-%d}: {look.detail}"] for look in trials)]
+    rows = [
+        *_status_rows(status),
+        *_probation_rows(taskclf_home),
+        *(["on trial", f"{look.model_id}, until {look.ends_at:%Y-%m-%d}: {look.detail}"] for look in trials),
+    ]
     say_block(make_table(rows, tablefmt="plain", wraps=[1]))
+
+
+def _probation_rows(home: Home) -> Iterator[list[str]]:
+    for look in show_probations(home, as_of=now()).looks:
+        if look.outcome in ("goes_on", "harm"):
+            yield ["on probation", f"{look.model_id}, until {look.ends_at:%Y-%m-%d}, beside {look.previous_id}: {look.detail}"]
 
 
 def _status_rows(status: Status) -> Iterator[list[str]]:

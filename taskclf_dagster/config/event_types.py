@@ -21,6 +21,7 @@ EventType = Literal[
     "performance.dropped",
     "drift.confirmed",
     "model.calibrated",
+    "probation.harm",
 ]
 
 
@@ -34,5 +35,6 @@ FOR_PEOPLE: tuple[EventType, ...] = (
     "model.retrain.failed",
     "performance.dropped",
     "drift.confirmed",
+    "probation.harm",
 )
 """The types that a person is notified of by default: another model runs, or somebody has to do something."""

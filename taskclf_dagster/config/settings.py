@@ -21,7 +21,7 @@ from taskclf_dagster.config.server_settings import ServerSettings
 from taskclf_dagster.config.setting_types import Days, Penalty, Settings, Share
 from taskclf_dagster.config.shipped import read_shipped_config
 from taskclf_dagster.config.signing_settings import SigningSettings
-from taskclf_dagster.config.trial_settings import TrialSettings
+from taskclf_dagster.config.trial_settings import ProbationSettings, TrialSettings
 from taskclf_dagster.config.yaml_files import merge_mappings
 
 OPERATIONAL = frozenset(
@@ -29,7 +29,7 @@ OPERATIONAL = frozenset(
         *("enabled", "global_retrain_cadence_days", "min_new_labels", "label_quiet_minutes", "max_days_since_training"),
         *("drift_trigger", "max_attempts", "timeout_minutes", "schedule", "events", "signing", "drift", "server", "execution", "home"),
         "trials",
-        *("score_schedule", "keep_score_days"),
+        *("score_schedule", "keep_score_days", "probation_days", "auto_rollback"),
         *("live_days", "max_live_drop", "live_trigger"),
         *("calibration_method", "calibration"),
     }
@@ -240,6 +240,7 @@ class RetrainConfig(Settings):
     execution: ExecutionSettings
     home: HomeLocationSettings
     trials: TrialSettings
+    probation: ProbationSettings
 
     @model_validator(mode="before")
     @classmethod

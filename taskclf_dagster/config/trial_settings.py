@@ -1,4 +1,4 @@
-"""The settings of shadow trials, with bounds on every field."""
+"""The settings of shadow trials and of the probation after a promotion, with bounds on every field."""
 
 from typing import Annotated
 
@@ -21,3 +21,15 @@ class TrialSettings(Settings):
     days: Annotated[int, Field(ge=1, le=90)]
     label_delay_days: Annotated[int, Field(ge=0, le=14)]
     awaiting_approval: bool
+
+
+class ProbationSettings(Settings):
+    """The days after a promotion in which the model before it is compared with the new one.
+
+    Attributes:
+        probation_days: their number; 0 for none.
+        auto_rollback: True to go back to the model before by itself if harm is found; False for an alert alone.
+    """
+
+    probation_days: Annotated[int, Field(ge=0, le=90)]
+    auto_rollback: bool

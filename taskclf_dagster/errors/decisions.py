@@ -115,6 +115,22 @@ class ReceiptVersionError(TaskclfDagsterError):
         super().__init__(f"{path} {written}, and this version reads {expected} only. Read it with the version that wrote it, or retrain.")
 
 
+class DrillError(TaskclfDagsterError):
+    """A drill cannot be done with the data of a home."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"A drill with the data of {path} is not possible: {problem}. Without HOME it uses generated data.")
+        self.path = path
+
+
+class ProbationError(TaskclfDagsterError):
+    """The record of a probation would lose what it says."""
+
+    def __init__(self, path: Path, problem: str, fix: str) -> None:
+        super().__init__(f"{path}: {problem}. {fix}")
+        self.path = path
+
+
 class TrialError(TaskclfDagsterError):
     """The record of a trial would lose what it says."""
 

@@ -74,6 +74,7 @@ RefusalKind = Literal[
     "not_signed",
     "history_unreadable",
     "active_model_changed",
+    "registry_changed",
 ]
 """The reason why the registry refuses a change."""
 

@@ -46,6 +46,22 @@ class LiveView(WireView):
     sentence: str
 
 
+class ProbationView(WireView):
+    """The probation of the active model, beside the model that ran before it.
+
+    Attributes:
+        previous_id: the model before.
+        until: end of the days that count.
+        harm: True if harm was found.
+        sentence: what is known so far.
+    """
+
+    previous_id: str
+    until: datetime
+    harm: bool
+    sentence: str
+
+
 class ActiveModelView(WireView):
     """The model that taskclf runs.
 
@@ -60,6 +76,7 @@ class ActiveModelView(WireView):
         decision_id: the decision that promoted it; None if none did.
         fair: its fair figures; None without a receipt that can be read.
         live: its live figures; None if it scored no labeled window of the last days.
+        probation: None if it is not on probation.
     """
 
     model_id: str
@@ -73,6 +90,7 @@ class ActiveModelView(WireView):
     decision_id: str | None
     fair: FairFigures | None
     live: LiveView | None
+    probation: ProbationView | None = None
 
 
 class TrialView(WireView):

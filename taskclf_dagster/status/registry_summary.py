@@ -24,7 +24,7 @@ from taskclf_dagster.status.kept_results import take_stamps
 from taskclf_dagster.status.model_views import describe_active_model, find_rollback_targets
 from taskclf_dagster.status.overview_records import ActiveModelView, Problem, RollbackTarget, TrialView
 from taskclf_dagster.status.problems import find_registry_problems
-from taskclf_dagster.status.trial_views import describe_trials
+from taskclf_dagster.status.trial_views import describe_probation, describe_trials
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,10 @@ def summarize_registry(home: Home, config: RetrainConfig, keys: Keys, *, reports
     moves = {entry.decision_id: entry.sequence for entry in state.history.moves if entry.decision_id}
     waiting, last = find_waiting(state, decisions, config), _find_last(home, decisions)
     waits = last is not None and waiting.decision is not None and waiting.decision.decision_id == last.decision_id
+    model = describe_active_model(state, active, {decision.decision_id: decision for decision in decisions})
+    on_probation = None if model is None else describe_probation(home, model.model_id)
     return RegistrySummary(
-        model=describe_active_model(state, active, {decision.decision_id: decision for decision in decisions}),
+        model=None if model is None else model.model_copy(update={"probation": on_probation}),
         last_decision=None if last is None else summarize_decision(last, moved=moves.get(last.decision_id), waits=waits, reports=reports),
         trend=find_trend(decisions),
         waiting=waiting,
@@ -86,7 +88,15 @@ def stamp_registry(home: Home) -> tuple[object, ...]:
     """Returns stamps of every file that a summary is made of."""
     folders = take_stamps([home.models, home.calibrators], depth=2)
     decided = take_stamps(
-        [home.decisions, home.decisions / LAST_DECIDED, home.pending_models, home.trials, find_store(home), home.home_id_file]
+        [
+            home.decisions,
+            home.decisions / LAST_DECIDED,
+            home.pending_models,
+            home.trials,
+            home.probations,
+            find_store(home),
+            home.home_id_file,
+        ]
     )
     return folders, decided, take_stamps([home.outbox / WRITTEN_THROUGH])
 

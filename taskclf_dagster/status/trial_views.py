@@ -1,8 +1,9 @@
-"""Describes the trials of a home for page and API."""
+"""Describes the trials of a home, and the probation of its active model, for page and API."""
 
+from taskclf_dagster.domain.decision.probation import list_probations
 from taskclf_dagster.domain.decision.trial import TrialRecord, list_trials
 from taskclf_dagster.home import Home
-from taskclf_dagster.status.overview_records import TrialView
+from taskclf_dagster.status.overview_records import ProbationView, TrialView
 
 SHOWN = 5
 """Number of trials that are shown."""
@@ -12,6 +13,20 @@ def describe_trials(home: Home) -> list[TrialView]:
     """Returns the trials of a home, the open ones first, then the newest; a record that cannot be read is left out, and fsck names it."""
     trials = sorted(list_trials(home)[0], key=lambda trial: not trial.is_open)
     return [_describe(trial) for trial in trials[:SHOWN]]
+
+
+def describe_probation(home: Home, model_id: str) -> ProbationView | None:
+    """Returns the open probation of a model; None without one, or if its record cannot be read, and fsck names it."""
+    record = next((each for each in list_probations(home)[0] if each.is_open and each.model_id == model_id), None)
+    if record is None:
+        return None
+    text = record.state or "it has just begun"
+    return ProbationView(
+        previous_id=record.previous_id,
+        until=record.ends_at,
+        harm=bool(record.findings),
+        sentence=f"{text[:1].upper()}{text[1:].rstrip('.')}.",
+    )
 
 
 def _describe(trial: TrialRecord) -> TrialView:

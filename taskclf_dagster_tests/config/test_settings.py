@@ -99,6 +99,7 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "trials.max_contenders": (0, 10, -1, 11),
     "trials.days": (1, 90, 0, 91),
     "trials.label_delay_days": (0, 14, -1, 15),
+    "probation_days": (0, 90, -1, 91),
 }
 CHOICES: dict[str, tuple[object, ...]] = {
     "enabled": (True, False),
@@ -125,6 +126,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "prove_reproducible": ("auto", True, False),
     "auto_promote": (True, False),
     "trials.awaiting_approval": (True, False),
+    "auto_rollback": (True, False),
     "slice_gate": (True, False),
     "calibration_method": ("temperature", "isotonic", "off"),
     "events.sinks": ([],),

@@ -214,6 +214,7 @@ def rejected() -> Answer:
                 "windows": 1108,
                 "sentence": "Before its promotion it scored 0.73 (macro-F1) on 1,108 minutes of 8 days that it had not learned from.",
             },
+            "probation": None,
             "live": {
                 "macroF1": 0.702,
                 "accuracy": 0.781,
@@ -224,6 +225,7 @@ def rejected() -> Answer:
             },
         },
         "lastDecision": decision(),
+        "trials": [],
         "trend": trend(),
         "due": {"isDue": False, "reason": "Retrain is not due yet: the last one was 2 days ago, cadence is 7 days.", "at": in_(days=5)},
         "nextTick": in_(hours=14),

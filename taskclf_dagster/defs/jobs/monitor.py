@@ -1,6 +1,7 @@
 """The job `monitor`, which watches the active model after its promotion. Dagster concept: jobs, run configuration.
 
-It is the graph of the assets with the tag monitoring; nothing is computed here. Of them only `contender_trials` may promote.
+It is the graph of the assets with the tag monitoring; nothing is computed here. Of them only `contender_trials` may promote, and
+only `probation` may roll back.
 """
 
 import dagster as dg
@@ -40,6 +41,9 @@ def build_monitor_job(homes: Homes = None) -> AssetJob:
         selection=dg.AssetSelection.tag(MONITORING_TAG, ""),
         config=choose_form(monitor_form, homes),
         executor_def=dg.in_process_executor,
-        description="Watches the active model: drift, labels that came later, trials of challengers, and calibration when it is due.",
+        description=(
+            "Watches the active model: drift, labels that came later, the probation of the last promotion, trials of challengers, "
+            "and calibration when it is due."
+        ),
         tags=LIMITS,
     )

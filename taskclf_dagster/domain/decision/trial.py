@@ -9,21 +9,21 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt
 
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion
 from taskclf_dagster.domain.evaluation.block_counts import BlockSums, PairedCounts
 from taskclf_dagster.domain.evaluation.confusion import N_LABELS
 from taskclf_dagster.domain.evaluation.sequential import SequentialBounds, TrialReference, find_bounds
-from taskclf_dagster.domain.storage.files import write_json
-from taskclf_dagster.domain.storage.json_files import look_at_json
 from taskclf_dagster.domain.storage.path_names import FileName, find_name_problem
-from taskclf_dagster.domain.storage.records import Record, json_hash
+from taskclf_dagster.domain.storage.record_files import read_hashed_record, write_hashed_record
+from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TrialError, UnreadableFileError
 from taskclf_dagster.home import Home
-from taskclf_dagster.validation_text import describe_validation_error
 
 _FIX = "Restore the file from a backup, or remove it; its trial begins again then"
+
+_HASH = "trial_hash"
 
 _Minute = Annotated[int, Field(ge=0, lt=1440)]
 
@@ -186,8 +186,7 @@ def write_trial(home: Home, trial: TrialRecord) -> None:
     before = read_trial(home, trial.model_id)
     if before is not None and before.decision_id == trial.decision_id and trial.user_days[: len(before.user_days)] != before.user_days:
         raise TrialError(trial_path(home, trial.model_id), "user-days that were closed would change", "Report it; nothing was written.")
-    values = trial.model_dump(mode="json")
-    write_json(trial_path(home, trial.model_id), {**values, "trial_hash": json_hash(values)})
+    write_hashed_record(trial_path(home, trial.model_id), trial, hash_key=_HASH)
 
 
 def read_trial(home: Home, model_id: str) -> TrialRecord | None:
@@ -199,18 +198,9 @@ def read_trial(home: Home, model_id: str) -> TrialRecord | None:
     if find_name_problem(model_id) is not None:
         return None
     path = trial_path(home, model_id)
-    document = look_at_json(path)
-    if document.error is not None:
-        raise UnreadableFileError(path, document.error.reason, _FIX) from document.error
-    if document.document is None:
-        return None
-    values = {key: value for key, value in document.document.items() if key != "trial_hash"}
-    try:
-        trial = TrialRecord.model_validate(values)
-    except ValidationError as error:
-        raise UnreadableFileError(path, describe_validation_error(error), _FIX) from error
-    if document.document.get("trial_hash") != json_hash(trial.model_dump(mode="json")) or trial.model_id != model_id:
-        raise UnreadableFileError(path, "its hash is not that of its values: it was changed after it was written", _FIX)
+    trial = read_hashed_record(path, TrialRecord, hash_key=_HASH, fix=_FIX)
+    if trial is not None and trial.model_id != model_id:
+        raise UnreadableFileError(path, f"it is the trial of {trial.model_id}", _FIX)
     return trial
 
 

@@ -17,7 +17,7 @@ Sign = Literal[1, -1]
 
 
 CAP, CAP_OBSERVATIONS = 3.0, 14
-"""An observation counts with at most 3 standard deviations if 14 are expected, and with more if more are."""
+"""An observation counts with at most 3 standard deviations if 14 are expected, with more if more are, with 1.5 if 7 or fewer are."""
 
 
 LARGEST_SHARE = 0.9
@@ -56,7 +56,9 @@ def choose_cap(expected: int) -> float:
 
     Of few observations the bets must be large, so that little is risked on each; of many, rare large losses must count as what they are.
     """
-    return CAP * max(1.0, expected / CAP_OBSERVATIONS) ** 0.2
+    if expected < CAP_OBSERVATIONS:
+        return CAP * max(0.5, expected / CAP_OBSERVATIONS)
+    return CAP * (expected / CAP_OBSERVATIONS) ** 0.2
 
 
 def choose_share(cap: float, significance: float, expected: int) -> float:

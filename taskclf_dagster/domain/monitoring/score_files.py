@@ -53,8 +53,8 @@ SCORE_COLUMNS: dict[str, ColumnType] = {
 ROLE = "role"
 
 
-CHAMPION, CONTENDER = "champion", "contender"
-"""Values of the column role: the active model, or a challenger on trial. Files without the column are of champions."""
+CHAMPION, CONTENDER, PREVIOUS = "champion", "contender", "previous"
+"""Values of the column role: the active model, a challenger on trial, or the model before one on probation. Files without it: champions."""
 
 
 MAY_BE_NULL = frozenset({"pointer_sequence", "policy_hash"})
@@ -84,9 +84,9 @@ def scores_path(home: Home, day: date) -> Path:
     return home.scores / f"date={day.isoformat()}" / SCORES_OF_DAY
 
 
-def contender_scores_path(home: Home, day: date, model_id: str) -> Path:
-    """Returns the file of the scores of a UTC day by a challenger on trial."""
-    return scores_path(home, day).with_name(f"contender-{model_id}.parquet")
+def contender_scores_path(home: Home, day: date, model_id: str, role: str = CONTENDER) -> Path:
+    """Returns the file of the scores of a UTC day by a challenger on trial, or by a model in the role PREVIOUS."""
+    return scores_path(home, day).with_name(f"{role}-{model_id}.parquet")
 
 
 def read_scores(home: Home, days: Iterable[date]) -> ScoreReading:
@@ -167,7 +167,7 @@ def _find_value_problem(table: pa.Table, day: date) -> str | None:
     twice = int(keys.duplicated().sum())
     if twice:
         return f"{twice} of its windows come twice"
-    for name, allowed in (("top_label", LABELS), ("label", OUTCOMES), (ROLE, (CHAMPION, CONTENDER))):
+    for name, allowed in (("top_label", LABELS), ("label", OUTCOMES), (ROLE, (CHAMPION, CONTENDER, PREVIOUS))):
         other = sorted(set(table[name].unique().to_pylist()) - set(allowed))
         if other:
             return f"its column {name} has {other[0]!r}, which is no value of it"

@@ -18,6 +18,7 @@ from taskclf_dagster.domain.registry.fsck_files import (
     check_labeled_windows,
     check_labels,
     check_predictions,
+    check_probations,
     check_snapshots,
     check_trials,
 )
@@ -270,6 +271,7 @@ _CHECKS: tuple[Callable[[RegistryState], Findings], ...] = (
     check_judged_bundles,
     check_last_decided,
     check_trials,
+    check_probations,
     check_labels,
     check_snapshots,
     check_labeled_windows,

@@ -17,6 +17,7 @@ from taskclf_dagster.domain.data.stored_frames import FrameFile, digest_of_name,
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
+from taskclf_dagster.domain.decision.probation import list_probations
 from taskclf_dagster.domain.decision.trial import list_trials
 from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, WRITTEN_THROUGH, read_outbox
@@ -265,6 +266,20 @@ def check_trials(state: RegistryState) -> Findings:
         if trial.is_open and state.receipts.find(state.home, trial.decision_id) is None:
             detail = f"the trial of {trial.model_id} names receipt {trial.decision_id}, which is missing or damaged"
             yield warning("trial_differs", "P10", detail, "Restore the receipt from a backup, or remove the trial")
+
+
+def check_probations(state: RegistryState) -> Findings:
+    """Checks probations against their own hash; one whose promotion is not in the history is a warning."""
+    records, damaged = list_probations(state.home)
+    for error in damaged:
+        yield damage(
+            "probation_differs", "P10", str(error), "Restore the file from a backup, or remove it; its probation begins again then"
+        )
+    known = {entry.sequence for entry in state.history.moves}
+    for record in records:
+        if record.sequence not in known:
+            detail = f"the probation of {record.model_id} names record {record.sequence} of the history, which is missing"
+            yield warning("probation_differs", "P10", detail, "Restore the history from a backup, or remove the probation")
 
 
 def check_index(state: RegistryState) -> Findings:

@@ -46,6 +46,7 @@ FindingCode = Literal[
     "events_missing",
     "bundle_differs_from_receipt",
     "trial_differs",
+    "probation_differs",
     "last_decided_differs",
     "labels_differ",
     "snapshot_differs",

@@ -37,6 +37,7 @@ class ActiveHistoryEntry(BaseModel):
         policy_removed: True if another program removed the inference policy, so that there has been none since then.
         blocks: the model that a rollback left.
         run_id: the Dagster run that asked for it.
+        cause: what a rollback follows from if no person asked for it: the finding of a probation.
         subject: what an abort, unblock or prune is about: a sequence number, a model id, model ids.
         acknowledges: numbers of damaged lines that a person or a repair has taken note of.
         home_id: the id of the home; None if it had none yet.
@@ -55,6 +56,7 @@ class ActiveHistoryEntry(BaseModel):
     decision_id: str | None = None
     run_id: str | None = None
     reason: str | None = None
+    cause: str | None = None
     policy: dict[str, object] | None = None
     policy_removed: Literal[True] | None = None
     blocks: BlockedModel | None = None

@@ -21,11 +21,11 @@ from taskclf_dagster.domain.decision.decision_store import (
 )
 from taskclf_dagster.domain.decision.last_decided import LastDecided, read_last_decided
 from taskclf_dagster.domain.decision.suggestion_store import suggestions_path
-from taskclf_dagster.domain.decision.trial import list_trials, trial_path
 from taskclf_dagster.domain.models.bundle_files import METADATA, has_bundle_files, read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import is_model_id
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.commit import commit
+from taskclf_dagster.domain.registry.compared_models import list_compared, list_ended
 from taskclf_dagster.domain.registry.health import find_last_known_good
 from taskclf_dagster.domain.registry.history import History
 from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry
@@ -46,7 +46,7 @@ IN_THE_MAKING_SECONDS = 3600
 """A snapshot as young as this may belong to a run whose record is not written yet."""
 
 
-Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "suggestions", "report", "record", "trial"]
+Kind = Literal["promoted", "rejected", "snapshot", "predictions", "receipt", "suggestions", "report", "record", "trial", "probation"]
 
 
 class PruneItem(Record):
@@ -124,7 +124,7 @@ def _plan(state: RegistryState, last_run: LastRun, *, keep_versions: int, keep_r
     staying = [folder for folder in _bundle_folders(home) if str(folder.relative_to(home.root)) not in going]
     remove += _unneeded_data(state, decisions, staying, last_run, at)
     remove += _unneeded_reports(home, removed={item.name for item in remove if item.kind == "receipt"})
-    remove += _ended_trials(home, staying={folder.name for folder in staying})
+    remove += [_item(home, *each) for each in list_ended(home, staying={folder.name for folder in staying})]
     remove += _old_records(home, keep_versions + keep_rejected)
     return PrunePlan(remove=remove, reachable=reachable)
 
@@ -191,7 +191,7 @@ def find_reachable(state: RegistryState, decisions: Iterable[PromotionDecision],
         (_name(find_last_known_good(state, but=None if pointer is None else pointer.model_dir)), "the target of a rollback"),
         *((anchor, "anchor") for anchor, _ in find_anchors(state.history, as_of=at)),
         *((decision.challenger.model_id, "awaiting approval") for decision in find_awaiting(state, decisions)),
-        *((trial.model_id, "on trial") for trial in list_trials(state.home)[0] if trial.is_open),
+        *list_compared(state.home),
         (last_run.model_id, "made by the last run"),
     ):
         if model_id is not None:
@@ -308,13 +308,6 @@ def _unneeded_reports(home: Home, *, removed: set[str]) -> Iterator[PruneItem]:
     for report in sorted(path for path in home.reports.glob("*.html") if is_report(path)):
         if report.stem in removed or not receipt_path(home, report.stem).exists():
             yield _item(home, "report", report, "its receipt is gone")
-
-
-def _ended_trials(home: Home, *, staying: set[str]) -> Iterator[PruneItem]:
-    """Yields the trials that ended and whose model is removed, or does not exist; a damaged one stays."""
-    for trial in list_trials(home)[0]:
-        if not trial.is_open and trial.model_id not in staying:
-            yield _item(home, "trial", trial_path(home, trial.model_id), "its trial ended, and its model is gone")
 
 
 def _old_records(home: Home, keep: int) -> Iterator[PruneItem]:

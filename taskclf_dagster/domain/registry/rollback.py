@@ -26,7 +26,17 @@ from taskclf_dagster.home import Home
 ROLLBACK_NOTE = "rollback"
 
 
-def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: str | None = None, keys: Keys = NO_KEYS) -> ActivePointer:
+def rollback(
+    home: Home,
+    *,
+    to: str | None,
+    reason: str,
+    at: datetime,
+    run_id: str | None = None,
+    cause: str | None = None,
+    expected_sequence: int | None = None,
+    keys: Keys = NO_KEYS,
+) -> ActivePointer:
     """Makes an earlier model active, without training: loads it first, writes one record, and blocks the model left until `unblock`.
 
     Args:
@@ -35,17 +45,22 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
         reason: the person's reason, for the record.
         at: the time of the change.
         run_id: the Dagster run, for history and event.
+        cause: see `ActiveHistoryEntry`; None if a person asked.
+        expected_sequence: number of the last history record for which the rollback was decided; None for any.
         keys: sign the record. Without `to`, only models of signed records are restored if signatures are checked.
 
     Returns:
         The new pointer.
 
     Raises:
-        RegistryRefusedError: there is no such model, or it is the active one, blocked, or does not load.
+        RegistryRefusedError: there is no such model, or it is the active one, blocked, or does not load; or the registry changed.
     """
     what = f"Rolling back to {'the model before' if to is None else to or 'no name'}"
     with write_lock(home):
         before = read_registry_state(home, keys)
+        if expected_sequence not in (None, before.history.sequence):
+            changed = f"record {before.history.sequence} was written since record {expected_sequence}, for which it was decided"
+            raise RegistryRefusedError(what, "registry_changed", changed, "Look again.")
         left, cut_off = before.active_model_dir, is_cut_off(before)
         recovery = recover(before, at=at, accept_unsigned=True)
         state, history, current = recovery.state, recovery.history, recovery.state.pointer
@@ -74,8 +89,9 @@ def rollback(home: Home, *, to: str | None, reason: str, at: datetime, run_id: s
             action="rollback",
             reason=reason,
             run_id=run_id,
+            cause=cause,
             blocks=None if left is None or Path(left).name == to else _describe_left(state, left),
-            policy=_policy_for_rollback(state, model, at),
+            policy=find_rollback_policy(state, model, at),
         )
         commit(state, entry)
         return pointer
@@ -118,7 +134,7 @@ def _describe_left(state: RegistryState, model_dir: str) -> BlockedModel:
     return BlockedModel(model_id=Path(model_dir).name, tree_hash=trees)
 
 
-def _policy_for_rollback(state: RegistryState, model: LoadedModel, at: datetime) -> dict[str, object]:
+def find_rollback_policy(state: RegistryState, model: LoadedModel, at: datetime) -> dict[str, object]:
     """Returns the policy of a restored model: the last that it ran with, if it is valid and its calibrators exist, else a new one."""
     model_id, checker = model.bundle.model_id, state.policy_checker
     for policy in _policies_of(state, f"{state.home.models.name}/{model_id}"):

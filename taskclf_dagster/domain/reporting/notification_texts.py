@@ -49,7 +49,7 @@ EVENT_TEXTS: dict[EventType, EventText] = {
     ),
     "model.rolled_back": EventText(
         "An earlier model runs again",
-        "A person went back to the model {model}; before that {before} ran.",
+        "The model {model} runs again; before that {before} ran.",
         "Nothing has to be done. The model that was left is not promoted again, unless with: taskclf-dagster unblock",
         "warning",
     ),
@@ -82,6 +82,12 @@ EVENT_TEXTS: dict[EventType, EventText] = {
         "What is recorded differs from what the model {model} has learned from, for two days now.",
         "Label some of the last days: taskclf-dagster drift --queue asks for them. A retrain is requested by itself.",
         "warning",
+    ),
+    "probation.harm": EventText(
+        "The new model does harm",
+        "The model {model} does worse since its promotion than the model before it, or does not work. It goes on running.",
+        "Go back on the page, or with: taskclf-dagster rollback --reason TEXT. With auto_rollback: true that happens by itself.",
+        "failure",
     ),
     "model.retrain.started": EventText("A retrain began", "A retrain began.", _NOTHING, "info"),
     "model.retrain.completed": EventText(

@@ -155,7 +155,7 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     counts = None if theirs is None else count_comparison(test.windows, ours.scored, theirs.scored, settings=settings)
     made = model.bundle.require()
     if trial is not None and champion.model is not None:
-        pair = TrialModels(state.home, champion, champion.model, model, training, test.min_class_windows, test.num_threads)
+        pair = TrialModels(state.home, champion.model, model, training, test.min_class_windows, test.num_threads, champion)
         findings += compare_trial(trial, pair, rows)
     learned = load_learned(training, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
     findings += differ("the settings of the challenger", decision.training, made.chosen_settings)

@@ -12,12 +12,12 @@ from taskclf_dagster.domain.data.split import SPLITS
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.decision.trial import TrialDay, TrialRecord
-from taskclf_dagster.domain.retraining.trial_models import TrialModels, count_pair
+from taskclf_dagster.domain.retraining.trial_models import ComparedModels, count_pair
 from taskclf_dagster.errors import DataContractError, NoWindowsError
 from taskclf_dagster.home import Home
 
 
-def close_days(home: Home, trial: TrialRecord, models: TrialModels, *, as_of: datetime) -> TrialRecord:
+def close_days(home: Home, trial: TrialRecord, models: ComparedModels, *, as_of: datetime) -> TrialRecord:
     """Returns the trial with the days that can be closed at the as-of time; writes nothing.
 
     Raises:
@@ -80,7 +80,7 @@ def as_test_rows(windows: pd.DataFrame, label: "np.ndarray") -> pd.DataFrame:
     )
 
 
-def _count_days(rows: pd.DataFrame, models: TrialModels, as_of: datetime) -> list[TrialDay]:
+def _count_days(rows: pd.DataFrame, models: ComparedModels, as_of: datetime) -> list[TrialDay]:
     if rows.empty:
         return []
     found = models.evaluate(rows)

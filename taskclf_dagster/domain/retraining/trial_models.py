@@ -35,21 +35,19 @@ class PairEvaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TrialModels:
-    """The contender and the active model.
+class ComparedModels:
+    """Two models that are compared on later labels: a newer one, and the one that it replaces or would replace.
 
     Attributes:
         home: the taskclf home.
-        champion: the active model, as taskclf applies it.
-        champion_model: it, loaded.
-        contender: the contender, with its own reject threshold.
+        champion_model: the model that would be, or was, replaced.
+        contender: the newer model.
         training: the snapshot that the contender was made of.
         min_class_windows: a label with fewer true windows is not judged.
         num_threads: of LightGBM.
     """
 
     home: Home
-    champion: Champion
     champion_model: LoadedModel
     contender: LoadedModel
     training: StoredRows
@@ -83,6 +81,17 @@ class TrialModels:
         made = [find_time_made(self.home, model.bundle.model_id) for model in (self.contender, self.champion_model)]
         known = [time for time in made if time is not None]
         return max(known) + timedelta(minutes=NEIGHBORHOOD_MINUTES) if len(known) == len(made) else None
+
+
+@dataclass(frozen=True)
+class TrialModels(ComparedModels):
+    """The contender, with its own reject threshold, and the active model.
+
+    Attributes:
+        champion: the active model, as taskclf applies it.
+    """
+
+    champion: Champion
 
 
 def open_models(state: RegistryState, model_id: str, *, config: RetrainConfig, cores: int) -> TrialModels:

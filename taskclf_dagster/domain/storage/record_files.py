@@ -1,12 +1,13 @@
-"""Reads a record from a JSON file of its own. Add a reader here only if it serves records of every kind."""
+"""Reads and writes a record in a JSON file of its own. Add a function here only if it serves records of every kind."""
 
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError
 
+from taskclf_dagster.domain.storage.files import write_json
 from taskclf_dagster.domain.storage.json_files import look_at_json
-from taskclf_dagster.domain.storage.records import Record
+from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.validation_text import describe_validation_error
 
@@ -33,3 +34,29 @@ def read_record_file(path: Path, kind: type[_Record], *, fix: str) -> _Record | 
         return kind.model_validate(looked.document)
     except ValidationError as error:
         raise UnreadableFileError(path, describe_validation_error(error), fix) from error
+
+
+def write_hashed_record(path: Path, record: Record, *, hash_key: str) -> None:
+    """Writes a record with the hash of its values under a key that it does not have."""
+    values = record.model_dump(mode="json")
+    write_json(path, {**values, hash_key: json_hash(values)})
+
+
+def read_hashed_record(path: Path, kind: type[_Record], *, hash_key: str, fix: str) -> _Record | None:
+    """Reads a record as `write_hashed_record` writes it; None if the file does not exist.
+
+    Raises:
+        UnreadableFileError: the file is damaged, or was changed after it was written.
+    """
+    looked = look_at_json(path)
+    if looked.error is not None:
+        raise UnreadableFileError(path, looked.error.reason, fix) from looked.error
+    if looked.document is None:
+        return None
+    try:
+        record = kind.model_validate({key: value for key, value in looked.document.items() if key != hash_key})
+    except ValidationError as error:
+        raise UnreadableFileError(path, describe_validation_error(error), fix) from error
+    if looked.document.get(hash_key) != json_hash(record.model_dump(mode="json")):
+        raise UnreadableFileError(path, "its hash is not that of its values: it was changed after it was written", fix)
+    return record

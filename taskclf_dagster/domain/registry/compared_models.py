@@ -1,0 +1,32 @@
+"""The challengers on trial, which retention keeps, and the records of trials and probations that go with their models."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from taskclf_dagster.domain.decision.probation import list_probations, probation_path
+from taskclf_dagster.domain.decision.trial import list_trials, trial_path
+from taskclf_dagster.home import Home
+
+
+class EndedRecord(NamedTuple):
+    """A record that is not needed any more."""
+
+    kind: Literal["trial", "probation"]
+    path: Path
+    reason: str
+
+
+def list_compared(home: Home) -> Iterator[tuple[str, str]]:
+    """Yields the challengers on trial, with the reason why they stay; the models of a probation run, or are the target of a rollback."""
+    yield from ((trial.model_id, "on trial") for trial in list_trials(home)[0] if trial.is_open)
+
+
+def list_ended(home: Home, *, staying: set[str]) -> Iterator[EndedRecord]:
+    """Yields the records of trials and probations that ended and whose model is removed, or does not exist; a damaged one stays."""
+    for trial in list_trials(home)[0]:
+        if not trial.is_open and trial.model_id not in staying:
+            yield EndedRecord("trial", trial_path(home, trial.model_id), "its trial ended, and its model is gone")
+    for record in list_probations(home)[0]:
+        if not record.is_open and record.model_id not in staying:
+            yield EndedRecord("probation", probation_path(home, record.sequence), "its probation ended, and its model is gone")
