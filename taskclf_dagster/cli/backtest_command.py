@@ -45,7 +45,7 @@ DEFAULT_DAYS = 60
     type=click.IntRange(min=1, max=365),
     default=1,
     show_default=True,
-    help="Schedule and sensor look on every n-th day only, at that part of the cost.",
+    help="Look on every n-th day only, at that part of the cost.",
 )
 @click.option("--output", type=GIVEN_PATH, help="The HTML report. Default: artifacts/backtest/report.html in the home.")
 @quiet_option
