@@ -40,7 +40,13 @@ DEFAULT_DAYS = 60
     help=f"A built-in policy ({', '.join(BUILT_IN)}), or a YAML file over the configuration; repeatable. Files alone are compared with "
     "all built-in ones. The first named one is what the others are compared with.",
 )
-@click.option("--every", type=click.IntRange(min=1, max=365), default=1, show_default=True, help="Look on every n-th day with labels only.")
+@click.option(
+    "--every",
+    type=click.IntRange(min=1, max=365),
+    default=1,
+    show_default=True,
+    help="Look on every n-th day only, at that part of the cost.",
+)
 @click.option("--output", type=GIVEN_PATH, help="The HTML report. Default: artifacts/backtest/report.html in the home.")
 @quiet_option
 def backtest_command(

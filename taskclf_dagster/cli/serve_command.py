@@ -17,15 +17,13 @@ from taskclf_dagster.cli.output import say
 from taskclf_dagster.config.home_directory import HomeDirectory
 from taskclf_dagster.config.loading import find_config_file, resolve_config
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.defs.dagster_internals import MODULE, dump_instance
+from taskclf_dagster.defs.dagster_internals import HOMES_MODULE, MODULE, dump_instance
 from taskclf_dagster.entry_paths import CONFIG_VARIABLE, HOME_VARIABLE, HOMES_VARIABLE, INSTANCE_VARIABLE, PATH_VARIABLES
 from taskclf_dagster.errors import ServeError
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.web.rules import TOKEN_VARIABLE, read_access_rules
 from taskclf_dagster.web.serve import ServeOptions, claim_place, run_server
 from taskclf_dagster.web.sign_in import START
-
-HOMES_MODULE = "taskclf_dagster.team_definitions"
 
 
 @click.command("serve")

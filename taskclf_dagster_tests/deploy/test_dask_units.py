@@ -59,6 +59,11 @@ def test_a_unit_of_the_cluster_is_protected_as_the_code_server_is(name: str) -> 
     assert unit["Environment"] == "DASK_CONFIG=/etc/taskclf-dagster/dask.yaml"
 
 
+def test_a_worker_gets_the_credentials_of_an_object_store_where_the_readme_puts_them() -> None:
+    optional, path = (text := read_directives(UNIT["worker"])["EnvironmentFile"])[0], text[1:]
+    assert (optional, f"`{path}`" in README) == ("-", True)
+
+
 def test_the_readme_shows_settings_that_load_and_the_address_of_the_settings_of_dask(tmp_path: Path) -> None:
     (line,) = [line.strip() for line in README.splitlines() if line.strip().startswith("execution: ")]
     (tmp_path / "config.yaml").write_text(line, encoding="utf-8")

@@ -46,7 +46,7 @@ class BacktestParams(dg.Config):
     last: str | None = Field(None, description="End, an ISO date or time likewise. Default: now.")
     policies: list[str] = Field(list(BUILT_IN), description="Names of built-in policies; the first is what the others are compared with.")
     policy_files: list[str] = Field([], description="Absolute paths of YAML files over the configuration, one policy each.")
-    every: int = Field(1, ge=1, le=365, description="Labels are looked for on every n-th day with labels only.")
+    every: int = Field(1, ge=1, le=365, description="Schedule and sensor look on every n-th day only, at that part of the cost.")
 
 
 @dg.asset(

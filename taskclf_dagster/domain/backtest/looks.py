@@ -39,13 +39,15 @@ def plan_looks(
         first: start of the replay; labels before it are known then.
         last: its end.
         zone: of the cron line and of the days.
-        every: the sensor looks on every n-th of these days only [days].
+        every: schedule and sensor look on every n-th day only [days].
     """
     quiet = timedelta(minutes=config.scheduling.label_quiet_minutes)
     days = [list(ends)[-1] for _, ends in groupby(label_ends, key=lambda end: end.astimezone(zone).date())]
-    evenings = [Look(end + quiet, "labels") for end in days[every - 1 :: every]]
+    evenings = [Look(end + quiet, "labels") for end in days]
     mornings = [Look(tick, "schedule") for tick in _list_ticks(config.scheduling.schedule.cron, first, last, zone)]
-    return sorted(look for look in [*mornings, *evenings] if first <= look.at <= last)
+    begin = first.astimezone(zone).date()
+    looks = [look for look in [*mornings, *evenings] if first <= look.at <= last]
+    return sorted(look for look in looks if (look.at.astimezone(zone).date() - begin).days % every == 0)
 
 
 def _list_ticks(cron: str, first: datetime, last: datetime, zone: ZoneInfo) -> Iterator[datetime]:

@@ -28,7 +28,7 @@ class ReplayedTime:
     Attributes:
         first, last: its ends.
         zone: the time zone of cron lines and days.
-        every: labels are looked for on every n-th day with labels only [days].
+        every: schedule and sensor look on every n-th day only [days].
     """
 
     first: datetime

@@ -73,10 +73,12 @@ def test_ticks_and_days_are_those_of_the_time_zone() -> None:
     assert [look.at for look in evening if look.by == "labels"] == [at("22:40"), at("23:40")]  # 23:30 in Vienna, and half past midnight
 
 
-def test_every_nth_day_with_labels_is_looked_at() -> None:
+def test_schedule_and_sensor_look_on_every_nth_day() -> None:
     ends = [at("12:00", day=number) for number in range(7)]
     looks = plan_looks(retrain_config(), ends, first=at("00:00"), last=at("23:00", day=6), zone=UTC_ZONE, every=3)
-    assert [look.at.date() for look in looks if look.by == "labels"] == [at("12:00", day=2).date(), at("12:00", day=5).date()]
+    assert [(look.at.date(), look.by) for look in looks] == [
+        (at("00:00", day=number).date(), by) for number in (0, 3, 6) for by in ("schedule", "labels")
+    ]
 
 
 # --- Policies ---------------------------------------------------------------------------------------------------------------------
