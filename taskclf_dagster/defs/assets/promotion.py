@@ -38,7 +38,6 @@ from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.references import RunOptions
-from taskclf_dagster.domain.execution.engine_choice import open_engine
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.registry.pointer import ActivePointer
 from taskclf_dagster.domain.reporting.report_file import REPORT_PAGES, try_to_write_report
@@ -109,10 +108,7 @@ def promotion_decision(
     )
     _say_decision(context, record)
     reports, interval = (challenger_report, champion_report), draw_interval(record)
-    connect = partial(open_engine, config.execution, taskclf_home)
-    effects = find_day_effects(
-        taskclf_home, dataset_snapshot, challenger_model, reports, record, config=config, load=load, cores=cores(), connect=connect
-    )
+    effects = find_day_effects(taskclf_home, dataset_snapshot, challenger_model, reports, record, config=config, load=load, cores=cores())
     suggestions = suggest_what_to_label(taskclf_home, dataset_snapshot, *reports, record, effects)
     metadata = decision_metadata(taskclf_home, record, challenger_report, champion_report, interval, suggestions)
     metadata |= _write_report(context, taskclf_home, record, config)

@@ -1,7 +1,7 @@
 """Fits a rejected challenger again without the labels of single days, to find those without which it would not have been rejected."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from taskclf_dagster.config.execution_settings import ExecutionSettings
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.feature_schema import SCHEMAS
 from taskclf_dagster.domain.data.frame_parts import ChosenRows, as_parts, divide_mask, join_parts
@@ -23,6 +24,7 @@ from taskclf_dagster.domain.evaluation.day_effects import DayEffect, DayEffects,
 from taskclf_dagster.domain.evaluation.leakage import exclude_leaked
 from taskclf_dagster.domain.evaluation.scored_windows import ScoredWindows
 from taskclf_dagster.domain.execution.engine import Engine
+from taskclf_dagster.domain.execution.engine_choice import open_engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.models.challenger import ChallengerModel
 from taskclf_dagster.domain.models.choice import fit_choice
@@ -67,7 +69,7 @@ def find_day_effects(
     config: RetrainConfig,
     load: PredictionLoader,
     cores: int,
-    connect: Callable[[], AbstractContextManager[Engine]] = lambda: nullcontext(LOCAL),
+    connect: Callable[[ExecutionSettings, Home], AbstractContextManager[Engine]] = open_engine,
 ) -> DayEffects | None:
     """Finds days without whose labels the regression gate would pass. A failure is the reason of the result; the decision stands.
 
@@ -84,7 +86,7 @@ def find_day_effects(
         config: the settings of the run.
         load: reads stored predictions.
         cores: number of processors that `num_threads: auto` may use.
-        connect: opens the engine of the settings; called after such a rejection.
+        connect: opens the engine of the settings, after such a rejection.
 
     Returns:
         None if the decision is no rejection for a regression.
@@ -100,7 +102,7 @@ def find_day_effects(
     try:
         stored = open_snapshot(home, snapshot)
         compared = _align(stored.load(splits=("test",)), load(predictions[0]).scored, load(predictions[1]).scored, config)
-        with connect() as engine:
+        with connect(config.execution, home) as engine:
             follower = LOCAL if challenger.recipe is None else engine.following(challenger.recipe)
             if isinstance(follower, str):
                 return DayEffects(reason=f"No day was left out: {follower}.")

@@ -56,7 +56,7 @@ class Rejected(NamedTuple):
 
     def find(self, config: RetrainConfig = CONFIG, engine: Engine = LOCAL) -> DayEffects | None:
         load = load_predictions_once(self.home)
-        return find_day_effects(*self, config=config, load=load, cores=1, connect=lambda: nullcontext(engine))
+        return find_day_effects(*self, config=config, load=load, cores=1, connect=lambda *_: nullcontext(engine))
 
 
 @dataclass(frozen=True)
