@@ -38,7 +38,7 @@ def test_the_values_of_the_contract_are_the_defaults() -> None:
 
 
 def test_every_shipped_file_loads() -> None:
-    files = sorted(DEFAULT_CONFIG_PATH.parent.glob("*.yaml"))
+    files = [path for path in sorted(DEFAULT_CONFIG_PATH.parent.glob("*.yaml")) if not path.name.startswith("dagster")]  # of instances
     assert {path.name for path in files} >= {"retrain.yaml", "demo.yaml"}
     for path in files:
         load_retrain_config(path)

@@ -71,12 +71,13 @@ def test_the_sensors_are_those_of_one_home_with_its_schedules_and_one_that_keeps
 
 def test_assets_checks_and_jobs_are_those_of_one_home_and_all_have_the_partitions_of_the_homes() -> None:
     one, many = build_definitions(), build_team_definitions()
-    assert {job.name for job in one.resolve_all_job_defs()} == {job.name for job in many.resolve_all_job_defs()}
+    replay, backtest = dg.AssetKey("policy_replay"), "backtest"  # on the command line only
+    assert {job.name for job in one.resolve_all_job_defs()} == {backtest, *(job.name for job in many.resolve_all_job_defs())}
     partitions = dg.DynamicPartitionsDefinition(name="homes")
     assert {job.partitions_def for job in many.resolve_all_job_defs()} == {partitions}
     ours, theirs = one.resolve_asset_graph(), many.resolve_asset_graph()
     assert ours.asset_check_keys == theirs.asset_check_keys
-    assert {key: ours.get(key).parent_keys for key in ours.get_all_asset_keys()} == {
+    assert {key: ours.get(key).parent_keys for key in ours.get_all_asset_keys() - {replay}} == {
         key: theirs.get(key).parent_keys for key in theirs.get_all_asset_keys()
     }
     assert {theirs.get(key).partitions_def for key in theirs.get_all_asset_keys()} == {partitions}
