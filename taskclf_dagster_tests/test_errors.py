@@ -5,6 +5,10 @@ import threading
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+import tblib.pickling_support
+
+from taskclf_dagster.domain.execution.worker_errors import sendable_errors
 from taskclf_dagster.errors import ClusterLostError, SnapshotError
 
 E = TypeVar("E", bound=Exception)
@@ -21,7 +25,9 @@ class _CannotBeMadeAgainError(Exception):
 
 
 def raised_elsewhere(error: E, cause: BaseException) -> E:
-    error.__cause__ = cause
+    with pytest.raises(type(error)), sendable_errors():
+        raise error from cause
+    tblib.pickling_support.install(error)  # as dask does before it sends an error
     arrived = pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
     assert type(arrived) is type(error)
     assert (str(arrived), vars(arrived)) == (str(error), vars(error))

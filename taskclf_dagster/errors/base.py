@@ -1,22 +1,11 @@
 """The base of every error that this package raises on purpose."""
 
-import pickle
-
 
 class TaskclfDagsterError(Exception):
     """Base of all errors raised by this package. They can be pickled, with their cause, as errors of another process are."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__, _picklable(self.__cause__))
-
-
-def _picklable(cause: BaseException | None) -> BaseException | None:
-    """Returns the cause, or its class and text as a RuntimeError if it cannot be pickled, as some of network libraries cannot."""
-    try:
-        pickle.loads(pickle.dumps(cause))  # noqa: S301 - made here
-    except Exception:
-        return RuntimeError(f"{type(cause).__name__}: {cause}")
-    return cause
+        return _rebuild, (type(self), self.args, self.__dict__, self.__cause__)
 
 
 def _rebuild(

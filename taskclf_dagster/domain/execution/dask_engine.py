@@ -22,6 +22,7 @@ from taskclf_dagster.domain.execution.engine import Engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
 from taskclf_dagster.domain.execution.training_recipe import TrainingRecipe, find_other_version
 from taskclf_dagster.domain.execution.worker_checks import Requirement, find_difference
+from taskclf_dagster.domain.execution.worker_errors import sendable_errors
 from taskclf_dagster.errors import ClusterLostError, TaskclfDagsterError
 from taskclf_dagster.shown_text import counted
 
@@ -152,8 +153,9 @@ def _hold(function: bytes) -> bytes:
 
 def _compute(required: Requirement, function: bytes, item: bytes) -> object:
     """Computes one item on a worker."""
-    difference = find_difference(required)
-    if difference is not None:
-        worker = get_worker()
-        raise refuse_worker(str(worker.scheduler.address), str(worker.name), difference)
-    return pickle.loads(function)(pickle.loads(item))  # noqa: S301  # of our own process
+    with sendable_errors():
+        difference = find_difference(required)
+        if difference is not None:
+            worker = get_worker()
+            raise refuse_worker(str(worker.scheduler.address), str(worker.name), difference)
+        return pickle.loads(function)(pickle.loads(item))  # noqa: S301  # of our own process

@@ -18,6 +18,7 @@ from taskclf_dagster.domain.execution.rank_job import RankJob
 from taskclf_dagster.domain.execution.rank_process import RankProcess
 from taskclf_dagster.domain.execution.trainer import FitParams, Matrix, Shard
 from taskclf_dagster.domain.execution.worker_checks import Requirement, find_difference
+from taskclf_dagster.domain.execution.worker_errors import sendable_errors
 from taskclf_dagster.errors import ClusterLostError, TrainingProcessError
 
 TOPIC = "taskclf_dagster-training"
@@ -63,6 +64,7 @@ def deliver_machines(training: str, machines: tuple[str, ...]) -> None:
     _machines[training] = machines
 
 
+@sendable_errors()
 def run_rank(pickled: bytes, sample: Matrix | None) -> str:
     """Runs a rank on this worker and returns the text of the model.
 

@@ -261,7 +261,8 @@ def check_trials(state: RegistryState) -> Findings:
     """Checks trials against their own hash; one that lacks its decision is a warning."""
     trials, damaged = list_trials(state.home)
     for error in damaged:
-        yield damage("trial_differs", "P10", str(error), "Restore the file from a backup, or remove it; its trial begins again then")
+        fix = "Restore the file from a backup, or remove it; its trial begins again then"
+        yield damage("trial_differs", "P10", f"trial {error.path.name}: {error.reason}", fix)
     for trial in trials:
         if trial.is_open and state.receipts.find(state.home, trial.decision_id) is None:
             detail = f"the trial of {trial.model_id} names receipt {trial.decision_id}, which is missing or damaged"
@@ -272,9 +273,8 @@ def check_probations(state: RegistryState) -> Findings:
     """Checks probations against their own hash; one whose promotion is not in the history is a warning."""
     records, damaged = list_probations(state.home)
     for error in damaged:
-        yield damage(
-            "probation_differs", "P10", str(error), "Restore the file from a backup, or remove it; its probation begins again then"
-        )
+        fix = "Restore the file from a backup, or remove it; its probation begins again then"
+        yield damage("probation_differs", "P10", f"probation {error.path.name}: {error.reason}", fix)
     known = {entry.sequence for entry in state.history.moves}
     for record in records:
         if record.sequence not in known:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from taskclf_dagster.domain.data.feature_schema import LABELS
 from taskclf_dagster.domain.decision.candidate_gates import CANDIDATE_GATES
 from taskclf_dagster.domain.decision.comparative_gates import COMPARATIVE_GATES
 from taskclf_dagster.domain.decision.decision import PromotionDecision
@@ -23,8 +24,10 @@ from taskclf_dagster.domain.decision.references import (
     RegistryRef,
     RunOptions,
 )
+from taskclf_dagster.domain.decision.trial import TrialEvidence
 from taskclf_dagster.domain.decision.verdict import REQUIRED_GATES
 from taskclf_dagster.domain.decision.verification import verify_decision
+from taskclf_dagster.domain.evaluation.sequential import SequentialBounds, TrialReference
 from taskclf_dagster.domain.execution.training_recipe import local_recipe
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.decision_scenario import NAN, ONLY, Candidate, following, receipt, reseal
@@ -111,6 +114,18 @@ CHANGES: dict[str, object] = {
     "training": a_challenger().settings.model_copy(update={"reason": "another"}),
     "replaces": ("2026-02-04_000000_00000000",),
     "recipe": local_recipe(),
+    "trial": TrialEvidence(
+        held_by="2026-02-04_000000_00000000",
+        held_hash="0" * 64,
+        held_windows=1000,
+        started_at=AS_OF,
+        windows_from=AS_OF,
+        expected_user_days=14,
+        significance=0.05,
+        reference=TrialReference(labels=(), user_days=0, counts=((0, 0, 0, 0, 0),) * len(LABELS), spread=0.1),
+        order=(),
+        bounds=SequentialBounds(user_days=0, windows=0, difference=None, lower=-1, upper=1, wealth=1, wealth_against=1, significance=0.05),
+    ),
 }
 
 PARTS = {"options": RunOptions, "dataset": DatasetRef, "challenger": ModelRef, "champion": ChampionRef, "registry": RegistryRef}
