@@ -4,6 +4,7 @@ from taskclf_dagster.domain.decision.probation import list_probations
 from taskclf_dagster.domain.decision.trial import TrialRecord, list_trials
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.overview_records import ProbationView, TrialView
+from taskclf_dagster.status.sentences import make_sentence
 
 SHOWN = 5
 """Number of trials that are shown."""
@@ -20,18 +21,16 @@ def describe_probation(home: Home, model_id: str) -> ProbationView | None:
     record = next((each for each in list_probations(home)[0] if each.is_open and each.model_id == model_id), None)
     if record is None:
         return None
-    text = record.state or "it has just begun"
     return ProbationView(
         previous_id=record.previous_id,
         until=record.ends_at,
         harm=bool(record.findings),
-        sentence=f"{text[:1].upper()}{text[1:].rstrip('.')}.",
+        sentence=make_sentence(record.state or "it has just begun"),
     )
 
 
 def _describe(trial: TrialRecord) -> TrialView:
-    bounds = trial.bounds if trial.reference.labels else None
-    text = trial.waits_for or "it has just begun"
+    bounds = trial.bounds
     return TrialView(
         model_id=trial.model_id,
         champion_id=trial.champion_id,
@@ -39,10 +38,10 @@ def _describe(trial: TrialRecord) -> TrialView:
         is_open=trial.is_open,
         days=len(trial.user_days),
         windows=trial.windows,
-        difference=None if bounds is None else bounds.difference,
-        lower=-1.0 if bounds is None else bounds.lower,
-        upper=1.0 if bounds is None else bounds.upper,
+        difference=bounds.difference,
+        lower=bounds.lower,
+        upper=bounds.upper,
         until=trial.ends_at,
         decision_id=trial.ended_by,
-        sentence=f"{text[:1].upper()}{text[1:].rstrip('.')}.",
+        sentence=make_sentence(trial.waits_for or "it has just begun"),
     )

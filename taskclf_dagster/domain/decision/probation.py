@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, NonNegativeInt, PositiveInt
 from taskclf_dagster.domain.decision.trial import TrialRecord
 from taskclf_dagster.domain.evaluation.sequential import SequentialBounds
 from taskclf_dagster.domain.storage.path_names import FileName
-from taskclf_dagster.domain.storage.record_files import read_hashed_record, write_hashed_record
+from taskclf_dagster.domain.storage.record_files import read_hashed_record, read_records, write_hashed_record
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import ProbationError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -166,15 +166,8 @@ def read_probation(home: Home, sequence: int) -> ProbationRecord | None:
 
 def list_probations(home: Home) -> tuple[list[ProbationRecord], list[UnreadableFileError]]:
     """Returns the probations of a home, the newest first, and the files that cannot be read."""
-    records, damaged = list[ProbationRecord](), list[UnreadableFileError]()
-    for path in sorted(home.probations.glob("*.json"), reverse=True) if home.probations.is_dir() else []:
-        try:
-            found = read_probation(home, int(path.stem)) if path.stem.isdecimal() else None
-        except UnreadableFileError as error:
-            damaged.append(error)
-        else:
-            records += [] if found is None else [found]
-    return records, damaged
+    paths = (path for path in sorted(home.probations.glob("*.json"), reverse=True) if path.stem.isdecimal())
+    return read_records(paths, lambda path: read_probation(home, int(path.stem)))
 
 
 def _continues(before: ProbationRecord, after: ProbationRecord) -> bool:

@@ -16,7 +16,7 @@ from taskclf_dagster.domain.evaluation.block_counts import BlockSums, PairedCoun
 from taskclf_dagster.domain.evaluation.confusion import N_LABELS
 from taskclf_dagster.domain.evaluation.sequential import SequentialBounds, TrialReference, find_bounds
 from taskclf_dagster.domain.storage.path_names import FileName, find_name_problem
-from taskclf_dagster.domain.storage.record_files import read_hashed_record, write_hashed_record
+from taskclf_dagster.domain.storage.record_files import read_hashed_record, read_records, write_hashed_record
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TrialError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -206,14 +206,7 @@ def read_trial(home: Home, model_id: str) -> TrialRecord | None:
 
 def list_trials(home: Home) -> tuple[list[TrialRecord], list[UnreadableFileError]]:
     """Returns the trials of a home, the newest first, and the files that cannot be read."""
-    trials, damaged = list[TrialRecord](), list[UnreadableFileError]()
-    for path in sorted(home.trials.glob("*.json")) if home.trials.is_dir() else []:
-        try:
-            found = read_trial(home, path.stem)
-        except UnreadableFileError as error:
-            damaged.append(error)
-        else:
-            trials += [] if found is None else [found]
+    trials, damaged = read_records(sorted(home.trials.glob("*.json")), lambda path: read_trial(home, path.stem))
     return sorted(trials, key=lambda trial: (trial.started_at, trial.model_id), reverse=True), damaged
 
 

@@ -121,16 +121,21 @@ def find_bounds(days: PairedCounts, reference: TrialReference, *, significance: 
 
     Args:
         days: counts of shape (user-days, 8) in the order in which the user-days were closed.
-        reference: fixed before the first of them; with a label.
+        reference: fixed before the first of them; without a label the bounds are those of any difference.
         significance: the chance that a bound is ever wrong (0 to 1).
         expected_user_days: how many may come; the size of the bets follows from it, the bounds hold for any number.
     """
+    windows = int(days.support.sum())
+    if not reference.labels:
+        return SequentialBounds(
+            user_days=len(days), windows=windows, difference=None, lower=-1, upper=1, wealth=1, wealth_against=1, significance=significance
+        )
     judged = days.take_labels(reference.positions)
     bets = _place_bets(judged.table, reference, significance, expected_user_days)
     difference = judged.total.macro_f1_difference() if len(days) else np.array(np.nan)
     return SequentialBounds(
         user_days=len(days),
-        windows=int(days.support.sum()),
+        windows=windows,
         difference=None if math.isnan(float(difference)) else float(difference),
         lower=find_bound(bets, significance, sign=1),
         upper=find_bound(bets, significance, sign=-1),

@@ -3,6 +3,7 @@
 import pickle
 from dataclasses import dataclass
 
+from taskclf_dagster.domain.execution.worker_errors import as_picklable
 from taskclf_dagster.shown_text import reason_of
 
 
@@ -37,11 +38,7 @@ class Failed:
     @classmethod
     def of(cls, error: Exception) -> "Failed":
         """Returns the message of an error."""
-        text = f"{type(error).__name__}: {reason_of(error)}"
-        try:
-            return cls(pickle.dumps(error), text)
-        except (pickle.PicklingError, TypeError, AttributeError):
-            return cls(pickle.dumps(RuntimeError(text)), text)
+        return cls(pickle.dumps(as_picklable(error)), f"{type(error).__name__}: {reason_of(error)}")
 
     def restore(self) -> Exception:
         """Returns the error, or its text as a RuntimeError if it cannot be made again."""

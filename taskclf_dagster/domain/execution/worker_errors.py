@@ -17,14 +17,15 @@ def sendable_errors() -> Iterator[None]:
     try:
         yield
     except TaskclfDagsterError as error:
-        error.__cause__ = _as_picklable(error.__cause__)
+        error.__cause__ = None if error.__cause__ is None else as_picklable(error.__cause__)
         error.__context__ = None
         raise
 
 
-def _as_picklable(cause: BaseException | None) -> BaseException | None:
+def as_picklable(error: BaseException) -> BaseException:
+    """Returns an error, or a RuntimeError with its class and text if it cannot be pickled and made again."""
     try:
-        pickle.loads(pickle.dumps(cause))  # noqa: S301 - made here
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
     except Exception:
-        return RuntimeError(f"{type(cause).__name__}: {cause}")
-    return cause
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

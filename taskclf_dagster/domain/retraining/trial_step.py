@@ -213,7 +213,7 @@ def show_trials(home: Home, *, as_of: datetime) -> TrialsReport:
 
 def show_trial(trial: TrialRecord) -> TrialLook:
     """Returns a trial as it is shown, with its bounds."""
-    bounds = trial.bounds if trial.reference.labels else None
+    bounds = trial.bounds
     return TrialLook(
         model_id=trial.model_id,
         champion_id=trial.champion_id,
@@ -221,9 +221,9 @@ def show_trial(trial: TrialRecord) -> TrialLook:
         detail=trial.waits_for,
         user_days=len(trial.user_days),
         windows=trial.windows,
-        difference=None if bounds is None else bounds.difference,
-        lower=-1.0 if bounds is None else bounds.lower,
-        upper=1.0 if bounds is None else bounds.upper,
+        difference=bounds.difference,
+        lower=bounds.lower,
+        upper=bounds.upper,
         ends_at=trial.ends_at.astimezone(UTC),
         decision_id=trial.ended_by,
     )

@@ -1,5 +1,6 @@
 """Reads and writes a record in a JSON file of its own. Add a function here only if it serves records of every kind."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,15 +26,8 @@ def read_record_file(path: Path, kind: type[_Record], *, fix: str) -> _Record | 
     Raises:
         UnreadableFileError: the file is damaged.
     """
-    looked = look_at_json(path)
-    if looked.error is not None:
-        raise UnreadableFileError(path, looked.error.reason, fix) from looked.error
-    if looked.document is None:
-        return None
-    try:
-        return kind.model_validate(looked.document)
-    except ValidationError as error:
-        raise UnreadableFileError(path, describe_validation_error(error), fix) from error
+    document = _read_document(path, fix)
+    return None if document is None else _parse(document, path, kind, fix)
 
 
 def write_hashed_record(path: Path, record: Record, *, hash_key: str) -> None:
@@ -48,15 +42,42 @@ def read_hashed_record(path: Path, kind: type[_Record], *, hash_key: str, fix: s
     Raises:
         UnreadableFileError: the file is damaged, or was changed after it was written.
     """
+    document = _read_document(path, fix)
+    if document is None:
+        return None
+    record = _parse({key: value for key, value in document.items() if key != hash_key}, path, kind, fix)
+    if document.get(hash_key) != json_hash(record.model_dump(mode="json")):
+        raise UnreadableFileError(path, "its hash is not that of its values: it was changed after it was written", fix)
+    return record
+
+
+def read_records(paths: Iterable[Path], read: Callable[[Path], _Record | None]) -> tuple[list[_Record], list[UnreadableFileError]]:
+    """Reads the records of several files; returns them in the order of the files, and the errors of those that cannot be read.
+
+    Args:
+        paths: the files.
+        read: reads one; None if it is no record.
+    """
+    records, damaged = list[_Record](), list[UnreadableFileError]()
+    for path in paths:
+        try:
+            found = read(path)
+        except UnreadableFileError as error:
+            damaged.append(error)
+        else:
+            records += [] if found is None else [found]
+    return records, damaged
+
+
+def _read_document(path: Path, fix: str) -> dict[str, object] | None:
     looked = look_at_json(path)
     if looked.error is not None:
         raise UnreadableFileError(path, looked.error.reason, fix) from looked.error
-    if looked.document is None:
-        return None
+    return looked.document
+
+
+def _parse(values: dict[str, object], path: Path, kind: type[_Record], fix: str) -> _Record:
     try:
-        record = kind.model_validate({key: value for key, value in looked.document.items() if key != hash_key})
+        return kind.model_validate(values)
     except ValidationError as error:
         raise UnreadableFileError(path, describe_validation_error(error), fix) from error
-    if looked.document.get(hash_key) != json_hash(record.model_dump(mode="json")):
-        raise UnreadableFileError(path, "its hash is not that of its values: it was changed after it was written", fix)
-    return record
