@@ -1,9 +1,10 @@
 /** The page /retrain of a server for many homes: all of them at a glance, those that need a person first. */
 
-import { PAGE, Refused, ServerLost, get } from "./api.js";
+import { PAGE, get } from "./api.js";
 import { byId, el, prose, setText, show, table } from "./dom.js";
 import { counted, sentence, when, whole } from "./format.js";
 import { banner, showConnection } from "./now.js";
+import { keepReading, showLoss } from "./reading.js";
 import { attentionBadge, badge, stateBadge, verdictBadges } from "./words.js";
 
 const SOON_MS = 5000;
@@ -24,14 +25,11 @@ const ALWAYS = ["all", "attention"];
 
 let overview = null;
 let readAt = null;
-let timer = null;
-let isReading = false;
 let isLost = false;
 
-async function update() {
-  clearTimeout(timer);
-  if (isReading) return;
-  isReading = true;
+const update = keepReading(read, () => (isLost ? RETRY_MS : overview?.homes.some(isBusy) ? SOON_MS : LATER_MS));
+
+async function read() {
   try {
     const { body } = await get("homes");
     const words = announcement(overview, body);
@@ -43,16 +41,7 @@ async function update() {
     if (words) announce(words);
   } catch (error) {
     lost(error);
-  } finally {
-    isReading = false;
-    plan();
   }
-}
-
-function plan() {
-  clearTimeout(timer);
-  if (document.hidden) return;
-  timer = setTimeout(update, isLost ? RETRY_MS : overview?.homes.some(isBusy) ? SOON_MS : LATER_MS);
 }
 
 function draw() {
@@ -146,18 +135,11 @@ function announcement(before, after) {
 }
 
 function lost(error) {
-  if (!(error instanceof ServerLost) && !(error instanceof Refused)) {
-    showConnection({ title: "This page cannot show what the server answered", detail: `Load it again. If it stays like this, report: ${error.message}` });
-    throw error;
-  }
+  showLoss(error, {
+    signIn: "Sign in to see the homes.",
+    lost: "This page tries again every few seconds. If it stays like this, start the server again.",
+  });
   isLost = true;
-  if (error instanceof Refused && error.status === 401) {
-    showConnection({ title: "You are signed out", detail: "Sign in to see the homes.", link: { href: "/retrain/sign-in", words: "Sign in" } });
-  } else if (error instanceof Refused) {
-    showConnection({ title: error.problem.title ?? "The server refused to answer", detail: error.message });
-  } else {
-    showConnection({ title: "The connection to the server is lost", detail: "This page tries again every few seconds. If it stays like this, start the server again." });
-  }
   if (!overview) show(byId("homes-body"), el("p", { class: "quiet" }, "Nothing could be read yet."));
 }
 
@@ -167,5 +149,4 @@ function announce(words) {
 
 byId("filter").addEventListener("input", () => overview && drawTable());
 byId("filter").addEventListener("submit", (event) => event.preventDefault());
-document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
 update();

@@ -1,6 +1,6 @@
 /** The page of a home: asks the server for the status again and again, and shows it. */
 
-import { Refused, ServerLost, get } from "./api.js";
+import { get } from "./api.js";
 import { byId, el, setText, show } from "./dom.js";
 import { showChanges, showDecision } from "./decision.js";
 import { setUpDialogs, showActions } from "./dialogs.js";
@@ -8,6 +8,7 @@ import { showEarlier, showHistory, showTrend } from "./history.js";
 import { dismiss, follow, isFollowing, lookAfterLaunches } from "./launches.js";
 import { showBack, showModel, showNext } from "./model.js";
 import { announcement, showConnection, showNow } from "./now.js";
+import { keepReading, showLoss } from "./reading.js";
 import { setUpSettings, showSettings } from "./settings.js";
 import { showTrials } from "./trials.js";
 
@@ -17,14 +18,14 @@ const RETRY_MS = 3000;
 
 let status = null;
 let readAt = null;
-let timer = null;
-let isReading = false;
 let isLost = false;
 
-async function update() {
-  clearTimeout(timer);
-  if (isReading) return;
-  isReading = true;
+const update = keepReading(read, () => {
+  const isBusy = isFollowing() || ["queued", "running"].includes(status?.state);
+  return isLost ? RETRY_MS : isBusy ? SOON_MS : LATER_MS;
+});
+
+async function read() {
   try {
     const { body } = await get("status");
     const words = announcement(status, body);
@@ -35,9 +36,6 @@ async function update() {
     await showHistory(status);
   } catch (error) {
     lost(error);
-  } finally {
-    isReading = false;
-    plan();
   }
 }
 
@@ -55,13 +53,6 @@ function draw() {
   setText(byId("updated"), `Read ${readAt.toLocaleTimeString()}.`);
 }
 
-function plan() {
-  clearTimeout(timer);
-  if (document.hidden) return;
-  const isBusy = isFollowing() || ["queued", "running"].includes(status?.state);
-  timer = setTimeout(update, isLost ? RETRY_MS : isBusy ? SOON_MS : LATER_MS);
-}
-
 function reconnected() {
   if (isLost) announce("The connection is back.");
   isLost = false;
@@ -69,32 +60,18 @@ function reconnected() {
 }
 
 function lost(error) {
-  if (!(error instanceof ServerLost) && !(error instanceof Refused)) {
-    showConnection({ title: "This page cannot show what the server answered", detail: `Load it again. If it stays like this, report: ${error.message}` });
-    throw error;
-  }
-  isLost = true;
-  showConnection(error instanceof Refused ? refusal(error) : {
-    title: "The connection to the server is lost",
-    detail: `${readAt ? `What is shown here was read at ${readAt.toLocaleTimeString()}. ` : ""}This page tries again every few seconds. `
+  showLoss(error, {
+    signIn: "Sign in to see how this home is doing.",
+    lost: `${readAt ? `What is shown here was read at ${readAt.toLocaleTimeString()}. ` : ""}This page tries again every few seconds. `
       + "If it stays like this, start the server again: `taskclf-dagster serve`.",
   });
+  isLost = true;
   if (status) {
     showActions(status, true);
     showSettings(status, true);
   } else {
     show(byId("now"), el("p", { class: "quiet" }, "Nothing could be read yet."));
   }
-}
-
-function refusal(error) {
-  if (error.status === 401) {
-    return {
-      title: "You are signed out", detail: "Sign in to see how this home is doing.",
-      link: { href: "/retrain/sign-in", words: "Sign in" },
-    };
-  }
-  return { title: error.problem.title ?? "The server refused to answer", detail: error.message };
 }
 
 function announce(words) {
@@ -113,5 +90,4 @@ byId("launches").addEventListener("click", (event) => {
   if (runId) dismiss(runId);
 });
 addEventListener("resize", () => status && draw());
-document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : update()));
 update();
