@@ -222,7 +222,7 @@ def show(windows: int, users: int, result: dict[str, Any]) -> list[object]:
 
 
 def fit_exponents(results: list[tuple[int, dict[str, Any]]]) -> str:
-    """How figures grow with windows, fitted by least squares of the logarithms over all homes: x in (number of windows) ** x."""
+    """The growth of figures with windows, fitted by least squares of the logarithms over all homes: x in (number of windows) ** x."""
     sizes = np.log([windows for windows, _ in results])
     if np.ptp(sizes) == 0:
         return ""

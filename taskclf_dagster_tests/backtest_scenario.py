@@ -1,4 +1,4 @@
-"""What a replay in a test needs: the labels of a home, and what makes datasets and challengers."""
+"""Inputs of a replay in a test: the labels of a home, and what makes datasets and challengers."""
 
 import time
 
@@ -16,5 +16,5 @@ def trainer() -> Trainer:
 
 
 def open_workshop(home: Home) -> Workshop:
-    """What policies share in a replay of a home."""
+    """Datasets and fits that policies share in a replay of a home."""
     return Workshop.open(home, trainer())

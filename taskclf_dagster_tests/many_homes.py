@@ -32,7 +32,7 @@ KINDS: Mapping[str, Callable[[Home], object]] = {
     "waiting": _waiting,
     "broken": _broken,
 }
-"""What makes a home of each kind."""
+"""The function that makes a home of each kind."""
 
 
 def make_homes(folder: Path, kinds: Mapping[str, str]) -> HomeDirectory:

@@ -39,7 +39,7 @@ ASSETS = (
 TIMEOUT_SECONDS = 240
 # Nothing may launch by itself while a test looks: no schedule tick but at new year, and labels are never enough for the sensor.
 CONFIG = """
-auto_promote: true
+auto_promote: {auto_promote}
 min_class_windows: 15
 min_windows: 50
 max_negative_flips: 1.0
@@ -156,10 +156,11 @@ def learnable_home(folder: Path) -> Home:
     return home
 
 
-def write_config(folder: Path, *, rounds: int = 15) -> Path:
+def write_config(folder: Path, *, rounds: int = 15, auto_promote: bool = True) -> Path:
     """Settings under which that model passes; more rounds take longer and learn as much, because each learns less."""
     path = folder / "config.yaml"
-    path.write_text(CONFIG.format(rounds=rounds, rate=1.5 / rounds), encoding="utf-8")
+    text = CONFIG.format(rounds=rounds, rate=1.5 / rounds, auto_promote=str(auto_promote).lower())
+    path.write_text(text, encoding="utf-8")
     return path
 
 

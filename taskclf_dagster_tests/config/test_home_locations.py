@@ -1,4 +1,4 @@
-"""Where a home keeps windows and snapshots: set in its own settings file only, never with credentials, and never for anything else."""
+"""The places of windows and snapshots of a home: set in its own settings file only, never with credentials, and never for anything else."""
 
 import os
 from pathlib import Path

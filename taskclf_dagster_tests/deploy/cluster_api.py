@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 @dataclass
 class ClusterApi:
-    """What the cluster holds.
+    """The state of the cluster.
 
     Attributes:
         url: of the API.

@@ -47,7 +47,7 @@ def read_launcher() -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Pod:
-    """What a pod consists of, in the words of a manifest.
+    """The parts of a pod, in the words of a manifest.
 
         Attributes:
             role: OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()

@@ -158,7 +158,7 @@ print("survived", flush=True)
     ("init", "survives"), [([], True), (["sh", "-c", '"$@" & wait $!', "init"], False)], ids=["process 1", "behind an init"]
 )
 def test_a_run_that_hangs_can_be_killed_from_within_its_pod_only_behind_an_init(tmp_path: Path, init: list[str], survives: bool) -> None:
-    """What tini is in the image for: the kernel ignores SIGKILL that process 1 gets from its own container."""
+    """The image has tini because the kernel ignores SIGKILL that process 1 gets from its own container."""
     unshare = [shutil.which("unshare") or "unshare", "--fork", "--pid", "--mount-proc", "--kill-child"]
     if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no PID namespace can be made here: Linux and root are needed")

@@ -54,8 +54,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         (folder / name).mkdir()
         lines.append(f"  {name}: {learnable_home(folder / name).root}")
     (folder / "homes.yaml").write_text("\n".join([*lines, f"  eve: {folder / 'eve'}"]) + "\n", encoding="utf-8")
-    config = write_config(folder)
-    config.write_text(config.read_text(encoding="utf-8").replace("auto_promote: true", "auto_promote: false"), encoding="utf-8")
+    config = write_config(folder, auto_promote=False)
     port, log = free_port(), folder / "server.log"
     environment = {**{name: value for name, value in os.environ.items() if name not in OWN}, "PYTHONPATH": str(PROJECT)}
     program = "from taskclf_dagster.cli.main import main; main()"

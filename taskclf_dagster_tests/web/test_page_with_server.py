@@ -43,8 +43,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
-    home, config = learnable_home(folder), write_config(folder)
-    config.write_text(config.read_text(encoding="utf-8").replace("auto_promote: true", "auto_promote: false"), encoding="utf-8")
+    home, config = learnable_home(folder), write_config(folder, auto_promote=False)
     make_instance(folder / "dagster")
     port, log = free_port(), folder / "server.log"
     environment = {**os.environ, "DAGSTER_HOME": str(folder / "dagster"), "PYTHONPATH": str(PROJECT)}

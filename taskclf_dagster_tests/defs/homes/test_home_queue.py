@@ -57,7 +57,7 @@ class Queue:
         return self.instance.run_coordinator.submit_run(QueuedRun(self.instance.add_run(run), None))
 
     def launch(self) -> list[str]:
-        """What the daemon launches now, by home, or by job where it takes no place."""
+        """The runs that the daemon launches now, by home, or by job where it takes no place."""
         chosen = choose_from_queue(self.instance)
         for run in chosen:
             self._report(run, dg.DagsterEventType.RUN_START)

@@ -23,7 +23,7 @@ TRIAL_DAYS = 14
 
 @dataclass(frozen=True)
 class TrialWorld:
-    """How two models compare.
+    """Two models that are compared.
 
     Attributes:
         users: number of users.
