@@ -23,7 +23,7 @@ from taskclf_dagster.domain.retraining.dataset_step import make_labeled_windows,
 from taskclf_dagster.domain.retraining.decision_step import make_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision, recompute_stored
 from taskclf_dagster.domain.retraining.reports import report_challenger, report_champion
-from taskclf_dagster.domain.retraining.trial_step import TrialLook, TrialStep
+from taskclf_dagster.domain.trials.trial_step import TrialLook, TrialStep
 from taskclf_dagster.home import Home
 
 LAST, CHAMPION_AFTER, HELD_AFTER, DAYS = date(2026, 11, 30), 15, 20, 35

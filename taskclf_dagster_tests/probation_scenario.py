@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.probation import ProbationRecord, list_probations
-from taskclf_dagster.domain.retraining.probation_step import ProbationStep
-from taskclf_dagster.domain.retraining.probation_views import ProbationLook, ProbationReport
+from taskclf_dagster.domain.probation.probation_step import ProbationStep
+from taskclf_dagster.domain.probation.probation_views import ProbationLook, ProbationReport
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, make_home, write_labels
 from taskclf_dagster_tests.trial_scenario import CONFIG, FIRST_DAYS, MIXED_UP, live_on, retrain

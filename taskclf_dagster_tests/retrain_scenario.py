@@ -29,7 +29,6 @@ from taskclf_dagster.domain.retraining.reports import (
     AnchorReport,
     ChallengerReport,
     ChampionReport,
-    refer_to_registry,
     report_challenger,
     report_champion,
 )
@@ -185,7 +184,7 @@ class Decide:
         report = a_report(model_id=MID, predictions=self._save(self.home.models / MID, self.champion)) if self.state == "ok" else None
         return ChampionReport(
             dataset_hash=self._dataset_hash,
-            registry=refer_to_registry(read_registry_state(self.home)),
+            registry=read_registry_state(self.home).reference,
             state=self.state,
             source="none" if self.state == "none" else "pointer",
             model_id=MID if self.state == "ok" else None,

@@ -95,6 +95,8 @@ def test_the_answers_of_the_architecture_hold() -> None:
         "scheduling",
         "retraining",
         "monitoring",
+        "trials",
+        "probation",
         "backtest",
         "reporting",
         "defs",

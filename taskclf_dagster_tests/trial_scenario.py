@@ -11,7 +11,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.trial import TrialRecord, read_trial
 from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
-from taskclf_dagster.domain.retraining.trial_step import TrialLook, TrialsReport, TrialStep
+from taskclf_dagster.domain.trials.trial_step import TrialLook, TrialsReport, TrialStep
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.retrain_scenario import run_retrain, take_snapshot
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, make_home, retrain_config, write_labels

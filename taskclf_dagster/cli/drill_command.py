@@ -11,7 +11,7 @@ import click
 from taskclf_dagster.cli.common import GIVEN_PATH, config_option, json_option, load_config
 from taskclf_dagster.cli.output import say, say_block
 from taskclf_dagster.demo.generator import generate_demo_home
-from taskclf_dagster.domain.retraining.rollback_drill import DAYS, TRAINING_DAYS, DrillStep, DrillTools, drill_rollback
+from taskclf_dagster.domain.probation.rollback_drill import DAYS, TRAINING_DAYS, DrillStep, DrillTools, drill_rollback
 from taskclf_dagster.home import Home
 from taskclf_dagster.provenance import code_version, cores
 

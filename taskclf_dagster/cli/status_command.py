@@ -10,8 +10,8 @@ from taskclf_dagster.cli.common import config_option, existing_home, home_option
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say_block
 from taskclf_dagster.cli.progress_bar import say_time
-from taskclf_dagster.domain.retraining.probation_views import show_probations
-from taskclf_dagster.domain.retraining.trial_step import show_trials
+from taskclf_dagster.domain.probation.probation_views import show_probations
+from taskclf_dagster.domain.trials.trial_step import show_trials
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.reader import read_status

@@ -12,7 +12,7 @@ from taskclf_dagster.cli.home_keys import open_home_keys
 from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.domain.reporting.report_file import write_trial_report
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
-from taskclf_dagster.domain.retraining.trial_step import TrialsReport, TrialStep, show_trials
+from taskclf_dagster.domain.trials.trial_step import TrialsReport, TrialStep, show_trials
 from taskclf_dagster.provenance import code_version, cores
 
 

@@ -1,5 +1,5 @@
 """Retraining in plain Python: no Dagster, no clock, no environment.
 
-One package per subject, each of which may import only those above it in this list: `storage`, `events`, `data`, `models`, `evaluation`,
-`decision`, `registry`, and then `scheduling` and `retraining`, which do not import each other. `make check` enforces it (import-linter).
+One package per subject, each of which may import only packages that stand above it in docs/architecture.md. `make check` enforces it
+(import-linter).
 """

@@ -1,6 +1,6 @@
 """The asset probation: the promoted model beside the one before it, in the days after its promotion. Dagster concept: assets.
 
-It may roll back, through the registry, where `auto_rollback` is true. A look belongs to `domain.retraining.probation_step`, what the page
+It may roll back, through the registry, where `auto_rollback` is true. A look belongs to `domain.probation.probation_step`, what the page
 shows to `defs.display.probation_metadata`.
 """
 
@@ -10,8 +10,8 @@ from taskclf_dagster.defs.assets.common import GROUP, MONITORING_TAGS, OWNERS, P
 from taskclf_dagster.defs.display.probation_metadata import PROBATION_CHECKS, probation_checks, probation_metadata
 from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, RunSettingsResource
 from taskclf_dagster.defs.resources.signing_keys import open_keys
-from taskclf_dagster.domain.retraining.probation_step import ProbationStep
-from taskclf_dagster.domain.retraining.probation_views import ProbationReport, show_probations
+from taskclf_dagster.domain.probation.probation_step import ProbationStep
+from taskclf_dagster.domain.probation.probation_views import ProbationReport, show_probations
 from taskclf_dagster.provenance import cores
 
 

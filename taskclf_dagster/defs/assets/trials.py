@@ -1,7 +1,7 @@
 """The asset contender_trials: challengers that could not be decided, tried beside the active model. Dagster concept: assets.
 
 Unlike the other assets that watch the active model, it may promote: through the registry, with a receipt of its own. A look belongs to
-`domain.retraining.trial_step`, what the page shows to `defs.display.trial_metadata`.
+`domain.trials.trial_step`, what the page shows to `defs.display.trial_metadata`.
 """
 
 from functools import partial
@@ -14,7 +14,7 @@ from taskclf_dagster.defs.resources.inputs import ClockResource, HomeResource, R
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.reporting.report_file import write_trial_report
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
-from taskclf_dagster.domain.retraining.trial_step import TrialsReport, TrialStep, show_trials
+from taskclf_dagster.domain.trials.trial_step import TrialsReport, TrialStep, show_trials
 from taskclf_dagster.provenance import code_version, cores
 
 

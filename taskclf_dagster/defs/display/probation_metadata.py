@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.defs.display.metadata import plotted, table
-from taskclf_dagster.domain.retraining.probation_views import ProbationLook, ProbationReport
+from taskclf_dagster.domain.probation.probation_views import ProbationLook, ProbationReport
 
 NO_HARM, LOOKED_AT = "the_last_promotion_does_no_harm", "probation_is_looked_at"
 

@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from taskclf_dagster.defs.display.metadata import plotted, table
-from taskclf_dagster.domain.retraining.trial_step import TrialLook, TrialsReport
+from taskclf_dagster.domain.trials.trial_step import TrialLook, TrialsReport
 from taskclf_dagster.shown_text import counted
 
 LOOKED_AT = "every_trial_is_looked_at"

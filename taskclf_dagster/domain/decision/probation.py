@@ -1,6 +1,6 @@
 """The probation of a promoted model: its record, in `artifacts/probations/`. It grows, and loses nothing that was found.
 
-What follows from a probation is decided in `domain.retraining.probation_step`.
+What follows from a probation is decided in `domain.probation.probation_step`.
 """
 
 from datetime import date, datetime, timedelta

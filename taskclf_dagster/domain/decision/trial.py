@@ -1,6 +1,6 @@
 """The trial of a challenger beside the active model: its record, in `artifacts/trials/`, and its part of a receipt.
 
-The record grows by user-days and never loses one. What follows from a trial is decided in `domain.retraining.trial_step`.
+The record grows by user-days and never loses one. What follows from a trial is decided in `domain.trials.trial_step`.
 """
 
 from datetime import date, datetime, timedelta

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from taskclf_dagster.domain.decision.decision_store import ReceiptCache
+from taskclf_dagster.domain.decision.references import RegistryRef
 from taskclf_dagster.domain.models.bundle import LoadedModel, find_bundle_problem, load_bundle
 from taskclf_dagster.domain.models.bundle_paths import resolve_model_dir
 from taskclf_dagster.domain.models.bundle_problem import BundleProblem, problem_of
@@ -75,6 +76,17 @@ class RegistryState:
         if self.history.unreadable is not None:
             return True
         return bool(self.history.open_problems) or self.history.sequence < self.sequence <= MAX_LOST_SEQUENCE
+
+    @property
+    def reference(self) -> RegistryRef:
+        """The registry as a decision records it."""
+        return RegistryRef(
+            sequence=self.sequence,
+            pointer_hash=self.digests.pointer,
+            policy_hash=self.digests.policy,
+            previous_policy=self.policy.in_force,
+            history_damaged=self.is_history_damaged,
+        )
 
     @property
     def active_model_dir(self) -> str | None:

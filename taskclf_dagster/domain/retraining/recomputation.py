@@ -17,6 +17,7 @@ from taskclf_dagster.domain.data.snapshot_rows import ABOUT_ROWS, count_classes,
 from taskclf_dagster.domain.data.split import SPLITS, is_gold_in_range
 from taskclf_dagster.domain.decision.candidate_gates import check_candidate_gates
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.differences import differ
 from taskclf_dagster.domain.decision.floors import judge_floors
 from taskclf_dagster.domain.decision.references import ChampionState
 from taskclf_dagster.domain.decision.verification import is_older_than_slices
@@ -39,9 +40,8 @@ from taskclf_dagster.domain.registry.applied_calibrators import load_applied
 from taskclf_dagster.domain.registry.champion import Champion, resolve_active_model
 from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in_force
 from taskclf_dagster.domain.registry.state import RegistryState
-from taskclf_dagster.domain.retraining.differences import differ
-from taskclf_dagster.domain.retraining.trial_models import TrialModels
-from taskclf_dagster.domain.retraining.trial_recomputation import compare_trial, compare_trial_dataset
+from taskclf_dagster.domain.trials.trial_recomputation import compare_trial, compare_trial_dataset
+from taskclf_dagster.domain.trials.two_models import TrialModels
 from taskclf_dagster.errors import BundleError, DecisionFinding, SnapshotError, UnreadableFileError
 
 NOT_RECOMPUTED = frozenset({"reproducible"})

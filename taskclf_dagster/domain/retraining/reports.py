@@ -296,22 +296,11 @@ def _predictions_folder(home: Home, snapshot: DatasetSnapshot) -> Path:
     return home.predictions / snapshot.dataset_hash
 
 
-def refer_to_registry(state: RegistryState) -> RegistryRef:
-    """Returns what a decision records of the registry's state."""
-    return RegistryRef(
-        sequence=state.sequence,
-        pointer_hash=state.digests.pointer,
-        policy_hash=state.digests.policy,
-        previous_policy=state.policy.in_force,
-        history_damaged=state.is_history_damaged,
-    )
-
-
 def _describe(champion: Champion, snapshot: DatasetSnapshot, registry: RegistryState) -> ChampionReport:
     metadata = None if champion.model is None else champion.model.bundle.metadata
     return ChampionReport(
         dataset_hash=snapshot.dataset_hash,
-        registry=refer_to_registry(registry),
+        registry=registry.reference,
         state=champion.state,
         source=champion.source,
         model_id=None if champion.model is None else champion.model.bundle.model_id,

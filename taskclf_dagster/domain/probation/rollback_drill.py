@@ -23,11 +23,11 @@ from taskclf_dagster.domain.data.parquet_files import path_of
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.references import RunOptions
 from taskclf_dagster.domain.models.challenger import build_challenger
+from taskclf_dagster.domain.probation.probation_step import ProbationStep
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.dataset_step import make_labeled_windows, make_snapshot
 from taskclf_dagster.domain.retraining.decision_step import make_decision
-from taskclf_dagster.domain.retraining.probation_step import ProbationStep
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.retraining.reports import report_challenger, report_champion
 from taskclf_dagster.domain.storage.places import read_place

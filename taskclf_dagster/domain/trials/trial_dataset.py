@@ -13,10 +13,10 @@ from taskclf_dagster.domain.data.snapshot_rows import StoredRows, count_splits, 
 from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.decision.trial import TrialRecord
-from taskclf_dagster.domain.retraining.trial_days import as_test_rows
 from taskclf_dagster.domain.storage.files import json_text
 from taskclf_dagster.domain.storage.places import Place, place_exists, write_place
 from taskclf_dagster.domain.storage.records import json_hash
+from taskclf_dagster.domain.trials.closed_days import as_test_rows
 from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
 

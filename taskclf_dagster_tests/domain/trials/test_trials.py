@@ -20,8 +20,8 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.retention import plan_prune
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
-from taskclf_dagster.domain.retraining.trial_contenders import find_contenders, waits_for_evidence
-from taskclf_dagster.domain.retraining.trial_days import last_closable_day
+from taskclf_dagster.domain.trials.closed_days import last_closable_day
+from taskclf_dagster.domain.trials.contenders import find_contenders, waits_for_evidence
 from taskclf_dagster.errors import TrialError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import with_changes

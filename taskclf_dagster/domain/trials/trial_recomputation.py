@@ -5,9 +5,9 @@ import pandas as pd
 from taskclf_dagster.domain.data.snapshot_rows import StoredRows, count_splits
 from taskclf_dagster.domain.data.split import SPLITS
 from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.differences import differ
 from taskclf_dagster.domain.decision.trial import TrialEvidence
-from taskclf_dagster.domain.retraining.differences import differ
-from taskclf_dagster.domain.retraining.trial_models import TrialModels, assess_trial_feasibility
+from taskclf_dagster.domain.trials.two_models import TrialModels, assess_trial_feasibility
 from taskclf_dagster.errors import DecisionFinding
 
 

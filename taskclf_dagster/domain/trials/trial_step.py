@@ -14,12 +14,12 @@ from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.active_model import find_trusted_model
 from taskclf_dagster.domain.registry.promotion import Recompute, promote
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
-from taskclf_dagster.domain.retraining.trial_contenders import find_contenders
-from taskclf_dagster.domain.retraining.trial_days import close_days, last_day
-from taskclf_dagster.domain.retraining.trial_decision import decide_trial
-from taskclf_dagster.domain.retraining.trial_models import TrialModels, open_models
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
+from taskclf_dagster.domain.trials.closed_days import close_days, last_day
+from taskclf_dagster.domain.trials.contenders import find_contenders
+from taskclf_dagster.domain.trials.trial_decision import decide_trial
+from taskclf_dagster.domain.trials.two_models import TrialModels, open_models
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from taskclf_dagster.cli.main import main
-from taskclf_dagster.domain.retraining.rollback_drill import DrillTools, drill_rollback
+from taskclf_dagster.domain.probation.rollback_drill import DrillTools, drill_rollback
 from taskclf_dagster.errors import DrillError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.probation_scenario import home_with_promotion

@@ -12,7 +12,7 @@ from taskclf_dagster.domain.data.split import SPLITS
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.decision.trial import TrialDay, TrialRecord
-from taskclf_dagster.domain.retraining.trial_models import ComparedModels, count_pair
+from taskclf_dagster.domain.trials.two_models import ComparedModels, count_pair
 from taskclf_dagster.errors import DataContractError, NoWindowsError
 from taskclf_dagster.home import Home
 

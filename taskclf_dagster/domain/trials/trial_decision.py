@@ -30,10 +30,9 @@ from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.learned_rows import load_learned
 from taskclf_dagster.domain.registry.anchors import find_anchors
 from taskclf_dagster.domain.registry.state import RegistryState
-from taskclf_dagster.domain.retraining.reports import refer_to_registry
-from taskclf_dagster.domain.retraining.trial_dataset import TrialDataset, store_trial_dataset
-from taskclf_dagster.domain.retraining.trial_models import PairEvaluation, TrialModels, assess_trial_feasibility
 from taskclf_dagster.domain.storage.home_id import ensure_home_id
+from taskclf_dagster.domain.trials.trial_dataset import TrialDataset, store_trial_dataset
+from taskclf_dagster.domain.trials.two_models import PairEvaluation, TrialModels, assess_trial_feasibility
 from taskclf_dagster.errors import BundleError
 
 _REPRODUCIBLE = "reproducible"
@@ -85,7 +84,7 @@ def decide_trial(
         dataset=_refer_to_dataset(state, dataset, rows, models, held),
         challenger=_refer_to_model(models.contender, found.contender),
         champion=_refer_to_champion(models, found.champion),
-        registry=refer_to_registry(state),
+        registry=state.reference,
         comparison=comparison,
         anchors=_compare_anchors(state, models, rows, found, as_of=as_of, config=config),
         rolled_back_as=next((name for name, each in blocked if each.tree_hash == models.contender.tree_hash), None),

@@ -17,18 +17,18 @@ from taskclf_dagster.domain.decision.probation import (
 from taskclf_dagster.domain.decision.trial_gate import describe_bounds
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
-from taskclf_dagster.domain.registry.last_promotion import LastPromotion, find_last_promotion
-from taskclf_dagster.domain.registry.rollback import rollback
-from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
-from taskclf_dagster.domain.retraining.probation_models import (
+from taskclf_dagster.domain.probation.probation_models import (
     ProbationModels,
     list_open_days,
     open_probation_models,
     start_comparison,
 )
-from taskclf_dagster.domain.retraining.probation_views import ProbationReport, show_probation
-from taskclf_dagster.domain.retraining.trial_days import close_days
+from taskclf_dagster.domain.probation.probation_views import ProbationReport, show_probation
+from taskclf_dagster.domain.registry.last_promotion import LastPromotion, find_last_promotion
+from taskclf_dagster.domain.registry.rollback import rollback
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
+from taskclf_dagster.domain.trials.closed_days import close_days
 from taskclf_dagster.errors import BundleError, RegistryRefusedError, SnapshotError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted

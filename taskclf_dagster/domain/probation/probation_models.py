@@ -20,7 +20,7 @@ from taskclf_dagster.domain.registry.inference_policy import reject_threshold_in
 from taskclf_dagster.domain.registry.last_promotion import LastPromotion
 from taskclf_dagster.domain.registry.rollback import find_rollback_policy
 from taskclf_dagster.domain.registry.state import RegistryState
-from taskclf_dagster.domain.retraining.trial_models import ComparedModels
+from taskclf_dagster.domain.trials.two_models import ComparedModels
 from taskclf_dagster.errors import BundleError, DataContractError, NoWindowsError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 
