@@ -11,11 +11,20 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.demo.generator import generate_demo_home
+from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows
+from taskclf_dagster.domain.data.label_store import read_usable_spans
+from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
+from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.decision.references import RunOptions
+from taskclf_dagster.domain.evaluation.evaluation_set import EvaluationSet
+from taskclf_dagster.domain.models.bundle import load_bundle
+from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.models.challenger import build_challenger
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.apply_decision import apply_decision
@@ -23,11 +32,13 @@ from taskclf_dagster.domain.retraining.dataset_step import make_labeled_windows,
 from taskclf_dagster.domain.retraining.decision_step import make_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision, recompute_stored
 from taskclf_dagster.domain.retraining.reports import report_challenger, report_champion
+from taskclf_dagster.domain.trials.closed_days import as_test_rows
 from taskclf_dagster.domain.trials.trial_step import TrialLook, TrialStep
+from taskclf_dagster.domain.trials.two_models import count_pair
 from taskclf_dagster.home import Home
 
 LAST, CHAMPION_AFTER, HELD_AFTER, DAYS = date(2026, 11, 30), 15, 20, 35
-FEW, MANY, ENOUGH = 10, 100, 1_000_000
+MANY, ENOUGH = 100, 1_000_000
 RECOMPUTE = partial(recompute_decision, cores=1)
 SETTINGS = {
     "auto_promote": True,
@@ -75,14 +86,27 @@ def run_trial(home: Home, held_at: datetime) -> tuple[int, TrialLook]:
     return number, look
 
 
-def try_one(folder: Path, seed: int, users: int, *, better: bool) -> str:
+def measure_fortnight(home: Home, held_at: datetime, ours: str, theirs: str) -> float:
+    """Returns the first model minus the second in macro-F1 on all labeled windows of the fortnight, whenever the trial ended."""
+    start, end = held_at + timedelta(minutes=NEIGHBORHOOD_MINUTES), held_at + timedelta(days=DAYS - HELD_AFTER)
+    windows = read_windows(home, start=start, end=end, schema_version="v1", skip_unreadable_days=False).frame
+    spans = read_usable_spans(home, start=start, end=end)
+    labels = project_blocks_to_windows(windows[["user_id", "bucket_start_ts"]], spans[spans["gold"]]).label
+    rows = as_test_rows(windows, labels.astype(np.int64))
+    test = EvaluationSet(rows, "v1", sorted(rows["user_id"].unique()), [], 1, 1)
+    bundles = read_registry_state(home).bundles
+    found = [test.evaluate(home, load_bundle(bundles.files(require_bundle(home, each)))).scored for each in (ours, theirs)]
+    return float(count_pair(rows, *found).by_block().total.macro_f1_difference())
+
+
+def try_one(folder: Path, seed: int, users: int, few: int, *, better: bool) -> str:
     """Returns a line about one home."""
     started = time.process_time()
     generate_demo_home(folder, end=LAST, users=users, days=DAYS, seed=seed)
     home, first = Home(folder), datetime(LAST.year, LAST.month, LAST.day, tzinfo=UTC) - timedelta(days=DAYS - 1)
-    retrain(home, first + timedelta(days=CHAMPION_AFTER), FEW if better else MANY)
+    champion = retrain(home, first + timedelta(days=CHAMPION_AFTER), few if better else MANY).challenger.model_id
     held_at = first + timedelta(days=HELD_AFTER)
-    retrain(home, held_at, MANY if better else FEW, min_windows=ENOUGH)
+    contender = retrain(home, held_at, MANY if better else few, min_windows=ENOUGH).challenger.model_id
     looks, look = run_trial(home, held_at)
     checked = ""
     if look.decision_id is not None:
@@ -91,6 +115,7 @@ def try_one(folder: Path, seed: int, users: int, *, better: bool) -> str:
         checked = ", its receipt verifies" if not wrong else f", BUT {wrong}"
     difference = "unknown" if look.difference is None else f"{look.difference:+.4f}"
     figures = f"{difference} ({look.lower:+.4f} to {look.upper:+.4f}), {look.user_days} user-days, {look.windows} windows"
+    figures += f"; on the whole fortnight {measure_fortnight(home, held_at, contender, champion):+.4f}"
     return f"seed {seed}: {look.outcome} at look {looks}: {figures}{checked}; {time.process_time() - started:.0f} CPU s"
 
 
@@ -99,11 +124,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--users", type=int, default=3)
+    parser.add_argument("--few", type=int, default=10, help="boosting rounds of the model with few trees")
     parser.add_argument("--worse", action="store_true", help="the challenger is worse; default: better")
     given = parser.parse_args()
     for seed in range(given.seeds):
         with tempfile.TemporaryDirectory() as folder:
-            print(try_one(Path(folder) / "home", seed, given.users, better=not given.worse), flush=True)
+            print(try_one(Path(folder) / "home", seed, given.users, given.few, better=not given.worse), flush=True)
 
 
 if __name__ == "__main__":
