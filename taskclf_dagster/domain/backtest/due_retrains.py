@@ -1,7 +1,4 @@
-"""Finds the retrain that the schedule or the sensor would launch at a look, without reading windows.
-
-The due dates are those of `domain.scheduling.cadence`, in the order in which `domain.scheduling.triggers` names them as the cause.
-"""
+"""Finds the retrain that the schedule or the sensor would launch at a look, without reading windows."""
 
 from typing import NamedTuple
 
@@ -10,8 +7,8 @@ from taskclf_dagster.domain.backtest.looks import Look
 from taskclf_dagster.domain.data.label_fingerprints import count_changed_spans
 from taskclf_dagster.domain.data.label_store import read_fingerprints
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
-from taskclf_dagster.domain.scheduling.cadence import check_model_age, check_retrain_due
-from taskclf_dagster.domain.scheduling.triggers import SLACK, Cause
+from taskclf_dagster.domain.scheduling.cadence import check_model_age
+from taskclf_dagster.domain.scheduling.triggers import SLACK, Cause, find_due, judge_new_labels
 from taskclf_dagster.home import Home
 
 
@@ -39,13 +36,10 @@ def find_due_retrain(home: Home, settings: SchedulingSettings, look: Look) -> Du
         return None
     last = read_last_decided(home)
     changed = count_changed_spans(home.decisions, None if last is None else last.label_watermark, read_fingerprints(home))
-    has_labels = changed >= settings.min_new_labels
+    labels = judge_new_labels(changed, settings)
     if look.by == "labels":
-        return DueRetrain("new_labels", force=False) if has_labels and last is not None else None
+        return DueRetrain("new_labels", force=False) if labels.due and last is not None else None
     days, max_days = settings.global_retrain_cadence_days, settings.max_days_since_training
     age = check_model_age(home, last, now=look.at, max_days=max_days, cadence_days=days, slack=SLACK)
-    is_old = age is not None and age.due
-    is_due = check_retrain_due(last, now=look.at, cadence_days=days, slack=SLACK).due
-    causes: dict[Cause, bool] = {"new_labels": has_labels, "model_age": is_old, "cadence": is_due}
-    cause = next((name for name, due in causes.items() if due), None)
-    return None if cause is None else DueRetrain(cause, force=is_old)
+    cause = find_due(last, labels, age, settings=settings, now=look.at).cause
+    return None if cause is None else DueRetrain(cause, force=age is not None and age.due)

@@ -150,6 +150,17 @@ def test_fits_that_other_processes_train_ahead_are_the_same(replayed: Replayed, 
         assert policy.macro_f1 == replayed.policy(policy.name).macro_f1
 
 
+def test_a_home_whose_windows_are_elsewhere_is_replayed_as_one_whose_windows_are_in_it(replayed: Replayed, tmp_path: Path) -> None:
+    home, elsewhere = learnable_home(tmp_path / "home", users=1, days=12), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    home.features("v1").rename(elsewhere / "features_v1")
+    home.settings_file.write_text(f"home: {{features_url: 'file://{elsewhere}'}}", encoding="utf-8")
+    never = list_policies(PRESENT, names=["never"])
+    found = replay_policies(open_workshop(home), never, SPAN, present=PRESENT)
+    assert found.policies[0].decisions == replayed.policy("never").decisions
+    assert found.policies[0].macro_f1 == replayed.policy("never").macro_f1
+
+
 def test_days_that_hold_nothing_are_refused_with_a_reason(replayed: Replayed) -> None:
     workshop = open_workshop(replayed.home)
     for first, last in ((AS_OF, AS_OF - DAY), (AS_OF + 20 * DAY, AS_OF + 30 * DAY)):
