@@ -124,7 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--users", type=int, default=3)
-    parser.add_argument("--few", type=int, default=10, help="boosting rounds of the model with few trees")
+    parser.add_argument("--few", type=int, default=18, help="boosting rounds of the model with few trees")
     parser.add_argument("--worse", action="store_true", help="the challenger is worse; default: better")
     given = parser.parse_args()
     for seed in range(given.seeds):
