@@ -7,10 +7,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from taskclf_dagster.config.settings import RetrainConfig
-from taskclf_dagster.domain.decision.decision import PromotionDecision
+from taskclf_dagster.domain.decision.decision import PromotionDecision, sign_decision
+from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.trial import TrialRecord, read_trial
 from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.domain.trials.trial_step import TrialLook, TrialsReport, TrialStep
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.retrain_scenario import run_retrain, take_snapshot
@@ -40,9 +42,10 @@ MIXED_UP = {"Build": "Debug", "Debug": "Build", "Review": "Write", "Write": "Rev
 CONFIG = retrain_config(**OPEN, train_params=FEW_TREES)
 HELD_AT = AS_OF
 FIRST_DAYS = 8
+RECOMPUTE = partial(recompute_decision, cores=1)
 
 
-def home_with_contender(folder: Path, *, worse: bool = False) -> tuple[Home, PromotionDecision]:
+def home_with_contender(folder: Path, *, worse: bool = False, keys: Keys = NO_KEYS) -> tuple[Home, PromotionDecision]:
     """The champion learned from labels that were mixed up, the contender from right ones; the other way round if it is to be worse.
 
     The contender is held, because the comparison has fewer windows than it needs. The labels are right in the end.
@@ -52,23 +55,24 @@ def home_with_contender(folder: Path, *, worse: bool = False) -> tuple[Home, Pro
     right = pq.read_table(home.labels).to_pylist()
     mixed_up = [{**each, "label": MIXED_UP.get(each["label"], each["label"])} for each in right]
     write_labels(home, right if worse else mixed_up)
-    retrain(home, AS_OF - DAY, CONFIG)
+    retrain(home, AS_OF - DAY, CONFIG, keys=keys)
     write_labels(home, mixed_up if worse else right)
-    held = retrain(home, HELD_AT, CONFIG.with_changes(min_windows=100_000))
+    held = retrain(home, HELD_AT, CONFIG.with_changes(min_windows=100_000), keys=keys)
     write_labels(home, right)
     return home, held
 
 
-def retrain(home: Home, as_of: datetime, config: RetrainConfig) -> PromotionDecision:
-    decision = run_retrain(home, take_snapshot(home, config, as_of=as_of)[0], config)
-    apply_decision(home, decision, settings=config, recompute=partial(recompute_decision, cores=1), run_id="retrain", at=as_of)
+def retrain(home: Home, as_of: datetime, config: RetrainConfig, *, keys: Keys = NO_KEYS) -> PromotionDecision:
+    decision = sign_decision(run_retrain(home, take_snapshot(home, config, as_of=as_of)[0], config), keys)
+    save_decision(home, decision)
+    apply_decision(home, decision, settings=config, recompute=RECOMPUTE, run_id="retrain", at=as_of, keys=keys)
     return decision
 
 
-def look(home: Home, days: int, *, config: RetrainConfig = CONFIG) -> TrialsReport:
+def look(home: Home, days: int, *, config: RetrainConfig = CONFIG, keys: Keys = NO_KEYS) -> TrialsReport:
     """A look in the morning, some days after the contender was held."""
     at = HELD_AT + days * DAY + timedelta(hours=5)
-    return TrialStep(home, config, partial(recompute_decision, cores=1), at, at, 1, "0123456", run_id="monitor").look()
+    return TrialStep(home, config, RECOMPUTE, at, at, 1, "0123456", run_id="monitor", keys=keys).look()
 
 
 def look_until_it_ends(home: Home, *, last: int, config: RetrainConfig = CONFIG) -> TrialLook:

@@ -3,6 +3,7 @@
 from taskclf_dagster.config.trial_settings import TrialSettings
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import find_later_judgement, list_decisions
+from taskclf_dagster.domain.decision.trial import list_trials
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.active_model import find_trusted_model
 from taskclf_dagster.domain.registry.state import RegistryState
@@ -12,9 +13,11 @@ def find_contenders(state: RegistryState, settings: TrialSettings) -> list[Promo
     """Returns the decisions about the challengers that may be tried, the newest first, at most `max_contenders`.
 
     A challenger may be tried if it was compared with the present active model and held because comparative gates are INCONCLUSIVE and
-    nothing else, or if it awaits approval and the settings say so; its bundle must be there, and no rollback have left it.
+    nothing else, or if it awaits approval and the settings say so; its bundle must be there, no rollback have left it, and no trial of it
+    have ended. A receipt of its own trial that was not carried out, as after a loss of power, does not end it.
     """
     active = find_trusted_model(state).model_id
+    ended = {trial.model_id for trial in list_trials(state.home)[0] if not trial.is_open}
     found = [
         decision
         for decision in list_decisions(state.home, state.receipts)[0]
@@ -22,10 +25,16 @@ def find_contenders(state: RegistryState, settings: TrialSettings) -> list[Promo
         and decision.champion.model is not None
         and decision.champion.model.model_id == active
         and decision.challenger.model_id not in state.history.blocked
+        and decision.challenger.model_id not in ended
         and find_bundle(state.home, decision.challenger.model_id) is not None
-        and find_later_judgement(state.home, decision, state.receipts) is None
+        and _is_last_judgement(state, decision)
     ]
     return found[: settings.max_contenders]
+
+
+def _is_last_judgement(state: RegistryState, decision: PromotionDecision) -> bool:
+    later = find_later_judgement(state.home, decision, state.receipts)
+    return later is None or (later.trial is not None and later.trial.held_by == decision.decision_id)
 
 
 def waits_for_evidence(decision: PromotionDecision, settings: TrialSettings) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
-from taskclf_dagster.domain.decision.decision_store import save_decision
+from taskclf_dagster.domain.decision.decision_store import list_decisions, save_decision
 from taskclf_dagster.domain.decision.trial import Ending, TrialRecord, list_trials, read_trial, write_trial
 from taskclf_dagster.domain.decision.trial_gate import describe_bounds
 from taskclf_dagster.domain.events.outbox import write_event
@@ -112,7 +112,8 @@ class TrialStep:
                 return None if trial is None else show_trial(trial)
             ending = self._find_ending(state, trial, held)
             if ending is not None or held is None:
-                return show_trial(self._end(trial, *(ending or ("replaced", ""))))
+                found, why = ending or ("replaced", "")
+                return show_trial(self._end(trial, found, why, _find_receipt(state, trial) if found == "promoted" else None))
             return self._judge(state, trial, held)
         except TaskclfDagsterError as error:
             kept = _read_kept(self.home, model_id)
@@ -227,6 +228,12 @@ def show_trial(trial: TrialRecord) -> TrialLook:
         ends_at=trial.ends_at.astimezone(UTC),
         decision_id=trial.ended_by,
     )
+
+
+def _find_receipt(state: RegistryState, trial: TrialRecord) -> str | None:
+    """Returns the id of the decision that a trial made; None if it made none."""
+    made = list_decisions(state.home, state.receipts)[0]
+    return next((each.decision_id for each in made if each.trial is not None and each.trial.held_by == trial.decision_id), None)
 
 
 def _read_kept(home: Home, model_id: str) -> TrialRecord | None:

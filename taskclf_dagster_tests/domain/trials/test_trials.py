@@ -2,22 +2,28 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
-from taskclf_dagster.domain.decision.decision_store import read_decision, verify_stored
+from taskclf_dagster.domain.decision.decision_store import read_decision, receipt_path, verify_stored
 from taskclf_dagster.domain.decision.trial import trial_path, write_trial
 from taskclf_dagster.domain.decision.trial_gate import TRIAL_GATE
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.events.outbox import read_outbox
+from taskclf_dagster.domain.models.time_made import find_time_made
 from taskclf_dagster.domain.monitoring.contender_scores import score_contenders
 from taskclf_dagster.domain.monitoring.score_files import contender_scores_path
+from taskclf_dagster.domain.registry.active_model import find_trusted_model
 from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.history import append_active_history, read_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, BlockedModel
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.retention import plan_prune
+from taskclf_dagster.domain.registry.signed_state import find_unsigned
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
 from taskclf_dagster.domain.trials.closed_days import last_closable_day
@@ -26,6 +32,7 @@ from taskclf_dagster.errors import TrialError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import with_changes
 from taskclf_dagster_tests.scenario import DAY, write_labels
+from taskclf_dagster_tests.signing import KEYS
 from taskclf_dagster_tests.trial_scenario import (
     CONFIG,
     HELD_AT,
@@ -193,6 +200,78 @@ def test_it_ends_when_another_model_becomes_active(fresh: Tried) -> None:
     assert other.verdict == "PROMOTE"
     assert look(home, 4).looks[0].outcome == "champion_changed"
     assert trial_of(home, held).ending == "champion_changed"
+
+
+def test_a_crash_between_promotion_and_record_promotes_once(promoted_home: Tried, tmp_path: Path) -> None:
+    home, held = copy_of(promoted_home[0], tmp_path), promoted_home[1]
+    path, ended = trial_path(home, held.challenger.model_id), trial_of(home, held)
+    path.unlink()
+    write_trial(home, ended.model_copy(update={"ending": None, "ended_at": None, "ended_by": None}))
+    moves = read_history(home).moves
+    assert look(home, 16).looks[0].outcome == "promoted"
+    assert trial_of(home, held).ended_by == ended.ended_by
+    assert read_history(home).moves == moves
+
+
+def test_a_crash_between_receipt_and_promotion_is_made_good_by_the_next_look(
+    promoted_home: Tried, fresh: Tried, receipt: PromotionDecision
+) -> None:
+    home, held = fresh
+    shutil.copy(receipt_path(promoted_home[0], receipt.decision_id), receipt_path(home, receipt.decision_id))
+    assert look_until_it_ends(home, last=16).outcome == "promoted"
+    assert read_active(home).model_dir == f"models/{held.challenger.model_id}"
+
+
+def test_the_first_window_of_a_trial_is_later_than_both_models(promoted_home: Tried) -> None:
+    home, held = promoted_home
+    trial = trial_of(home, held)
+    made = [find_time_made(home, model_id) for model_id in (trial.model_id, trial.champion_id)]
+    assert all(time is not None and trial.windows_from >= time + timedelta(hours=1) for time in made)
+    assert trial.windows_from < HELD_AT + DAY
+
+
+def test_weak_labels_decide_no_trial(fresh: Tried) -> None:
+    home, held = fresh
+    rules = [
+        {**each, "provenance": "weak:app_id:editor"} if each["start_ts"].replace(tzinfo=UTC) >= HELD_AT else each
+        for each in pq.read_table(home.labels).to_pylist()
+    ]
+    write_labels(home, rules)
+    assert look(home, 5).looks[0].outcome == "waits"
+    assert (trial_of(home, held).closed_through, trial_of(home, held).user_days) == ((HELD_AT + 3 * DAY).date(), ())
+
+
+def test_a_model_that_a_rollback_left_is_not_tried(fresh: Tried) -> None:
+    home, held = fresh
+    entry = ActiveHistoryEntry(
+        at=HELD_AT, old=None, new=read_active(home), action="rollback", blocks=BlockedModel(model_id=held.challenger.model_id)
+    )
+    append_active_history(home, entry)
+    assert find_contenders(read_registry_state(home), CONFIG.trials) == []
+
+
+def test_a_promotion_by_a_trial_is_signed(tmp_path: Path) -> None:
+    home, held = home_with_contender(tmp_path, keys=KEYS)
+    live_on(home, 14)
+    found = look(home, 16, keys=KEYS).looks[0]
+    assert found.outcome == "promoted"
+    decision = read_decision(home, found.decision_id or "")
+    assert decision is not None
+    assert decision.signature is not None
+    state = read_registry_state(home, KEYS)
+    assert (find_unsigned(state), find_trusted_model(state).model_id) == (None, held.challenger.model_id)
+
+
+def test_a_trial_that_ended_takes_no_place_of_another(fresh: Tried) -> None:
+    home, held = fresh
+    look(home, 2)
+    one = CONFIG.trials.model_copy(update={"max_contenders": 1})
+    newer = retrain(home, HELD_AT + 3 * DAY, CONFIG.with_changes(min_windows=100_000, train_params={"num_boost_round": 9}))
+    assert [each.decision_id for each in find_contenders(read_registry_state(home), one)] == [newer.decision_id]
+    write_trial(
+        home, trial_of(home, held).model_copy(update={"model_id": newer.challenger.model_id, "ending": "worse", "ended_at": HELD_AT})
+    )
+    assert [each.decision_id for each in find_contenders(read_registry_state(home), one)] == [held.decision_id]
 
 
 def test_only_undecided_challengers_are_tried(fresh: Tried, receipt: PromotionDecision) -> None:
