@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.day_folders import list_days
-from taskclf_dagster.domain.decision.serving import ServingRecord, list_serving, write_serving
+from taskclf_dagster.domain.decision.serving import ServingRecord, write_serving
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.monitoring.contender_scores import ContenderScores, score_contenders
@@ -18,7 +18,7 @@ from taskclf_dagster.domain.monitoring.day_scores import (
     score_day,
 )
 from taskclf_dagster.domain.monitoring.score_files import scores_path
-from taskclf_dagster.domain.monitoring.sharing import open_sharing
+from taskclf_dagster.domain.monitoring.sharing import list_present_serving, open_sharing
 from taskclf_dagster.domain.storage.files import remove_tree
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, DataContractError, NoActiveModelError, UnreadableFileError
@@ -42,7 +42,7 @@ class ScoredDays(Record):
         days: the oldest first.
         contenders: the challengers on trial, which scored the same days.
         share: of the user-days that the settings leave to a contender [0 to 0.5].
-        serving: what each contender serves or served, as this run left it.
+        serving: what each contender on trial serves or served, as this run left it, and those that it stopped.
     """
 
     home: str
@@ -117,7 +117,7 @@ def score_days(
         days=tuple(scored),
         contenders=score_contenders(home, days, as_of=as_of, num_threads=cores),
         share=0.0 if config is None else config.trials.challenger_share,
-        serving=tuple(list_serving(home)[0].values()),
+        serving=list_present_serving(home),
     )
 
 
@@ -214,5 +214,5 @@ def _write_stop_event(home: Home, serving: ServingRecord, run_id: str | None, at
         metrics=pick_metrics({}),
         reason=f"{serving.model_id} {serving.sentence}",
     )
-    event_id = f"serving-stopped-{serving.model_id}"
+    event_id = f"{serving.model_id}-serving-stopped".replace(".", "_")
     write_event(home, Event(event_id=event_id, event_type="trial.serving_stopped", occurred_at=at, run_id=run_id, payload=payload))

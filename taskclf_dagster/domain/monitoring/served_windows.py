@@ -1,6 +1,6 @@
 """Assigns the windows of a day to the active model or to a contender, by user and day of their session, so that no session is divided."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
@@ -62,7 +62,7 @@ def find_session_starts(home: Home, model: LoadedModel, rows: pd.DataFrame, day:
     """
     first = _first_of_sessions(rows)
     before = day - timedelta(days=1)
-    while end_of(before) >= since.astimezone(UTC):
+    while end_of(before) >= since:
         earlier = read_day_windows(home, model, end_of(before) - timedelta(days=1), end_of(before))
         found = _first_of_sessions(earlier) if len(earlier) else first.iloc[:0]
         found = found[found.index.isin(first.index)]

@@ -129,6 +129,13 @@ def open_sharing(home: Home, scorer: ScoringModel, config: RetrainConfig, *, as_
     return Sharing(home, newest, model, config.evaluation.gates, record, num_threads)
 
 
+def list_present_serving(home: Home) -> tuple[ServingRecord, ...]:
+    """Returns what the contenders on trial serve or served, and stops whose event is not written yet."""
+    records = list_serving(home)[0]
+    on_trial = {trial.model_id for trial in list_trials(home)[0] if trial.is_open} if records else set()
+    return tuple(each for name, each in records.items() if name in on_trial or (each.stop is not None and not each.stop.alerted))
+
+
 def _end_others(
     home: Home, records: Mapping[str, ServingRecord], trials: Mapping[str, TrialRecord], serving: TrialRecord | None, as_of: datetime
 ) -> None:
