@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from taskclf_dagster.cli.main import main
@@ -41,6 +41,8 @@ from taskclf_dagster_tests.trial_scenario import CONFIG, HELD_AT, home_with_cont
 DAYS = [(HELD_AT + n * DAY).date() for n in range(4)]
 WINDOWS = 320
 """Of a day: two users, 160 each."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Tried = tuple[Home, PromotionDecision]
 
@@ -131,6 +133,7 @@ def test_another_challenger_share_changes_who_serves_and_none_changes_nothing(ho
 
 
 @settings(max_examples=8, deadline=None)
+@example(lengths=[1000, 600, 1700, 300], gaps=[0, 0, 0, 0], first=0, since_day=0)
 @given(
     lengths=st.lists(st.integers(1, 1700), min_size=4, max_size=4),
     gaps=st.lists(st.integers(0, 400), min_size=4, max_size=4),
@@ -145,15 +148,18 @@ def test_no_session_is_divided_also_if_it_lasts_over_midnight(
     begins = [AS_OF + timedelta(minutes=first + sum(lengths[:n]) + sum(gaps[:n])) for n in range(4)]
     frames = [windows_frame(user="ann", start=begins[n], n=lengths[n], session=str(n)) for n in range(4)]
     write_windows(home, *frames)
-    since, found = AS_OF + since_day * DAY + timedelta(hours=5), {n: set[bool]() for n in range(4)}
-    rule = Assignment("contender", 0.5, since)
+    since, found = AS_OF + since_day * DAY + timedelta(hours=5), {n: set[tuple[datetime, bool, bool]]() for n in range(4)}
+    rules = Assignment("contender", 0.5, since), Assignment("contender", 1.0, since)
     for start in (AS_OF + n * DAY for n in range(1 + (begins[-1] + timedelta(minutes=lengths[-1]) - AS_OF) // DAY)):
         rows = read_day_windows(home, model, start, start + DAY)
         if len(rows):
-            serves = rule.choose(rows, find_session_starts(home, model, rows, start.date(), since=since))
-            for session, one in zip(rows["session_id"].astype(str), serves.tolist(), strict=True):
+            starts = find_session_starts(home, model, rows, start.date(), since=since)
+            moments = [max(since, EPOCH + timedelta(microseconds=us)) for us in starts.tolist()]
+            serves = zip(moments, *(rule.choose(rows, starts).tolist() for rule in rules), strict=True)
+            for session, one in zip(rows["session_id"].astype(str), serves, strict=True):
                 found[int(session)].add(one)
-    assert found == {n: {begins[n] >= since and rule.serves("ann", begins[n].date())} for n in range(4)}
+    for n, begin in enumerate(begins):
+        assert found[n] == {(max(since, begin), begin >= since and rules[0].serves("ann", begin.date()), begin >= since)}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])
