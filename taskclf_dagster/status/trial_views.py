@@ -1,7 +1,7 @@
 """Describes the trials of a home, and the probation of its active model, for page and API."""
 
 from taskclf_dagster.domain.decision.probation import list_probations
-from taskclf_dagster.domain.decision.serving import ServingRecord, list_serving
+from taskclf_dagster.domain.decision.serving import ServingRecord, find_shown, list_serving
 from taskclf_dagster.domain.decision.trial import TrialRecord, list_trials
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.overview_records import ProbationView, TrialView
@@ -15,7 +15,7 @@ def describe_trials(home: Home) -> list[TrialView]:
     """Returns the trials of a home, the open ones first, then the newest; a record that cannot be read is left out, and fsck names it."""
     trials = sorted(list_trials(home)[0], key=lambda trial: not trial.is_open)
     serving = list_serving(home)[0]
-    return [_describe(trial, serving.get(trial.model_id)) for trial in trials[:SHOWN]]
+    return [_describe(trial, find_shown(serving, trial.model_id, is_open=trial.is_open)) for trial in trials[:SHOWN]]
 
 
 def describe_probation(home: Home, model_id: str) -> ProbationView | None:

@@ -3,6 +3,7 @@
 The record has one writer, the run that scores. What stops a contender is decided in `domain.monitoring.sharing`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -106,3 +107,9 @@ def list_serving(home: Home) -> tuple[dict[str, ServingRecord], list[UnreadableF
     """Returns what the contenders of a home serve or served, by model, and the files that cannot be read."""
     records, damaged = read_records(sorted(home.serving.glob("*.json")), lambda path: read_serving(home, path.stem))
     return {record.model_id: record for record in records}, damaged
+
+
+def find_shown(records: Mapping[str, ServingRecord], model_id: str, *, is_open: bool) -> ServingRecord | None:
+    """Returns what the contender of a trial serves, or why it stopped; None if it never served, or its trial ended since then."""
+    record = records.get(model_id)
+    return record if record is not None and (is_open or record.stop is not None) else None

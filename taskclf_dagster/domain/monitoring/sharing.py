@@ -105,19 +105,12 @@ def open_sharing(home: Home, scorer: ScoringModel, config: RetrainConfig, *, as_
     record = records.get(newest.model_id)
     if record is not None and record.stop is not None:
         return None
-    record = ServingRecord(
-        model_id=newest.model_id, champion_id=newest.champion_id, share=share, since=as_of if record is None else record.since
-    )
-    write_serving(home, record)
+    since = as_of if record is None else record.since
+    record = ServingRecord(model_id=newest.model_id, champion_id=newest.champion_id, share=share, since=since)
     early = newest.model_copy(update={"significance": EARLY_SIGNIFICANCE}).bounds
     if early.shows_worse:
-        _stop(
-            home,
-            record,
-            "labels",
-            f"it is probably worse: {describe_bounds(early)}, with a chance of error of {early.significance:.0%}",
-            as_of,
-        )
+        reason = f"it is probably worse: {describe_bounds(early)}, with a chance of error of {early.significance:.0%}"
+        _stop(home, record, "labels", reason, as_of)
         return None
     try:
         model = load_bundle(read_bundle_files(require_bundle(home, newest.model_id)))
@@ -126,6 +119,7 @@ def open_sharing(home: Home, scorer: ScoringModel, config: RetrainConfig, *, as_
         return None
     if scorer.model is None or model.schema.version != scorer.model.schema.version:
         return None
+    write_serving(home, record)
     return Sharing(home, newest, model, config.evaluation.gates, record, num_threads)
 
 

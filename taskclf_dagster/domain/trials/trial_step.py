@@ -8,7 +8,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import save_decision
-from taskclf_dagster.domain.decision.serving import ServingRecord, list_serving
+from taskclf_dagster.domain.decision.serving import ServingRecord, find_shown, list_serving
 from taskclf_dagster.domain.decision.trial import Ending, TrialRecord, list_trials, read_trial, write_trial
 from taskclf_dagster.domain.decision.trial_gate import describe_bounds
 from taskclf_dagster.domain.events.outbox import write_event
@@ -216,7 +216,9 @@ def show_trials(home: Home, *, as_of: datetime) -> TrialsReport:
 
 def _make_report(home: Home, as_of: datetime, looks: Sequence[TrialLook], damaged: Sequence[UnreadableFileError]) -> TrialsReport:
     serving, unreadable = list_serving(home)
-    shown = tuple(look.model_copy(update={"serving": serving.get(look.model_id)}) for look in looks)
+    going_on = ("waits", "problem")
+    found = [find_shown(serving, look.model_id, is_open=look.outcome in going_on) for look in looks]
+    shown = tuple(look.model_copy(update={"serving": each}) for look, each in zip(looks, found, strict=True))
     return TrialsReport(home=home.display_name, as_of=as_of, looks=shown, damaged=tuple(map(str, [*damaged, *unreadable])))
 
 

@@ -243,6 +243,7 @@ def test_it_stops_with_its_trial_and_no_stop_is_taken_back(home: Home, contender
     noon = 3.5
     assert contender in score(home, DAYS, after=noon).served
     look(home, 4, config=CONFIG.with_changes(trials={"max_contenders": 0}))
+    assert show_trials(home, as_of=HELD_AT).looks[0].serving is None  # it serves nothing, although no run has noted that
     record = score(home, [DAYS[3]])
     assert contender not in record.served
     assert marks_agree(scores_path(home, DAYS[3]).parent)
