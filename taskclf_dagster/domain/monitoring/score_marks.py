@@ -47,10 +47,15 @@ def count_served(folder: Path) -> dict[str, int]:
 
 
 def clear_marks(folder: Path, *, keep: Path | None) -> None:
-    """Writes the files of contenders of a day without a served window, but for one file; files that serve none stay as they are."""
+    """Writes the files of contenders of a day without a served window, but for one file; files that serve none stay as they are.
+
+    Raises:
+        UnreadableFileError: one cannot be read whole.
+    """
     for path, served in _list_served(folder):
         if len(served) and path != keep:
-            table = pq.read_table(path, partitioning=None, use_threads=False)
+            with reading_parquet(path, fix=_FIX):
+                table = pq.read_table(path, partitioning=None, use_threads=False)
             none = pa.repeat(pa.scalar(False), len(table))
             write_atomic(path, to_parquet(table.set_column(table.column_names.index(SERVED), SERVED, none)))
 
