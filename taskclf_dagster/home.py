@@ -208,6 +208,11 @@ class Home:
         return self.artifacts / "trials"
 
     @property
+    def serving(self) -> Path:
+        """Ours: what each challenger on trial serves of batch scores, and why it stopped, named by its model."""
+        return self.artifacts / "serving"
+
+    @property
     def probations(self) -> Path:
         """Ours: the record of the probation of each promotion, named by the number of its history record."""
         return self.artifacts / "probations"

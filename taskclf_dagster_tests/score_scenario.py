@@ -63,6 +63,7 @@ def scores_frame(
         "reject_threshold": THRESHOLD,
         "as_of": pd.Timestamp(start + DAY),
         "role": "champion",
+        "served": True,
     }
     return pd.DataFrame(columns, index=range(n))
 

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -19,6 +20,9 @@ from taskclf_dagster.domain.evaluation.performance_drops import PerformanceDrop
 from taskclf_dagster.domain.monitoring.telemetry import TelemetrySnapshot
 from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.models import MID
+from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home
+from taskclf_dagster_tests.score_scenario import scores_frame, write_score_file, write_scores
 from taskclf_dagster_tests.servers import PROJECT
 
 PAGE = (PROJECT / "docs" / "data.md").read_text(encoding="utf-8")
@@ -76,7 +80,27 @@ def ask(demo: Demo, question: str, monkeypatch: pytest.MonkeyPatch) -> list[dict
 
 
 def test_there_is_a_query_for_each_question() -> None:
-    assert list(QUERIES) == ["What runs now", "Why was mine not promoted", "What changes for me", "When is the next", "How do I go back"]
+    assert list(QUERIES) == [
+        "What runs now",
+        "Why was mine not promoted",
+        "What changes for me",
+        "When is the next",
+        "How do I go back",
+        "What was served",
+    ]
+
+
+def test_what_was_served_has_each_window_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, says = make_home(tmp_path), partial(scores_frame, ["Build", "Write"])
+    (of_today,) = write_scores(home, says(start=AS_OF).assign(served=[True, False]))
+    beside = says(start=AS_OF, model="contender").assign(role="contender", served=[False, True])
+    write_score_file(of_today.with_name("contender-contender.parquet"), beside)
+    (before,) = write_scores(home, says(start=AS_OF - DAY))
+    for path, lacking in ((before, ["role", "served"]), (before.with_name("contender-contender.parquet"), ["served"])):
+        pq.write_table(pq.read_table(of_today.with_name(path.name), partitioning=None).drop_columns(lacking), path)
+    monkeypatch.chdir(home.root)
+    answers = duckdb.sql(QUERIES["What was served"]).fetchall()
+    assert [model for *_, model, _ in answers] == [MID, MID, MID, "contender"]
 
 
 @pytest.mark.slow

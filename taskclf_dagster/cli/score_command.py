@@ -11,9 +11,10 @@ from taskclf_dagster.cli.output import make_table, say, say_block
 from taskclf_dagster.cli.progress_bar import quiet_option, show_work
 from taskclf_dagster.defs.resources.signing_keys import open_keys
 from taskclf_dagster.domain.monitoring.day_scores import DayScores, find_scoring_model
-from taskclf_dagster.domain.monitoring.scored_days import choose_days, score_days, write_score_events
+from taskclf_dagster.domain.monitoring.scored_days import ScoredDays, choose_days, score_days, write_score_events
 from taskclf_dagster.domain.monitoring.taskclf_files import write_taskclf_files
 from taskclf_dagster.provenance import cores
+from taskclf_dagster.shown_text import counted
 
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -46,7 +47,7 @@ def score_command(
     else:
         days = choose_days(taskclf_home, scorer, first=None if first is None else first.date(), last=None, now=moment)
     with show_work("scoring", quiet=quiet, lines=False) as report:
-        record = score_days(taskclf_home, days, scorer, as_of=moment, cores=cores(), replace=replace, on_progress=report)
+        record = score_days(taskclf_home, days, scorer, as_of=moment, cores=cores(), replace=replace, config=settings, on_progress=report)
     write_score_events(taskclf_home, record, run_id=None, at=moment)
     if taskclf_files:
         for each in record.days:
@@ -54,6 +55,10 @@ def score_command(
     if as_json:
         say_block(json.dumps(record.model_dump(mode="json"), indent=2))
         return
+    _print(record)
+
+
+def _print(record: ScoredDays) -> None:
     for warning in record.warnings:
         say(f"warning: {warning}", err=True)
     say(f"{record.home}: {record.model_id}, reject threshold {record.reject_threshold:.4g}")
@@ -62,6 +67,11 @@ def score_command(
             say(f"{each.day}: {each.reason}", err=True)
     for contender in record.contenders:
         say(f"on trial: {contender.model_id}, {len(contender.days)} days scored{f'; {contender.problem}' if contender.problem else ''}")
+    if record.share:
+        for model_id, windows in sorted(record.served.items()):
+            say(f"served by {model_id}: {counted(windows, 'window')}")
+    for serving in record.serving:
+        say(f"{serving.model_id} {serving.sentence}")
     rows = [_row(each) for each in record.days]
     say_block(
         make_table(rows, headers=["day", "", "windows", "rejected", "labels", "model"], wraps=[4]) if rows else "no day waits for scores"

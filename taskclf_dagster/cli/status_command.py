@@ -39,6 +39,7 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
         *_status_rows(status),
         *_probation_rows(taskclf_home),
         *(["on trial", f"{look.model_id}, until {look.ends_at:%Y-%m-%d}: {look.detail}"] for look in trials),
+        *(["batch scores", f"{look.model_id} {look.serving.sentence}"] for look in trials if look.serving is not None),
     ]
     say_block(make_table(rows, tablefmt="plain", wraps=[1]))
 

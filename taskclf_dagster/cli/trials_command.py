@@ -58,3 +58,5 @@ def _print(record: TrialsReport) -> None:
     say_block(make_table(rows, headers=["contender", "", "user-days", "windows", "difference", "bounds", "until"]))
     for each in record.looks:
         say(f"{each.model_id} beside {each.champion_id}: {each.detail}")
+        if each.serving is not None:
+            say(f"{each.model_id} {each.serving.sentence}")

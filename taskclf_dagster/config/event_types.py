@@ -22,6 +22,7 @@ EventType = Literal[
     "drift.confirmed",
     "model.calibrated",
     "probation.harm",
+    "trial.serving_stopped",
 ]
 
 

@@ -15,12 +15,14 @@ class TrialSettings(Settings):
         days: length of a trial.
         label_delay_days: days after the end of a UTC day until its labels count; later ones do not.
         awaiting_approval: True to try challengers that await approval as well.
+        challenger_share: share of the user-days of batch scores that the newest contender serves [0 to 0.5]; 0 for none.
     """
 
     max_contenders: Annotated[int, Field(ge=0, le=10)]
     days: Annotated[int, Field(ge=1, le=90)]
     label_delay_days: Annotated[int, Field(ge=0, le=14)]
     awaiting_approval: bool
+    challenger_share: Annotated[float, Field(ge=0, le=0.5)]
 
 
 class ProbationSettings(Settings):

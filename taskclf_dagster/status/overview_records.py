@@ -109,6 +109,7 @@ class TrialView(WireView):
         until: end of the trial.
         decision_id: the decision that it made; None if none.
         sentence: what it waits for, or why it ended.
+        serving: what it serves of batch scores, or why it stopped, in one sentence; None if it never served.
     """
 
     model_id: str
@@ -123,6 +124,7 @@ class TrialView(WireView):
     until: datetime
     decision_id: str | None
     sentence: str
+    serving: str | None = None
 
 
 class DueView(WireView):

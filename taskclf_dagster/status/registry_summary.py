@@ -93,6 +93,7 @@ def stamp_registry(home: Home) -> tuple[object, ...]:
             home.decisions / LAST_DECIDED,
             home.pending_models,
             home.trials,
+            home.serving,
             home.probations,
             find_store(home),
             home.home_id_file,

@@ -1,6 +1,7 @@
 """Describes the trials of a home, and the probation of its active model, for page and API."""
 
 from taskclf_dagster.domain.decision.probation import list_probations
+from taskclf_dagster.domain.decision.serving import ServingRecord, find_shown, list_serving
 from taskclf_dagster.domain.decision.trial import TrialRecord, list_trials
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.overview_records import ProbationView, TrialView
@@ -13,7 +14,8 @@ SHOWN = 5
 def describe_trials(home: Home) -> list[TrialView]:
     """Returns the trials of a home, the open ones first, then the newest; a record that cannot be read is left out, and fsck names it."""
     trials = sorted(list_trials(home)[0], key=lambda trial: not trial.is_open)
-    return [_describe(trial) for trial in trials[:SHOWN]]
+    serving = list_serving(home)[0]
+    return [_describe(trial, find_shown(serving, trial.model_id, is_open=trial.is_open)) for trial in trials[:SHOWN]]
 
 
 def describe_probation(home: Home, model_id: str) -> ProbationView | None:
@@ -29,7 +31,7 @@ def describe_probation(home: Home, model_id: str) -> ProbationView | None:
     )
 
 
-def _describe(trial: TrialRecord) -> TrialView:
+def _describe(trial: TrialRecord, serving: ServingRecord | None) -> TrialView:
     bounds = trial.bounds
     return TrialView(
         model_id=trial.model_id,
@@ -44,4 +46,5 @@ def _describe(trial: TrialRecord) -> TrialView:
         until=trial.ends_at,
         decision_id=trial.ended_by,
         sentence=make_sentence(trial.waits_for or "it has just begun"),
+        serving=None if serving is None else make_sentence(serving.sentence),
     )

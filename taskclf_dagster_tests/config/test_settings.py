@@ -99,6 +99,7 @@ NUMBERS: dict[str, tuple[float, float, float, float]] = {
     "trials.max_contenders": (0, 10, -1, 11),
     "trials.days": (1, 90, 0, 91),
     "trials.label_delay_days": (0, 14, -1, 15),
+    "trials.challenger_share": (0.0, 0.5, -0.001, 0.501),
     "probation_days": (0, 90, -1, 91),
 }
 CHOICES: dict[str, tuple[object, ...]] = {

@@ -60,6 +60,7 @@ def scored_windows(
         as_of=as_of,
         cores=cores(),
         replace=config.replace,
+        config=settings,
         on_progress=report_lines(context.log.info),
     )
     write_score_events(taskclf_home, record, run_id=context.run.run_id, at=clock.now())

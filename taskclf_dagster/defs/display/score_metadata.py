@@ -34,6 +34,7 @@ def scores_metadata(record: ScoredDays) -> dict[str, object]:
             "rejected": "-" if day.quality is None or day.quality.reject_rate is None else f"{day.quality.reject_rate:.1%}",
             "most": _most_frequent(day),
             "model": ", ".join(day.model_ids),
+            "served": ", ".join(f"{model}: {n}" for model, n in sorted(day.served.items())),
         }
         for day in record.days
     ]
@@ -46,6 +47,7 @@ def scores_metadata(record: ScoredDays) -> dict[str, object]:
         "pointer_sequence": "none" if record.pointer_sequence is None else record.pointer_sequence,
         "policy_hash": record.policy_hash or "none",
         "reject_threshold": record.reject_threshold,
+        "serving": "\n".join(f"{each.model_id} {each.sentence}" for each in record.serving) or "none",
         "warnings": "\n".join(record.warnings) or "none",
         **plotted(
             windows=sum(day.windows for day in record.days),

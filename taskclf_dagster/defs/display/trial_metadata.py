@@ -53,5 +53,6 @@ def _row(look: TrialLook) -> dict[str, Any]:
         "low": f"{look.lower:+.4f}",
         "high": f"{look.upper:+.4f}",
         "until": f"{look.ends_at:%Y-%m-%d}",
+        "serving": "-" if look.serving is None else look.serving.sentence,
         "detail": look.detail,
     }

@@ -24,6 +24,10 @@ LONG_SECONDS, SHORT_SECONDS = 180, 120
 """A block at least as long is long, a shorter one than the other is short (acceptance document of taskclf, section 6)."""
 
 
+LEAST_WINDOWS = 120
+"""A day with fewer windows says nothing about the share of rejected ones."""
+
+
 _Int = npt.NDArray[np.int64]
 
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
+
+import pandas as pd
 
 from taskclf_dagster.domain.data.day_folders import list_days
 from taskclf_dagster.domain.decision.probation import list_probations
@@ -12,7 +15,8 @@ from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
 from taskclf_dagster.domain.monitoring.day_scores import end_of, make_scores_file, read_day_windows, was_scored_after
-from taskclf_dagster.domain.monitoring.score_files import CONTENDER, PREVIOUS, ROLE, contender_scores_path
+from taskclf_dagster.domain.monitoring.score_files import CONTENDER, PREVIOUS, ROLE, SERVED, contender_scores_path
+from taskclf_dagster.domain.monitoring.score_marks import has_marks
 from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.domain.storage.stored_files import store_file
 from taskclf_dagster.errors import TaskclfDagsterError
@@ -69,11 +73,14 @@ def _score(home: Home, beside: _Beside, days: Sequence[date], as_of: datetime, n
 
 
 def _choose_days(home: Home, beside: _Beside, model: LoadedModel, days: Sequence[date], as_of: datetime) -> list[date]:
-    """Returns the days since a model is beside the active one that have windows and no scores from after their end."""
+    """Returns the days since a model is beside the active one that have windows and no scores of now, or from after their end.
+
+    A file with served windows is left to `day_scores`, which writes it together with that of the active model.
+    """
     first, last = beside.since.astimezone(UTC).date(), as_of.astimezone(UTC).date()
     since = [day for day in list_days(home, model.schema.version) if first <= day <= last]
     paths = {day: contender_scores_path(home, day, beside.model_id, beside.role) for day in sorted({*since, *days}) if first <= day}
-    return [day for day, path in paths.items() if not was_scored_after(path, end_of(day))]
+    return [day for day, path in paths.items() if not was_scored_after(path, min(end_of(day), as_of)) and not has_marks(path)]
 
 
 def _score_day(home: Home, day: date, model: LoadedModel, role: str, as_of: datetime, num_threads: int) -> bool:
@@ -81,6 +88,13 @@ def _score_day(home: Home, day: date, model: LoadedModel, role: str, as_of: date
     rows = read_day_windows(home, model, end_of(day) - timedelta(days=1), end)
     if rows.empty:
         return False
+    scores = score_windows(model, rows, num_threads=num_threads)
+    write_beside(home, day, model, role, scores.assign(**{SERVED: False}), end)
+    return True
+
+
+def write_beside(home: Home, day: date, model: LoadedModel, role: str, scores: pd.DataFrame, as_of: datetime) -> Path:
+    """Writes the scores of a day by a model beside the active one, with the marks of those that it serves, and returns the file."""
     source = {
         "model_id": model.bundle.model_id,
         "bundle_hash": json_hash(model.files.hashes()),
@@ -89,5 +103,5 @@ def _score_day(home: Home, day: date, model: LoadedModel, role: str, as_of: date
         ROLE: role,
     }
     path = contender_scores_path(home, day, model.bundle.model_id, role)
-    store_file(home.root, path, make_scores_file(score_windows(model, rows, num_threads=num_threads), source, end))
-    return True
+    store_file(home.root, path, make_scores_file(scores, source, as_of))
+    return path

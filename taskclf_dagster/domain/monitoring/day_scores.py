@@ -3,17 +3,19 @@
 Scores of a day are those of one model. How windows are scored is in `evaluation.window_scores`, the format of the file in `score_files`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import Field
 
 from taskclf_dagster.domain.data.day_folders import day_of
 from taskclf_dagster.domain.data.hashing import hash_row_keys
@@ -22,7 +24,8 @@ from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
 from taskclf_dagster.domain.evaluation.window_scores import ScoreQuality, score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.monitoring.score_files import CHAMPION, ROLE, SCORE_COLUMNS, SCORES_OF_DAY, scores_path
+from taskclf_dagster.domain.monitoring.score_files import CHAMPION, DEFAULTS, ROLE, SCORE_COLUMNS, SCORES_OF_DAY, SERVED, scores_path
+from taskclf_dagster.domain.monitoring.score_marks import clear_marks, count_served, marks_agree
 from taskclf_dagster.domain.registry.active_model import find_user_thresholds
 from taskclf_dagster.domain.registry.champion import resolve_active_model
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -42,6 +45,22 @@ _TYPES = {
 }
 
 _FIX = "Score the day again, with replace"
+
+
+class ServedElsewhere(NamedTuple):
+    """The windows of a day that a contender serves.
+
+    Attributes:
+        windows: True for each of them, shape (n,).
+        path: the file with their scores, which was written; None if the contender serves none of the day.
+    """
+
+    windows: npt.NDArray[np.bool_]
+    path: Path | None
+
+
+ServeDay = Callable[[date, pd.DataFrame, datetime], ServedElsewhere]
+"""Takes a day, its windows and the time up to which they are scored, and scores them with a contender."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,7 @@ class DayScores(Record):
         model_ids: the models in the file.
         windows: number of windows of the day.
         missing: of them those that have no score in the file.
+        served: number of windows by the model whose score is served.
         quality: figures of the scores; None without windows.
         reason: the reason if it is unreadable; empty otherwise.
     """
@@ -96,6 +116,7 @@ class DayScores(Record):
     model_ids: tuple[str, ...] = ()
     windows: int = 0
     missing: int = 0
+    served: dict[str, int] = Field(default_factory=dict)
     quality: ScoreQuality | None = None
     reason: str = ""
 
@@ -130,7 +151,15 @@ def list_scored_days(home: Home) -> dict[date, Path]:
 
 
 def score_day(
-    home: Home, day: date, scorer: ScoringModel, model: LoadedModel, *, as_of: datetime, num_threads: int, replace: bool = False
+    home: Home,
+    day: date,
+    scorer: ScoringModel,
+    model: LoadedModel,
+    *,
+    as_of: datetime,
+    num_threads: int,
+    replace: bool = False,
+    serve: ServeDay | None = None,
 ) -> DayScores:
     """Scores the windows of a UTC day and writes `artifacts/scores/date=YYYY-MM-DD/scores.parquet`.
 
@@ -142,6 +171,7 @@ def score_day(
         as_of: windows that end later are left out.
         num_threads: of LightGBM.
         replace: score the day again also if its scores are complete.
+        serve: scores the day with a contender, which may serve a part of it; None if the model serves all.
 
     Raises:
         DataContractError: the windows violate the data contract.
@@ -150,7 +180,7 @@ def score_day(
     end = min(end_of(day), as_of)
     rows = read_day_windows(home, model, end_of(day) - timedelta(days=1), end)
     path = scores_path(home, day)
-    if not replace and len(rows) and was_scored_after(path, end_of(day), windows=len(rows)):
+    if not replace and len(rows) and is_scored(path, day, windows=len(rows)):
         return _read_back(home, day, rows)
     if rows.empty:
         return DayScores(day=day, outcome="no_windows", as_of=end)
@@ -162,7 +192,9 @@ def score_day(
         ROLE: CHAMPION,
     }
     scores = score_windows(model, rows, num_threads=num_threads, user_thresholds=scorer.user_thresholds)
-    store_file(home.root, path, make_scores_file(scores, source, end))
+    elsewhere = ServedElsewhere(np.zeros(len(rows), dtype=bool), None) if serve is None else serve(day, rows, end)
+    clear_marks(path.parent, keep=elsewhere.path)
+    store_file(home.root, path, make_scores_file(scores.assign(**{SERVED: ~elsewhere.windows}), source, end))  # last: see score_marks
     return _read_back(home, day, rows).model_copy(update={"outcome": "scored"})
 
 
@@ -179,11 +211,16 @@ def read_day_scores(path: Path) -> pd.DataFrame:
     """
     with reading_parquet(path, fix=_FIX):
         frame = pq.read_table(path, partitioning=None, use_threads=False).to_pandas()
-    lacking = [name for name in SCORE_COLUMNS if name not in frame.columns and name != ROLE]
+    lacking = [name for name in SCORE_COLUMNS if name not in frame.columns and name not in DEFAULTS]
     if lacking or frame.empty:
         raise UnreadableFileError(path, f"it has no {', '.join(lacking)}" if lacking else "it has no rows", _FIX)
     labels = {name: pd.Categorical(frame[name], categories=list(OUTCOMES)) for name in ("top_label", "label", "smoothed_label")}
     return frame.assign(**labels).astype({"user_id": "category", "session_id": "category"})
+
+
+def is_scored(path: Path, day: date, *, windows: int | None = None) -> bool:
+    """Returns True if `scores.parquet` of a day was made after its end, and each of its windows is served once; see `was_scored_after`."""
+    return was_scored_after(path, end_of(day), windows=windows) and marks_agree(path.parent)
 
 
 def was_scored_after(path: Path, moment: datetime, *, windows: int | None = None) -> bool:
@@ -210,6 +247,7 @@ def _read_back(home: Home, day: date, rows: pd.DataFrame) -> DayScores:
     path = scores_path(home, day)
     scores = read_day_scores(path)
     found = np.isin(hash_row_keys(rows), hash_row_keys(scores))
+    own = scores.loc[scores[SERVED].to_numpy(dtype=bool), "model_id"] if SERVED in scores else scores["model_id"]
     return DayScores(
         day=day,
         outcome="kept",
@@ -218,12 +256,13 @@ def _read_back(home: Home, day: date, rows: pd.DataFrame) -> DayScores:
         model_ids=tuple(sorted(scores["model_id"].astype(str).unique())),
         windows=len(rows),
         missing=int((~found).sum()),
+        served={**{str(name): int(n) for name, n in own.value_counts().items() if n}, **count_served(path.parent)},
         quality=ScoreQuality.of(scores),
     )
 
 
 def make_scores_file(scores: pd.DataFrame, source: Mapping[str, object], as_of: datetime) -> bytes:
-    """Returns the scores as parquet, with the model and its role in columns of one value each."""
+    """Returns the scores, with the marks of those that are served, as parquet, with the model and its role in columns of one value each."""
     table = pa.Table.from_pandas(scores, preserve_index=False)
     for name, value in source.items():
         column = pa.repeat(pa.scalar(value, type=_TYPES[name]), len(table))

@@ -46,6 +46,7 @@ SCORE_COLUMNS: dict[str, ColumnType] = {
     "reject_threshold": "float",
     "as_of": "datetime",
     "role": "str",
+    "served": "bool",
 }
 """The columns of a file of scores, in its order."""
 
@@ -53,8 +54,16 @@ SCORE_COLUMNS: dict[str, ColumnType] = {
 ROLE = "role"
 
 
+SERVED = "served"
+"""The column that is True in exactly one file of a day for each window: that of the model whose score is used."""
+
+
 CHAMPION, CONTENDER, PREVIOUS = "champion", "contender", "previous"
-"""Values of the column role: the active model, a challenger on trial, or the model before one on probation. Files without it: champions."""
+"""Values of the column role: the active model, a challenger on trial, or the model before one on probation."""
+
+
+DEFAULTS = {ROLE: CHAMPION, SERVED: True}
+"""Values of columns that `scores.parquet` of an earlier version lacks."""
 
 
 MAY_BE_NULL = frozenset({"pointer_sequence", "policy_hash"})
@@ -120,7 +129,7 @@ def read_scored_day(path: Path, day: date) -> pa.Table:
         present = file.schema_arrow
         problems = (_find_column_problem(present, column, kind) for column, kind in SCORE_COLUMNS.items())
         problem = next((each for each in problems if each is not None), None)
-        table = None if problem is not None else _canonical(_with_role(file.read(columns=list(SCORE_COLUMNS), use_threads=False)))
+        table = None if problem is not None else _canonical(_with_defaults(file.read(columns=list(SCORE_COLUMNS), use_threads=False)))
     problem = problem if table is None else _find_value_problem(table, day)
     if problem is not None or table is None:
         raise UnreadableFileError(path, str(problem), _FIX)
@@ -128,7 +137,7 @@ def read_scored_day(path: Path, day: date) -> pa.Table:
 
 
 def _find_column_problem(present: pa.Schema, column: str, kind: ColumnType) -> str | None:
-    if column == ROLE and not present.get_all_field_indices(ROLE):
+    if column in DEFAULTS and not present.get_all_field_indices(column):
         return None
     if column in MAY_BE_NULL and present.get_all_field_indices(column) and present.field(column).type == pa.null():
         return None
@@ -136,9 +145,12 @@ def _find_column_problem(present: pa.Schema, column: str, kind: ColumnType) -> s
     return None if problem is None else f"its column {column} {problem}"
 
 
-def _with_role(table: pa.Table) -> pa.Table:
-    """Returns the table with the column role; without one, it is of the active model."""
-    return table if ROLE in table.column_names else table.append_column(ROLE, pa.repeat(pa.scalar(CHAMPION), len(table)))
+def _with_defaults(table: pa.Table) -> pa.Table:
+    """Returns the table with the columns that an earlier version did not write; all of it is of the active model."""
+    for name, value in DEFAULTS.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(pa.scalar(value), len(table)))
+    return table
 
 
 def _canonical(table: pa.Table) -> pa.Table:

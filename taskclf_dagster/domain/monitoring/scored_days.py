@@ -1,21 +1,24 @@
 """Scores several days in one run with one model, and finds the days that wait for their scores."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
+from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.day_folders import list_days
+from taskclf_dagster.domain.decision.serving import ServingRecord, write_serving
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.monitoring.contender_scores import ContenderScores, score_contenders
 from taskclf_dagster.domain.monitoring.day_scores import (
     DayScores,
     ScoringModel,
-    end_of,
+    is_scored,
     list_scored_days,
     score_day,
-    was_scored_after,
 )
 from taskclf_dagster.domain.monitoring.score_files import scores_path
+from taskclf_dagster.domain.monitoring.sharing import list_present_serving, open_sharing
 from taskclf_dagster.domain.storage.files import remove_tree
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import BundleError, DataContractError, NoActiveModelError, UnreadableFileError
@@ -38,6 +41,8 @@ class ScoredDays(Record):
         warnings: on how the model was found.
         days: the oldest first.
         contenders: the challengers on trial, which scored the same days.
+        share: of the user-days that the settings leave to a contender [0 to 0.5].
+        serving: what each contender on trial serves or served, as this run left it, and those that it stopped.
     """
 
     home: str
@@ -49,6 +54,13 @@ class ScoredDays(Record):
     warnings: tuple[str, ...]
     days: tuple[DayScores, ...]
     contenders: tuple[ContenderScores, ...] = ()
+    share: float = 0.0
+    serving: tuple[ServingRecord, ...] = ()
+
+    @property
+    def served(self) -> dict[str, int]:
+        """Number of windows of all days by the model whose score is served."""
+        return dict(sum((Counter(day.served) for day in self.days), Counter[str]()))
 
 
 def score_days(
@@ -59,6 +71,7 @@ def score_days(
     as_of: datetime,
     cores: int,
     replace: bool = False,
+    config: RetrainConfig | None = None,
     on_progress: Report = ignore_progress,
 ) -> ScoredDays:
     """Scores days with one model; a promotion in the meantime changes nothing, and a day that cannot be read does not stop the others.
@@ -70,6 +83,7 @@ def score_days(
         as_of: windows that end later are left out.
         cores: number of threads of LightGBM; the scores do not depend on it.
         replace: score days again also if their scores are complete.
+        config: the settings of the share that a contender serves; None for no share.
         on_progress: takes a report after each day.
 
     Raises:
@@ -81,10 +95,12 @@ def score_days(
         if scorer.is_broken:
             raise BundleError(home.models, "not_loadable", f"{scorer.reason}; the scores of earlier runs stay as they are")
         raise NoActiveModelError(home.models)
+    sharing = None if config is None else open_sharing(home, scorer, config, as_of=as_of, num_threads=cores)
+    serve = None if sharing is None else sharing.serve
     scored: list[DayScores] = []
     for day in sorted(set(days)):
         try:
-            found = score_day(home, day, scorer, model, as_of=as_of, num_threads=cores, replace=replace)
+            found = score_day(home, day, scorer, model, as_of=as_of, num_threads=cores, replace=replace, serve=serve)
         except (DataContractError, UnreadableFileError) as error:
             found = DayScores(day=day, outcome="unreadable", as_of=as_of, reason=str(error))
         scored.append(found)
@@ -100,6 +116,8 @@ def score_days(
         warnings=scorer.warnings,
         days=tuple(scored),
         contenders=score_contenders(home, days, as_of=as_of, num_threads=cores),
+        share=0.0 if config is None else config.trials.challenger_share,
+        serving=list_present_serving(home),
     )
 
 
@@ -141,7 +159,7 @@ def find_waiting_days(home: Home, scorer: ScoringModel, *, now: datetime, today:
     recorded = list_days(home, scorer.model.schema.version)
     present = now.astimezone(UTC).date()
     past = [present - timedelta(days=age) for age in range(WAITING_DAYS, 0, -1)]
-    waiting = [day for day in past if day in recorded and not was_scored_after(scores_path(home, day), end_of(day))]
+    waiting = [day for day in past if day in recorded and not is_scored(scores_path(home, day), day)]
     return [*waiting, present] if today and present in recorded else waiting
 
 
@@ -161,11 +179,17 @@ def remove_old_scores(home: Home, *, keep_days: int, now: datetime) -> list[date
 
 
 def write_score_events(home: Home, record: ScoredDays, *, run_id: str | None, at: datetime) -> None:
-    """Writes `model.scored` for each day that this run scored and that is over; written again, it is the same event.
+    """Writes `model.scored` for each day that this run scored and that is over, and `trial.serving_stopped` once for a contender.
+
+    Written again, each is the same event.
 
     Raises:
         OSError: the outbox cannot be written.
     """
+    for serving in record.serving:
+        if serving.stop is not None and not serving.stop.alerted:
+            _write_stop_event(home, serving, run_id, at)
+            write_serving(home, serving.model_copy(update={"stop": serving.stop.model_copy(update={"alerted": True})}))
     for day in record.days:
         if day.outcome != "scored" or not day.is_over or day.quality is None:
             continue
@@ -181,3 +205,14 @@ def write_score_events(home: Home, record: ScoredDays, *, run_id: str | None, at
                 payload=payload,
             ),
         )
+
+
+def _write_stop_event(home: Home, serving: ServingRecord, run_id: str | None, at: datetime) -> None:
+    payload = EventPayload(
+        model_id=serving.model_id,
+        previous_version=serving.champion_id,
+        metrics=pick_metrics({}),
+        reason=f"{serving.model_id} {serving.sentence}",
+    )
+    event_id = f"{serving.model_id}-serving-stopped".replace(".", "_")
+    write_event(home, Event(event_id=event_id, event_type="trial.serving_stopped", occurred_at=at, run_id=run_id, payload=payload))

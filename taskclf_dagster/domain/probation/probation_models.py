@@ -10,7 +10,7 @@ from taskclf_dagster.config.settings import GateThresholds, RetrainConfig
 from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.decision.probation import DayRejects, ProbationRecord
 from taskclf_dagster.domain.decision.trial import TrialRecord
-from taskclf_dagster.domain.evaluation.window_scores import score_windows
+from taskclf_dagster.domain.evaluation.window_scores import LEAST_WINDOWS, score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
 from taskclf_dagster.domain.models.reproducibility import open_training_snapshot
 from taskclf_dagster.domain.registry.active_model import find_user_thresholds
@@ -23,9 +23,6 @@ from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.trials.two_models import ComparedModels
 from taskclf_dagster.errors import BundleError, DataContractError, NoWindowsError, TaskclfDagsterError
 from taskclf_dagster.home import Home
-
-LEAST_WINDOWS = 120
-"""A day with fewer windows says nothing about the share of rejected ones."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from taskclf_dagster.domain.decision.probation import list_probations, probation_path
+from taskclf_dagster.domain.decision.serving import serving_path
 from taskclf_dagster.domain.decision.trial import list_trials, trial_path
 from taskclf_dagster.home import Home
 
@@ -26,7 +27,8 @@ def list_ended(home: Home, *, staying: set[str]) -> Iterator[EndedRecord]:
     """Yields the records of trials and probations that ended and whose model is removed, or does not exist; a damaged one stays."""
     for trial in list_trials(home)[0]:
         if not trial.is_open and trial.model_id not in staying:
-            yield EndedRecord("trial", trial_path(home, trial.model_id), "its trial ended, and its model is gone")
+            files = (trial_path(home, trial.model_id), serving_path(home, trial.model_id))
+            yield from (EndedRecord("trial", path, "its trial ended, and its model is gone") for path in files if path.exists())
     for record in list_probations(home)[0]:
         if not record.is_open and record.model_id not in staying:
             yield EndedRecord("probation", probation_path(home, record.sequence), "its probation ended, and its model is gone")

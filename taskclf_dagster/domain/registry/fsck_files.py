@@ -18,6 +18,7 @@ from taskclf_dagster.domain.decision.decision_events import build_decision_event
 from taskclf_dagster.domain.decision.decision_store import list_decisions
 from taskclf_dagster.domain.decision.last_decided import read_last_decided
 from taskclf_dagster.domain.decision.probation import list_probations
+from taskclf_dagster.domain.decision.serving import list_serving
 from taskclf_dagster.domain.decision.trial import list_trials
 from taskclf_dagster.domain.events.event import Event
 from taskclf_dagster.domain.events.outbox import DELIVERY, REPORTED_DECISION, WRITTEN_THROUGH, read_outbox
@@ -258,11 +259,14 @@ def check_calibrators(state: RegistryState) -> Findings:
 
 
 def check_trials(state: RegistryState) -> Findings:
-    """Checks trials against their own hash; one that lacks its decision is a warning."""
+    """Checks trials and what contenders serve against their own hash; a trial that lacks its decision is a warning."""
     trials, damaged = list_trials(state.home)
     for error in damaged:
         fix = "Restore the file from a backup, or remove it; its trial begins again then"
         yield damage("trial_differs", "P10", f"trial {error.path.name}: {error.reason}", fix)
+    for error in list_serving(state.home)[1]:
+        fix = "Restore the file from a backup, or remove it; the contender may serve again then"
+        yield damage("trial_differs", "P10", f"what {error.path.stem} serves: {error.reason}", fix)
     for trial in trials:
         if trial.is_open and state.receipts.find(state.home, trial.decision_id) is None:
             detail = f"the trial of {trial.model_id} names receipt {trial.decision_id}, which is missing or damaged"

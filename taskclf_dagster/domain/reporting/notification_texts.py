@@ -97,6 +97,12 @@ EVENT_TEXTS: dict[EventType, EventText] = {
         "A retrain had nothing to learn", "No label is new since the last decision, so nothing was trained.", "Label more time.", "info"
     ),
     "model.retrained": EventText("A new model was judged", "The model {model} was trained and judged.", "Look at the report.", "info"),
+    "trial.serving_stopped": EventText(
+        "A model on trial serves no batch scores any more",
+        "The model {model} no longer serves a share of the batch scores; those of {before} are used for everyone.",
+        _NOTHING,
+        "info",
+    ),
     "model.scored": EventText("A day was scored", "The model {model} was applied to every window of a day.", _NOTHING, "info"),
     "model.calibrated": EventText(
         "The running model was calibrated", "The probabilities of the model {model} were calibrated on newer labels.", _NOTHING, "info"

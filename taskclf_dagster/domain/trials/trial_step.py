@@ -1,5 +1,6 @@
 """One look at every trial: starts those of new contenders, closes days, and promotes, ends or goes on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -7,6 +8,7 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
 from taskclf_dagster.domain.decision.decision_store import list_decisions, save_decision
+from taskclf_dagster.domain.decision.serving import ServingRecord, find_shown, list_serving
 from taskclf_dagster.domain.decision.trial import Ending, TrialRecord, list_trials, read_trial, write_trial
 from taskclf_dagster.domain.decision.trial_gate import describe_bounds
 from taskclf_dagster.domain.events.outbox import write_event
@@ -34,6 +36,7 @@ class TrialLook(Record):
         user_days, windows: so far.
         difference, lower, upper: of challenger minus champion in macro-F1; see `SequentialBounds`.
         decision_id: the decision that it made; None for none.
+        serving: what the contender serves of batch scores, and why it stopped; None if it never served, or its record cannot be read.
     """
 
     model_id: str
@@ -47,6 +50,7 @@ class TrialLook(Record):
     upper: float
     ends_at: datetime
     decision_id: str | None = None
+    serving: ServingRecord | None = None
 
 
 class TrialsReport(Record):
@@ -55,7 +59,7 @@ class TrialsReport(Record):
     Attributes:
         home: for display.
         looks: at each trial that was open or started, the newest first.
-        damaged: files of trials that cannot be read, with the reason.
+        damaged: files of trials, or of what contenders serve, that cannot be read, with the reason.
     """
 
     home: str
@@ -101,7 +105,7 @@ class TrialStep:
         for model_id in sorted({*contenders, *open_trials}, reverse=True):
             look = self._look_at(model_id, contenders.get(model_id), open_trials.get(model_id))
             looks += [] if look is None else [look]
-        return TrialsReport(home=self.home.display_name, as_of=self.as_of, looks=tuple(looks), damaged=tuple(map(str, damaged)))
+        return _make_report(self.home, self.as_of, looks, damaged)
 
     def _look_at(self, model_id: str, held: PromotionDecision | None, trial: TrialRecord | None) -> TrialLook | None:
         try:
@@ -208,8 +212,15 @@ class TrialStep:
 def show_trials(home: Home, *, as_of: datetime) -> TrialsReport:
     """Returns the trials of a home as their records have them, the newest first; looks at none, and reads only."""
     trials, damaged = list_trials(home)
-    looks = tuple(show_trial(trial) for trial in trials)
-    return TrialsReport(home=home.display_name, as_of=as_of, looks=looks, damaged=tuple(map(str, damaged)))
+    return _make_report(home, as_of, [show_trial(trial) for trial in trials], damaged)
+
+
+def _make_report(home: Home, as_of: datetime, looks: Sequence[TrialLook], damaged: Sequence[UnreadableFileError]) -> TrialsReport:
+    serving, unreadable = list_serving(home)
+    going_on = ("waits", "problem")
+    found = [find_shown(serving, look.model_id, is_open=look.outcome in going_on) for look in looks]
+    shown = tuple(look.model_copy(update={"serving": each}) for look, each in zip(looks, found, strict=True))
+    return TrialsReport(home=home.display_name, as_of=as_of, looks=shown, damaged=tuple(map(str, [*damaged, *unreadable])))
 
 
 def show_trial(trial: TrialRecord) -> TrialLook:

@@ -17,7 +17,7 @@ export function showTrials({ trials = [] }) {
   byId("trials").hidden = trials.length === 0;
   show(byId("trials-body"),
     el("p", {}, "These models could not be judged well enough when they were trained. They are compared with the running model on labels that come "
-      + "later, and never answer before they are promoted."),
+      + "later. taskclf never uses them before they are promoted."),
     table("Change of the average score beside the running model, with bounds that hold at every look",
       ["Model", "State", "Labels so far", "Change", "Until"].map((words) => el("th", { scope: "col" }, words)),
       trials.map(row)),
@@ -31,6 +31,7 @@ function row(trial) {
   return el("tr", {},
     el("th", { scope: "row", class: "id" }, trial.modelId),
     el("td", { "data-label": "State" }, badge(STATES[trial.state] ?? ENDED), el("p", { class: "small quiet" }, prose(trial.sentence)),
+      trial.serving && el("p", { class: "small quiet" }, prose(trial.serving)),
       trial.decisionId && el("a", { href: `/retrain/reports/${trial.decisionId}` }, "report of the decision")),
     el("td", { "data-label": "Labels so far" }, `${counted(trial.windows, "minute")} on ${counted(trial.days, "day")}`),
     el("td", { "data-label": "Change" }, change),

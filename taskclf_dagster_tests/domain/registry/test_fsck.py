@@ -363,6 +363,7 @@ BROKEN: dict[str, tuple[Callable[[Home], object], str, str, FindingCode, str]] =
     ),
     "calibrators changed": (_change_calibrators, "warning", "P10", "calibrators_differ", "0123456789abcdef"),
     "a trial damaged": (lambda home: _write(home.trials / f"{MODEL}.json"), "damage", "P10", "trial_differs", MODEL),
+    "what a contender serves damaged": (lambda home: _write(home.serving / f"{MODEL}.json"), "damage", "P10", "trial_differs", MODEL),
     "a probation damaged": (lambda home: _write(home.probations / "00000002.json"), "damage", "P10", "probation_differs", "00000002"),
     "predictions changed": (_change_predictions, "warning", "P10", "predictions_differ", "a.parquet"),
     "the index changed": (lambda home: edit_json(home.index, {"best_model_id": "x"}), "warning", "P10", "index_differs", " x"),

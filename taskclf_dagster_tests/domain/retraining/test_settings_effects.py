@@ -422,6 +422,7 @@ ELSEWHERE = {
     "trials.days": "domain/trials/test_trials.py",
     "trials.label_delay_days": "domain/trials/test_trials.py",
     "trials.awaiting_approval": "domain/trials/test_trials.py",
+    "trials.challenger_share": "domain/monitoring/test_challenger_share.py",
     "probation_days": "domain/probation/test_probation.py",
     "auto_rollback": "domain/probation/test_probation.py",
     "signing.private_key_env": "cycle/test_signed_retrain.py",
