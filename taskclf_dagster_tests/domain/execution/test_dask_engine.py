@@ -68,12 +68,7 @@ def in_use(address: str) -> ExecutionSettings:
 # --- The same as in one process -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("workers", "parts"),
-    [(1, 2), (1, 7), (2, 1), (2, 3), (2, 7)],
-    indirect=["workers"],
-    ids=["one worker-2", "one worker-7", "two workers-1", "two workers-3", "two workers-7"],
-)
+@pytest.mark.parametrize("parts", [1, 2, 7])
 def test_a_dataset_of_any_number_of_parts_is_the_same_on_workers(workers: DaskProcesses, home: Home, parts: int) -> None:
     here = make_dataset(home, parts, LOCAL)
     with open_engine(in_use(workers.address), home) as engine:
