@@ -143,8 +143,9 @@ class Team:
         if "webserver" in services:
             await_server(self.web, self.processes["webserver"])
         if "daemon" in services:
-            next((True for _ in until(TIMEOUT_SECONDS) if self._daemon_beats_since(begun)), None)
-            assert self._daemon_beats_since(begun), tail(self.log("daemon"))
+            with self.open() as instance:
+                next((True for _ in until(TIMEOUT_SECONDS) if _daemon_beats_since(instance, begun)), None)
+                assert _daemon_beats_since(instance, begun), tail(self.log("daemon"))
 
     def stop(self, *services: str) -> None:
         """As systemd does: SIGTERM to the service's own process, and it has to end by itself; then nobody of it is left."""
@@ -155,27 +156,18 @@ class Team:
             assert self.processes[service].wait(timeout=TIMEOUT_SECONDS) in (0, -signal.SIGTERM), tail(self.log(service))
             end_session(self.processes[service])
 
-    def _daemon_beats_since(self, moment: float) -> bool:
-        with self.open() as instance:
-            beats = instance.get_daemon_heartbeats()
-        return "QUEUED_RUN_COORDINATOR" in beats and beats["QUEUED_RUN_COORDINATOR"].timestamp >= moment
-
     def open(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self.instance))
 
     def made(self, run_id: str) -> list[str]:
         """Assets that a run has materialized so far, read from the database itself."""
         with self.open() as instance:
-            events = stored_events(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
-        return [event.asset_key.to_user_string() for event in events if event.asset_key]
+            return _made(instance, run_id)
 
     def await_asset(self, run_id: str, asset: str) -> None:
-        next((True for _ in until(TIMEOUT_SECONDS, every=0.1) if asset in self.made(run_id)), None)
-        assert asset in self.made(run_id), tail(self.log("code"))
-
-    def await_status(self, run_id: str, status: str) -> None:
-        next((True for _ in until(TIMEOUT_SECONDS, every=0.1) if self.web.status(run_id) == status), None)
-        assert self.web.status(run_id) == status, tail(self.log("daemon"))
+        with self.open() as instance:  # once, because opening it costs more than asking
+            next((True for _ in until(TIMEOUT_SECONDS, every=0.1) if asset in _made(instance, run_id)), None)
+            assert asset in _made(instance, run_id), tail(self.log("code"))
 
     def worker(self, run_id: str) -> int:
         """The process of a run."""
@@ -184,6 +176,16 @@ class Team:
         (pid,) = pids
         assert pid is not None
         return pid
+
+
+def _daemon_beats_since(instance: dg.DagsterInstance, moment: float) -> bool:
+    beats = instance.get_daemon_heartbeats()
+    return "QUEUED_RUN_COORDINATOR" in beats and beats["QUEUED_RUN_COORDINATOR"].timestamp >= moment
+
+
+def _made(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    events = stored_events(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION)
+    return [event.asset_key.to_user_string() for event in events if event.asset_key]
 
 
 def holdings(instance: dg.DagsterInstance) -> set[tuple[str, ...]]:
@@ -278,7 +280,8 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(team: Team) -> Story:
-    next((True for _ in until(TIMEOUT_SECONDS) if _has_ticks(team)), None)
+    with team.open() as instance:
+        next((True for _ in until(TIMEOUT_SECONDS) if any(thing[0] == "tick" for thing in holdings(instance))), None)
     first = team.web.launch("retrain")
     second = team.web.launch("retrain", run_config={"dry_run": True, "force": True})
     team.await_asset(first, "dataset_snapshot")
@@ -308,10 +311,6 @@ def story(team: Team) -> Story:
 def _look(team: Team) -> set[tuple[str, ...]]:
     with team.open() as instance:
         return holdings(instance)
-
-
-def _has_ticks(team: Team) -> bool:
-    return "tick" in count(_look(team))
 
 
 def test_the_webserver_knows_the_project_from_the_code_server(team: Team) -> None:

@@ -20,9 +20,11 @@ _Error = TypeVar("_Error", ClusterLostError, ClusterNotUsableError)
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[DaskProcesses]:
-    with dask_processes(tmp_path / "dask", "b", "a") as started:
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
+    """Two workers that tests leave as they are."""
+    with dask_processes(tmp_path_factory.mktemp("cluster") / "dask", "b", "a") as started:
+        started.await_workers(2)
         yield started
 
 
@@ -32,7 +34,6 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_workers_are_listed_by_name_and_nothing_is_left_in_the_home(processes: DaskProcesses, home: Home) -> None:
-    processes.await_workers(2)
     with open_cluster(processes.address, home) as cluster:
         assert [worker.name for worker in cluster.workers] == ["a", "b"]
         assert cluster.present_workers() == cluster.workers
@@ -41,23 +42,23 @@ def test_workers_are_listed_by_name_and_nothing_is_left_in_the_home(processes: D
 
 
 def test_no_worker_is_missed_while_the_client_asks_for_totals_by_itself(processes: DaskProcesses, home: Home) -> None:
-    processes.await_workers(2)
     with dask.config.set({"distributed.client.scheduler-info-interval": "1ms"}), open_cluster(processes.address, home) as cluster:
         assert {cluster.present_workers() for _ in range(300)} == {cluster.workers}
 
 
-def test_a_killed_worker_and_a_killed_scheduler_are_noticed(processes: DaskProcesses, home: Home) -> None:
-    processes.await_workers(2)
-    with open_cluster(processes.address, home) as cluster:
-        watch = cluster.watch()
-        processes.kill("b")
-        losses = (watch.find_loss() for _ in until(TIMEOUT_SECONDS, every=0.1))
-        lost = next(loss for loss in losses if loss is not None)
-        assert (lost.kind, "worker b went away" in str(lost)) == ("workers", True)
-        assert [worker.name for worker in cluster.present_workers()] == ["a"]
-        processes.kill_scheduler()
-        with pytest.raises(ClusterLostError, match="the scheduler went away"):
-            next(None for _ in until(TIMEOUT_SECONDS, every=0.1) if not cluster.present_workers())
+def test_a_killed_worker_and_a_killed_scheduler_are_noticed(tmp_path: Path, home: Home) -> None:
+    with dask_processes(tmp_path / "dask", "b", "a") as started:
+        started.await_workers(2)
+        with open_cluster(started.address, home) as cluster:
+            watch = cluster.watch()
+            started.kill("b")
+            losses = (watch.find_loss() for _ in until(TIMEOUT_SECONDS, every=0.1))
+            lost = next(loss for loss in losses if loss is not None)
+            assert (lost.kind, "worker b went away" in str(lost)) == ("workers", True)
+            assert [worker.name for worker in cluster.present_workers()] == ["a"]
+            started.kill_scheduler()
+            with pytest.raises(ClusterLostError, match="the scheduler went away"):
+                next(None for _ in until(TIMEOUT_SECONDS, every=0.1) if not cluster.present_workers())
 
 
 def test_a_scheduler_that_does_not_listen_is_an_error_that_may_pass(home: Home) -> None:
@@ -104,7 +105,6 @@ def test_a_worker_with_other_code_of_this_package_is_refused_by_name(tmp_path: P
 def test_a_worker_that_does_not_see_the_home_is_refused_by_name(
     processes: DaskProcesses, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processes.await_workers(2)
     monkeypatch.chdir(home.root)  # a relative path is another one for the workers, whose folder is another
     error = refused(processes.address, Home(Path()), ClusterNotUsableError)
     assert (error.kind, "worker a cannot use the home . (No such file" in str(error)) == ("home", True)

@@ -68,7 +68,7 @@ def in_use(address: str) -> ExecutionSettings:
 # --- The same as in one process -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+@pytest.mark.parametrize("parts", [1, 2, 7])
 def test_a_dataset_of_any_number_of_parts_is_the_same_on_workers(workers: DaskProcesses, home: Home, parts: int) -> None:
     here = make_dataset(home, parts, LOCAL)
     with open_engine(in_use(workers.address), home) as engine:
@@ -159,7 +159,7 @@ def test_a_scheduler_that_goes_away_is_an_error_and_leaves_neither_connections_n
     port = int(pair.address.rpartition(":")[2])
     with open_engine(in_use(pair.address), make_home(tmp_path)) as engine:
         taking = Background(engine.map(partial(stall, folder=tmp_path), range(3)))
-        await_file(tmp_path / "stalled-0", pair)
+        await_stalled(tmp_path, pair)
         pair.kill_scheduler()
         with pytest.raises(ClusterLostError, match="the scheduler went away") as caught:
             taking.join()
@@ -175,7 +175,7 @@ def test_a_scheduler_that_goes_away_is_an_error_and_leaves_neither_connections_n
 def test_a_cluster_that_has_lost_all_workers_is_an_error(pair: DaskProcesses, tmp_path: Path) -> None:
     with open_cluster(pair.address, make_home(tmp_path)) as cluster:
         taking = Background(DaskEngine(cluster, worker_seconds=2).map(partial(stall, folder=tmp_path), range(3)))
-        await_file(tmp_path / "stalled-0", pair)
+        await_stalled(tmp_path, pair)
         pair.kill("a")
         pair.kill("b")
         with pytest.raises(ClusterLostError, match="it has no worker any more for 2 s") as caught:
@@ -194,8 +194,8 @@ def test_a_part_that_needs_more_memory_than_any_worker_has_is_an_error_and_worke
             assert [number for number, _ in engine.map(partial(describe, folder=tmp_path), range(3))] == [0, 1, 2]
 
 
-def test_work_that_nobody_waits_for_any_more_is_cancelled(pair: DaskProcesses, tmp_path: Path) -> None:
-    with open_cluster(pair.address, make_home(tmp_path)) as cluster:
+def test_work_that_nobody_waits_for_any_more_is_cancelled(workers: DaskProcesses, tmp_path: Path) -> None:
+    with open_cluster(workers.address, make_home(tmp_path)) as cluster:
         found = DaskEngine(cluster).map(partial(describe, folder=tmp_path), range(100))
         next(found)
         del found
@@ -221,6 +221,14 @@ def await_file(path: Path, processes: DaskProcesses) -> str:
     for _ in until(TIMEOUT_SECONDS, every=0.1):
         if path.exists():
             return path.read_text(encoding="utf-8")
+    raise AssertionError(processes.logs())
+
+
+def await_stalled(folder: Path, processes: DaskProcesses) -> None:
+    """Returns when some item is computed: with more items than workers, the first one may be among those that wait for the others."""
+    for _ in until(TIMEOUT_SECONDS, every=0.1):
+        if any(folder.glob("stalled-*")):
+            return
     raise AssertionError(processes.logs())
 
 
