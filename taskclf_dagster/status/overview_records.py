@@ -106,6 +106,7 @@ class TrialView(WireView):
         windows: number of labeled windows.
         difference: challenger minus champion in macro-F1 [-1 to 1, higher is better]; None if nothing is known yet.
         lower, upper: its bounds, which hold at every look.
+        since: the as-of time of the decision that held the challenger; later windows count.
         until: end of the trial.
         decision_id: the decision that it made; None if none.
         sentence: what it waits for, or why it ended.
@@ -120,6 +121,7 @@ class TrialView(WireView):
     difference: float | None
     lower: float
     upper: float
+    since: datetime
     until: datetime
     decision_id: str | None
     sentence: str

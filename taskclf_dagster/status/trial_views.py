@@ -41,6 +41,7 @@ def _describe(trial: TrialRecord) -> TrialView:
         difference=bounds.difference,
         lower=bounds.lower,
         upper=bounds.upper,
+        since=trial.started_at,
         until=trial.ends_at,
         decision_id=trial.ended_by,
         sentence=make_sentence(trial.waits_for or "it has just begun"),
