@@ -2,8 +2,9 @@
 
 from taskclf_dagster.domain.decision.probation import list_probations
 from taskclf_dagster.domain.decision.trial import TrialRecord, list_trials
+from taskclf_dagster.domain.probation.probation_views import show_probation
 from taskclf_dagster.home import Home
-from taskclf_dagster.status.overview_records import ProbationView, TrialView
+from taskclf_dagster.status.records import ProbationView, TrialView
 from taskclf_dagster.status.sentences import make_sentence
 
 SHOWN = 5
@@ -16,14 +17,21 @@ def describe_trials(home: Home) -> list[TrialView]:
     return [_describe(trial) for trial in trials[:SHOWN]]
 
 
-def describe_probation(home: Home, model_id: str) -> ProbationView | None:
-    """Returns the open probation of a model; None without one, or if its record cannot be read, and fsck names it."""
-    record = next((each for each in list_probations(home)[0] if each.is_open and each.model_id == model_id), None)
+def describe_probation(home: Home) -> ProbationView | None:
+    """Returns the open probation; None without one, or if its record cannot be read, and fsck names it."""
+    record = next((each for each in list_probations(home)[0] if each.is_open), None)
     if record is None:
         return None
+    look = show_probation(record)
     return ProbationView(
+        model_id=record.model_id,
         previous_id=record.previous_id,
         until=record.ends_at,
+        days=look.user_days,
+        windows=look.windows,
+        difference=look.difference,
+        lower=look.lower,
+        upper=look.upper,
         harm=bool(record.findings),
         sentence=make_sentence(record.state or "it has just begun"),
     )

@@ -436,7 +436,8 @@ def on_probation() -> Answer:
     status = promoted()
     status["activeModel"] |= {"trainedAt": ago(days=2), "activeSince": ago(days=2)}
     status["activeModel"]["probation"] = {
-        "previousId": RUNNING, "until": in_(days=5), "harm": False,
+        "modelId": NEW, "previousId": RUNNING, "until": in_(days=5), "harm": False, "days": 1, "windows": 212,
+        "difference": 0.029, "lower": -0.113, "upper": 0.171,
         "sentence": f"No harm is shown beside {RUNNING}: +0.0290, between -0.1130 and +0.1710 on 1 user-day with 212 windows.",
     }  # fmt: skip
     return status

@@ -1,5 +1,6 @@
 """A promoted model is on probation: harm is found, and the model before it runs again, or a person is told once."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -248,6 +249,9 @@ def test_the_model_on_probation_is_on_the_page_and_in_the_status(harmed: Home) -
     assert model.probation is not None
     assert (model.probation.previous_id, model.probation.harm) == (record.previous_id, True)
     assert "auto_rollback is false" in model.probation.sentence
-    shown = CliRunner().invoke(main, ["status", "--home", str(harmed.root)], env={"DAGSTER_HOME": str(harmed.root.parent)}).output
+    command, env = ["status", "--home", str(harmed.root)], {"DAGSTER_HOME": str(harmed.root.parent)}
+    shown = CliRunner().invoke(main, command, env=env).output
     assert "on probation" in shown
     assert record.previous_id in shown
+    told = json.loads(CliRunner().invoke(main, [*command, "--json"], env=env).stdout)["probation"]
+    assert (told["model_id"], told["harm"], told["upper"] < 0) == (record.model_id, True, True)
