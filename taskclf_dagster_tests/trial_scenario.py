@@ -9,8 +9,13 @@ import pyarrow.parquet as pq
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.trial import TrialRecord, read_trial
+from taskclf_dagster.domain.registry.history import append_active_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, BlockedModel
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.promotion import Recompute
 from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
+from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.domain.trials.trial_step import TrialLook, TrialsReport, TrialStep
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.retrain_scenario import run_retrain, take_snapshot
@@ -40,6 +45,7 @@ MIXED_UP = {"Build": "Debug", "Debug": "Build", "Review": "Write", "Write": "Rev
 CONFIG = retrain_config(**OPEN, train_params=FEW_TREES)
 HELD_AT = AS_OF
 FIRST_DAYS = 8
+RECOMPUTE: Recompute = partial(recompute_decision, cores=1)
 
 
 def home_with_contender(folder: Path, *, worse: bool = False) -> tuple[Home, PromotionDecision]:
@@ -61,14 +67,14 @@ def home_with_contender(folder: Path, *, worse: bool = False) -> tuple[Home, Pro
 
 def retrain(home: Home, as_of: datetime, config: RetrainConfig) -> PromotionDecision:
     decision = run_retrain(home, take_snapshot(home, config, as_of=as_of)[0], config)
-    apply_decision(home, decision, settings=config, recompute=partial(recompute_decision, cores=1), run_id="retrain", at=as_of)
+    apply_decision(home, decision, settings=config, recompute=RECOMPUTE, run_id="retrain", at=as_of)
     return decision
 
 
-def look(home: Home, days: int, *, config: RetrainConfig = CONFIG) -> TrialsReport:
+def look(home: Home, days: int, *, config: RetrainConfig = CONFIG, recompute: Recompute = RECOMPUTE, keys: Keys = NO_KEYS) -> TrialsReport:
     """A look in the morning, some days after the contender was held."""
     at = HELD_AT + days * DAY + timedelta(hours=5)
-    return TrialStep(home, config, partial(recompute_decision, cores=1), at, at, 1, "0123456", run_id="monitor").look()
+    return TrialStep(home, config, recompute, at, at, 1, "0123456", run_id="monitor", keys=keys).look()
 
 
 def look_until_it_ends(home: Home, *, last: int, config: RetrainConfig = CONFIG) -> TrialLook:
@@ -87,3 +93,10 @@ def trial_of(home: Home, held: PromotionDecision) -> TrialRecord:
     trial = read_trial(home, held.challenger.model_id)
     assert trial is not None
     return trial
+
+
+def block(home: Home, model_id: str) -> None:
+    """Makes the history say that an earlier rollback left a model."""
+    pointer = read_active(home)
+    entry = ActiveHistoryEntry(at=HELD_AT, old=None, new=pointer, action="rollback", blocks=BlockedModel(model_id=model_id))
+    append_active_history(home, entry)

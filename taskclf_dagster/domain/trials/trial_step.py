@@ -24,6 +24,9 @@ from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
+_Reason = tuple[Ending, str, str | None]
+"""How and why a trial ends, and the decision that ended it, if one did."""
+
 
 class TrialLook(Record):
     """A trial as one look left it.
@@ -112,7 +115,7 @@ class TrialStep:
                 return None if trial is None else show_trial(trial)
             ending = self._find_ending(state, trial, held)
             if ending is not None or held is None:
-                return show_trial(self._end(trial, *(ending or ("replaced", ""))))
+                return show_trial(self._end(trial, *(ending or ("replaced", "", None))))
             return self._judge(state, trial, held)
         except TaskclfDagsterError as error:
             kept = _read_kept(self.home, model_id)
@@ -150,18 +153,19 @@ class TrialStep:
     def _open(self, state: RegistryState, model_id: str) -> TrialModels:
         return open_models(state, model_id, config=self.config, cores=self.cores)
 
-    def _find_ending(self, state: RegistryState, trial: TrialRecord, held: PromotionDecision | None) -> tuple[Ending, str] | None:
-        """Returns why a trial ends whatever its labels say; None if it goes on."""
+    def _find_ending(self, state: RegistryState, trial: TrialRecord, held: PromotionDecision | None) -> _Reason | None:
+        """Returns how and why a trial ends whatever its labels say, and by which decision; None if it goes on."""
         active = find_trusted_model(state).model_id
         if active == trial.model_id:
-            return "promoted", "it is the active model"
+            return "promoted", "it is the active model", None if state.history.last_move is None else state.history.last_move.decision_id
         if active != trial.champion_id:
-            return "champion_changed", f"the active model is {active} now; it was tried beside {trial.champion_id}"
+            return "champion_changed", f"the active model is {active} now; it was tried beside {trial.champion_id}", None
         if find_bundle(self.home, trial.model_id) is None:
-            return "bundle_gone", "its bundle does not exist any more"
+            return "bundle_gone", "its bundle does not exist any more", None
         if held is None:
             most = counted(self.config.trials.max_contenders, "trial")
-            return "replaced", f"it was judged again or left by a rollback, or newer challengers took its place (at most {most} at a time)"
+            why = f"it was judged again or left by a rollback, its receipt is not trusted, or newer ones took its place (at most {most})"
+            return "replaced", why, None
         return None
 
     def _judge(self, state: RegistryState, trial: TrialRecord, held: PromotionDecision) -> TrialLook:

@@ -16,8 +16,7 @@ from taskclf_dagster.domain.monitoring.contender_scores import score_contenders
 from taskclf_dagster.domain.monitoring.score_files import PREVIOUS, contender_scores_path
 from taskclf_dagster.domain.registry.compared_models import list_ended
 from taskclf_dagster.domain.registry.fsck import check_registry
-from taskclf_dagster.domain.registry.history import append_active_history, read_history
-from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, BlockedModel
+from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -35,6 +34,7 @@ from taskclf_dagster_tests.probation_scenario import (
     probation_of,
 )
 from taskclf_dagster_tests.scenario import DAY, write_labels
+from taskclf_dagster_tests.trial_scenario import block
 
 Promoted = tuple[Home, PromotionDecision]
 
@@ -162,13 +162,6 @@ def test_it_never_goes_back_to_a_blocked_or_changed_model(harmed: Home, problem:
     assert found.outcome == "harm"
     assert "nothing was rolled back" in found.detail
     assert (rollbacks(harmed)[1:], len(alerts(harmed))) == ([], 1)
-
-
-def block(home: Home, model_id: str) -> None:
-    """Makes the history say that an earlier rollback left a model."""
-    pointer = read_active(home)
-    entry = ActiveHistoryEntry(at=PROMOTED_AT, old=None, new=pointer, action="rollback", blocks=BlockedModel(model_id=model_id))
-    append_active_history(home, entry)
 
 
 def test_a_crash_between_rollback_and_record_does_not_roll_back_again(harmed: Home) -> None:

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,19 +18,22 @@ from taskclf_dagster.domain.events.outbox import read_outbox
 from taskclf_dagster.domain.monitoring.contender_scores import score_contenders
 from taskclf_dagster.domain.monitoring.score_files import contender_scores_path
 from taskclf_dagster.domain.registry.fsck import check_registry
+from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.retention import plan_prune
-from taskclf_dagster.domain.registry.state import read_registry_state
+from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.retraining.recomputation import recompute_stored
 from taskclf_dagster.domain.trials.closed_days import last_closable_day
 from taskclf_dagster.domain.trials.contenders import find_contenders, waits_for_evidence
 from taskclf_dagster.errors import TrialError
 from taskclf_dagster.home import Home
+from taskclf_dagster_tests.faults.injection import Killed
 from taskclf_dagster_tests.models import with_changes
 from taskclf_dagster_tests.scenario import DAY, write_labels
 from taskclf_dagster_tests.trial_scenario import (
     CONFIG,
     HELD_AT,
+    block,
     home_with_contender,
     live_on,
     look,
@@ -84,6 +89,30 @@ def test_a_better_challenger_is_promoted_with_a_receipt_that_verifies(promoted_h
     assert any(event.event_type == "model.promoted" for event in read_outbox(home).events)
 
 
+def test_a_crash_before_or_after_the_promotion_neither_loses_it_nor_makes_it_twice(fresh: Tried) -> None:
+    home, held = fresh
+    with pytest.raises(Killed):
+        look(home, 10, recompute=die)
+    path = trial_path(home, held.challenger.model_id)
+    before = path.read_bytes()
+    assert (trial_of(home, held).is_open, len(promotions(home))) == (True, 1)
+    assert look(home, 10).looks[0].outcome == "promoted"
+    made = promotions(home)
+    path.write_bytes(before)
+    assert look(home, 11).looks[0].outcome == "promoted"
+    assert (promotions(home), trial_of(home, held).ended_by) == (made, made[1])
+    assert look(home, 12).looks == ()
+
+
+def die(_state: RegistryState, _decision: PromotionDecision) -> NoReturn:
+    """What computes a decision again, between the writing of its receipt and its promotion, in a process that is killed."""
+    raise Killed
+
+
+def promotions(home: Home) -> list[str | None]:
+    return [entry.decision_id for entry in read_history(home).entries if entry.action == "promote"]
+
+
 def test_the_dataset_of_the_receipt_has_exactly_the_closed_windows(promoted_home: Tried, receipt: PromotionDecision) -> None:
     home, held = promoted_home
     trial = trial_of(home, held)
@@ -112,14 +141,26 @@ def test_a_forged_trial_is_found(receipt: PromotionDecision, forge: Callable[[di
     assert verify_decision(forged)
 
 
-def test_counts_before_the_trial_that_both_models_do_not_have_are_found(promoted_home: Tried, receipt: PromotionDecision) -> None:
+def test_what_was_before_the_trial_is_looked_up_again(promoted_home: Tried, receipt: PromotionDecision) -> None:
     home, _ = promoted_home
     assert receipt.trial is not None
-    trial = receipt.trial.model_copy(update={"reference": receipt.trial.reference.model_copy(update={"spread": 0.9})})
-    trial = trial.model_copy(update={"bounds": trial.bounds_from(receipt.comparison.sums)})  # type: ignore[union-attr]
-    forged = seal(receipt.model_copy(update={"trial": trial}))
-    found = recompute_stored(read_registry_state(home), forged, cores=1)
-    assert any("the counts before the trial" in str(finding) for finding in found)
+    forged = {
+        "reference": receipt.trial.reference.model_copy(update={"spread": 0.9}),
+        "held_windows": 10_000_000,
+        "windows_from": receipt.trial.windows_from - DAY,
+    }
+    found = recompute_stored(read_registry_state(home), seal(with_changes(receipt, trial=receipt.trial.model_copy(update=forged))), cores=1)
+    for expected in ("the counts before the trial", "says something else", "begins before both models were made"):
+        assert any(expected in str(finding) for finding in found)
+
+
+def test_what_is_better_but_misses_a_gate_on_the_windows_of_the_trial_is_not_promoted(fresh: Tried) -> None:
+    home, held = fresh
+    before = read_active(home)
+    found = look(home, 10, config=CONFIG.with_changes(gates={"min_macro_f1": 0.9999})).looks[0]
+    assert (found.outcome, found.lower > 0) == ("waits", True)
+    assert "not every gate passes" in found.detail
+    assert (read_active(home), trial_of(home, held).is_open) == (before, True)
 
 
 def test_a_person_approves_where_auto_promote_is_off(fresh: Tried) -> None:
@@ -160,6 +201,7 @@ def test_a_day_closes_after_the_delay_and_later_labels_change_nothing(fresh: Tri
     assert trial_of(home, held).closed_through is None
     look(home, 2)
     closed = trial_of(home, held).user_days
+    assert trial_of(home, held).windows_from == HELD_AT + timedelta(hours=1)
     assert {day.day for day in closed} == {HELD_AT.date()}
     write_labels(home, [])
     look(home, 2)
@@ -206,6 +248,8 @@ def test_only_undecided_challengers_are_tried(fresh: Tried, receipt: PromotionDe
     failed = [gate.model_copy(update={"status": "FAIL"}) if gate.name == "macro_f1" else gate for gate in held.gates]
     assert not waits_for_evidence(held.model_copy(update={"gates": failed}), settings)
     assert not waits_for_evidence(receipt, settings)
+    block(home, held.challenger.model_id)
+    assert find_contenders(read_registry_state(home), settings) == []
 
 
 def test_a_challenger_on_trial_scores_each_day_in_a_file_of_its_own(fresh: Tried) -> None:
