@@ -71,10 +71,18 @@ def retrain(home: Home, as_of: datetime, config: RetrainConfig) -> PromotionDeci
     return decision
 
 
-def look(home: Home, days: int, *, config: RetrainConfig = CONFIG, recompute: Recompute = RECOMPUTE, keys: Keys = NO_KEYS) -> TrialsReport:
-    """A look in the morning, some days after the contender was held."""
+def look(
+    home: Home,
+    days: int,
+    *,
+    config: RetrainConfig = CONFIG,
+    ahead: timedelta = timedelta(0),
+    recompute: Recompute = RECOMPUTE,
+    keys: Keys = NO_KEYS,
+) -> TrialsReport:
+    """A look in the morning, some days after the contender was held; its as-of time may be ahead of that."""
     at = HELD_AT + days * DAY + timedelta(hours=5)
-    return TrialStep(home, config, recompute, at, at, 1, "0123456", run_id="monitor", keys=keys).look()
+    return TrialStep(home, config, recompute, at + ahead, at, 1, "0123456", run_id="monitor", keys=keys).look()
 
 
 def look_until_it_ends(home: Home, *, last: int, config: RetrainConfig = CONFIG) -> TrialLook:

@@ -53,9 +53,9 @@ def compare_trial(decision: PromotionDecision, trial: TrialEvidence, models: Tri
 
 
 def _is_held_as_told(decision: PromotionDecision, trial: TrialEvidence, models: TrialModels) -> bool:
-    """Returns True if the receipt that held the challenger has the hash, the windows and the proof of reproducibility that are told."""
+    """Returns True if the receipt that held the challenger has the bundle, the hash, the windows and the proof that are told."""
     held = read_decision(models.home, trial.held_by)
-    if held is None or content_hash(held) != trial.held_hash or held.challenger.model_id != decision.challenger.model_id:
+    if held is None or content_hash(held) != trial.held_hash or held.challenger.files != decision.challenger.files:
         return False
     proofs = [[gate for gate in each.gates if gate.name == REPRODUCIBLE] for each in (held, decision)]
     return sum(held.dataset.split.values()) == trial.held_windows and proofs[0] == proofs[1]

@@ -1,6 +1,6 @@
 """One look at every trial: starts those of new contenders, closes days, and promotes, ends or goes on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from taskclf_dagster.config.settings import RetrainConfig
@@ -13,6 +13,7 @@ from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.active_model import find_trusted_model
 from taskclf_dagster.domain.registry.promotion import Recompute, promote
+from taskclf_dagster.domain.registry.promotion_checks import find_changed_files
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
@@ -96,6 +97,8 @@ class TrialStep:
     def look(self) -> TrialsReport:
         """Looks at every trial; one whose look fails keeps what it has, and is looked at again the next time."""
         self.home.require()
+        if self.as_of > self.at:  # a day that is not over cannot be closed
+            return replace(self, as_of=self.at).look()
         state = read_registry_state(self.home, self.keys)
         contenders = {decision.challenger.model_id: decision for decision in find_contenders(state, self.config.trials)}
         trials, damaged = list_trials(self.home)
@@ -160,8 +163,11 @@ class TrialStep:
             return "promoted", "it is the active model", None if state.history.last_move is None else state.history.last_move.decision_id
         if active != trial.champion_id:
             return "champion_changed", f"the active model is {active} now; it was tried beside {trial.champion_id}", None
-        if find_bundle(self.home, trial.model_id) is None:
+        bundle = find_bundle(self.home, trial.model_id)
+        if bundle is None:
             return "bundle_gone", "its bundle does not exist any more", None
+        if held is not None and find_changed_files(state.bundles.files(bundle), held):
+            return "bundle_gone", f"its bundle is not the one that {held.decision_id} judged", None
         if held is None:
             most = counted(self.config.trials.max_contenders, "trial")
             why = f"it was judged again or left by a rollback, its receipt is not trusted, or newer ones took its place (at most {most})"

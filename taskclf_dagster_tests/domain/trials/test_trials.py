@@ -15,6 +15,7 @@ from taskclf_dagster.domain.decision.trial import trial_path, write_trial
 from taskclf_dagster.domain.decision.trial_gate import TRIAL_GATE
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.events.outbox import read_outbox
+from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.monitoring.contender_scores import score_contenders
 from taskclf_dagster.domain.monitoring.score_files import contender_scores_path
 from taskclf_dagster.domain.registry.fsck import check_registry
@@ -28,7 +29,7 @@ from taskclf_dagster.domain.trials.contenders import find_contenders, waits_for_
 from taskclf_dagster.errors import TrialError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import Killed
-from taskclf_dagster_tests.models import with_changes
+from taskclf_dagster_tests.models import edit_json, with_changes
 from taskclf_dagster_tests.scenario import DAY, write_labels
 from taskclf_dagster_tests.trial_scenario import (
     CONFIG,
@@ -197,7 +198,7 @@ def test_without_labels_it_waits_and_ends_with_its_days(fresh: Tried) -> None:
 
 def test_a_day_closes_after_the_delay_and_later_labels_change_nothing(fresh: Tried) -> None:
     home, held = fresh
-    look(home, 1)
+    look(home, 1, ahead=9 * DAY)
     assert trial_of(home, held).closed_through is None
     look(home, 2)
     closed = trial_of(home, held).user_days
@@ -235,6 +236,13 @@ def test_it_ends_when_another_model_becomes_active(fresh: Tried) -> None:
     assert other.verdict == "PROMOTE"
     assert look(home, 4).looks[0].outcome == "champion_changed"
     assert trial_of(home, held).ending == "champion_changed"
+
+
+def test_it_ends_when_its_bundle_is_another(fresh: Tried) -> None:
+    home, held = fresh
+    look(home, 2)
+    edit_json((find_bundle(home, held.challenger.model_id) or home.root) / "metadata.json", {"reject_threshold": 0.01})
+    assert look(home, 10).looks[0].outcome == "bundle_gone"
 
 
 def test_only_undecided_challengers_are_tried(fresh: Tried, receipt: PromotionDecision) -> None:
