@@ -10,6 +10,10 @@ from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision, sign_decision
 from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.trial import TrialRecord, read_trial
+from taskclf_dagster.domain.registry.history import append_active_history
+from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, BlockedModel
+from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.registry.promotion import Recompute
 from taskclf_dagster.domain.retraining.apply_decision import apply_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
@@ -42,7 +46,7 @@ MIXED_UP = {"Build": "Debug", "Debug": "Build", "Review": "Write", "Write": "Rev
 CONFIG = retrain_config(**OPEN, train_params=FEW_TREES)
 HELD_AT = AS_OF
 FIRST_DAYS = 8
-RECOMPUTE = partial(recompute_decision, cores=1)
+RECOMPUTE: Recompute = partial(recompute_decision, cores=1)
 
 
 def home_with_contender(folder: Path, *, worse: bool = False, keys: Keys = NO_KEYS) -> tuple[Home, PromotionDecision]:
@@ -69,10 +73,18 @@ def retrain(home: Home, as_of: datetime, config: RetrainConfig, *, keys: Keys = 
     return decision
 
 
-def look(home: Home, days: int, *, config: RetrainConfig = CONFIG, keys: Keys = NO_KEYS) -> TrialsReport:
-    """A look in the morning, some days after the contender was held."""
+def look(
+    home: Home,
+    days: int,
+    *,
+    config: RetrainConfig = CONFIG,
+    ahead: timedelta = timedelta(0),
+    recompute: Recompute = RECOMPUTE,
+    keys: Keys = NO_KEYS,
+) -> TrialsReport:
+    """A look in the morning, some days after the contender was held; its as-of time may be ahead of that."""
     at = HELD_AT + days * DAY + timedelta(hours=5)
-    return TrialStep(home, config, RECOMPUTE, at, at, 1, "0123456", run_id="monitor", keys=keys).look()
+    return TrialStep(home, config, recompute, at + ahead, at, 1, "0123456", run_id="monitor", keys=keys).look()
 
 
 def look_until_it_ends(home: Home, *, last: int, config: RetrainConfig = CONFIG) -> TrialLook:
@@ -91,3 +103,10 @@ def trial_of(home: Home, held: PromotionDecision) -> TrialRecord:
     trial = read_trial(home, held.challenger.model_id)
     assert trial is not None
     return trial
+
+
+def block(home: Home, model_id: str) -> None:
+    """Makes the history say that an earlier rollback left a model."""
+    pointer = read_active(home)
+    entry = ActiveHistoryEntry(at=HELD_AT, old=None, new=pointer, action="rollback", blocks=BlockedModel(model_id=model_id))
+    append_active_history(home, entry)

@@ -10,9 +10,6 @@ from taskclf_dagster.cli.common import config_option, existing_home, home_option
 from taskclf_dagster.cli.instance import open_instance
 from taskclf_dagster.cli.output import make_table, say_block
 from taskclf_dagster.cli.progress_bar import say_time
-from taskclf_dagster.domain.probation.probation_views import show_probations
-from taskclf_dagster.domain.trials.trial_step import show_trials
-from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.reader import read_status
 from taskclf_dagster.status.records import Progress, Status
@@ -34,20 +31,7 @@ def status_command(home: Path | None, config: Path | None, as_json: bool) -> Non
     if as_json:
         say_block(status.model_dump_json(indent=2))
         return
-    trials = [look for look in show_trials(taskclf_home, as_of=now()).looks if look.outcome == "waits"]
-    rows = [
-        *_status_rows(status),
-        *_probation_rows(taskclf_home),
-        *(["on trial", f"{look.model_id}, until {look.ends_at:%Y-%m-%d}: {look.detail}"] for look in trials),
-        *(["batch scores", f"{look.model_id} {look.serving.sentence}"] for look in trials if look.serving is not None),
-    ]
-    say_block(make_table(rows, tablefmt="plain", wraps=[1]))
-
-
-def _probation_rows(home: Home) -> Iterator[list[str]]:
-    for look in show_probations(home, as_of=now()).looks:
-        if look.outcome in ("goes_on", "harm"):
-            yield ["on probation", f"{look.model_id}, until {look.ends_at:%Y-%m-%d}, beside {look.previous_id}: {look.detail}"]
+    say_block(make_table(list(_status_rows(status)), tablefmt="plain", wraps=[1]))
 
 
 def _status_rows(status: Status) -> Iterator[list[str]]:
@@ -64,6 +48,14 @@ def _status_rows(status: Status) -> Iterator[list[str]]:
     yield ["events", f"{status.events_waiting} {'waits' if status.events_waiting == 1 else 'wait'} for delivery"]
     for warning in status.warnings:
         yield ["warning", warning]
+    if (probation := status.probation) is not None:
+        told = f"{probation.model_id}, until {probation.until:%Y-%m-%d}, beside {probation.previous_id}: {probation.sentence}"
+        yield ["on probation", told]
+    for trial in status.trials:
+        if trial.is_open:
+            yield ["on trial", f"{trial.model_id}, until {trial.until:%Y-%m-%d}: {trial.sentence}"]
+        if trial.serving is not None:
+            yield ["batch scores", f"{trial.model_id}: {trial.serving}"]
 
 
 def _last_words(status: Status) -> str:

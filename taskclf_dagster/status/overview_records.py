@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from taskclf_dagster.status.decision_records import DecisionSummary, JobRecord, TrendPoint
-from taskclf_dagster.status.records import Progress, State, WireView
+from taskclf_dagster.status.records import ProbationView, Progress, State, TrialView, WireView
 
 ProblemKind = Literal["registry", "data", "config", "home"]
 """The subjects of problems: models and their history, windows and labels, the settings, or the folder itself."""
@@ -46,22 +46,6 @@ class LiveView(WireView):
     sentence: str
 
 
-class ProbationView(WireView):
-    """The probation of the active model, beside the model that ran before it.
-
-    Attributes:
-        previous_id: the model before.
-        until: end of the days that count.
-        harm: True if harm was found.
-        sentence: what is known so far.
-    """
-
-    previous_id: str
-    until: datetime
-    harm: bool
-    sentence: str
-
-
 class ActiveModelView(WireView):
     """The model that taskclf runs.
 
@@ -91,40 +75,6 @@ class ActiveModelView(WireView):
     fair: FairFigures | None
     live: LiveView | None
     probation: ProbationView | None = None
-
-
-class TrialView(WireView):
-    """A challenger on trial beside the active model, or how its trial ended.
-
-    Attributes:
-        model_id: the challenger.
-        champion_id: the model beside which it is tried.
-        state: waits, or how the trial ended: promoted, awaiting_approval, worse, time_over, champion_changed, replaced, bundle_gone or
-            not_possible.
-        is_open: True if it goes on.
-        days: number of days with labels of a person, each counted once for each of them.
-        windows: number of labeled windows.
-        difference: challenger minus champion in macro-F1 [-1 to 1, higher is better]; None if nothing is known yet.
-        lower, upper: its bounds, which hold at every look.
-        until: end of the trial.
-        decision_id: the decision that it made; None if none.
-        sentence: what it waits for, or why it ended.
-        serving: what it serves of batch scores, or why it stopped, in one sentence; None if it never served.
-    """
-
-    model_id: str
-    champion_id: str
-    state: str
-    is_open: bool
-    days: int
-    windows: int
-    difference: float | None
-    lower: float
-    upper: float
-    until: datetime
-    decision_id: str | None
-    sentence: str
-    serving: str | None = None
 
 
 class DueView(WireView):

@@ -38,6 +38,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 from taskclf_dagster.status.records import Status
 from taskclf_dagster.status.run_progress import StepTimesReader, read_progress
+from taskclf_dagster.status.trial_views import describe_probation, describe_trials
 
 MAX_VIOLATIONS = 5
 """Largest number of violations of the data contract that are warnings; the others are counted."""
@@ -84,6 +85,8 @@ def read_status(instance: dg.DagsterInstance, home: Home, *, config: RetrainConf
         events_waiting=count_events(home),
         warnings=[*_find_warnings(instance, registry, active, now=now, stopped=stopped), *_find_data_warnings(home, trigger)],
         progress=progress,
+        trials=describe_trials(home),
+        probation=describe_probation(home),
     )
 
 

@@ -1,4 +1,4 @@
-"""The records of the status: the state of a home's retraining, the progress of a run, and one retrain of the run history.
+"""The records of the status: the state of a home's retraining, the progress of a run, trials, and one retrain of the run history.
 
 Add a field here, and its value in `reader` or `run_history`; the command line and every other interface show these records. Plain data:
 nothing is read here.
@@ -54,6 +54,66 @@ class Progress(WireView):
     seconds_left: float | None
 
 
+class TrialView(WireView):
+    """A challenger on trial beside the active model, or how its trial ended.
+
+    Attributes:
+        model_id: the challenger.
+        champion_id: the model beside which it is tried.
+        state: waits, or how the trial ended: promoted, awaiting_approval, worse, time_over, champion_changed, replaced, bundle_gone or
+            not_possible.
+        is_open: True if it goes on.
+        days: number of days with labels of a person, each counted once for each of them.
+        windows: number of labeled windows.
+        difference: challenger minus champion in macro-F1 [-1 to 1, higher is better]; None if nothing is known yet.
+        lower, upper: its bounds, which hold at every look.
+        since: the as-of time of the decision that held the challenger; later windows count.
+        until: end of the trial.
+        decision_id: the decision that it made; None if none.
+        sentence: what it waits for, or why it ended.
+        serving: what it serves of batch scores, or why it stopped, in one sentence; None if it never served.
+    """
+
+    model_id: str
+    champion_id: str
+    state: str
+    is_open: bool
+    days: int
+    windows: int
+    difference: float | None
+    lower: float
+    upper: float
+    since: datetime
+    until: datetime
+    decision_id: str | None
+    sentence: str
+    serving: str | None = None
+
+
+class ProbationView(WireView):
+    """The probation of a promoted model, beside the model that ran before it.
+
+    Attributes:
+        model_id: the promoted model.
+        previous_id: the model before.
+        until: end of the days that count.
+        days, windows, difference, lower, upper: of promoted minus previous model, as in `TrialView`.
+        harm: True if harm was found.
+        sentence: what is known so far.
+    """
+
+    model_id: str
+    previous_id: str
+    until: datetime
+    days: int
+    windows: int
+    difference: float | None
+    lower: float
+    upper: float
+    harm: bool
+    sentence: str
+
+
 class Status(_View):
     """The state of a home's retraining.
 
@@ -81,6 +141,8 @@ class Status(_View):
         events_waiting: number of events that not every sink has received.
         warnings: what keeps retrains from being launched, is damaged, not read, or labels nothing.
         progress: progress of the unfinished run; None if there is none.
+        trials: challengers on trial and the trials that ended last, at most five, the open ones first.
+        probation: that of the last promotion; None without one.
     """
 
     home: str
@@ -106,6 +168,8 @@ class Status(_View):
     events_waiting: int
     warnings: list[str]
     progress: Progress | None
+    trials: list[TrialView]
+    probation: ProbationView | None
 
 
 class Retrain(_View):

@@ -22,8 +22,9 @@ from taskclf_dagster.status.decision_views import find_trend, summarize_decision
 from taskclf_dagster.status.job_history import REPORT_PATH
 from taskclf_dagster.status.kept_results import take_stamps
 from taskclf_dagster.status.model_views import describe_active_model, find_rollback_targets
-from taskclf_dagster.status.overview_records import ActiveModelView, Problem, RollbackTarget, TrialView
+from taskclf_dagster.status.overview_records import ActiveModelView, Problem, RollbackTarget
 from taskclf_dagster.status.problems import find_registry_problems
+from taskclf_dagster.status.records import TrialView
 from taskclf_dagster.status.trial_views import describe_probation, describe_trials
 
 
@@ -70,7 +71,8 @@ def summarize_registry(home: Home, config: RetrainConfig, keys: Keys, *, reports
     waiting, last = find_waiting(state, decisions, config), _find_last(home, decisions)
     waits = last is not None and waiting.decision is not None and waiting.decision.decision_id == last.decision_id
     model = describe_active_model(state, active, {decision.decision_id: decision for decision in decisions})
-    on_probation = None if model is None else describe_probation(home, model.model_id)
+    probation = describe_probation(home)
+    on_probation = probation if model is not None and probation is not None and probation.model_id == model.model_id else None
     return RegistrySummary(
         model=None if model is None else model.model_copy(update={"probation": on_probation}),
         last_decision=None if last is None else summarize_decision(last, moved=moves.get(last.decision_id), waits=waits, reports=reports),

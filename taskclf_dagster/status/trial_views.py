@@ -3,8 +3,9 @@
 from taskclf_dagster.domain.decision.probation import list_probations
 from taskclf_dagster.domain.decision.serving import ServingRecord, find_shown, list_serving
 from taskclf_dagster.domain.decision.trial import TrialRecord, list_trials
+from taskclf_dagster.domain.probation.probation_views import show_probation
 from taskclf_dagster.home import Home
-from taskclf_dagster.status.overview_records import ProbationView, TrialView
+from taskclf_dagster.status.records import ProbationView, TrialView
 from taskclf_dagster.status.sentences import make_sentence
 
 SHOWN = 5
@@ -18,14 +19,21 @@ def describe_trials(home: Home) -> list[TrialView]:
     return [_describe(trial, find_shown(serving, trial.model_id, is_open=trial.is_open)) for trial in trials[:SHOWN]]
 
 
-def describe_probation(home: Home, model_id: str) -> ProbationView | None:
-    """Returns the open probation of a model; None without one, or if its record cannot be read, and fsck names it."""
-    record = next((each for each in list_probations(home)[0] if each.is_open and each.model_id == model_id), None)
+def describe_probation(home: Home) -> ProbationView | None:
+    """Returns the open probation; None without one, or if its record cannot be read, and fsck names it."""
+    record = next((each for each in list_probations(home)[0] if each.is_open), None)
     if record is None:
         return None
+    look = show_probation(record)
     return ProbationView(
+        model_id=record.model_id,
         previous_id=record.previous_id,
         until=record.ends_at,
+        days=look.user_days,
+        windows=look.windows,
+        difference=look.difference,
+        lower=look.lower,
+        upper=look.upper,
         harm=bool(record.findings),
         sentence=make_sentence(record.state or "it has just begun"),
     )
@@ -43,6 +51,7 @@ def _describe(trial: TrialRecord, serving: ServingRecord | None) -> TrialView:
         difference=bounds.difference,
         lower=bounds.lower,
         upper=bounds.upper,
+        since=trial.started_at,
         until=trial.ends_at,
         decision_id=trial.ended_by,
         sentence=make_sentence(trial.waits_for or "it has just begun"),

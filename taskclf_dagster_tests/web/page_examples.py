@@ -391,11 +391,65 @@ def invalid_configuration() -> Answer:
     return status
 
 
+def on_trial() -> Answer:
+    """A challenger that was held is tried beside the running model; an earlier one was worse."""
+    status = rejected()
+    status["lastDecision"] = decision(verdict="HOLD", sentence=history()[4]["sentence"], gates=[FAILED[1], *PASSED])
+    status["reason"], status["job"] = status["lastDecision"]["sentence"], job(outcome="HOLD", reason="12 user-days are needed, there are 4")
+    status["trials"] = [
+        {
+            "modelId": NEW,
+            "championId": RUNNING,
+            "state": "waits",
+            "isOpen": True,
+            "days": 6,
+            "windows": 1840,
+            "difference": 0.041,
+            "lower": -0.032,
+            "upper": 0.118,
+            "since": ago(days=7),
+            "until": in_(days=7),
+            "decisionId": None,
+            "sentence": "Neither better nor worse is shown: +0.0410, between -0.0320 and +0.1180 on 6 user-days with 1840 windows.",
+            "serving": "Serves 10 % of the user-days in batch scores.",
+        },
+        {
+            "modelId": "2026-11-12_060000_run-2604",
+            "championId": RUNNING,
+            "state": "worse",
+            "isOpen": False,
+            "days": 9,
+            "windows": 2213,
+            "difference": -0.103,
+            "lower": -0.181,
+            "upper": -0.012,
+            "since": ago(days=18),
+            "until": ago(days=4),
+            "decisionId": None,
+            "sentence": ("It is worse than the active model: -0.1030, between -0.1810 and -0.0120 on 9 user-days with 2213 windows."),
+            "serving": None,
+        },
+    ]
+    return status
+
+
+def on_probation() -> Answer:
+    """The running model was promoted lately, and the one before it is compared with it."""
+    status = promoted()
+    status["activeModel"] |= {"trainedAt": ago(days=2), "activeSince": ago(days=2)}
+    status["activeModel"]["probation"] = {
+        "modelId": NEW, "previousId": RUNNING, "until": in_(days=5), "harm": False, "days": 1, "windows": 212,
+        "difference": 0.029, "lower": -0.113, "upper": 0.171,
+        "sentence": f"No harm is shown beside {RUNNING}: +0.0290, between -0.1130 and +0.1710 on 1 user-day with 212 windows.",
+    }  # fmt: skip
+    return status
+
+
 STATES: Mapping[str, Callable[[], Answer]] = {
     make.__name__: make
     for make in (
         rejected, first_run, empty, running, queued, waiting, promoted, failed, broken_registry, daemon_down, read_only,
-        invalid_configuration,
+        invalid_configuration, on_trial, on_probation,
     )
 }  # fmt: skip
 

@@ -23,6 +23,8 @@ WORDS = {
     "daemon_down": {"#problems": "Nothing starts by itself now", "#next": "Not before Dagster's daemon runs again"},
     "read_only": {"#problems": "This page is read-only", "#decision": "A model waits for your approval"},
     "invalid_configuration": {"#problems": "The settings are not valid", "#next": "Only when you press Retrain now"},
+    "on_trial": {"#decision": "beside the running model until", "#trials": "1,840 minutes on 6 days", "#trials-body": "7 days ago"},
+    "on_probation": {"#running": f"beside the model that ran before: {RUNNING}", "#running-body": "On probation until"},
 }
 
 
@@ -37,6 +39,7 @@ def test_a_state_has_its_own_words_fits_the_window_and_has_no_serious_finding_of
     visit = desk.visit(width=width, dark=dark)
     for place, words in WORDS[state].items():
         expect(visit.page.locator(place)).to_contain_text(words)
+    expect(visit.page.locator("#trials")).to_be_visible(visible=state == "on_trial")
     for summary in visit.page.locator("main > .answers details > summary").all():
         summary.click()
     assert visit.overflow == 0

@@ -1,6 +1,6 @@
 """One look at the probation of the active model: finds harm, and goes back to the model before, or writes one alert."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from taskclf_dagster.config.settings import RetrainConfig
@@ -62,6 +62,8 @@ class ProbationStep:
     def look(self) -> ProbationReport:
         """Looks at the probation of the active model; one whose look fails keeps what it has, and is looked at again the next time."""
         self.home.require()
+        if self.as_of > self.at:  # a day that is not over cannot be closed
+            return replace(self, as_of=self.at).look()
         state = read_registry_state(self.home, self.keys)
         promotion = find_last_promotion(state) if self.config.probation.probation_days else None
         records, damaged = list_probations(self.home)

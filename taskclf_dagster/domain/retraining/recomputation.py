@@ -156,7 +156,7 @@ def _recompute(state: RegistryState, decision: PromotionDecision, opponents: _Op
     made = model.bundle.require()
     if trial is not None and champion.model is not None:
         pair = TrialModels(state.home, champion.model, model, training, test.min_class_windows, test.num_threads, champion)
-        findings += compare_trial(trial, pair, rows)
+        findings += compare_trial(decision, trial, pair, rows)
     learned = load_learned(training, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
     findings += differ("the settings of the challenger", decision.training, made.chosen_settings)
     findings += differ("the recipe of the challenger", decision.recipe, made.recipe)

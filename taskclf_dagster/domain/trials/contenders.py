@@ -6,6 +6,7 @@ from taskclf_dagster.domain.decision.decision_store import find_later_judgement,
 from taskclf_dagster.domain.decision.trial import list_trials
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.active_model import find_trusted_model
+from taskclf_dagster.domain.registry.signed_state import find_distrust
 from taskclf_dagster.domain.registry.state import RegistryState
 
 
@@ -13,8 +14,8 @@ def find_contenders(state: RegistryState, settings: TrialSettings) -> list[Promo
     """Returns the decisions about the challengers that may be tried, the newest first, at most `max_contenders`.
 
     A challenger may be tried if it was compared with the present active model and held because comparative gates are INCONCLUSIVE and
-    nothing else, or if it awaits approval and the settings say so; its bundle must be there, no rollback have left it, and no trial of it
-    have ended. A receipt of its own trial that was not carried out, as after a loss of power, does not end it.
+    nothing else, or if it awaits approval and the settings say so; its receipt must be trusted, its bundle be there, no rollback have left
+    it, and no trial of it have ended.
     """
     active = find_trusted_model(state).model_id
     ended = {trial.model_id for trial in list_trials(state.home)[0] if not trial.is_open}
@@ -27,14 +28,16 @@ def find_contenders(state: RegistryState, settings: TrialSettings) -> list[Promo
         and decision.challenger.model_id not in state.history.blocked
         and decision.challenger.model_id not in ended
         and find_bundle(state.home, decision.challenger.model_id) is not None
-        and _is_last_judgement(state, decision)
+        and find_distrust(state.home, decision, state.keys) is None
+        and not _is_judged_again(state, decision)
     ]
     return found[: settings.max_contenders]
 
 
-def _is_last_judgement(state: RegistryState, decision: PromotionDecision) -> bool:
+def _is_judged_again(state: RegistryState, decision: PromotionDecision) -> bool:
+    """Returns True if another decision took the place of this one; that of its own trial may have been cut off before anything followed."""
     later = find_later_judgement(state.home, decision, state.receipts)
-    return later is None or (later.trial is not None and later.trial.held_by == decision.decision_id)
+    return later is not None and (later.trial is None or later.trial.held_by != decision.decision_id)
 
 
 def waits_for_evidence(decision: PromotionDecision, settings: TrialSettings) -> bool:

@@ -35,7 +35,7 @@ from taskclf_dagster.domain.trials.trial_dataset import TrialDataset, store_tria
 from taskclf_dagster.domain.trials.two_models import PairEvaluation, TrialModels, assess_trial_feasibility
 from taskclf_dagster.errors import BundleError
 
-_REPRODUCIBLE = "reproducible"
+REPRODUCIBLE = "reproducible"
 """The gate that is taken from the decision that held the contender: the same bundle was trained again then."""
 
 
@@ -128,8 +128,8 @@ def _judge_contender(
     learned = load_learned(models.training, refit=made.refit, uses_older=made.uses_older, columns=BASELINE_COLUMNS)
     rule, lookup = compare_with_baselines(learned, rows, ours.scored.predictions, ours.report.judged_labels)
     judged = check_candidate_gates(ours.report, failure=None, rule=rule, lookup=lookup, reproduction=None, settings=config.evaluation).gates
-    proof = next((gate for gate in held.gates if gate.name == _REPRODUCIBLE), None)
-    gates = [proof if gate.name == _REPRODUCIBLE and proof is not None else gate for gate in judged]
+    proof = next((gate for gate in held.gates if gate.name == REPRODUCIBLE), None)
+    gates = [proof if gate.name == REPRODUCIBLE and proof is not None else gate for gate in judged]
     return judge_floors(gates, comparison.sums, held_out=held.dataset.holdout_users, config=config)
 
 

@@ -1,13 +1,13 @@
 """One look at every trial: starts those of new contenders, closes days, and promotes, ends or goes on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_events import build_decision_events
-from taskclf_dagster.domain.decision.decision_store import list_decisions, save_decision
+from taskclf_dagster.domain.decision.decision_store import save_decision
 from taskclf_dagster.domain.decision.serving import ServingRecord, find_shown, list_serving
 from taskclf_dagster.domain.decision.trial import Ending, TrialRecord, list_trials, read_trial, write_trial
 from taskclf_dagster.domain.decision.trial_gate import describe_bounds
@@ -15,6 +15,7 @@ from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.models.bundle_paths import find_bundle
 from taskclf_dagster.domain.registry.active_model import find_trusted_model
 from taskclf_dagster.domain.registry.promotion import Recompute, promote
+from taskclf_dagster.domain.registry.promotion_checks import find_changed_files
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
@@ -25,6 +26,9 @@ from taskclf_dagster.domain.trials.two_models import TrialModels, open_models
 from taskclf_dagster.errors import TaskclfDagsterError, UnreadableFileError
 from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
+
+_Reason = tuple[Ending, str, str | None]
+"""How and why a trial ends, and the decision that ended it, if one did."""
 
 
 class TrialLook(Record):
@@ -97,6 +101,8 @@ class TrialStep:
     def look(self) -> TrialsReport:
         """Looks at every trial; one whose look fails keeps what it has, and is looked at again the next time."""
         self.home.require()
+        if self.as_of > self.at:  # a day that is not over cannot be closed
+            return replace(self, as_of=self.at).look()
         state = read_registry_state(self.home, self.keys)
         contenders = {decision.challenger.model_id: decision for decision in find_contenders(state, self.config.trials)}
         trials, damaged = list_trials(self.home)
@@ -116,8 +122,7 @@ class TrialStep:
                 return None if trial is None else show_trial(trial)
             ending = self._find_ending(state, trial, held)
             if ending is not None or held is None:
-                found, why = ending or ("replaced", "")
-                return show_trial(self._end(trial, found, why, _find_receipt(state, trial) if found == "promoted" else None))
+                return show_trial(self._end(trial, *(ending or ("replaced", "", None))))
             return self._judge(state, trial, held)
         except TaskclfDagsterError as error:
             kept = _read_kept(self.home, model_id)
@@ -155,18 +160,22 @@ class TrialStep:
     def _open(self, state: RegistryState, model_id: str) -> TrialModels:
         return open_models(state, model_id, config=self.config, cores=self.cores)
 
-    def _find_ending(self, state: RegistryState, trial: TrialRecord, held: PromotionDecision | None) -> tuple[Ending, str] | None:
-        """Returns why a trial ends whatever its labels say; None if it goes on."""
+    def _find_ending(self, state: RegistryState, trial: TrialRecord, held: PromotionDecision | None) -> _Reason | None:
+        """Returns how and why a trial ends whatever its labels say, and by which decision; None if it goes on."""
         active = find_trusted_model(state).model_id
         if active == trial.model_id:
-            return "promoted", "it is the active model"
+            return "promoted", "it is the active model", None if state.history.last_move is None else state.history.last_move.decision_id
         if active != trial.champion_id:
-            return "champion_changed", f"the active model is {active} now; it was tried beside {trial.champion_id}"
-        if find_bundle(self.home, trial.model_id) is None:
-            return "bundle_gone", "its bundle does not exist any more"
+            return "champion_changed", f"the active model is {active} now; it was tried beside {trial.champion_id}", None
+        bundle = find_bundle(self.home, trial.model_id)
+        if bundle is None:
+            return "bundle_gone", "its bundle does not exist any more", None
+        if held is not None and find_changed_files(state.bundles.files(bundle), held):
+            return "bundle_gone", f"its bundle is not the one that {held.decision_id} judged", None
         if held is None:
             most = counted(self.config.trials.max_contenders, "trial")
-            return "replaced", f"it was judged again or left by a rollback, or newer challengers took its place (at most {most} at a time)"
+            why = f"it was judged again or left by a rollback, its receipt is not trusted, or newer ones took its place (at most {most})"
+            return "replaced", why, None
         return None
 
     def _judge(self, state: RegistryState, trial: TrialRecord, held: PromotionDecision) -> TrialLook:
@@ -239,12 +248,6 @@ def show_trial(trial: TrialRecord) -> TrialLook:
         ends_at=trial.ends_at.astimezone(UTC),
         decision_id=trial.ended_by,
     )
-
-
-def _find_receipt(state: RegistryState, trial: TrialRecord) -> str | None:
-    """Returns the id of the decision that a trial made; None if it made none."""
-    made = list_decisions(state.home, state.receipts)[0]
-    return next((each.decision_id for each in made if each.trial is not None and each.trial.held_by == trial.decision_id), None)
 
 
 def _read_kept(home: Home, model_id: str) -> TrialRecord | None:

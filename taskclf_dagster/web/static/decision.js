@@ -3,13 +3,13 @@
 import { byId, el, icon, prose, roomIn, show, table } from "./dom.js";
 import { intervalChart } from "./charts.js";
 import { counted, difference, isNumber, score, when } from "./format.js";
-import { gateWords, verdictBadges } from "./words.js";
+import { badge, gateWords, verdictBadges } from "./words.js";
 
 const OPEN = ["FAIL", "INCONCLUSIVE", "ERROR"];
 
 /** Shows the verdict, and each gate that stood in the way with what would help. */
-export function showDecision({ lastDecision }) {
-  show(byId("decision-body"), lastDecision ? verdictParts(lastDecision) : el("p", {},
+export function showDecision({ lastDecision, trials = [] }) {
+  show(byId("decision-body"), lastDecision ? verdictParts(lastDecision, trials) : el("p", {},
     "There is no decision yet. Each retrain ends with one: the new model is promoted, or it is said here which check it failed and what would help."));
   show(byId("gates-body"), lastDecision && gateParts(lastDecision));
 }
@@ -20,11 +20,13 @@ export function showChanges({ lastDecision, activeModel }) {
     "Nothing yet. After the second model, both are compared here on minutes that neither has learned from."));
 }
 
-function verdictParts(decision) {
+function verdictParts(decision, trials) {
+  const trial = trials.find(({ modelId, isOpen }) => isOpen && modelId === decision.modelId);
   return [
     el("p", { class: "badges" }, verdictBadges(decision.verdict, { isDry: decision.dryRun, isActive: isNumber(decision.moved), isWaiting: decision.waits }), el("span", { class: "quiet" }, when(decision.asOf))),
     el("p", { class: "lead" }, prose(decision.sentence)),
     el("p", { class: "small" }, "Model ", el("span", { class: "id" }, decision.modelId), decision.reportUrl && [" · ", reportLink(decision.reportUrl, "Full report")]),
+    trial && el("p", {}, badge(["clock", "busy", "On trial"]), " beside the running model until ", when(trial.until), ": ", reportLink("#trials", "what it shows so far")),
   ];
 }
 

@@ -1,5 +1,6 @@
 """A promoted model is on probation: harm is found, and the model before it runs again, or a person is told once."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -15,8 +16,7 @@ from taskclf_dagster.domain.monitoring.contender_scores import score_contenders
 from taskclf_dagster.domain.monitoring.score_files import PREVIOUS, contender_scores_path
 from taskclf_dagster.domain.registry.compared_models import list_ended
 from taskclf_dagster.domain.registry.fsck import check_registry
-from taskclf_dagster.domain.registry.history import append_active_history, read_history
-from taskclf_dagster.domain.registry.history_record import ActiveHistoryEntry, BlockedModel
+from taskclf_dagster.domain.registry.history import read_history
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.domain.registry.rollback import rollback
 from taskclf_dagster.domain.registry.state import read_registry_state
@@ -34,6 +34,7 @@ from taskclf_dagster_tests.probation_scenario import (
     probation_of,
 )
 from taskclf_dagster_tests.scenario import DAY, write_labels
+from taskclf_dagster_tests.trial_scenario import block
 
 Promoted = tuple[Home, PromotionDecision]
 
@@ -163,13 +164,6 @@ def test_it_never_goes_back_to_a_blocked_or_changed_model(harmed: Home, problem:
     assert (rollbacks(harmed)[1:], len(alerts(harmed))) == ([], 1)
 
 
-def block(home: Home, model_id: str) -> None:
-    """Makes the history say that an earlier rollback left a model."""
-    pointer = read_active(home)
-    entry = ActiveHistoryEntry(at=PROMOTED_AT, old=None, new=pointer, action="rollback", blocks=BlockedModel(model_id=model_id))
-    append_active_history(home, entry)
-
-
 def test_a_crash_between_rollback_and_record_does_not_roll_back_again(harmed: Home) -> None:
     look(harmed, 8, config=ALERTS)
     path = probation_path(harmed, 2)
@@ -248,6 +242,9 @@ def test_the_model_on_probation_is_on_the_page_and_in_the_status(harmed: Home) -
     assert model.probation is not None
     assert (model.probation.previous_id, model.probation.harm) == (record.previous_id, True)
     assert "auto_rollback is false" in model.probation.sentence
-    shown = CliRunner().invoke(main, ["status", "--home", str(harmed.root)], env={"DAGSTER_HOME": str(harmed.root.parent)}).output
+    command, env = ["status", "--home", str(harmed.root)], {"DAGSTER_HOME": str(harmed.root.parent)}
+    shown = CliRunner().invoke(main, command, env=env).output
     assert "on probation" in shown
     assert record.previous_id in shown
+    told = json.loads(CliRunner().invoke(main, [*command, "--json"], env=env).stdout)["probation"]
+    assert (told["model_id"], told["harm"], told["upper"] < 0) == (record.model_id, True, True)
