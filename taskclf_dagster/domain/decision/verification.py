@@ -183,6 +183,8 @@ def _find_unfounded_trial(decision: PromotionDecision, settings: RetrainConfig) 
         return [DecisionFinding("trial_does_not_follow", f"there is {wrong}")]
     if trial.bounds_from(comparison.sums) != trial.bounds:
         return [DecisionFinding("trial_does_not_follow", "the bounds of the trial do not follow from the counts by block")]
+    if list(trial.order) != sorted(trial.order, key=lambda each: (each.day, each.user)):
+        return [DecisionFinding("trial_does_not_follow", "its user-days are not in the order in which they are closed")]
     early = [day.day for day in trial.order if day.day < trial.windows_from.date()]
     return [DecisionFinding("trial_does_not_follow", f"it has days before it could begin: {early[0]}")] if early else []
 

@@ -53,7 +53,7 @@ def compare_trial(decision: PromotionDecision, trial: TrialEvidence, models: Tri
 
 
 def _is_held_as_told(decision: PromotionDecision, trial: TrialEvidence, models: TrialModels) -> bool:
-    """Returns True if the receipt that held the challenger has the bundle, the hash, the windows and the proof that are told."""
+    """Returns True if the receipt that held the challenger has the same bundle and proof, and the hash and windows that the trial names."""
     held = read_decision(models.home, trial.held_by)
     if held is None or content_hash(held) != trial.held_hash or held.challenger.files != decision.challenger.files:
         return False

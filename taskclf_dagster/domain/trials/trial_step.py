@@ -28,7 +28,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.shown_text import counted
 
 _Reason = tuple[Ending, str, str | None]
-"""How and why a trial ends, and the decision that ended it, if one did."""
+"""The ending of a trial, the reason in a sentence, and the decision that ended it; None for none."""
 
 
 class TrialLook(Record):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from taskclf_dagster.domain.evaluation.betting import choose_cap, choose_share
 from taskclf_dagster.domain.evaluation.block_counts import PairedCounts
 from taskclf_dagster.domain.evaluation.sequential import SequentialBounds, find_bounds
 from taskclf_dagster_tests.domain.evaluation.trial_worlds import TRIAL_DAYS, TrialWorld, as_reference
@@ -24,16 +25,20 @@ def test_before_the_first_user_day_nothing_is_known(before: PairedCounts) -> Non
     assert not found.shows_worse
 
 
-def test_the_bounds_lie_around_the_difference_and_do_not_look_ahead(before: PairedCounts) -> None:
+def test_the_bounds_lie_around_the_difference(before: PairedCounts) -> None:
     counts = TrialWorld(users=30, better=0.05).draw(np.random.default_rng(2), TRIAL_DAYS)
     found = bounds_of(counts, before, expected=420)
     assert found.difference is not None
     assert found.lower < found.difference < found.upper
     assert found.lower > 0
     assert found.shows_better
-    # what comes later changes nothing of what was known
-    changed = PairedCounts(np.concatenate([counts.table[:100], before.table]))
-    assert bounds_of(changed.take(slice(0, 100)), before) == bounds_of(counts.take(slice(0, 100)), before)
+
+
+def test_what_is_bet_on_a_user_day_is_fixed_before_it_is_known(before: PairedCounts) -> None:
+    day = 1000 * before.table[:1]
+    day[..., 1:4] = day[..., [0, 0, 0]]
+    day[..., 3] = 0  # the challenger was always right, and the champion never
+    assert bounds_of(PairedCounts(day), before).wealth == pytest.approx(1 + choose_share(choose_cap(70), 0.05, 70))
 
 
 def test_models_that_are_swapped_have_swapped_bounds(before: PairedCounts) -> None:

@@ -1,17 +1,20 @@
 """A challenger that was held is tried on the days after its training: it is promoted, dropped, or goes on."""
 
+import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from taskclf_dagster.cli.main import main
 from taskclf_dagster.domain.decision.decision import PromotionDecision, seal
 from taskclf_dagster.domain.decision.decision_store import read_decision, verify_stored
-from taskclf_dagster.domain.decision.trial import trial_path, write_trial
+from taskclf_dagster.domain.decision.trial import TrialEvidence, trial_path, write_trial
 from taskclf_dagster.domain.decision.trial_gate import TRIAL_GATE
 from taskclf_dagster.domain.decision.verification import verify_decision
 from taskclf_dagster.domain.events.outbox import read_outbox
@@ -125,21 +128,24 @@ def test_the_dataset_of_the_receipt_has_exactly_the_closed_windows(promoted_home
 
 
 @pytest.mark.parametrize(
-    "forge",
+    ("forge", "bounds_follow"),
     [
-        lambda trial: {"order": trial["order"][::-1]},
-        lambda trial: {"order": trial["order"][:-1]},
-        lambda trial: {"bounds": {**trial["bounds"], "lower": 0.5}},
-        lambda trial: {"significance": 0.4},
-        lambda trial: {"reference": {**trial["reference"], "spread": 1e-3}},
+        (lambda trial: {"order": trial.order[::-1]}, True),
+        (lambda trial: {"order": trial.order[:-1]}, False),
+        (lambda trial: {"bounds": trial.bounds.model_copy(update={"lower": 0.5})}, False),
+        (lambda trial: {"significance": 0.4}, True),
+        (lambda trial: {"reference": trial.reference.model_copy(update={"spread": 1e-3})}, False),
     ],
     ids=["another order", "a user-day less", "another bound", "looser bounds", "another spread"],
 )
-def test_a_forged_trial_is_found(receipt: PromotionDecision, forge: Callable[[dict], dict]) -> None:  # type: ignore[type-arg]
+def test_a_forged_trial_is_found(receipt: PromotionDecision, forge: Callable[[TrialEvidence], dict], bounds_follow: bool) -> None:  # type: ignore[type-arg]
     assert receipt.trial is not None
-    trial = receipt.trial.model_dump(mode="json")
-    forged = seal(with_changes(receipt, trial={**trial, **forge(trial)}))
-    assert verify_decision(forged)
+    assert receipt.comparison is not None
+    forged = receipt.trial.model_copy(update=forge(receipt.trial))
+    if bounds_follow:
+        forged = forged.model_copy(update={"bounds": forged.bounds_from(receipt.comparison.sums)})
+    found = verify_decision(seal(with_changes(receipt, trial=forged)))
+    assert {"trial_does_not_follow", "not_computable"} & {finding.kind for finding in found}
 
 
 def test_what_was_before_the_trial_is_looked_up_again(promoted_home: Tried, receipt: PromotionDecision) -> None:
@@ -170,6 +176,10 @@ def test_a_person_approves_where_auto_promote_is_off(fresh: Tried) -> None:
     assert found.outcome == "awaiting_approval"
     assert read_active(home).model_dir != f"models/{held.challenger.model_id}"
     assert any(event.event_type == "model.awaiting_approval" for event in read_outbox(home).events)
+    command = ["status", "--json", "--home", str(home.root)]
+    (told,) = json.loads(CliRunner().invoke(main, command, env={"DAGSTER_HOME": str(home.root.parent)}).stdout)["trials"]
+    assert (told["model_id"], told["state"], told["decision_id"]) == (held.challenger.model_id, "awaiting_approval", found.decision_id)
+    assert (told["days"], told["lower"] > 0, datetime.fromisoformat(told["since"])) == (found.user_days, True, HELD_AT)
     assert held.challenger.model_id in plan_prune(home, keep_versions=1, keep_rejected=0, at=HELD_AT + 20 * DAY).reachable
 
 
@@ -204,7 +214,7 @@ def test_a_day_closes_after_the_delay_and_later_labels_change_nothing(fresh: Tri
     closed = trial_of(home, held).user_days
     assert trial_of(home, held).windows_from == HELD_AT + timedelta(hours=1)
     assert {day.day for day in closed} == {HELD_AT.date()}
-    write_labels(home, [])
+    write_labels(home, pq.read_table(home.labels).to_pylist()[::2])
     look(home, 2)
     assert trial_of(home, held).user_days == closed
     assert last_closable_day(trial_of(home, held), HELD_AT + 2 * DAY) == HELD_AT.date()
