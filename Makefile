@@ -30,8 +30,9 @@ $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(if $(LOCK),$(BIN)/python -m pip install --quiet --require-hashes --requirement $(LOCK))
-	$(BIN)/python -m pip install --quiet $(if $(LOCK),--no-deps) --editable '.[dev]'
+	@$(if $(LOCK),$(BIN)/python -m pip install --quiet --no-compile --require-hashes --requirement $(LOCK))
+	$(BIN)/python -m pip install --quiet --no-compile $(if $(LOCK),--no-deps) --editable '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # pip would compile on one core; some libraries ship files that do not compile
 	@touch $@
 
 demo: install ## Set up, write a demo home, retrain on it, and say where to look.

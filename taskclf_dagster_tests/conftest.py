@@ -33,7 +33,10 @@ MEMORY_BYTES = 2 * 1024**3
 """What must be free in memory for the tests to keep their folders there. SQLite and the registry sync after every change: on a disk
 that takes a thousand times as long."""
 
-LONGEST_FIRST = ("soak", "deploy", "domain/execution", "web", "cycle", "status", "faults", "defs", "cli", "demo")
+LONGEST_FIRST = (
+    *("soak", "deploy", "domain/execution", "web", "cycle", "status", "faults", "defs", "cli", "demo"),
+    *("domain/backtest", "domain/trials", "domain/retraining", "domain/probation"),
+)
 """Folders whose files begin before the others, so that no long one is left to the end when the other workers have nothing to do."""
 
 

@@ -50,6 +50,15 @@ def test_status_imports_no_models_and_no_assets(tmp_path: Path) -> None:
     assert {"dagster", "pandas"} <= found  # runs and due date need them: when one is gone, expect more of this test
 
 
+@pytest.mark.parametrize("module", ["taskclf_dagster.definitions", "taskclf_dagster.team_definitions"])
+def test_the_definitions_import_no_models(module: str, tmp_path: Path) -> None:
+    """Code server, daemon and the process of each run load them."""
+    program = f"import sys, {module}; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) & MODELS == set()
+
+
 def test_a_reader_of_the_output_that_ends_early_is_no_error() -> None:
     command = [sys.executable, "-m", "taskclf_dagster.cli.main", "config", "show"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

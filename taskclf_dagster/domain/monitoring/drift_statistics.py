@@ -8,8 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import entr
-from scipy.stats import ks_2samp
 
 BINS = 10
 """Bins of a numeric input that have equal numbers of windows in the reference, where values differ enough."""
@@ -94,6 +92,8 @@ def compute_shift(reference: npt.ArrayLike, current: npt.ArrayLike) -> _Float:
 
 def compute_entropy(probabilities: _Float) -> _Float:
     """Returns the entropy of each row of probabilities [nats], shape (windows,): 0 if one class is certain, ln(8) if all are equal."""
+    from scipy.special import entr  # costs half a second; only what measures drift pays for it
+
     return entr(probabilities).sum(axis=1)
 
 
@@ -102,6 +102,8 @@ def compare_distributions(reference: _Float, current: _Float) -> KolmogorovSmirn
     known = [values[~np.isnan(values)] for values in (reference, current)]
     if not all(map(len, known)):
         return None
+    from scipy.stats import ks_2samp  # costs a second; only what measures drift pays for it
+
     found = ks_2samp(*known, method="asymp")
     return KolmogorovSmirnov(float(found.statistic), float(found.pvalue))
 
