@@ -19,8 +19,10 @@ class EndedRecord(NamedTuple):
 
 
 def list_compared(home: Home) -> Iterator[tuple[str, str]]:
-    """Yields the challengers on trial, with the reason why they stay; the models of a probation run, or are the target of a rollback."""
-    yield from ((trial.model_id, "on trial") for trial in list_trials(home)[0] if trial.is_open)
+    """Yields the challengers that are or may be on trial, and why they stay; models of a probation run, or are the target of a rollback."""
+    trials, damaged = list_trials(home)
+    yield from ((trial.model_id, "on trial") for trial in trials if trial.is_open)
+    yield from ((error.path.stem, "its trial cannot be read") for error in damaged)
 
 
 def list_ended(home: Home, *, staying: set[str]) -> Iterator[EndedRecord]:

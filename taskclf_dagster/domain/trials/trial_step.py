@@ -19,7 +19,7 @@ from taskclf_dagster.domain.registry.promotion_checks import find_changed_files
 from taskclf_dagster.domain.registry.state import RegistryState, read_registry_state
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
-from taskclf_dagster.domain.trials.closed_days import close_days, last_day
+from taskclf_dagster.domain.trials.closed_days import close_days, last_closable_day, last_day
 from taskclf_dagster.domain.trials.contenders import find_contenders
 from taskclf_dagster.domain.trials.trial_decision import decide_trial
 from taskclf_dagster.domain.trials.two_models import TrialModels, open_models
@@ -126,6 +126,9 @@ class TrialStep:
             return self._judge(state, trial, held)
         except TaskclfDagsterError as error:
             kept = _read_kept(self.home, model_id)
+            if kept is not None and kept.is_open and last_closable_day(kept, min(self.as_of, self.at)) > last_day(kept):
+                why = f"its {counted(kept.days, 'day')} are over, and the last look failed: {error}"
+                return show_trial(self._end(kept, "time_over", why))
             return None if kept is None else show_trial(kept).model_copy(update={"outcome": "problem", "detail": str(error)})
 
     def _start(self, state: RegistryState, held: PromotionDecision) -> TrialRecord | None:

@@ -237,6 +237,16 @@ def test_a_trial_that_was_edited_is_damage_and_is_not_judged(fresh: Tried) -> No
     assert report.looks == ()
     assert len(report.damaged) == 1
     assert any(finding.code == "trial_differs" for finding in check_registry(home))
+    assert held.challenger.model_id in plan_prune(home, keep_versions=1, keep_rejected=0, at=HELD_AT + 5 * DAY).reachable
+
+
+def test_a_trial_whose_promotion_is_refused_ends_with_its_days(fresh: Tried) -> None:
+    home, _ = fresh
+    stricter = CONFIG.with_changes(significance=0.01)
+    look(home, 1)
+    assert look(home, 15, config=stricter).looks[0].outcome == "problem"
+    found = look(home, 16, config=stricter).looks[0]
+    assert (found.outcome, "looser significance" in found.detail) == ("time_over", True)
 
 
 def test_it_ends_when_another_model_becomes_active(fresh: Tried) -> None:
