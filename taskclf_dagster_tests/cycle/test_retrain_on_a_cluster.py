@@ -19,9 +19,8 @@ from taskclf_dagster.domain.registry.fsck import check_registry
 from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.cycle.stages import FIRST, SECOND, SMALL
-from taskclf_dagster_tests.dask_processes import TIMEOUT_SECONDS, DaskProcesses, dask_processes
+from taskclf_dagster_tests.dask_processes import DaskProcesses, dask_processes
 from taskclf_dagster_tests.scenario import LEARNABLE_DAY_WINDOWS, add_learnable_days, learnable_home
-from taskclf_dagster_tests.servers import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -104,14 +103,14 @@ def test_a_retrain_whose_scheduler_goes_away_is_retried_and_changes_no_model(clu
 
 
 class Once:
-    """Does something as soon as a condition holds, in a thread of its own."""
+    """Does something as soon as a condition holds, in a thread of its own; nothing once the block is over."""
 
     def __init__(self, condition: Callable[[], bool], act: Callable[[], object]) -> None:
-        self._condition, self._act = condition, act
+        self._condition, self._act, self._over = condition, act, threading.Event()
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        for _ in until(TIMEOUT_SECONDS, every=0.02):
+        while not self._over.wait(0.02):
             if self._condition():
                 self._act()
                 return
@@ -120,4 +119,5 @@ class Once:
         self._thread.start()
 
     def __exit__(self, *_: object) -> None:
+        self._over.set()
         self._thread.join()
