@@ -103,8 +103,10 @@ def open_sharing(home: Home, scorer: ScoringModel, config: RetrainConfig, *, as_
         return None
     trials = {trial.model_id: trial for trial in list_trials(home)[0]}
     newest = next((trial for trial in trials.values() if trial.is_open), None)
-    _end_others(home, records, trials, newest if share else None, as_of)
-    if not share or newest is None or newest.champion_id != scorer.model_id or any(each.path.stem == newest.model_id for each in damaged):
+    if not share or (newest is not None and newest.champion_id != scorer.model_id):
+        newest = None
+    _end_others(home, records, trials, newest, as_of)
+    if newest is None or any(each.path.stem == newest.model_id for each in damaged):
         return None
     record = records.get(newest.model_id)
     if record is not None and record.stop is not None:

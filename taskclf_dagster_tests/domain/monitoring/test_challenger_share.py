@@ -262,7 +262,9 @@ def test_it_stops_with_its_trial_and_no_stop_is_taken_back(home: Home, contender
 
 def test_only_the_newest_trial_beside_the_active_model_serves(home: Home, tried: Tried, contender: str) -> None:
     scorer = find_scoring_model(home)
+    assert contender in score(home).served
     assert open_sharing(home, dataclasses.replace(scorer, model_id="another"), HALF, as_of=HELD_AT, num_threads=1) is None
+    assert [each.sentence for each in list_serving(home)[0].values()] == ["serves no batch scores at present"]
     trial = trial_of(home, tried[1])
     older = trial.model_copy(update={"model_id": "older", "started_at": trial.started_at - DAY})
     write_trial(home, older)
