@@ -283,6 +283,14 @@ def test_days_before_its_trial_are_left_alone_and_stop_nothing(home: Home, conte
     assert not contender_scores_path(home, day, contender).exists()
 
 
+def test_a_record_that_cannot_be_read_is_told_and_nothing_is_shared(home: Home, contender: str) -> None:
+    score(home)
+    serving_path(home, contender).write_text("torn", encoding="utf-8")
+    record = score(home, replace=True)
+    assert record.served == {record.model_id: 4 * WINDOWS}
+    assert any(f"{contender}.json cannot be read" in warning for warning in record.warnings)
+
+
 def test_other_scoring_leaves_files_with_served_windows_as_they_are(home: Home, contender: str) -> None:
     score(home, after=3.5)
     before = contender_scores_path(home, DAYS[3], contender).read_bytes()
