@@ -47,7 +47,7 @@ class ServingRecord(Record):
     Attributes:
         model_id: the contender; the file is named by it.
         champion_id: the active model, which serves the rest.
-        share: of the user-days [0 to 0.5]; 0 while the settings or a newer contender leave it none.
+        share: of the user-days [0 to 0.5]; 0 while it serves none: because of the settings, a newer contender, or another active model.
         since: the as-of time of the first run with a share.
         stop: the end; None if there was none.
     """

@@ -54,7 +54,7 @@ def clear_marks(folder: Path, *, keep: Path | None) -> None:
     """
     for path, served in _list_served(folder):
         if len(served) and path != keep:
-            with reading_parquet(path, fix=_FIX):
+            with reading_parquet(path, fix="Remove the file, and score the day again"):
                 table = pq.read_table(path, partitioning=None, use_threads=False)
             none = pa.repeat(pa.scalar(False), len(table))
             write_atomic(path, to_parquet(table.set_column(table.column_names.index(SERVED), SERVED, none)))

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.day_folders import list_days
-from taskclf_dagster.domain.decision.serving import ServingRecord, write_serving
+from taskclf_dagster.domain.decision.serving import ServingRecord, list_serving, write_serving
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.monitoring.contender_scores import ContenderScores, score_contenders
@@ -38,7 +38,7 @@ class ScoredDays(Record):
         model_id: the model of this run; days that were kept may have another.
         bundle_hash, pointer_sequence, policy_hash: of the model, as in `ScoringModel`.
         reject_threshold: of the model.
-        warnings: on how the model was found.
+        warnings: on how the model was found, and on records of what contenders serve that cannot be read.
         days: the oldest first.
         contenders: the challengers on trial, which scored the same days.
         share: of the user-days that the settings leave to a contender [0 to 0.5].
@@ -97,6 +97,7 @@ def score_days(
         raise NoActiveModelError(home.models)
     sharing = None if config is None else open_sharing(home, scorer, config, as_of=as_of, num_threads=cores)
     serve = None if sharing is None else sharing.serve
+    damaged = list_serving(home)[1] if config is not None and config.trials.challenger_share else []
     scored: list[DayScores] = []
     for day in sorted(set(days)):
         try:
@@ -113,7 +114,7 @@ def score_days(
         pointer_sequence=scorer.pointer_sequence,
         policy_hash=scorer.policy_hash,
         reject_threshold=model.reject_threshold,
-        warnings=scorer.warnings,
+        warnings=(*scorer.warnings, *map(str, damaged)),
         days=tuple(scored),
         contenders=score_contenders(home, days, as_of=as_of, num_threads=cores),
         share=0.0 if config is None else config.trials.challenger_share,

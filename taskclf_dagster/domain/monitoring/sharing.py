@@ -52,6 +52,8 @@ class Sharing:
     def serve(self, day: date, rows: pd.DataFrame, as_of: datetime) -> ServedElsewhere:
         """Scores the windows of a UTC day with the contender, and writes them with the marks of those that it serves, unless it must stop.
 
+        A day before the windows of the trial is left alone, and stops nothing.
+
         Args:
             day: the day.
             rows: its windows, as `WindowReading.frame`, with the inputs of the contender's schema version.
@@ -59,6 +61,8 @@ class Sharing:
         """
         nothing = ServedElsewhere(np.zeros(len(rows), dtype=bool), None)
         if self.record.stop is not None:
+            return nothing
+        if end_of(day) <= self.trial.windows_from:  # both models may have learned from it, and it serves none of it
             return nothing
         try:
             scores = score_windows(self.model, rows, num_threads=self.num_threads)
@@ -99,8 +103,10 @@ def open_sharing(home: Home, scorer: ScoringModel, config: RetrainConfig, *, as_
         return None
     trials = {trial.model_id: trial for trial in list_trials(home)[0]}
     newest = next((trial for trial in trials.values() if trial.is_open), None)
-    _end_others(home, records, trials, newest if share else None, as_of)
-    if not share or newest is None or newest.champion_id != scorer.model_id or any(each.path.stem == newest.model_id for each in damaged):
+    if not share or (newest is not None and newest.champion_id != scorer.model_id):
+        newest = None
+    _end_others(home, records, trials, newest, as_of)
+    if newest is None or any(each.path.stem == newest.model_id for each in damaged):
         return None
     record = records.get(newest.model_id)
     if record is not None and record.stop is not None:

@@ -223,7 +223,8 @@ def test_probabilities_that_are_no_numbers_stop_it(home: Home, contender: str) -
     for leaf in range(booster.dump_model()["tree_info"][0]["num_leaves"]):
         booster.set_leaf_output(0, leaf, float("nan"))
     found = sharing.serve(DAYS[0], rows, HELD_AT + DAY)
-    assert (found.windows.any(), found.path) == (False, None)
+    assert not found.windows.any()
+    assert found.path is None
     stop = stop_of(home, contender)
     assert stop is not None
     assert stop[0] == "not_usable"
@@ -261,7 +262,9 @@ def test_it_stops_with_its_trial_and_no_stop_is_taken_back(home: Home, contender
 
 def test_only_the_newest_trial_beside_the_active_model_serves(home: Home, tried: Tried, contender: str) -> None:
     scorer = find_scoring_model(home)
+    assert contender in score(home).served
     assert open_sharing(home, dataclasses.replace(scorer, model_id="another"), HALF, as_of=HELD_AT, num_threads=1) is None
+    assert [each.sentence for each in list_serving(home)[0].values()] == ["serves no batch scores at present"]
     trial = trial_of(home, tried[1])
     older = trial.model_copy(update={"model_id": "older", "started_at": trial.started_at - DAY})
     write_trial(home, older)
@@ -270,6 +273,22 @@ def test_only_the_newest_trial_beside_the_active_model_serves(home: Home, tried:
     assert sharing is not None
     assert sharing.record.model_id == contender
     assert {name: each.share for name, each in list_serving(home)[0].items()} == {"older": 0.0, contender: 0.5}
+
+
+def test_days_before_its_trial_are_left_alone_and_stop_nothing(home: Home, contender: str) -> None:
+    day = (HELD_AT - 2 * DAY).date()
+    record = score(home, [day], config=shared(0.5, max_reject_rate=0.0))
+    assert record.served == {record.model_id: WINDOWS}
+    assert stop_of(home, contender) is None
+    assert not contender_scores_path(home, day, contender).exists()
+
+
+def test_a_record_that_cannot_be_read_is_told_and_nothing_is_shared(home: Home, contender: str) -> None:
+    score(home)
+    serving_path(home, contender).write_text("torn", encoding="utf-8")
+    record = score(home, replace=True)
+    assert record.served == {record.model_id: 4 * WINDOWS}
+    assert any(f"{contender}.json cannot be read" in warning for warning in record.warnings)
 
 
 def test_other_scoring_leaves_files_with_served_windows_as_they_are(home: Home, contender: str) -> None:
