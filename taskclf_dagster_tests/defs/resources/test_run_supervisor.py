@@ -220,12 +220,17 @@ def test_where_there_is_no_home_a_run_makes_none(tmp_path: Path, instance: dg.Da
     assert list(tmp_path.iterdir()) == []
 
 
+def _watchdogs() -> list[psutil.Process]:
+    """The watchdogs that this process started; processes of earlier test files may still be among its children."""
+    return [child for child in psutil.Process().children() if any("watchdog" in word for word in child.cmdline())]
+
+
 def test_what_is_no_run_is_neither_watched_nor_kept_waiting(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     supervisor = RunSupervisor(**_resources(home))
     with supervisor.yield_for_execution(dg.build_init_resource_context()) as found:
         assert found is supervisor
-        assert psutil.Process().children() == []
+        assert _watchdogs() == []
     assert [path.name for path in home.root.iterdir()] == ["data"]
 
 
@@ -235,14 +240,14 @@ def test_what_is_no_run_is_neither_watched_nor_kept_waiting(tmp_path: Path) -> N
 def test_a_watchdog_that_died_is_no_reason_to_fail(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     @dg.asset
     def kill_it(supervisor: RunSupervisor) -> None:
-        (dog,) = psutil.Process().children()
+        (dog,) = _watchdogs()
         dog.kill()
         while dog.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.01)
 
     supervisor = RunSupervisor(**_resources(make_home(tmp_path)))
     assert dg.materialize([kill_it], resources={"supervisor": supervisor}, instance=instance).success
-    assert psutil.Process().children() == []
+    assert _watchdogs() == []
 
 
 def test_a_watchdog_that_hangs_does_not_keep_a_run_from_ending(
@@ -252,19 +257,19 @@ def test_a_watchdog_that_hangs_does_not_keep_a_run_from_ending(
 
     @dg.asset
     def stop_it(supervisor: RunSupervisor) -> None:
-        (dog,) = psutil.Process().children()
+        (dog,) = _watchdogs()
         dog.send_signal(signal.SIGSTOP)
 
     supervisor = RunSupervisor(**_resources(make_home(tmp_path)))
     assert dg.materialize([stop_it], resources={"supervisor": supervisor}, instance=instance).success
-    assert psutil.Process().children() == []
+    assert _watchdogs() == []
 
 
 def test_a_run_that_fails_leaves_no_watchdog(tmp_path: Path, instance: dg.DagsterInstance) -> None:
     home = make_home(tmp_path)
     write_windows(home, windows_frame())
     assert _run(_job(home), instance).status == dg.DagsterRunStatus.FAILURE
-    assert psutil.Process().children() == []
+    assert _watchdogs() == []
 
 
 COPIED = {
