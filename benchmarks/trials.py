@@ -11,17 +11,12 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.demo.generator import generate_demo_home
-from taskclf_dagster.domain.data.label_projection import project_blocks_to_windows
-from taskclf_dagster.domain.data.label_store import read_usable_spans
-from taskclf_dagster.domain.data.split import NEIGHBORHOOD_MINUTES
-from taskclf_dagster.domain.data.windows import read_windows
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.decision_store import verify_stored
 from taskclf_dagster.domain.decision.references import RunOptions
+from taskclf_dagster.domain.decision.trial import read_trial
 from taskclf_dagster.domain.evaluation.evaluation_set import EvaluationSet
 from taskclf_dagster.domain.models.bundle import load_bundle
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
@@ -32,7 +27,7 @@ from taskclf_dagster.domain.retraining.dataset_step import make_labeled_windows,
 from taskclf_dagster.domain.retraining.decision_step import make_decision
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision, recompute_stored
 from taskclf_dagster.domain.retraining.reports import report_challenger, report_champion
-from taskclf_dagster.domain.trials.closed_days import as_test_rows
+from taskclf_dagster.domain.trials.closed_days import read_gold_windows
 from taskclf_dagster.domain.trials.trial_step import TrialLook, TrialStep
 from taskclf_dagster.domain.trials.two_models import count_pair
 from taskclf_dagster.home import Home
@@ -87,12 +82,9 @@ def run_trial(home: Home, held_at: datetime) -> tuple[int, TrialLook]:
 
 
 def measure_fortnight(home: Home, held_at: datetime, ours: str, theirs: str) -> float:
-    """Returns the first model minus the second in macro-F1 on all labeled windows of the fortnight, whenever the trial ended."""
-    start, end = held_at + timedelta(minutes=NEIGHBORHOOD_MINUTES), held_at + timedelta(days=DAYS - HELD_AFTER)
-    windows = read_windows(home, start=start, end=end, schema_version="v1", skip_unreadable_days=False).frame
-    spans = read_usable_spans(home, start=start, end=end)
-    labels = project_blocks_to_windows(windows[["user_id", "bucket_start_ts"]], spans[spans["gold"]]).label
-    rows = as_test_rows(windows, labels.astype(np.int64))
+    """Returns the challenger minus the champion in macro-F1 on all labeled windows of the fortnight, whenever the trial ended."""
+    trial = read_trial(home, ours)
+    rows = read_gold_windows(home, trial, start=trial.windows_from, end=held_at + timedelta(days=DAYS - HELD_AFTER))
     test = EvaluationSet(rows, "v1", sorted(rows["user_id"].unique()), [], 1, 1)
     bundles = read_registry_state(home).bundles
     found = [test.evaluate(home, load_bundle(bundles.files(require_bundle(home, each)))).scored for each in (ours, theirs)]

@@ -99,6 +99,15 @@ class GateThresholds(Settings):
     def _range_is_not_empty(self) -> "GateThresholds":
         return _ordered(self)
 
+    def allows_rejecting(self, rate: float) -> bool:
+        """Returns True if a share of rejected windows [0 to 1] is within its bounds."""
+        return self.min_reject_rate <= rate <= self.max_reject_rate
+
+    @property
+    def rejecting_allowed(self) -> str:
+        """The bounds of the share of rejected windows, as people read them."""
+        return f"{self.min_reject_rate:.0%} to {self.max_reject_rate:.0%}"
+
 
 class AdviceThresholds(Settings):
     """Thresholds of advice, which is no gate [label changes per window]."""

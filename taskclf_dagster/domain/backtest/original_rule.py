@@ -77,7 +77,7 @@ def judge_originally(counts: ConfusionCounts, config: RetrainConfig) -> list[str
         "lowest precision": (float(precision.min()), gates.min_class_precision),
     }
     failed = [f"{name} {value:.4f} < {bound:g}" for name, (value, bound) in least.items() if value < bound]
-    if not gates.min_reject_rate <= rejected <= gates.max_reject_rate:
+    if not gates.allows_rejecting(rejected):
         failed.append(f"reject rate {rejected:.4f} outside [{gates.min_reject_rate:g}, {gates.max_reject_rate:g}]")
     return failed
 

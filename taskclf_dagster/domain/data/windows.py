@@ -26,7 +26,7 @@ from taskclf_dagster.domain.data.times import to_epoch_us
 from taskclf_dagster.domain.data.window_parts import KEYS, DayRows, DaySpill, SortedDay, WindowParts, last_of_each_window, sort_day
 from taskclf_dagster.domain.execution.engine import Engine
 from taskclf_dagster.domain.execution.local_engine import LOCAL
-from taskclf_dagster.errors import DeniedFileError, NoWindowsError, UnreadableFileError
+from taskclf_dagster.errors import DataContractError, DeniedFileError, NoWindowsError, UnreadableFileError
 from taskclf_dagster.home import Home
 
 AUTO_COVERAGE = 0.9
@@ -71,6 +71,30 @@ class WindowReading:
         self.violations.extend(found.violations)
         for column in found.raw_columns:
             self.raw_columns_dropped[column] = self.raw_columns_dropped.get(column, 0) + 1
+
+    def require(self) -> pd.DataFrame:
+        """Returns the frame.
+
+        Raises:
+            DataContractError: the windows violate the data contract.
+        """
+        if self.frame is None or self.violations:
+            raise DataContractError("windows", [violation.message for violation in self.violations])
+        return self.frame
+
+
+def read_windows_of_time(home: Home, *, start: datetime, end: datetime, schema_version: SchemaVersion) -> pd.DataFrame:
+    """Returns the windows between two times; empty without any.
+
+    Raises:
+        DataContractError: they violate the data contract.
+        UnreadableFileError: a daily file cannot be read.
+    """
+    try:
+        reading = read_windows(home, start=start, end=end, schema_version=schema_version, skip_unreadable_days=False)
+    except NoWindowsError:
+        return pd.DataFrame()
+    return reading.require()
 
 
 def read_windows(

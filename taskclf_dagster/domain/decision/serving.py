@@ -9,8 +9,9 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from taskclf_dagster.domain.storage.path_names import FileName, find_name_problem
-from taskclf_dagster.domain.storage.record_files import read_hashed_record, read_records, write_hashed_record
+from taskclf_dagster.domain.decision.model_records import ModelRecord, model_record_path, read_model_record
+from taskclf_dagster.domain.storage.path_names import FileName
+from taskclf_dagster.domain.storage.record_files import read_records, write_hashed_record
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TrialError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -41,18 +42,17 @@ class ServingStop(Record):
     alerted: bool = False
 
 
-class ServingRecord(Record):
+class ServingRecord(ModelRecord):
     """One contender that serves, or served, a share of batch scores.
 
     Attributes:
-        model_id: the contender; the file is named by it.
+        model_id: the contender.
         champion_id: the active model, which serves the rest.
         share: of the user-days [0 to 0.5]; 0 while it serves none: because of the settings, a newer contender, or another active model.
         since: the as-of time of the first run with a share.
         stop: the end; None if there was none.
     """
 
-    model_id: FileName
     champion_id: FileName
     share: float
     since: AwareDatetime
@@ -68,7 +68,7 @@ class ServingRecord(Record):
 
 def serving_path(home: Home, model_id: str) -> Path:
     """Returns the file of what a contender serves."""
-    return home.serving / f"{model_id}.json"
+    return model_record_path(home.serving, model_id)
 
 
 def write_serving(home: Home, record: ServingRecord) -> None:
@@ -94,13 +94,7 @@ def read_serving(home: Home, model_id: str) -> ServingRecord | None:
     Raises:
         UnreadableFileError: the file is damaged, or is about another model.
     """
-    if find_name_problem(model_id) is not None:
-        return None
-    path = serving_path(home, model_id)
-    record = read_hashed_record(path, ServingRecord, hash_key=_HASH, fix=_FIX)
-    if record is not None and record.model_id != model_id:
-        raise UnreadableFileError(path, f"it is about {record.model_id}", _FIX)
-    return record
+    return read_model_record(home.serving, model_id, ServingRecord, hash_key=_HASH, about="about", fix=_FIX)
 
 
 def list_serving(home: Home) -> tuple[dict[str, ServingRecord], list[UnreadableFileError]]:

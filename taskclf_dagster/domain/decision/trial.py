@@ -12,11 +12,12 @@ import numpy.typing as npt
 from pydantic import AwareDatetime, Field, NonNegativeInt, PositiveInt
 
 from taskclf_dagster.domain.data.feature_schema import SchemaVersion
+from taskclf_dagster.domain.decision.model_records import ModelRecord, model_record_path, read_model_record
 from taskclf_dagster.domain.evaluation.block_counts import BlockSums, PairedCounts
 from taskclf_dagster.domain.evaluation.confusion import N_LABELS
 from taskclf_dagster.domain.evaluation.sequential import SequentialBounds, TrialReference, find_bounds
-from taskclf_dagster.domain.storage.path_names import FileName, find_name_problem
-from taskclf_dagster.domain.storage.record_files import read_hashed_record, read_records, write_hashed_record
+from taskclf_dagster.domain.storage.path_names import FileName
+from taskclf_dagster.domain.storage.record_files import read_records, write_hashed_record
 from taskclf_dagster.domain.storage.records import Record
 from taskclf_dagster.errors import TrialError, UnreadableFileError
 from taskclf_dagster.home import Home
@@ -56,11 +57,11 @@ class TrialDay(UserDay):
 Ending = Literal["promoted", "awaiting_approval", "worse", "time_over", "champion_changed", "replaced", "bundle_gone", "not_possible"]
 
 
-class TrialRecord(Record):
+class TrialRecord(ModelRecord):
     """One trial.
 
     Attributes:
-        model_id: the contender; the file is named by it.
+        model_id: the contender.
         decision_id: the decision that held it.
         champion_id: the active model beside which it is tried.
         started_at: as-of time of that decision; only later windows count.
@@ -80,7 +81,6 @@ class TrialRecord(Record):
         judged_at: the as-of time of the last look.
     """
 
-    model_id: FileName
     decision_id: FileName
     champion_id: FileName
     started_at: AwareDatetime
@@ -173,7 +173,7 @@ def list_user_days(sums: BlockSums) -> list[tuple[str, date]]:
 
 def trial_path(home: Home, model_id: str) -> Path:
     """Returns the file of the trial of a model."""
-    return home.trials / f"{model_id}.json"
+    return model_record_path(home.trials, model_id)
 
 
 def write_trial(home: Home, trial: TrialRecord) -> None:
@@ -195,13 +195,7 @@ def read_trial(home: Home, model_id: str) -> TrialRecord | None:
     Raises:
         UnreadableFileError: the file is damaged, or is about another model.
     """
-    if find_name_problem(model_id) is not None:
-        return None
-    path = trial_path(home, model_id)
-    trial = read_hashed_record(path, TrialRecord, hash_key=_HASH, fix=_FIX)
-    if trial is not None and trial.model_id != model_id:
-        raise UnreadableFileError(path, f"it is the trial of {trial.model_id}", _FIX)
-    return trial
+    return read_model_record(home.trials, model_id, TrialRecord, hash_key=_HASH, about="the trial of", fix=_FIX)
 
 
 def list_trials(home: Home) -> tuple[list[TrialRecord], list[UnreadableFileError]]:

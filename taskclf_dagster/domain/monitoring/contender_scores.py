@@ -8,13 +8,14 @@ from typing import NamedTuple
 import pandas as pd
 
 from taskclf_dagster.domain.data.day_folders import list_days
+from taskclf_dagster.domain.data.windows import read_windows_of_time
 from taskclf_dagster.domain.decision.probation import list_probations
 from taskclf_dagster.domain.decision.trial import list_trials
 from taskclf_dagster.domain.evaluation.window_scores import score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel, load_bundle
 from taskclf_dagster.domain.models.bundle_files import read_bundle_files
 from taskclf_dagster.domain.models.bundle_paths import require_bundle
-from taskclf_dagster.domain.monitoring.day_scores import end_of, make_scores_file, read_day_windows, was_scored_after
+from taskclf_dagster.domain.monitoring.day_scores import end_of, make_scores_file, was_scored_after
 from taskclf_dagster.domain.monitoring.score_files import CONTENDER, PREVIOUS, ROLE, SERVED, contender_scores_path
 from taskclf_dagster.domain.monitoring.score_marks import has_marks
 from taskclf_dagster.domain.storage.records import Record, json_hash
@@ -85,7 +86,7 @@ def _choose_days(home: Home, beside: _Beside, model: LoadedModel, days: Sequence
 
 def _score_day(home: Home, day: date, model: LoadedModel, role: str, as_of: datetime, num_threads: int) -> bool:
     end = min(end_of(day), as_of)
-    rows = read_day_windows(home, model, end_of(day) - timedelta(days=1), end)
+    rows = read_windows_of_time(home, start=end_of(day) - timedelta(days=1), end=end, schema_version=model.schema.version)
     if rows.empty:
         return False
     scores = score_windows(model, rows, num_threads=num_threads)

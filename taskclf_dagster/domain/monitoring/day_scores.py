@@ -20,7 +20,7 @@ from pydantic import Field
 from taskclf_dagster.domain.data.day_folders import day_of
 from taskclf_dagster.domain.data.hashing import hash_row_keys
 from taskclf_dagster.domain.data.parquet_files import may_exist, reading_parquet
-from taskclf_dagster.domain.data.windows import read_windows
+from taskclf_dagster.domain.data.windows import read_windows_of_time
 from taskclf_dagster.domain.evaluation.confusion import OUTCOMES
 from taskclf_dagster.domain.evaluation.window_scores import ScoreQuality, score_windows
 from taskclf_dagster.domain.models.bundle import LoadedModel
@@ -33,7 +33,7 @@ from taskclf_dagster.domain.storage.files import hash_file, list_folders
 from taskclf_dagster.domain.storage.records import Record, json_hash
 from taskclf_dagster.domain.storage.signatures import NO_KEYS, Keys
 from taskclf_dagster.domain.storage.stored_files import StoredFile, store_file, to_parquet
-from taskclf_dagster.errors import DataContractError, NoWindowsError, UnreadableFileError
+from taskclf_dagster.errors import UnreadableFileError
 from taskclf_dagster.home import Home
 
 _TYPES = {
@@ -178,7 +178,7 @@ def score_day(
         UnreadableFileError: the file of the windows cannot be read.
     """
     end = min(end_of(day), as_of)
-    rows = read_day_windows(home, model, end_of(day) - timedelta(days=1), end)
+    rows = read_windows_of_time(home, start=end_of(day) - timedelta(days=1), end=end, schema_version=model.schema.version)
     path = scores_path(home, day)
     if not replace and len(rows) and is_scored(path, day, windows=len(rows)):
         return _read_back(home, day, rows)
@@ -269,19 +269,3 @@ def make_scores_file(scores: pd.DataFrame, source: Mapping[str, object], as_of: 
         table = table.append_column(name, column.dictionary_encode() if _TYPES[name] == pa.string() else column)
     table = table.append_column("as_of", pa.repeat(pa.scalar(as_of, type=pa.timestamp("us", tz="UTC")), len(table)))
     return to_parquet(table.replace_schema_metadata(None).select(list(SCORE_COLUMNS)))
-
-
-def read_day_windows(home: Home, model: LoadedModel, start: datetime, end: datetime) -> pd.DataFrame:
-    """Returns the windows of a time with the inputs of a model; empty without any.
-
-    Raises:
-        DataContractError: the windows violate the data contract.
-        UnreadableFileError: the file of the windows cannot be read.
-    """
-    try:
-        reading = read_windows(home, start=start, end=end, schema_version=model.schema.version, skip_unreadable_days=False)
-    except NoWindowsError:
-        return pd.DataFrame()
-    if reading.frame is None or reading.violations:
-        raise DataContractError("windows", [violation.message for violation in reading.violations])
-    return reading.frame

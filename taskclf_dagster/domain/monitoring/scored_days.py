@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.domain.data.day_folders import list_days
-from taskclf_dagster.domain.decision.serving import ServingRecord, list_serving, write_serving
+from taskclf_dagster.domain.decision.serving import ServingRecord, write_serving
 from taskclf_dagster.domain.events.event import Event, EventPayload, pick_metrics
 from taskclf_dagster.domain.events.outbox import write_event
 from taskclf_dagster.domain.monitoring.contender_scores import ContenderScores, score_contenders
@@ -95,9 +95,9 @@ def score_days(
         if scorer.is_broken:
             raise BundleError(home.models, "not_loadable", f"{scorer.reason}; the scores of earlier runs stay as they are")
         raise NoActiveModelError(home.models)
+    share = 0.0 if config is None else config.trials.challenger_share
     sharing = None if config is None else open_sharing(home, scorer, config, as_of=as_of, num_threads=cores)
     serve = None if sharing is None else sharing.serve
-    damaged = list_serving(home)[1] if config is not None and config.trials.challenger_share else []
     scored: list[DayScores] = []
     for day in sorted(set(days)):
         try:
@@ -107,6 +107,8 @@ def score_days(
         scored.append(found)
         line = f"{day}: {found.outcome.replace('_', ' ')}, {found.windows} windows"
         on_progress(Progress("scoring", len(scored), len(set(days)), "day", line))
+    contenders = score_contenders(home, days, as_of=as_of, num_threads=cores)
+    serving, damaged = list_present_serving(home)
     return ScoredDays(
         home=home.display_name,
         model_id=scorer.model_id,
@@ -114,11 +116,11 @@ def score_days(
         pointer_sequence=scorer.pointer_sequence,
         policy_hash=scorer.policy_hash,
         reject_threshold=model.reject_threshold,
-        warnings=(*scorer.warnings, *map(str, damaged)),
+        warnings=(*scorer.warnings, *(map(str, damaged) if share else ())),
         days=tuple(scored),
-        contenders=score_contenders(home, days, as_of=as_of, num_threads=cores),
-        share=0.0 if config is None else config.trials.challenger_share,
-        serving=list_present_serving(home),
+        contenders=contenders,
+        share=share,
+        serving=serving,
     )
 
 

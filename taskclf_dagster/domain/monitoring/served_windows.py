@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us, to_epoch_us
+from taskclf_dagster.domain.data.windows import read_windows_of_time
 from taskclf_dagster.domain.models.bundle import LoadedModel
-from taskclf_dagster.domain.monitoring.day_scores import end_of, read_day_windows
+from taskclf_dagster.domain.monitoring.day_scores import end_of
 from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.home import Home
 
@@ -63,7 +64,9 @@ def find_session_starts(home: Home, model: LoadedModel, rows: pd.DataFrame, day:
     first = _first_of_sessions(rows)
     before = day - timedelta(days=1)
     while end_of(before) >= since:
-        earlier = read_day_windows(home, model, end_of(before) - timedelta(days=1), end_of(before))
+        earlier = read_windows_of_time(
+            home, start=end_of(before) - timedelta(days=1), end=end_of(before), schema_version=model.schema.version
+        )
         found = _first_of_sessions(earlier) if len(earlier) else first.iloc[:0]
         found = found[found.index.isin(first.index)]
         if found.empty:

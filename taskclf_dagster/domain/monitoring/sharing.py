@@ -129,11 +129,12 @@ def open_sharing(home: Home, scorer: ScoringModel, config: RetrainConfig, *, as_
     return Sharing(home, newest, model, config.evaluation.gates, record, num_threads)
 
 
-def list_present_serving(home: Home) -> tuple[ServingRecord, ...]:
-    """Returns what the contenders on trial serve or served, and stops whose event is not written yet."""
-    records = list_serving(home)[0]
+def list_present_serving(home: Home) -> tuple[tuple[ServingRecord, ...], list[UnreadableFileError]]:
+    """Returns what the contenders on trial serve or served, stops whose event is not written yet, and the files that cannot be read."""
+    records, damaged = list_serving(home)
     on_trial = {trial.model_id for trial in list_trials(home)[0] if trial.is_open} if records else set()
-    return tuple(each for name, each in records.items() if name in on_trial or (each.stop is not None and not each.stop.alerted))
+    shown = (each for name, each in records.items() if name in on_trial or (each.stop is not None and not each.stop.alerted))
+    return tuple(shown), damaged
 
 
 def _end_others(
@@ -155,10 +156,9 @@ def _find_problem(day: date, quality: ScoreQuality, gates: GateThresholds) -> tu
     if quality.bad_probabilities:
         return "not_usable", f"its probabilities of {quality.bad_probabilities} windows of {day} are not finite or do not sum to 1"
     rate = quality.reject_rate
-    if quality.windows < LEAST_WINDOWS or rate is None or gates.min_reject_rate <= rate <= gates.max_reject_rate:
+    if quality.windows < LEAST_WINDOWS or rate is None or gates.allows_rejecting(rate):
         return None
-    allowed = f"{gates.min_reject_rate:.0%} to {gates.max_reject_rate:.0%}"
-    return "reject_rate", f"it rejects {rate:.1%} of the {quality.windows} windows of {day}, and {allowed} are allowed"
+    return "reject_rate", f"it rejects {rate:.1%} of the {quality.windows} windows of {day}, and {gates.rejecting_allowed} are allowed"
 
 
 def _stop(home: Home, record: ServingRecord, cause: StopCause, reason: str, at: datetime) -> ServingRecord:

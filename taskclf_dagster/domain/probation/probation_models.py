@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from taskclf_dagster.config.settings import GateThresholds, RetrainConfig
-from taskclf_dagster.domain.data.windows import read_windows
+from taskclf_dagster.domain.data.windows import read_windows_of_time
 from taskclf_dagster.domain.decision.probation import DayRejects, ProbationRecord
 from taskclf_dagster.domain.decision.trial import TrialRecord
 from taskclf_dagster.domain.evaluation.window_scores import LEAST_WINDOWS, score_windows
@@ -21,7 +21,7 @@ from taskclf_dagster.domain.registry.last_promotion import LastPromotion
 from taskclf_dagster.domain.registry.rollback import find_rollback_policy
 from taskclf_dagster.domain.registry.state import RegistryState
 from taskclf_dagster.domain.trials.two_models import ComparedModels
-from taskclf_dagster.errors import BundleError, DataContractError, NoWindowsError, TaskclfDagsterError
+from taskclf_dagster.errors import BundleError, TaskclfDagsterError
 from taskclf_dagster.home import Home
 
 
@@ -79,8 +79,8 @@ class ProbationModels:
             windows=len(rows),
             rate=rate,
             previous_rate=before,
-            outside=len(rows) >= LEAST_WINDOWS and _is_outside(rate, gates),
-            previous_outside=before is not None and _is_outside(before, gates),
+            outside=len(rows) >= LEAST_WINDOWS and not gates.allows_rejecting(rate),
+            previous_outside=before is not None and not gates.allows_rejecting(before),
         )
 
     def _previous_rate(self, day: date, cores: int) -> float | None:
@@ -164,16 +164,4 @@ def _load_previous(state: RegistryState, model_id: str, at: datetime) -> LoadedM
 
 def _read_day(home: Home, day: date, model: LoadedModel) -> pd.DataFrame:
     start = datetime.combine(day, time(), tzinfo=UTC)
-    try:
-        reading = read_windows(
-            home, start=start, end=start + timedelta(days=1), schema_version=model.schema.version, skip_unreadable_days=False
-        )
-    except NoWindowsError:
-        return pd.DataFrame()
-    if reading.frame is None or reading.violations:
-        raise DataContractError("windows", [violation.message for violation in reading.violations])
-    return reading.frame
-
-
-def _is_outside(rate: float, gates: GateThresholds) -> bool:
-    return not gates.min_reject_rate <= rate <= gates.max_reject_rate
+    return read_windows_of_time(home, start=start, end=start + timedelta(days=1), schema_version=model.schema.version)

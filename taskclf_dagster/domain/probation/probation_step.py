@@ -103,8 +103,7 @@ class ProbationStep:
             return self._act(state, record, "labels", f"it is worse than {record.previous_id} by {describe_bounds(bounds)}")
         bad = _find_bad_day(record)
         if bad is not None:
-            gates = self.config.evaluation.gates
-            allowed = f"{gates.min_reject_rate:.0%} to {gates.max_reject_rate:.0%}"
+            allowed = self.config.evaluation.gates.rejecting_allowed
             detail = f"it rejected {bad.rate:.1%} of the {bad.windows} windows of {bad.day}, and {allowed} are allowed"
             return self._act(state, record, "reject_rate", detail)
         return self._end_if_over(record)

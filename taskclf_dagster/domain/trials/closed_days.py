@@ -10,10 +10,9 @@ from taskclf_dagster.domain.data.label_projection import project_blocks_to_windo
 from taskclf_dagster.domain.data.label_store import read_usable_spans
 from taskclf_dagster.domain.data.split import SPLITS
 from taskclf_dagster.domain.data.times import DAY_US, epoch_us
-from taskclf_dagster.domain.data.windows import read_windows
+from taskclf_dagster.domain.data.windows import read_windows_of_time
 from taskclf_dagster.domain.decision.trial import TrialDay, TrialRecord
 from taskclf_dagster.domain.trials.two_models import ComparedModels, count_pair
-from taskclf_dagster.errors import DataContractError, NoWindowsError
 from taskclf_dagster.home import Home
 
 
@@ -51,15 +50,12 @@ def read_gold_windows(home: Home, trial: TrialRecord, *, start: datetime, end: d
         DataContractError: the windows violate the data contract.
         UnreadableFileError: a daily file or the label store cannot be read.
     """
-    try:
-        reading = read_windows(home, start=start, end=end, schema_version=trial.schema_version, skip_unreadable_days=False)
-    except NoWindowsError:
-        return pd.DataFrame()
-    if reading.frame is None or reading.violations:
-        raise DataContractError("windows", [violation.message for violation in reading.violations])
+    windows = read_windows_of_time(home, start=start, end=end, schema_version=trial.schema_version)
+    if windows.empty:
+        return windows
     spans = read_usable_spans(home, start=start, end=end)
-    projection = project_blocks_to_windows(reading.frame[["user_id", "bucket_start_ts"]], spans[spans["gold"]])
-    return as_test_rows(reading.frame, projection.label.astype(np.int64))
+    projection = project_blocks_to_windows(windows[["user_id", "bucket_start_ts"]], spans[spans["gold"]])
+    return as_test_rows(windows, projection.label.astype(np.int64))
 
 
 def as_test_rows(windows: pd.DataFrame, label: "np.ndarray") -> pd.DataFrame:

@@ -17,7 +17,6 @@ from taskclf_dagster.domain.storage.files import json_text
 from taskclf_dagster.domain.storage.places import Place, place_exists, write_place
 from taskclf_dagster.domain.storage.records import json_hash
 from taskclf_dagster.domain.trials.closed_days import as_test_rows
-from taskclf_dagster.errors import DataContractError
 from taskclf_dagster.home import Home
 
 
@@ -66,11 +65,9 @@ def _is_intact(folder: Place) -> bool:
 def _read_frozen(home: Home, trial: TrialRecord) -> tuple[pd.DataFrame, int]:
     """Returns the rows of the closed user-days with their labels of then, and the number of windows that are gone."""
     days = [datetime.combine(day.day, time(), tzinfo=UTC) for day in trial.user_days]
-    reading = read_windows(
+    windows = read_windows(
         home, start=min(days), end=max(days) + timedelta(days=1), schema_version=trial.schema_version, skip_unreadable_days=False
-    )
-    if reading.frame is None or reading.violations:
-        raise DataContractError("windows", [violation.message for violation in reading.violations])
+    ).require()
     begins = [to_epoch_us(day) for day in days]
     frozen = pd.DataFrame(
         {
@@ -83,9 +80,9 @@ def _read_frozen(home: Home, trial: TrialRecord) -> tuple[pd.DataFrame, int]:
         }
     )
     labels = np.array([label for day in trial.user_days for label in day.labels], dtype=np.int64)
-    keys, wanted = hash_row_keys(reading.frame), hash_row_keys(frozen)
+    keys, wanted = hash_row_keys(windows), hash_row_keys(frozen)
     order = np.argsort(wanted)
     place = np.minimum(np.searchsorted(wanted, keys, sorter=order), len(wanted) - 1)
     found = wanted[order[place]] == keys
-    rows = as_test_rows(reading.frame, np.where(found, labels[order[place]], -1))
+    rows = as_test_rows(windows, np.where(found, labels[order[place]], -1))
     return rows, len(wanted) - int(found.sum())

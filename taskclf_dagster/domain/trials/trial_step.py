@@ -126,7 +126,7 @@ class TrialStep:
             return self._judge(state, trial, held)
         except TaskclfDagsterError as error:
             kept = _read_kept(self.home, model_id)
-            if kept is not None and kept.is_open and last_closable_day(kept, min(self.as_of, self.at)) > last_day(kept):
+            if kept is not None and kept.is_open and last_closable_day(kept, self.as_of) > last_day(kept):
                 why = f"its {counted(kept.days, 'day')} are over, and the last look failed: {error}"
                 return show_trial(self._end(kept, "time_over", why))
             return None if kept is None else show_trial(kept).model_copy(update={"outcome": "problem", "detail": str(error)})

@@ -18,12 +18,13 @@ from taskclf_dagster.cli.main import main
 from taskclf_dagster.config.settings import RetrainConfig
 from taskclf_dagster.defs.display.score_metadata import scores_metadata
 from taskclf_dagster.defs.display.trial_metadata import trials_metadata
+from taskclf_dagster.domain.data.windows import read_windows_of_time
 from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.decision.serving import ServingRecord, list_serving, read_serving, serving_path, write_serving
 from taskclf_dagster.domain.decision.trial import write_trial
 from taskclf_dagster.domain.events.outbox import event_path, read_outbox
 from taskclf_dagster.domain.monitoring.contender_scores import score_contenders
-from taskclf_dagster.domain.monitoring.day_scores import find_scoring_model, is_scored, read_day_windows
+from taskclf_dagster.domain.monitoring.day_scores import find_scoring_model, is_scored
 from taskclf_dagster.domain.monitoring.score_files import contender_scores_path, read_scores, scores_path
 from taskclf_dagster.domain.monitoring.score_marks import marks_agree
 from taskclf_dagster.domain.monitoring.scored_days import ScoredDays, find_waiting_days, score_days, write_score_events
@@ -36,7 +37,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster.status.trial_views import describe_trials
 from taskclf_dagster_tests.faults.injection import kill_before
 from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, windows_frame, write_windows
-from taskclf_dagster_tests.trial_scenario import CONFIG, HELD_AT, home_with_contender, live_on, look, trial_of
+from taskclf_dagster_tests.trial_scenario import CONFIG, HELD_AT, copy_of, home_with_contender, live_on, look, trial_of
 
 DAYS = [(HELD_AT + n * DAY).date() for n in range(4)]
 WINDOWS = 320
@@ -65,8 +66,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
 
 @pytest.fixture
 def home(tried: Tried, tmp_path: Path) -> Home:
-    shutil.copytree(tried[0].root, tmp_path / "home")
-    return Home(tmp_path / "home")
+    return copy_of(tried[0], tmp_path)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_no_session_is_divided_also_if_it_lasts_over_midnight(
     since, found = AS_OF + since_day * DAY + timedelta(hours=5), {n: set[tuple[datetime, bool, bool]]() for n in range(4)}
     rules = Assignment("contender", 0.5, since), Assignment("contender", 1.0, since)
     for start in (AS_OF + n * DAY for n in range(1 + (begins[-1] + timedelta(minutes=lengths[-1]) - AS_OF) // DAY)):
-        rows = read_day_windows(home, model, start, start + DAY)
+        rows = read_windows_of_time(home, start=start, end=start + DAY, schema_version=model.schema.version)
         if len(rows):
             starts = find_session_starts(home, model, rows, start.date(), since=since)
             moments = [max(since, EPOCH + timedelta(microseconds=us)) for us in starts.tolist()]
@@ -218,7 +218,7 @@ def test_probabilities_that_are_no_numbers_stop_it(home: Home, contender: str) -
     scorer = find_scoring_model(home)
     sharing = open_sharing(home, scorer, HALF, as_of=HELD_AT + DAY, num_threads=1)
     assert sharing is not None
-    rows = read_day_windows(home, sharing.model, HELD_AT, HELD_AT + DAY)
+    rows = read_windows_of_time(home, start=HELD_AT, end=HELD_AT + DAY, schema_version=sharing.model.schema.version)
     booster = sharing.model.booster
     for leaf in range(booster.dump_model()["tree_info"][0]["num_leaves"]):
         booster.set_leaf_output(0, leaf, float("nan"))

@@ -1,7 +1,6 @@
 """A promoted model is on probation: harm is found, and the model before it runs again, or a person is told once."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -34,7 +33,7 @@ from taskclf_dagster_tests.probation_scenario import (
     probation_of,
 )
 from taskclf_dagster_tests.scenario import DAY, write_labels
-from taskclf_dagster_tests.trial_scenario import block
+from taskclf_dagster_tests.trial_scenario import block, copy_of
 
 Promoted = tuple[Home, PromotionDecision]
 
@@ -49,19 +48,14 @@ def better_home(tmp_path_factory: pytest.TempPathFactory) -> Promoted:
     return home_with_promotion(tmp_path_factory.mktemp("better"), worse=False)
 
 
-def copy_of(promoted: Promoted, folder: Path) -> Home:
-    shutil.copytree(promoted[0].root, folder / "home")
-    return Home(folder / "home")
-
-
 @pytest.fixture
 def harmed(harmed_home: Promoted, tmp_path: Path) -> Home:
-    return copy_of(harmed_home, tmp_path)
+    return copy_of(harmed_home[0], tmp_path)
 
 
 @pytest.fixture
 def better(better_home: Promoted, tmp_path: Path) -> Home:
-    return copy_of(better_home, tmp_path)
+    return copy_of(better_home[0], tmp_path)
 
 
 def damage_active(home: Home) -> None:

@@ -1,7 +1,6 @@
 """A challenger that was held is tried on the days after its training: it is promoted, dropped, or goes on."""
 
 import json
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +37,7 @@ from taskclf_dagster_tests.trial_scenario import (
     CONFIG,
     HELD_AT,
     block,
+    copy_of,
     home_with_contender,
     live_on,
     look,
@@ -61,11 +61,6 @@ def promoted_home(better_home: Tried, tmp_path_factory: pytest.TempPathFactory) 
     home = copy_of(better_home[0], tmp_path_factory.mktemp("promoted"))
     assert look_until_it_ends(home, last=16).outcome == "promoted"
     return home, better_home[1]
-
-
-def copy_of(home: Home, folder: Path) -> Home:
-    shutil.copytree(home.root, folder / "home")
-    return Home(folder / "home")
 
 
 @pytest.fixture
@@ -109,7 +104,7 @@ def test_a_crash_before_or_after_the_promotion_neither_loses_it_nor_makes_it_twi
 
 
 def die(_state: RegistryState, _decision: PromotionDecision) -> NoReturn:
-    """What computes a decision again, between the writing of its receipt and its promotion, in a process that is killed."""
+    """Ends the process that would compute a decision again, between the writing of its receipt and its promotion."""
     raise Killed
 
 
