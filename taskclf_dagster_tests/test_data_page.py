@@ -92,12 +92,12 @@ def test_there_is_a_query_for_each_question() -> None:
 
 def test_what_was_served_has_each_window_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, says = make_home(tmp_path), partial(scores_frame, ["Build", "Write"])
-    (of_today,) = write_scores(home, says(start=AS_OF).assign(served=[True, False]))
-    beside = says(start=AS_OF, model="contender").assign(role="contender", served=[False, True])
-    write_score_file(of_today.with_name("contender-contender.parquet"), beside)
-    (before,) = write_scores(home, says(start=AS_OF - DAY))
-    for path, lacking in ((before, ["role", "served"]), (before.with_name("contender-contender.parquet"), ["served"])):
-        pq.write_table(pq.read_table(of_today.with_name(path.name), partitioning=None).drop_columns(lacking), path)
+    for start, lacking, lacking_beside in ((AS_OF - DAY, ["role", "served"], ["served"]), (AS_OF, [], [])):
+        (scores,) = write_scores(home, says(start=start).assign(served=[True, False]))
+        beside = scores.with_name("contender-contender.parquet")
+        write_score_file(beside, says(start=start, model="contender").assign(role="contender", served=[False, True]))
+        for path, columns in ((scores, lacking), (beside, lacking_beside)):  # as they were before the columns existed
+            pq.write_table(pq.read_table(path, partitioning=None).drop_columns(columns), path)
     monkeypatch.chdir(home.root)
     answers = duckdb.sql(QUERIES["What was served"]).fetchall()
     assert [model for *_, model, _ in answers] == [MID, MID, MID, "contender"]
