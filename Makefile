@@ -11,15 +11,15 @@ export OMP_NUM_THREADS ?= 1
 WORKERS ?= logical
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --durations=15 -rs $(COVERAGE)
 REST := slow or server or faults or soak or real_home
-# One process more than cores where tests that wait for servers are among the others.
-MORE_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Two processes more than cores where tests that wait for servers are among the others.
+MORE_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 TESTS ?= taskclf_dagster_tests
 # How much of these packages their own tests run. Elsewhere, Dagster makes so many calls that tracing them would double the time.
 MEASURED := domain config
 COVERED := 95
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test test-rest test-both test-all test-sabotage test-faults soak check format lock bench clean
+.PHONY: help install demo dev test test-rest test-both test-long test-all test-sabotage test-faults soak check format lock bench clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,20 +46,24 @@ dev: install ## Show the demo home in the browser; for your own, `taskclf-dagste
 	$(BIN)/taskclf-dagster serve --home $(DEMO_HOME) --config configs/demo.yaml
 
 test: install ## Run the tests of a change, all that take neither servers nor minutes.
-	$(PYTEST) -m 'not ($(REST))' $(TESTS)
+	$(PYTEST) -m 'not ($(REST) or long)' $(TESTS)
 
 test-rest: install ## Run the others: real servers, retrains that are killed, faults, ten simulated days.
-	$(PYTEST) -m '$(REST)'
+	$(PYTEST) -m '($(REST)) and not long'
 
 test-both: WORKERS = $(MORE_WORKERS)
 test-both: install ## Run both in one session, which takes less time: some tests compute while others wait for a server.
-	$(PYTEST)
+	$(PYTEST) -m 'not long'
+
+test-long: install ## Run the tests that take minutes.
+	$(PYTEST) -m long
 
 test-all: ## Run all tests, and see how much of domain and config their own tests run.
 	rm -f .coverage .coverage.*
 	$(MAKE) test TESTS='$(MEASURED:%=taskclf_dagster_tests/%)' COVERAGE='$(MEASURED:%=--cov=taskclf_dagster/%) --cov-report='
 	$(MAKE) test TESTS='$(MEASURED:%=--ignore=taskclf_dagster_tests/%) taskclf_dagster_tests'
 	$(MAKE) test-rest
+	$(MAKE) test-long
 	$(MAKE) test-sabotage
 	$(BIN)/coverage report --skip-covered --fail-under=$(COVERED)
 
