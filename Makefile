@@ -48,7 +48,7 @@ dev: install ## Show the demo home in the browser; for your own, `taskclf-dagste
 test: install ## Run the tests of a change, all that take neither servers nor minutes.
 	$(PYTEST) -m 'not ($(REST) or long)' $(TESTS)
 
-test-rest: install ## Run the others: real servers, retrains that are killed, faults, ten simulated days.
+test-rest: install ## Run the others: real servers, retrains that are killed, faults, simulated days.
 	$(PYTEST) -m '($(REST)) and not long'
 
 test-both: WORKERS = $(MORE_WORKERS)
