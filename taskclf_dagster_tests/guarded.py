@@ -34,7 +34,6 @@ PROGRAM = "taskclf_dagster_tests.hanging"
 ROUTES = {
     "the job in this process": ("-m", PROGRAM, "job"),
     "taskclf-dagster retrain": ("-m", PROGRAM, "cli", "retrain"),
-    "dagster job execute": ("-m", "dagster", "job", "execute", "-m", PROGRAM, "-j", "retrain"),
     "dg launch": ("-m", "dagster_dg_cli.cli", "launch", "-m", PROGRAM, "--assets", "*"),
 }
 """Ways to launch a retrain without a server, as arguments of Python."""
@@ -148,7 +147,7 @@ class Site:
 
     def await_no_watchdog(self) -> None:
         """Returns when the watchdogs have done what they had to."""
-        assert any(not self.watchdogs for _ in until(PATIENCE)), self.watchdogs
+        assert any(not self.watchdogs for _ in until(PATIENCE, every=1.0)), self.watchdogs
 
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:

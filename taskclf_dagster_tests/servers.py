@@ -48,6 +48,7 @@ max_flip_excess: 1.0
 min_new_labels: 100000
 search: off
 calibration_method: off
+prove_reproducible: false
 schedule: {{cron: "0 0 1 1 *"}}
 train_params: {{num_boost_round: {rounds}, learning_rate: {rate}}}
 gates: {{min_reject_rate: 0.0, max_reject_rate: 1.0}}

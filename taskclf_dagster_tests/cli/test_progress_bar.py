@@ -22,7 +22,14 @@ from taskclf_dagster_tests.scenario import learnable_home
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 CONTROL = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]")
 BAR = "━"
-FAST = "min_class_windows: 15\nsearch: off\nprove_reproducible: false\ntrain_params: {num_boost_round: 5, num_leaves: 4}\n"
+COLORED = re.compile(r"\x1b\[(3[0-9]|38;|9[0-7])")
+FAST = """
+min_class_windows: 15
+search: off
+prove_reproducible: false
+calibration_method: off
+train_params: {num_boost_round: 5, num_leaves: 4}
+"""
 
 
 class Typed(NamedTuple):
@@ -80,21 +87,27 @@ def _control_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-def test_the_bar_is_as_wide_as_the_terminal_though_stdout_is_none(tmp_path: Path) -> None:
-    for columns in (50, 160):
-        typed = type_in_a_terminal("demo", str(tmp_path / str(columns)), "--days", "60", "--users", "3", columns=columns)
-        assert max(map(len, re.split(r"[\r\n]+", CONTROL.sub("", typed.stderr)))) == columns
-
-
-def test_on_a_terminal_a_bar_counts_the_days_of_a_demo_and_the_result_goes_to_stdout(tmp_path: Path) -> None:
-    typed = type_in_a_terminal("demo", str(tmp_path / "demo"), "--days", "60", "--users", "3")
+def test_on_a_terminal_a_colored_bar_counts_the_days_of_a_demo_and_the_result_goes_to_stdout(tmp_path: Path) -> None:
+    typed = type_in_a_terminal("demo", str(tmp_path / "demo"), "--days", "60", "--users", "3", columns=160)
     assert typed.code == 0, typed
     assert "inventing days" in typed.stderr
     assert BAR in typed.stderr
+    assert COLORED.search(typed.stderr)
     assert re.search(r"\d+ of 60 days", COLOR.sub("", typed.stderr))
     assert BAR not in typed.stdout
     assert typed.stdout.splitlines()[0].startswith("DEMO home")
-    assert max(map(len, re.split(r"[\r\n]+", CONTROL.sub("", typed.stderr)))) <= 80
+    assert _width(typed) == 160, "as wide as the terminal, though stdout is none"
+
+
+def test_no_color_is_heeded_and_a_narrow_terminal_has_a_narrow_bar(tmp_path: Path) -> None:
+    plain = type_in_a_terminal("demo", str(tmp_path / "demo"), "--days", "60", columns=50, NO_COLOR="1")
+    assert BAR in plain.stderr
+    assert not COLORED.search(plain.stderr)
+    assert _width(plain) == 50
+
+
+def _width(typed: Typed) -> int:
+    return max(map(len, re.split(r"[\r\n]+", CONTROL.sub("", typed.stderr))))
 
 
 @pytest.mark.parametrize(("options", "environ"), [(["--quiet"], {}), ([], {"TERM": "dumb"})])
@@ -105,32 +118,24 @@ def test_with_quiet_or_on_a_terminal_that_cannot_redraw_there_is_no_bar(
     assert (typed.code, typed.stderr) == (0, "")
 
 
-def test_no_color_is_heeded(tmp_path: Path) -> None:
-    colored = type_in_a_terminal("demo", str(tmp_path / "demo"), "--days", "2")
-    assert re.search(r"\x1b\[3[0-9]", colored.stderr) or re.search(r"\x1b\[38;", colored.stderr)
-    plain = type_in_a_terminal("demo", str(tmp_path / "demo"), "--days", "60", NO_COLOR="1")
-    assert BAR in plain.stderr
-    assert not re.search(r"\x1b\[(3[0-9]|38;|9[0-7])", plain.stderr)
-
-
 @pytest.mark.slow
 def test_a_retrain_shows_its_steps_and_rounds_in_the_bar_and_its_verdict_on_stdout(tmp_path: Path) -> None:
     home, config = learnable_home(tmp_path / "home", users=1, days=6), tmp_path / "fast.yaml"
-    config.write_text(FAST.replace("num_boost_round: 5", "num_boost_round: 400"), encoding="utf-8")
+    config.write_text(FAST, encoding="utf-8")
     (tmp_path / "instance").mkdir()
     (tmp_path / "instance" / "dagster.yaml").write_text("telemetry: {enabled: false}\n", encoding="utf-8")
-    common = ["--home", str(home.root), "--config", str(config), "--as-of", "2026-02-04"]
-    typed = type_in_a_terminal("retrain", *common, DAGSTER_HOME=str(tmp_path / "instance"))
+    command = ["retrain", "--dry-run", "--home", str(home.root), "--config", str(config), "--as-of", "2026-02-04"]
+    quiet = type_in_a_terminal(*command, "--quiet", DAGSTER_HOME=str(tmp_path / "instance"))
+    assert (quiet.code, quiet.stderr) == (0, "")
+    config.write_text(FAST.replace("num_boost_round: 5", "num_boost_round: 400"), encoding="utf-8")
+    typed = type_in_a_terminal(*command, DAGSTER_HOME=str(tmp_path / "instance"))
     drawn = COLOR.sub("", typed.stderr)
     assert typed.code == 0, typed
     assert "training the new model" in drawn
     assert re.search(r"step \d+ of \d+, \d+ of 400 rounds", drawn)
+    assert re.search(r"\d:\d\d left", drawn), "by the time of the first one"
     assert "challenger_model:" not in typed.stdout
     assert typed.stdout.lstrip().startswith("verdict")
-    again = type_in_a_terminal("retrain", "--dry-run", "--quiet", *common, DAGSTER_HOME=str(tmp_path / "instance"))
-    assert (again.code, again.stderr) == (0, "")
-    timed = type_in_a_terminal("retrain", "--dry-run", *common, DAGSTER_HOME=str(tmp_path / "instance"))
-    assert re.search(r"\d:\d\d left", COLOR.sub("", timed.stderr)), "by the time of the first two"
 
 
 @pytest.mark.slow

@@ -1,9 +1,9 @@
-"""The deployment of deploy/ with a real PostgreSQL: a retrain goes through two restarts in its middle, and nothing is lost.
+"""The deployment of deploy/ with a real PostgreSQL: a retrain goes through restarts in its middle, and nothing is lost.
 
 Code server, webserver and daemon are started by the very lines of their units, with deploy/dagster.yaml as it is and the variables of the
 example file. Replaced are: the place of installation, the ports (also that in deploy/workspace.yaml), the folders, the password, and the
-settings of the retrain. So that the restarts fall into the middle of the run however fast the machine is, its process is held (SIGSTOP)
-from some point of the training on until both are over.
+settings of the retrain. So that restarts fall into the middle of a run however fast the machine is, the run is held: before it begins by
+the run lock, and before it decides by the lock of the registry, and then by SIGSTOP because it waits for that lock for a minute only.
 """
 
 import os
@@ -14,7 +14,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -23,7 +25,9 @@ import pytest
 
 from taskclf_dagster.definitions import ASSETS
 from taskclf_dagster.domain.decision.decision_store import list_decisions
+from taskclf_dagster.domain.registry.lock import write_lock
 from taskclf_dagster.domain.registry.pointer import read_active
+from taskclf_dagster.domain.scheduling.run_lock import RunLockHolder, hold_run_lock
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.dagster_internals import InstigatorType
 from taskclf_dagster_tests.deploy.shipped import DEPLOY, SERVICES, read_command, read_environment, service_environment, write_workspace
@@ -49,7 +53,6 @@ from taskclf_dagster_tests.servers import (
 pytestmark = pytest.mark.server
 
 PASSWORD, ADMIN_PASSWORD = "for-this-test-only", "of-the-administrator"
-ROUNDS = 400
 DEBIAN = "/usr/lib/postgresql"
 
 
@@ -147,14 +150,33 @@ class Team:
                 next((True for _ in until(TIMEOUT_SECONDS) if _daemon_beats_since(instance, begun)), None)
                 assert _daemon_beats_since(instance, begun), tail(self.log("daemon"))
 
-    def stop(self, *services: str) -> None:
-        """As systemd does: SIGTERM to the service's own process, and it has to end by itself; then nobody of it is left."""
+    def ask_to_end(self, *services: str) -> None:
+        """As systemd does: SIGTERM to the service's own process."""
         for service in services:
             self.processes[service].send_signal(signal.SIGTERM)
+
+    def await_end(self, *services: str) -> None:
+        """Services that were asked to end do so by themselves; then nobody of them is left."""
         for service in services:
             # A server that puts back the default handler and ends by the signal counts as a clean end for systemd, too.
             assert self.processes[service].wait(timeout=TIMEOUT_SECONDS) in (0, -signal.SIGTERM), tail(self.log(service))
-            end_session(self.processes[service])
+            end_session(self.processes.pop(service))
+
+    def stop(self, *services: str) -> None:
+        self.ask_to_end(*services)
+        self.await_end(*services)
+
+    @contextmanager
+    def holding(self, run_id: str, *, behind: str) -> Iterator[None]:
+        """A run that is held behind an asset and before it moves a model."""
+        with write_lock(self.home):
+            self.await_asset(run_id, behind)
+            worker = self.worker(run_id)
+            os.kill(worker, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(worker, signal.SIGCONT)
 
     def open(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self.instance))
@@ -230,7 +252,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
             "DAGSTER_PG_PORT": str(cluster.port),
             "DAGSTER_PG_PASSWORD": PASSWORD,
             "TASKCLF_HOME": str(home.root),
-            "TASKCLF_DAGSTER_CONFIG": str(write_config(folder, rounds=ROUNDS)),
+            "TASKCLF_DAGSTER_CONFIG": str(write_config(folder)),
         }
     )
     user, database = environment["DAGSTER_PG_USER"], environment["DAGSTER_PG_DB"]
@@ -243,7 +265,7 @@ def team(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Iterator
         try:
             team.start(*SERVICES)
             yield team
-            team.stop("daemon", "webserver", "code")
+            team.stop(*reversed(team.processes))
         finally:
             for process in team.processes.values():
                 end_session(process)
@@ -267,7 +289,7 @@ def _prepare(team: Team) -> None:
 
 @dataclass(frozen=True)
 class Story:
-    """What was seen of two runs and two restarts."""
+    """What was seen of two runs and two restarts: of webserver and daemon, and of code server and daemon."""
 
     first: str
     second: str
@@ -282,26 +304,26 @@ class Story:
 def story(team: Team) -> Story:
     with team.open() as instance:
         next((True for _ in until(TIMEOUT_SECONDS) if any(thing[0] == "tick" for thing in holdings(instance))), None)
-    first = team.web.launch("retrain")
-    second = team.web.launch("retrain", run_config={"dry_run": True, "force": True})
-    team.await_asset(first, "dataset_snapshot")
-    made_before = team.made(first)
-    held, statuses = [_look(team)], []
-    team.stop("webserver", "daemon")
-    team.await_asset(first, "challenger_model")
-    worker = team.worker(first)
-    os.kill(worker, signal.SIGSTOP)
-    try:
+    nobody = RunLockHolder(run_id="of a test", worker="a test", since=datetime.now(UTC))
+    with hold_run_lock(team.home, nobody, patience_seconds=0):
+        first = team.web.launch("retrain")
+        second = team.web.launch("retrain", run_config={"dry_run": True, "force": True})
+        next((True for _ in until(TIMEOUT_SECONDS) if team.web.status(first) == "STARTED"), None)
+        made_before, held = team.made(first), [_look(team)]
+        team.stop("webserver", "daemon")
+    with team.holding(first, behind="champion_report"):
         made_while_down = team.made(first)
-        for restart in range(2):
-            if restart:
-                team.stop("webserver", "daemon")
-            held.append(_look(team))
-            team.start("webserver", "daemon")
-            held.append(_look(team))
-            statuses.append((team.web.status(first), team.web.status(second)))
-    finally:
-        os.kill(worker, signal.SIGCONT)
+        held.append(_look(team))
+        team.start("webserver", "daemon")
+        held.append(_look(team))
+        statuses = [(team.web.status(first), team.web.status(second))]
+        # The order in which systemd stops them, because the daemon's unit has Requires and After.
+        team.stop("daemon")
+        statuses.append((team.web.status(first), team.web.status(second)))
+        team.ask_to_end("code")
+    team.await_end("code")  # Dagster lets the run end for 30 seconds
+    statuses.append((team.web.status(first), team.web.status(second)))
+    team.start("code", "daemon")
     tags = team.web.wait(first)
     team.web.wait(second)
     held.append(_look(team))
@@ -329,9 +351,13 @@ def test_a_run_goes_on_while_webserver_and_daemon_are_down(story: Story) -> None
     assert "challenger_model" in story.made_while_down
 
 
-def test_both_restarts_find_the_run_in_its_middle_and_the_next_one_in_the_queue(story: Story) -> None:
+def test_a_restart_finds_the_run_in_its_middle_and_the_next_one_in_the_queue(story: Story) -> None:
     assert "active_pointer" not in story.made_while_down
-    assert story.statuses == [("STARTED", "QUEUED")] * 2
+    assert story.statuses[0] == ("STARTED", "QUEUED")
+
+
+def test_a_restart_of_the_code_server_lets_the_run_end_and_keeps_the_queue(story: Story) -> None:
+    assert story.statuses[1:] == [("STARTED", "QUEUED"), ("SUCCESS", "QUEUED")]
 
 
 def test_the_run_ends_well_and_promotes_a_first_model(team: Team, story: Story) -> None:
@@ -380,33 +406,16 @@ def test_the_pages_show_all_of_it_after_the_restarts(team: Team, story: Story) -
     assert shown >= sum(thing[0] == "tick" for thing in story.held[0])
 
 
-def test_a_restart_of_the_code_server_lets_the_run_end_and_keeps_the_queue(team: Team, story: Story) -> None:
-    running = team.web.launch("retrain", run_config={"dry_run": True, "force": True})
-    waiting = team.web.launch("retrain", run_config={"dry_run": True})
-    team.await_asset(running, "challenger_model")  # Dagster lets it end for 30 seconds, which half a run takes on a busy machine
-    # The order in which systemd stops them, because the daemon's unit has Requires and After.
-    team.stop("daemon")
-    assert team.web.status(running) == "STARTED"
-    team.stop("code")
-    assert (team.web.status(running), team.web.status(waiting)) == ("SUCCESS", "QUEUED")
-    team.start("code", "daemon")
-    team.web.wait(waiting)
-    assert story.held[-1] - _look(team) == set()
-
-
 def test_a_dump_restored_into_another_database_holds_the_same_history(team: Team, story: Story, cluster: Cluster) -> None:
     team.stop("daemon", "webserver")
-    try:
-        user, database = read_environment()["DAGSTER_PG_USER"], read_environment()["DAGSTER_PG_DB"]
-        cluster.execute(f"CREATE DATABASE restored OWNER {user}")
-        dump = team.folder / "history.dump"
-        access = ["-h", "127.0.0.1", "-p", str(cluster.port), "-U", user]
-        password = {**os.environ, "PGPASSWORD": PASSWORD}
-        subprocess.run([cluster.programs / "pg_dump", *access, "-Fc", "-f", dump, database], env=password, check=True)
-        subprocess.run([cluster.programs / "pg_restore", *access, "--exit-on-error", "-d", "restored", dump], env=password, check=True)
-        original = _look(team)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DAGSTER_PG_DB", "restored")
-            assert _look(team) == original >= story.held[-1]
-    finally:
-        team.start("webserver", "daemon")
+    user, database = read_environment()["DAGSTER_PG_USER"], read_environment()["DAGSTER_PG_DB"]
+    cluster.execute(f"CREATE DATABASE restored OWNER {user}")
+    dump = team.folder / "history.dump"
+    access = ["-h", "127.0.0.1", "-p", str(cluster.port), "-U", user]
+    password = {**os.environ, "PGPASSWORD": PASSWORD}
+    subprocess.run([cluster.programs / "pg_dump", *access, "-Fc", "-f", dump, database], env=password, check=True)
+    subprocess.run([cluster.programs / "pg_restore", *access, "--exit-on-error", "-d", "restored", dump], env=password, check=True)
+    original = _look(team)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_PG_DB", "restored")
+        assert _look(team) == original >= story.held[-1]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from taskclf_dagster_tests.servers import find_program
@@ -62,9 +62,17 @@ class Visit:
         """Pixels by which the content is wider than the window."""
         return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
+    def change_window(self, *, width: int, dark: bool = False) -> None:
+        """As who makes the window narrower, or whose device turns dark."""
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.emulate_media(color_scheme="dark" if dark else "light")
+        self.page.evaluate("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
+
     def axe_findings(self) -> list[str]:
         """Serious and critical findings of axe-core."""
-        found = Axe().run(self.page).response["violations"]
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        found = self.page.evaluate("axe.run({resultTypes: ['violations']}).then(results => results.violations)")
         return [
             f"{one['id']}: {node['html'][:200]} {node['failureSummary']}"
             for one in found

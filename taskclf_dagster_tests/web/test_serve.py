@@ -142,7 +142,7 @@ def test_a_changed_cron_line_takes_effect_in_web_server_and_daemon_after_a_reloa
     )
     served.web.ask(RELOAD)
     seen: dict = {}
-    for _ in until(TIMEOUT_SECONDS):  # two minutes at most: the daemon looks again every minute, and a tick is on the minute
+    for _ in until(TIMEOUT_SECONDS, every=1.0):  # two minutes at most: the daemon looks again every minute, and a tick is on the minute
         seen = served.web.ask(SCHEDULE, s=DAILY)["scheduleOrError"]
         if seen["scheduleState"]["ticks"]:
             break
@@ -176,11 +176,10 @@ def test_if_the_parent_is_killed_everything_ends(tmp_path: Path) -> None:
         assert not sockets.exists()
 
 
-@pytest.mark.parametrize(("program", "name"), [("code-server", "code server"), ("dagster-daemon", "daemon")])
-def test_if_one_process_dies_all_end_with_a_sentence(tmp_path: Path, program: str, name: str) -> None:
+def test_if_one_process_dies_all_end_with_a_sentence(tmp_path: Path) -> None:
     with serving(tmp_path) as served:
-        served.member(program).kill()
+        served.member("dagster-daemon").kill()
         assert served.process.wait(timeout=TIMEOUT_SECONDS) == 1
         served.await_end()
         (sentence,) = (line for line in tail(served.log).splitlines() if line.startswith("Error:"))
-        assert f"its {name} ended by itself (signal 9)" in sentence
+        assert "its daemon ended by itself (signal 9)" in sentence

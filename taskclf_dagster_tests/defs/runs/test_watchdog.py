@@ -40,7 +40,6 @@ SPARE_SECONDS = 45.0
 TOO_LONG = {
     "a sleep on the command line": ("taskclf-dagster retrain", "sleeps"),
     "one that writes on the command line": ("taskclf-dagster retrain", "hangs while it writes"),
-    "the job from Dagster's command line": ("dagster job execute", "hangs while it writes"),
     "Materialize all from Dagster's command line": ("dg launch", "swallows interrupts"),
 }
 """Route and way of each retrain that takes too long."""
@@ -142,23 +141,9 @@ def test_a_retrain_killed_from_outside_is_reported_by_nobody_but_its_watchdog(en
 
 
 @pytest.mark.slow
-def test_the_retrain_after_one_that_was_killed_promotes_and_is_not_disturbed_by_the_death_of_its_watchdog(
-    ended: Mapping[str, Ended],
-) -> None:
-    found = ended["the job from Dagster's command line"]
-    with found.site.running("the job in this process", "takes its time") as running:
-        found.site.await_training()
-        (dog,) = found.site.watchdogs
-        dog.kill()
-        running.wait()
-    assert running.process.returncode == 0, (found.site.folder / "output").read_text()[-2000:]
-    assert found.site.last_run().status == dg.DagsterRunStatus.SUCCESS
-    assert found.site.models != found.before
-
-
-@pytest.mark.slow
-def test_a_retrain_that_ends_well_in_time_is_not_tagged_and_leaves_no_watchdog(champion: Site, folder: Path) -> None:
-    site = champion.copy(folder / "well")
+def test_the_retrain_after_one_that_was_killed_promotes_is_not_tagged_and_leaves_no_watchdog(ended: Mapping[str, Ended]) -> None:
+    found = ended["one that writes on the command line"]
+    site = found.site
     with site.running("taskclf-dagster retrain", "goes well", timeout_seconds=PATIENCE) as running:
         site.await_training()
         assert len(site.watchdogs) == 1
@@ -171,6 +156,7 @@ def test_a_retrain_that_ends_well_in_time_is_not_tagged_and_leaves_no_watchdog(c
     assert "taskclf/failure" not in run.tags
     assert "watchdog" not in output
     assert "Traceback" not in output
+    assert site.models != found.before
     assert site.is_free
     assert not site.home.run_lock_holder.exists()
 
