@@ -35,6 +35,7 @@ class DaskProcesses:
     address: str = ""
     scheduler: psutil.Popen | None = None
     workers: dict[str, psutil.Popen] = field(default_factory=dict)
+    _started: int = 0
 
     @property
     def file(self) -> Path:
@@ -58,6 +59,23 @@ class DaskProcesses:
         """Returns when so many workers are known to the scheduler."""
         with Client(self.address, set_as_default=False) as client:
             client.wait_for_workers(number, timeout=TIMEOUT_SECONDS)
+
+    def start_again(self, number: int, *options: str) -> None:
+        """Replaces what tests have killed: the scheduler, and workers up to this number, which get other names."""
+        if self.scheduler is None or self.scheduler.poll() is not None:
+            for name in list(self.workers):
+                self.kill(name)
+            self.file.unlink(missing_ok=True)
+            self.start_scheduler()
+        while len(self.workers) < number:
+            self._started += 1
+            self.start_worker(f"worker-{self._started}", *options)
+        with Client(self.address, set_as_default=False) as client:
+            for _ in until(TIMEOUT_SECONDS, every=0.1):
+                known = {worker["name"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
+                if known == set(self.workers):
+                    return
+        raise AssertionError(self.logs())
 
     def child_of(self, name: str) -> psutil.Process:
         """The process of a worker that computes."""

@@ -18,6 +18,7 @@ CONFIG = retrain_config(
     data_lookback_days=DAYS + 3,
     training_lookback_days=20,
     auto_promote=True,
+    prove_reproducible=False,
 )
 
 WINDOWS_OF_PARTS = {1: 1_000_000, 2: 3605, 3: 2410, 7: 800}

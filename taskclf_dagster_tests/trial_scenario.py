@@ -40,6 +40,7 @@ OPEN = {
     "require_baseline_improvement": False,
     "prove_reproducible": False,
     "refit": False,
+    "search": "off",
 }
 FEW_TREES = {"num_boost_round": 8, "num_leaves": 8, "learning_rate": 0.3}
 MIXED_UP = {"Build": "Debug", "Debug": "Build", "Review": "Write", "Write": "Review"}

@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:InitResourceContext.dagster_run is deprecated:DeprecationWarning"),
 ]
 
-USERS, DAYS = 4, 6
+USERS, DAYS = 2, 6
 SETTINGS = f"auto_promote: true\n{SMALL}"
 
 
@@ -38,11 +38,17 @@ def _a_part_is_one_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(store_labeled_windows.__kwdefaults__, "part_windows", DAYS * LEARNABLE_DAY_WINDOWS)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[DaskProcesses]:
-    with dask_processes(tmp_path / "dask", "a", "b") as started:
-        started.await_workers(2)
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
+    with dask_processes(tmp_path_factory.mktemp("cluster") / "dask") as started:
         yield started
+
+
+@pytest.fixture
+def cluster(lasting: DaskProcesses) -> DaskProcesses:
+    """A cluster of two workers, which a test may kill."""
+    lasting.start_again(2)
+    return lasting
 
 
 def retrain(home: Home, config: Path, at: datetime) -> tuple[RetrainResult, Failure | None]:
@@ -62,13 +68,19 @@ def settings(folder: Path, address: str | None) -> Path:
     return path
 
 
-@pytest.fixture
-def grown(tmp_path: Path) -> Home:
-    """A home with a model, and a day more."""
-    home = learnable_home(tmp_path, users=USERS, days=DAYS)
-    assert retrain(home, settings(tmp_path, None), FIRST)[0].pointer_moved
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """A home with a model, and a day more; not to be written into."""
+    folder = tmp_path_factory.mktemp("original")
+    home = learnable_home(folder, users=USERS, days=DAYS)
+    assert retrain(home, settings(folder, None), FIRST)[0].pointer_moved
     add_learnable_days(home, users=USERS)
     return home
+
+
+@pytest.fixture
+def grown(original: Home, tmp_path: Path) -> Home:
+    return Home(Path(shutil.copytree(original.root, tmp_path / "home")))
 
 
 def test_two_workers_give_the_same_dataset_test_windows_gates_and_verdict(cluster: DaskProcesses, grown: Home, tmp_path: Path) -> None:

@@ -29,12 +29,17 @@ from taskclf_dagster_tests.servers import until
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
-def workers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
-    names = ("a", "b")[: request.param]
-    with dask_processes(tmp_path_factory.mktemp("cluster") / "dask", *names) as started:
-        started.await_workers(len(names))
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
+    with dask_processes(tmp_path_factory.mktemp("cluster") / "dask") as started:
         yield started
+
+
+@pytest.fixture
+def pair(lasting: DaskProcesses) -> DaskProcesses:
+    """A cluster of two workers, which a test may kill."""
+    lasting.start_again(2)
+    return lasting
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +47,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return home_of_parts(tmp_path_factory.mktemp("parts"))
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[DaskProcesses]:
-    with dask_processes(tmp_path / "dask", "a", "b") as started:
-        started.await_workers(2)
-        yield started
+@pytest.fixture(scope="module")
+def in_seven_parts(home: Home) -> tuple[LabeledWindows, DatasetSnapshot]:
+    """The dataset that is made in this process."""
+    return make_dataset(home, 7, LOCAL)
 
 
 def make_dataset(home: Home, parts: int, engine: Engine) -> tuple[LabeledWindows, DatasetSnapshot]:
@@ -68,41 +72,41 @@ def in_use(address: str) -> ExecutionSettings:
 # --- The same as in one process -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parts", [1, 2, 7])
-def test_a_dataset_of_any_number_of_parts_is_the_same_on_workers(workers: DaskProcesses, home: Home, parts: int) -> None:
-    here = make_dataset(home, parts, LOCAL)
-    with open_engine(in_use(workers.address), home) as engine:
-        there = make_dataset(home, parts, engine)
-    assert len(there[1].parts) == parts
-    assert there == here  # with the SHA-256 of each file
+def test_a_dataset_of_several_parts_is_the_same_on_workers(
+    pair: DaskProcesses, home: Home, in_seven_parts: tuple[LabeledWindows, DatasetSnapshot]
+) -> None:
+    with open_engine(in_use(pair.address), home) as engine:
+        there = make_dataset(home, 7, engine)
+    assert len(there[1].parts) == 7
+    assert there == in_seven_parts  # with the SHA-256 of each file
     left = [path.name for path in home.artifacts.rglob("*") if path.name.endswith(".tmp")]
     assert left == []
 
 
-def test_several_items_are_computed_on_the_workers_and_an_only_one_here(workers: DaskProcesses, tmp_path: Path) -> None:
-    with open_engine(in_use(workers.address), make_home(tmp_path)) as engine:
+def test_several_items_are_computed_on_the_workers_and_an_only_one_here(pair: DaskProcesses, tmp_path: Path) -> None:
+    with open_engine(in_use(pair.address), make_home(tmp_path)) as engine:
         found = list(engine.map(partial(describe, folder=tmp_path), range(20)))
         assert list(engine.map(partial(describe, folder=tmp_path), [5])) == [(5, psutil.Process().pid)]
     assert [number for number, _ in found] == list(range(20))
-    assert {process for _, process in found} <= {workers.child_of(name).pid for name in workers.workers}
+    assert {process for _, process in found} <= {pair.child_of(name).pid for name in pair.workers}
 
 
-def test_few_items_are_computed_ahead_of_the_one_that_is_taken(workers: DaskProcesses, tmp_path: Path) -> None:
+def test_few_items_are_computed_ahead_of_the_one_that_is_taken(pair: DaskProcesses, tmp_path: Path) -> None:
     taken: list[int] = []
-    ahead = len(workers.workers) + EXTRA_PARTS
+    ahead = len(pair.workers) + EXTRA_PARTS
 
     def items() -> Iterator[int]:
         for number in range(50):
             taken.append(number)
             yield number
 
-    with open_engine(in_use(workers.address), make_home(tmp_path)) as engine:
+    with open_engine(in_use(pair.address), make_home(tmp_path)) as engine:
         for number, _ in engine.map(partial(describe, folder=tmp_path), items()):
             assert len(taken) == min(number + 1 + ahead, 50)
 
 
-def test_an_error_of_a_worker_is_raised_here_with_its_cause(workers: DaskProcesses, tmp_path: Path) -> None:
-    with open_engine(in_use(workers.address), make_home(tmp_path)) as engine:
+def test_an_error_of_a_worker_is_raised_here_with_its_cause(pair: DaskProcesses, tmp_path: Path) -> None:
+    with open_engine(in_use(pair.address), make_home(tmp_path)) as engine:
         found = engine.map(fail, range(4))
         assert [next(found), next(found)] == [0, 1]
         with pytest.raises(SnapshotError, match="part-001") as caught:
@@ -121,20 +125,23 @@ def test_a_missing_dask_is_an_error_that_names_the_extra(tmp_path: Path, monkeyp
 
 
 def test_what_a_killed_worker_computed_is_computed_again_elsewhere(pair: DaskProcesses, tmp_path: Path) -> None:
-    with open_engine(in_use(pair.address), make_home(tmp_path)) as engine:
-        found = engine.map(partial(stall_first, folder=tmp_path), range(6))
-        assert next(found)[0] == 0
+    def kill_the_stalled() -> None:
         victim = int(await_file(tmp_path / "stalled", pair))
         (name,) = [name for name in pair.workers if pair.child_of(name).pid == victim]
         pair.kill(name)
-        rest = list(found)
-    assert [number for number, _ in rest] == [1, 2, 3, 4, 5]
+
+    with open_engine(in_use(pair.address), make_home(tmp_path)) as engine, ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill_the_stalled)
+        found = list(engine.map(partial(stall_first, folder=tmp_path), range(6)))
+        killing.result()
+    assert [number for number, _ in found] == [0, 1, 2, 3, 4, 5]
     (left,) = pair.workers
-    assert rest[0][1] == pair.child_of(left).pid
+    assert found[1][1] == pair.child_of(left).pid
 
 
-def test_a_dataset_is_the_same_if_a_worker_is_killed_in_the_middle(pair: DaskProcesses, home: Home) -> None:
-    here = make_dataset(home, 7, LOCAL)
+def test_a_dataset_is_the_same_if_a_worker_is_killed_in_the_middle(
+    pair: DaskProcesses, home: Home, in_seven_parts: tuple[LabeledWindows, DatasetSnapshot]
+) -> None:
     killed: list[str] = []
     with open_engine(in_use(pair.address), home) as engine:
 
@@ -146,13 +153,13 @@ def test_a_dataset_is_the_same_if_a_worker_is_killed_in_the_middle(pair: DaskPro
             def map(self, function: object, items: object) -> Iterator[object]:
                 for number, result in enumerate(engine.map(function, items)):  # type: ignore[arg-type]
                     if number == 0 and not killed:
-                        pair.kill("a")
-                        killed.append("a")
+                        killed.append(next(iter(pair.workers)))
+                        pair.kill(killed[0])
                     yield result
 
         there = make_dataset(home, 7, Killing())
-    assert killed == ["a"]
-    assert there == here
+    assert len(pair.workers) == 1
+    assert there == in_seven_parts
 
 
 def test_a_scheduler_that_goes_away_is_an_error_and_leaves_neither_connections_nor_workers(pair: DaskProcesses, tmp_path: Path) -> None:
@@ -176,8 +183,8 @@ def test_a_cluster_that_has_lost_all_workers_is_an_error(pair: DaskProcesses, tm
     with open_cluster(pair.address, make_home(tmp_path)) as cluster:
         taking = Background(DaskEngine(cluster, worker_seconds=2).map(partial(stall, folder=tmp_path), range(3)))
         await_stalled(tmp_path, pair)
-        pair.kill("a")
-        pair.kill("b")
+        for name in list(pair.workers):
+            pair.kill(name)
         with pytest.raises(ClusterLostError, match="it has no worker any more for 2 s") as caught:
             taking.join()
     assert caught.value.kind == "workers"
@@ -194,8 +201,8 @@ def test_a_part_that_needs_more_memory_than_any_worker_has_is_an_error_and_worke
             assert [number for number, _ in engine.map(partial(describe, folder=tmp_path), range(3))] == [0, 1, 2]
 
 
-def test_work_that_nobody_waits_for_any_more_is_cancelled(workers: DaskProcesses, tmp_path: Path) -> None:
-    with open_cluster(workers.address, make_home(tmp_path)) as cluster:
+def test_work_that_nobody_waits_for_any_more_is_cancelled(pair: DaskProcesses, tmp_path: Path) -> None:
+    with open_cluster(pair.address, make_home(tmp_path)) as cluster:
         found = DaskEngine(cluster).map(partial(describe, folder=tmp_path), range(100))
         next(found)
         del found
@@ -206,14 +213,15 @@ def test_work_that_nobody_waits_for_any_more_is_cancelled(workers: DaskProcesses
     assert len(list(tmp_path.glob("*-*-*"))) < 20
 
 
-def test_a_worker_that_joins_later_with_other_code_computes_nothing(tmp_path: Path) -> None:
-    with dask_processes(tmp_path / "dask", "equal") as started:
-        started.await_workers(1)
-        with open_engine(in_use(started.address), make_home(tmp_path)) as engine:
-            started.start_worker("changed", env={"PYTHONPATH": str(changed_copy(tmp_path))})
-            started.await_workers(2)
+def test_a_worker_that_joins_later_with_other_code_computes_nothing(pair: DaskProcesses, tmp_path: Path) -> None:
+    with open_engine(in_use(pair.address), make_home(tmp_path)) as engine:
+        pair.start_worker("changed", env={"PYTHONPATH": str(changed_copy(tmp_path))})
+        try:
+            pair.await_workers(3)
             with pytest.raises(ClusterNotUsableError, match="worker changed runs other code"):
                 list(engine.map(partial(describe, folder=tmp_path), range(200)))
+        finally:
+            pair.kill("changed")
 
 
 def await_file(path: Path, processes: DaskProcesses) -> str:

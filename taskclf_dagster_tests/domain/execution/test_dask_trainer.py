@@ -34,17 +34,15 @@ LONG = 1_000_000
 
 @pytest.fixture(scope="module")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskProcesses]:
-    """A cluster that tests leave as it is."""
-    with dask_processes(tmp_path_factory.mktemp("cluster") / "dask", "a", "b") as started:
-        started.await_workers(2)
+    with dask_processes(tmp_path_factory.mktemp("cluster") / "dask") as started:
         yield started
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[DaskProcesses]:
-    with dask_processes(tmp_path / "dask", "a", "b") as started:
-        started.await_workers(2)
-        yield started
+def pair(lasting: DaskProcesses) -> DaskProcesses:
+    """A cluster of two workers of 800 MiB, which a test may kill."""
+    lasting.start_again(2, "--memory-limit", "800MiB")
+    return lasting
 
 
 @contextmanager
@@ -91,9 +89,9 @@ def lose(engine: DaskEngine, cluster: DaskProcesses, go_away: Callable[[list[psu
 # --- Trees and recipe -----------------------------------------------------------------------------------------------------------
 
 
-def test_two_trainings_give_the_same_text_by_the_same_recipe(lasting: DaskProcesses, tmp_path: Path) -> None:
+def test_two_trainings_give_the_same_text_by_the_same_recipe(pair: DaskProcesses, tmp_path: Path) -> None:
     shards, heard = cut(1000, 0, 2000, 1500), []
-    with engine_of(lasting, tmp_path) as engine:
+    with engine_of(pair, tmp_path) as engine:
         found = [train(engine, shards, on_round=heard.append) for _ in range(2)]
     assert found[0] == found[1]
     recipe = found[0].recipe
@@ -101,21 +99,21 @@ def test_two_trainings_give_the_same_text_by_the_same_recipe(lasting: DaskProces
     sample = np.concatenate([load_sample(each) for each in draw_sample(shards, seed=5)])
     assert (recipe.bin_samples, recipe.lightgbm_version) == ([hash_sample(sample)], lightgbm_version())
     assert heard[-1] == 5
-    assert processes_of(lasting) == []
+    assert processes_of(pair) == []
+    assert found[0].text != LocalTrainer().train(shards, fit_params(), seed=5).text
 
 
-def test_one_shard_or_one_worker_is_trained_by_the_recipe_of_one_process(lasting: DaskProcesses, tmp_path: Path) -> None:
+def test_one_shard_or_one_worker_is_trained_by_the_recipe_of_one_process(pair: DaskProcesses, tmp_path: Path) -> None:
     halves = cut(1000, 1000)
     local = LocalTrainer().train(halves, fit_params(), seed=5)
     assert local.recipe == local_recipe()
-    with engine_of(lasting, tmp_path) as engine:
+    with engine_of(pair, tmp_path) as engine:
         assert train(replace(engine, training_workers=1), halves) == local
         assert train(engine, cut(2000)) == local
-        assert train(engine, halves).text != local.text
 
 
-def test_a_cluster_follows_the_recipes_that_it_has_the_workers_for(lasting: DaskProcesses, tmp_path: Path) -> None:
-    with engine_of(lasting, tmp_path) as engine:
+def test_a_cluster_follows_the_recipes_that_it_has_the_workers_for(pair: DaskProcesses, tmp_path: Path) -> None:
+    with engine_of(pair, tmp_path) as engine:
         recipe = local_recipe().model_copy(update={"trainer": "dask", "workers": 2})
         assert engine.following(recipe) == replace(engine, training_workers=2)
         assert engine.following(local_recipe()) is LOCAL
@@ -128,16 +126,17 @@ def test_a_cluster_follows_the_recipes_that_it_has_the_workers_for(lasting: Dask
 
 def test_a_worker_that_is_killed_in_the_middle_ends_the_training_on_the_other_one(pair: DaskProcesses, tmp_path: Path) -> None:
     with engine_of(pair, tmp_path) as engine:
-        lost = lose(engine, pair, lambda _: pair.kill("b"))
-        assert (lost.kind, "worker b went away in the middle of the work" in str(lost)) == ("workers", True)
+        victim = list(pair.workers)[1]
+        lost = lose(engine, pair, lambda _: pair.kill(victim))
+        assert (lost.kind, f"worker {victim} went away in the middle of the work" in str(lost)) == ("workers", True)
         assert [key for key in engine.cluster.client.futures if run_rank.__name__ in str(key)] == []
 
 
 def test_a_training_process_that_is_killed_is_named_with_its_worker_and_the_workers_train_again(
-    lasting: DaskProcesses, tmp_path: Path
+    pair: DaskProcesses, tmp_path: Path
 ) -> None:
-    with engine_of(lasting, tmp_path) as engine:
-        lost = lose(engine, lasting, lambda seen: seen[1].kill())
+    with engine_of(pair, tmp_path) as engine:
+        lost = lose(engine, pair, lambda seen: seen[1].kill())
         assert (lost.kind, "ended: it was ended by signal SIGKILL" in str(lost)) == ("training", True)
         assert train(engine, cut(1000, 1000)).recipe.workers == 2
 
@@ -148,36 +147,34 @@ def test_a_scheduler_that_is_killed_in_the_middle_ends_the_training_on_all_worke
     assert (lost.kind, "the scheduler went away" in str(lost)) == ("scheduler", True)
 
 
-def test_a_run_that_is_killed_in_the_middle_leaves_no_training_behind(lasting: DaskProcesses, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_in_the_middle_leaves_no_training_behind(pair: DaskProcesses, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    run = context.Process(target=_train_for_long, args=(lasting.address, tmp_path, theirs))
+    run = context.Process(target=_train_for_long, args=(pair.address, tmp_path, theirs))
     run.start()
     assert ours.poll(TIMEOUT_SECONDS)
-    seen = processes_of(lasting)
+    seen = processes_of(pair)
     assert len(seen) == 2
     run.kill()
     run.join()
     assert_gone(seen)
 
 
-def test_a_process_that_needs_more_memory_than_its_worker_may_use_is_ended_with_the_limit_in_the_sentence(tmp_path: Path) -> None:
-    with dask_processes(tmp_path / "dask") as started:
-        for name in ("a", "b"):
-            started.start_worker(name, "--memory-limit", "800MiB")
-        started.await_workers(2)
-        with engine_of(started, tmp_path) as engine, pytest.raises(ClusterLostError) as caught:
-            train(engine, [*cut(500), LargeShard(500, 1000)])
-        assert "limit of its worker is 0.78 GiB" in str(caught.value)
-        assert caught.value.kind == "training"
-        assert classify_failure([("ClusterLostError", str(caught.value))]) in TRANSIENT
-        assert_gone(processes_of(started))
+def test_a_process_that_needs_more_memory_than_its_worker_may_use_is_ended_with_the_limit_in_the_sentence(
+    pair: DaskProcesses, tmp_path: Path
+) -> None:
+    with engine_of(pair, tmp_path) as engine, pytest.raises(ClusterLostError) as caught:
+        train(engine, [*cut(500), LargeShard(500, 1000)])
+    assert "limit of its worker is 0.78 GiB" in str(caught.value)
+    assert caught.value.kind == "training"
+    assert classify_failure([("ClusterLostError", str(caught.value))]) in TRANSIENT
+    assert_gone(processes_of(pair))
 
 
-def test_an_error_of_a_shard_is_raised_here_and_ends_the_other_processes(lasting: DaskProcesses, tmp_path: Path) -> None:
-    with engine_of(lasting, tmp_path) as engine, pytest.raises(SnapshotError, match="part-001"):
+def test_an_error_of_a_shard_is_raised_here_and_ends_the_other_processes(pair: DaskProcesses, tmp_path: Path) -> None:
+    with engine_of(pair, tmp_path) as engine, pytest.raises(SnapshotError, match="part-001"):
         train(engine, [*cut(500), MissingShard(500, 1000)])
-    assert_gone(processes_of(lasting))
+    assert_gone(processes_of(pair))
 
 
 def _train_for_long(address: str, folder: Path, connection: Connection) -> None:

@@ -47,13 +47,9 @@ def train(
 
 def test_trees_depend_neither_on_the_ranks_of_the_shards_nor_on_their_number() -> None:
     halves, quarters = cut(3000, 5000), cut(1000, 2000, 2000, 3000)
-    found = [
-        train(jobs(halves, [0, 1], fit_params())),
-        train(jobs(halves, [1, 0], fit_params())),
-        train(jobs(quarters, [0, 1, 2, 3], fit_params())),
-    ]
+    found = [train(jobs(halves, [0, 1], fit_params())), train(jobs(quarters, [2, 0, 3, 1], fit_params()))]
     assert len({tree_hash(text) for texts in found for text in texts}) == 1
-    assert found[0][0] == found[0][1] == found[1][0]  # every line, and so neither hosts nor ports
+    assert found[0][0] == found[0][1]  # every line, and so neither hosts nor ports
     assert "127.0.0.1" not in found[0][0]
 
 

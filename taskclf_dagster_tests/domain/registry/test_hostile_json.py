@@ -167,7 +167,7 @@ def test_hostile_json_is_answered_or_reported_and_never_keeps_a_home_from_a_prom
 
 
 @pytest.mark.faults
-@settings(max_examples=5000 if ALL_FAULTS else 200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=5000 if ALL_FAULTS else 40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_much_hostile_json_never_keeps_a_home_from_a_promotion(stage: Stage, data: st.DataObject) -> None:
     check_one(stage, data)

@@ -89,7 +89,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("settings")
     home = learnable_home(folder / "learnable", days=6)
     _unsettle(home)
-    config = retrain_config(train_params={"num_boost_round": 15})
+    config = retrain_config(train_params={"num_boost_round": 15}, search="off")
     snapshot, _ = take_snapshot(home, config)
     held_out, _ = take_snapshot(home, config, holdout=0.5)
     return World(
@@ -433,7 +433,7 @@ ELSEWHERE = {
 
 
 def _config_with(key: str, value: object) -> RetrainConfig:
-    base = {"auto_promote": True, "train_params": FAST, "min_class_windows": 10}
+    base = {"auto_promote": True, "train_params": FAST, "min_class_windows": 10, "search": "off", "prove_reproducible": False}
     section, _, name = key.rpartition(".")
     if section:
         return retrain_config(**{**base, section: {**base.get(section, {}), name: value}})

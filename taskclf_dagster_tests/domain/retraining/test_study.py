@@ -16,6 +16,13 @@ from taskclf_dagster_tests.scenario import AS_OF, DAY, learnable_home, retrain_c
 CONFIG = retrain_config(train_params=FAST, min_class_windows=1, data_lookback_days=4)
 
 
+@pytest.fixture(autouse=True)
+def _few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for changes in SETTINGS.values():
+        if isinstance(params := changes.get("train_params"), dict):
+            monkeypatch.setitem(params, "num_boost_round", 10)
+
+
 def study(home: Home, *, config: RetrainConfig = CONFIG, days: tuple[int, ...] = (0,)) -> Study:
     clock = iter(range(1_000))
     return study_settings(home, [AS_OF - day * DAY for day in days], config=config, cores=1, cpu_clock=lambda: float(next(clock)))
