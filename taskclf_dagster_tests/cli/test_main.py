@@ -187,7 +187,7 @@ def test_decide_judges_the_last_challenger_by_todays_gates_without_training(stor
     skipped = own("retrain", "--home", home.root, "--as-of", "2026-02-04", "--config", lax)
     assert "min_macro_f1" in skipped.stdout
     assert "taskclf-dagster decide" in skipped.stdout
-    held = own("decide", "--home", home.root, "--config", own.config("held", SMALL.replace("min_windows: 50", "min_windows: 100000")))
+    held = own("decide", "--home", home.root, "--config", own.config("held", SMALL.replace("min_windows: 50", "min_windows: 3000")))
     assert re.search(r"^HOLD: ", held.stdout, re.M)
     last = read_last_decided(home)
     assert last is not None
