@@ -49,8 +49,10 @@ PATIENCE = 300.0
 """Seconds that another process may take on a busy machine."""
 
 PROCESSES = multiprocessing.get_context("forkserver")
-"""Forks from a process that has imported this module already, because that takes longer than what most of these processes do."""
-PROCESSES.set_forkserver_preload([__name__])
+"""Forks from a process that has imported all that a retrain imports, because that takes longer than what most of these processes do."""
+PROCESSES.set_forkserver_preload(
+    [__name__, "lightgbm", "matplotlib.backends.backend_agg", "matplotlib.figure", "PIL.Image", "pyarrow.pandas_compat", "sklearn.metrics"]
+)
 
 
 # --- A home, and ways to run things on it ---------------------------------------------------------------------------------------------
