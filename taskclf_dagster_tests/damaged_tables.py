@@ -1,7 +1,7 @@
 """The catalogue of damaged parquet files: ways in which another program leaves windows or labels, with what must become of each.
 
-A damage changes the file at a path, which is a whole one that taskclf could have written. All of them are tried with every reader, command
-and tick in `cycle/test_damaged_inputs.py`.
+A damage changes the file at a path, which is a whole one that taskclf could have written. All of them are tried with every reader
+and tick in `cycle/test_damaged_inputs.py`, and some of each kind with commands.
 """
 
 import os

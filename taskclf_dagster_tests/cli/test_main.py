@@ -36,10 +36,10 @@ pytestmark = pytest.mark.filterwarnings(
 
 MODEL_ID = r"\d{4}-\d\d-\d\d_\d{6}_[0-9a-z-]+"
 
-SMALL = "min_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
+SMALL = "min_class_windows: 15\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\nsearch: off\n"
 """What a home of a few days needs."""
 
-EASY = f"auto_promote: true\n{SMALL}train_params: {{num_boost_round: 15}}\nsearch: off\n"
+EASY = f"auto_promote: true\n{SMALL}train_params: {{num_boost_round: 15}}\n"
 STRICT = f"{SMALL}train_params: {{num_boost_round: 3, num_leaves: 4}}\ngates: {{min_macro_f1: 0.999}}\n"
 
 
@@ -187,7 +187,7 @@ def test_decide_judges_the_last_challenger_by_todays_gates_without_training(stor
     skipped = own("retrain", "--home", home.root, "--as-of", "2026-02-04", "--config", lax)
     assert "min_macro_f1" in skipped.stdout
     assert "taskclf-dagster decide" in skipped.stdout
-    held = own("decide", "--home", home.root, "--config", own.config("held", SMALL.replace("min_windows: 50", "min_windows: 100000")))
+    held = own("decide", "--home", home.root, "--config", own.config("held", SMALL.replace("min_windows: 50", "min_windows: 3000")))
     assert re.search(r"^HOLD: ", held.stdout, re.M)
     last = read_last_decided(home)
     assert last is not None

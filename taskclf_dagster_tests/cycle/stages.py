@@ -29,14 +29,14 @@ FIRST, SECOND = AS_OF + timedelta(hours=1), AS_OF + DAY + timedelta(hours=1)
 
 SMALL = (
     "min_class_windows: 20\nmin_windows: 50\n"
-    "max_negative_flips: 1.0\nmax_flip_excess: 1.0\nsearch: off\ntrain_params: {num_boost_round: 10}\n"
+    "max_negative_flips: 1.0\nmax_flip_excess: 1.0\nsearch: off\nprove_reproducible: false\ntrain_params: {num_boost_round: 10}\n"
 )
 CALM = "min_user_days: 2\nadvice: {max_flap_rate: 1.0, max_flap_rate_smoothed: 1.0}\n"
 ALARMED = "min_user_days: 1000\nadvice: {max_flap_rate: 0.0, max_flap_rate_smoothed: 0.0}\n"
 VERDICTS = {
     "PROMOTE": f"auto_promote: true\n{SMALL}",
     "REJECT": f"auto_promote: true\n{SMALL}gates: {{min_macro_f1: 0.999}}\n",
-    "HOLD": f"auto_promote: true\n{SMALL.replace('min_windows: 50', 'min_windows: 100000')}",
+    "HOLD": f"auto_promote: true\n{SMALL.replace('min_windows: 50', 'min_windows: 3000')}",
     "AWAITING_APPROVAL": SMALL,
 }
 """Settings that make the same challenger end in each verdict."""
@@ -49,8 +49,10 @@ PATIENCE = 300.0
 """Seconds that another process may take on a busy machine."""
 
 PROCESSES = multiprocessing.get_context("forkserver")
-"""Forks from a process that has imported this module already, because that takes longer than what most of these processes do."""
-PROCESSES.set_forkserver_preload([__name__])
+"""Forks from a process that has imported all that a retrain imports, because that takes longer than what most of these processes do."""
+PROCESSES.set_forkserver_preload(
+    [__name__, "lightgbm", "matplotlib.backends.backend_agg", "matplotlib.figure", "PIL.Image", "pyarrow.pandas_compat", "sklearn.metrics"]
+)
 
 
 # --- A home, and ways to run things on it ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The whole circle on the demo home: fourteen days, one by one under a moved clock, with a shift of the inputs in the last week.
+"""The whole circle on the demo home: seven days, one by one under a moved clock, with a shift of the inputs in the last four.
 
 The days are scored, the drift is confirmed once, a retrain is requested, judged and promoted, the new model is calibrated, scores what
 follows, and both models have live figures. What runs is only what schedules and sensors ask for, on a real instance.
@@ -35,9 +35,9 @@ from taskclf_dagster_tests.runs import instance_in
 pytestmark = pytest.mark.slow
 
 FIRST = date(2026, 3, 1)
-"""The first of the fourteen days; thirty days lie before it."""
+"""The first of the seven days; fourteen days lie before it."""
 
-DAYS, SHIFTED_FROM = 14, 7
+DAYS, SHIFTED_FROM = 7, 3
 
 CONFIG = """
 auto_promote: true
@@ -49,6 +49,8 @@ regression_tolerance: 0.1
 clearly_worse_margin: 0.5
 max_flip_excess: 0.5
 search: off
+train_params: {num_boost_round: 40}
+drift: {days: 3}
 prove_reproducible: false
 gates: {min_breakidle_recall: 0.8}
 """
@@ -57,7 +59,7 @@ gates: {min_breakidle_recall: 0.8}
 
 @dataclass
 class Circle:
-    """The runs of fourteen days, and the home that they left."""
+    """The runs of seven days, and the home that they left."""
 
     home: Home
     launched: list[tuple[str, str]] = field(default_factory=list)
@@ -123,7 +125,7 @@ def _shift(home: Home, day: date) -> None:
 @pytest.fixture(scope="module")
 def circle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Circle]:
     folder = tmp_path_factory.mktemp("circle")
-    generate_demo_home(folder / "home", end=FIRST - timedelta(days=1), users=2, days=30)
+    generate_demo_home(folder / "home", end=FIRST - timedelta(days=1), users=2, days=14)
     with instance_in(folder) as instance:
         machine = _Machine(folder, instance)
         for number in range(-1, DAYS):

@@ -33,31 +33,20 @@ from taskclf_dagster_tests.models import contents
 # --- (a) The pointer asset alone ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verdict", ["REJECT", *(pytest.param(other, marks=pytest.mark.slow) for other in ("HOLD", "AWAITING_APPROVAL"))])
+@pytest.mark.parametrize("verdict", ["REJECT", pytest.param("AWAITING_APPROVAL", marks=pytest.mark.slow)])
 def test_the_pointer_asset_alone_after_any_verdict_but_promote_leaves_models_byte_for_byte(
     decided: Mapping[str, Stage], tmp_path: Path, verdict: str
 ) -> None:
     stage = decided[verdict].copy(tmp_path)
     before = contents(stage.home.models)
-    for number in range(2):
-        result = stage.materialize(*APPLY, config=stage.config(verdict))
-        assert result.success, number
-        assert "active_pointer" not in made(result), number
+    for settings in (verdict, "PROMOTE"):  # settings of now do not change what was decided
+        result = stage.materialize(*APPLY, config=stage.config(settings))
+        assert result.success, settings
+        assert "active_pointer" not in made(result), settings
     assert contents(stage.home.models) == before
     assert stage.decision().destination(stage.home).is_dir()
     assert not list(stage.home.challengers.iterdir())
     assert stage.damage() == []
-
-
-def test_the_pointer_asset_alone_after_a_whole_run_that_rejected_leaves_models_byte_for_byte(grown: Stage, tmp_path: Path) -> None:
-    stage = grown.copy(tmp_path)
-    before = contents(stage.home.models)
-    run = stage.retrain(stage.config("REJECT"))
-    assert run.success
-    assert stage.decision().verdict == "REJECT"
-    result = stage.materialize(*APPLY, config=stage.config("PROMOTE"))  # settings of now do not change what was decided
-    assert result.success
-    assert contents(stage.home.models) == before
 
 
 def test_the_pointer_asset_alone_after_promote_moves_the_pointer_once(decided: Mapping[str, Stage], tmp_path: Path) -> None:
@@ -76,8 +65,8 @@ def test_the_pointer_asset_alone_after_promote_moves_the_pointer_once(decided: M
 
 @pytest.mark.parametrize(
     ("verdict", "more"),
-    [("PROMOTE", ALARMED), ("REJECT", CALM), *(pytest.param(verdict, ALARMED, marks=pytest.mark.slow) for verdict in ("REJECT", "HOLD"))],
-    ids=["PROMOTE, all warn", "REJECT, none warns", "REJECT, all warn", "HOLD, all warn"],
+    [("PROMOTE", ALARMED), ("REJECT", CALM)],
+    ids=["PROMOTE, all warn", "REJECT, none warns"],
 )
 def test_a_check_that_warns_neither_stops_a_promotion_nor_causes_one(trained: Stage, tmp_path: Path, verdict: str, more: str) -> None:
     stage = trained.copy(tmp_path)
@@ -119,7 +108,11 @@ FAILURES: dict[str, tuple[str, Callable[[Stage], Path], str]] = {
 
 
 @pytest.mark.parametrize(
-    ("case", "verdict"), [*(pytest.param(case, "REJECT", marks=pytest.mark.slow) for case in FAILURES), (next(iter(FAILURES)), "PROMOTE")]
+    ("case", "verdict"),
+    [
+        ("the snapshot is damaged after training", "PROMOTE"),
+        pytest.param("what the challenger said is damaged before the decision", "REJECT", marks=pytest.mark.slow),
+    ],
 )
 def test_a_run_that_fails_before_its_decision_and_is_retried_moves_the_pointer_only_by_a_promotion(
     grown: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, verdict: str

@@ -38,11 +38,12 @@ ACTIVE = "2026-11-20_214705_run-9706"
 OLDER = "2026-11-20_214634_run-9393"
 NEVER_LABELLED = ("BreakIdle", "Build", "Debug")
 WINDOWS = 5260
+SHIPPED, SEARCH_OFF, SEARCHED = "{}\n", "search: off\n", "academic-v1"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A whole run with the shipped settings on a copy of a real home."""
+    """A whole run on a copy of a real home."""
 
     name: str
     home: Home
@@ -70,13 +71,16 @@ class Run:
         return self.result.output_for_node("promotion_decision")
 
 
-def _run(source: Path, target: Path, *, as_of: str, **form: object) -> Run:
+def _run(source: Path, target: Path, *, as_of: str, settings: str = SEARCH_OFF, **form: object) -> Run:
+    """Runs with the shipped settings but for these; a search takes most of the time of a run, and one of the homes is enough for it."""
     home = copy_real_home(source, target)
     before = contents(home.root)
+    config = target.parent / "own.yaml"
+    config.write_text(settings, encoding="utf-8")
     definitions = build_definitions(home=HomeResource(root=str(home.root)), clock=ClockResource(fixed=as_of))
     with dg.DagsterInstance.ephemeral() as instance:
         result = definitions.resolve_job_def("retrain").execute_in_process(
-            run_config={"as_of": as_of, **form}, instance=instance, raise_on_error=False
+            run_config={"as_of": as_of, "config_path": str(config), **form}, instance=instance, raise_on_error=False
         )
     return Run(source.name, home, before, result)
 
@@ -84,7 +88,8 @@ def _run(source: Path, target: Path, *, as_of: str, **form: object) -> Run:
 @pytest.fixture(scope="module", params=["academic-v1", "academic-v3"])
 def person(request: pytest.FixtureRequest, real_homes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A real person's month, labelled by hand, in which no break was ever labelled."""
-    return _run(real_homes / request.param, tmp_path_factory.mktemp("person") / "home", as_of="2023-04-03")
+    settings = SHIPPED if request.param == SEARCHED else SEARCH_OFF
+    return _run(real_homes / request.param, tmp_path_factory.mktemp("person") / "home", as_of="2023-04-03", settings=settings)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 from taskclf_dagster.domain.registry.health import find_pointer_problem
 from taskclf_dagster.domain.registry.state import read_registry_state
 from taskclf_dagster_tests.cycle.stages import APPLY, PATIENCE, PROCESSES, Stage, definitions_of, made, materialize
+from taskclf_dagster_tests.dagster_internals import engines_made_once
 from taskclf_dagster_tests.models import contents
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 def _run_when_all_are_ready(ready: Any, answers: Any, root: Path, dagster: Path, config: Path, assets: tuple[str, ...]) -> None:
     """In a process of its own: waits for the others, then launches; assets () is the whole job."""
     logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    with dg.DagsterInstance.from_config(str(dagster)) as instance:
+    with engines_made_once(), dg.DagsterInstance.from_config(str(dagster)) as instance:
         job = definitions_of(root).resolve_job_def("retrain")
         ready.wait(PATIENCE)
         if assets:

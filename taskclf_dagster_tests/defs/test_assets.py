@@ -113,7 +113,7 @@ def _odd_home(folder: Path) -> Home:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "fast.yaml"
     small = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
-    path.write_text(f"auto_promote: true\n{small}train_params: {{num_boost_round: 20}}\n", encoding="utf-8")
+    path.write_text(f"auto_promote: true\n{small}search: off\ntrain_params: {{num_boost_round: 20}}\n", encoding="utf-8")
     return path
 
 
@@ -449,7 +449,8 @@ def test_a_report_that_cannot_be_written_stops_no_decision(again: Run, tmp_path:
     shutil.rmtree(again.home.reports)
     again.home.reports.write_bytes(b"")
     config = tmp_path / "served.yaml"
-    config.write_text("server: {url: https://retrain.example.org}\nmin_class_windows: 20\ntrain_params: {num_boost_round: 5}\n", "utf-8")
+    quick = "search: off\nmin_class_windows: 20\ntrain_params: {num_boost_round: 5}\n"
+    config.write_text(f"server: {{url: https://retrain.example.org}}\n{quick}", "utf-8")
     dry = _run(again.home, config, dry_run=True)
     assert dry.result.success
     assert "report" not in dry.shown("promotion_decision")

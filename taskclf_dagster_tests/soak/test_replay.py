@@ -22,7 +22,7 @@ from taskclf_dagster_tests.soak.simulation import Day, Simulation
 
 pytestmark = pytest.mark.soak
 
-DAYS, IDLE = 9, frozenset({1, 2, 5})
+DAYS, IDLE = 6, frozenset({1, 2})
 MINUTE = timedelta(minutes=1)
 
 

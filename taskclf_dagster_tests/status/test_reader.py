@@ -32,6 +32,7 @@ EASY = """
 auto_promote: true
 min_class_windows: 15
 min_windows: 50
+search: off
 train_params: {num_boost_round: 15}
 """
 

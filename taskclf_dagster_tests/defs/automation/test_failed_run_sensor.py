@@ -20,6 +20,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster_tests.masking import masked
 from taskclf_dagster_tests.runs import Status, add_run, status_of, work_elsewhere, work_of_the_dead, work_of_the_living
 from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, learnable_home, make_home
+from taskclf_dagster_tests.ticks import tick_definitions
 
 KILLED = "Run process was terminated by signal 9 (SIGKILL)."
 SECOND = timedelta(seconds=1)
@@ -481,7 +482,7 @@ def _tick(
         "run_settings": RunSettingsResource(config_path=None if config is None else str(config)),
         "clock": ClockResource(fixed=_now(after).isoformat()),
     }
-    definitions = build_definitions(home=resources["home"])
+    definitions = tick_definitions()
     context = dg.build_sensor_context(instance=instance, resources=resources, repository_def=definitions.get_repository_def())
     tick = definitions.resolve_sensor_def("failed_runs").evaluate_tick(context)
     for request in tick.run_requests or []:

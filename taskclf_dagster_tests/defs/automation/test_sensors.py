@@ -27,6 +27,7 @@ from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
 from taskclf_dagster_tests.runs import Status, add_run, forget_home
 from taskclf_dagster_tests.scenario import AS_OF, DAY, MINUTE, a_drift_report, learnable_home, span
+from taskclf_dagster_tests.ticks import tick_definitions
 
 NOW = datetime(2026, 2, 4, 12, tzinfo=UTC)
 QUIET = NOW - timedelta(hours=1)
@@ -68,16 +69,17 @@ class Office:
             "run_settings": RunSettingsResource(config_path=str(config)),
             "clock": ClockResource(fixed=now.isoformat()),
         }
-        definitions = build_definitions(home=resources["home"])
+        definitions = tick_definitions()
         context = dg.build_sensor_context(
             instance=self.instance, cursor=cursor, resources=resources, repository_def=definitions.get_repository_def()
         )
         data = definitions.resolve_sensor_def(sensor).evaluate_tick(context)
         for request in data.run_requests or []:
             dg.validate_run_config(definitions.resolve_job_def("retrain"), request.run_config)
-        return Tick(data.run_requests or [], data.skip_message or "", self._find_kind(sensor, cursor, data.skip_message, now), data.cursor)
+        kind = None if data.skip_message is None else self._find_kind(sensor, cursor, data.skip_message, now)
+        return Tick(data.run_requests or [], data.skip_message or "", kind, data.cursor)
 
-    def _find_kind(self, sensor: str, cursor: str | None, message: str | None, now: datetime) -> SkipKind | None:
+    def _find_kind(self, sensor: str, cursor: str | None, message: str, now: datetime) -> SkipKind | None:
         """The kind of the reason that the sensor shows as a message."""
         settings = RunSettingsResource(config_path=str(self.home.root.parent / "settings.yaml"))
         if sensor == "drift_report":
@@ -420,7 +422,7 @@ def test_a_run_that_was_asked_for_really_answers_the_labels(office: Office) -> N
     tick = office.tick()
     home, clock = HomeResource(root=str(office.home.root)), ClockResource(fixed=NOW.isoformat())
     settings = office.home.root.parent / "fast.yaml"
-    settings.write_text("train_params: {num_boost_round: 3}\n", encoding="utf-8")
+    settings.write_text("train_params: {num_boost_round: 3}\nsearch: off\n", encoding="utf-8")
     job = build_definitions(home=home, clock=clock).resolve_job_def("retrain")
     form = {**tick.request.run_config, "config_path": str(settings)}
     result = job.execute_in_process(run_config=form, tags=tick.request.tags, instance=office.instance)

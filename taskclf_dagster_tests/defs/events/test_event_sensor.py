@@ -39,6 +39,7 @@ from taskclf_dagster_tests.models import AT, MID, OLD, a_decision, contents
 from taskclf_dagster_tests.receivers import Receiver, an_event, free_port, http_receiver, mail_server, redis_server
 from taskclf_dagster_tests.registry_scenario import promoted
 from taskclf_dagster_tests.scenario import AS_OF, learnable_home, make_home
+from taskclf_dagster_tests.ticks import tick_definitions
 
 pytestmark = [
     # Dagster warns about itself when a resource (the IO manager) has another resource (the home) within.
@@ -72,7 +73,7 @@ class Ticks:
             "run_settings": RunSettingsResource(config_path=str(config)),
             "clock": ClockResource(fixed=None if at is None else at.isoformat()),
         }
-        definitions = build_definitions(home=resources["home"])
+        definitions = tick_definitions()
         context = dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, resources=resources, repository_def=definitions.get_repository_def()
         )
@@ -96,7 +97,7 @@ class Ticks:
 
     def begun(self, job: str = "retrain", *, form: dict[str, object] | None = None, **tags: str) -> dg.DagsterRun:
         """A run whose process has begun; nothing is executed."""
-        run = self.instance.create_run_for_job(build_definitions().resolve_job_def(job), tags=tags, run_config=form or {})
+        run = self.instance.create_run_for_job(tick_definitions().resolve_job_def(job), tags=tags, run_config=form or {})
         event = dg.DagsterEvent(event_type_value="PIPELINE_START", job_name=job, message="began")
         self.instance.report_dagster_event(event, run.run_id, log_level=logging.INFO)
         return run
