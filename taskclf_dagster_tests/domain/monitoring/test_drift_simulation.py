@@ -5,7 +5,7 @@ import pytest
 
 from taskclf_dagster_tests.domain.monitoring.quiet_weeks import DAY_SD, REFERENCE_DAYS, WEEK, draw_days, is_confirmed, judge, window_set
 
-QUIET_WEEKS, DRIFTED_WEEKS = 80, 40
+QUIET_WEEKS, DRIFTED_WEEKS = 200, 100
 SD = np.sqrt(1 + DAY_SD**2)
 """Standard deviation of an input over all windows."""
 

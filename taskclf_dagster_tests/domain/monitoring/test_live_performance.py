@@ -457,9 +457,9 @@ def _simulate(home: Home, rng: np.random.Generator, accuracy: float) -> bool:
 
 
 def test_no_drop_gives_no_alarm_and_a_real_one_does(tmp_path: Path) -> None:
-    """8 fortnights each; a quarter of the predictions that are not certain are right by luck."""
+    """20 fortnights each; a quarter of the predictions that are not certain are right by luck."""
     home = _watched_home(tmp_path, test=0.85)
-    quiet = [_simulate(home, np.random.default_rng([1, number]), 0.80) for number in range(8)]
-    worse = [_simulate(home, np.random.default_rng([2, number]), 0.55) for number in range(8)]
+    quiet = [_simulate(home, np.random.default_rng([1, number]), 0.80) for number in range(20)]
+    worse = [_simulate(home, np.random.default_rng([2, number]), 0.55) for number in range(20)]
     assert sum(quiet) == 0
-    assert sum(worse) == 8
+    assert sum(worse) == 20
