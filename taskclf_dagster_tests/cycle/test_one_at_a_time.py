@@ -53,7 +53,7 @@ class Server(Webserver):
 
     def await_status(self, run_id: str, *statuses: str) -> str:
         status = ""
-        for _ in until(PATIENCE):
+        for _ in until(PATIENCE, every=1.0):
             status = self.status(run_id)
             if status in statuses:
                 return status
@@ -61,7 +61,7 @@ class Server(Webserver):
 
     def stays(self, run_id: str, status: str, *, seconds: float = 3.0) -> bool:
         """Whether a run has this status for some time, in which the queue is looked at more than once."""
-        return all(self.status(run_id) == status for _ in until(seconds))
+        return all(self.status(run_id) == status for _ in until(seconds, every=1.0))
 
     def trainings(self, *run_ids: str) -> list[tuple[float, float]]:
         """Begin and end of the training of each run that trained, in order."""
