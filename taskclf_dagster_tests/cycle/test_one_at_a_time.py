@@ -148,7 +148,7 @@ def test_the_tag_alone_makes_the_job_wait_and_the_lock_alone_what_has_neither_ta
     site.await_training()
     queued = server.launch("retrain", run_config={"force": True})
     untagged = server.launch_all(FORCED)
-    assert any(any(running in text for text in _log(site, untagged)) for _ in until(PATIENCE)), tail(server.log)
+    assert any(any(running in text for text in _log(site, untagged)) for _ in until(PATIENCE, every=1.0)), tail(server.log)
     assert server.status(untagged) == "STARTED"
     assert server.stays(queued, "QUEUED")
     site.set_plan("goes well")
