@@ -112,7 +112,7 @@ class Webserver:
     def wait(self, run_id: str) -> dict[str, str]:
         """The tags of a run when it has ended well."""
         run: dict = {}
-        for _ in until(TIMEOUT_SECONDS):
+        for _ in until(TIMEOUT_SECONDS, every=1.0):
             run = self.ask(STATUS, id=run_id)["runOrError"]
             if run["status"] in ("SUCCESS", "FAILURE", "CANCELED"):
                 break

@@ -53,7 +53,7 @@ class Server(Webserver):
 
     def await_status(self, run_id: str, *statuses: str) -> str:
         status = ""
-        for _ in until(PATIENCE):
+        for _ in until(PATIENCE, every=1.0):
             status = self.status(run_id)
             if status in statuses:
                 return status
@@ -61,7 +61,7 @@ class Server(Webserver):
 
     def stays(self, run_id: str, status: str, *, seconds: float = 3.0) -> bool:
         """Whether a run has this status for some time, in which the queue is looked at more than once."""
-        return all(self.status(run_id) == status for _ in until(seconds))
+        return all(self.status(run_id) == status for _ in until(seconds, every=1.0))
 
     def trainings(self, *run_ids: str) -> list[tuple[float, float]]:
         """Begin and end of the training of each run that trained, in order."""
@@ -148,7 +148,7 @@ def test_the_tag_alone_makes_the_job_wait_and_the_lock_alone_what_has_neither_ta
     site.await_training()
     queued = server.launch("retrain", run_config={"force": True})
     untagged = server.launch_all(FORCED)
-    assert any(any(running in text for text in _log(site, untagged)) for _ in until(PATIENCE)), tail(server.log)
+    assert any(any(running in text for text in _log(site, untagged)) for _ in until(PATIENCE, every=1.0)), tail(server.log)
     assert server.status(untagged) == "STARTED"
     assert server.stays(queued, "QUEUED")
     site.set_plan("goes well")

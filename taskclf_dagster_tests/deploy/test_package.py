@@ -19,6 +19,8 @@ pytest.importorskip("hatchling", reason="hatchling builds the package: make inst
 
 SHIPPED = {f"configs/{path.name}" for path in (PROJECT / "configs").iterdir()} | {"dagster.yaml", "workspace.yaml"}
 PREFIX = "taskclf_dagster/shipped/"
+QUICK = "search: off\nprove_reproducible: false\ncalibration_method: off\ntrain_params: {num_boost_round: 20}\n"
+"""Settings of the home, over those that are shipped."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def retrained(installed: Installed) -> Home:
     made = installed("demo", "home", "--days", "6", "--users", "2")
     printed = re.search(r"taskclf-dagster (retrain .*)", made)
     assert printed is not None, made
+    (installed.folder / "home" / "taskclf_dagster.yaml").write_text(QUICK, encoding="utf-8")
     installed(*printed[1].split())
     return Home(installed.folder / "home")
 

@@ -210,10 +210,10 @@ def test_a_rollback_to_a_model_that_cannot_run_is_refused(site: Site) -> None:
         problem_of(site.post("/rollback", {"to": name, "reason": "x"}), 404, "not_found")
 
 
-@pytest.mark.parametrize("reason", ["", " ", "\t", "a\nb", "nul\0", "\u2028", "\u001b[31m", "x" * 501, None, 1])
-def test_a_rollback_needs_a_reason_in_one_line(site: Site, reason: object) -> None:
-    problem = problem_of(site.post("/rollback", {"reason": reason}), 422, "invalid")
-    assert [part["pointer"] for part in problem["errors"]] == ["#/reason"]
+def test_a_rollback_needs_a_reason_in_one_line(site: Site) -> None:
+    for reason in ("", " ", "\t", "a\nb", "nul\0", "\u2028", "\u001b[31m", "x" * 501, None, 1):
+        problem = problem_of(site.post("/rollback", {"reason": reason}), 422, "invalid")
+        assert [part["pointer"] for part in problem["errors"]] == ["#/reason"], reason
 
 
 # --- Decisions and models -------------------------------------------------------------------------------------------------------------
@@ -295,36 +295,37 @@ def test_a_change_needs_the_etag_of_what_was_seen(site: Site) -> None:
     assert site.get("/config").json()["values"]["min_new_labels"]["value"] == 7
 
 
-@pytest.mark.parametrize(
-    ("change", "pointer"),
-    [
-        ({"min_new_labels": 0}, "#/min_new_labels"),
-        ({"min_new_labels": 7.5}, "#/min_new_labels"),
-        ({"min_new_labels": 10**300}, "#/min_new_labels"),
-        ({"minLabelsRequired": "7"}, "#/minLabelsRequired"),
-        ({"min_new_labels": {"deep": 1}}, "#/min_new_labels"),
-        ({"enabled": 1}, "#/enabled"),
-        ({"schedule": {"cron": "whenever"}}, "#/schedule/cron"),
-        ({"schedule.cron": "* * * * *\nsigning: {}"}, "#/schedule.cron"),
-        ({"schedule": {"timezone": "Mars/Olympus"}}, "#/schedule/timezone"),
-        ({"schedule": {"verify_cron": "0 0 * * *"}}, "#/schedule/verify_cron"),
-        ({"schedule": "0 5 * * *"}, "#/schedule"),
-        ({"gates": {"minMacroF1": 1.5}}, "#/gates/minMacroF1"),
-        ({"gates": {"min_macro_f1": 0.5}}, "#/gates/min_macro_f1"),
-        ({"gates": {"minRejectRate": 0.9, "maxRejectRate": 0.1}}, "#/gates/minRejectRate"),
-        ({"gates.min_macro_f1": 1.5}, "#/gates.min_macro_f1"),
-        ({"min_new_labels": 7, "minLabelsRequired": 8}, "#/minLabelsRequired"),
-        ({"min_new_labels": [7]}, "#/min_new_labels"),
-        ({"events": {}}, "#/events"),
-        ({"signing.public_key": None}, "#/signing.public_key"),
-        ({"": 1}, "#/"),
-        ({"é/~": 1}, "#/é~1~0"),
-    ],
-)
-def test_a_wrong_setting_is_answered_with_422_and_named_and_nothing_is_written(site: Site, change: dict[str, Any], pointer: str) -> None:
-    problem = problem_of(site.put("/config", change, headers={"If-Match": "*"}), 422, "invalid")
-    assert pointer in [part["pointer"] for part in problem["errors"]]
-    assert not (site.home.root / SETTINGS).exists()
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"min_new_labels": 0}, "#/min_new_labels"),
+    ({"min_new_labels": 7.5}, "#/min_new_labels"),
+    ({"min_new_labels": 10**300}, "#/min_new_labels"),
+    ({"minLabelsRequired": "7"}, "#/minLabelsRequired"),
+    ({"min_new_labels": {"deep": 1}}, "#/min_new_labels"),
+    ({"enabled": 1}, "#/enabled"),
+    ({"schedule": {"cron": "whenever"}}, "#/schedule/cron"),
+    ({"schedule.cron": "* * * * *\nsigning: {}"}, "#/schedule.cron"),
+    ({"schedule": {"timezone": "Mars/Olympus"}}, "#/schedule/timezone"),
+    ({"schedule": {"verify_cron": "0 0 * * *"}}, "#/schedule/verify_cron"),
+    ({"schedule": "0 5 * * *"}, "#/schedule"),
+    ({"gates": {"minMacroF1": 1.5}}, "#/gates/minMacroF1"),
+    ({"gates": {"min_macro_f1": 0.5}}, "#/gates/min_macro_f1"),
+    ({"gates": {"minRejectRate": 0.9, "maxRejectRate": 0.1}}, "#/gates/minRejectRate"),
+    ({"gates.min_macro_f1": 1.5}, "#/gates.min_macro_f1"),
+    ({"min_new_labels": 7, "minLabelsRequired": 8}, "#/minLabelsRequired"),
+    ({"min_new_labels": [7]}, "#/min_new_labels"),
+    ({"events": {}}, "#/events"),
+    ({"signing.public_key": None}, "#/signing.public_key"),
+    ({"": 1}, "#/"),
+    ({"é/~": 1}, "#/é~1~0"),
+]
+"""A change, and a place in it that is named."""
+
+
+def test_a_wrong_setting_is_answered_with_422_and_named_and_nothing_is_written(site: Site) -> None:
+    for change, pointer in WRONG:
+        problem = problem_of(site.put("/config", change, headers={"If-Match": "*"}), 422, "invalid")
+        assert pointer in [part["pointer"] for part in problem["errors"]], change
+        assert not (site.home.root / SETTINGS).exists(), change
 
 
 def test_a_change_may_use_the_keys_of_the_file(site: Site) -> None:

@@ -20,7 +20,7 @@ from taskclf_dagster_tests.web.api.generated_requests import send_requests
 pytestmark = pytest.mark.server
 
 TOKEN = "a-token-of-enough-characters"  # noqa: S105  # made up
-EXAMPLES, CASES = 20, 150
+EXAMPLES, CASES = 10, 80
 WORKSPACE = "load_from: [{python_module: {module_name: taskclf_dagster.team_definitions, location_name: taskclf_dagster}}]"
 
 
