@@ -201,15 +201,13 @@ def test_decide_judges_the_last_challenger_by_todays_gates_without_training(stor
     assert own("registry", "fsck", "--home", home.root).exit_code == 0
 
 
-def test_decide_about_the_challenger_of_a_dry_run_records_when_that_was_trained(story: Story, tmp_path: Path) -> None:
+def test_decide_about_the_challenger_of_a_dry_run_records_when_that_was_trained(story: Story, shell: Shell, tmp_path: Path) -> None:
     home = Home(shutil.copytree(story.home.root, tmp_path / "home"))
-    own = Shell(tmp_path, tmp_path / "instance")
-    (tmp_path / "instance").mkdir()
-    config = own.config("strict", STRICT)
+    config = shell.config("strict", STRICT)
     begin = datetime.now(UTC)
-    own("retrain", "--home", home.root, "--as-of", "2026-02-04", "--dry-run", "--config", config)
+    shell("retrain", "--home", home.root, "--as-of", "2026-02-04", "--dry-run", "--config", config)
     end = datetime.now(UTC)
-    assert own("decide", "--home", home.root, "--config", config).exit_code == 0
+    assert shell("decide", "--home", home.root, "--config", config).exit_code == 0
     last = read_last_decided(home)
     assert last is not None
     assert last.trained_at is not None

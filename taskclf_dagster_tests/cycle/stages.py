@@ -29,15 +29,15 @@ FIRST, SECOND = AS_OF + timedelta(hours=1), AS_OF + DAY + timedelta(hours=1)
 
 SMALL = (
     "min_class_windows: 20\nmin_windows: 50\n"
-    "max_negative_flips: 1.0\nmax_flip_excess: 1.0\nsearch: off\nprove_reproducible: false\ntrain_params: {num_boost_round: 10}\n"
+    "max_negative_flips: 1.0\nmax_flip_excess: 1.0\nsearch: off\ntrain_params: {num_boost_round: 10}\n"
 )
 CALM = "min_user_days: 2\nadvice: {max_flap_rate: 1.0, max_flap_rate_smoothed: 1.0}\n"
 ALARMED = "min_user_days: 1000\nadvice: {max_flap_rate: 0.0, max_flap_rate_smoothed: 0.0}\n"
+QUICK = f"{SMALL}prove_reproducible: false\n"
 VERDICTS = {
-    "PROMOTE": f"auto_promote: true\n{SMALL}",
-    "REJECT": f"auto_promote: true\n{SMALL}gates: {{min_macro_f1: 0.999}}\n",
-    "HOLD": f"auto_promote: true\n{SMALL.replace('min_windows: 50', 'min_windows: 3000')}",
-    "AWAITING_APPROVAL": SMALL,
+    "PROMOTE": f"auto_promote: true\n{QUICK}",
+    "REJECT": f"auto_promote: true\n{QUICK}gates: {{min_macro_f1: 0.999}}\n",
+    "AWAITING_APPROVAL": QUICK,
 }
 """Settings that make the same challenger end in each verdict."""
 

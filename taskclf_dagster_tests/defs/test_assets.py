@@ -48,6 +48,7 @@ ASSETS = [
 NOON = AS_OF + timedelta(hours=12)
 IMAGE = re.compile(r"^!\[[^\]]+\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)$")
 LABELLED = 2 * 6 * 160
+QUICK = "search: off\nmin_class_windows: 20\ntrain_params: {num_boost_round: 5}\n"
 DIFFERS_BETWEEN_EQUAL_RUNS = {
     "labeled_windows": ("path",),
     "dataset_snapshot": ("parts",),
@@ -113,7 +114,7 @@ def _odd_home(folder: Path) -> Home:
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("config") / "fast.yaml"
     small = "min_class_windows: 20\nmin_windows: 50\nmax_negative_flips: 1.0\nmax_flip_excess: 1.0\n"
-    path.write_text(f"auto_promote: true\n{small}search: off\ntrain_params: {{num_boost_round: 20}}\n", encoding="utf-8")
+    path.write_text(f"auto_promote: true\n{small}search_budget: 0.0\ntrain_params: {{num_boost_round: 20}}\n", encoding="utf-8")
     return path
 
 
@@ -438,28 +439,27 @@ def test_a_skip_counts_as_a_decided_run(again: Run) -> None:
     assert (last.outcome, last.run_id) == ("SKIP", again.result.run_id)
 
 
-def test_a_dry_run_trains_although_nothing_is_new_and_does_not_count(again: Run, config: Path) -> None:
+def test_a_dry_run_trains_although_nothing_is_new_does_not_count_and_links_its_report_on_the_server(again: Run, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in again.home.decisions.iterdir() if not path.name.startswith("20")}
+    config = tmp_path / "served.yaml"
+    config.write_text(f"server: {{url: https://retrain.example.org}}\n{QUICK}", "utf-8")
     dry = _run(again.home, config, dry_run=True)
     assert "dry run" in dry.tags["taskclf/outcome"]
+    page = f"https://retrain.example.org/retrain/reports/{dry.shown('promotion_decision')['decision_id']}"
+    assert dry.shown("promotion_decision")["report_page"] == dry.tags["taskclf/report"] == page
     assert {path.name: path.read_bytes() for path in again.home.decisions.iterdir() if not path.name.startswith("20")} == before
 
 
 def test_a_report_that_cannot_be_written_stops_no_decision(again: Run, tmp_path: Path) -> None:
     shutil.rmtree(again.home.reports)
     again.home.reports.write_bytes(b"")
-    config = tmp_path / "served.yaml"
-    quick = "search: off\nmin_class_windows: 20\ntrain_params: {num_boost_round: 5}\n"
-    config.write_text(f"server: {{url: https://retrain.example.org}}\n{quick}", "utf-8")
+    config = tmp_path / "quick.yaml"
+    config.write_text(QUICK, "utf-8")
     dry = _run(again.home, config, dry_run=True)
     assert dry.result.success
     assert "report" not in dry.shown("promotion_decision")
     assert "taskclf/report" not in dry.tags
     again.home.reports.unlink()
-    dry = _run(again.home, config, dry_run=True)
-    page = f"https://retrain.example.org/retrain/reports/{dry.shown('promotion_decision')['decision_id']}"
-    assert dry.shown("promotion_decision")["report_page"] == dry.tags["taskclf/report"] == page
-    shutil.rmtree(again.home.reports)
 
 
 def test_what_taskclf_reads_is_left_as_it_was(runs: tuple[Run, Run]) -> None:

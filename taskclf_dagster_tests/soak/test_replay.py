@@ -22,7 +22,7 @@ from taskclf_dagster_tests.soak.simulation import Day, Simulation
 
 pytestmark = pytest.mark.soak
 
-DAYS, IDLE = 6, frozenset({1, 2})
+DAYS, IDLE = 4, frozenset({1})
 MINUTE = timedelta(minutes=1)
 
 

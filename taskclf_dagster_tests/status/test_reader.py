@@ -64,7 +64,9 @@ def test_while_a_model_is_trained_the_status_tells_the_step_and_what_it_said_las
         return build(*args, **kwargs)
 
     monkeypatch.setattr(model_assets, "build_challenger", look_and_build)
-    result = run_retrain_pipeline(_definitions(home), RetrainParams(), instance=instance)
+    config = tmp_path / "quick.yaml"
+    config.write_text("search: off\nprove_reproducible: false\ntrain_params: {num_boost_round: 5}\n", encoding="utf-8")
+    result = run_retrain_pipeline(_definitions(home), RetrainParams(config_path=str(config)), instance=instance)
     (status,) = seen
     assert (status.state, status.last_decided, status.last_run_id) == ("running", None, None)
     assert result.run_id in status.reason

@@ -117,7 +117,7 @@ def test_registry_runs_of_a_home_that_floods_the_queue_take_one_place_and_none_o
 
 def test_a_home_that_floods_the_queue_holds_back_no_other(queue: Queue, team: HomeDirectory) -> None:
     team.path.write_text(team.path.read_text() + "max_concurrent_runs: 1\n")
-    for _ in range(30):
+    for _ in range(10):
         queue.submit("flood")
     for name in ("anna", "ben", "anna"):
         queue.submit(name)
