@@ -89,8 +89,8 @@ def look(
     return TrialStep(home, config, recompute, at + ahead, at, 1, "0123456", run_id="monitor", keys=keys).look()
 
 
-def look_until_it_ends(home: Home, *, last: int, config: RetrainConfig = CONFIG) -> TrialLook:
-    for days in range(1, last + 1):
+def look_until_it_ends(home: Home, *, last: int, every: int = 1, config: RetrainConfig = CONFIG) -> TrialLook:
+    for days in range(every, last + 1, every):
         found = look(home, days, config=config).looks[0]
         if found.outcome != "waits":
             break

@@ -186,7 +186,7 @@ def test_a_cluster_that_has_lost_all_workers_is_an_error(pair: DaskProcesses, tm
         for name in list(pair.workers):
             pair.kill(name)
         with pytest.raises(ClusterLostError, match="it has no worker any more for 2 s") as caught:
-            taking.join()
+            taking.join(60)
     assert caught.value.kind == "workers"
 
 
@@ -247,6 +247,8 @@ class Background:
         self._pool = ThreadPoolExecutor(1)
         self._result = self._pool.submit(next, results)
 
-    def join(self) -> object:
-        with self._pool:
-            return self._result.result(timeout=TIMEOUT_SECONDS)
+    def join(self, seconds: float = TIMEOUT_SECONDS) -> object:
+        try:
+            return self._result.result(timeout=seconds)
+        finally:
+            self._pool.shutdown(wait=False)  # what still waits ends with its cluster

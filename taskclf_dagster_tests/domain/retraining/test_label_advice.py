@@ -14,7 +14,7 @@ from taskclf_dagster.domain.decision.decision import PromotionDecision
 from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.home import Home
-from taskclf_dagster_tests.retrain_scenario import LEARNED, QUICK, run_retrain, take_snapshot
+from taskclf_dagster_tests.retrain_scenario import LEARNED, run_retrain, take_snapshot
 from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home
 
 WANTED = 300
@@ -23,7 +23,6 @@ LAX = LEARNED.with_changes(
     min_windows=WANTED,
     search="off",
     prove_reproducible=False,
-    train_params={**QUICK, "num_boost_round": 6},
     require_baseline_improvement=False,
     gates={
         **dict.fromkeys(("min_macro_f1", "min_weighted_f1", "min_breakidle_precision", "min_breakidle_recall"), 0.1),
@@ -74,7 +73,7 @@ def _label(home: Home, minutes: int, *, users: int) -> datetime:
 
 @pytest.mark.parametrize("users", [1, 3])
 def test_the_minutes_that_are_advised_give_the_windows_that_lack(home_of_one: Home, tmp_path: Path, users: int) -> None:
-    home = home_of_one if users == 1 else _running(tmp_path, users=users, days=3)
+    home = home_of_one if users == 1 else _running(tmp_path / "several", users=users, days=3)
     held = _retrain(home, AS_OF + DAY)
     assert held.verdict == "HOLD"
     advised = re.search(r"label about (\d+) more minutes", held.reason)

@@ -142,7 +142,7 @@ def test_a_damaged_part_is_not_read_and_the_next_run_writes_all_again(home: Home
 
 
 def test_a_snapshot_that_is_written_again_in_fewer_parts_has_no_others(home: Home) -> None:
-    _, snapshot = make_dataset(home, 7)
+    _, snapshot = make_dataset(home, 3)
     rows = read_snapshot_rows(home.root / snapshot.path)
     (home.root / snapshot.path / snapshot.parts[0].file).write_bytes(b"PAR1")
     assert len(save_snapshot(home, snapshot, rows).parts) == 1

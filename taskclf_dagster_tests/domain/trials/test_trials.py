@@ -167,7 +167,7 @@ def test_what_is_better_but_misses_a_gate_on_the_windows_of_the_trial_is_not_pro
 
 def test_a_person_approves_where_auto_promote_is_off(fresh: Tried) -> None:
     home, held = fresh
-    found = look_until_it_ends(home, last=16, config=CONFIG.with_changes(auto_promote=False))
+    found = look_until_it_ends(home, last=16, every=4, config=CONFIG.with_changes(auto_promote=False))
     assert found.outcome == "awaiting_approval"
     assert read_active(home).model_dir != f"models/{held.challenger.model_id}"
     assert any(event.event_type == "model.awaiting_approval" for event in read_outbox(home).events)
@@ -182,7 +182,7 @@ def test_a_worse_challenger_is_dropped_and_stays_dropped(tmp_path: Path) -> None
     home, held = home_with_contender(tmp_path, worse=True)
     live_on(home, 14)
     before = read_active(home)
-    found = look_until_it_ends(home, last=16)
+    found = look_until_it_ends(home, last=16, every=4)
     assert (found.outcome, found.upper < 0) == ("worse", True)
     assert read_active(home) == before
     assert look(home, 16).looks == ()
