@@ -45,7 +45,7 @@ def train(
         return list(pool.map(lambda process: process.train(machines, on_round), processes))
 
 
-def test_trees_depend_neither_on_the_ranks_of_the_shards_nor_on_their_number() -> None:
+def test_two_and_four_processes_give_the_same_trees_whatever_the_ranks_of_the_shards() -> None:
     halves, quarters = cut(3000, 5000), cut(1000, 2000, 2000, 3000)
     found = [train(jobs(halves, [0, 1], fit_params())), train(jobs(quarters, [2, 0, 3, 1], fit_params()))]
     assert len({tree_hash(text) for texts in found for text in texts}) == 1
