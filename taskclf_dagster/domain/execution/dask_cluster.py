@@ -140,6 +140,8 @@ def _connect(address: str, seconds: float) -> Client:
         raise ClusterNotUsableError(address, "settings", f"the connection cannot be made ({reason_of(error)})", fix) from error
     except (OSError, TimeoutError) as error:
         raise ClusterLostError(address, "scheduler", f"no scheduler answered within {seconds:g} s ({reason_of(error)})") from error
+    except AssertionError as error:  # distributed asserts that its thread runs after ten seconds, which a machine that stalls does not keep
+        raise ClusterLostError(address, "scheduler", "dask could not start on this machine, which is too busy") from error
 
 
 def _wait_for_workers(client: Client, address: str, seconds: float) -> tuple[ClusterWorker, ...]:

@@ -1,6 +1,7 @@
 """A cluster of dask on loopback: who may compute, and what is noticed when processes go away."""
 
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -65,6 +66,15 @@ def test_a_scheduler_that_does_not_listen_is_an_error_that_may_pass(home: Home) 
     address = f"tcp://127.0.0.1:{free_port()}"
     error = refused(address, home, ClusterLostError, connect_seconds=1)
     assert (error.kind, "no scheduler answered within 1 s" in str(error)) == ("scheduler", True)
+
+
+def test_a_machine_that_stalls_while_dask_starts_is_an_error_that_may_pass(
+    processes: DaskProcesses, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distributed.utils._CollectErrorThread", lambda **thread: None)  # a thread that has not begun yet
+    monkeypatch.setattr(threading.Event, "wait", lambda *_, **__: False)
+    error = refused(processes.address, home, ClusterLostError)
+    assert (error.kind, "too busy" in str(error)) == ("scheduler", True)
 
 
 def test_a_scheduler_without_workers_is_an_error_that_may_pass(tmp_path: Path, home: Home) -> None:
