@@ -11,8 +11,8 @@ export OMP_NUM_THREADS ?= 1
 WORKERS ?= logical
 PYTEST = $(BIN)/python -m pytest -q -n $(WORKERS) --maxprocesses=8 --dist=loadfile --no-loadscope-reorder --durations=15 -rs $(COVERAGE)
 REST := slow or server or faults or soak or real_home
-# Two processes more than cores where tests that wait for servers are among the others.
-MORE_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
+# One process more than cores where tests that wait for servers are among the others.
+MORE_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 TESTS ?= taskclf_dagster_tests
 # How much of these packages their own tests run. Elsewhere, Dagster makes so many calls that tracing them would double the time.
 MEASURED := domain config

@@ -50,7 +50,7 @@ from taskclf_dagster_tests.servers import (
     write_config,
 )
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 PASSWORD, ADMIN_PASSWORD = "for-this-test-only", "of-the-administrator"
 DEBIAN = "/usr/lib/postgresql"

@@ -41,7 +41,7 @@ from taskclf_dagster_tests.servers import (
     write_config,
 )
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 LOOK_SECONDS = 2.0
 """Between two questions for the status, each of which costs the code server as much as a tick of the schedule."""

@@ -29,7 +29,7 @@ from taskclf_dagster_tests.servers import (
 )
 from taskclf_dagster_tests.web.browser import Visit
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 PATIENCE = TIMEOUT_SECONDS * 1000
 OWN = (HOME_VARIABLE, HOMES_VARIABLE, CONFIG_VARIABLE, INSTANCE_VARIABLE, TOKEN_VARIABLE)

@@ -17,7 +17,7 @@ from taskclf_dagster_tests.registry_scenario import NEXT
 from taskclf_dagster_tests.servers import PROJECT, TIMEOUT_SECONDS, free_port, make_instance, running, tail, until
 from taskclf_dagster_tests.web.api.generated_requests import send_requests
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 
 TOKEN = "a-token-of-enough-characters"  # noqa: S105  # made up
 EXAMPLES, CASES = 10, 80
