@@ -34,6 +34,13 @@ def raised_elsewhere(error: E, cause: BaseException) -> E:
     return arrived
 
 
+def test_an_error_of_a_training_process_arrives_with_its_cause() -> None:
+    error = SnapshotError(Path("/srv/home"), "it is torn", "Restore it")
+    error.__cause__ = OSError(5, "Input/output error")
+    arrived = pickle.loads(pickle.dumps(error))  # noqa: S301 - made here
+    assert repr(arrived.__cause__) == repr(error.__cause__)
+
+
 def test_an_error_arrives_with_its_sentence_and_its_cause() -> None:
     full = OSError(28, "No space left on device", "/srv/home")
     arrived = raised_elsewhere(SnapshotError(Path("/srv/home"), "it is torn", "Restore it"), raised_elsewhere(_lost(), full))

@@ -123,12 +123,13 @@ def test_the_commands_of_the_units_make_a_cluster_for_whoever_has_a_certificate(
     with pytest.raises(ClusterLostError), open_cluster(cluster.replace("tls", "tcp"), make_home(tmp_path), connect_seconds=3):
         pass
     settings = dask.config.merge(dask.config.config, yaml.safe_load((tmp_path / "dask.yaml").read_text(encoding="utf-8")))
-    with (
-        dask.config.set(dask.config.merge(dask.config.config, settings)),
-        open_cluster(cluster, make_home(tmp_path), connect_seconds=TIMEOUT_SECONDS) as opened,
-    ):
-        assert [(worker.name, worker.threads) for worker in opened.workers] == [("node-1", 1)]
-        assert all(worker.address.startswith("tls://") for worker in opened.workers)
+    with dask.config.set(dask.config.merge(dask.config.config, settings)):
+        with pytest.raises(ClusterNotUsableError, match="encryption"), open_cluster(cluster.replace("tls", "tcp"), make_home(tmp_path)):
+            pass
+        with open_cluster(cluster, make_home(tmp_path), connect_seconds=TIMEOUT_SECONDS) as opened:
+            workers = opened.workers
+    assert [(worker.name, worker.threads) for worker in workers] == [("node-1", 1)]
+    assert all(worker.address.startswith("tls://") for worker in workers)
 
 
 def write_certificates(folder: Path) -> None:

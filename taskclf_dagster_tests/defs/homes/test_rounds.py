@@ -69,7 +69,7 @@ def test_a_home_whose_files_hang_costs_one_tick_its_wait_and_later_ones_nothing(
     def evaluate(name: str, home: Home, state: str | None) -> HomeAnswer:
         asked.append(name)
         if name == "ben" and not hanging.is_set():
-            hanging.wait(120)
+            hanging.wait(60)
         return _quiet(name, home, state)
 
     first = _go(evaluate, walk=walk, home_seconds=0.2)

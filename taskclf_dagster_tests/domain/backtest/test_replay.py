@@ -1,6 +1,7 @@
 """Policies replayed over a real small home, with real fits."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -116,15 +117,16 @@ def test_a_second_replay_trains_nothing_and_finds_the_same(replayed: Replayed, m
 
 
 def test_a_damaged_fit_is_trained_again(replayed: Replayed) -> None:
-    model = next((replayed.home.backtest / "fits").rglob("model.txt"))
-    whole = model.read_bytes()
-    model.unlink()
-    model.write_bytes(whole.replace(b"leaf_value=", b"leaf_value=9", 1))
+    fits = {model: model.read_bytes() for model in (replayed.home.backtest / "fits").rglob("model.txt")}
+    for model, whole in fits.items():
+        model.unlink()
+        model.write_bytes(re.sub(rb"leaf_value=\S+", b"leaf_value=99", whole))
     try:
         trained = list_policies(PRESENT, names=["present", "original"])  # all others share the fits of these
         again = replay_policies(open_workshop(replayed.home), trained, SPAN, present=PRESENT)
     finally:
-        model.write_bytes(whole)
+        for model, whole in fits.items():
+            model.write_bytes(whole)
     assert [policy.macro_f1 for policy in again.policies] == [replayed.policy(policy.name).macro_f1 for policy in again.policies]
 
 

@@ -63,7 +63,7 @@ def processes_of(cluster: DaskProcesses) -> list[psutil.Process]:
 
 
 def assert_gone(processes: Sequence[psutil.Process]) -> None:
-    for _ in until(TIMEOUT_SECONDS, every=0.1):
+    for _ in until(90, every=0.1):
         if not any(map(is_alive, processes)):
             break
     assert [process for process in processes if is_alive(process)] == []
