@@ -182,7 +182,7 @@ def test_a_worse_challenger_is_dropped_and_stays_dropped(tmp_path: Path) -> None
     home, held = home_with_contender(tmp_path, worse=True)
     live_on(home, 14)
     before = read_active(home)
-    found = look_until_it_ends(home, last=16, every=4)
+    found = look_until_it_ends(home, last=16)
     assert (found.outcome, found.upper < 0) == ("worse", True)
     assert read_active(home) == before
     assert look(home, 16).looks == ()
