@@ -4,6 +4,7 @@ Everything is written as taskclf writes it: real parquet files in a real home. A
 changes the one thing it is about. Nothing here is random except `learnable_home`, which has a seed.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -410,3 +411,9 @@ def _learnable_session(
         session_length_so_far=np.arange(len(labels), dtype=float),
         **values,
     )
+
+
+def copy_of(home: Home, folder: Path) -> Home:
+    """A copy of a home, for a test that writes into it."""
+    shutil.copytree(home.root, folder / "home")
+    return Home(folder / "home")

@@ -1,6 +1,5 @@
 """A home with an active model and a challenger that was held, and looks at its trial."""
 
-import shutil
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -95,12 +94,6 @@ def look_until_it_ends(home: Home, *, last: int, every: int = 1, config: Retrain
         if found.outcome != "waits":
             break
     return found
-
-
-def copy_of(home: Home, folder: Path) -> Home:
-    """A copy of a home, for a test that writes into it."""
-    shutil.copytree(home.root, folder / "home")
-    return Home(folder / "home")
 
 
 def live_on(home: Home, days: int, *, first: datetime = HELD_AT) -> None:

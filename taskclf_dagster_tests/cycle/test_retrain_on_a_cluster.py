@@ -20,7 +20,7 @@ from taskclf_dagster.domain.registry.pointer import read_active
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.cycle.stages import FIRST, SECOND, SMALL
 from taskclf_dagster_tests.dask_processes import DaskProcesses, dask_processes
-from taskclf_dagster_tests.scenario import LEARNABLE_DAY_WINDOWS, add_learnable_days, learnable_home
+from taskclf_dagster_tests.scenario import LEARNABLE_DAY_WINDOWS, add_learnable_days, copy_of, learnable_home
 
 pytestmark = [
     pytest.mark.slow,
@@ -80,7 +80,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 @pytest.fixture
 def grown(original: Home, tmp_path: Path) -> Home:
-    return Home(Path(shutil.copytree(original.root, tmp_path / "home")))
+    return copy_of(original, tmp_path)
 
 
 def test_two_workers_give_the_same_dataset_test_windows_gates_and_verdict(cluster: DaskProcesses, grown: Home, tmp_path: Path) -> None:

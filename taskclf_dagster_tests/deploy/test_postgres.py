@@ -289,7 +289,7 @@ def _prepare(team: Team) -> None:
 
 @dataclass(frozen=True)
 class Story:
-    """What was seen of two runs and two restarts: of webserver and daemon, and of code server and daemon."""
+    """Two runs, and two restarts as they were seen: of webserver and daemon, and of code server and daemon."""
 
     first: str
     second: str

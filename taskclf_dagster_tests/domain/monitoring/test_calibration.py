@@ -33,17 +33,12 @@ from taskclf_dagster.home import Home
 from taskclf_dagster_tests.models import contents
 from taskclf_dagster_tests.registry_scenario import actions, read
 from taskclf_dagster_tests.retrain_scenario import LATER, LEARNED, Learned, run_retrain, take_snapshot
-from taskclf_dagster_tests.scenario import DAY, MINUTE
+from taskclf_dagster_tests.scenario import DAY, MINUTE, copy_of
 
 EAGER = {"calibration": {"min_brier_gain": 0.0}}
 """The models of these tests are small; a calibrator of theirs is kept with any gain."""
 
 AT = LATER + 60 * MINUTE
-
-
-def copy_of(home: Home, folder: Path) -> Home:
-    shutil.copytree(home.root, folder / "home")
-    return Home(folder / "home")
 
 
 @pytest.fixture(scope="module")

@@ -36,8 +36,8 @@ from taskclf_dagster.errors import TrialError
 from taskclf_dagster.home import Home
 from taskclf_dagster.status.trial_views import describe_trials
 from taskclf_dagster_tests.faults.injection import kill_before
-from taskclf_dagster_tests.scenario import AS_OF, DAY, make_home, windows_frame, write_windows
-from taskclf_dagster_tests.trial_scenario import CONFIG, HELD_AT, copy_of, home_with_contender, live_on, look, trial_of
+from taskclf_dagster_tests.scenario import AS_OF, DAY, copy_of, make_home, windows_frame, write_windows
+from taskclf_dagster_tests.trial_scenario import CONFIG, HELD_AT, home_with_contender, live_on, look, trial_of
 
 DAYS = [(HELD_AT + n * DAY).date() for n in range(4)]
 WINDOWS = 320

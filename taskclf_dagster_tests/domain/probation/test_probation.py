@@ -32,8 +32,8 @@ from taskclf_dagster_tests.probation_scenario import (
     look_daily,
     probation_of,
 )
-from taskclf_dagster_tests.scenario import DAY, write_labels
-from taskclf_dagster_tests.trial_scenario import block, copy_of
+from taskclf_dagster_tests.scenario import DAY, copy_of, write_labels
+from taskclf_dagster_tests.trial_scenario import block
 
 Promoted = tuple[Home, PromotionDecision]
 

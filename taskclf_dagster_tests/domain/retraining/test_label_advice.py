@@ -1,7 +1,6 @@
 """Tries what a HOLD for want of windows advises: it gives the windows that were wanted."""
 
 import re
-import shutil
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from taskclf_dagster.domain.registry.promotion import promote
 from taskclf_dagster.domain.retraining.recomputation import recompute_decision
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.retrain_scenario import LEARNED, run_retrain, take_snapshot
-from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, learnable_home
+from taskclf_dagster_tests.scenario import AS_OF, DAY, add_learnable_days, copy_of, learnable_home
 
 WANTED = 300
 LAX = LEARNED.with_changes(
@@ -55,7 +54,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def home_of_one(original: Home, tmp_path: Path) -> Home:
     """A home of one user with a model that was trained a day ago."""
-    return Home(Path(shutil.copytree(original.root, tmp_path / "home")))
+    return copy_of(original, tmp_path)
 
 
 def _label(home: Home, minutes: int, *, users: int) -> datetime:

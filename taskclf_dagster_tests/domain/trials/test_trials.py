@@ -32,12 +32,11 @@ from taskclf_dagster.errors import TrialError
 from taskclf_dagster.home import Home
 from taskclf_dagster_tests.faults.injection import Killed
 from taskclf_dagster_tests.models import edit_json, with_changes
-from taskclf_dagster_tests.scenario import DAY, write_labels
+from taskclf_dagster_tests.scenario import DAY, copy_of, write_labels
 from taskclf_dagster_tests.trial_scenario import (
     CONFIG,
     HELD_AT,
     block,
-    copy_of,
     home_with_contender,
     live_on,
     look,
